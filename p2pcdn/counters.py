@@ -1,0 +1,31 @@
+"""What a node counts about itself: bytes by source, requests, refusals. `status` and `/metrics` are made from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Counters:
+    """Plain numbers that only grow; written by one thread (trio's), so a read is always whole.
+
+    Keys of the labelled ones are what stands in the label: a face, a status, an upstream's URL, a peer's address.
+    """
+
+    served_bytes: int = 0  # bodies to clients of the index face
+    store_bytes: int = 0  # of these, out of the store
+    peer_bytes: Counter[str] = field(default_factory=Counter)  # received from each peer, verified
+    upstream_bytes: Counter[str] = field(default_factory=Counter)  # received from each index, pages and files
+    given_bytes: Counter[str] = field(default_factory=Counter)  # sent to each peer
+    requests: Counter[str] = field(default_factory=Counter)  # by face and status: "index 200"
+    page_hits: int = 0  # pages answered without asking the upstream
+    page_misses: int = 0
+    file_hits: int = 0  # files answered whole out of the store
+    file_misses: int = 0
+    stale_answers: int = 0  # pages given although their upstream did not answer
+    upstream_page_requests: int = 0
+    upstream_file_requests: int = 0
+    refused_pieces: Counter[str] = field(default_factory=Counter)  # by peer
+    digest_mismatches: int = 0
+    evicted_bytes: int = 0

@@ -1,0 +1,59 @@
+"""The errors a caller can meet, one tree; each name says what the caller can do about it.
+
+Every message is a sentence for the user: what happened, what was kept, what to do next. Foreign errors (of httpx, lmdb,
+the operating system) become one of these once, at the border, with `from`. `web/routes.py` turns them into statuses.
+"""
+
+from __future__ import annotations
+
+
+class P2pcdnError(Exception):
+    """The root; never raised itself."""
+
+
+class NotFound(P2pcdnError):
+    """The upstream said that there is no such project or file (404, 410). Asking again soon is useless."""
+
+
+class Unavailable(P2pcdnError):
+    """Nobody who could answer answers now (503). Asking again later may help.
+
+    retry_after_s: seconds after which asking again makes sense; becomes Retry-After.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 5.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DigestMismatch(P2pcdnError):
+    """The bytes that came are not the bytes that the index named (502). Nothing was kept.
+
+    expected, got: "sha256:<64 hex digits>".
+    """
+
+    def __init__(self, what: str, *, expected: str, got: str) -> None:
+        super().__init__(f"{what}: expected {expected}, got {got}; nothing was kept.")
+        self.what = what
+        self.expected = expected
+        self.got = got
+
+
+class Refused(P2pcdnError):
+    """Policy forbids it (403): a private address behind a redirect, a file that a limit cuts, a share rule."""
+
+
+class LocalProtocolError(P2pcdnError):
+    """We broke the protocol: a bug of ours."""
+
+
+class RemoteProtocolError(P2pcdnError):
+    """They broke the protocol: close the connection and remember it."""
+
+
+class StoreUnusable(P2pcdnError):
+    """The store cannot be opened: held by another node, of a newer format, read-only. The daemon exits with 2."""
+
+
+class StoreStopped(P2pcdnError):
+    """The store stopped writing (disk full, a failed fsync, a panic of the catalog). Bytes pass through unkept."""

@@ -1,0 +1,173 @@
+"""The doors through which a node meets the world. The daemon hangs the real world behind them, simnet a simulated one.
+
+Time that is waited for is `trio.current_time()` and needs no door: a simulation gives trio another clock.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, ParamSpec, Protocol, TypeVar
+
+import trio
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Share = Literal["never", "group", "lan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """One upstream index, as the user configured it.
+
+    url: the root of its Simple API, with a slash at the end and without credentials; `file:///…/` too.
+    key: names it in the catalog and in our URLs; 16 hexadecimal digits that depend on the url alone.
+    position: 0 is the default index. The first index that has a project owns it.
+    share: to whom its files may be given. private: it was configured with credentials.
+    """
+
+    url: str
+    key: str
+    position: int
+    share: Share
+    private: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamResponse:
+    """The last answer of a chain of redirects. Header names are in lower case.
+
+    body: the bytes as they come, still in their content coding for `identity` requests; raises Unavailable when the
+    connection breaks, or when nothing came for 30 s.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    url: str
+    body: AsyncIterator[bytes]
+
+
+class Upstream(Protocol):
+    """Asks an index, or the file host that its pages name. One attempt; patience is the caller's."""
+
+    def get(
+        self, index: Index, url: str, headers: Mapping[str, str] | None = None
+    ) -> AbstractAsyncContextManager[UpstreamResponse]:
+        """GETs a URL with the credentials, proxies and certificates that the user gave this index.
+
+        Every status comes back as it is; redirects are followed hop by hop.
+        Raises Unavailable (no connection, no answer in time) and Refused (the rules of `docs/index.md` for addresses).
+        """
+        ...
+
+
+class Network(Protocol):
+    """Connections to peers."""
+
+    async def connect(self, host: str, port: int) -> trio.abc.Stream:
+        """A TCP connection. Raises OSError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What a node says of itself by multicast: no package, no user, no stable name."""
+
+    instance: str
+    port: int
+    group_tag: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A hint that a peer may be there; believed only after it answered. `instance` is None for configured peers."""
+
+    host: str
+    port: int
+    instance: str | None = None
+
+
+class Discovery(Protocol):
+    """Finds neighbours and lets them find us."""
+
+    async def run(self, announcement: Announcement, found: trio.MemorySendChannel[Sighting]) -> None:
+        """Announces and watches until it is cancelled, then says goodbye. A fault of it is logged, never raised."""
+        ...
+
+
+class DiskFile(Protocol):
+    """An open file of the store. Positions are given, never remembered: readers and writers do not disturb each other."""
+
+    def fileno(self) -> int:
+        """The descriptor for sendfile, or -1 in a world that has none."""
+        ...
+
+    async def pread(self, size_bytes: int, offset: int) -> bytes: ...
+    async def pwrite(self, content: bytes | bytearray | memoryview, offset: int) -> None:
+        """Writes all of content."""
+        ...
+
+    async def fsync(self) -> None: ...
+    async def truncate(self, size_bytes: int) -> None: ...
+    def size_bytes(self) -> int: ...
+    def close(self) -> None: ...
+
+
+class Disk(Protocol):
+    """The file system under the store's blobs. All raise OSError. Every call is one system call, one crash point."""
+
+    async def open(self, path: Path) -> DiskFile:
+        """For reading; does not follow a link at the last component."""
+        ...
+
+    async def create(self, path: Path) -> DiskFile:
+        """For reading and writing; mode 0600; the file must not exist."""
+        ...
+
+    async def reopen(self, path: Path) -> DiskFile:
+        """For reading and writing a file that is there."""
+        ...
+
+    async def make_directory(self, path: Path) -> None:
+        """Mode 0700; nothing happens where it exists."""
+        ...
+
+    async def rename(self, old: Path, new: Path) -> None: ...
+    async def unlink(self, path: Path) -> None: ...
+    async def sync_directory(self, path: Path) -> None: ...
+    async def list(self, path: Path) -> Sequence[str]: ...
+    async def free_bytes(self, path: Path) -> int: ...
+
+
+class Threads(Protocol):
+    """Where work goes that would stop the loop: hashing, the catalog's transactions, compression."""
+
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs it to its end even when the caller is cancelled, so that a transaction is never torn."""
+        ...
+
+
+class Clock(Protocol):
+    """The wall clock: for ages, expiry and log lines; never for waiting."""
+
+    def now(self) -> float:
+        """Seconds since 1970, UTC. May jump."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All doors of one node."""
+
+    upstream: Upstream
+    network: Network
+    discoveries: Sequence[Discovery]
+    disk: Disk
+    threads: Threads
+    clock: Clock
+    random: random.Random

@@ -1,0 +1,1 @@
+"""How a program reaches its node. Nothing but the standard library is imported here."""

@@ -1,0 +1,37 @@
+"""Runs `async def` tests in trio; a test that asks for `autojump_clock` runs on virtual time."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+import trio
+import trio.testing
+
+
+@pytest.fixture
+def autojump_clock() -> trio.testing.MockClock:
+    """A clock that jumps to the next deadline whenever every task waits. Threads must not be used with it."""
+    return trio.testing.MockClock(autojump_threshold=0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    test = pyfuncitem.obj
+    if inspect.iscoroutinefunction(test):
+        clock = pyfuncitem.funcargs.get("autojump_clock")
+        pyfuncitem.obj = partial(_run, test, clock)
+    return (yield)
+
+
+def _run(test, clock, **arguments):  # type: ignore[no-untyped-def]
+    # strict_exception_groups=False would hide which task failed; a lone error is unwrapped here instead.
+    try:
+        trio.run(partial(test, **arguments), clock=clock)
+    except BaseExceptionGroup as group:
+        lone: BaseException = group
+        while isinstance(lone, BaseExceptionGroup) and len(lone.exceptions) == 1:
+            lone = lone.exceptions[0]
+        raise lone from None
