@@ -40,9 +40,7 @@ def projects_of(filename: str) -> Iterator[str]:
 def is_file_name(name: str) -> bool:
     """Whether a name is safe as the last segment of a path and in a header: no separator, no control character."""
     return (
-        0 < len(name) <= 255
-        and name not in (".", "..")
-        and all(sign.isprintable() and sign not in "/\\" for sign in name)
+        0 < len(name) <= 255 and name not in (".", "..") and name.isprintable() and "/" not in name and "\\" not in name
     )
 
 
