@@ -13,7 +13,7 @@ DEPTH_MAX = 16
 
 
 def encode(value: Any) -> bytes:
-    """The canonical encoding of a value made of dict, list, str, bytes, int, float, bool and None."""
+    """The canonical encoding of a value made of dict (keys str, bytes), list, str, bytes, int, float, bool and None."""
     return cbor2.dumps(value, canonical=True)
 
 
@@ -29,13 +29,29 @@ def decode(content: bytes) -> Any:
             semantic_decoders=_NO_TAGS,
             tag_hook=_refuse_tag,
         )
-        # Trailing bytes, long forms of small numbers and simple values end here: they do not survive the way back.
+        # Trailing bytes and long forms of small numbers end here: they do not survive the way back.
         canonical = encode(value)
+        _refuse_other_kinds(value)
     except (cbor2.CBORError, ValueError, TypeError, OverflowError, MemoryError, RecursionError) as error:
         raise RemoteProtocolError(f"not a frame: {error}") from error
     if canonical != content:
         raise RemoteProtocolError("not a frame: it is not in the canonical form")
     return value
+
+
+def _refuse_other_kinds(value: Any) -> None:
+    """`undefined` and the unassigned simple values are canonical, and are nothing that we write."""
+    if type(value) is dict:
+        for inner in value.values():
+            _refuse_other_kinds(inner)
+    elif type(value) is list:
+        for inner in value:
+            _refuse_other_kinds(inner)
+    elif type(value) not in _KINDS:
+        raise ValueError(f"{value!r} is no value of a frame")
+
+
+_KINDS = frozenset((str, bytes, int, float, bool, type(None)))
 
 
 def _refuse_tag(*_: Any) -> NoReturn:
