@@ -118,6 +118,8 @@ class Reader:
             return refusals.METHOD_SYNTAX
         if not _TARGET.match(target):
             return refusals.TARGET
+        if not target.startswith(b"/") and not _ABSOLUTE.match(target) and method not in _OTHER_TARGETS:
+            return refusals.TARGET_FORM
         self._fields = []
         upgrade = False
         try:
@@ -164,8 +166,6 @@ class Reader:
             if absolute:
                 target_host = absolute[1].decode()
                 location = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
-            elif method not in _OTHER_TARGETS:
-                return refusals.TARGET_FORM
         path, _, query = location.decode().partition("?")
         size = _body_size(headers, version)
         if isinstance(size, Refusal):
