@@ -1,0 +1,23 @@
+"""The content-addressed store: blobs by hash in files, everything small in one LMDB catalog. See docs/store.md."""
+
+from p2pcdn.store.blob import Blob
+from p2pcdn.store.collect import Freed
+from p2pcdn.store.partial import HELD_BACK_SIZE_BYTES, Partial
+from p2pcdn.store.rows import BlobRow, Origin, Table
+from p2pcdn.store.store import SMALL_BLOB_SIZE_BYTES_MAX, Store, StoreLimits, Summary
+from p2pcdn.store.verify import VerifyReport
+
+__all__ = [
+    "HELD_BACK_SIZE_BYTES",
+    "SMALL_BLOB_SIZE_BYTES_MAX",
+    "Blob",
+    "BlobRow",
+    "Freed",
+    "Origin",
+    "Partial",
+    "Store",
+    "StoreLimits",
+    "Summary",
+    "Table",
+    "VerifyReport",
+]

@@ -1,0 +1,339 @@
+"""The catalog of a store: checksummed rows in one LMDB file; many readers on the loop, one writer in a thread."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lmdb
+import trio
+
+from p2pcdn.errors import LocalProtocolError
+from p2pcdn.store.health import Health
+from p2pcdn.store.rows import (
+    BLOBS,
+    CHECKSUM_SIZE_BYTES,
+    KEY_SIZE_BYTES_MAX,
+    SMALL,
+    TOTAL,
+    TOTALS,
+    VALUES,
+    opened,
+    sealed,
+    weight,
+)
+from p2pcdn.world import Threads
+
+T = TypeVar("T")
+
+# Address space and not memory, but a process may be held to some (RLIMIT_AS): begin small and double.
+MAP_SIZE_BYTES_MIN = 64 * 1024 * 1024
+# LMDB needs room to delete, too: beyond this share of the map it grows.
+MAP_FILL_MAX = 0.8
+# What a transaction copies beside its own values: the pages of the tree above them.
+PAGES_TOUCHED_SIZE_BYTES = 256 * 1024
+# Commits that wait are put into one transaction, up to this size: dirty pages live in memory until the end.
+GROUP_SIZE_BYTES_MAX = 16 * 1024 * 1024
+# Readers of other processes (`python -m lmdb`); this one needs a slot or two.
+READERS_MAX = 64
+# Rows read in one read transaction. None stays open over a yield: it would keep old pages alive, and forbid growing.
+SCAN_ROWS = 256
+
+_WEIGHED = (BLOBS, SMALL, *VALUES.values())
+_log = logging.getLogger("p2pcdn.store")
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    rows: int = 0
+    size_bytes: int = 0
+
+
+class Rows:
+    """What a step of the writer may do inside its transaction. Lives in the writer's thread, for one transaction."""
+
+    def __init__(self, transaction: lmdb.Transaction[bytes], totals: dict[bytes, Total]) -> None:
+        self._transaction = transaction
+        self.totals = totals
+        self._uncertain: set[bytes] = set()
+
+    def get(self, table: bytes, key: bytes) -> bytes | None:
+        return opened(table + key, self._transaction.get(table + key))
+
+    def put(self, table: bytes, key: bytes, value: bytes) -> None:
+        self._forget(table, key)
+        self._transaction.put(table + key, sealed(table + key, value))
+        self._weigh(table, value, +1)
+
+    def delete(self, table: bytes, key: bytes) -> bool:
+        there = self._forget(table, key)
+        return self._transaction.delete(table + key) or there
+
+    def scan(self, table: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Key and value of each row whose checksum is right; the others are left to `rotten`."""
+        for key, value in self._raw(table):
+            if value is not None:
+                yield key, value
+
+    def drop_rotten(self, table: bytes) -> int:
+        """Deletes the rows of a table whose checksum is wrong; gives their number."""
+        wrong = [key for key, value in self._raw(table) if value is None]
+        for key in wrong:
+            self.delete(table, key)
+        return len(wrong)
+
+    def recount(self) -> None:
+        self._uncertain.update(_WEIGHED)
+        self.settle()
+
+    def settle(self) -> None:
+        """Writes the totals, last of all."""
+        for table in self._uncertain:
+            sizes = [weight(table, value) for _, value in self.scan(table)]
+            self.totals[table] = Total(len(sizes), sum(sizes))
+        self._uncertain.clear()
+        for table, total in self.totals.items():
+            key = TOTALS + table
+            self._transaction.put(key, sealed(key, TOTAL.pack(total.rows, total.size_bytes)))
+
+    def _raw(self, table: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+        with self._transaction.cursor() as cursor:
+            if not cursor.set_range(table):
+                return
+            for key, stored in cursor:
+                if key[:1] != table:
+                    return
+                yield key[1:], opened(key, stored)
+
+    def _forget(self, table: bytes, key: bytes) -> bool:
+        if table not in _WEIGHED:
+            return False
+        stored = self._transaction.get(table + key)
+        if stored is None:
+            return False
+        value = opened(table + key, stored)
+        if value is None:
+            self._uncertain.add(table)
+        else:
+            self._weigh(table, value, -1)
+        return True
+
+    def _weigh(self, table: bytes, value: bytes, sign: int) -> None:
+        if table in _WEIGHED:
+            old = self.totals.get(table, Total())
+            self.totals[table] = Total(old.rows + sign, old.size_bytes + sign * weight(table, value))
+
+
+class _Step:
+    def __init__(self, call: Callable[[Rows], Any], size_bytes: int) -> None:
+        self.call = call
+        self.size_bytes = size_bytes
+        self.done = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+
+class Catalog:
+    """Reads happen on trio's thread and never span an await; writes happen in a thread, one transaction at a time."""
+
+    def __init__(
+        self, environment: lmdb.Environment, totals: dict[bytes, Total], threads: Threads, health: Health
+    ) -> None:
+        self._environment = environment
+        self._threads = threads
+        self._health = health
+        self._turn = trio.Lock()
+        self._waiting: list[_Step] = []
+        self._rotten: dict[bytes, None] = {}
+        self._closed = False
+        self.totals = totals
+        self.damaged: Callable[[], None] = lambda: None  # told when LMDB itself stumbles
+
+    def get(self, table: bytes, key: bytes) -> bytes | None:
+        """The value, or None where it is absent or rotten; a rotten one is dropped with the next transaction."""
+        full = table + key
+        if len(full) > KEY_SIZE_BYTES_MAX:
+            return None
+        try:
+            with self._environment.begin() as transaction:
+                stored = transaction.get(full)
+        except lmdb.Error as error:
+            self._stumbled(error)
+            return None
+        value = opened(full, stored)
+        if value is None and stored is not None:
+            self._rotten[full] = None
+        return value
+
+    def has(self, table: bytes, key: bytes) -> bool:
+        return self.get(table, key) is not None
+
+    def scan(self, table: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The rows of a table in the order of their keys; what changes meanwhile may be in it or not."""
+        start = table
+        while rows := self._chunk(table, start):
+            for full, stored in rows:
+                value = opened(full, stored)
+                if value is None:
+                    self._rotten[full] = None
+                else:
+                    yield full[1:], value
+            start = rows[-1][0] + b"\0"
+
+    def _chunk(self, table: bytes, start: bytes) -> list[tuple[bytes, bytes]]:
+        rows: list[tuple[bytes, bytes]] = []
+        try:
+            with self._environment.begin() as transaction, transaction.cursor() as cursor:
+                if cursor.set_range(start):
+                    for full, stored in cursor:
+                        if full[:1] != table or len(rows) == SCAN_ROWS:
+                            break
+                        rows.append((full, stored))
+        except lmdb.Error as error:
+            self._stumbled(error)
+        # A rotten tree may lead backwards; a scan only ever goes on.
+        return [row for row in rows if row[0] >= start]
+
+    async def write(self, call: Callable[[Rows], T], size_bytes: int = 0) -> T:
+        """Runs call in a write transaction, perhaps with those of others; returns when it is durable.
+
+        call runs in a thread, and again when the map had to grow. size_bytes: about what it will write.
+        Raises StoreStopped; then nothing of the transaction is there.
+        """
+        self._health.refuse_if_broken()
+        step = _Step(call, size_bytes)
+        self._waiting.append(step)
+        try:
+            async with self._turn:
+                if not step.done:
+                    # The transaction takes milliseconds and others wait for its outcome, too.
+                    with trio.CancelScope(shield=True):
+                        await self._commit(self._group(step))
+        finally:
+            if step in self._waiting:
+                self._waiting.remove(step)
+        if step.error is not None:
+            raise step.error
+        value: T = step.value
+        return value
+
+    def _group(self, mine: _Step) -> list[_Step]:
+        group, size_bytes = [mine], mine.size_bytes
+        self._waiting.remove(mine)
+        while self._waiting and size_bytes + self._waiting[0].size_bytes <= GROUP_SIZE_BYTES_MAX:
+            step = self._waiting.pop(0)
+            group.append(step)
+            size_bytes += step.size_bytes
+        return group
+
+    async def _commit(self, group: list[_Step]) -> None:
+        rotten = list(self._rotten)
+        error: BaseException | None = None
+        try:
+            self._make_room(sum(step.size_bytes for step in group) + len(group) * PAGES_TOUCHED_SIZE_BYTES)
+            while True:
+                try:
+                    self.totals = await self._threads.run(self._transact, group, rotten)
+                    break
+                except lmdb.MapFullError:
+                    self._environment.set_mapsize(self._environment.info()["map_size"] * 2)
+            for key in rotten:
+                self._rotten.pop(key, None)
+        except lmdb.Error as failure:
+            if isinstance(failure, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
+                self._stumbled(failure)
+            error = self._health.failed(failure, "the catalog")
+            error.__cause__ = failure
+        except Exception as failure:
+            error = failure
+        for step in group:
+            step.done = True
+            step.error = error
+
+    def _transact(self, group: list[_Step], rotten: list[bytes]) -> dict[bytes, Total]:
+        with self._environment.begin(write=True) as transaction:
+            rows = Rows(transaction, dict(self.totals))
+            for full in rotten:
+                if opened(full, transaction.get(full)) is None:
+                    rows.delete(full[:1], full[1:])
+            for step in group:
+                step.value = step.call(rows)
+            rows.settle()
+        return rows.totals
+
+    def _make_room(self, size_bytes: int) -> None:
+        # set_mapsize ends every read transaction; on trio's thread, with the turn held, there is none.
+        state = self._environment.info()
+        used = (state["last_pgno"] + 1) * self._environment.stat()["psize"]
+        size = state["map_size"]
+        while used + size_bytes > size * MAP_FILL_MAX:
+            size *= 2
+        if size != state["map_size"]:
+            self._environment.set_mapsize(size)
+
+    def _stumbled(self, error: lmdb.Error) -> None:
+        _log.error("The catalog is damaged (%s); it is rebuilt at the next start.", error)
+        self.damaged()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._environment.close()
+
+
+def open_environment(
+    directory: Path, *, map_size_bytes: int = MAP_SIZE_BYTES_MIN
+) -> tuple[lmdb.Environment, dict[bytes, Total]]:
+    """Opens the catalog's file, frees the slots of dead readers and reads the totals. Raises lmdb.Error.
+
+    Blocks: run it in a thread. A reading of all rows follows only where the totals themselves are absent or rotten.
+    """
+    data = directory / "data.mdb"
+    size_bytes = data.stat().st_size if data.exists() else 0
+    while size_bytes > map_size_bytes * MAP_FILL_MAX:
+        map_size_bytes *= 2
+    environment = lmdb.open(
+        os.fspath(directory),
+        map_size=map_size_bytes,
+        mode=0o600,
+        sync=True,
+        metasync=True,
+        writemap=False,
+        max_readers=READERS_MAX,
+        lib_version=0,
+    )
+    try:
+        environment.reader_check()
+        with environment.begin() as transaction:
+            totals = {}
+            for table in _WEIGHED:
+                key = TOTALS + table
+                value = opened(key, transaction.get(key))
+                if value is not None:
+                    totals[table] = Total(*TOTAL.unpack(value))
+        if len(totals) < len(_WEIGHED):
+            with environment.begin(write=True) as transaction:
+                rows = Rows(transaction, {})
+                rows.recount()
+                totals = rows.totals
+    except BaseException:
+        environment.close()
+        raise
+    return environment, totals
+
+
+def text_key(key: str) -> bytes:
+    """The bytes of a caller's key. Raises LocalProtocolError where LMDB could not hold it."""
+    octets = key.encode("utf-8", "surrogatepass")
+    if not 0 < len(octets) < KEY_SIZE_BYTES_MAX:
+        raise LocalProtocolError(f"a key of the catalog has 1 to {KEY_SIZE_BYTES_MAX - 1} bytes, not {len(octets)}")
+    return octets
+
+
+def value_size_bytes(value: bytes) -> int:
+    """What a value takes in the file."""
+    return len(value) + CHECKSUM_SIZE_BYTES

@@ -1,0 +1,311 @@
+"""A file that is still arriving: many readers follow it while its bytes come in any order, from several sources."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Protocol
+
+import trio
+
+from p2pcdn.digest import BlobName, Buffer, Sha256
+from p2pcdn.errors import DigestMismatch, LocalProtocolError, P2pcdnError, RemoteProtocolError, StoreStopped
+from p2pcdn.store.blob import Blob
+from p2pcdn.store.hashing import Hasher
+from p2pcdn.store.journal import Journal
+from p2pcdn.store.ranges import Ranges
+from p2pcdn.store.rows import Origin
+from p2pcdn.world import Clock, DiskFile, Threads
+
+# The last bytes leave only after the proof, so that no reader completes a wrong file.
+HELD_BACK_SIZE_BYTES = 64 * 1024
+
+
+class Keeper(Protocol):
+    """What a partial asks of its store."""
+
+    threads: Threads
+    clock: Clock
+    size_bytes_max: int
+
+    def start_task(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Runs it beside everything else; it does not raise."""
+
+    def refuse_if_stopped(self) -> None: ...
+    async def make_room(self, size_bytes: int, error: OSError) -> None:
+        """Evicts after a full disk; raises StoreStopped for any other fault, or where there is nothing to evict."""
+
+    def failed(self, error: OSError) -> StoreStopped: ...
+    async def keep(self, partial: Partial, name: BlobName, sha256: Sha256) -> Blob: ...
+    async def discard(self, partial: Partial) -> None: ...
+    def ended(self, partial: Partial) -> None: ...
+
+
+class Partial:
+    """One attempt at one file; all of it is used on trio's thread. `Store.grow` makes it.
+
+    key: the sha256, or the words that name a file without one. attempt: 16 hexadecimal digits, new for each attempt.
+    proven: set when the whole has the right hash. A source that fails calls `fail`; one that succeeds, `finish`.
+    """
+
+    def __init__(
+        self,
+        key: Sha256 | str,
+        stem: str,
+        size_bytes: int | None,
+        origin: Origin,
+        attempt: str,
+        file: DiskFile,
+        journal: Journal,
+        keeper: Keeper,
+        *,
+        present: Ranges,
+        firm: Ranges,
+    ) -> None:
+        self.key = key
+        self.stem = stem
+        self.sha256 = key if isinstance(key, Sha256) else None
+        self.size_bytes = size_bytes
+        self.origin = origin
+        self.attempt = attempt
+        self.file = file
+        self.journal = journal
+        self.proven = trio.Event()
+        self.error: P2pcdnError | None = None
+        self.blob: Blob | None = None
+        self._keeper = keeper
+        self._present = present  # all bytes that are there
+        self._firm = firm  # of these, the ones that not only a peer vouches for
+        self._hasher = Hasher(file, journal, keeper, present, firm, self._changed)
+        self._writing = trio.Lock()
+        self._finishing = trio.Lock()
+        self._watchers = trio.lowlevel.ParkingLot()
+        self._over = trio.Event()
+        self._readers = 0
+
+    # --- what a source uses
+
+    def set_size(self, size_bytes: int) -> None:
+        """The size, once the source says it. Raises RemoteProtocolError where it contradicts what is known or there."""
+        if self.size_bytes not in (None, size_bytes):
+            raise RemoteProtocolError(
+                f"{self.origin.filename} has {self.size_bytes} bytes, and now {size_bytes} are said."
+            )
+        if self._present.end() > size_bytes:
+            raise RemoteProtocolError(
+                f"{self.origin.filename}: {self._present.end()} bytes came, {size_bytes} are said."
+            )
+        self.size_bytes = size_bytes
+        self._changed()
+
+    def missing(self) -> Sequence[tuple[int, int]]:
+        """The ranges [start, end) that nobody wrote yet.
+
+        While the size is unknown the last one is (end, end): from there on, nobody knows how far.
+        """
+        if self.size_bytes is not None:
+            return self._present.missing(0, self.size_bytes)
+        end = self._present.end()
+        return [*self._present.missing(0, end), (end, end)]
+
+    def present(self, *, provisional: bool = False) -> Sequence[tuple[int, int]]:
+        """The ranges that are there; with `provisional`, also those for which only a peer vouches."""
+        return list(self._present if provisional else self._firm)
+
+    def present_bytes(self) -> int:
+        return self._present.size_bytes()
+
+    async def write(self, offset: int, content: Buffer, *, provisional: bool = False) -> None:
+        """Writes bytes at their place; the order of writes does not matter, and bytes that are there stay.
+
+        provisional: only a peer vouches for them; such bytes reach no reader before the proof, and give way to others.
+        Raises StoreStopped (disk full or failing), RemoteProtocolError (beyond the size), or what `fail` was told.
+        """
+        octets = memoryview(content).cast("B")
+        end = offset + octets.nbytes
+        self._refuse_beyond(end)
+        async with self._turn_to_write() as open_still:
+            if not open_still:
+                return
+            settled = self._present if provisional else self._firm
+            for left, right in settled.missing(offset, end):
+                # Unmarked while they are overwritten: a cancelled write may have changed them or not.
+                self._hasher.unmark(left, right)
+                await self._write_all(octets[left - offset : right - offset], left)
+                self._present.add(left, right)
+                if not provisional:
+                    self._firm.add(left, right)
+                self._hasher.written(left, right, self.size_bytes)
+
+    async def finish(self) -> Blob:
+        """The whole is there: its hash decides. Returns when the blob is durable.
+
+        Raises DigestMismatch (nothing is kept, every reader hears of it), StoreStopped (right, but not kept: readers
+        still get all of it), LocalProtocolError (bytes are missing).
+        """
+        async with self._finishing:
+            if self.blob is not None:
+                return self.blob
+            if self.error is not None:
+                raise self.error
+            if self.size_bytes is None:
+                self.set_size(self._present.end())
+            if holes := self.missing():
+                raise LocalProtocolError(f"{self.origin.filename} is not whole: {len(holes)} ranges are missing.")
+            try:
+                sha256, name = await self._whole_hash()
+                if self.sha256 not in (None, sha256):
+                    await self._refuse_content(sha256)
+                self.proven.set()
+                self._changed()
+                # Short of the fsync there is little to wait for, and half a rename helps nobody.
+                with trio.CancelScope(shield=True):
+                    blob = self.blob = await self._keeper.keep(self, name, sha256)
+            except P2pcdnError as error:
+                self._end(error)
+                raise
+            self._end(None)
+            return blob
+
+    async def forget_provisional(self) -> None:
+        """Drops what only a peer vouched for. Raises StoreStopped."""
+        async with self._turn_to_write() as open_still:
+            if not open_still:
+                return
+            for start, end in self._present:
+                for left, right in self._firm.missing(start, end):
+                    self._hasher.unmark(left, right)
+            try:
+                await self.journal.forget_provisional(self._keeper.clock.now())
+            except OSError as error:
+                raise self._keeper.failed(error) from error
+
+    def fail(self, error: P2pcdnError) -> None:
+        """Nobody can fill it now: readers get the error. What came stays for the next `grow`."""
+        if self.error is None and not self._over.is_set() and not self.proven.is_set():
+            self._end(error)
+
+    # --- what a reader uses
+
+    def frontier(self) -> int:
+        """How many bytes from the start are there that not only a peer vouches for; all of them once proven."""
+        if self.proven.is_set():
+            assert self.size_bytes is not None
+            return self.size_bytes
+        return self._firm.end_from(0)
+
+    async def readable(self, offset: int) -> int:
+        """Waits until bytes beyond offset may be sent, and gives their end; the size itself at or behind the end.
+
+        Before the proof that is neither provisional bytes nor the last `HELD_BACK_SIZE_BYTES`. A range that ends
+        earlier must hold its own last bytes back until `proven`. Raises what failed.
+        """
+        await trio.lowlevel.checkpoint()
+        while True:
+            if self.proven.is_set():
+                return self.frontier()
+            if self.error is not None:
+                raise self.error.with_traceback(None)
+            end = min(self._firm.end_from(offset), self._open_end())
+            if end > offset:
+                return end
+            await self._watchers.park()
+
+    async def wait_finished(self) -> Blob:
+        """Waits for the end: the blob, or what failed."""
+        await self._over.wait()
+        if self.error is not None:
+            raise self.error.with_traceback(None)
+        assert self.blob is not None
+        return self.blob
+
+    @contextmanager
+    def reader(self) -> Iterator[DiskFile]:
+        """Holds the file open while somebody reads."""
+        self._readers += 1
+        try:
+            yield self.file
+        finally:
+            self._readers -= 1
+            self._close_when_idle()
+
+    @property
+    def being_read(self) -> bool:
+        return self._readers > 0
+
+    async def settle(self) -> None:
+        """After the end: waits until its hashing stands still."""
+        async with self._writing:
+            while self._hasher.running:
+                await self._watchers.park()
+        self._close_when_idle()
+
+    # --- below
+
+    @asynccontextmanager
+    async def _turn_to_write(self) -> AsyncIterator[bool]:
+        """One writer at a time, so that nobody hashes what another overwrites. False: all is proven."""
+        try:
+            async with self._writing:
+                if not self.proven.is_set():
+                    if self.error is not None:
+                        raise self.error
+                    self._keeper.refuse_if_stopped()
+                yield not self.proven.is_set()
+        finally:
+            self._changed()
+
+    def _open_end(self) -> int:
+        known = self.size_bytes if self.size_bytes is not None else self._firm.end_from(0)
+        return known - HELD_BACK_SIZE_BYTES
+
+    def _refuse_beyond(self, end: int) -> None:
+        if self.size_bytes is not None and end > self.size_bytes:
+            raise RemoteProtocolError(f"{self.origin.filename} has {self.size_bytes} bytes, and byte {end} came.")
+        if end > self._keeper.size_bytes_max:
+            raise StoreStopped(f"{self.origin.filename} is larger than the whole store; it passes through unkept.")
+
+    async def _write_all(self, octets: memoryview, offset: int) -> None:
+        try:
+            await self.file.pwrite(octets, offset)
+        except OSError as error:
+            await self._keeper.make_room(octets.nbytes, error)
+            try:
+                await self.file.pwrite(octets, offset)
+            except OSError as again:
+                raise self._keeper.failed(again) from again
+
+    async def _whole_hash(self) -> tuple[Sha256, BlobName]:
+        assert self.size_bytes is not None
+        self._hasher.wake(self.size_bytes)
+        while (hashes := self._hasher.result()) is None:
+            if self.error is not None:
+                raise self.error
+            await self._watchers.park()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return hashes.sha256(), hashes.blob_name()
+
+    async def _refuse_content(self, got: Sha256) -> None:
+        error = DigestMismatch(self.origin.filename, expected=f"sha256:{self.sha256}", got=f"sha256:{got}")
+        # Its files go first: whoever grows this file after the end begins with none.
+        with trio.CancelScope(shield=True):
+            await self._keeper.discard(self)
+        raise error
+
+    def _end(self, error: P2pcdnError | None) -> None:
+        if not self._over.is_set():
+            self.error = error
+            self._over.set()
+            self._keeper.ended(self)
+            self._changed()
+            self._close_when_idle()
+
+    def _changed(self) -> None:
+        self._watchers.unpark_all()
+        if self._over.is_set():
+            self._close_when_idle()
+
+    def _close_when_idle(self) -> None:
+        if self._over.is_set() and self._readers == 0 and not self._hasher.running and not self._writing.locked():
+            self.file.close()
+            self.journal.close()

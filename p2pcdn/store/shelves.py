@@ -1,0 +1,131 @@
+"""The files of blobs: opened and counted, put into place under their name, taken away."""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import trio
+
+from p2pcdn.digest import BlobName, Sha256
+from p2pcdn.errors import NotFound
+from p2pcdn.store.layout import Layout
+from p2pcdn.store.rows import BlobRow
+from p2pcdn.world import Disk, DiskFile
+
+
+class Shelves:
+    """Used on trio's thread. No name is put into place and taken away at the same time."""
+
+    def __init__(self, layout: Layout, disk: Disk) -> None:
+        self.layout = layout
+        self.disk = disk
+        self.lost: Callable[[Sha256], Awaitable[None]] = _nobody  # told of a row whose file is gone or short
+        self.open_now: Counter[Sha256] = Counter()
+        self._known: set[str] = set()
+        self._being_named: Counter[BlobName] = Counter()
+        self._being_removed: dict[BlobName, trio.Event] = {}
+
+    async def open_blob(self, row: BlobRow) -> DiskFile:
+        """Counted as open until it is closed. Raises NotFound."""
+        self.open_now[row.sha256] += 1
+        try:
+            file = await self._open_whole(row)
+        except BaseException:
+            self._closed(row.sha256)
+            raise
+        return _CountedFile(file, lambda: self._closed(row.sha256))
+
+    async def _open_whole(self, row: BlobRow) -> DiskFile:
+        try:
+            file = await self.disk.open(self.layout.blob(row.name))
+            if file.size_bytes() == row.size_bytes:
+                return file
+            file.close()
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ELOOP, errno.EIO):
+                raise NotFound(
+                    f"{row.origin.filename or row.sha256} cannot be opened in the store: {error}."
+                ) from error
+        await self.lost(row.sha256)
+        raise NotFound(f"{row.origin.filename or row.sha256} is gone from the store; it must be fetched again.")
+
+    def _closed(self, sha256: Sha256) -> None:
+        self.open_now[sha256] -= 1
+        if self.open_now[sha256] <= 0:
+            del self.open_now[sha256]
+
+    @contextmanager
+    def naming(self, name: BlobName) -> Iterator[None]:
+        """While a blob gets this name and its row: nobody removes the file."""
+        self._being_named[name] += 1
+        try:
+            yield
+        finally:
+            self._being_named[name] -= 1
+            if self._being_named[name] <= 0:
+                del self._being_named[name]
+
+    def is_being_named(self, name: BlobName) -> bool:
+        return name in self._being_named
+
+    async def put(self, path: Path, name: BlobName) -> None:
+        """Gives a synced file its name, durably. Call it inside `naming`. Raises OSError."""
+        while (removal := self._being_removed.get(name)) is not None:
+            await removal.wait()
+        shelf = self.layout.shelf(name)
+        if shelf.name not in self._known:
+            await self.disk.make_directory(shelf)
+            await self.disk.sync_directory(self.layout.blobs)
+            self._known.add(shelf.name)
+        await self.disk.rename(path, self.layout.blob(name))
+        await self.disk.sync_directory(shelf)
+
+    async def remove(self, names: Iterable[BlobName]) -> list[BlobName]:
+        """Takes files away whose rows are gone; gives the names that are gone now."""
+        gone = []
+        for name in names:
+            if name in self._being_named or name in self._being_removed:
+                continue
+            self._being_removed[name] = trio.Event()
+            try:
+                await self.disk.unlink(self.layout.blob(name))
+                gone.append(name)
+            except FileNotFoundError:
+                gone.append(name)
+            except OSError:
+                continue  # its note in the catalog stays: the next start tries again
+            finally:
+                self._being_removed.pop(name).set()
+        return gone
+
+
+class _CountedFile:
+    def __init__(self, file: DiskFile, closed: Callable[[], None]) -> None:
+        self._file = file
+        self._closed: Callable[[], None] | None = closed
+        self.fileno = file.fileno
+        self.pread = file.pread
+        self.size_bytes = file.size_bytes
+
+    async def pwrite(self, content: bytes | bytearray | memoryview, offset: int) -> None:
+        raise OSError(errno.EBADF, "a blob is never written")
+
+    async def fsync(self) -> None:
+        raise OSError(errno.EBADF, "a blob is never written")
+
+    async def truncate(self, size_bytes: int) -> None:
+        raise OSError(errno.EBADF, "a blob is never written")
+
+    def close(self) -> None:
+        if self._closed is not None:
+            closed, self._closed = self._closed, None
+            self._file.close()
+            closed()
+
+
+async def _nobody(sha256: Sha256) -> None:
+    """Before the store is open nobody loses anything."""

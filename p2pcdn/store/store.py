@@ -1,0 +1,391 @@
+"""The store: blobs by their hash, small values by their name, and the one door to both."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import trio
+
+from p2pcdn.digest import BlobName, Sha256
+from p2pcdn.errors import (
+    DigestMismatch,
+    LocalProtocolError,
+    NotFound,
+    P2pcdnError,
+    StoreStopped,
+    StoreUnusable,
+    Unavailable,
+)
+from p2pcdn.store.arrivals import Arrivals
+from p2pcdn.store.background import Background
+from p2pcdn.store.blob import Blob
+from p2pcdn.store.blob_table import BlobTable, delete_row, put_row
+from p2pcdn.store.catalog import Catalog, Rows, Total, text_key
+from p2pcdn.store.collect import AGE_CHECK_S, COLLECT_TO, IDLE_PARTIAL_KEPT_S, Freed
+from p2pcdn.store.evict import evict, trim_values
+from p2pcdn.store.health import Health
+from p2pcdn.store.layout import Layout
+from p2pcdn.store.partial import Partial
+from p2pcdn.store.place import Claim, claim
+from p2pcdn.store.rebuild import open_or_rebuild, rebuilt_is_whole
+from p2pcdn.store.rows import (
+    BLOBS,
+    BURIED,
+    DOOMED,
+    VALUES,
+    BlobRow,
+    Origin,
+    Table,
+    pack_blob,
+    pack_value,
+    unpack_blob,
+    unpack_value,
+)
+from p2pcdn.store.shelves import Shelves
+from p2pcdn.store.verify import VerifyReport, adopt_unknown, verify
+from p2pcdn.world import Clock, Disk, Threads
+
+# Core metadata is nearly always below this. In the catalog it costs a few pages, as a file four system calls.
+SMALL_BLOB_SIZE_BYTES_MAX = 256 * 1024
+# The disk keeps this much for others, and for the catalog: LMDB must be able to delete on a full disk.
+RESERVE_SIZE_BYTES = 64 * 1024 * 1024
+# Metadata, manifests and project names: about 20 kB a wheel, so enough for 10,000 wheels in each table.
+VALUES_SIZE_BYTES_MAX = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """size_bytes: of all blobs together. keep_for_s: how long an unused blob stays, None for ever.
+
+    pages_bytes: of the table "pages", whose oldest go first. reserve_bytes: what stays free on the disk.
+    """
+
+    size_bytes: int
+    keep_for_s: float | None
+    pages_bytes: int
+    reserve_bytes: int = RESERVE_SIZE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """For `status`. partial_bytes: beside size_bytes. health: "ok", or one sentence: why writing stopped."""
+
+    blobs: int
+    size_bytes: int
+    limit_bytes: int
+    partials: int
+    partial_bytes: int
+    evicted_bytes: int
+    health: str
+
+
+class Store:
+    """One node's blobs and values. Look-ups are plain calls of microseconds; changes are durable when they return.
+
+    All of it is used on trio's thread. Writing raises StoreStopped after the disk failed; reading goes on.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        catalog: Catalog,
+        table: BlobTable,
+        shelves: Shelves,
+        arrivals: Arrivals,
+        health: Health,
+        background: Background,
+        clock: Clock,
+        limits: StoreLimits,
+        threads: Threads,
+    ) -> None:
+        self._claim = claim
+        self._catalog = catalog
+        self._table = table
+        self._shelves = shelves
+        self._arrivals = arrivals
+        self._health = health
+        self._background = background
+        self._clock = clock
+        self._limits = limits
+        self._threads = threads
+        self._evicted_bytes = 0
+        self._age_checked_at = trio.current_time()
+        self._collecting = trio.Lock()
+        shelves.lost = self._lost
+        arrivals.free = self._free
+        arrivals.kept = self._collect_when_due
+
+    @classmethod
+    async def open(
+        cls,
+        directory: Path,
+        *,
+        disk: Disk,
+        threads: Threads,
+        clock: Clock,
+        random: random.Random,
+        limits: StoreLimits,
+    ) -> Self:
+        """Claims the directory, opens the catalog (or rebuilds it, and says so in the log), finds what was interrupted.
+
+        Raises StoreUnusable: held by another node, of a newer format, read-only, a foreign file system, not ours.
+        """
+        layout = Layout(directory)
+        held = await threads.run(claim, layout)
+        try:
+            health, background = Health(), Background()
+            environment, totals, rebuilt = await threads.run(open_or_rebuild, layout)
+            catalog = Catalog(environment, totals, threads, health)
+            catalog.damaged = lambda: layout.distrusted.touch(mode=0o600)
+            shelves = Shelves(layout, disk)
+            table = BlobTable(catalog, shelves, clock)
+            arrivals = Arrivals(
+                shelves, table, health, background, threads, clock, random, limits.size_bytes, limits.reserve_bytes
+            )
+            store = cls(held, catalog, table, shelves, arrivals, health, background, clock, limits, threads)
+            try:
+                await store._recover(layout, rebuilt)
+            except BaseException:
+                catalog.close()
+                raise
+        except OSError as error:
+            held.release()
+            raise StoreUnusable(f"The store {directory} cannot be opened: {error.strerror or error}.") from error
+        except StoreStopped as error:
+            held.release()
+            raise StoreUnusable(f"The store {directory} cannot be opened. {error}") from error
+        except BaseException:
+            held.release()
+            raise
+        return store
+
+    async def _recover(self, layout: Layout, rebuilt: bool) -> None:
+        if rebuilt:
+            await adopt_unknown(self._table, self._shelves, self._threads, self._clock)
+            await self._threads.run(rebuilt_is_whole, layout)
+        doomed = [BlobName(key.hex()) for key, _ in self._catalog.scan(DOOMED)]
+        for name in await self._shelves.remove(doomed):
+            self._table.unlinked(name)
+        await self._arrivals.find_idle()
+        await self._arrivals.drop_idle(self._clock.now() - IDLE_PARTIAL_KEPT_S, 0)
+
+    async def close(self) -> None:
+        """Ends what runs, writes what waits, and lets the directory go. Blobs that are open stay readable."""
+        with trio.CancelScope(shield=True):
+            for partial in list(self._arrivals.growing.values()):
+                partial.fail(Unavailable("The node is stopping."))
+            await self._background.wait()
+            with suppress(StoreStopped):  # only used-times are lost, and the log has said why
+                await self._table.write(lambda rows: None)
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Lets go of the directory at once, as a kill would: nothing that waits is written."""
+        self._catalog.close()
+        self._claim.release()
+
+    # --- look-ups
+
+    def blob(self, sha256: Sha256) -> Blob | None:
+        """The blob, marked as used; None where it is absent or buried."""
+        blob = self._table.find(sha256)
+        if blob is not None and self._table.marks_are_due():
+            self._background.start(self._write_marks)
+        return blob
+
+    def value(self, table: Table, key: str) -> bytes | None:
+        value = self._catalog.get(VALUES[table], key.encode("utf-8", "surrogatepass"))
+        return None if value is None else unpack_value(value)[1]
+
+    def values(self, table: Table) -> Iterator[tuple[str, bytes]]:
+        for key, value in self._catalog.scan(VALUES[table]):
+            yield key.decode("utf-8", "surrogatepass"), unpack_value(value)[1]
+
+    def rows(self) -> Iterator[BlobRow]:
+        """Every blob, buried ones too."""
+        return self._table.rows()
+
+    def running(self, key: Sha256 | str) -> Partial | None:
+        """The partial of this key, if it grows now."""
+        return next((partial for partial in self._arrivals.growing.values() if partial.key == key), None)
+
+    def summary(self) -> Summary:
+        total = self._catalog.totals.get(BLOBS, Total())
+        return Summary(
+            blobs=total.rows,
+            size_bytes=total.size_bytes,
+            limit_bytes=self._limits.size_bytes,
+            partials=len(self._arrivals.growing) + len(self._arrivals.idle),
+            partial_bytes=self._arrivals.size_bytes(),
+            evicted_bytes=self._evicted_bytes,
+            health=self._health.sentence(),
+        )
+
+    # --- changes
+
+    async def change(
+        self,
+        *,
+        values: Mapping[tuple[Table, str], bytes | None] = {},  # never changed
+        bury: Iterable[Sha256] = (),
+        unearth: Iterable[Sha256] = (),
+    ) -> None:
+        """Writes and deletes values, buries and unearths blobs: all or nothing. Raises StoreStopped.
+
+        A buried blob was withdrawn upstream: `blob` does not give it, `rows` tells of it; its tombstone outlives it.
+        """
+        now = self._clock.now()
+        puts = {(VALUES[table], text_key(key)): content for (table, key), content in values.items()}
+        buried, unearthed = tuple(bury), tuple(unearth)
+        size_bytes = sum(len(content or b"") + 1024 for content in puts.values()) + 600 * (len(buried) + len(unearthed))
+
+        def step(rows: Rows) -> None:
+            for (table, key), content in puts.items():
+                if content is None:
+                    rows.delete(table, key)
+                else:
+                    rows.put(table, key, pack_value(content, now))
+            for sha256 in buried:
+                rows.put(BURIED, bytes.fromhex(sha256), pack_value(b"", now))
+            for sha256 in unearthed:
+                rows.delete(BURIED, bytes.fromhex(sha256))
+            for name, table in VALUES.items():
+                trim_values(rows, table, self._limits.pages_bytes if name == "pages" else VALUES_SIZE_BYTES_MAX)
+
+        await self._table.write(step, *buried, *unearthed, size_bytes=size_bytes)
+
+    async def keep_small(self, content: bytes, origin: Origin, *, expected: Sha256 | None) -> Blob:
+        """Keeps a file of at most `SMALL_BLOB_SIZE_BYTES_MAX` in the catalog itself.
+
+        Raises DigestMismatch, StoreStopped. Without an expected hash it is trusted on first use: never shared.
+        """
+        if len(content) > SMALL_BLOB_SIZE_BYTES_MAX:
+            raise LocalProtocolError(f"{origin.filename} is no small blob: it has {len(content)} bytes.")
+        sha256 = Sha256.of(content)
+        if expected is None:
+            origin = replace(origin, share="never")
+        elif expected != sha256:
+            raise DigestMismatch(origin.filename, expected=f"sha256:{expected}", got=f"sha256:{sha256}")
+        now = self._clock.now()
+        row = BlobRow(BlobName.of(content), sha256, len(content), origin, now, now, inline=True)
+        kept = await self._table.write(
+            lambda rows: _put_small(rows, row, content), sha256, size_bytes=len(content) + 1024
+        )
+        await self._collect_when_due()
+        return Blob(kept, content if kept.inline else None, self._shelves)
+
+    async def grow(self, key: Sha256 | str, size_bytes: int | None, origin: Origin) -> Partial:
+        """The partial that becomes this file: the one that runs, else one resumed from its verified pieces, else new.
+
+        A str names a file without hash: its bytes are trusted on first use, never shared, and never resumed.
+        Raises StoreStopped where there is no room, or writing stopped.
+        """
+        return await self._arrivals.grow(key, size_bytes, origin)
+
+    async def pin(self, sha256: Sha256, pinned: bool) -> None:
+        """A pinned blob is never evicted. Raises NotFound, StoreStopped."""
+        await self._alter(sha256, lambda row: replace(row, pinned=pinned))
+
+    async def set_origin(self, sha256: Sha256, origin: Origin) -> None:
+        """What a page says of a blob whose origin was unknown or has changed. Raises NotFound, StoreStopped."""
+        await self._alter(sha256, lambda row: replace(row, origin=origin))
+
+    async def drop(self, sha256: Sha256) -> None:
+        """Removes a blob, pinned or not. Raises StoreStopped."""
+        name = await self._table.write(lambda rows: delete_row(rows, bytes.fromhex(sha256)), sha256)
+        await self._remove_files([name] if name is not None else [])
+
+    async def collect(self, to_bytes: int | None = None) -> Freed:
+        """Evicts what nobody used for `keep_for_s`, and the least recently used down to `to_bytes` (None: the limit).
+
+        Never a pinned, open or growing one. Raises StoreStopped.
+        """
+        async with self._collecting:
+            self._age_checked_at = trio.current_time()
+            goal = self._limits.size_bytes if to_bytes is None else to_bytes
+            now = self._clock.now()
+            partial_freed = await self._arrivals.drop_idle(now - IDLE_PARTIAL_KEPT_S, self._stored_bytes() - goal)
+            keep_for_s = self._limits.keep_for_s
+            used_before = None if keep_for_s is None else now - keep_for_s
+            busy = frozenset(bytes.fromhex(sha256) for sha256 in self._busy())
+            goal -= self._arrivals.size_bytes()
+            gone = await self._table.write(lambda rows: evict(rows, goal, used_before, busy))
+            self._table.forget(*(Sha256(one.key.hex()) for one in gone))
+            await self._remove_files([one.name for one in gone if one.name is not None])
+            freed = Freed(sum(one.size_bytes for one in gone) + partial_freed, len(gone))
+            self._evicted_bytes += freed.bytes
+            return freed
+
+    async def verify(self, on_progress: Callable[[int, int], None]) -> VerifyReport:
+        """Hashes every blob; drops the rotten ones, takes in files without a row. on_progress(checked, of).
+
+        Raises StoreStopped.
+        """
+        return await verify(
+            self._table, self._catalog, self._shelves, self._threads, self._clock, self.drop, on_progress
+        )
+
+    # --- below
+
+    def _stored_bytes(self) -> int:
+        return self._catalog.totals.get(BLOBS, Total()).size_bytes + self._arrivals.size_bytes()
+
+    def _busy(self) -> set[Sha256]:
+        growing = {partial.sha256 for partial in self._arrivals.growing.values() if partial.sha256 is not None}
+        return growing | set(self._shelves.open_now)
+
+    async def _collect_when_due(self) -> None:
+        over = self._stored_bytes() > self._limits.size_bytes
+        aged = self._limits.keep_for_s is not None and trio.current_time() - self._age_checked_at > AGE_CHECK_S
+        if over or aged:
+            await self.collect(int(self._limits.size_bytes * COLLECT_TO) if over else None)
+
+    async def _free(self, size_bytes: int) -> int:
+        try:
+            return (await self.collect(max(0, self._stored_bytes() - size_bytes))).bytes
+        except StoreStopped:
+            return 0
+
+    async def _remove_files(self, names: Iterable[BlobName]) -> None:
+        for name in await self._shelves.remove(names):
+            self._table.unlinked(name)
+
+    async def _lost(self, sha256: Sha256) -> None:
+        try:
+            await self.drop(sha256)
+        except StoreStopped:
+            self._table.forget(sha256)
+
+    async def _write_marks(self) -> None:
+        try:
+            await self._table.write(lambda rows: None)
+        except StoreStopped:
+            return  # status says why; a used-time is not worth a second sentence
+
+    async def _alter(self, sha256: Sha256, change: Callable[[BlobRow], BlobRow]) -> None:
+        key = bytes.fromhex(sha256)
+
+        def step(rows: Rows) -> P2pcdnError | None:
+            value = rows.get(BLOBS, key)
+            row = None if value is None else unpack_blob(sha256, value, buried=False)
+            if row is None:
+                return NotFound(f"The store has no blob with sha256 {sha256}.")
+            rows.put(BLOBS, key, pack_blob(change(row)))
+            return None
+
+        if (error := await self._table.write(step, sha256)) is not None:
+            raise error
+
+
+def _put_small(rows: Rows, row: BlobRow, content: bytes) -> BlobRow:
+    value = rows.get(BLOBS, bytes.fromhex(row.sha256))
+    old = None if value is None else unpack_blob(row.sha256, value, buried=False)
+    if old is not None and not old.inline:
+        # It is there as a file, and stays one.
+        return put_row(rows, replace(row, inline=False))
+    return put_row(rows, row, content)
