@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
 from p2pcdn.errors import LocalProtocolError, P2pcdnError
 from p2pcdn.http1 import refusals
+from p2pcdn.http1.lobby import Lobby
 from p2pcdn.http1.messages import FileSlice, Handler, OnAnswer, Request, Response
 from p2pcdn.http1.parse import Reader
 from p2pcdn.http1.patience import Patience
@@ -33,6 +35,11 @@ class Service:
     on_answer: OnAnswer | None = None
     on_refusal: Callable[[Refusal, str], None] | None = None
     heads: HeadWriter = field(default_factory=HeadWriter)
+    lobby: Lobby | None = None
+
+
+# What is left to do of an answer; it says whether another request may follow on the connection.
+Rest = Callable[[], Awaitable[bool]]
 
 
 class Connection:
@@ -51,6 +58,7 @@ class Connection:
         self._answering = False
         self._responding = False
         self._sent_bytes = 0
+        self._rest: Rest | None = None
 
     def end_soon(self) -> None:
         """Closes it when the running answer is sent; at once where none runs."""
@@ -73,74 +81,121 @@ class Connection:
             await trio.aclose_forcefully(self._stream)
 
     async def _converse(self) -> None:
+        reader = self._reader
+        lobby = self._service.lobby if self._wire.fd >= 0 else None
         while True:
-            request = await self._next_request()
-            if request is None:
-                return None
-            if isinstance(request, Request):
-                if not await self._answer(request):
-                    return None
-            elif isinstance(request, Refusal):
-                return await self._refuse(request, None)
-            else:
-                return await self._refuse(*request)
-
-    async def _next_request(self) -> Request | Refusal | tuple[Refusal, Request] | None:
-        reader, patience = self._reader, self._patience
-        while (request := reader.next_request()) is None:
-            patience.head() if reader.started else patience.idle()
+            rest = self._advance()
+            if rest is None and lobby is not None and not reader.started:
+                self._patience.idle()
+                await lobby.wait(self._wire.fd, self._serve_from_lobby)
+                rest, self._rest = self._rest, None
+            if rest is not None:
+                if not await rest():
+                    return
+                continue
+            self._patience.head() if reader.started else self._patience.idle()
             content = await self._wire.receive()
             if not content:
-                return None
+                return
             reader.receive(content)
-        patience.awaited = "face"
-        return request
 
-    async def _answer(self, request: Request) -> bool:
-        """Answers one request; whether another may follow on this connection."""
-        self._answering = True
+    def _serve_from_lobby(self) -> bool:
+        """Reads and answers without waiting; True hands over to our own task."""
+        try:
+            content = self._wire.receive_now()
+            if content is None:
+                return False
+            if not content:
+                raise Gone
+            self._reader.receive(content)
+            self._rest = self._advance()
+        except Gone:
+            self._rest = _end
+        except Exception:
+            log.exception("A connection of %s failed.", self._peer)
+            self._rest = _end
+        if self._rest is not None or self._reader.started:
+            return True
+        self._patience.idle()
+        return False
+
+    def _advance(self) -> Rest | None:
+        """Answers what can be answered without waiting. Returns what has to wait; None is: for the client."""
+        while (step := self._reader.next_request()) is not None:
+            self._patience.awaited = "face"
+            if isinstance(step, Request):
+                rest = self._answer(step)
+            elif isinstance(step, Refusal):
+                rest = partial(self._refuse, step, None)
+            else:
+                rest = partial(self._refuse, *step)
+            if rest is not None:
+                self._answering = True
+                return rest
+        return None
+
+    def _answer(self, request: Request) -> Rest | None:
         if not self._reader.body_done:
             request.body = self._receive_body(request)
         try:
             response = self._service.handler(request)
-            if not isinstance(response, Response):
-                self._patience.work()
-                response = await response
-            keep_alive = request.keep_alive and not self._ending and self._reader.body_done
-            size_bytes = _size(response)
-            if size_bytes is None and request.version == "1.0":
-                keep_alive = False
-            head = self._service.heads.head(request, response, size_bytes, keep_alive)
-        except Violation as violation:
-            await self._refuse(violation.refusal, request)
-            return False
-        except Exception:
-            log.exception("%s %s failed.", request.method, request.path)
-            await self._refuse(refusals.FAILED, request)
-            return False
-        await self._respond(head, request, response)
-        self._answering = False
-        if not keep_alive:
-            await self._wire.finish()
-        return keep_alive
+        except Exception as error:
+            return partial(self._fail, request, error)
+        if isinstance(response, Response):
+            return self._begin(request, response)
+        return partial(self._answer_later, request, response)
 
-    async def _respond(self, head: bytes, request: Request, response: Response) -> None:
-        """Sends it, or breaks it off: a reset, and never the end of a body whose middle is missing."""
+    async def _answer_later(self, request: Request, coming: Awaitable[Response]) -> bool:
+        self._patience.work()
+        try:
+            response = await coming
+        except Exception as error:
+            return await self._fail(request, error)
+        rest = self._begin(request, response)
+        if rest is not None:
+            return await rest()
+        self._answering = False
+        return True
+
+    async def _fail(self, request: Request, error: Exception) -> bool:
+        if isinstance(error, Violation):
+            return await self._refuse(error.refusal, request)
+        log.error("%s %s failed.", request.method, request.path, exc_info=error)
+        return await self._refuse(refusals.FAILED, request)
+
+    def _begin(self, request: Request, response: Response) -> Rest | None:
+        """Sends what can be sent at once; None where that was all and another request may follow."""
         body = response.body
+        keep_alive = request.keep_alive and not self._ending and self._reader.body_done
+        size_bytes = _size(response)
+        if size_bytes is None and request.version == "1.0":
+            keep_alive = False
+        try:
+            content = self._service.heads.head(request, response, size_bytes, keep_alive)
+        except LocalProtocolError as error:
+            _release(response)
+            return partial(self._fail, request, error)
         self._sent_bytes = 0
+        if isinstance(body, bytes) and has_body(response.status, request.method):
+            content += body
+            self._sent_bytes = len(body)
+        sent_bytes = self._wire.send_now(content)
+        if sent_bytes < len(content) or not isinstance(body, bytes) or not keep_alive:
+            return partial(self._respond, request, response, content[sent_bytes:], keep_alive)
+        self._answered(request, response)
+        return None
+
+    async def _respond(self, request: Request, response: Response, unsent: bytes, keep_alive: bool) -> bool:
+        """Sends the rest, or breaks it off: a reset, and never the end of a body whose middle is missing."""
+        body = response.body
         self._responding = True
         try:
-            if not has_body(response.status, request.method):
-                await self._send(head)
-            elif isinstance(body, bytes):
-                await self._send(head + body)
-                self._sent_bytes = len(body)
-            else:
-                await self._send(head)
+            await self._wire.send(unsent)
+            if not isinstance(body, bytes) and has_body(response.status, request.method):
                 self._patience.work()
                 await self._send_long(request, response)
             self._responding = False
-        except (Gone, trio.Cancelled):
+        except Gone:
             raise
         except P2pcdnError as error:
             log.warning("%s %s was broken off: %s", request.method, request.path, error)
@@ -153,10 +208,16 @@ class Connection:
                 self._wire.reset()
             if isinstance(body, AsyncGenerator):
                 await body.aclose()
-            if response.release is not None:
-                response.release()
-            if self._service.on_answer is not None:
-                self._service.on_answer(request, response.status, self._sent_bytes)
+            self._answered(request, response)
+        self._answering = False
+        if not keep_alive:
+            await self._wire.finish()
+        return keep_alive
+
+    def _answered(self, request: Request, response: Response) -> None:
+        _release(response)
+        if self._service.on_answer is not None:
+            self._service.on_answer(request, response.status, self._sent_bytes)
 
     async def _send(self, content: bytes) -> None:
         sent_bytes = self._wire.send_now(content)
@@ -225,7 +286,7 @@ class Connection:
             with trio.move_on_after(REFUSAL_TIME_S):
                 await self._refuse(refusal, None)
 
-    async def _refuse(self, refusal: Refusal, request: Request | None) -> None:
+    async def _refuse(self, refusal: Refusal, request: Request | None) -> bool:
         """The one answer to a violation; nothing follows it on this connection."""
         self._answering = True
         if self._service.on_refusal is not None:
@@ -233,12 +294,20 @@ class Connection:
         headers = [("content-type", "application/problem+json"), ("cache-control", "no-store")]
         if refusal is refusals.METHOD:
             headers.append(("allow", ", ".join(sorted(self._service.face.methods))))
-        response = Response(refusal.status, headers, problem(refusal))
         asked = request or Request("GET", b"", "", "", {})
-        head = self._service.heads.head(asked, response, _size(response), keep_alive=False)
+        asked.keep_alive = False
         self._patience.work()
-        await self._respond(head, asked, response)
-        await self._wire.finish()
+        rest = self._begin(asked, Response(refusal.status, headers, problem(refusal)))
+        return rest is not None and await rest()
+
+
+async def _end() -> bool:
+    return False
+
+
+def _release(response: Response) -> None:
+    if response.release is not None:
+        response.release()
 
 
 def _size(response: Response) -> int | None:

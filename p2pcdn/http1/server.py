@@ -11,6 +11,7 @@ import trio
 
 from p2pcdn.http1 import refusals
 from p2pcdn.http1.connection import Connection, Service
+from p2pcdn.http1.lobby import Lobby
 from p2pcdn.http1.messages import Handler, Limits, OnAnswer
 from p2pcdn.http1.refusals import AllowedHosts, Face, Refusal
 from p2pcdn.http1.write import HeadWriter
@@ -49,19 +50,24 @@ async def serve(
     """
     limits = limits or Limits()
     face = Face(methods, allowed_hosts, bodies, cross_site, limits)
-    service = Service(handler, face, on_answer, on_refusal, HeadWriter(now))
+    lobby = Lobby() if Lobby.possible else None
+    service = Service(handler, face, on_answer, on_refusal, HeadWriter(now), lobby)
     connections: set[Connection] = set()
-    async with trio.open_nursery() as nursery:
-        async with trio.open_nursery() as accepting:
-            for listener in listeners:
-                accepting.start_soon(_accept, listener, service, connections, nursery)
-            task_status.started()
-            if stop is not None:
-                await stop.wait()
-                accepting.cancel_scope.cancel()
-        for connection in list(connections):
-            connection.end_soon()
-        nursery.cancel_scope.deadline = trio.current_time() + limits.grace_time_s
+    async with trio.open_nursery() as house:
+        if lobby is not None:
+            house.start_soon(lobby.run)
+        async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as accepting:
+                for listener in listeners:
+                    accepting.start_soon(_accept, listener, service, connections, nursery)
+                task_status.started()
+                if stop is not None:
+                    await stop.wait()
+                    accepting.cancel_scope.cancel()
+            for connection in list(connections):
+                connection.end_soon()
+            nursery.cancel_scope.deadline = trio.current_time() + limits.grace_time_s
+        house.cancel_scope.cancel()
 
 
 async def serve_connection(

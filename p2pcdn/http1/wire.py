@@ -39,6 +39,12 @@ class ShortFile(Exception):
 class Wire(Protocol):
     """One connection. Belongs to one task."""
 
+    fd: int  # the descriptor of a real socket, else -1
+
+    def receive_now(self) -> bytes | None:
+        """Some bytes, none at the end, None where there are none yet. Only for a real socket. Raises Gone."""
+        ...
+
     async def receive(self) -> bytes:
         """Some bytes; none at the end. Raises Gone."""
         ...
@@ -74,9 +80,14 @@ def open_wire(stream: trio.abc.Stream, patience: Patience) -> Wire:
 class StreamWire:
     """Any stream."""
 
+    fd = -1
+
     def __init__(self, stream: trio.abc.Stream, patience: Patience) -> None:
         self._stream = stream
         self._patience = patience
+
+    def receive_now(self) -> bytes | None:
+        return None
 
     async def receive(self) -> bytes:
         try:
@@ -118,22 +129,30 @@ class SocketWire:
 
     def __init__(self, stream: trio.SocketStream, patience: Patience) -> None:
         self._stream = stream
-        self._fd = stream.socket.fileno()
+        self.fd = stream.socket.fileno()
         self._patience = patience
+
+    def receive_now(self) -> bytes | None:
+        try:
+            return os.read(self.fd, RECEIVE_SIZE_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise Gone from error
 
     async def receive(self) -> bytes:
         while True:
             try:
-                await wait_readable(self._fd)
-                return os.read(self._fd, RECEIVE_SIZE_BYTES)
-            except BlockingIOError:
-                continue
+                await wait_readable(self.fd)
             except (OSError, trio.ClosedResourceError) as error:
                 raise Gone from error
+            content = self.receive_now()
+            if content is not None:
+                return content
 
     def send_now(self, content: bytes) -> int:
         try:
-            return os.write(self._fd, content)
+            return os.write(self.fd, content)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -143,7 +162,7 @@ class SocketWire:
         rest = memoryview(content)
         while rest:
             try:
-                rest = rest[os.write(self._fd, rest) :]
+                rest = rest[os.write(self.fd, rest) :]
             except BlockingIOError:
                 await self._writable()
             except OSError as error:
@@ -157,7 +176,7 @@ class SocketWire:
         offset, end = part.offset, part.offset + part.size_bytes
         while offset < end:
             try:
-                sent = os.sendfile(self._fd, source, offset, min(end - offset, SENDFILE_SIZE_BYTES))
+                sent = os.sendfile(self.fd, source, offset, min(end - offset, SENDFILE_SIZE_BYTES))
             except BlockingIOError:
                 await self._writable()
                 continue
@@ -177,7 +196,7 @@ class SocketWire:
     async def _writable(self) -> None:
         self._patience.write()
         try:
-            await wait_writable(self._fd)
+            await wait_writable(self.fd)
         except (OSError, trio.ClosedResourceError) as error:
             raise Gone from error
         self._patience.work()
