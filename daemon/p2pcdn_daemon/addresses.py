@@ -69,9 +69,9 @@ class Origin:
             parsed = httpx.URL(url)
             host = parsed.raw_host.decode("ascii").lower()
         except (httpx.InvalidURL, UnicodeError, ValueError) as error:
-            raise Refused(f"{str(url)[:200]!r} is not a URL that can be fetched: {error}.") from error
+            raise Refused(f"{shown(str(url))!r} is not a URL that can be read.") from error
         if parsed.scheme not in DEFAULT_PORTS or not host:
-            raise Refused(f"Only http and https URLs are fetched, not {_without_userinfo(parsed)[:200]!r}.")
+            raise Refused(f"Only http and https URLs are fetched, not {shown(str(url))!r}.")
         port = DEFAULT_PORTS[parsed.scheme] if parsed.port is None else parsed.port
         if not 0 < port < 65536:
             raise Refused(f"There is no port {port}.")
@@ -81,6 +81,13 @@ class Origin:
     def authority(self) -> str:
         """Host and port, as in a URL."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def shown(url: str) -> str:
+    """A URL for a message, whatever is wrong with it: no user, no password, and no query, which may be a signature."""
+    scheme, slashes, rest = url.strip().partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{slashes}{authority.rpartition('@')[2]}{slash}{path}".partition("?")[0][:200]
 
 
 def why_inside(address: Address) -> str | None:
@@ -152,7 +159,3 @@ def is_private_host(host: str) -> bool:
 def _is_localhost(host: str) -> bool:
     name = host.rstrip(".").lower()
     return name == "localhost" or name.endswith((".localhost", ".localdomain"))
-
-
-def _without_userinfo(url: httpx.URL) -> str:
-    return str(url.copy_with(userinfo=b""))

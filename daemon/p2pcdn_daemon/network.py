@@ -88,7 +88,8 @@ async def open_control_listener(path: Path) -> trio.SocketListener:
     """
     if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
         raise CannotListen(
-            f"The path of the control socket is longer than {SOCKET_PATH_BYTES_MAX} bytes; name another by --control-socket."
+            f"The path of the control socket is longer than {SOCKET_PATH_BYTES_MAX} bytes; "
+            "name another one by --control-socket."
         )
     control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

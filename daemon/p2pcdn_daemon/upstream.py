@@ -21,7 +21,7 @@ from blake3 import blake3
 from p2pcdn import __version__
 from p2pcdn.errors import LocalProtocolError, P2pcdnError, Refused, Unavailable
 from p2pcdn.world import Index, Share, Upstream, UpstreamResponse
-from p2pcdn_daemon.addresses import Origin, is_private_host, refuse_literal_inside
+from p2pcdn_daemon.addresses import Origin, is_private_host, refuse_literal_inside, shown
 from p2pcdn_daemon.credentials import Credentials, Netrc, from_environment, from_keyring
 from p2pcdn_daemon.dial import Transport
 from p2pcdn_daemon.directory import DirectoryUpstream
@@ -85,10 +85,10 @@ def make_index(
         origin = Origin.of(parsed)
     except (Refused, httpx.InvalidURL) as error:
         raise ValueError(
-            f"{_shown(url)!r} is not the URL of an index: it must begin with http, https or file."
+            f"{shown(url)!r} is not the URL of an index: it must begin with http, https or file."
         ) from error
     if parsed.query:
-        raise ValueError(f"{_shown(url)!r} is not the URL of an index: it has a query.")
+        raise ValueError(f"{shown(url)!r} is not the URL of an index: it has a query.")
     plain = _plain(parsed)
     root = str(plain if plain.raw_path.endswith(b"/") else plain.copy_with(raw_path=plain.raw_path + b"/"))
     credentials = _credentials(parsed, origin, name, environment, netrc or Netrc.read(environment))
@@ -228,7 +228,8 @@ class HttpxUpstream:
     async def _ask(self, index: Index, url: httpx.URL, origin: Origin, asked: Mapping[str, str]) -> httpx.Response:
         setting = self._settings.get(index.key, UpstreamSettings(index))
         proxy = with_scheme(setting.proxy) if setting.proxy else self._proxies.proxy_for(origin)
-        if proxy is not None and not self._is_configured(origin.host, origin.port):
+        if not self._is_configured(origin.host, origin.port):
+            # All that can be judged where a proxy resolves; without one, what the name resolves to is judged as well.
             refuse_literal_inside(origin.host)
         client = self._client(proxy, setting.ca_file or self._ca_file)
         request = client.build_request("GET", url, headers=await self._fields(setting, origin, asked))
@@ -345,6 +346,8 @@ def _ours(error: Exception, origin: Origin, proxy: str | None, patience: Patienc
             return Unavailable(f"{origin.authority} does not speak TLS as we do{via}: {why.reason}.")
         case httpcore.ConnectError():
             return Unavailable(f"{origin.authority} cannot be reached{via}: {_strerror(why)}.")
+        case httpx.RemoteProtocolError():  # of httpx's own there is only this one, before any redirect is followed
+            return Unavailable(f"{host} redirects to something that is not a URL.")
         case httpcore.RemoteProtocolError():
             return Unavailable(f"{host} broke off or did not speak HTTP{via}: {error}.")
     return Unavailable(f"The connection to {host}{via} broke: {_strerror(why)}.")
@@ -412,20 +415,13 @@ def _file_url(url: str) -> str:
     path = path.removeprefix("//localhost") if path.startswith("//localhost/") else path
     path = "/" + path.lstrip("/") if path.startswith("///") or not path.startswith("//") else path
     if path.startswith("//") or not path.startswith("/") or "\0" in path:
-        raise ValueError(f"{_shown(url)!r} is not a directory of this machine; write file:///path/to/it/.")
+        raise ValueError(f"{shown(url)!r} is not a directory of this machine; write file:///path/to/it/.")
     return Path(os.path.normpath(path)).as_uri().rstrip("/") + "/"
 
 
 def _plain(url: httpx.URL) -> httpx.URL:
     """Without a name, password or fragment: httpx would send the first two by itself."""
     return url.copy_with(userinfo=b"", fragment=None)
-
-
-def _shown(url: str) -> str:
-    """The URL for a message: no user, no password, whatever else is wrong with it."""
-    scheme, slashes, rest = url.strip().partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{slashes}{authority.rpartition('@')[2]}{slash}{path}"[:200]
 
 
 def _key(url: str) -> str:
