@@ -40,6 +40,8 @@ PAGES_TOUCHED_SIZE_BYTES = 256 * 1024
 GROUP_SIZE_BYTES_MAX = 16 * 1024 * 1024
 # Readers of other processes (`python -m lmdb`); this one needs a slot or two.
 READERS_MAX = 64
+# One rotten row is a row; this many are a disk that lies, and the next start makes the catalog anew.
+ROTTEN_ROWS_MAX = 16
 # Rows read in one read transaction. None stays open over a yield: it would keep old pages alive, and forbid growing.
 SCAN_ROWS = 256
 
@@ -148,7 +150,8 @@ class Catalog:
         self._health = health
         self._turn = trio.Lock()
         self._waiting: list[_Step] = []
-        self._rotten: dict[bytes, None] = {}
+        self._rotten: dict[bytes, None] = {}  # full keys, to be dropped with the next transaction
+        self._rotten_found = 0
         self._closed = False
         self.totals = totals
         self.damaged: Callable[[], None] = lambda: None  # told when LMDB itself stumbles
@@ -166,7 +169,7 @@ class Catalog:
             return None
         value = opened(full, stored)
         if value is None and stored is not None:
-            self._rotten[full] = None
+            self._found_rotten(full)
         return value
 
     def has(self, table: bytes, key: bytes) -> bool:
@@ -179,7 +182,7 @@ class Catalog:
             for full, stored in rows:
                 value = opened(full, stored)
                 if value is None:
-                    self._rotten[full] = None
+                    self._found_rotten(full)
                 else:
                     yield full[1:], value
             start = rows[-1][0] + b"\0"
@@ -274,6 +277,13 @@ class Catalog:
             size *= 2
         if size != state["map_size"]:
             self._environment.set_mapsize(size)
+
+    def _found_rotten(self, full: bytes) -> None:
+        self._rotten[full] = None
+        self._rotten_found += 1
+        if self._rotten_found == ROTTEN_ROWS_MAX:
+            _log.error("The catalog has %d rotten rows; it is rebuilt at the next start.", self._rotten_found)
+            self.damaged()
 
     def _stumbled(self, error: lmdb.Error) -> None:
         _log.error("The catalog is damaged (%s); it is rebuilt at the next start.", error)

@@ -140,8 +140,9 @@ class Partial:
     async def finish(self) -> Blob:
         """The whole is there: its hash decides. Returns when the blob is durable.
 
-        Raises DigestMismatch (nothing is kept, every reader hears of it), StoreStopped (right, but not kept: readers
-        still get all of it), LocalProtocolError (bytes are missing).
+        Raises DigestMismatch (nothing is kept, every reader hears of it; but where only a peer vouched for some of the
+        bytes it lives on: `forget_provisional`, fill what is missing then, and finish again), StoreStopped (right, but
+        not kept: readers still get all of it), LocalProtocolError (bytes are missing).
         """
         async with self._finishing:
             if self.blob is not None:
@@ -162,7 +163,8 @@ class Partial:
                 with trio.CancelScope(shield=True):
                     blob = self.blob = await self._keeper.keep(self, name, sha256)
             except P2pcdnError as error:
-                self._end(error)
+                if not (isinstance(error, DigestMismatch) and self.is_provisional()):
+                    self._end(error)
                 raise
             self._end(None)
             return blob
@@ -187,6 +189,10 @@ class Partial:
 
     # --- what a reader uses
 
+    def is_provisional(self) -> bool:
+        """Whether only a peer vouches for some of the bytes."""
+        return self._firm.size_bytes() < self._present.size_bytes()
+
     def frontier(self) -> int:
         """How many bytes from the start are there that not only a peer vouches for; all of them once proven."""
         if self.proven.is_set():
@@ -209,6 +215,13 @@ class Partial:
             end = min(self._firm.end_from(offset), self._open_end())
             if end > offset:
                 return end
+            await self._watchers.park()
+
+    async def wait_proven(self) -> None:
+        """Waits until the whole is proven, if not yet durable. Raises what failed."""
+        while not self.proven.is_set():
+            if self.error is not None:
+                raise self.error.with_traceback(None)
             await self._watchers.park()
 
     async def wait_finished(self) -> Blob:
@@ -287,9 +300,10 @@ class Partial:
 
     async def _refuse_content(self, got: Sha256) -> None:
         error = DigestMismatch(self.origin.filename, expected=f"sha256:{self.sha256}", got=f"sha256:{got}")
-        # Its files go first: whoever grows this file after the end begins with none.
-        with trio.CancelScope(shield=True):
-            await self._keeper.discard(self)
+        if not self.is_provisional():
+            # Its files go first: whoever grows this file after the end begins with none.
+            with trio.CancelScope(shield=True):
+                await self._keeper.discard(self)
         raise error
 
     def _end(self, error: P2pcdnError | None) -> None:

@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import re
-import socket
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -116,7 +115,7 @@ def _lock(layout: Layout) -> int:
         os.close(descriptor)
         raise
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
     return descriptor
 
 

@@ -13,11 +13,11 @@ from p2pcdn.digest import BlobName, Sha256
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.world import Share
 
-Table = Literal["pages", "metadata", "manifests", "projects"]
+Table = Literal["pages", "metadata", "manifests", "trusted"]
 
 # The first byte of a key in LMDB names its table.
 BLOBS, SMALL, BURIED, DOOMED, TOTALS = b"b", b"s", b"t", b"x", b"="
-VALUES: dict[Table, bytes] = {"pages": b"P", "metadata": b"M", "manifests": b"F", "projects": b"J"}
+VALUES: dict[Table, bytes] = {"pages": b"P", "metadata": b"M", "manifests": b"F", "trusted": b"U"}
 
 # LMDB's own bound is 511; the rest is our table byte and some air.
 KEY_SIZE_BYTES_MAX = 480

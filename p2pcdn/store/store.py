@@ -198,6 +198,11 @@ class Store:
             self._background.start(self._write_marks)
         return blob
 
+    def holds(self, sha256: Sha256) -> bool:
+        """Whether `blob` would give it; does not mark it as used."""
+        row = self._table.row(sha256)
+        return row is not None and not row.buried
+
     def value(self, table: Table, key: str) -> bytes | None:
         value = self._catalog.get(VALUES[table], key.encode("utf-8", "surrogatepass"))
         return None if value is None else unpack_value(value)[1]

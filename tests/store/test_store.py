@@ -91,11 +91,11 @@ async def test_the_oldest_pages_go_when_the_table_is_full(directory: Path) -> No
     async with opened(directory, pages_bytes=100_000, clock=clock) as store:
         for number in range(30):
             clock.time += 1
-            await store.change(values={("pages", str(number)): bytes(10_000), ("projects", str(number)): b"p"})
+            await store.change(values={("pages", str(number)): bytes(10_000), ("trusted", str(number)): b"p"})
         pages = {int(key) for key, _ in store.values("pages")}
         assert pages == set(range(30 - len(pages), 30))
         assert 8 <= len(pages) <= 9
-        assert len(list(store.values("projects"))) == 30
+        assert len(list(store.values("trusted"))) == 30
 
 
 async def test_a_withdrawn_blob_is_not_given_until_it_is_unearthed(directory: Path) -> None:

@@ -1,0 +1,140 @@
+"""Rot: flipped bits in blobs and in the catalog are found; nothing wrong is ever given."""
+
+from __future__ import annotations
+
+import logging
+import random
+from pathlib import Path
+
+import pytest
+
+from p2pcdn.digest import Sha256
+from p2pcdn.errors import NotFound, StoreUnusable
+from p2pcdn.store import Store
+from tests.store.stores import MIB, WHEEL, content_of, keep, open_store, opened, read
+
+
+def flip(path: Path, bit: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+
+
+async def test_verify_finds_every_rotten_blob_and_drops_it(directory: Path) -> None:
+    dice = random.Random(24)
+    async with opened(directory) as store:
+        for seed in range(40):
+            await keep(store, content_of(seed, 30_000 + seed))
+        await store.keep_small(b"small", WHEEL, expected=None)
+        rows = {row.sha256: row for row in store.rows() if not row.inline}
+        rotten = set(dice.sample(sorted(rows), 25))
+        for sha256 in rotten:
+            row = rows[sha256]
+            flip(directory / "blobs" / row.name[:2] / row.name, dice.randrange(row.size_bytes * 8))
+        progress: list[tuple[int, int]] = []
+        report = await store.verify(lambda checked, of: progress.append((checked, of)))
+        assert {row.sha256 for row in report.rotten} == rotten
+        assert report.checked == 41
+        assert progress[-1] == (41, 41)
+        assert all(store.blob(sha256) is None for sha256 in rotten)
+        assert store.summary().blobs == 16
+        assert len([path for path in (directory / "blobs").rglob("*") if path.is_file()]) == 15
+        assert not (await store.verify(lambda checked, of: None)).rotten
+
+
+async def test_a_blob_without_a_row_is_taken_in_and_a_wrong_file_removed(directory: Path) -> None:
+    async with opened(directory) as store:
+        blob = await keep(store, content_of(1, MIB))
+        path = directory / "blobs" / blob.name[:2] / blob.name
+        orphan = path.read_bytes()
+        await store.drop(blob.sha256)
+        path.write_bytes(orphan)
+        stranger = path.with_name(path.name[:-2] + "00")
+        stranger.write_bytes(b"not what its name says")
+        report = await store.verify(lambda checked, of: None)
+        assert (report.adopted, report.removed) == (1, 1)
+        assert not stranger.exists()
+        [row] = store.rows()
+        assert row.sha256 == blob.sha256
+        assert row.origin.share == "never"
+
+
+async def fill(store: Store) -> tuple[dict[Sha256, bytes], dict[str, bytes]]:
+    blobs = {Sha256.of(content): content for content in (content_of(seed, 5_000) for seed in range(30))}
+    for content in blobs.values():
+        await keep(store, content)
+    small = [content_of(seed, 3_000) for seed in range(100, 130)]
+    for content in small:
+        await store.keep_small(content, WHEEL, expected=Sha256.of(content))
+        blobs[Sha256.of(content)] = content
+    values = {f"page {number}": content_of(number, 2_000) for number in range(200)}
+    await store.change(values={("pages", key): content for key, content in values.items()})
+    return blobs, values
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_a_flipped_bit_in_the_catalog_gives_no_wrong_value(directory: Path, seed: int) -> None:
+    dice = random.Random(seed)
+    async with opened(directory) as store:
+        blobs, values = await fill(store)
+    data = directory / "catalog" / "data.mdb"
+    for _ in range(4):
+        flip(data, dice.randrange(data.stat().st_size * 8))
+    for _ in range(2):  # the second life may follow a rebuild
+        try:
+            store = await open_store(directory)
+        except StoreUnusable:
+            pytest.fail("a damaged catalog must be rebuilt")
+        for key, content in values.items():
+            assert store.value("pages", key) in (None, content)
+        for sha256, content in blobs.items():
+            blob = store.blob(sha256)
+            try:
+                assert blob is None or await read(blob) == content
+            except NotFound:
+                continue
+        for row in store.rows():
+            assert row.sha256 in blobs
+        for key, content in store.values("pages"):
+            assert values[key] == content
+        store.summary()
+        await store.close()
+
+
+async def test_a_rotten_catalog_is_rebuilt_from_the_blobs_and_the_log_says_so(
+    directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "p2pcdn.store")
+    async with opened(directory) as store:
+        blobs, _ = await fill(store)
+        files = {row.sha256 for row in store.rows() if not row.inline}
+    (directory / "catalog" / "data.mdb").write_bytes(b"\xff" * 100_000)
+    async with opened(directory) as store:
+        assert "rebuilt from the blobs" in caplog.text
+        assert {row.sha256 for row in store.rows()} == files
+        assert {row.origin.share for row in store.rows()} == {"never"}
+        blob = store.blob(next(iter(files)))
+        assert blob is not None
+        assert await read(blob) == blobs[blob.sha256]
+    caplog.clear()
+    async with opened(directory) as store:
+        assert store.summary().blobs == len(files)
+    assert not caplog.text
+
+
+async def test_a_rebuild_keeps_the_rows_that_are_whole(directory: Path) -> None:
+    async with opened(directory) as store:
+        blobs, values = await fill(store)
+        pinned, buried = sorted(blobs)[:2]
+        await store.pin(pinned, True)
+        await store.change(bury=[buried])
+    (directory / "catalog.distrusted").touch()
+    async with opened(directory) as store:
+        rows = {row.sha256: row for row in store.rows()}
+        assert set(rows) == set(blobs)
+        assert rows[pinned].pinned
+        assert store.blob(buried) is None
+        assert dict(store.values("pages")) == values
+        assert store.summary().blobs == len(blobs)
+        assert store.summary().size_bytes == sum(map(len, blobs.values()))
+    assert not (directory / "catalog.distrusted").exists()
