@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,9 +22,16 @@ from tests.bench.wheels import kept_directory
 SET_UP_TIME_S_MAX = 300.0
 RUN_TIME_S_MAX = 120.0
 
+# pdm alone takes versions of what it stands on that it does not run with; its `locked` extra names those that it knows.
 # pip 22.3 is the oldest that asks for JSON pages and still runs on Python 3.11; from 3.12 on it is 23.2.
 PIP_OLD = "pip==22.3" if sys.version_info < (3, 12) else "pip==23.2.1"
-REQUIREMENTS = {"pip-new": "pip>=26", "pip-old": PIP_OLD, "uv": "uv>=0.9", "poetry": "poetry>=2.1", "pdm": "pdm>=2.22"}
+REQUIREMENTS = {
+    "pip-new": "pip>=26",
+    "pip-old": PIP_OLD,
+    "uv": "uv>=0.9",
+    "poetry": "poetry>=2.1",
+    "pdm": "pdm[locked]>=2.22",
+}
 
 
 class NoTool(Exception):
@@ -64,7 +72,8 @@ def _tool(name: str) -> Tool | NoTool:
 
 
 def _ready_tool(name: str) -> Tool:
-    tag = f"{sys.implementation.cache_tag}-{REQUIREMENTS[name].replace('>=', '-from-').replace('==', '-')}"
+    wanted = re.sub(r"[^a-z0-9.]+", "-", REQUIREMENTS[name].replace(">=", " from "))
+    tag = f"{sys.implementation.cache_tag}-{wanted}"
     directory = kept_directory() / "tools" / f"{name}-{tag}"
     directory.parent.mkdir(parents=True, exist_ok=True)
     done = directory / "done"

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urljoin, urlsplit
 
 ROOT = Path(__file__).parent.parent.parent
 # A node is ready within a second; a machine with two busy cores gets patience.
@@ -86,7 +87,7 @@ class RunningNode:
         began_s = time.monotonic()
         with self.log_path.open("ab") as log:
             process = subprocess.Popen(
-                self.command(), stdout=subprocess.PIPE, stderr=log, env=self._whole_environment(), cwd=self.directory
+                self.command(), stdout=subprocess.PIPE, stderr=log, env=self.variables(), cwd=self.directory
             )
         self._process = process
         self.exit_code = None
@@ -151,13 +152,25 @@ class RunningNode:
 
     def run(self, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """One of the other commands (`p2pcdn status` ...) against this node."""
-        environment = self._whole_environment() | {"P2PCDN_CONTROL_SOCKET": str(self.control_socket)}
+        environment = self.variables() | {"P2PCDN_CONTROL_SOCKET": str(self.control_socket)}
         command = [*COMMAND, *arguments]
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=timeout_s, check=False)
 
     def get(self, path: str, headers: dict[str, str] | None = None, timeout_s: float = 60.0) -> Answer:
         """One GET on a connection of its own. A broken-off body is an Answer with `whole` False."""
         return get(self.address, path, headers, timeout_s)
+
+    def page(self, project: str) -> dict[str, Any]:
+        """The project's JSON page."""
+        answer = self.get(f"/simple/{project}/", {"Accept": "application/vnd.pypi.simple.v1+json"})
+        assert answer.status == 200, answer
+        return dict(json.loads(answer.body))
+
+    def path_of(self, project: str, filename: str) -> str:
+        """The path at this node under which its own page offers a file; fails where the page does not list it."""
+        links = [row["url"] for row in self.page(project)["files"] if row["filename"] == filename]
+        assert links, f"{filename} is not on the page of {project}"
+        return urlsplit(urljoin(f"{self.index_url}{project}/", links[0])).path
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
@@ -176,7 +189,7 @@ class RunningNode:
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
-    def _whole_environment(self) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
         """Nothing of the user's pip, uv or p2pcdn configuration reaches the node; its home is its own."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "P2PCDN_"))}
         home = self.directory / "home"
