@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_daemon.credentials import Credentials, Netrc, from_environment
+from p2pcdn_daemon.credentials import Credentials, Netrc, from_environment, from_keyring
 from p2pcdn_daemon.upstream import UpstreamSettings, make_index
 
 NOBODY = Netrc()
@@ -101,3 +101,32 @@ def test_what_is_no_index_is_said_in_one_sentence() -> None:
     for url in ("", "simple", "/srv/wheels", "file://host/share", "https://", "ftp://h/"):
         with pytest.raises(ValueError, match="is not "):
             make_index(url, 0, environment={}, netrc=NOBODY)
+
+
+@pytest.fixture
+def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in for the keyring package, found by us and by the one who is asked; the path is its log of questions."""
+    asked = tmp_path / "asked"
+    (tmp_path / "keyring.py").write_text(
+        "import sys, pathlib\n"
+        f"pathlib.Path({str(asked)!r}).open('a').write(' '.join(sys.argv[1:]) + chr(10))\n"
+        "if sys.argv[3] == 'prompts': input('password: ')\n"
+        "passwords = {('index.example', 'known'): 'from-the-keyring'}\n"
+        "found = passwords.get((sys.argv[2], sys.argv[3]))\n"
+        "print(found) if found else sys.exit(1)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return asked
+
+
+async def test_the_keyring_is_asked_for_the_url_then_for_the_host(keyring: Path) -> None:
+    url = "https://index.example/simple/"
+    assert await from_keyring(url, "index.example", "known") == Credentials("known", "from-the-keyring")
+    assert await from_keyring(url, "index.example", "stranger") is None
+    asked = [f"get {place} {user}" for user in ("known", "stranger") for place in (url, "index.example")]
+    assert keyring.read_text().splitlines() == asked  # noqa: ASYNC240
+
+
+async def test_a_keyring_that_would_prompt_gets_no_answer(keyring: Path) -> None:
+    assert await from_keyring("https://index.example/", "index.example", "prompts") is None

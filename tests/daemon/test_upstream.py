@@ -595,3 +595,13 @@ async def test_secrets_stand_in_no_message_and_no_log(caplog: pytest.LogCaptureF
 
 def test_a_server_knows_its_own_url() -> None:
     assert Server(1).url("/x") == "http://127.0.0.1:1/x"
+
+
+async def test_a_user_without_a_password_is_looked_up_once_and_else_is_a_token() -> None:
+    async with serving({"/": answer(200)}) as server:
+        index, credentials = make_index(server.url().replace("//", "//token@"), 0, environment={}, netrc=Netrc())
+        async with upstream_of(index, credentials=credentials) as upstream, trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(whole, upstream, index, index.url)
+        sent = {asked.fields["authorization"] for asked in server.asked}
+        assert sent == {Credentials("token", None).authorization()}
