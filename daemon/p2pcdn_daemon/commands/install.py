@@ -1,0 +1,111 @@
+"""Commands that bring an installer and the node together: setup, run, prefetch, demo."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from p2pcdn_daemon import control
+from p2pcdn_daemon.commands import options
+from p2pcdn_daemon.config import ConfigError
+
+EXIT_NOT_FOUND = 127
+EXIT_NOT_EXECUTABLE = 126
+
+_AS_TYPED = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+@click.command(context_settings=_AS_TYPED)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
+@options.settings(*options.REACH)
+def run(command: tuple[str, ...], **flags: Any) -> None:
+    """Runs COMMAND with its package index set to this node and nothing else changed.
+
+    pip, uv, pdm and pipenv read the index from their environment; poetry does not: use `p2pcdn setup poetry`. The exit
+    code is that of COMMAND, or 2 when no node runs.
+    """
+    from p2pcdn_daemon.environment import index_environment
+
+    node = control.connect(options.configuration(flags))
+    environ = index_environment(_index_url(node), os.environ)
+    if Path(command[0]).name == "poetry":
+        click.echo("p2pcdn: poetry takes its index from pyproject.toml only; use `p2pcdn setup poetry`.", err=True)
+    sys.stdout.flush()
+    try:
+        os.execvpe(command[0], command, environ)
+    except FileNotFoundError:
+        click.echo(f"p2pcdn: There is no command {command[0]!r}.", err=True)
+        sys.exit(EXIT_NOT_FOUND)
+    except OSError as error:
+        click.echo(f"p2pcdn: {command[0]!r} cannot be run: {error.strerror}.", err=True)
+        sys.exit(EXIT_NOT_EXECUTABLE)
+
+
+def _index_url(node: control.Control) -> str:
+    """The index of a node; with the private ones behind it, since whoever may ask its control socket may use them."""
+    status = node.get("/v1/status")
+    return str(status.get("private_index_url") or status["index_url"])
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("requirements", nargs=-1, type=click.UNPROCESSED, metavar="REQUIREMENT...")
+@click.option(
+    "-r", "--requirement", "files", multiple=True, metavar="FILE", help="Takes the requirements in this file."
+)
+@click.option("--python", metavar="PYTHON", help="The interpreter whose pip is used; else the `python3` on the PATH.")
+@options.settings(*options.REACH)
+def prefetch(requirements: tuple[str, ...], files: tuple[str, ...], python: str | None, **flags: Any) -> None:
+    """Fetches packages and all that they need into the node, so that an install later waits for nobody.
+
+    Your own pip downloads them through the node into a directory that is thrown away. Options that pip download knows,
+    such as --only-binary=:all:, are passed on to it. Exits with 1 when pip failed.
+    """
+    from p2pcdn_daemon import prefetch as fetching
+
+    if not requirements and not files:
+        raise click.UsageError("Name a requirement, or a file of them with -r")
+    node = control.connect(options.configuration(flags))
+    wanted = [*requirements, *(word for file in files for word in ("-r", file))]
+    sys.exit(0 if fetching.prefetch(node, _index_url(node), wanted, python=python) else 1)
+
+
+@click.command()
+@click.argument("what", type=click.Choice(["pip", "uv", "poetry", "pdm", "systemd"]))
+@click.option("--undo", is_flag=True, help="Takes back what setup changed.")
+@click.option("--user", is_flag=True, help="For systemd: installs the units of your user instead of the system's.")
+@options.settings(*options.REACH)
+def setup(what: str, undo: bool, user: bool, **flags: Any) -> None:
+    """Points an installer at this node for good, or installs the systemd units; prints what it changed.
+
+    The index that the installer used until now stays the node's upstream.
+    """
+    if what == "systemd":
+        from p2pcdn_daemon import systemd
+
+        lines = systemd.uninstall(user=user) if undo else systemd.install(user=user)
+    else:
+        if user:
+            raise click.UsageError("--user belongs to `p2pcdn setup systemd`")
+        lines = _setup_client(what, undo, options.configuration(flags))
+    print("\n".join(lines))
+
+
+def _setup_client(client: str, undo: bool, config: Any) -> list[str]:
+    raise ConfigError(f"{client} cannot be set up yet.")
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leaves the directory of the demonstration behind and names it.")
+def demo(keep: bool) -> None:
+    """Shows in ten seconds where every byte of an install comes from.
+
+    Starts an index of its own with packages that it makes, two nodes and a pip install on each, all on this machine and
+    in a temporary directory. Exits with 1 when the second node asked the index for a file that the first one had.
+    """
+    from p2pcdn_daemon import demo as demonstration
+
+    sys.exit(demonstration.run(keep=keep))

@@ -1,0 +1,31 @@
+"""The command that is the node: serve."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from p2pcdn_daemon.commands import options
+
+
+@click.command()
+@options.settings()
+@click.option(
+    "--ready-fd",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Writes the ready line to this file descriptor too, and closes it.",
+)
+def serve(ready_fd: int | None, **flags: Any) -> None:
+    """Runs a node: a package index on this machine that keeps what it saw and shares it with its neighbours.
+
+    Prints `ready http://127.0.0.1:PORT/simple/` on stdout when it accepts connections. SIGTERM ends it within 5 seconds
+    with exit code 0. Exits with 2 when the configuration or the store cannot be used or a port is taken.
+    """
+    config = options.configuration(flags)
+    # The node's libraries take longer to load than `p2pcdn status` may take in all.
+    from p2pcdn_daemon import run
+
+    sys.exit(run.serve(config, ready_fd=ready_fd))

@@ -1,0 +1,62 @@
+"""Where a node's files are when nobody said where: its store, its configuration file, its control socket."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+# sun_path of unix(7) has 108 bytes, the last of which is zero.
+SOCKET_PATH_BYTES_MAX = 107
+CONTROL_SOCKET_NAME = "control.sock"
+SYSTEM_CONFIG_FILE = Path("/etc/p2pcdn/config.toml")
+SYSTEM_RUNTIME_DIRECTORY = Path("/run/p2pcdn")
+
+
+def default_store(environ: Mapping[str, str] = os.environ) -> Path:
+    """What systemd gave the service (systemd.exec(5), StateDirectory=), else the user's directory for such things."""
+    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("p2pcdn", appauthor=False)
+
+
+def default_config_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """`/etc/p2pcdn/config.toml` for root and the system service, else the user's `~/.config/p2pcdn/config.toml`."""
+    if os.geteuid() == 0 or environ.get("STATE_DIRECTORY", "").startswith("/var/lib/"):
+        return SYSTEM_CONFIG_FILE
+    from platformdirs import user_config_path
+
+    return user_config_path("p2pcdn", appauthor=False) / "config.toml"
+
+
+def runtime_control_socket(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The control socket of this user (of the system, for root) that commands look for first; None without a place."""
+    given = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given) / CONTROL_SOCKET_NAME
+    if os.geteuid() == 0:
+        return SYSTEM_RUNTIME_DIRECTORY / CONTROL_SOCKET_NAME
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    return Path(runtime) / "p2pcdn" / CONTROL_SOCKET_NAME if runtime else None
+
+
+def store_control_socket(store: Path) -> Path:
+    """The control socket that belongs to a store, so that two nodes of one user never meet.
+
+    Inside the store, or under a short name in the temporary directory where that path is too long for a socket.
+    """
+    inside = store / CONTROL_SOCKET_NAME
+    if fits_socket(inside):
+        return inside
+    name = hashlib.sha256(os.fsencode(store)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"p2pcdn-{os.geteuid()}" / f"{name}.sock"
+
+
+def fits_socket(path: Path) -> bool:
+    """Whether a unix socket can have this path."""
+    return len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX

@@ -1,0 +1,78 @@
+"""Fills the node by letting the user's own pip download through it, into a directory that is thrown away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from p2pcdn_daemon.config import ConfigError
+from p2pcdn_daemon.control import Control
+from p2pcdn_daemon.environment import index_environment
+from p2pcdn_daemon.quantities import format_size
+
+# What would let pip take a file from elsewhere than from the node, or leave the node unasked.
+_ELSEWHERE = ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX", "PIP_CACHE_DIR", "PIP_DEST", "PIP_TARGET")
+# Names in the last line; more of them would hide the sum.
+NAMES_SHOWN_MAX = 12
+
+
+def prefetch(node: Control, index_url: str, wanted: Sequence[str], *, python: str | None) -> bool:
+    """Runs `pip download` for what is wanted, then says what the node holds that it did not hold before.
+
+    Whether pip succeeded. Raises ConfigError where no interpreter has pip.
+    """
+    interpreter = _interpreter(python)
+    before = _held(node)
+    with tempfile.TemporaryDirectory(prefix="p2pcdn-prefetch-") as directory:
+        command = [interpreter, "-m", "pip", "download", "--no-cache-dir", "--dest", directory, *wanted]
+        succeeded = subprocess.run(command, env=pip_environment(index_url, os.environ), check=False).returncode == 0
+        files = sum(1 for _ in Path(directory).iterdir())
+    print(_held_now(before, _held(node), files))
+    if not succeeded:
+        print(
+            "p2pcdn: pip did not get everything; what it says stands above, and what it got is held.", file=sys.stderr
+        )
+    return succeeded
+
+
+def pip_environment(index_url: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which pip takes every file from the node, and still knows the user's other wishes."""
+    kept = {name: value for name, value in environ.items() if name not in _ELSEWHERE}
+    return index_environment(index_url, kept) | {"PIP_CONFIG_FILE": os.devnull}
+
+
+def _interpreter(python: str | None) -> str:
+    choices = [python] if python else ["python3", "python", sys.executable]
+    for choice in choices:
+        found = shutil.which(choice)
+        if found and _has_pip(found):
+            return found
+    raise ConfigError(f"{python or 'No python on the PATH'} has no pip; name an interpreter that has with --python.")
+
+
+def _has_pip(python: str) -> bool:
+    try:
+        return subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def _held(node: Control) -> dict[str, tuple[str, int]]:
+    """By digest: the file's name and size."""
+    blobs = node.get("/v1/blobs")["blobs"]
+    return {str(blob["blob"]): (str(blob["filename"]), int(blob["size_bytes"])) for blob in blobs}
+
+
+def _held_now(before: Mapping[str, object], after: Mapping[str, tuple[str, int]], files: int) -> str:
+    new = sorted(held for digest, held in after.items() if digest not in before)
+    total = format_size(sum(size for _, size in after.values()))
+    if not new:
+        return f"The node held all {files} files already; it holds {len(after)} files, {total}."
+    names = ", ".join(name for name, _ in new[:NAMES_SHOWN_MAX]) + (", …" if len(new) > NAMES_SHOWN_MAX else "")
+    size = format_size(sum(size for _, size in new))
+    return f"The node now holds {len(new)} files more, {size}: {names}. In all it holds {len(after)} files, {total}."

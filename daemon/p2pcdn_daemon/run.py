@@ -1,0 +1,345 @@
+"""`p2pcdn serve`: opens the doors that the configuration names, runs one node behind them, and ends it in time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import resource
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import click
+import trio
+
+from p2pcdn import __version__
+from p2pcdn.errors import StoreUnusable
+from p2pcdn.node import Node, Settings
+from p2pcdn.store import Store, StoreLimits
+from p2pcdn.world import Discovery, Sighting, World
+from p2pcdn_daemon import identity, logs, places
+from p2pcdn_daemon.clock import WallClock
+from p2pcdn_daemon.config import Config, ConfigError, unknown_variables
+from p2pcdn_daemon.disk import RealDisk
+from p2pcdn_daemon.indexes import upstreams_of
+from p2pcdn_daemon.network import (
+    Adopted,
+    CannotListen,
+    TcpNetwork,
+    adopted_listeners,
+    open_control_listener,
+    open_index_listeners,
+    open_peer_listener,
+    port_of,
+)
+from p2pcdn_daemon.notify import notify, watchdog_interval_s
+from p2pcdn_daemon.threads import TrioThreads
+from p2pcdn_daemon.upstream import UpstreamSettings, open_upstream
+from p2pcdn_daemon.welcome import welcome
+
+log = logging.getLogger(__name__)
+
+EXIT_UNUSABLE = 2
+# A node that is told to stop is gone within five seconds: running answers get most of them, their cancellation a
+# little, and then the process ends by itself. What was acknowledged is on the disk since long before.
+CANCEL_AFTER_S = 4.0
+EXIT_AFTER_S = 4.7
+# While the catalog is rebuilt, systemd is asked for so much more time, so often.
+STARTING_MORE_TIME_S = 30
+STARTING_ASKS_EVERY_S = 10
+# The index's hosts where the configuration says "localhost".
+LOOPBACK = ("127.0.0.1", "::1")
+
+
+def serve(config: Config, *, ready_fd: int | None = None) -> int:
+    """Runs a node until SIGTERM or SIGINT and returns the exit code: 0, or 2 after one sentence on stderr."""
+    logs.configure(config.log_level, config.log_format)
+    for name in unknown_variables():
+        log.warning("%s is set but is no setting of p2pcdn", name)
+    ready = Ready(ready_fd)
+    _raise_descriptor_limit()
+    try:
+        trio.run(_serve, config, ready)
+    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as group:
+        error = _first(group)
+        if isinstance(error, KeyboardInterrupt):
+            return 0
+        if not isinstance(error, (CannotListen, StoreUnusable, ConfigError)):
+            raise
+        click.echo(f"p2pcdn: {error}", err=True)
+        return EXIT_UNUSABLE
+    return 0
+
+
+@dataclass(slots=True)
+class Ready:
+    """Says once, to whoever waits for it, that the node accepts connections. Raises ConfigError for no descriptor."""
+
+    descriptor: int | None
+
+    def __post_init__(self) -> None:
+        if self.descriptor is not None:
+            try:
+                os.set_inheritable(self.descriptor, self.descriptor <= 2)
+            except OSError as error:
+                raise ConfigError(f"--ready-fd: {self.descriptor} is not an open file descriptor.") from error
+
+    def say(self, index_url: str) -> None:
+        """The line on stdout, on the descriptor (which is closed), and READY=1 for systemd."""
+        line = f"ready {index_url}\n"
+        # Whoever waited may have gone.
+        with suppress(OSError, ValueError):
+            sys.stdout.write(line)
+            sys.stdout.flush()
+        if self.descriptor is not None and self.descriptor != 1:
+            with suppress(OSError):
+                os.write(self.descriptor, line.encode())
+            if self.descriptor > 2:
+                os.close(self.descriptor)
+        notify("READY=1", f"STATUS=Serving {index_url}", f"MAINPID={os.getpid()}")
+
+
+@dataclass(slots=True)
+class Life:
+    """From the first signal to the end. Used by the tasks of `_serve`."""
+
+    scope: trio.CancelScope
+    stop: trio.Event = field(default_factory=trio.Event)
+    is_ready: bool = False
+
+    async def watch_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """The first SIGTERM or SIGINT stops the node, the second one at once. SIGHUP stops it on a terminal only."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            task_status.started()
+            async for number in signals:
+                if number == signal.SIGHUP and not _on_terminal():
+                    continue
+                if self.stop.is_set() or not self.is_ready:
+                    self.scope.cancel()
+                self._end_in_time()
+                self.stop.set()
+                notify("STOPPING=1")
+                log.info("stopping: %s", signal.Signals(number).name)
+
+    def _end_in_time(self) -> None:
+        if not self.stop.is_set():
+            self.scope.deadline = min(self.scope.deadline, trio.current_time() + CANCEL_AFTER_S)
+            # A thread that hangs in the kernel (a dead network disk) would hold trio.run beyond its time.
+            last = threading.Timer(EXIT_AFTER_S, os._exit, (0,))
+            last.daemon = True
+            last.start()
+
+    async def ask_for_time(self) -> None:
+        """Keeps systemd patient until the node is ready (sd_notify(3), EXTEND_TIMEOUT_USEC)."""
+        while not self.is_ready:
+            notify(f"EXTEND_TIMEOUT_USEC={STARTING_MORE_TIME_S * 1_000_000}")
+            await trio.sleep(STARTING_ASKS_EVERY_S)
+
+    async def feed_watchdog(self) -> None:
+        """Tells systemd that the loop turns."""
+        interval_s = watchdog_interval_s()
+        while interval_s is not None:
+            notify("WATCHDOG=1")
+            await trio.sleep(interval_s)
+
+
+async def _serve(config: Config, ready: Ready) -> None:
+    async with trio.open_nursery() as nursery:
+        life = Life(nursery.cancel_scope)
+        await nursery.start(life.watch_signals)
+        nursery.start_soon(life.ask_for_time)
+        nursery.start_soon(life.feed_watchdog)
+        async with AsyncExitStack() as stack:
+            await _run_node(config, ready, life, stack)
+        nursery.cancel_scope.cancel()
+
+
+async def _run_node(config: Config, ready: Ready, life: Life, stack: AsyncExitStack) -> None:
+    upstreams = upstreams_of(config)
+    faces = adopted_listeners()
+    await _open_network_faces(config, faces, stack)
+    store = await stack.enter_async_context(_open_store(config))
+    await _open_control_faces(config, faces, stack)
+    world = await stack.enter_async_context(_open_world(config, upstreams))
+    settings = Settings(
+        indexes=tuple(one.index for one in upstreams),
+        offline=config.offline,
+        store_limits=_limits(config),
+        allow_hosts=(*_own_names(config), *config.allow_host),
+        static_peers=tuple(_sighting(peer) for peer in config.peer),
+        version=__version__,
+    )
+    node = Node(settings, store, world, node_id=identity.node_id(config.store), token=identity.token(config.store))
+    async with trio.open_nursery() as nursery:
+        run = partial(
+            node.run,
+            index_listeners=faces.index,
+            peer_listeners=faces.peer,
+            control_listeners=faces.control,
+            stop=life.stop,
+        )
+        await nursery.start(run)
+        life.is_ready = True
+        url = _index_url(faces.index)
+        log.info("ready", extra={"index": url, "store": str(config.store), "pid": os.getpid()})
+        ready.say(url)
+        if sys.stdout.isatty():
+            click.echo(welcome(config, url, [one.index.url for one in upstreams]))
+
+
+# -- the doors --------------------------------------------------------------------------------------------------------
+
+
+async def _open_network_faces(config: Config, faces: Adopted, stack: AsyncExitStack) -> None:
+    """Opens the faces that systemd has not opened for us. Raises CannotListen."""
+    for listener in (*faces.index, *faces.peer, *faces.control):
+        stack.push_async_callback(listener.aclose)
+    if not faces.index:
+        faces.index += await open_index_listeners(_index_hosts(config), config.port)
+        for listener in faces.index:
+            stack.push_async_callback(listener.aclose)
+    if not faces.peer:
+        faces.peer.append(await open_peer_listener(config.peer_host, config.peer_port))
+        stack.push_async_callback(faces.peer[0].aclose)
+
+
+async def _open_control_faces(config: Config, faces: Adopted, stack: AsyncExitStack) -> None:
+    """The socket that was named; else the store's, and the user's usual one where no other node has it.
+
+    Raises CannotListen.
+    """
+    if faces.control:
+        return
+    if config.control_socket is not None:
+        faces.control.append(await _control_face(config.control_socket, stack))
+        return
+    of_store = places.store_control_socket(config.store)
+    _own_directory(of_store.parent)
+    faces.control.append(await _control_face(of_store, stack))
+    usual = places.runtime_control_socket()
+    if usual is not None and usual != of_store:
+        try:
+            faces.control.append(await _control_face(usual, stack))
+        except CannotListen as error:
+            log.info("commands reach this node with --store %s only: %s", config.store, error)
+
+
+async def _control_face(path: Path, stack: AsyncExitStack) -> trio.SocketListener:
+    listener = await open_control_listener(path)
+
+    async def close() -> None:
+        # Away with the name first: no command is to meet a socket that nobody answers.
+        with suppress(OSError):
+            path.unlink()  # noqa: ASYNC240 - one system call on a memory file system
+        await listener.aclose()
+
+    stack.push_async_callback(close)
+    return listener
+
+
+def _own_directory(path: Path) -> None:
+    """Makes a directory that nobody else may use, or sees to it that it is one. Raises CannotListen."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.lstat()
+    except OSError as error:
+        raise CannotListen(f"The directory {path} for the control socket cannot be made: {error.strerror}.") from error
+    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise CannotListen(f"Others may write in {path}; name another place by --control-socket.")
+
+
+@asynccontextmanager
+async def _open_store(config: Config) -> AsyncIterator[Store]:
+    store = await Store.open(
+        config.store,
+        disk=RealDisk(),
+        threads=TrioThreads(),
+        clock=WallClock(),
+        random=random.SystemRandom(),
+        limits=_limits(config),
+    )
+    try:
+        yield store
+    finally:
+        # Closing checkpoints; it is short, and the last timer bounds it.
+        with trio.CancelScope(shield=True):
+            await store.close()
+
+
+@asynccontextmanager
+async def _open_world(config: Config, upstreams: Sequence[UpstreamSettings]) -> AsyncIterator[World]:
+    try:
+        opened = open_upstream(upstreams, file_hosts=config.file_host)
+        async with opened as upstream:
+            yield World(
+                upstream=upstream,
+                network=TcpNetwork(),
+                discoveries=_discoveries(config),
+                disk=RealDisk(),
+                threads=TrioThreads(),
+                clock=WallClock(),
+                random=random.SystemRandom(),
+            )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _discoveries(config: Config) -> list[Discovery]:
+    return []
+
+
+def _limits(config: Config) -> StoreLimits:
+    return StoreLimits(size_bytes=config.store_size, keep_for_s=config.keep_for, pages_bytes=config.pages_size)
+
+
+def _sighting(peer: str) -> Sighting:
+    host, _, port = peer.rpartition(":")
+    return Sighting(host.strip("[]"), int(port))
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+
+def _index_hosts(config: Config) -> tuple[str, ...]:
+    return LOOPBACK if config.host == "localhost" else (config.host,)
+
+
+def _own_names(config: Config) -> tuple[str, ...]:
+    """A host that the index was told to listen on is one under which clients ask for it."""
+    everywhere = ("localhost", "0.0.0.0", "::")
+    if config.host in everywhere:
+        return ()
+    return (f"[{config.host}]" if ":" in config.host else config.host,)
+
+
+def _index_url(listeners: Sequence[trio.SocketListener]) -> str:
+    """The URL for clients of this machine: over 127.0.0.1 where that answers."""
+    hosts = [str(listener.socket.getsockname()[0]) for listener in listeners]
+    if any(host in ("127.0.0.1", "0.0.0.0") for host in hosts):
+        host = "127.0.0.1"
+    else:
+        host = "[::1]" if hosts[0] in ("::", "::1") else f"[{hosts[0]}]" if ":" in hosts[0] else hosts[0]
+    return f"http://{host}:{port_of(listeners[0])}/simple/"
+
+
+def _on_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _raise_descriptor_limit() -> None:
+    """Takes as many descriptors as the kernel lets us: a room of clients and peers needs more than the usual 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

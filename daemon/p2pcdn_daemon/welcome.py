@@ -1,0 +1,22 @@
+"""What a node says on a terminal when it is ready: what it does, and the two lines that point an installer at it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from p2pcdn_daemon.config import Config
+from p2pcdn_daemon.quantities import format_size
+
+
+def welcome(config: Config, index_url: str, upstream_urls: Sequence[str]) -> str:
+    """Some lines for a person."""
+    near = "and asks nobody outside" if config.offline else f"and takes what is missing from {', '.join(upstream_urls)}"
+    return f"""
+  This node keeps what is installed through it in {config.store}
+  (up to {format_size(config.store_size)}), shares it with its neighbours, {near}.
+
+    pip install --index-url {index_url} PACKAGE
+    uv pip install --default-index {index_url} PACKAGE
+
+  `p2pcdn setup pip` makes that permanent (uv, poetry, pdm too), `p2pcdn status` says how it goes. Ctrl-C stops it.
+"""
