@@ -101,7 +101,7 @@ class Discovery(Protocol):
 
 
 class DiskFile(Protocol):
-    """An open file of the store. Positions are given, never remembered: readers and writers do not disturb each other."""
+    """An open file of the store. Positions are given, never remembered, so that readers do not disturb each other."""
 
     def fileno(self) -> int:
         """The descriptor for sendfile, or -1 in a world that has none."""

@@ -1,0 +1,40 @@
+"""What an upstream's status means to us: one table, for pages and for files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from p2pcdn.errors import NotFound, P2pcdnError, Refused, Unavailable
+
+# An upstream that names no time to wait is asked again after this.
+RETRY_AFTER_DEFAULT_S = 5.0
+# Longer than this nobody waits for a package; a larger Retry-After is cut.
+RETRY_AFTER_MAX_S = 3600.0
+
+
+def refusal(status: int, headers: Mapping[str, str], url: str) -> P2pcdnError | None:
+    """The error that an upstream's status stands for, or None for an answer with content (200, 206, 304).
+
+    A 401 is never handed on: pip would ask for a user name on the terminal. Only the upstream's own 404 and 410 become
+    our 404, so that a client never takes an upstream that is down for a project that does not exist.
+    """
+    host = urlsplit(url).hostname or "the directory"
+    if status in (200, 206, 304):
+        return None
+    if status in (404, 410):
+        return NotFound(f"{host} has no such project or file.")
+    if status in (401, 403, 407, 451):
+        return Refused(
+            f"{host} refused us with {status}. If it wants a user name and a password, give them to the node "
+            "(netrc, keyring or environment; see docs/configuration.md) and try again."
+        )
+    wait_s = _seconds(headers.get("retry-after"))
+    return Unavailable(f"{host} answered {status}; try again in {wait_s:.0f} s.", retry_after_s=wait_s)
+
+
+def _seconds(retry_after: str | None) -> float:
+    """Retry-After in seconds (RFC 9110, section 10.2.3); its date form counts as absent."""
+    if retry_after is None or not retry_after.isascii() or not retry_after.isdigit():
+        return RETRY_AFTER_DEFAULT_S
+    return min(float(retry_after), RETRY_AFTER_MAX_S)

@@ -1,0 +1,110 @@
+"""The bytes of a file as a client gets them: following a growing file, the end held back until all is proven."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+import trio
+
+from p2pcdn.digest import Sha256
+from p2pcdn.errors import DigestMismatch, P2pcdnError, StoreStopped
+from p2pcdn.http1 import FileSlice
+from p2pcdn.origin import OriginReader, Wanted
+from p2pcdn.store import HELD_BACK_SIZE_BYTES, Partial
+
+# A growing file goes out in slices of at most this size, so that many clients advance together.
+SLICE_SIZE_BYTES = 4 * 1024 * 1024
+# Bytes of a passing file that wait for a slow client; beyond it the upstream waits too.
+PASSING_CHUNKS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Gives ranges of files to clients. `nursery` holds the readers of files that pass through unkept."""
+
+    origin: OriginReader
+    nursery: trio.Nursery
+
+    async def follow(
+        self, wanted: Wanted, growing: Partial, start: int, end: int | None
+    ) -> AsyncGenerator[bytes | FileSlice]:
+        """The bytes [start, end) of a growing file; to its end where `end` is None because nobody knows it yet.
+
+        Raises what stopped the file; the response is then broken off. Where the store stops in the middle (disk full),
+        the rest comes from the upstream, unkept but still checked.
+        """
+        at = start
+        try:
+            with growing.reader() as file:
+                while (until := await _sendable(growing, at, end)) > at:
+                    yield FileSlice(file, at, until - at)
+                    at = until
+        except StoreStopped:
+            async for chunk in self.pass_through(wanted, at, end):
+                yield chunk
+
+    async def pass_through(self, wanted: Wanted, start: int, end: int | None) -> AsyncGenerator[bytes]:
+        """The bytes [start, end) straight from the upstream, for when nothing can be kept.
+
+        All of the file is read and hashed, whatever part is asked for: the held-back end comes when the hash is right.
+        Raises DigestMismatch and what the upstream raises.
+        """
+        send, receive = trio.open_memory_channel[bytes](PASSING_CHUNKS)
+        outcome: list[P2pcdnError] = []
+        self.nursery.start_soon(self._read_passing, wanted, start, end, send, outcome)
+        with receive:
+            async for chunk in receive:
+                yield chunk
+        if outcome:
+            raise outcome[0]
+
+    async def _read_passing(
+        self,
+        wanted: Wanted,
+        start: int,
+        end: int | None,
+        send: trio.MemorySendChannel[bytes],
+        outcome: list[P2pcdnError],
+    ) -> None:
+        hasher = hashlib.sha256()
+        held = bytearray()
+
+        async def take(at: int, content: bytes) -> None:
+            hasher.update(content)
+            held.extend(content[max(0, start - at) : None if end is None else max(0, end - at)])
+            if len(held) > HELD_BACK_SIZE_BYTES:
+                out = bytes(held[:-HELD_BACK_SIZE_BYTES])
+                del held[:-HELD_BACK_SIZE_BYTES]
+                await send.send(out)
+
+        with send:
+            try:
+                await self.origin.read(wanted, take)
+                _check(wanted, Sha256(hasher.hexdigest()))
+                await send.send(bytes(held))
+            except P2pcdnError as error:
+                outcome.append(error)
+            except trio.BrokenResourceError:
+                return  # the client went away; nobody else reads this
+
+
+async def _sendable(growing: Partial, at: int, end: int | None) -> int:
+    """Waits until bytes from `at` on may go out, and says to where; `at` itself where the range is over."""
+    while end is None or at < end:
+        until = await growing.readable(at)
+        if end is not None:
+            until = min(until, end if growing.proven.is_set() else end - HELD_BACK_SIZE_BYTES)
+        if until > at:
+            return min(until, at + SLICE_SIZE_BYTES)
+        if growing.proven.is_set():
+            break
+        # All that is left of the range is its held-back end.
+        await growing.wait_proven()
+    return at
+
+
+def _check(wanted: Wanted, got: Sha256) -> None:
+    if wanted.file.sha256 is not None and got != wanted.file.sha256:
+        raise DigestMismatch(wanted.file.filename, expected=f"sha256:{wanted.file.sha256}", got=f"sha256:{got}")

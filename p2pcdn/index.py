@@ -1,0 +1,404 @@
+"""Project pages kept fresh: which index owns a project, what its page says now, and which file a URL of ours means."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import trio
+from blake3 import blake3
+
+from p2pcdn import frames
+from p2pcdn.answers import refusal
+from p2pcdn.counters import Counters
+from p2pcdn.errors import NotFound, P2pcdnError, Refused, RemoteProtocolError, StoreStopped, Unavailable
+from p2pcdn.flight import Flights
+from p2pcdn.freshness import Freshness, freshness_of
+from p2pcdn.names import projects_of
+from p2pcdn.simple import File, ProjectPage, parse_page
+from p2pcdn.store import Store
+from p2pcdn.world import Clock, Index, Threads, Upstream
+
+log = logging.getLogger(__name__)
+
+# PyPI's largest project pages have some 30 MiB as HTML; four times that is no project page.
+PAGE_SIZE_BYTES_MAX = 128 * 1024 * 1024
+# Parsing more than this takes milliseconds that other clients would wait; it goes to a thread.
+PARSE_INLINE_BYTES_MAX = 16 * 1024
+# Parsed pages in memory, weighed by their files (about 1.5 KB each): some 30 MB.
+REMEMBERED_FILES_MAX = 20_000
+# How long we take an upstream's "no such project" for true: a new project appears within a minute.
+GONE_FRESH_S = 60.0
+# A client that insists on a fresh page (`uv --refresh`) gets one that was checked this short a time ago.
+INSISTED_AGE_MAX_S = 10.0
+# With a stale page in hand nobody waits longer than this for a slow upstream.
+STALE_WAIT_S = 5.0
+# pip gives up after 15 s of silence; before that it hears from us.
+ANSWER_WAIT_S = 12.0
+# An upstream that failed is left alone for so long before a stale page is worth another attempt.
+DOWN_REST_S = 5.0
+# After so long without an answer, pages hide the files that nobody near holds, so that resolvers choose from the rest.
+DOWN_HIDES_AFTER_S = 30.0
+# A connection that failed may be one bad address of several: one more attempt, soon.
+ATTEMPTS = 2
+ATTEMPT_PAUSE_S = 0.3
+
+_ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+
+
+@dataclass(frozen=True)
+class HeldPage:
+    """A project page as we have it. page is None where the index said that it has no such project.
+
+    version: 32 hexadecimal digits that change with the page's content. checked_at: seconds since 1970.
+    """
+
+    index: Index
+    project: str
+    page: ProjectPage | None
+    version: str
+    checked_at: float
+    freshness: Freshness
+    etag: str | None = None
+    last_modified: str | None = None
+    serial: int | None = None
+    stale: bool = False
+
+    def fresh_for_s(self, now: float) -> float:
+        """Seconds for which this page still counts as fresh; negative when it is over. A clock set back ends it too."""
+        age = now - self.checked_at
+        return self.freshness.fresh_s - age if age >= 0 else -1.0
+
+    @cached_property
+    def files_by_path(self) -> Mapping[str, File]:
+        """The files by the decoded path of our URL for them."""
+        files = self.page.files if self.page is not None else ()
+        return {unquote(path_of(self.index, self.project, file)): file for file in reversed(files)}
+
+
+def path_of(index: Index, project: str, file: File) -> str:
+    """The path of our URL for a file, percent-encoded.
+
+    At the default index it is the path at the index's file host (`/packages/…`), so that a lock that recorded our URL
+    can be turned back; other indexes have a prefix of their own.
+    """
+    path = urlsplit(file.url).path
+    if index.position == 0 and path.startswith("/packages/"):
+        return path
+    return f"/files/{index.key}/{project}/{quote(file.filename)}"
+
+
+class Pages:
+    """The project pages of all configured indexes. Used by one trio loop."""
+
+    def __init__(
+        self,
+        indexes: Sequence[Index],
+        *,
+        store: Store,
+        upstream: Upstream,
+        threads: Threads,
+        clock: Clock,
+        counters: Counters,
+        nursery: trio.Nursery,
+        offline: bool,
+    ) -> None:
+        self.indexes = tuple(indexes)
+        self._store = store
+        self._upstream = upstream
+        self._threads = threads
+        self._clock = clock
+        self._counters = counters
+        self.offline = offline
+        self._flights: Flights[tuple[str, str], HeldPage] = Flights(nursery)
+        self._remembered: OrderedDict[tuple[str, str], HeldPage] = OrderedDict()
+        self._remembered_files = 0
+        self._failing_since: dict[str, float] = {}
+        self._failed_at: dict[str, float] = {}
+
+    # -- which page -----------------------------------------------------------------------------------------------
+
+    def fresh(self, project: str) -> HeldPage | None:
+        """The page of the project's owner if everything needed to say so is in memory and fresh; no waiting."""
+        now = self._clock.now()
+        for index in self.indexes:
+            held = self._remembered.get((index.key, project))
+            if held is None or not (self.offline or held.fresh_for_s(now) > 0):
+                return None
+            if held.page is not None:
+                self._remembered.move_to_end((index.key, project))
+                return held
+        return None
+
+    async def project(self, project: str, *, insist: bool = False) -> HeldPage:
+        """The page of the first index that has the project: that index owns it, and pages are never merged.
+
+        insist: the client wants it checked (`Cache-Control: no-cache`).
+        Raises NotFound, Unavailable, Refused, RemoteProtocolError. An index that does not answer ends the search: a
+        later one must not take over its name (dependency confusion).
+        """
+        for index in self.indexes:
+            held = await self.of_index(index, project, insist=insist)
+            if held.page is not None:
+                return held
+        raise NotFound(f"No configured index has a project named {project}.")
+
+    async def of_index(self, index: Index, project: str, *, insist: bool = False) -> HeldPage:
+        """What one index says of a project, now or as it said it last. Raises as `project` does, NotFound excepted."""
+        held = await self._recall(index, project)
+        if self.offline:
+            return self._offline_answer(index, project, held)
+        now = self._clock.now()
+        if held is not None:
+            age = now - held.checked_at
+            if held.fresh_for_s(now) > 0 and not (insist and not 0 <= age <= INSISTED_AGE_MAX_S):
+                return held
+            if not insist and held.fresh_for_s(now) > -held.freshness.stale_while_revalidate_s:
+                self._flights.start((index.key, project), partial(self._refresh, index, project, held))
+                return held
+            if 0 <= now - self._failed_at.get(index.key, -DOWN_REST_S - 1) < DOWN_REST_S:
+                return self._stale(held)
+        return await self._refreshed(index, project, held)
+
+    async def _refreshed(self, index: Index, project: str, held: HeldPage | None) -> HeldPage:
+        with trio.move_on_after(ANSWER_WAIT_S if held is None else STALE_WAIT_S):
+            try:
+                return await self._flights.join((index.key, project), partial(self._refresh, index, project, held))
+            except (Unavailable, RemoteProtocolError, Refused) as error:
+                if held is None:
+                    raise
+                log.warning("serving the page we have: %s", error, extra={"project": project, "index": index.url})
+        if held is None:
+            raise Unavailable(f"{index.url} has not answered for {ANSWER_WAIT_S:.0f} s; we keep trying.")
+        return self._stale(held)
+
+    def _stale(self, held: HeldPage) -> HeldPage:
+        self._counters.stale_answers += 1
+        return replace(held, stale=True)
+
+    def _offline_answer(self, index: Index, project: str, held: HeldPage | None) -> HeldPage:
+        if held is None:
+            raise Unavailable(
+                f"This node is offline and holds no page of {project} from {index.url}.", retry_after_s=60
+            )
+        return held
+
+    def hides_distant_files(self, index: Index) -> bool:
+        """Whether pages of this index should list only what is near: offline, or no answer from it for 30 s."""
+        if self.offline:
+            return True
+        since = self._failing_since.get(index.key)
+        return since is not None and trio.current_time() - since >= DOWN_HIDES_AFTER_S
+
+    def failing(self) -> list[str]:
+        """The URLs of the indexes whose last answer was none."""
+        return [index.url for index in self.indexes if index.key in self._failing_since]
+
+    # -- which file -----------------------------------------------------------------------------------------------
+
+    async def file_at(self, path: str) -> tuple[HeldPage, File]:
+        """The file that a decoded path of ours means, found on its project's page and never fetched blindly.
+
+        Raises NotFound, and what `of_index` raises.
+        """
+        known = self._known_file(path)
+        if known is not None:
+            return known
+        for index, project in self._candidates(path):
+            for insist in (False, True):
+                held = await self.of_index(index, project, insist=insist)
+                file = held.files_by_path.get(path)
+                if file is not None:
+                    return held, file
+        raise NotFound(f"No project page lists a file at {path}.")
+
+    def _known_file(self, path: str) -> tuple[HeldPage, File] | None:
+        now = self._clock.now()
+        for index, project in self._candidates(path):
+            held = self._remembered.get((index.key, project))
+            if held is not None and (self.offline or held.fresh_for_s(now) > 0) and path in held.files_by_path:
+                return held, held.files_by_path[path]
+        return None
+
+    def _candidates(self, path: str) -> list[tuple[Index, str]]:
+        parts = path.split("/")
+        if path.startswith("/packages/"):
+            return [(self.indexes[0], project) for project in projects_of(parts[-1])]
+        if len(parts) == 5 and parts[1] == "files":
+            return [(index, parts[3]) for index in self.indexes if index.key == parts[2]]
+        return []
+
+    # -- asking the upstream --------------------------------------------------------------------------------------
+
+    async def _refresh(self, index: Index, project: str, held: HeldPage | None) -> HeldPage:
+        for attempt in range(ATTEMPTS):
+            try:
+                page = await self._ask(index, project, held)
+            except Unavailable as error:
+                if attempt + 1 < ATTEMPTS:
+                    await trio.sleep(ATTEMPT_PAUSE_S)
+                    continue
+                self._failing_since.setdefault(index.key, trio.current_time())
+                self._failed_at[index.key] = self._clock.now()
+                raise error
+            self._failing_since.pop(index.key, None)
+            self._failed_at.pop(index.key, None)
+            self._remember(page)
+            return page
+        raise AssertionError("unreachable")
+
+    async def _ask(self, index: Index, project: str, held: HeldPage | None) -> HeldPage:
+        headers = {"accept": _ACCEPT, "accept-encoding": "gzip", **_conditions(held)}
+        self._counters.upstream_page_requests += 1
+        async with self._upstream.get(index, f"{index.url}{project}/", headers) as response:
+            error = refusal(response.status, response.headers, response.url)
+            if isinstance(error, NotFound):
+                return await self._keep_gone(index, project, held)
+            if error is not None:
+                raise error
+            fresh = freshness_of(response.headers)
+            if response.status == 304 and held is not None:
+                return replace(held, checked_at=self._clock.now(), freshness=fresh, stale=False)
+            body = await self._read(index, project, response.body)
+        return await self._keep(index, project, held, body, response.headers, response.url, fresh)
+
+    async def _read(self, index: Index, project: str, body: AsyncIterator[bytes]) -> bytes:
+        content = bytearray()
+        async for chunk in body:
+            content += chunk
+            self._counters.upstream_bytes[index.url] += len(chunk)
+            if len(content) > PAGE_SIZE_BYTES_MAX:
+                raise Refused(
+                    f"The page of {project} at {index.url} is larger than {PAGE_SIZE_BYTES_MAX >> 20} MiB; it was cut."
+                )
+        return bytes(content)
+
+    async def _keep(
+        self,
+        index: Index,
+        project: str,
+        held: HeldPage | None,
+        body: bytes,
+        headers: Mapping[str, str],
+        url: str,
+        fresh: Freshness,
+    ) -> HeldPage:
+        serial = headers.get("x-pypi-last-serial", "")
+        record = {
+            "body": body,
+            "type": headers.get("content-type", ""),
+            "url": url,
+            "etag": headers.get("etag"),
+            "last_modified": headers.get("last-modified"),
+            "serial": int(serial) if serial.isascii() and serial.isdigit() else None,
+            "checked_at": self._clock.now(),
+            "freshness": [fresh.fresh_s, fresh.stale_while_revalidate_s],
+        }
+        page = await self._page_of(index, project, record)
+        if held is not None and held.serial is not None and page.serial is not None and page.serial < held.serial:
+            # A mirror that is behind would bring back what was withdrawn; the newer page stays.
+            log.warning("the page went back from serial %d to %d; kept the newer", held.serial, page.serial)
+            return replace(held, checked_at=page.checked_at, freshness=fresh)
+        if held is None or held.version != page.version or held.etag != page.etag:
+            packed = await self._packed(record)
+            await self._write(index, project, packed, held, page)
+        return page
+
+    async def _keep_gone(self, index: Index, project: str, held: HeldPage | None) -> HeldPage:
+        gone = _gone(index, project, self._clock.now())
+        if held is None or held.page is not None:
+            await self._write(index, project, frames.encode({"gone": True, "checked_at": gone.checked_at}), held, gone)
+        return gone
+
+    async def _write(self, index: Index, project: str, row: bytes, held: HeldPage | None, new: HeldPage) -> None:
+        """Keeps the page and buries what it no longer lists in the same transaction, so that removed stays removed."""
+        before = {file.sha256 for file in held.page.files} if held is not None and held.page is not None else set()
+        after = {file.sha256 for file in new.page.files} if new.page is not None else set()
+        try:
+            await self._store.change(
+                values={("pages", f"{index.key}/{project}"): row},
+                bury=[digest for digest in before - after if digest is not None],
+                unearth=[digest for digest in after - before if digest is not None],
+            )
+        except StoreStopped as error:
+            log.warning("the page was not kept: %s", error, extra={"project": project})
+
+    # -- memory ---------------------------------------------------------------------------------------------------
+
+    async def _recall(self, index: Index, project: str) -> HeldPage | None:
+        key = (index.key, project)
+        if key in self._remembered:
+            self._remembered.move_to_end(key)
+            return self._remembered[key]
+        row = self._store.value("pages", f"{index.key}/{project}")
+        if row is None:
+            return None
+        try:
+            record = frames.decode(row)
+            if record.get("gone"):
+                held = _gone(index, project, record["checked_at"])
+            else:
+                body = await self._threads.run(zlib.decompress, record["body"])
+                held = await self._page_of(index, project, {**record, "body": body})
+        except (P2pcdnError, KeyError, TypeError, AttributeError, zlib.error) as error:
+            log.warning("a kept page cannot be read and is asked for again: %s", error, extra={"project": project})
+            return None
+        self._remember(held)
+        return held
+
+    def _remember(self, held: HeldPage) -> None:
+        key = (held.index.key, held.project)
+        old = self._remembered.pop(key, None)
+        self._remembered[key] = held
+        self._remembered_files += _weight(held) - (_weight(old) if old is not None else 0)
+        while self._remembered_files > REMEMBERED_FILES_MAX and len(self._remembered) > 1:
+            _, oldest = self._remembered.popitem(last=False)
+            self._remembered_files -= _weight(oldest)
+
+    async def _page_of(self, index: Index, project: str, record: Mapping[str, Any]) -> HeldPage:
+        body: bytes = record["body"]
+        parse = partial(_parse, body, record["type"], record["url"], project)
+        page, version = parse() if len(body) <= PARSE_INLINE_BYTES_MAX else await self._threads.run(parse)
+        return HeldPage(
+            index=index,
+            project=project,
+            page=page,
+            version=version,
+            checked_at=record["checked_at"],
+            freshness=Freshness(*record["freshness"]),
+            etag=record["etag"],
+            last_modified=record["last_modified"],
+            serial=record["serial"],
+        )
+
+    async def _packed(self, record: Mapping[str, Any]) -> bytes:
+        body = await self._threads.run(zlib.compress, record["body"], 6)
+        return frames.encode({**record, "body": body})
+
+
+def _parse(body: bytes, content_type: str, url: str, project: str) -> tuple[ProjectPage, str]:
+    return parse_page(body, content_type, url, project), blake3(body).hexdigest(length=16)
+
+
+def _conditions(held: HeldPage | None) -> dict[str, str]:
+    """The validators of the page we have (RFC 9110, section 13.1)."""
+    if held is None or held.page is None:
+        return {}
+    if held.etag:
+        return {"if-none-match": held.etag}
+    return {"if-modified-since": held.last_modified} if held.last_modified else {}
+
+
+def _gone(index: Index, project: str, checked_at: float) -> HeldPage:
+    return HeldPage(index, project, None, "gone", checked_at, Freshness(GONE_FRESH_S, 0.0))
+
+
+def _weight(held: HeldPage) -> int:
+    # Even an empty page and its key cost what a few files cost.
+    return 2 + (len(held.page.files) if held.page is not None else 0)

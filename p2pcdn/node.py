@@ -1,0 +1,248 @@
+"""Node(settings, store, world): every room wired to the others, and all its tasks in one nursery."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import trio
+
+from p2pcdn.counters import Counters
+from p2pcdn.deliver import Delivery
+from p2pcdn.errors import P2pcdnError
+from p2pcdn.fetch import Fetch
+from p2pcdn.http1 import AllowedHosts, Handler, Limits, Refusal, Request, serve
+from p2pcdn.index import Pages
+from p2pcdn.origin import OriginReader
+from p2pcdn.store import Store, StoreLimits
+from p2pcdn.swarm import Swarm
+from p2pcdn.web.control_face import ControlFace
+from p2pcdn.web.files import FileDesk
+from p2pcdn.web.index_face import IndexFace
+from p2pcdn.web.pages import PageDesk
+from p2pcdn.world import Index, Sighting, World
+
+log = logging.getLogger(__name__)
+
+# Names under which a client on this machine may ask; others come from --allow-host (DNS rebinding).
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+# How often old and surplus blobs are looked for when nothing new comes in.
+UPKEEP_EVERY_S = 600.0
+# A node that is told to stop is gone within five seconds; answers that run get most of that.
+GRACE_TIME_S = 3.0
+CONTROL_METHODS = frozenset({"GET", "HEAD", "POST"})
+
+Listener = trio.abc.Listener[trio.abc.Stream]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a node is told. indexes: in order, the first is the default one and there is at least one."""
+
+    indexes: tuple[Index, ...]
+    offline: bool
+    store_limits: StoreLimits
+    allow_hosts: tuple[str, ...]
+    static_peers: tuple[Sighting, ...]
+    version: str
+
+
+class Node:
+    """One node. `run` it once; `status` may be asked at any time by the same trio loop."""
+
+    def __init__(self, settings: Settings, store: Store, world: World, *, node_id: str, token: str) -> None:
+        if not settings.indexes:
+            raise ValueError("a node needs at least one index")
+        self._settings = settings
+        self._store = store
+        self._world = world
+        self._node_id = node_id
+        self._token = token
+        self._counters = Counters()
+        self._started_at = trio.current_time()
+        self._index_url = ""
+        self._peer_address = ""
+        self._pages: Pages | None = None
+        self._swarm = Swarm(
+            store=store,
+            network=world.network,
+            discoveries=world.discoveries,
+            clock=world.clock,
+            threads=world.threads,
+            random=world.random,
+            counters=self._counters,
+            static_peers=settings.static_peers,
+            version=settings.version,
+        )
+
+    async def run(
+        self,
+        *,
+        index_listeners: Sequence[Listener],
+        peer_listeners: Sequence[Listener],
+        control_listeners: Sequence[Listener],
+        stop: trio.Event,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serves until `stop`; `started()` when all faces accept. Downloads that run then go on at the next start."""
+        index_ports = [_address(listener)[1] for listener in index_listeners]
+        self._index_url = f"http://127.0.0.1:{index_ports[0]}/simple/" if index_ports else ""
+        self._peer_address = ":".join(map(str, _address(peer_listeners[0]))) if peer_listeners else ""
+        hosts = AllowedHosts.of([*LOOPBACK_NAMES, *self._settings.allow_hosts], index_ports)
+        async with trio.open_nursery() as rooms:
+            index_face, control_face = self._wired(rooms)
+            if peer_listeners:
+                await rooms.start(partial(self._swarm.run, peer_port=_address(peer_listeners[0])[1]))
+            rooms.start_soon(self._upkeep)
+            async with trio.open_nursery() as faces:
+                serve_face = partial(self._serve, stop=stop)
+                await faces.start(partial(serve_face, "index", index_listeners, index_face, allowed_hosts=hosts))
+                await faces.start(partial(serve_face, "peer", peer_listeners, self._swarm.answer, cross_site=True))
+                await faces.start(
+                    partial(
+                        serve_face, "control", control_listeners, control_face, methods=CONTROL_METHODS, bodies=True
+                    )
+                )
+                task_status.started()
+            rooms.cancel_scope.cancel()
+
+    def _wired(self, nursery: trio.Nursery) -> tuple[IndexFace, ControlFace]:
+        world, store, counters = self._world, self._store, self._counters
+        pages = self._pages = Pages(
+            self._settings.indexes,
+            store=store,
+            upstream=world.upstream,
+            threads=world.threads,
+            clock=world.clock,
+            counters=counters,
+            nursery=nursery,
+            offline=self._settings.offline,
+        )
+        page_desk = PageDesk(store, world.threads)
+        origin = OriginReader(world.upstream, counters, world.random)
+        fetch = Fetch(
+            store=store,
+            swarm=self._swarm,
+            origin=origin,
+            counters=counters,
+            nursery=nursery,
+            offline=self._settings.offline,
+            on_change=page_desk.forget,
+        )
+        index_face = IndexFace(
+            pages=pages,
+            page_desk=page_desk,
+            file_desk=FileDesk(fetch, Delivery(origin, nursery), counters),
+            upstream=world.upstream,
+            counters=counters,
+            clock=world.clock,
+            token=self._token,
+            status=self.status,
+        )
+        control_face = ControlFace(
+            store=store,
+            counters=counters,
+            indexes=self._settings.indexes,
+            status=self.status,
+            peers=self._peers,
+            nursery=nursery,
+        )
+        return index_face, control_face
+
+    async def _serve(
+        self,
+        face: str,
+        listeners: Sequence[Listener],
+        handler: Handler,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+        **how: Any,
+    ) -> None:
+        requests = self._counters.requests
+
+        def note_answer(request: Request, status: int, body_size_bytes: int) -> None:
+            requests[f"{face} {status}"] += 1
+            if face == "peer":
+                self._counters.given_bytes[request.peer.rpartition(":")[0]] += body_size_bytes
+
+        def note_refusal(refusal: Refusal, peer: str) -> None:
+            requests[f"{face} {refusal.status}"] += 1
+            log.info("refused: %s", refusal.sentence, extra={"face": face, "peer": peer, "rule": refusal.rule})
+
+        limits = Limits(grace_time_s=GRACE_TIME_S)
+        now = self._world.clock.now
+        await serve(
+            listeners,
+            handler,
+            limits=limits,
+            on_answer=note_answer,
+            on_refusal=note_refusal,
+            now=now,
+            task_status=task_status,
+            **how,
+        )
+
+    async def _upkeep(self) -> None:
+        while True:
+            await trio.sleep(UPKEEP_EVERY_S)
+            try:
+                await self._store.collect()
+            except P2pcdnError as error:
+                log.warning("the store was not tidied: %s", error)
+
+    # -- seen from outside ----------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """The object of `p2pcdn status --json`; docs/commands.md names its keys."""
+        counters, summary = self._counters, self._store.summary()
+        from_peers, from_upstream = sum(counters.peer_bytes.values()), sum(counters.upstream_bytes.values())
+        status = {
+            "version": self._settings.version,
+            "node_id": self._node_id,
+            "uptime_s": round(trio.current_time() - self._started_at, 3),
+            "index_url": self._index_url,
+            "peer_address": self._peer_address,
+            "peers": self._peers(),
+            "store": {
+                "blobs": summary.blobs,
+                "size_bytes": summary.size_bytes,
+                "limit_bytes": summary.limit_bytes,
+                "partials": summary.partials,
+            },
+            "bytes": {
+                "served": counters.served_bytes,
+                "from_store": counters.store_bytes,
+                "from_peers": from_peers,
+                "from_upstream": from_upstream,
+            },
+            "requests": dict(counters.requests),
+            "pages": {"hits": counters.page_hits, "misses": counters.page_misses, "stale": counters.stale_answers},
+            "files": {"hits": counters.file_hits, "misses": counters.file_misses},
+            "upstream_page_requests": counters.upstream_page_requests,
+            "upstream_file_requests": counters.upstream_file_requests,
+            "refused_pieces": sum(counters.refused_pieces.values()),
+            "saved_bytes": max(0, counters.served_bytes - from_upstream),
+            "offline": self._settings.offline,
+            "indexes": [self._index_status(index) for index in self._settings.indexes],
+            "health": summary.health,
+        }
+        if any(index.private for index in self._settings.indexes):
+            status["private_index_url"] = self._index_url.replace("/simple/", f"/t/{self._token}/simple/")
+        return status
+
+    def _index_status(self, index: Index) -> dict[str, Any]:
+        answers = self._pages is None or index.url not in self._pages.failing()
+        return {"url": index.url, "share": index.share, "private": index.private, "answers": answers}
+
+    def _peers(self) -> list[dict[str, Any]]:
+        return [asdict(peer) for peer in self._swarm.peers()]
+
+
+def _address(listener: Listener) -> tuple[str, int]:
+    """Host and port that a TCP listener accepts at."""
+    assert isinstance(listener, trio.SocketListener)
+    host, port, *_ = listener.socket.getsockname()
+    return host, port

@@ -1,0 +1,178 @@
+"""A file read from the place its index names: in order, going on by Range after a cut, with patience and its limits."""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+
+import trio
+from blake3 import blake3
+
+from p2pcdn.answers import refusal
+from p2pcdn.counters import Counters
+from p2pcdn.digest import Sha256
+from p2pcdn.errors import P2pcdnError, Refused, Unavailable
+from p2pcdn.simple import File
+from p2pcdn.store import Origin
+from p2pcdn.world import Index, Upstream, UpstreamResponse
+
+log = logging.getLogger(__name__)
+
+# No file of an index is larger: PyPI's own limit is far below, the largest CUDA wheels have 4 GiB.
+FILE_SIZE_BYTES_MAX = 64 * 1024**3
+# Attempts in a row that brought no byte. With the pauses below that is some 8 s of a dead upstream.
+ATTEMPTS_WITHOUT_PROGRESS = 4
+PAUSE_FIRST_S = 0.5
+PAUSE_MAX_S = 8.0
+
+# Takes bytes at an offset of the file.
+Sink = Callable[[int, bytes], Awaitable[None]]
+
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file of a project page: what is wanted, and where the page says that it is."""
+
+    index: Index
+    project: str
+    file: File
+
+    @property
+    def key(self) -> Sha256 | str:
+        """What names the file: its sha256, or, where the index gives none, its URL (trusted on first use)."""
+        return self.file.sha256 or f"url-{blake3(self.file.url.encode()).hexdigest(length=16)}"
+
+    @property
+    def origin(self) -> Origin:
+        """What the store keeps beside the bytes. A file without a hash is never shared: nobody could check it."""
+        share = self.index.share if self.file.sha256 else "never"
+        return Origin(self.file.filename, self.project, self.index.key, share)
+
+    def metadata(self) -> Wanted:
+        """The metadata file that stands beside a wheel (PEP 658)."""
+        declared = self.file.core_metadata
+        beside = replace(
+            self.file,
+            filename=f"{self.file.filename}.metadata",
+            url=f"{self.file.url}.metadata",
+            sha256=declared if isinstance(declared, Sha256) else None,
+            size_bytes=None,
+            core_metadata=False,
+        )
+        return replace(self, file=beside)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """Where a reading stands. end: None while nobody knows it. ranged: a part was asked for, not all to the end."""
+
+    at: int
+    end: int | None
+    ranged: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ranged = self.end is not None
+
+    def is_over(self) -> bool:
+        return self.end is not None and self.at >= self.end
+
+
+class OriginReader:
+    """Reads files from upstreams. Holds no state between two reads."""
+
+    def __init__(self, upstream: Upstream, counters: Counters, dice: random.Random) -> None:
+        self._upstream = upstream
+        self._counters = counters
+        self._dice = dice
+
+    async def read(
+        self,
+        wanted: Wanted,
+        sink: Sink,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        on_size: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Gives the sink the bytes [start, end) in order; to the end of the file where `end` is None.
+
+        on_size is told the size of the whole file as soon as the upstream says it. Whether the bytes are right is for
+        the sink's owner to decide. Raises NotFound, Refused, Unavailable.
+        """
+        reading = _Reading(start, end)
+        fruitless = 0
+        while not reading.is_over():
+            before = reading.at
+            try:
+                await self._read_on(wanted, sink, reading, on_size)
+            except Unavailable as error:
+                fruitless = 0 if reading.at > before else fruitless + 1
+                if fruitless >= ATTEMPTS_WITHOUT_PROGRESS:
+                    raise
+                await self._pause(wanted, fruitless, error)
+
+    async def _read_on(self, wanted: Wanted, sink: Sink, reading: _Reading, on_size: Callable[[int], None]) -> None:
+        """One request, from where the reading stands."""
+        async with self._ask(wanted, reading) as response:
+            error = refusal(response.status, response.headers, response.url)
+            if error is not None:
+                raise error
+            size = _size_of(wanted, response, reading.at)
+            if size is not None:
+                on_size(size)
+                reading.end = size if reading.end is None else reading.end
+            await self._drain(wanted, response, sink, reading)
+        if reading.end is None:
+            reading.end = reading.at
+        if not reading.is_over():
+            raise Unavailable(f"The connection for {wanted.file.filename} was cut at byte {reading.at}.")
+
+    def _ask(self, wanted: Wanted, reading: _Reading) -> AbstractAsyncContextManager[UpstreamResponse]:
+        headers = {"accept-encoding": "identity"}
+        if reading.at or reading.ranged:
+            last = reading.end - 1 if reading.ranged and reading.end is not None else ""
+            headers["range"] = f"bytes={reading.at}-{last}"
+        self._counters.upstream_file_requests += 1
+        return self._upstream.get(wanted.index, wanted.file.url, headers)
+
+    async def _drain(self, wanted: Wanted, response: UpstreamResponse, sink: Sink, reading: _Reading) -> None:
+        # An upstream that does not know Range sends the file from its first byte; what we have already is passed over.
+        position = reading.at if response.status == 206 else 0
+        async for chunk in response.body:
+            self._counters.upstream_bytes[wanted.index.url] += len(chunk)
+            if position + len(chunk) > FILE_SIZE_BYTES_MAX:
+                raise Refused(f"{wanted.file.filename} is larger than {FILE_SIZE_BYTES_MAX >> 30} GiB; it was cut.")
+            fresh = chunk[max(0, reading.at - position) :]
+            if reading.end is not None:
+                fresh = fresh[: reading.end - reading.at]
+            position += len(chunk)
+            if fresh:
+                await sink(reading.at, fresh)
+                reading.at += len(fresh)
+            if reading.is_over():
+                break
+
+    async def _pause(self, wanted: Wanted, fruitless: int, error: P2pcdnError) -> None:
+        pause_s = min(PAUSE_FIRST_S * 2**fruitless, PAUSE_MAX_S)
+        if isinstance(error, Unavailable) and fruitless:
+            pause_s = max(pause_s, min(error.retry_after_s, PAUSE_MAX_S))
+        log.info("trying again: %s", error, extra={"file": wanted.file.filename})
+        # Full jitter: a fleet that lost its upstream together does not come back together.
+        await trio.sleep(pause_s * (0.5 + self._dice.random() / 2))
+
+
+def _size_of(wanted: Wanted, response: UpstreamResponse, at: int) -> int | None:
+    if response.status == 206:
+        match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+        if match is None or int(match[1]) != at:
+            raise Unavailable(f"The upstream's answer to a Range request for {wanted.file.filename} makes no sense.")
+        return int(match[3])
+    length = response.headers.get("content-length", "")
+    coded = response.headers.get("content-encoding", "identity") != "identity"
+    return int(length) if length.isascii() and length.isdigit() and not coded else None

@@ -1,0 +1,1 @@
+"""What each URL answers: the index face for clients on this machine, the peer face, and the control face."""

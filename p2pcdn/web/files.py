@@ -1,0 +1,174 @@
+"""Files as clients get them: whole or in ranges, held or still arriving, under an ETag that can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing
+from typing import Literal
+
+import trio
+
+from p2pcdn.counters import Counters
+from p2pcdn.deliver import Delivery
+from p2pcdn.digest import Sha256
+from p2pcdn.errors import NotFound, StoreStopped
+from p2pcdn.fetch import Fetch
+from p2pcdn.http1 import (
+    UNSATISFIABLE,
+    FileSlice,
+    Request,
+    Response,
+    content_range,
+    etag_matches,
+    if_range_matches,
+    parse_range,
+)
+from p2pcdn.origin import Wanted
+from p2pcdn.store import Blob, Partial
+from p2pcdn.web.routes import problem_response
+
+# A client that gets no head for 15 s hangs up (pip). By then either a byte is there or the head goes out without one.
+FIRST_BYTE_WAIT_S = 10.0
+
+_IMMUTABLE = "max-age=365000000, immutable"
+_TYPES = {".whl": "application/zip", ".gz": "application/gzip", ".zip": "application/zip"}
+
+
+class FileDesk:
+    """Answers requests for files and for the metadata beside them."""
+
+    def __init__(self, fetch: Fetch, delivery: Delivery, counters: Counters) -> None:
+        self._fetch = fetch
+        self._delivery = delivery
+        self._counters = counters
+
+    async def answer(self, request: Request, wanted: Wanted) -> Response:
+        """The file or a range of it. Raises what keeps it from coming, as long as no head has gone out."""
+        for _ in range(2):
+            held: Blob | Partial | None = None
+            try:
+                held = await self._fetch.open(wanted)
+                if isinstance(held, Blob):
+                    return await self._whole(request, wanted, held)
+                return await self._growing(request, wanted, held)
+            except StoreStopped:
+                return self._passing(wanted)
+            except NotFound:
+                if not isinstance(held, Blob):
+                    raise
+                # The blob was lost between the look-up and the opening (evicted, or its file is gone): fetch it again.
+        raise NotFound(f"{wanted.file.filename} vanished twice while it was being opened.")
+
+    async def metadata(self, request: Request, wanted: Wanted) -> Response:
+        """The METADATA of a wheel (PEP 658)."""
+        content = await self._fetch.metadata(wanted)
+        etag = f'"{Sha256.of(content)}"'
+        headers = [*_headers(wanted, etag), ("Cache-Status", "p2pcdn; hit")]
+        if _not_modified(request, etag):
+            return Response(304, headers)
+        self._counters.served_bytes += len(content)
+        return Response(200, [("Content-Type", "text/plain; charset=utf-8"), *headers], content)
+
+    # -- out of the store -----------------------------------------------------------------------------------------
+
+    async def _whole(self, request: Request, wanted: Wanted, blob: Blob) -> Response:
+        etag = f'"{wanted.key}"'
+        headers = [*_headers(wanted, etag), ("Cache-Status", "p2pcdn; hit")]
+        if _not_modified(request, etag):
+            return Response(304, headers)
+        attempt = self._fetch.attempt_of(wanted)
+        # A client that was cut off while the file arrived may go on in the whole one.
+        etags = [etag] if attempt is None else [etag, _attempt_etag(wanted, attempt)]
+        extent = _extent(request, blob.size_bytes, etags)
+        if extent == UNSATISFIABLE:
+            return _unsatisfiable(blob.size_bytes)
+        start, end = extent or (0, blob.size_bytes)
+        status, partial_headers = _status(extent, blob.size_bytes)
+        self._counters.file_hits += extent is None
+        self._counters.served_bytes += end - start
+        self._counters.store_bytes += end - start
+        headers = [*headers, *partial_headers, _type(wanted)]
+        if blob.content is not None:
+            return Response(status, headers, blob.content[start:end])
+        file = await blob.open()
+        return Response(status, headers, FileSlice(file, start, end - start), release=file.close)
+
+    # -- while it arrives -----------------------------------------------------------------------------------------
+
+    async def _growing(self, request: Request, wanted: Wanted, growing: Partial) -> Response:
+        self._counters.file_misses += 1
+        await self._first_byte(growing)
+        etag = _attempt_etag(wanted, growing.attempt)
+        size = growing.size_bytes
+        headers = [*_headers(wanted, etag), ("Cache-Status", "p2pcdn; fwd=miss; collapsed"), _type(wanted)]
+        if size is None:
+            return Response(200, headers, self._counted(self._delivery.follow(wanted, growing, 0, None)))
+        extent = _extent(request, size, [etag])
+        if extent == UNSATISFIABLE:
+            return _unsatisfiable(size)
+        start, end = extent or (0, size)
+        status, partial_headers = _status(extent, size)
+        body = self._counted(self._delivery.follow(wanted, growing, start, end))
+        return Response(status, [*headers, *partial_headers], body, size_bytes=end - start)
+
+    async def _first_byte(self, growing: Partial) -> None:
+        """Waits a while for a size and a first byte, so that a failure still becomes a status."""
+        with trio.move_on_after(FIRST_BYTE_WAIT_S):
+            await growing.readable(0)
+
+    def _passing(self, wanted: Wanted) -> Response:
+        headers = [*_headers(wanted, None), ("Cache-Status", "p2pcdn; fwd=bypass; detail=store-stopped"), _type(wanted)]
+        body = self._counted(self._delivery.pass_through(wanted, 0, None))
+        return Response(200, headers, body, size_bytes=wanted.file.size_bytes)
+
+    # -- small parts ----------------------------------------------------------------------------------------------
+
+    async def _counted(self, body: AsyncGenerator[bytes | FileSlice]) -> AsyncGenerator[bytes | FileSlice]:
+        async with aclosing(body):
+            async for part in body:
+                self._counters.served_bytes += len(part) if isinstance(part, bytes) else part.size_bytes
+                yield part
+
+
+def _attempt_etag(wanted: Wanted, attempt: str) -> str:
+    """The ETag of a file that is still arriving. After a mismatch the next attempt has another one, and a client that
+    goes on where it was cut off starts over instead of joining right bytes to wrong ones."""
+    return f'"{str(wanted.key)[:32]}-{attempt}"'
+
+
+def _headers(wanted: Wanted, etag: str | None) -> list[tuple[str, str]]:
+    life = f"{_IMMUTABLE}, private" if wanted.index.private else f"{_IMMUTABLE}, public"
+    # A file without a hash may be replaced behind its URL; it is checked like a page.
+    headers = [("Accept-Ranges", "bytes"), ("Cache-Control", life if wanted.file.sha256 else "max-age=600")]
+    return [*headers, ("ETag", etag)] if etag is not None else headers
+
+
+def _type(wanted: Wanted) -> tuple[str, str]:
+    ending = f".{wanted.file.filename.rpartition('.')[2]}"
+    return ("Content-Type", _TYPES.get(ending, "application/octet-stream"))
+
+
+def _not_modified(request: Request, etag: str) -> bool:
+    if_none_match = request.headers.get("if-none-match")
+    return if_none_match is not None and etag_matches(if_none_match, etag)
+
+
+def _extent(request: Request, size: int, etags: Collection[str]) -> tuple[int, int] | Literal["unsatisfiable"] | None:
+    """The part [start, end) that is asked for; None means all (RFC 9110, section 14.2)."""
+    wished = request.headers.get("range")
+    if wished is None:
+        return None
+    if_range = request.headers.get("if-range")
+    if if_range is not None and not any(if_range_matches(if_range, etag) for etag in etags):
+        return None
+    return parse_range(wished, size)
+
+
+def _status(extent: tuple[int, int] | None, size: int) -> tuple[int, list[tuple[str, str]]]:
+    if extent is None:
+        return 200, []
+    return 206, [("Content-Range", content_range(*extent, size))]
+
+
+def _unsatisfiable(size: int) -> Response:
+    return problem_response(416, "No such range", f"The file has {size} bytes.", [("Content-Range", f"bytes */{size}")])

@@ -1,0 +1,206 @@
+"""The index face: what pip, uv, poetry and pdm ask on localhost. GET and HEAD only; nothing here changes anything."""
+
+from __future__ import annotations
+
+import functools
+import hmac
+import html
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from urllib.parse import unquote
+
+from p2pcdn.answers import refusal
+from p2pcdn.counters import Counters
+from p2pcdn.errors import NotFound, P2pcdnError, Refused, Unavailable
+from p2pcdn.http1 import Request, Response
+from p2pcdn.index import HeldPage, Pages
+from p2pcdn.names import normalize_project
+from p2pcdn.origin import Wanted
+from p2pcdn.simple import File
+from p2pcdn.web.files import FileDesk
+from p2pcdn.web.metrics import metrics_response
+from p2pcdn.web.pages import PageDesk
+from p2pcdn.web.routes import problem, problem_response
+from p2pcdn.world import Clock, Index, Upstream
+
+# The list of all projects has 40 MB at PyPI; it is passed on as it comes and never kept.
+ROOT_SIZE_BYTES_MAX = 512 * 1024 * 1024
+# `/pypi/<name>/json` of the project with the most releases has some 10 MiB.
+JSON_API_SIZE_BYTES_MAX = 128 * 1024 * 1024
+
+_SIMPLE = re.compile(r"/simple/([^/]+)/?")
+_JSON_API = re.compile(r"/pypi/([^/]+)(?:/([^/]+))?/json/?")
+_PROJECT_CACHE_CONTROL = re.compile(r"\b(?:no-cache|max-age=0)\b")
+
+
+class IndexFace:
+    """Answers requests. `token` opens the indexes with credentials; `setup` writes it where only the user reads."""
+
+    def __init__(
+        self,
+        *,
+        pages: Pages,
+        page_desk: PageDesk,
+        file_desk: FileDesk,
+        upstream: Upstream,
+        counters: Counters,
+        clock: Clock,
+        token: str,
+        status: Callable[[], dict[str, object]],
+    ) -> None:
+        self._pages = pages
+        self._page_desk = page_desk
+        self._file_desk = file_desk
+        self._upstream = upstream
+        self._counters = counters
+        self._clock = clock
+        self._private_prefix = f"/t/{token}"
+        self._status = status
+
+    def __call__(self, request: Request) -> Response | Awaitable[Response]:
+        """A page that is fresh and rendered is answered at once, without a task switch; everything else waits."""
+        project = _project_in(request.path)
+        if project is not None and "cache-control" not in request.headers:
+            held = self._pages.fresh(project)
+            if held is not None and not held.index.private:
+                near_only = self._pages.hides_distant_files(held.index)
+                response = self._page_desk.ready(request, held, self._clock.now(), near_only)
+                if response is not None:
+                    self._counters.page_hits += 1
+                    return response
+        return self._answer(request)
+
+    async def _answer(self, request: Request) -> Response:
+        path, private = self._opened(request.path)
+        try:
+            return await self._route(request, path, private)
+        except P2pcdnError as error:
+            return problem(error)
+
+    def _opened(self, path: str) -> tuple[str, bool]:
+        """The path behind the private prefix, and whether the caller knew it."""
+        prefix = path[: len(self._private_prefix)]
+        if hmac.compare_digest(prefix.encode(), self._private_prefix.encode()):
+            return path[len(self._private_prefix) :], True
+        return path, False
+
+    async def _route(self, request: Request, path: str, private: bool) -> Response:
+        if path in ("/simple/", "/simple"):
+            return await self._root(request)
+        if match := _SIMPLE.fullmatch(path):
+            return await self._page(request, _normalized(match[1]), private)
+        if path.startswith(("/packages/", "/files/")):
+            return await self._file(request, unquote(path, errors="replace"), private)
+        if match := _JSON_API.fullmatch(path):
+            return await self._json_api(_normalized(match[1]), unquote(match[2]) if match[2] else None)
+        if path == "/metrics":
+            return metrics_response(self._counters, self._status())
+        if path == "/health":
+            return Response(200, [("Content-Type", "text/plain"), ("Cache-Control", "no-store")], b"ok\n")
+        if path == "/":
+            return Response(200, [("Content-Type", "text/html; charset=utf-8")], _WELCOME)
+        return problem_response(
+            404,
+            "Not found",
+            f"Nothing is at {path[:200]}. Point pip at /simple/; see docs/index.md for what else there is.",
+        )
+
+    # -- pages ----------------------------------------------------------------------------------------------------
+
+    async def _page(self, request: Request, project: str, private: bool) -> Response:
+        insist = _PROJECT_CACHE_CONTROL.search(request.headers.get("cache-control", "")) is not None
+        before = self._counters.upstream_page_requests
+        held = await self._pages.project(project, insist=insist)
+        _open_to(held.index, private, project)
+        if self._counters.upstream_page_requests == before:
+            self._counters.page_hits += 1
+        else:
+            self._counters.page_misses += 1
+        near_only = self._pages.hides_distant_files(held.index)
+        return await self._page_desk.answer(request, held, self._clock.now(), near_only)
+
+    async def _root(self, request: Request) -> Response:
+        """The list of all projects, as the default index gives it."""
+        headers = {"accept": request.headers.get("accept", "text/html"), "accept-encoding": "identity"}
+        index = self._pages.indexes[0]
+        return await self._passed_on(index, index.url, headers, ROOT_SIZE_BYTES_MAX)
+
+    async def _json_api(self, project: str, version: str | None) -> Response:
+        index = self._pages.indexes[0]
+        if not index.url.endswith("/simple/"):
+            raise NotFound(f"{index.url} is not known to have a JSON API.")
+        where = project if version is None else f"{project}/{version}"
+        url = f"{index.url.removesuffix('simple/')}pypi/{where}/json"
+        return await self._passed_on(index, url, {"accept-encoding": "identity"}, JSON_API_SIZE_BYTES_MAX)
+
+    async def _passed_on(self, index: Index, url: str, headers: dict[str, str], size_bytes_max: int) -> Response:
+        if self._pages.offline:
+            raise Unavailable("This node is offline and does not keep this page.", retry_after_s=60)
+        _open_to(index, False, "its list")
+        stack = AsyncExitStack()
+        response = await stack.enter_async_context(self._upstream.get(index, url, headers))
+        error = refusal(response.status, response.headers, response.url)
+        if error is not None:
+            await stack.aclose()
+            raise error
+
+        async def body() -> AsyncGenerator[bytes]:
+            size = 0
+            async with stack:
+                async for chunk in response.body:
+                    size += len(chunk)
+                    if size > size_bytes_max:
+                        raise Refused(f"{url} is larger than {size_bytes_max >> 20} MiB; it was cut.")
+                    self._counters.upstream_bytes[index.url] += len(chunk)
+                    yield chunk
+
+        kept = ("content-type", "cache-control", "etag", "last-modified", "x-pypi-last-serial")
+        passed = [(name, response.headers[name]) for name in kept if name in response.headers]
+        return Response(200, [*passed, ("Cache-Status", "p2pcdn; fwd=bypass")], body())
+
+    # -- files ----------------------------------------------------------------------------------------------------
+
+    async def _file(self, request: Request, path: str, private: bool) -> Response:
+        for_metadata = path.endswith(".metadata")
+        held, file = await self._pages.file_at(path.removesuffix(".metadata") if for_metadata else path)
+        _open_to(held.index, private, held.project)
+        wanted = _wanted(held, file)
+        if for_metadata:
+            return await self._file_desk.metadata(request, wanted)
+        return await self._file_desk.answer(request, wanted)
+
+
+def _wanted(held: HeldPage, file: File) -> Wanted:
+    return Wanted(held.index, held.project, file)
+
+
+def _open_to(index: Index, private: bool, what: str) -> None:
+    if index.private and not private:
+        raise Refused(
+            f"{what} comes from an index with credentials. Ask for it at the private address that `p2pcdn setup` "
+            "writes into your client's configuration."
+        )
+
+
+@functools.lru_cache(maxsize=4096)
+def _project_in(path: str) -> str | None:
+    match = _SIMPLE.fullmatch(path)
+    try:
+        return _normalized(match[1]) if match else None
+    except NotFound:
+        return None
+
+
+def _normalized(name: str) -> str:
+    try:
+        return normalize_project(unquote(name))
+    except ValueError as error:
+        raise NotFound(f"{html.escape(name[:80])} is not a project name.") from error
+
+
+_WELCOME = b"""<!DOCTYPE html><html lang="en"><title>p2pcdn</title>
+<h1>This is a p2pcdn node</h1>
+<p>Point pip or uv at <a href="/simple/">/simple/</a>. What it did so far is at <a href="/metrics">/metrics</a>
+and in <code>p2pcdn status</code>.</p></html>
+"""

@@ -1,0 +1,194 @@
+"""Project pages as clients get them: negotiated, rendered and packed once, a 304 where the client has them."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import zstandard
+from blake3 import blake3
+
+from p2pcdn.digest import Sha256
+from p2pcdn.http1 import Request, Response, etag_matches
+from p2pcdn.index import HeldPage, path_of
+from p2pcdn.simple import MediaType, ProjectPage, negotiate, render_html, render_json
+from p2pcdn.store import Store
+from p2pcdn.web.routes import problem_response
+from p2pcdn.world import Threads
+
+# Rendered pages in memory. A page of 5,000 files has 1.5 MB plain, 0.2 MB packed.
+RENDERED_SIZE_BYTES_MAX = 24 * 1024 * 1024
+# Below this a page is one packet or two; packing would cost more than it saves.
+PACK_SIZE_BYTES_MIN = 1024
+RENDER_INLINE_FILES_MAX = 50
+
+IDENTITY, GZIP, ZSTD = "identity", "gzip", "zstd"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One representation of a page: a body in one media type and one content coding, under its own strong ETag."""
+
+    body: bytes
+    etag: str
+    head_lines: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    index: str
+    project: str
+    version: str
+    media_type: MediaType
+    coding: str
+    near_only: bool
+
+
+class PageDesk:
+    """Gives representations of pages, made when first asked for. Used by one trio loop."""
+
+    def __init__(self, store: Store, threads: Threads) -> None:
+        self._store = store
+        self._threads = threads
+        self._rendered: OrderedDict[_Key, Rendered] = OrderedDict()
+        self._size_bytes = 0
+
+    def ready(self, request: Request, held: HeldPage, now: float, near_only: bool) -> Response | None:
+        """The answer, if its representation is in memory."""
+        key = self._key(request, held, near_only)
+        if key is None:
+            return _not_acceptable()
+        rendered = self._rendered.get(key)
+        return _respond(request, held, rendered, now) if rendered is not None else None
+
+    async def answer(self, request: Request, held: HeldPage, now: float, near_only: bool) -> Response:
+        """The answer, rendered now if need be."""
+        key = self._key(request, held, near_only)
+        if key is None or held.page is None:
+            return _not_acceptable()
+        rendered = self._rendered.get(key)
+        if rendered is None:
+            page = self._near(held.page) if near_only else held.page
+            make = functools.partial(_make, key, held, page, self._made_metadata(page))
+            rendered = make() if len(page.files) <= RENDER_INLINE_FILES_MAX else await self._threads.run(make)
+            self._keep(key, rendered)
+        return _respond(request, held, rendered, now)
+
+    def forget(self, project: str) -> None:
+        """Renders the project's pages anew when next asked: metadata was made for one of its files."""
+        for key in [key for key in self._rendered if key.project == project]:
+            self._size_bytes -= len(self._rendered.pop(key).body)
+
+    def _key(self, request: Request, held: HeldPage, near_only: bool) -> _Key | None:
+        media_type = negotiate(request.headers.get("accept"), _format_of(request.query))
+        if media_type is None:
+            return None
+        coding = _coding(request.headers.get("accept-encoding", ""))
+        return _Key(held.index.key, held.project, held.version, media_type, coding, near_only)
+
+    def _near(self, page: ProjectPage) -> ProjectPage:
+        return replace(page, files=tuple(file for file in page.files if file.sha256 and self._store.holds(file.sha256)))
+
+    def _made_metadata(self, page: ProjectPage) -> dict[str, Sha256]:
+        """By file name, the metadata that this node made and holds, for wheels whose index gives none."""
+        made = {}
+        for file in page.files:
+            if file.sha256 is None or isinstance(file.core_metadata, Sha256):
+                continue
+            name = self._store.value("metadata", file.sha256)
+            if name is not None and self._store.holds(digest := Sha256(name.decode())):
+                made[file.filename] = digest
+        return made
+
+    def _keep(self, key: _Key, rendered: Rendered) -> None:
+        self._rendered[key] = rendered
+        self._size_bytes += len(rendered.body)
+        while self._size_bytes > RENDERED_SIZE_BYTES_MAX and len(self._rendered) > 1:
+            _, oldest = self._rendered.popitem(last=False)
+            self._size_bytes -= len(oldest.body)
+
+
+def _make(key: _Key, held: HeldPage, page: ProjectPage, made: Mapping[str, Sha256]) -> Rendered:
+    """Renders and packs; runs in a thread, so it touches nothing but what it is given."""
+    render = render_json if key.media_type is MediaType.JSON else render_html
+    body = render(page, functools.partial(path_of, held.index, held.project), lambda file: made.get(file.filename))
+    coding = key.coding if len(body) >= PACK_SIZE_BYTES_MIN else IDENTITY
+    body = _PACK[coding](body)
+    etag = _etag(body, key)
+    return Rendered(body, etag, _head_lines(key, coding, held, etag))
+
+
+def _respond(request: Request, held: HeldPage, rendered: Rendered, now: float) -> Response:
+    # What is left of the upstream's own freshness, in whole seconds; a stale page is not to be kept by anyone.
+    left_s = 0 if held.stale else max(0, int(held.fresh_for_s(now)))
+    scope = "private" if held.index.private else "public"
+    how = "hit; detail=stale" if held.stale else "hit"
+    head_lines = b"%bCache-Control: max-age=%d, %b\r\nCache-Status: p2pcdn; %b; ttl=%d\r\n" % (
+        rendered.head_lines,
+        left_s,
+        scope.encode(),
+        how.encode(),
+        left_s,
+    )
+    if_none_match = request.headers.get("if-none-match")
+    if if_none_match is not None and etag_matches(if_none_match, rendered.etag):
+        return Response(304, (), b"", head_lines=head_lines)
+    return Response(200, (), rendered.body, head_lines=head_lines)
+
+
+def _head_lines(key: _Key, coding: str, held: HeldPage, etag: str) -> bytes:
+    lines = [f"Content-Type: {key.media_type}", f"ETag: {etag}", "Vary: Accept, Accept-Encoding"]
+    if key.media_type.startswith("text/"):
+        lines[0] += "; charset=utf-8"
+    if coding != IDENTITY:
+        lines.append(f"Content-Encoding: {coding}")
+    if held.serial is not None:
+        lines.append(f"X-PyPI-Last-Serial: {held.serial}")
+    return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
+
+
+def _etag(body: bytes, key: _Key) -> str:
+    """Strong, and different for each representation: uv ignores weak ones (RFC 9110, section 8.8.3)."""
+    return f'"{blake3(body).hexdigest(length=16)}-{key.coding[0]}"'
+
+
+def _not_acceptable() -> Response:
+    return problem_response(
+        406, "Not acceptable", "Project pages are given as application/vnd.pypi.simple.v1+json or +html, or text/html."
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _format_of(query: str) -> str | None:
+    """The value of `format` in a query (PEP 691)."""
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        if name == "format":
+            return value.replace("%2B", "+").replace("%2b", "+").replace("%2F", "/").replace("%2f", "/")
+    return None
+
+
+@functools.lru_cache(maxsize=256)
+def _coding(accept_encoding: str) -> str:
+    """The coding we give: zstd before gzip before none, among those that the client takes."""
+    taken = set()
+    for part in accept_encoding.lower().split(","):
+        name, _, quality = part.partition(";")
+        if quality.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
+            taken.add(name.strip())
+    return next((coding for coding in (ZSTD, GZIP) if coding in taken), IDENTITY)
+
+
+def _gzip(body: bytes) -> bytes:
+    packer = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    return packer.compress(body) + packer.flush()
+
+
+_PACK: dict[str, Callable[[bytes], bytes]] = {
+    IDENTITY: bytes,
+    GZIP: _gzip,
+    ZSTD: lambda body: zstandard.ZstdCompressor(level=6).compress(body),
+}

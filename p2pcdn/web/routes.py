@@ -1,0 +1,48 @@
+"""Our errors as HTTP statuses, in one table, and as problem+json bodies (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from p2pcdn.errors import (
+    DigestMismatch,
+    LocalProtocolError,
+    NotFound,
+    P2pcdnError,
+    Refused,
+    RemoteProtocolError,
+    StoreStopped,
+    StoreUnusable,
+    Unavailable,
+)
+from p2pcdn.http1 import Response
+
+# status and title of each error; the detail is the error's own sentence, which uv prints.
+STATUS: dict[type[P2pcdnError], tuple[int, str]] = {
+    NotFound: (404, "Not found"),
+    Refused: (403, "Refused"),
+    DigestMismatch: (502, "The upstream sent wrong bytes"),
+    RemoteProtocolError: (502, "The upstream's answer makes no sense"),
+    Unavailable: (503, "Not available now"),
+    StoreStopped: (503, "The store does not write"),
+    StoreUnusable: (503, "The store cannot be used"),
+    LocalProtocolError: (500, "A fault of this node"),
+}
+
+
+def problem(error: P2pcdnError) -> Response:
+    """The answer that stands for an error."""
+    status, title = STATUS[type(error)]
+    headers = [("Retry-After", f"{max(1, round(error.retry_after_s))}")] if isinstance(error, Unavailable) else []
+    return problem_response(status, title, str(error), headers)
+
+
+def problem_response(status: int, title: str, detail: str, headers: Sequence[tuple[str, str]] = ()) -> Response:
+    body = json.dumps({"type": "about:blank", "status": status, "title": title, "detail": detail}).encode()
+    own = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
+    return Response(status, [*own, *headers], body)
+
+
+def json_response(value: object, status: int = 200) -> Response:
+    return Response(status, [("Content-Type", "application/json")], json.dumps(value).encode() + b"\n")

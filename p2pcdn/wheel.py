@@ -1,0 +1,109 @@
+"""The METADATA of a wheel, read from the few places of its archive where it stands (PKWARE APPNOTE; PEP 427, 658)."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Awaitable, Callable
+
+from p2pcdn.errors import RemoteProtocolError
+
+# Reads `size_bytes` at `offset`; fewer come back only at the end of the file.
+Read = Callable[[int, int], Awaitable[bytes]]
+
+# The end record has 22 bytes and a comment of at most 65,535 bytes; nearly every wheel has none, and most directories
+# are short enough to come along.
+TAIL_SIZE_BYTES = 64 * 1024
+# A directory of 100,000 members has some 10 MiB.
+DIRECTORY_SIZE_BYTES_MAX = 32 * 1024 * 1024
+# The longest METADATA on PyPI has some 1 MiB: a README with pictures in it.
+METADATA_SIZE_BYTES_MAX = 16 * 1024 * 1024
+
+_END = struct.Struct("<4s4H2LH")
+_MEMBER = struct.Struct("<4s6H3L5H2L")
+_LOCAL = struct.Struct("<4s5H3L2H")
+_STORED, _DEFLATED = 0, 8
+_ENCRYPTED = 0x1
+
+
+async def wheel_metadata(filename: str, size_bytes: int, read: Read) -> bytes:
+    """The bytes of `{name}-{version}.dist-info/METADATA`, checked against the archive's CRC-32.
+
+    Raises RemoteProtocolError where the archive is not a wheel of this name, and what `read` raises.
+    """
+    tail_at = max(0, size_bytes - TAIL_SIZE_BYTES)
+    tail = await read(tail_at, size_bytes - tail_at)
+    directory_at, directory_size = _directory(tail)
+    if directory_at + directory_size > size_bytes or directory_size > DIRECTORY_SIZE_BYTES_MAX:
+        raise RemoteProtocolError(f"{filename}: its directory lies outside the file")
+    if directory_at >= tail_at:
+        directory = tail[directory_at - tail_at :][:directory_size]
+    else:
+        directory = await read(directory_at, directory_size)
+    return await _member(filename, directory, size_bytes, read)
+
+
+def _directory(tail: bytes) -> tuple[int, int]:
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or at + _END.size > len(tail):
+        raise RemoteProtocolError("no zip archive: its end record is missing")
+    _, _, _, _, _, size, offset, comment_size = _END.unpack_from(tail, at)
+    if at + _END.size + comment_size != len(tail):
+        raise RemoteProtocolError("no zip archive: something stands behind its end record")
+    return offset, size
+
+
+async def _member(filename: str, directory: bytes, size_bytes: int, read: Read) -> bytes:
+    parts = filename.removesuffix(".whl").split("-")
+    if len(parts) < 5:
+        raise RemoteProtocolError(f"{filename} is not the name of a wheel")
+    name, version = parts[:2]
+    wanted = _folded(f"{name}-{version}.dist-info/METADATA")
+    at = 0
+    while at + _MEMBER.size <= len(directory):
+        sign, _, _, flags, method, _, _, crc, packed, full, n_name, n_extra, n_comment, _, _, _, local_at = (
+            _MEMBER.unpack_from(directory, at)
+        )
+        if sign != b"PK\x01\x02":
+            break
+        member = directory[at + _MEMBER.size :][:n_name]
+        at += _MEMBER.size + n_name + n_extra + n_comment
+        if _folded(member.decode("utf-8", "replace")) != wanted:
+            continue
+        if flags & _ENCRYPTED or method not in (_STORED, _DEFLATED) or max(packed, full) > METADATA_SIZE_BYTES_MAX:
+            raise RemoteProtocolError(f"{filename}: its METADATA is encrypted, oddly packed or too large")
+        packed_bytes = await _packed(local_at, packed, size_bytes, read)
+        return _unpacked(filename, packed_bytes, method, full, crc)
+    raise RemoteProtocolError(f"{filename}: no METADATA in it")
+
+
+async def _packed(local_at: int, packed: int, size_bytes: int, read: Read) -> bytes:
+    if local_at >= size_bytes:
+        raise RemoteProtocolError("no zip archive: a member lies outside the file")
+    # The local header repeats the name and may have another extra field; 512 bytes nearly always cover both.
+    head = await read(local_at, min(_LOCAL.size + 512 + packed, size_bytes - local_at))
+    if len(head) < _LOCAL.size or head[:4] != b"PK\x03\x04":
+        raise RemoteProtocolError("no zip archive: a member is not where the directory says")
+    *_, n_name, n_extra = _LOCAL.unpack_from(head)
+    begin = _LOCAL.size + n_name + n_extra
+    content = head[begin : begin + packed]
+    if len(content) < packed:
+        content = await read(local_at + begin, packed)
+    return content
+
+
+def _unpacked(filename: str, content: bytes, method: int, full: int, crc: int) -> bytes:
+    if method == _DEFLATED:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            content = inflater.decompress(content, full + 1)
+        except zlib.error as error:
+            raise RemoteProtocolError(f"{filename}: its METADATA cannot be unpacked: {error}") from error
+    if len(content) != full or zlib.crc32(content) != crc:
+        raise RemoteProtocolError(f"{filename}: its METADATA does not have the length and checksum it claims")
+    return content
+
+
+def _folded(member: str) -> str:
+    """Some builders write the project in another case or with other separators than the file name has."""
+    return member.lower().replace("-", "_").replace(".", "_")

@@ -1,0 +1,311 @@
+"""Project pages kept fresh, on virtual time, against an upstream by script."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import trio
+
+from p2pcdn.counters import Counters
+from p2pcdn.digest import Sha256
+from p2pcdn.errors import NotFound, Refused, Unavailable
+from p2pcdn.index import ANSWER_WAIT_S, DOWN_HIDES_AFTER_S, STALE_WAIT_S, Pages, path_of
+from p2pcdn.store import Origin, Store
+from tests.worlds import INDEX, SECOND, Answer, InlineThreads, Script, ScriptedUpstream, VirtualClock, open_store
+
+JSON = {"content-type": "application/vnd.pypi.simple.v1+json"}
+
+
+def page(*versions: str, project: str = "six", host: str = "https://files.example/packages") -> bytes:
+    files = [
+        {
+            "filename": f"{project}-{version}-py3-none-any.whl",
+            "url": f"{host}/{version}/{project}-{version}-py3-none-any.whl",
+            "hashes": {"sha256": sha256(f"{project} {version}".encode()).hexdigest()},
+        }
+        for version in versions
+    ]
+    return json.dumps({"meta": {"api-version": "1.0"}, "name": project, "files": files}).encode()
+
+
+def answer(*versions: str, status: int = 200, project: str = "six", **headers: str) -> Answer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(page(*versions, project=project), status, {**JSON, **named})
+
+
+class Scripted:
+    """The pages of one node; `script` may be changed while it runs."""
+
+    def __init__(self, store: Store, nursery: trio.Nursery, *, offline: bool = False, second: bool = False) -> None:
+        self.now: Script = lambda url, headers: Answer(status=404)
+        self.upstream = ScriptedUpstream(lambda url, headers: self.now(url, headers))
+        self.clock = VirtualClock()
+        self.counters = Counters()
+        self.pages = Pages(
+            (INDEX, SECOND) if second else (INDEX,),
+            store=store,
+            upstream=self.upstream,
+            threads=InlineThreads(),
+            clock=self.clock,
+            counters=self.counters,
+            nursery=nursery,
+            offline=offline,
+        )
+
+    async def versions(self, project: str = "six", *, insist: bool = False) -> list[str]:
+        held = await self.pages.project(project, insist=insist)
+        assert held.page is not None
+        return [file.filename.split("-")[1] for file in held.page.files]
+
+
+@asynccontextmanager
+async def scripted(store: Store, *, offline: bool = False, second: bool = False) -> AsyncIterator[Scripted]:
+    async with trio.open_nursery() as nursery:
+        yield Scripted(store, nursery, offline=offline, second=second)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+async def test_a_fresh_page_is_asked_for_once_however_many_ask(directory: Path, autojump_clock: trio.abc.Clock) -> None:
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = lambda url, headers: answer("1.0", cache_control="max-age=600")
+        async with trio.open_nursery() as clients:
+            for _ in range(50):
+                clients.start_soon(world.versions)
+        await trio.sleep(599)
+        assert await world.versions() == ["1.0"]
+        assert len(world.upstream.asked) == 1
+
+
+async def test_a_page_past_its_life_is_revalidated_with_its_etag(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    def script(url: str, headers: Mapping[str, str]) -> Answer:
+        if headers.get("if-none-match") == '"v1"':
+            return Answer(status=304, headers={"cache-control": "max-age=600"})
+        return answer("1.0", cache_control="max-age=600", etag='"v1"')
+
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = script
+        await world.versions()
+        await trio.sleep(601)
+        assert await world.versions() == ["1.0"]
+        assert len(world.upstream.asked) == 2
+        await trio.sleep(300)
+        assert await world.versions() == ["1.0"]
+        assert len(world.upstream.asked) == 2, "the 304 made it fresh again"
+
+
+async def test_a_page_survives_a_restart_and_is_served_when_the_network_is_gone(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = lambda url, headers: answer("1.0", "2.0")
+        await world.versions()
+    async with open_store(directory) as store, scripted(store) as world:
+        world.clock.ahead_s += 86_400
+        world.now = lambda url, headers: Answer(error=Unavailable("no route"))
+        held = await world.pages.project("six")
+        assert held.stale
+        assert await world.versions() == ["1.0", "2.0"]
+        assert world.counters.stale_answers >= 1
+
+
+async def test_an_upstream_that_is_down_is_never_a_404(directory: Path, autojump_clock: trio.abc.Clock) -> None:
+    async with open_store(directory) as store, scripted(store) as world:
+        for failing in (Answer(status=503), Answer(status=500), Answer(error=Unavailable("no route"))):
+            world.now = lambda url, headers, failing=failing: failing  # type: ignore[misc]
+            with pytest.raises(Unavailable):
+                await world.pages.project("six")
+
+
+async def test_an_upstream_that_hangs_is_answered_for_before_pip_gives_up(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = lambda url, headers: Answer(delay_s=1000)
+        began = trio.current_time()
+        with pytest.raises(Unavailable, match="keep trying"):
+            await world.pages.project("six")
+        assert trio.current_time() - began <= ANSWER_WAIT_S + 0.1
+
+
+async def test_with_a_stale_page_in_hand_nobody_waits_long(directory: Path, autojump_clock: trio.abc.Clock) -> None:
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = lambda url, headers: answer("1.0", cache_control="max-age=1")
+        await world.versions()
+        await trio.sleep(2)
+        world.now = lambda url, headers: Answer(delay_s=1000)
+        began = trio.current_time()
+        assert (await world.pages.project("six")).stale
+        assert trio.current_time() - began <= STALE_WAIT_S + 0.1
+
+
+async def test_stale_while_revalidate_answers_at_once_and_renews_behind_the_clients_back(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = lambda url, headers: answer("1.0", cache_control="max-age=10, stale-while-revalidate=60")
+        await world.versions()
+        await trio.sleep(20)
+        world.now = lambda url, headers: Answer(
+            page("1.0", "2.0"), headers={**JSON, "cache-control": "max-age=10"}, delay_s=3
+        )
+        began = trio.current_time()
+        assert await world.versions() == ["1.0"]
+        assert trio.current_time() == began
+        await trio.sleep(4)
+        assert await world.versions() == ["1.0", "2.0"]
+
+
+async def test_a_client_that_insists_gets_what_was_checked_within_ten_seconds(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = lambda url, headers: answer("1.0", cache_control="max-age=600")
+        await world.versions()
+        await world.versions(insist=True)
+        assert len(world.upstream.asked) == 1
+        await trio.sleep(11)
+        await world.versions(insist=True)
+        assert len(world.upstream.asked) == 2
+
+
+async def test_the_first_index_that_has_a_project_owns_it(directory: Path, autojump_clock: trio.abc.Clock) -> None:
+    def script(url: str, headers: Mapping[str, str]) -> Answer:
+        if url.startswith(SECOND.url):
+            return answer("9.9")
+        return answer("1.0") if url.endswith("/six/") else Answer(status=404)
+
+    async with open_store(directory) as store, scripted(store, second=True) as world:
+        world.now = script
+        assert await world.versions("six") == ["1.0"]
+        assert await world.versions("other") == ["9.9"]
+
+
+async def test_an_index_that_does_not_answer_ends_the_search(directory: Path, autojump_clock: trio.abc.Clock) -> None:
+    def script(url: str, headers: Mapping[str, str]) -> Answer:
+        return answer("6.6.6") if url.startswith(SECOND.url) else Answer(status=503)
+
+    async with open_store(directory) as store, scripted(store, second=True) as world:
+        world.now = script
+        with pytest.raises(Unavailable):
+            await world.pages.project("corp")
+
+
+async def test_a_withdrawn_file_is_buried_with_the_page_that_no_longer_lists_it(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    content = b"six 1.0"
+    digest = Sha256(sha256(content).hexdigest())
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = lambda url, headers: answer("1.0", "2.0", cache_control="max-age=600")
+        held = await world.pages.project("six")
+        assert held.page is not None
+        path = path_of(INDEX, "six", held.page.files[0])
+        await store.keep_small(content, Origin("six-1.0-py3-none-any.whl", "six", INDEX.key, "lan"), expected=digest)
+        assert (await world.pages.file_at(path))[1].sha256 == digest
+
+        await trio.sleep(601)
+        world.now = lambda url, headers: answer("2.0", cache_control="max-age=600")
+        with pytest.raises(NotFound):
+            await world.pages.file_at(path)
+        assert store.blob(digest) is None
+
+    async with open_store(directory) as store:
+        assert store.blob(digest) is None, "also after a restart"
+
+
+async def test_a_mirror_that_is_behind_brings_nothing_back(directory: Path, autojump_clock: trio.abc.Clock) -> None:
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = lambda url, headers: answer("2.0", cache_control="max-age=10", x_pypi_last_serial="200")
+        await world.versions()
+        await trio.sleep(11)
+        world.now = lambda url, headers: answer("1.0", cache_control="max-age=10", x_pypi_last_serial="100")
+        assert await world.versions() == ["2.0"]
+
+
+async def test_a_new_project_appears_within_a_minute(directory: Path, autojump_clock: trio.abc.Clock) -> None:
+    async with open_store(directory) as store, scripted(store) as world:
+        with pytest.raises(NotFound):
+            await world.pages.project("six")
+        with pytest.raises(NotFound):
+            await world.pages.project("six")
+        assert len(world.upstream.asked) == 1
+        world.now = lambda url, headers: answer("1.0")
+        await trio.sleep(61)
+        assert await world.versions() == ["1.0"]
+
+
+async def test_pages_hide_distant_files_once_the_upstream_was_silent_for_long(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = lambda url, headers: answer("1.0", cache_control="max-age=1")
+        await world.versions()
+        await trio.sleep(2)
+        world.now = lambda url, headers: Answer(error=Unavailable("no route"))
+        await world.versions()
+        assert not world.pages.hides_distant_files(INDEX)
+        await trio.sleep(DOWN_HIDES_AFTER_S)
+        await world.versions()
+        assert world.pages.hides_distant_files(INDEX)
+        world.now = lambda url, headers: answer("1.0")
+        await trio.sleep(6)
+        await world.versions()
+        assert not world.pages.hides_distant_files(INDEX)
+
+
+async def test_a_page_of_a_gigabyte_is_cut(
+    directory: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2pcdn.index.PAGE_SIZE_BYTES_MAX", 1024 * 1024)
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = lambda url, headers: Answer(b" " * (8 * 1024 * 1024), headers=JSON)
+        with pytest.raises(Refused, match="cut"):
+            await world.pages.project("six")
+
+
+async def test_an_offline_node_gives_what_it_has_and_asks_nobody(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = lambda url, headers: answer("1.0")
+        await world.versions()
+    async with open_store(directory) as store, scripted(store, offline=True) as world:
+        assert await world.versions() == ["1.0"]
+        with pytest.raises(Unavailable, match="offline"):
+            await world.pages.project("other")
+        assert world.upstream.asked == []
+
+
+async def test_the_files_of_other_indexes_have_a_prefix_of_their_own(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    def script(url: str, headers: Mapping[str, str]) -> Answer:
+        if url.startswith(INDEX.url):
+            return Answer(status=404)
+        name = "torch-2.0%2Bcpu-cp311-cp311-linux_x86_64.whl"
+        link = f'<a href="/whl/cpu/{name}">torch-2.0+cpu-cp311-cp311-linux_x86_64.whl</a>'
+        html = f"<!DOCTYPE html><html><body>{link}</body></html>"
+        return Answer(html.encode(), headers={"content-type": "text/html"})
+
+    async with open_store(directory) as store, scripted(store, second=True) as world:
+        world.now = script
+        held = await world.pages.project("torch")
+        (path,) = held.files_by_path
+        assert path == f"/files/{SECOND.key}/torch/torch-2.0+cpu-cp311-cp311-linux_x86_64.whl"
+        _, file = await world.pages.file_at(path)
+        assert file.url == "https://second.example/whl/cpu/torch-2.0%2Bcpu-cp311-cp311-linux_x86_64.whl"
+        for unknown in ("/packages/aa/bb/other-1.0.tar.gz", "/files/x/y/z", "/files/", "/packages/"):
+            with pytest.raises(NotFound):
+                await world.pages.file_at(unknown)
