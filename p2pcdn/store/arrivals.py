@@ -186,9 +186,8 @@ class Arrivals:
         await self._sync(partial)
         with self._shelves.naming(name):
             try:
-                with suppress(OSError):
-                    # Only saves the download where a crash comes between the name and the row.
-                    await partial.journal.name(name, sha256, partial.size_bytes, now)
+                # Should a crash come between the name and the row, the next start knows whose file it is.
+                await partial.journal.name(name, sha256, partial.size_bytes, now)
                 await self._shelves.put(self._layout.partial(partial.stem), name)
             except OSError as error:
                 raise self.failed(error) from error

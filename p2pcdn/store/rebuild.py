@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import struct
 from pathlib import Path
 
 import lmdb
@@ -23,13 +24,16 @@ _log = logging.getLogger("p2pcdn.store")
 
 
 def open_or_rebuild(layout: Layout) -> tuple[lmdb.Environment, dict[bytes, Total], bool]:
-    """The environment, its totals, and whether it was made anew. Blocks: run it in a thread."""
+    """The environment, its totals, and whether it was made anew. Raises OSError. Blocks: run it in a thread."""
     if not layout.distrusted.exists():
         try:
             return *open_environment(layout.catalog), False
-        except (lmdb.Error, OSError, ValueError) as error:
-            if isinstance(error, OSError) or not (layout.catalog / "data.mdb").exists():
-                raise OSError(getattr(error, "code", 0) or getattr(error, "errno", 0) or 5, str(error)) from error
+        except lmdb.Error as error:
+            if error.code > 0:
+                # An error of the system (EIO, ENOSPC), and not of what stands in the file.
+                raise OSError(error.code, os.strerror(error.code)) from error
+            _log.error("The catalog of %s is damaged (%s).", layout.directory, error)
+        except struct.error as error:
             _log.error("The catalog of %s is damaged (%s).", layout.directory, error)
     _log.warning("The catalog of %s is rebuilt from the blobs; this may take a while.", layout.directory)
     return *_rebuild(layout), True
