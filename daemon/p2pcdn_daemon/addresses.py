@@ -128,7 +128,7 @@ def refuse_inside(host: str, addresses: Iterable[Address]) -> list[Address]:
     if not outside:
         raise Refused(
             f"A server led to {host}, an address inside: {why}. Nothing was asked there. "
-            "If that host is meant to give files, add it to file_hosts."
+            "If that host is meant to give files, name it by --file-host."
         )
     return outside
 

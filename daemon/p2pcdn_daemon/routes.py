@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -61,7 +62,8 @@ def trust(ca_file: Path | None) -> ssl.SSLContext:
     if ca_file is None:
         return _system_trust()
     try:
-        if ca_file.is_dir():
+        # SSL_CERT_DIR may be a list of directories; OpenSSL reads such a list itself.
+        if all(Path(part).is_dir() for part in str(ca_file).split(os.pathsep)):
             return ssl.create_default_context(capath=str(ca_file))
         return ssl.create_default_context(cafile=str(ca_file))
     except OSError as error:  # ssl.SSLError is one

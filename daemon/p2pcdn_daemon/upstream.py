@@ -13,19 +13,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote
 
-import httpcore
 import httpx
 import trio
 from blake3 import blake3
 
 from p2pcdn import __version__
-from p2pcdn.errors import LocalProtocolError, P2pcdnError, Refused, Unavailable
+from p2pcdn.errors import Refused, Unavailable
 from p2pcdn.world import Index, Share, Upstream, UpstreamResponse
 from p2pcdn_daemon.addresses import Origin, is_private_host, refuse_literal_inside, shown
 from p2pcdn_daemon.credentials import Credentials, Netrc, from_environment, from_keyring
 from p2pcdn_daemon.dial import Transport
 from p2pcdn_daemon.directory import DirectoryUpstream
 from p2pcdn_daemon.gunzip import unpacked
+from p2pcdn_daemon.outages import FOREIGN, PATIENCE, Patience, ours
 from p2pcdn_daemon.routes import Proxies, ca_file_of, trust, with_scheme
 
 log = logging.getLogger(__name__)
@@ -38,18 +38,6 @@ PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
 
 # Fields that go to the index's own origin and nowhere else, whoever set them.
 SECRET_FIELDS = ("authorization", "cookie", "proxy-authorization")
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """What we wait for, in seconds: a connection, the next byte, and the head of an answer from the first word on.
-
-    The head has a bound of its own: a server that gives one byte every 29 s is never silent.
-    """
-
-    connect_s: float = 10.0
-    silence_s: float = 30.0
-    head_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +106,7 @@ async def open_upstream(
     *,
     file_hosts: Sequence[str] = (),
     environment: Mapping[str, str] = os.environ,
-    patience: Patience = Patience(),
+    patience: Patience = PATIENCE,
 ) -> AsyncIterator[RealUpstream]:
     """The upstream of a node; its connections are closed at the end. Raises ValueError as HttpxUpstream does."""
     http = HttpxUpstream(settings, file_hosts=file_hosts, environment=environment, patience=patience)
@@ -142,7 +130,7 @@ class HttpxUpstream:
         file_hosts: Sequence[str] = (),
         environment: Mapping[str, str] = os.environ,
         netrc: Netrc | None = None,
-        patience: Patience = Patience(),
+        patience: Patience = PATIENCE,
     ) -> None:
         self._settings = {setting.index.key: setting for setting in settings}
         self._proxies = Proxies.from_environment(environment)
@@ -221,7 +209,7 @@ class HttpxUpstream:
             ):
                 raise Refused(
                     f"{before.host} redirects from https to {origin.host} without TLS; this is not followed. "
-                    "If that host is meant to give files, add it to file_hosts."
+                    "If that host is meant to give files, name it by --file-host."
                 )
         raise Unavailable(f"{origin.host} redirected more than {REDIRECTS_MAX} times; the index should be asked why.")
 
@@ -238,8 +226,8 @@ class HttpxUpstream:
                 return await client.send(request, stream=True, auth=None, follow_redirects=False)
         except trio.TooSlowError as error:
             raise Unavailable(f"{origin.host} gave no answer within {self._patience.head_s:g} s.") from error
-        except _FOREIGN as error:
-            raise _ours(error, origin, proxy, self._patience) from error
+        except FOREIGN as error:
+            raise ours(error, origin, proxy, self._patience) from error
 
     async def _fields(self, setting: UpstreamSettings, origin: Origin, asked: Mapping[str, str]) -> dict[str, str]:
         fields = {name: value for name, value in asked.items() if name != "host"}
@@ -295,76 +283,17 @@ class HttpxUpstream:
         return self._trust[ca_file]
 
 
-# What httpcore and httpx raise; ours pass between them untouched.
-_FOREIGN = (
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.UnsupportedProtocol,
-    httpx.HTTPError,
-    httpx.InvalidURL,
-    httpx.StreamError,
-)
-
-
 async def _received(response: httpx.Response, origin: Origin, patience: Patience) -> AsyncGenerator[bytes, None]:
     try:
         async for part in response.aiter_raw():
             yield part
-    except _FOREIGN as error:
-        raise _ours(error, origin, None, patience) from error
+    except FOREIGN as error:
+        raise ours(error, origin, None, patience) from error
 
 
 async def _close(response: httpx.Response) -> None:
     with trio.CancelScope(shield=True):
         await response.aclose()
-
-
-def _ours(error: Exception, origin: Origin, proxy: str | None, patience: Patience) -> P2pcdnError:
-    """The sentence for the user. No URL stands in it: the query of a signed one is a secret."""
-    host = origin.host
-    via = f" through the proxy {Origin.of(proxy).authority}" if proxy and proxy.startswith("http") else ""
-    why = _root(error)
-    match error:
-        case httpcore.LocalProtocolError():
-            return LocalProtocolError(f"The request to {host} could not be written: {error}.")
-        case httpcore.ConnectTimeout():
-            return Unavailable(f"{origin.authority} did not take a connection{via} within {patience.connect_s:g} s.")
-        case httpcore.PoolTimeout():
-            return Unavailable(f"All connections{via} are busy; {host} could not be asked.")
-        case httpcore.TimeoutException():
-            return Unavailable(f"{host} sent nothing{via} for {patience.silence_s:g} s; the connection was closed.")
-        case httpcore.ProxyError():
-            return Unavailable(f"The connection to {host}{via} was refused by the proxy: {error}.")
-        case _ if isinstance(why, ssl.SSLCertVerificationError):
-            return Unavailable(
-                f"The certificate of {host} is not trusted{via}: {why.verify_message}. "
-                "If that is right, name its authority by ca_file or SSL_CERT_FILE."
-            )
-        case _ if isinstance(why, ssl.SSLError):
-            return Unavailable(f"{origin.authority} does not speak TLS as we do{via}: {why.reason}.")
-        case httpcore.ConnectError():
-            return Unavailable(f"{origin.authority} cannot be reached{via}: {_strerror(why)}.")
-        case httpx.RemoteProtocolError():  # of httpx's own there is only this one, before any redirect is followed
-            return Unavailable(f"{host} redirects to something that is not a URL.")
-        case httpcore.RemoteProtocolError():
-            return Unavailable(f"{host} broke off or did not speak HTTP{via}: {error}.")
-    return Unavailable(f"The connection to {host}{via} broke: {_strerror(why)}.")
-
-
-def _root(error: BaseException) -> BaseException:
-    """The first of the chain that tells something: a certificate's fault stands deep inside."""
-    deepest = error
-    while (cause := deepest.__cause__ or deepest.__context__) is not None:
-        deepest = cause
-        if isinstance(deepest, ssl.SSLError):
-            break
-    return deepest
-
-
-def _strerror(error: BaseException) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def _configured(settings: Iterable[UpstreamSettings], file_hosts: Iterable[str]) -> Iterable[tuple[str, int]]:

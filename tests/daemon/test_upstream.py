@@ -8,6 +8,8 @@ from __future__ import annotations
 import gzip
 import logging
 import os
+import shutil
+import subprocess
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,10 +23,10 @@ from p2pcdn.errors import P2pcdnError, Refused, Unavailable
 from p2pcdn.world import Index, UpstreamResponse
 from p2pcdn_daemon import gunzip
 from p2pcdn_daemon.credentials import Credentials, Netrc
+from p2pcdn_daemon.outages import PATIENCE, Patience
 from p2pcdn_daemon.upstream import (
     REDIRECTS_MAX,
     HttpxUpstream,
-    Patience,
     UpstreamSettings,
     make_index,
     open_upstream,
@@ -42,7 +44,6 @@ from tests.daemon.servers import (
 )
 
 WHEEL = bytes(range(256)) * 40
-PATIENT = Patience()
 IMPATIENT = Patience(connect_s=0.2, silence_s=0.2, head_s=0.6)
 
 
@@ -57,7 +58,7 @@ async def upstream_of(
     environment: dict[str, str] | None = None,
     file_hosts: tuple[str, ...] = (),
     netrc: Netrc | None = None,
-    patience: Patience = PATIENT,
+    patience: Patience = PATIENCE,
     **settings: object,
 ) -> AsyncIterator[HttpxUpstream]:
     setting = UpstreamSettings(index, **settings)  # type: ignore[arg-type]
@@ -227,7 +228,7 @@ async def test_a_name_that_resolves_inside_is_refused_before_a_connection() -> N
         async with upstream_of(index) as upstream:
             message = await refusal(upstream, index, server.url("/a"), Refused)
         assert "evil.example" in message
-        assert "file_hosts" in message
+        assert "--file-host" in message
         assert inside.accepted == 0
 
 
@@ -370,7 +371,7 @@ async def test_nobody_listening_and_no_such_name_are_unavailable() -> None:
         pass
     index = index_at(server.url())
     async with upstream_of(index) as upstream:
-        assert "cannot be reached" in await refusal(upstream, index, server.url("/"), Unavailable)
+        assert "cannot be reached: Connection refused." in await refusal(upstream, index, server.url("/"), Unavailable)
         assert "name.invalid" in await refusal(upstream, index, "http://name.invalid/", Unavailable)
         await refusal(upstream, index, f"http://{'a' * 70}.example/", Unavailable)
 
@@ -517,6 +518,14 @@ async def test_no_proxy_is_honoured_and_loopback_needs_none() -> None:
         assert proxy.accepted == 0
 
 
+def subject_hashes(ca_file: Path) -> list[str]:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl command to name a certificate for a directory of them")
+    command = [openssl, "x509", "-in", str(ca_file), "-noout", "-subject_hash"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
 async def test_an_unknown_certificate_is_said_and_a_named_authority_is_believed(tmp_path: Path) -> None:
     ca_file, tls = make_authority(tmp_path, "127.0.0.1")
     async with serving({"/w": answer(200, b"w")}, tls) as server:
@@ -526,7 +535,13 @@ async def test_an_unknown_certificate_is_said_and_a_named_authority_is_believed(
             assert "certificate of 127.0.0.1 is not trusted" in message
             assert "ca_file" in message
         assert not server.asked
-        for way in ({"ca_file": ca_file}, {"environment": {"SSL_CERT_FILE": str(ca_file)}}):
+        # OpenSSL finds a directory's certificates by the hashes of their names; `openssl rehash` makes such links.
+        (tmp_path / "rehashed").mkdir()
+        for number in subject_hashes(ca_file):
+            (tmp_path / "rehashed" / f"{number}.0").symlink_to(ca_file)
+        directories = f"{tmp_path}:{tmp_path / 'rehashed'}"
+        ways = ({"SSL_CERT_FILE": str(ca_file)}, {"PIP_CERT": str(ca_file)}, {"SSL_CERT_DIR": directories})
+        for way in ({"ca_file": ca_file}, *({"environment": environment} for environment in ways)):
             async with upstream_of(index, **way) as upstream:  # type: ignore[arg-type]
                 assert await whole(upstream, index, server.url("/w")) == (200, b"w")
         # The name must be the certificate's.
