@@ -16,7 +16,8 @@ class Counters:
     served_bytes: int = 0  # bodies to clients of the index face
     store_bytes: int = 0  # of these, out of the store
     peer_bytes: Counter[str] = field(default_factory=Counter)  # received from each peer, verified
-    upstream_bytes: Counter[str] = field(default_factory=Counter)  # received from each index, pages and files
+    upstream_bytes: Counter[str] = field(default_factory=Counter)  # of files and metadata, received from each index
+    page_bytes: Counter[str] = field(default_factory=Counter)  # of pages, received from each index
     given_bytes: Counter[str] = field(default_factory=Counter)  # sent to each peer
     requests: Counter[str] = field(default_factory=Counter)  # by face and status: "index 200"
     page_hits: int = 0  # pages answered without asking the upstream

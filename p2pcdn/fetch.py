@@ -98,7 +98,7 @@ class Fetch:
         name = wanted.file.filename
         try:
             blob = await self._fill_and_finish(wanted, partial)
-            log.info("kept %s", name, extra={"file": name, "size_bytes": blob.size_bytes})
+            log.info("kept", extra={"file": name, "size_bytes": blob.size_bytes})
             self._attempts[wanted.key] = partial.attempt
             while len(self._attempts) > ATTEMPTS_REMEMBERED:
                 self._attempts.popitem(last=False)
@@ -106,7 +106,7 @@ class Fetch:
                 await self._store.change(values={("trusted", wanted.key): blob.sha256.encode()})
             self._on_change(wanted.project)
         except P2pcdnError as error:
-            log.warning("%s did not arrive: %s", name, error, extra={"file": name})
+            log.warning("did not arrive: %s", error, extra={"file": name})
             partial.fail(error)
             return
         except Exception:
@@ -119,7 +119,7 @@ class Fetch:
             try:
                 await self._make_metadata_of(wanted, blob)
             except (P2pcdnError, OSError) as error:
-                log.info("no metadata could be taken out of %s: %s", name, error, extra={"file": name})
+                log.info("no metadata could be taken out of the wheel: %s", error, extra={"file": name})
 
     async def _fill_and_finish(self, wanted: Wanted, partial: Partial) -> Blob:
         await self._from_peers(wanted, partial)

@@ -272,7 +272,7 @@ class Pages:
         content = bytearray()
         async for chunk in body:
             content += chunk
-            self._counters.upstream_bytes[index.url] += len(chunk)
+            self._counters.page_bytes[index.url] += len(chunk)
             if len(content) > PAGE_SIZE_BYTES_MAX:
                 raise Refused(
                     f"The page of {project} at {index.url} is larger than {PAGE_SIZE_BYTES_MAX >> 20} MiB; it was cut."

@@ -217,6 +217,7 @@ class Node:
                 "from_store": counters.store_bytes,
                 "from_peers": from_peers,
                 "from_upstream": from_upstream,
+                "pages_from_upstream": sum(counters.page_bytes.values()),
             },
             "requests": dict(counters.requests),
             "pages": {"hits": counters.page_hits, "misses": counters.page_misses, "stale": counters.stale_answers},

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Collection
 from typing import cast
 
 from p2pcdn.world import Share
+from p2pcdn_daemon.client_config import Address, find_upstreams
 from p2pcdn_daemon.config import Config, ConfigError, UpstreamSetting
 from p2pcdn_daemon.upstream import UpstreamSettings, make_index
 
+log = logging.getLogger(__name__)
 
-def upstreams_of(config: Config) -> list[UpstreamSettings]:
-    """In order, the default index first; at least one. Raises ConfigError."""
-    chosen = config.upstream or default_upstreams(config)
+
+def upstreams_of(config: Config, ours: Collection[Address]) -> list[UpstreamSettings]:
+    """In order, the default index first; at least one. ours: where our own index listens. Raises ConfigError."""
+    chosen = config.upstream or default_upstreams(ours)
     made = [_made(setting, position, config.share) for position, setting in enumerate(chosen)]
     seen: set[str] = set()
     for one in made:
@@ -21,11 +27,12 @@ def upstreams_of(config: Config) -> list[UpstreamSettings]:
     return made
 
 
-def default_upstreams(config: Config) -> tuple[UpstreamSetting, ...]:
-    """What pip or uv of this user is configured for, our own address left out; else PyPI."""
-    from distlib.index import DEFAULT_INDEX
-
-    return (UpstreamSetting(url=DEFAULT_INDEX.rstrip("/").removesuffix("/pypi") + "/simple/"),)
+def default_upstreams(ours: Collection[Address]) -> tuple[UpstreamSetting, ...]:
+    """What pip or uv of this user is configured for, our own addresses left out; else PyPI."""
+    found = find_upstreams(os.environ, ours)
+    for one in found:
+        log.info("upstream by %s", one.origin, extra={"index": one.url})
+    return tuple(UpstreamSetting(url=one.url_with_credentials, name=one.name) for one in found)
 
 
 def _made(setting: UpstreamSetting, position: int, share: str | None) -> UpstreamSettings:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from p2pcdn_daemon.config import ConfigError
 from p2pcdn_daemon.control import Control
 from p2pcdn_daemon.environment import index_environment
+from p2pcdn_daemon.interpreter import with_pip
 from p2pcdn_daemon.quantities import format_size
 
 # What would let pip take a file from elsewhere than from the node, or leave the node unasked.
@@ -26,7 +25,7 @@ def prefetch(node: Control, index_url: str, wanted: Sequence[str], *, python: st
 
     Whether pip succeeded. Raises ConfigError where no interpreter has pip.
     """
-    interpreter = _interpreter(python)
+    interpreter = with_pip(python)
     before = _held(node)
     with tempfile.TemporaryDirectory(prefix="p2pcdn-prefetch-") as directory:
         command = [interpreter, "-m", "pip", "download", "--no-cache-dir", "--dest", directory, *wanted]
@@ -44,22 +43,6 @@ def pip_environment(index_url: str, environ: Mapping[str, str]) -> dict[str, str
     """An environment in which pip takes every file from the node, and still knows the user's other wishes."""
     kept = {name: value for name, value in environ.items() if name not in _ELSEWHERE}
     return index_environment(index_url, kept) | {"PIP_CONFIG_FILE": os.devnull}
-
-
-def _interpreter(python: str | None) -> str:
-    choices = [python] if python else ["python3", "python", sys.executable]
-    for choice in choices:
-        found = shutil.which(choice)
-        if found and _has_pip(found):
-            return found
-    raise ConfigError(f"{python or 'No python on the PATH'} has no pip; name an interpreter that has with --python.")
-
-
-def _has_pip(python: str) -> bool:
-    try:
-        return subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
 
 
 def _held(node: Control) -> dict[str, tuple[str, int]]:

@@ -161,9 +161,9 @@ async def _serve(config: Config, ready: Ready) -> None:
 
 
 async def _run_node(config: Config, ready: Ready, life: Life, stack: AsyncExitStack) -> None:
-    upstreams = upstreams_of(config)
     faces = adopted_listeners()
     await _open_network_faces(config, faces, stack)
+    upstreams = upstreams_of(config, [_address(listener) for listener in faces.index])
     store = await stack.enter_async_context(_open_store(config))
     await _open_control_faces(config, faces, stack)
     world = await stack.enter_async_context(_open_world(config, upstreams))
@@ -326,6 +326,10 @@ def _index_url(listeners: Sequence[trio.SocketListener]) -> str:
     else:
         host = "[::1]" if hosts[0] in ("::", "::1") else f"[{hosts[0]}]" if ":" in hosts[0] else hosts[0]
     return f"http://{host}:{port_of(listeners[0])}/simple/"
+
+
+def _address(listener: trio.SocketListener) -> tuple[str, int]:
+    return str(listener.socket.getsockname()[0]), port_of(listener)
 
 
 def _on_terminal() -> bool:

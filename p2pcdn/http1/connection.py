@@ -17,7 +17,8 @@ from p2pcdn.http1.parse import Reader
 from p2pcdn.http1.patience import Patience
 from p2pcdn.http1.peers import peer_of
 from p2pcdn.http1.refusals import Face, Refusal, Violation, problem
-from p2pcdn.http1.wire import Gone, open_wire
+from p2pcdn.http1.socket_wire import open_wire
+from p2pcdn.http1.wire import Gone
 from p2pcdn.http1.write import CONTINUE, LAST_CHUNK, HeadWriter, has_body
 
 log = logging.getLogger(__name__)
@@ -179,7 +180,11 @@ class Connection:
         if isinstance(body, bytes) and has_body(response.status, request.method):
             content += body
             self._sent_bytes = len(body)
-        sent_bytes = self._wire.send_now(content)
+        try:
+            sent_bytes = self._wire.send_now(content)
+        except Gone:
+            self._answered(request, response)
+            raise
         if sent_bytes < len(content) or not isinstance(body, bytes) or not keep_alive:
             return partial(self._respond, request, response, content[sent_bytes:], keep_alive)
         self._answered(request, response)

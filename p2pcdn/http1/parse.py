@@ -16,7 +16,6 @@ from p2pcdn.http1.refusals import Face, Refusal, Violation, judge
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _BARE_CR = re.compile(rb"\r(?!\n)")
-_FOLD = re.compile(rb"\n[ \t]")
 _METHOD = re.compile(rb"[A-Z]{1,24}\Z")
 _VERSION = re.compile(rb"HTTP/[0-9](?:\.[0-9])?\Z")
 _TARGET = re.compile(rb"[!\"$-~]+\Z")  # visible ASCII without "#"
@@ -103,7 +102,7 @@ class Reader:
             return refusals.BARE_CR
         if b"\0" in head:
             return refusals.NUL
-        if _FOLD.search(head):
+        if b"\n " in head or b"\n\t" in head:
             return refusals.OBS_FOLD
         return refusals.HEADERS_COUNT if lines - 2 > self._face.limits.headers_max else None
 
@@ -114,7 +113,7 @@ class Reader:
         method, target, version = words
         if version != b"HTTP/1.1" and version != b"HTTP/1.0":
             return refusals.VERSION if _VERSION.match(version) else refusals.REQUEST_LINE
-        if not _METHOD.match(method):
+        if method != b"GET" and not _METHOD.match(method):
             return refusals.METHOD_SYNTAX
         if not _TARGET.match(target):
             return refusals.TARGET

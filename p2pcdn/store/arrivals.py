@@ -177,6 +177,7 @@ class Arrivals:
     async def make_room(self, size_bytes: int, error: OSError) -> None:
         if not is_full(error) or await self.free(size_bytes + self._reserve_bytes) == 0:
             raise self.failed(error) from error
+        self._health.room_again()
 
     async def keep(self, partial: Partial, name: BlobName, sha256: Sha256) -> Blob:
         """Synced, named, synced, in the catalog: then it is kept. Raises StoreStopped."""

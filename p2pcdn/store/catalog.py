@@ -246,6 +246,7 @@ class Catalog:
                     self._environment.set_mapsize(self._environment.info()["map_size"] * 2)
             for key in rotten:
                 self._rotten.pop(key, None)
+            self._health.written("the catalog")
         except lmdb.Error as failure:
             if isinstance(failure, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
                 self._stumbled(failure)

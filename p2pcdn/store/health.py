@@ -23,6 +23,7 @@ class Health:
     def __init__(self) -> None:
         self.full: str | None = None
         self.broken: str | None = None
+        self._full_of = ""
 
     def sentence(self) -> str:
         """ "ok", or why writing stopped."""
@@ -31,6 +32,7 @@ class Health:
     def failed(self, error: OSError | lmdb.Error, what: str) -> StoreStopped:
         """Remembers a failed write and gives the error to raise."""
         if is_full(error):
+            self._full_of = what
             return self.no_room(f"The disk is full: {what} could not be written. New files pass through unkept.")
         if self.broken is None:
             self.broken = f"Writing {what} failed ({error}). Nothing more is kept until the node is restarted."
@@ -42,6 +44,11 @@ class Health:
             _log.warning("%s", sentence)
         self.full = sentence
         return StoreStopped(sentence)
+
+    def written(self, what: str) -> None:
+        """It could be written; so if that was what the disk had no room for, there is room now."""
+        if self.full is not None and self._full_of == what:
+            self.room_again()
 
     def room_again(self) -> None:
         if self.full is not None:

@@ -41,6 +41,11 @@ class Layout:
         return self.directory / "catalog.distrusted"
 
     @property
+    def ballast(self) -> Path:
+        """Bytes of no use but to be thrown off when the disk is full, so that the catalog can note an eviction."""
+        return self.directory / "ballast"
+
+    @property
     def blobs(self) -> Path:
         return self.directory / "blobs"
 

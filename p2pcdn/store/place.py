@@ -18,6 +18,8 @@ FOREIGN_FILE_SYSTEMS = frozenset(
     {"9p", "afs", "ceph", "cifs", "nfs", "nfs4", "smb3", "smbfs", "vboxsf"}
     | {"fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs"}
 )
+# A transaction that evicts copies some dozens of pages of 4 KiB.
+BALLAST_SIZE_BYTES = 1024 * 1024
 MOUNTS = Path("/proc/self/mountinfo")
 _FORMAT = re.compile(r"p2pcdn store (\d{1,9})\n", re.ASCII)
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
@@ -47,6 +49,7 @@ def claim(layout: Layout) -> Claim:
         try:
             _check_format(layout)
             _make_rooms(layout)
+            take_ballast(layout)
         except BaseException:
             held.release()
             raise
@@ -161,6 +164,22 @@ def _make_rooms(layout: Layout) -> None:
         if not stat.S_ISDIR(state.st_mode) or state.st_dev != device:
             raise StoreUnusable(f"{room} must be a directory in the file system of the store itself.")
     sync_directory(layout.directory)
+
+
+def take_ballast(layout: Layout) -> None:
+    """Takes a little room on the disk, or none where there is none."""
+    with suppress(OSError):
+        descriptor = os.open(layout.ballast, os.O_WRONLY | os.O_CREAT | _FLAGS, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, BALLAST_SIZE_BYTES)
+        finally:
+            os.close(descriptor)
+
+
+def throw_ballast(layout: Layout) -> None:
+    """Gives it back."""
+    with suppress(OSError):
+        layout.ballast.unlink()
 
 
 def sync_directory(directory: Path) -> None:

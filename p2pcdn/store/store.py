@@ -27,11 +27,11 @@ from p2pcdn.store.blob import Blob
 from p2pcdn.store.blob_table import BlobTable, delete_row, put_row
 from p2pcdn.store.catalog import Catalog, Rows, Total, text_key
 from p2pcdn.store.collect import AGE_CHECK_S, COLLECT_TO, IDLE_PARTIAL_KEPT_S, Freed
-from p2pcdn.store.evict import evict, trim_values
+from p2pcdn.store.evict import Evicted, evict, trim_values
 from p2pcdn.store.health import Health
 from p2pcdn.store.layout import Layout
 from p2pcdn.store.partial import Partial
-from p2pcdn.store.place import Claim, claim
+from p2pcdn.store.place import Claim, claim, take_ballast, throw_ballast
 from p2pcdn.store.rebuild import open_or_rebuild, rebuilt_is_whole
 from p2pcdn.store.rows import (
     BLOBS,
@@ -319,9 +319,10 @@ class Store:
             used_before = None if keep_for_s is None else now - keep_for_s
             busy = frozenset(bytes.fromhex(sha256) for sha256 in self._busy())
             goal -= self._arrivals.size_bytes()
-            gone = await self._table.write(lambda rows: evict(rows, goal, used_before, busy))
+            gone = await self._evict(lambda rows: evict(rows, goal, used_before, busy))
             self._table.forget(*(Sha256(one.key.hex()) for one in gone))
             await self._remove_files([one.name for one in gone if one.name is not None])
+            await self._threads.run(take_ballast, self._shelves.layout)
             freed = Freed(sum(one.size_bytes for one in gone) + partial_freed, len(gone))
             self._evicted_bytes += freed.bytes
             return freed
@@ -336,6 +337,15 @@ class Store:
         )
 
     # --- below
+
+    async def _evict(self, step: Callable[[Rows], list[Evicted]]) -> list[Evicted]:
+        try:
+            return await self._table.write(step)
+        except StoreStopped:
+            self._health.refuse_if_broken()
+        # The disk is so full that not even a deletion can be noted.
+        await self._threads.run(throw_ballast, self._shelves.layout)
+        return await self._table.write(step)
 
     def _stored_bytes(self) -> int:
         return self._catalog.totals.get(BLOBS, Total()).size_bytes + self._arrivals.size_bytes()

@@ -152,7 +152,7 @@ class IndexFace:
                     size += len(chunk)
                     if size > size_bytes_max:
                         raise Refused(f"{url} is larger than {size_bytes_max >> 20} MiB; it was cut.")
-                    self._counters.upstream_bytes[index.url] += len(chunk)
+                    self._counters.page_bytes[index.url] += len(chunk)
                     yield chunk
 
         kept = ("content-type", "cache-control", "etag", "last-modified", "x-pypi-last-serial")

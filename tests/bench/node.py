@@ -36,7 +36,7 @@ class RunningNode:
     """`with RunningNode(directory, upstreams=[...]) as node:` runs until the block ends.
 
     directory: the store and the log live there, and stay there for a restart.
-    user: (uid, gid) to run as, with setpriv; needs root.
+    mdns: whether it looks for neighbours by multicast, as a user's node does.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class RunningNode:
         peers: Sequence[str] = (),
         arguments: Sequence[str] = (),
         environment: dict[str, str] | None = None,
-        prefix: Sequence[str] = (),
+        mdns: bool = False,
     ) -> None:
         self.directory = directory
         self.store = directory / "store"
@@ -58,7 +58,7 @@ class RunningNode:
         self._peers = tuple(peers)
         self._arguments = tuple(arguments)
         self._environment = environment or {}
-        self._prefix = tuple(prefix)
+        self._mdns = mdns
         self._process: subprocess.Popen[bytes] | None = None
         self._ports = (0, 0)
         # The path of a unix socket has at most 107 bytes, and pytest's directories are longer.
@@ -110,9 +110,9 @@ class RunningNode:
 
     def command(self) -> list[str]:
         index_port, peer_port = self._ports
-        command = [*self._prefix, *COMMAND, "serve", "--port", str(index_port), "--peer-port", str(peer_port)]
-        command += ["--peer-host", "127.0.0.1", "--store", str(self.store), "--no-mdns"]
-        command += ["--control-socket", str(self.control_socket)]
+        command = [*COMMAND, "serve", "--port", str(index_port), "--peer-port", str(peer_port)]
+        command += ["--peer-host", "127.0.0.1", "--store", str(self.store)]
+        command += ["--control-socket", str(self.control_socket), *([] if self._mdns else ["--no-mdns"])]
         for url in self._upstreams:
             command += ["--upstream", url]
         for peer in self._peers:

@@ -294,6 +294,15 @@ class FaultyUpstream:
         for distribution in self._files.values():
             (directory / distribution.filename).write_bytes(distribution.content)
 
+    def names(self) -> list[str]:
+        """The file names."""
+        with self._lock:
+            return list(self._files)
+
+    def file_path(self, filename: str) -> str:
+        """The path part of `file_url`."""
+        return self._file_path(self._files[filename])
+
     def projects(self) -> list[str]:
         with self._lock:
             return sorted({_normalized(distribution.project) for distribution in self._files.values()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def served() -> Served:
             options.setdefault("on_answer", face.on_answer)
         async with trio.open_nursery() as nursery:
             await nursery.start(lambda task_status: serve(listeners, face, task_status=task_status, **options))
-            yield lambda: trio.open_tcp_stream("127.0.0.1", port)
+            yield partial(trio.open_tcp_stream, "127.0.0.1", port)
             nursery.cancel_scope.cancel()
 
     return run

@@ -123,8 +123,7 @@ async def test_a_broken_body_is_an_error_for_an_old_client_too(face, served):
         stream = await connect()
         await stream.send_all(b"GET /broken-chunks HTTP/1.0\r\nHost: h\r\n\r\n")
         with pytest.raises(trio.BrokenResourceError):
-            while await stream.receive_some():
-                pass
+            [part async for part in stream]
 
 
 async def test_a_body_is_never_longer_than_it_was_said_to_be(face, exchange):
@@ -202,6 +201,15 @@ async def test_a_slow_head_is_408_after_its_time_however_it_drips(autojump_clock
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert trio.current_time() - began == pytest.approx(10, abs=0.5)
         nursery.cancel_scope.cancel()
+
+
+async def test_a_slow_head_after_a_quick_one_is_408_on_a_socket_too(face, served, read_all):
+    async with served(face, limits=Limits(head_time_s=0.2)) as connect:
+        stream = await connect()
+        await stream.send_all(GET % b"/page")
+        await stream.receive_some()
+        await stream.send_all(b"GET /page HT")
+        assert (await read_all(stream)).startswith(b"HTTP/1.1 408 ")
 
 
 async def test_an_idle_connection_and_a_silent_one_are_closed_without_a_word(autojump_clock, face, in_memory):

@@ -22,7 +22,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("needs root: mounts a file system of 12 MiB")
     mount = tmp_path / "disk"
     mount.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m,mode=700", "none", mount], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=12m,mode=700", "none", mount], capture_output=True
+    ).returncode:
         pytest.skip("mount is not permitted here")
     yield mount
     subprocess.run(["umount", "-l", mount], check=True)

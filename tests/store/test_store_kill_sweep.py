@@ -24,7 +24,9 @@ SLOW_PWRITE = pytest.param("pwrite64", marks=pytest.mark.slow)
 
 def _strace_works() -> bool:
     strace = shutil.which("strace")
-    return strace is not None and subprocess.run([strace, "-o", os.devnull, "true"], capture_output=True).returncode == 0
+    return (
+        strace is not None and subprocess.run([strace, "-o", os.devnull, "true"], capture_output=True).returncode == 0
+    )
 
 
 pytestmark = pytest.mark.skipif(not _strace_works(), reason="needs strace, and the right to trace")
