@@ -71,9 +71,12 @@ class Netrc:
             log.warning("The netrc file %s cannot be read (%s); it is left aside.", path, type(error).__name__)
         return cls()
 
-    def of(self, host: str, *, or_default: bool) -> Credentials | None:
-        """The credentials for a host. or_default: where there are none, the file's `default` (for configured hosts)."""
-        found = self._hosts.get(host) or (self._hosts.get("default") if or_default else None)
+    def of(self, host: str) -> Credentials | None:
+        """The credentials for a host by its name.
+
+        The file's `default` is left aside: it was meant for anonymous ftp, and would make every index a private one.
+        """
+        found = self._hosts.get(host) if host != "default" else None
         return Credentials(found[0], found[2]) if found else None
 
 

@@ -236,7 +236,7 @@ class HttpxUpstream:
             fields = {name: value for name, value in fields.items() if name not in SECRET_FIELDS}
             # The user gave netrc's passwords to hosts by name; none of them goes out in the open because of a link.
             if origin.scheme == "https" or (own is not None and own.scheme == "http"):
-                credentials = self._netrc.of(origin.host, or_default=False)
+                credentials = self._netrc.of(origin.host)
             else:
                 credentials = None
         else:
@@ -303,7 +303,8 @@ def _configured(settings: Iterable[UpstreamSettings], file_hosts: Iterable[str])
             yield origin.host, origin.port
     for text in file_hosts:
         try:
-            parsed = httpx.URL(f"//{text}")
+            bare_ipv6 = text.count(":") > 1 and not text.startswith("[")
+            parsed = httpx.URL(f"//[{text}]" if bare_ipv6 else f"//{text}")
             host = parsed.raw_host.decode("ascii").lower()
         except (httpx.InvalidURL, UnicodeError) as error:
             raise ValueError(f"The file host {text!r} is not a host or host:port.") from error
@@ -328,7 +329,7 @@ def _credentials(
 ) -> Credentials | None:
     if found := from_environment(name or origin.host, environment):
         return found
-    in_netrc = netrc.of(origin.host, or_default=True)
+    in_netrc = netrc.of(origin.host)
     if not url.userinfo:
         return in_netrc
     username, colon, password = url.userinfo.decode("ascii").partition(":")

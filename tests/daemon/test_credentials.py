@@ -43,22 +43,24 @@ def test_uvs_variables_count_too_and_a_name_may_be_given() -> None:
     assert make_index("https://h.example/", 0, name="my corp", environment=environment, netrc=NOBODY)[0].private
 
 
-def test_a_default_of_netrc_is_for_configured_hosts_only(tmp_path: Path) -> None:
-    netrc = netrc_of(tmp_path, "default login d password dp")
-    assert netrc.of("h.example", or_default=True) == Credentials("d", "dp")
-    assert netrc.of("h.example", or_default=False) is None
+def test_a_default_of_netrc_makes_no_index_private(tmp_path: Path) -> None:
+    netrc = netrc_of(tmp_path, "machine h.example login h password hp\ndefault login anonymous password me@home\n")
+    assert netrc.of("h.example") == Credentials("h", "hp")
+    for host in ("index.example", "default"):
+        assert netrc.of(host) is None
+    assert not make_index("https://index.example/simple/", 0, environment={}, netrc=netrc)[0].private
 
 
 def test_a_broken_netrc_is_left_aside_and_its_password_is_not_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for text in ("machine h login a password hunter2 hunter3\n", "hunter2"):
-        assert netrc_of(tmp_path, text).of("h", or_default=True) is None
+        assert netrc_of(tmp_path, text).of("h") is None
     (tmp_path / "netrc").write_bytes(b"machine h login \xff password hunter2")
     Netrc.read({"NETRC": str(tmp_path / "netrc")})
-    assert Netrc.read({"NETRC": str(tmp_path)}).of("h", or_default=True) is None
-    assert Netrc.read({"NETRC": str(tmp_path / "missing")}).of("h", or_default=True) is None
-    assert Netrc.read({"HOME": str(tmp_path)}).of("h", or_default=True) is None
+    assert Netrc.read({"NETRC": str(tmp_path)}).of("h") is None
+    assert Netrc.read({"NETRC": str(tmp_path / "missing")}).of("h") is None
+    assert Netrc.read({"HOME": str(tmp_path)}).of("h") is None
     assert "netrc" in caplog.text
     assert "hunter" not in caplog.text
 

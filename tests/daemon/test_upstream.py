@@ -256,6 +256,16 @@ async def test_a_configured_host_may_be_inside_on_its_port_only() -> None:
         assert other.accepted == 0
 
 
+async def test_a_file_host_is_a_host_or_a_host_and_a_port() -> None:
+    index = index_at("https://index.example/")
+    hosts = ("files.example", "[::1]:81", "fd00::1", "10.0.0.1:8080")
+    async with upstream_of(index, file_hosts=hosts, patience=IMPATIENT) as upstream:
+        with pytest.raises(Unavailable):
+            await whole(upstream, index, "http://[::1]:81/")
+        for other in ("http://[::1]:82/", "http://[fd00::1]:81/", "http://10.0.0.1/"):
+            await refusal(upstream, index, other, Refused)
+
+
 async def test_the_host_of_any_configured_index_may_be_led_to() -> None:
     async with serving({"/w": answer(200, b"w")}) as second, serving() as first:
         settings = [UpstreamSettings(index_at(server.url(), place)) for place, server in enumerate((first, second))]
