@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from p2pcdn.errors import RemoteProtocolError
@@ -80,7 +81,7 @@ class AllowedHosts:
     spellings: frozenset[str]
 
     @classmethod
-    def of(cls, names: list[str] | tuple[str, ...], ports: list[int] | tuple[int, ...]) -> AllowedHosts:
+    def of(cls, names: Iterable[str], ports: Collection[int]) -> AllowedHosts:
         """Names with a port are taken as they are; names without one stand for themselves and for all our ports.
 
         names: "localhost", "127.0.0.1", "[::1]", "index.example:8080".
