@@ -64,7 +64,8 @@ class Arrivals:
         self._dice = dice
         self._reserve_bytes = reserve_bytes
         self._turns: dict[str, trio.Lock] = {}
-        self._settling: dict[str, Partial] = {}
+        self._settling: dict[str, Partial] = {}  # over, but their hashing may still run
+        self._discarded: set[str] = set()  # without files, but not yet over
 
     # --- begin or resume
 
@@ -76,7 +77,7 @@ class Arrivals:
                 if (running := self.growing.get(stem)) is not None:
                     return running
                 self.refuse_if_stopped()
-                if (old := self._settling.pop(stem, None)) is not None:
+                if (old := self._settling.get(stem)) is not None:
                     await old.settle()
                 await self._reserve(size_bytes, stem, origin)
                 try:
@@ -210,14 +211,24 @@ class Arrivals:
             raise self.failed(error) from error
 
     async def discard(self, partial: Partial) -> None:
+        """Its bytes are wrong, or may never reach the disk: nobody resumes them."""
+        self._discarded.add(partial.stem)
         with suppress(OSError):
             await self._remove_files(partial.stem)
 
     def ended(self, partial: Partial) -> None:
         self.growing.pop(partial.stem, None)
         if partial.blob is None:
+            if partial.stem not in self._discarded:
+                self.idle[partial.stem] = Idle(partial.present_bytes(), self.clock.now())
+            self._discarded.discard(partial.stem)
             self._settling[partial.stem] = partial
-            self.idle[partial.stem] = Idle(partial.present_bytes(), self.clock.now())
+            self.start_task(lambda: self._settle(partial))
+
+    async def _settle(self, partial: Partial) -> None:
+        await partial.settle()
+        if self._settling.get(partial.stem) is partial:
+            del self._settling[partial.stem]
 
     # --- partials nobody grows
 

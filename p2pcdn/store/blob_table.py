@@ -63,9 +63,10 @@ class BlobTable:
         return None if value is None else unpack_blob(sha256, value, buried=self._catalog.has(BURIED, key))
 
     def rows(self) -> Iterator[BlobRow]:
+        buried = {key for key, _ in self._catalog.scan(BURIED)}
         for key, value in self._catalog.scan(BLOBS):
             sha256 = Sha256(key.hex())
-            row = unpack_blob(sha256, value, buried=self._catalog.has(BURIED, key))
+            row = unpack_blob(sha256, value, buried=key in buried)
             if row is not None:
                 yield replace(row, used_at=max(row.used_at, self._marks.get(sha256, 0.0)))
 
@@ -112,6 +113,8 @@ def put_row(rows: Rows, row: BlobRow, content: bytes | None = None) -> BlobRow:
     rows.delete(DOOMED, bytes.fromhex(row.name))
     if content is not None:
         rows.put(SMALL, key, content)
+    else:
+        rows.delete(SMALL, key)
     return row
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -16,7 +17,6 @@ from p2pcdn.errors import LocalProtocolError
 from p2pcdn.store.health import Health
 from p2pcdn.store.rows import (
     BLOBS,
-    CHECKSUM_SIZE_BYTES,
     KEY_SIZE_BYTES_MAX,
     SMALL,
     TOTAL,
@@ -208,17 +208,14 @@ class Catalog:
         Raises StoreStopped; then nothing of the transaction is there.
         """
         self._health.refuse_if_broken()
+        await trio.lowlevel.checkpoint_if_cancelled()
         step = _Step(call, size_bytes)
         self._waiting.append(step)
-        try:
+        # A step that another's transaction takes along has an outcome that its caller must see: it is waited for.
+        with trio.CancelScope(shield=True):
             async with self._turn:
                 if not step.done:
-                    # The transaction takes milliseconds and others wait for its outcome, too.
-                    with trio.CancelScope(shield=True):
-                        await self._commit(self._group(step))
-        finally:
-            if step in self._waiting:
-                self._waiting.remove(step)
+                    await self._commit(self._group(step))
         if step.error is not None:
             raise step.error
         value: T = step.value
@@ -250,13 +247,21 @@ class Catalog:
         except lmdb.Error as failure:
             if isinstance(failure, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
                 self._stumbled(failure)
-            error = self._health.failed(failure, "the catalog")
+            error = self._health.failed(self._named(failure), "the catalog")
             error.__cause__ = failure
         except Exception as failure:
             error = failure
         for step in group:
             step.done = True
             step.error = error
+
+    def _named(self, error: lmdb.Error) -> lmdb.Error | OSError:
+        # On a full disk LMDB says EIO where a write was cut short (mdb_page_flush); nothing of it is visible then.
+        if error.code == errno.EIO:
+            state = os.statvfs(self._environment.path())
+            if state.f_bavail * state.f_frsize < GROUP_SIZE_BYTES_MAX:
+                return OSError(errno.ENOSPC, str(error))
+        return error
 
     def _transact(self, group: list[_Step], rotten: list[bytes]) -> dict[bytes, Total]:
         with self._environment.begin(write=True) as transaction:
@@ -343,8 +348,3 @@ def text_key(key: str) -> bytes:
     if not 0 < len(octets) < KEY_SIZE_BYTES_MAX:
         raise LocalProtocolError(f"a key of the catalog has 1 to {KEY_SIZE_BYTES_MAX - 1} bytes, not {len(octets)}")
     return octets
-
-
-def value_size_bytes(value: bytes) -> int:
-    """What a value takes in the file."""
-    return len(value) + CHECKSUM_SIZE_BYTES

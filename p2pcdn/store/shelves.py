@@ -69,8 +69,9 @@ class Shelves:
             if self._being_named[name] <= 0:
                 del self._being_named[name]
 
-    def is_being_named(self, name: BlobName) -> bool:
-        return name in self._being_named
+    def is_moving(self, name: BlobName) -> bool:
+        """Whether it is being put into place or taken away now."""
+        return name in self._being_named or name in self._being_removed
 
     async def put(self, path: Path, name: BlobName) -> None:
         """Gives a synced file its name, durably. Call it inside `naming`. Raises OSError."""
@@ -88,7 +89,7 @@ class Shelves:
         """Takes files away whose rows are gone; gives the names that are gone now."""
         gone = []
         for name in names:
-            if name in self._being_named or name in self._being_removed:
+            if self.is_moving(name):
                 continue
             self._being_removed[name] = trio.Event()
             try:

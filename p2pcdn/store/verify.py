@@ -91,10 +91,10 @@ async def adopt_unknown(table: BlobTable, shelves: Shelves, threads: Threads, cl
     for shelf in await shelves.disk.list(shelves.layout.blobs):
         for text in await shelves.disk.list(shelves.layout.blobs / shelf):
             name = _name(shelf, text)
-            if name is None or name in known or shelves.is_being_named(name):
+            if name is None or name in known or shelves.is_moving(name):
                 continue
             row = await _row_of(name, shelves, threads, clock)
-            if shelves.is_being_named(name) or (row is not None and table.row(row.sha256) is not None):
+            if shelves.is_moving(name) or (row is not None and table.row(row.sha256) is not None):
                 continue
             if row is None:
                 removed += len(await shelves.remove([name]))

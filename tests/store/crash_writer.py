@@ -1,7 +1,7 @@
 """A program that keeps, changes and drops in a store, and says after each step what was acknowledged.
 
 crash_writer.py STORE ACKS: ACKS lies outside the store; a line is "kept SHA256", "dropping SHA256" or "value KEY N".
-Exit codes: 0 all done, 2 the store could not be opened, 3 it stopped writing (and refused the next step, and still read).
+Exit codes: 0 all done, 2 the store could not be opened, 3 it stopped writing (refused the next step, still read).
 """
 
 from __future__ import annotations

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from p2pcdn_daemon.disk import RealDisk
 
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import StoreStopped
+from p2pcdn.store import Store
+from p2pcdn_daemon.disk import RealDisk
 from tests.store.stores import MIB, WHEEL, content_of, keep, opened, read
 
 
@@ -54,7 +55,7 @@ async def test_a_disk_that_fills_while_a_file_arrives_makes_room_by_eviction(sma
         for offset in range(0, len(content), MIB):
             await partial.write(offset, content[offset : offset + MIB])
             if offset == 3 * MIB:
-                (small_disk / "others").write_bytes(bytes(3 * MIB))
+                (small_disk / "others").write_bytes(bytes(2 * MIB))
         await partial.finish()
         assert store.blob(old.sha256) is None
         assert store.blob(Sha256.of(content)) is not None
@@ -74,8 +75,7 @@ async def test_a_disk_that_is_full_for_good_keeps_nothing_half(small_disk: Path)
         assert "full" in store.summary().health
         partial.fail(StoreStopped("full"))
         with pytest.raises(StoreStopped):
-            for number in range(2000):
-                await store.change(values={("pages", str(number)): bytes(5000)})
+            await change_often(store)
         values = dict(store.values("pages"))
         assert set(values.values()) <= {bytes(5000)}
         others.unlink()
@@ -84,6 +84,11 @@ async def test_a_disk_that_is_full_for_good_keeps_nothing_half(small_disk: Path)
         await again.finish()
         assert store.summary().health == "ok"
         await store.change(values={("pages", "x"): b"y"})
+
+
+async def change_often(store: Store) -> None:
+    for number in range(2000):
+        await store.change(values={("pages", str(number)): bytes(5000)})
 
 
 class ShrinkingDisk(RealDisk):

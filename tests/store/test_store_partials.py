@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import trio
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import DigestMismatch, LocalProtocolError, RemoteProtocolError, StoreStopped, Unavailable
 from p2pcdn.store import HELD_BACK_SIZE_BYTES, Partial, Store
-from tests.store.stores import MIB, WHEEL, content_of, keep, open_store, opened, read
+from tests.store.stores import MIB, WHEEL, HandClock, content_of, keep, open_store, opened, read
 
 CONTENT = content_of(11, 6 * MIB + 1234)
 SHA256 = Sha256.of(CONTENT)
@@ -29,7 +30,7 @@ async def write(partial: Partial, start: int, end: int, *, provisional: bool = F
 async def test_writes_may_come_in_any_order_and_twice(directory: Path) -> None:
     dice = random.Random(5)
     cuts = sorted({0, len(CONTENT), *(dice.randrange(len(CONTENT)) for _ in range(60))})
-    parts = list(zip(cuts, cuts[1:], strict=False)) * 2
+    parts = list(itertools.pairwise(cuts)) * 2
     dice.shuffle(parts)
     async with opened(directory) as store:
         partial = await grow(store)
@@ -204,8 +205,6 @@ async def test_a_hashless_file_is_never_resumed(directory: Path) -> None:
 
 
 async def test_a_partial_nobody_touched_for_a_week_goes(directory: Path) -> None:
-    from tests.store.stores import HandClock
-
     clock = HandClock()
     store = await open_store(directory, clock=clock)
     await write(await grow(store), 0, MIB)

@@ -1,5 +1,7 @@
 """Directories that can be a store, and those that cannot: each is refused in one sentence."""
 
+# ruff: noqa: ASYNC221, ASYNC240  # a test may wait for the disk
+
 from __future__ import annotations
 
 import os
