@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urljoin
 
 from packaging.version import InvalidVersion, Version
 
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.names import normalize_project
-from p2pcdn.simple.links import URL_LENGTH_MAX, absolute_url
+from p2pcdn.simple.links import absolute_url
 from p2pcdn.simple.model import FILES_MAX
 
 # Kinds of file that an installer has ever taken from an index; a link to anything else is a file only if it has a hash.
@@ -34,7 +34,9 @@ _META_CHARSET_WITHIN_BYTES = 1024
 
 # What a login or error page has, and a list of files does not.
 _PORTAL_TAGS = frozenset({"form", "input", "button", "script", "iframe", "frame", "embed", "object"})
-_MAX_METAS = 64
+_METAS_MAX = 64
+# The listing of an empty directory has a way up and links to sort by; a thousand links without a file are none.
+_LINKS_WITHOUT_FILE_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +69,18 @@ def read_html(content: bytes, charset: str | None, url: str, project: str) -> Ht
         raise RemoteProtocolError(f"{url}: has more than {FILES_MAX} links")
     base = _base(url, seen.base)
     files = []
-    left_out = strangers = 0
+    left_out = 0
+    others = []
     for link in seen.links:
         href = link["href"] or ""
         if (file := _file(base, href, link)) is not None:
             files.append(file)
         elif _looks_like_file(href):
             left_out += 1
-        elif not _stays_near(base, href):
-            strangers += 1
+        else:
+            others.append(href)
     version = seen.metas.get("pypi:repository-version")
-    believable = version is not None or (seen.is_html and not seen.is_portal and not strangers)
-    if not files and not left_out and not believable:
+    if not (files or left_out or version is not None or _is_empty_listing(seen, base, others)):
         raise RemoteProtocolError(f"{url}: an HTML page that is no project page")
     return HtmlPage(files, _raw(project, files, seen.metas), "1.0" if version is None else version, left_out)
 
@@ -119,7 +121,7 @@ class _Reader(HTMLParser):
 
     def _meta(self, attributes: dict[str, str | None]) -> None:
         name, text = (attributes.get("name") or "").lower(), attributes.get("content")
-        if name.startswith("pypi:") and text is not None and len(self.metas) < _MAX_METAS:
+        if name.startswith("pypi:") and text is not None and len(self.metas) < _METAS_MAX:
             self.metas.setdefault(name, text)
         elif (attributes.get("http-equiv") or "").lower() == "refresh":
             self.is_portal = True
@@ -198,13 +200,12 @@ def _looks_like_file(href: str) -> bool:
     return unquote(href.partition("#")[0].partition("?")[0]).strip().endswith(FILE_ENDINGS)
 
 
-def _stays_near(base: str, href: str) -> bool:
-    if len(href) > URL_LENGTH_MAX:
+def _is_empty_listing(seen: _Reader, base: str, links: list[str]) -> bool:
+    if not seen.is_html or seen.is_portal or len(links) > _LINKS_WITHOUT_FILE_MAX:
         return False
     try:
-        here, there = urlsplit(base), urlsplit(urljoin(base, href.strip()))
-        near = {here.path, *(urlsplit(urljoin(base, step)).path for step in (".", ".."))}
-        return (here.scheme, here.netloc) == (there.scheme, there.netloc) and there.path in near
+        near = {urljoin(base, step).partition("?")[0] for step in ("", ".", "..")}
+        return all(urljoin(base, link.strip()).partition("#")[0].partition("?")[0] in near for link in links)
     except ValueError:
         return False
 
