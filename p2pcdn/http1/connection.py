@@ -17,9 +17,10 @@ from p2pcdn.http1.parse import Reader
 from p2pcdn.http1.patience import Patience
 from p2pcdn.http1.peers import peer_of
 from p2pcdn.http1.refusals import Face, Refusal, Violation, problem
+from p2pcdn.http1.sending import Sender
 from p2pcdn.http1.socket_wire import open_wire
 from p2pcdn.http1.wire import Gone
-from p2pcdn.http1.write import CONTINUE, LAST_CHUNK, HeadWriter, has_body
+from p2pcdn.http1.write import CONTINUE, HeadWriter, has_body
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Connection:
         self._ending = False
         self._answering = False
         self._responding = False
-        self._sent_bytes = 0
+        self._sender = Sender(self._wire)
         self._rest: Rest | None = None
 
     def end_soon(self) -> None:
@@ -176,10 +177,11 @@ class Connection:
         except LocalProtocolError as error:
             _release(response)
             return partial(self._fail, request, error)
-        self._sent_bytes = 0
         if isinstance(body, bytes) and has_body(response.status, request.method):
             content += body
-            self._sent_bytes = len(body)
+            self._sender.body_bytes = len(body)
+        else:
+            self._sender.body_bytes = 0
         try:
             sent_bytes = self._wire.send_now(content)
         except Gone:
@@ -198,7 +200,7 @@ class Connection:
             await self._wire.send(unsent)
             if not isinstance(body, bytes) and has_body(response.status, request.method):
                 self._patience.work()
-                await self._send_long(request, response)
+                await self._sender.send_body(response, chunked=_size(response) is None and request.version == "1.1")
             self._responding = False
         except Gone:
             raise
@@ -222,47 +224,12 @@ class Connection:
     def _answered(self, request: Request, response: Response) -> None:
         _release(response)
         if self._service.on_answer is not None:
-            self._service.on_answer(request, response.status, self._sent_bytes)
-
-    async def _send(self, content: bytes) -> None:
-        sent_bytes = self._wire.send_now(content)
-        if sent_bytes < len(content):
-            await self._wire.send(memoryview(content)[sent_bytes:])
-
-    async def _send_part(self, part: bytes | FileSlice) -> None:
-        if isinstance(part, bytes):
-            await self._send(part)
-            self._sent_bytes += len(part)
-        else:
-            await self._wire.send_file(part)
-            self._sent_bytes += part.size_bytes
-
-    async def _send_long(self, request: Request, response: Response) -> None:
-        body = response.body
-        if isinstance(body, FileSlice | bytes):
-            await self._send_part(body)
-            return
-        chunked = response.size_bytes is None and request.version == "1.1"
-        async for part in body:
-            part_bytes = len(part) if isinstance(part, bytes) else part.size_bytes
-            if not part_bytes:
-                continue
-            if response.size_bytes is not None and self._sent_bytes + part_bytes > response.size_bytes:
-                raise LocalProtocolError("The body is larger than it was said to be.")
-            if chunked:
-                await self._send(b"%x\r\n" % part_bytes)
-            await self._send_part(part)
-            if chunked:
-                await self._send(b"\r\n")
-        if chunked:
-            await self._send(LAST_CHUNK)
-        elif response.size_bytes is not None and self._sent_bytes < response.size_bytes:
-            raise LocalProtocolError("The body is smaller than it was said to be.")
+            self._service.on_answer(request, response.status, self._sender.body_bytes)
 
     async def _receive_body(self, request: Request) -> AsyncIterator[bytes]:
         reader = self._reader
         if "expect" in request.headers and not reader.started and not self._responding:
-            await self._send(CONTINUE)
+            await self._sender.send(CONTINUE)
         while True:
             for part in reader.take_body():
                 yield part
