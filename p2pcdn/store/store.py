@@ -179,6 +179,8 @@ class Store:
         with trio.CancelScope(shield=True):
             for partial in list(self._arrivals.growing.values()):
                 partial.fail(Unavailable("The node is stopping."))
+                with suppress(P2pcdnError):  # one that is proven is kept first
+                    await partial.wait_finished()
             await self._background.wait()
             with suppress(StoreStopped):  # only used-times are lost, and the log has said why
                 await self._table.write(lambda rows: None)

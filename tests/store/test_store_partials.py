@@ -151,6 +151,7 @@ async def test_a_mismatch_reaches_everybody_and_nothing_is_kept(directory: Path)
             with pytest.raises(DigestMismatch):
                 await wait
         assert store.blob(SHA256) is None
+        assert store.summary().partials == 0
         assert list((directory / "partials").iterdir()) == []
         again = await grow(store)
         assert again.attempt != attempt
