@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_daemon import setup_clients
 from p2pcdn_daemon.client_config import find_upstreams
 from p2pcdn_daemon.config import ConfigError
 from p2pcdn_daemon.setup_clients import Change, apply, undo
@@ -46,15 +45,14 @@ class Home:
         return self.file(client).read_bytes().decode()
 
     def apply(self, client: str, url: str = URL) -> Change:
-        return apply(client, url, project=self.project, environ=self.environ)
+        return apply(client, url, project=self.project, environ=self.environ, etc=self.root / "etc")
 
     def undo(self, client: str) -> Change:
-        return undo(client, project=self.project, environ=self.environ)
+        return undo(client, project=self.project, environ=self.environ, etc=self.root / "etc")
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setattr(setup_clients, "ETC", tmp_path / "etc")
+def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
 
 
