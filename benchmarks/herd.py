@@ -32,7 +32,7 @@ def main() -> None:
         directory = Path(scratch)
         with (
             FaultyUpstream(files) as upstream,
-            RunningNode(directory / "node", upstreams=[upstream.url]) as node,
+            RunningNode(directory / "node", upstreams=[upstream]) as node,
             nginx_proxy(directory / "nginx", upstream) as nginx,
         ):
             upstream.fault("*.whl", Slow(bytes_per_s=chosen.uplink_mb_s * 1_000_000))

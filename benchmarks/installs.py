@@ -34,7 +34,7 @@ def main() -> None:
         directory = Path(scratch)
         with (
             FaultyUpstream(real.files) as upstream,
-            RunningNode(directory / "node", upstreams=[upstream.url]) as node,
+            RunningNode(directory / "node", upstreams=[upstream]) as node,
             nginx_static(directory / "nginx", real.files) as nginx,
         ):
             user = Installs(directory / "user", real.top)

@@ -24,7 +24,7 @@ def main() -> None:
         directory = Path(scratch)
         with (
             FaultyUpstream([wheel]) as upstream,
-            RunningNode(directory / "node", upstreams=[upstream.url]) as node,
+            RunningNode(directory / "node", upstreams=[upstream]) as node,
             nginx_static(directory / "nginx", [wheel]) as nginx,
         ):
             node_path = node.path_of("large-file", wheel.filename)

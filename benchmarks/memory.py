@@ -34,7 +34,7 @@ def main() -> None:
         anchor_mb = resident_bytes(nginx.pid) / 1e6
         print(f"{'nginx, idle':<44} {anchor_mb:7.1f} MB")
         settings = {"mdns": not chosen.no_mdns}
-        node = ends.enter_context(RunningNode(directory / "node", upstreams=[upstream.url], **settings))
+        node = ends.enter_context(RunningNode(directory / "node", upstreams=[upstream], **settings))
         time.sleep(SETTLE_TIME_S)
         _say(node, anchor_mb, f"idle (goal: under {IDLE_GOAL_MB} MB)")
         requests_per_s(node.address, "/simple/project-0/", ACCEPT_JSON, connections=32, time_s=3)

@@ -29,7 +29,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as ends:
         directory = Path(scratch)
         upstream = ends.enter_context(FaultyUpstream(FILES))
-        node = ends.enter_context(RunningNode(directory / "node", upstreams=[upstream.url]))
+        node = ends.enter_context(RunningNode(directory / "node", upstreams=[upstream]))
         nginx = ends.enter_context(nginx_static(directory / "nginx", FILES))
         pages = {"nginx": (nginx.address, "/simple/small-page/"), "p2pcdn": (node.address, "/simple/small-page/")}
         for name, start in (("devpi-server", devpi), ("proxpi", proxpi)):

@@ -21,6 +21,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
+from tests.bench.upstream import FaultyUpstream
+
 ROOT = Path(__file__).parent.parent.parent
 # A node is ready within a second; a machine with two busy cores gets patience.
 READY_TIME_S_MAX = 30.0
@@ -36,6 +38,7 @@ class RunningNode:
     """`with RunningNode(directory, upstreams=[...]) as node:` runs until the block ends.
 
     directory: the store and the log live there, and stay there for a restart.
+    upstreams: a FaultyUpstream is also allowed to have its files on its second port, which is no public address.
     mdns: whether it looks for neighbours by multicast, as a user's node does.
     """
 
@@ -43,7 +46,7 @@ class RunningNode:
         self,
         directory: Path,
         *,
-        upstreams: Sequence[str],
+        upstreams: Sequence[str | FaultyUpstream],
         peers: Sequence[str] = (),
         arguments: Sequence[str] = (),
         environment: dict[str, str] | None = None,
@@ -113,8 +116,11 @@ class RunningNode:
         command = [*COMMAND, "serve", "--port", str(index_port), "--peer-port", str(peer_port)]
         command += ["--peer-host", "127.0.0.1", "--store", str(self.store)]
         command += ["--control-socket", str(self.control_socket), *([] if self._mdns else ["--no-mdns"])]
-        for url in self._upstreams:
-            command += ["--upstream", url]
+        for upstream in self._upstreams:
+            if isinstance(upstream, str):
+                command += ["--upstream", upstream]
+            else:
+                command += ["--upstream", upstream.url, "--file-host", upstream.file_host]
         for peer in self._peers:
             command += ["--peer", peer]
         return [*command, *self._arguments]

@@ -234,10 +234,14 @@ class FaultyUpstream:
         assert self.style.credentials
         return self.url.replace("://", "://{}:{}@".format(*self.style.credentials))
 
+    @property
+    def file_host(self) -> str:
+        """HOST:PORT that the links of the pages lead to."""
+        return f"127.0.0.1:{self._ports['files' if self.style.other_host else 'index']}"
+
     def file_url(self, filename: str) -> str:
         """The absolute URL that this index's pages name, without a fragment."""
-        host: Host = "files" if self.style.other_host else "index"
-        return f"http://127.0.0.1:{self._ports[host]}{self._file_path(self._files[filename])}"
+        return f"http://{self.file_host}{self._file_path(self._files[filename])}"
 
     # --- what it holds ---
 

@@ -78,9 +78,8 @@ def start_node(ends: ExitStack, tmp_path: Path) -> StartNode:
     numbers = itertools.count(1)
 
     def start(*upstreams: FaultyUpstream | str, directory: Path | None = None, **settings: object) -> RunningNode:
-        urls = [one if isinstance(one, str) else one.url for one in upstreams]
         where = directory or tmp_path / f"node{next(numbers)}"
-        return ends.enter_context(RunningNode(where, upstreams=urls, **settings))  # type: ignore[arg-type]
+        return ends.enter_context(RunningNode(where, upstreams=upstreams, **settings))  # type: ignore[arg-type]
 
     return start
 
