@@ -60,7 +60,7 @@ class Node:
         self._store = store
         self._world = world
         self._node_id = node_id
-        self._token = token
+        self._private_prefix = f"/t/{token}"
         self._counters = Counters()
         self._started_at = trio.current_time()
         self._index_url = ""
@@ -121,7 +121,7 @@ class Node:
             nursery=nursery,
             offline=self._settings.offline,
         )
-        page_desk = PageDesk(store, world.threads)
+        page_desk = PageDesk(store, world.threads, private_prefix=self._private_prefix)
         origin = OriginReader(world.upstream, counters, world.random)
         fetch = Fetch(
             store=store,
@@ -139,7 +139,7 @@ class Node:
             upstream=world.upstream,
             counters=counters,
             clock=world.clock,
-            token=self._token,
+            private_prefix=self._private_prefix,
             status=self.status,
         )
         control_face = ControlFace(
@@ -231,7 +231,7 @@ class Node:
             "health": summary.health,
         }
         if any(index.private for index in self._settings.indexes):
-            status["private_index_url"] = self._index_url.replace("/simple/", f"/t/{self._token}/simple/")
+            status["private_index_url"] = self._index_url.replace("/simple/", f"{self._private_prefix}/simple/")
         return status
 
     def _index_status(self, index: Index) -> dict[str, Any]:

@@ -44,6 +44,9 @@ class FileDesk:
 
     async def answer(self, request: Request, wanted: Wanted) -> Response:
         """The file or a range of it. Raises what keeps it from coming, as long as no head has gone out."""
+        if request.method == "HEAD" and self._fetch.held(wanted) is None and wanted.file.size_bytes is not None:
+            # A look at what the page describes well enough; it starts no download.
+            return _described(wanted, wanted.file.size_bytes)
         for _ in range(2):
             held: Blob | Partial | None = None
             try:
@@ -141,6 +144,15 @@ def _headers(wanted: Wanted, etag: str | None) -> list[tuple[str, str]]:
     # A file without a hash may be replaced behind its URL; it is checked like a page.
     headers = [("Accept-Ranges", "bytes"), ("Cache-Control", life if wanted.file.sha256 else "max-age=600")]
     return [*headers, ("ETag", etag)] if etag is not None else headers
+
+
+def _described(wanted: Wanted, size_bytes: int) -> Response:
+    async def nothing() -> AsyncGenerator[bytes]:
+        return
+        yield b""
+
+    headers = [*_headers(wanted, None), ("Cache-Status", "p2pcdn; fwd=miss; detail=not-fetched"), _type(wanted)]
+    return Response(200, headers, nothing(), size_bytes=size_bytes)
 
 
 def _type(wanted: Wanted) -> tuple[str, str]:

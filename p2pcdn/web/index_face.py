@@ -35,7 +35,11 @@ _PROJECT_CACHE_CONTROL = re.compile(r"\b(?:no-cache|max-age=0)\b")
 
 
 class IndexFace:
-    """Answers requests. `token` opens the indexes with credentials; `setup` writes it where only the user reads."""
+    """Answers requests.
+
+    Behind `private_prefix`, which holds a secret, are the indexes with credentials; `setup` writes it where only the user
+    reads.
+    """
 
     def __init__(
         self,
@@ -46,7 +50,7 @@ class IndexFace:
         upstream: Upstream,
         counters: Counters,
         clock: Clock,
-        token: str,
+        private_prefix: str,
         status: Callable[[], dict[str, object]],
     ) -> None:
         self._pages = pages
@@ -55,7 +59,7 @@ class IndexFace:
         self._upstream = upstream
         self._counters = counters
         self._clock = clock
-        self._private_prefix = f"/t/{token}"
+        self._private_prefix = private_prefix
         self._status = status
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:

@@ -14,7 +14,7 @@ from blake3 import blake3
 from p2pcdn.digest import Sha256
 from p2pcdn.http1 import Request, Response, etag_matches
 from p2pcdn.index import HeldPage, path_of
-from p2pcdn.simple import MediaType, ProjectPage, negotiate, render_html, render_json
+from p2pcdn.simple import File, MediaType, ProjectPage, negotiate, render_html, render_json
 from p2pcdn.store import Store
 from p2pcdn.web.routes import problem_response
 from p2pcdn.world import Threads
@@ -50,7 +50,9 @@ class _Key:
 class PageDesk:
     """Gives representations of pages, made when first asked for. Used by one trio loop."""
 
-    def __init__(self, store: Store, threads: Threads) -> None:
+    def __init__(self, store: Store, threads: Threads, *, private_prefix: str) -> None:
+        """private_prefix: where the files of indexes with credentials are; see `IndexFace`."""
+        self._private_prefix = private_prefix
         self._store = store
         self._threads = threads
         self._rendered: OrderedDict[_Key, Rendered] = OrderedDict()
@@ -72,7 +74,8 @@ class PageDesk:
         rendered = self._rendered.get(key)
         if rendered is None:
             page = self._near(held.page) if near_only else held.page
-            make = functools.partial(_make, key, held, page, self._made_metadata(page))
+            prefix = self._private_prefix if held.index.private else ""
+            make = functools.partial(_make, key, held, page, prefix, self._made_metadata(page))
             rendered = make() if len(page.files) <= RENDER_INLINE_FILES_MAX else await self._threads.run(make)
             self._keep(key, rendered)
         return _respond(request, held, rendered, now)
@@ -111,10 +114,14 @@ class PageDesk:
             self._size_bytes -= len(oldest.body)
 
 
-def _make(key: _Key, held: HeldPage, page: ProjectPage, made: Mapping[str, Sha256]) -> Rendered:
+def _make(key: _Key, held: HeldPage, page: ProjectPage, prefix: str, made: Mapping[str, Sha256]) -> Rendered:
     """Renders and packs; runs in a thread, so it touches nothing but what it is given."""
+
+    def link(file: File) -> str:
+        return prefix + path_of(held.index, held.project, file)
+
     render = render_json if key.media_type is MediaType.JSON else render_html
-    body = render(page, functools.partial(path_of, held.index, held.project), lambda file: made.get(file.filename))
+    body = render(page, link, lambda file: made.get(file.filename))
     coding = key.coding if len(body) >= PACK_SIZE_BYTES_MIN else IDENTITY
     body = _PACK[coding](body)
     etag = _etag(body, key)
