@@ -19,6 +19,8 @@ _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 _LOUD = ("httpx", "httpcore", "zeroconf", "asyncio", "hpack")
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#\s@]*@")
 _AUTHORIZATION = re.compile(r"(?i)\b(basic|bearer)\s+[A-Za-z0-9+/=._~-]{8,}")
+# A start says some ten things; one that says more is in trouble, and then they should be read.
+HELD_RECORDS_MAX = 200
 # Syslog priorities (sd-daemon(3)) for the journal.
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
@@ -34,6 +36,31 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
     # A full disk under the log or a closed terminal must not become an exception in the node.
     logging.raiseExceptions = False
+
+
+class Held(logging.Filter):
+    """Keeps back what is below a warning until `release`: a start that fails says one sentence and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._records: list[logging.LogRecord] = []
+        for sink in logging.getLogger().handlers:
+            sink.addFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is written now."""
+        if record.levelno >= logging.WARNING or len(self._records) >= HELD_RECORDS_MAX:
+            return True
+        self._records.append(record)
+        return False
+
+    def release(self) -> None:
+        """Writes what was kept, in its order, and keeps nothing from now on."""
+        for sink in logging.getLogger().handlers:
+            sink.removeFilter(self)
+            for record in self._records:
+                sink.handle(record)
+        self._records.clear()
 
 
 class TextLines(logging.Formatter):

@@ -60,9 +60,10 @@ LOOPBACK = ("127.0.0.1", "::1")
 def serve(config: Config, *, ready_fd: int | None = None) -> int:
     """Runs a node until SIGTERM or SIGINT and returns the exit code: 0, or 2 after one sentence on stderr."""
     logs.configure(config.log_level, config.log_format)
+    held = logs.Held()
     for name in unknown_variables():
-        log.warning("%s is set but is no setting of p2pcdn", name)
-    ready = Ready(ready_fd)
+        log.info("%s is set but is no setting of p2pcdn", name)
+    ready = Ready(ready_fd, held)
     _raise_descriptor_limit()
     try:
         trio.run(_serve, config, ready)
@@ -82,6 +83,7 @@ class Ready:
     """Says once, to whoever waits for it, that the node accepts connections. Raises ConfigError for no descriptor."""
 
     descriptor: int | None
+    log: logs.Held
 
     def __post_init__(self) -> None:
         if self.descriptor is not None:
@@ -92,6 +94,7 @@ class Ready:
 
     def say(self, index_url: str) -> None:
         """The line on stdout, on the descriptor (which is closed), and READY=1 for systemd."""
+        self.log.release()
         line = f"ready {index_url}\n"
         # Whoever waited may have gone.
         with suppress(OSError, ValueError):
@@ -291,6 +294,8 @@ async def _open_world(config: Config, upstreams: Sequence[UpstreamSettings]) -> 
 
 
 def _discoveries(config: Config) -> list[Discovery]:
+    if config.peers_file is not None and config.peers_file.exists() and not config.peers_file.is_file():
+        raise ConfigError(f"The peers file {config.peers_file} is not a file.")
     return []
 
 

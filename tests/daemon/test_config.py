@@ -48,7 +48,7 @@ def test_every_setting_can_be_given_in_all_three_ways(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["prot = 1", "store_size = 1", "[upstreams]\nurl = 1"])
 def test_an_unknown_key_is_refused_with_the_nearest_one(text: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="did you mean '(port|store-size|upstream)'"):
+    with pytest.raises(ConfigError, match=r"did you mean '(port|store-size|upstream)'"):
         read(text, tmp_path)
 
 
@@ -154,9 +154,11 @@ def test_a_size_in_bytes_reads_as_itself(size_bytes: int) -> None:
 def test_any_text_is_a_quantity_or_a_sentence(text: str) -> None:
     for parse in (parse_size, parse_duration):
         try:
-            assert parse(text) >= 0
+            amount, sentence = parse(text), "."
         except ValueError as error:
-            assert str(error).endswith(".")
+            amount, sentence = 0, str(error)
+        assert amount >= 0
+        assert sentence.endswith(".")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import click
 
 from p2pcdn_daemon import control
 from p2pcdn_daemon.commands import options
-from p2pcdn_daemon.config import ConfigError
+from p2pcdn_daemon.config import Config
 
 EXIT_NOT_FOUND = 127
 EXIT_NOT_EXECUTABLE = 126
@@ -47,7 +47,10 @@ def run(command: tuple[str, ...], **flags: Any) -> None:
 
 def _index_url(node: control.Control) -> str:
     """The index of a node; with the private ones behind it, since whoever may ask its control socket may use them."""
-    status = node.get("/v1/status")
+    return _url_for_clients(node.get("/v1/status"))
+
+
+def _url_for_clients(status: dict[str, Any]) -> str:
     return str(status.get("private_index_url") or status["index_url"])
 
 
@@ -90,12 +93,32 @@ def setup(what: str, undo: bool, user: bool, **flags: Any) -> None:
     else:
         if user:
             raise click.UsageError("--user belongs to `p2pcdn setup systemd`")
-        lines = _setup_client(what, undo, options.configuration(flags))
+        lines = _undo_client(what) if undo else _setup_client(what, options.configuration(flags))
     print("\n".join(lines))
 
 
-def _setup_client(client: str, undo: bool, config: Any) -> list[str]:
-    raise ConfigError(f"{client} cannot be set up yet.")
+def _setup_client(client: str, config: Config) -> list[str]:
+    from p2pcdn_daemon import own_upstreams, setup_clients
+
+    node = control.connect(config)
+    status = node.get("/v1/status")
+    change = setup_clients.apply(client, _url_for_clients(status), project=_project(client))
+    lines = [f"{change.path}: {client} now takes its packages from this node." if change.changed else
+             f"{change.path}: {client} takes its packages from this node already."]  # fmt: skip
+    lines += own_upstreams.keep(config, change.previous_upstreams, status)
+    return [*lines, *change.notes, f"To undo: p2pcdn setup {client} --undo"]
+
+
+def _undo_client(client: str) -> list[str]:
+    from p2pcdn_daemon import setup_clients
+
+    change = setup_clients.undo(client, project=_project(client))
+    return [*([f"{change.path}: is as it was."] if change.changed else []), *change.notes]
+
+
+def _project(client: str) -> Path | None:
+    """Poetry's index belongs to the project in the current directory; the others have one for all."""
+    return Path.cwd() if client == "poetry" else None
 
 
 @click.command()
