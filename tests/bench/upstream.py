@@ -10,12 +10,12 @@ import contextlib
 import fnmatch
 import hashlib
 import html
+import itertools
 import json
 import re
 import socket
 import struct
 import threading
-import time
 import urllib.parse
 import zlib
 from collections.abc import Iterator, Sequence
@@ -148,18 +148,20 @@ class Redirect(Fault):
     code: int = 302
 
 
-@dataclass(frozen=True)
+@dataclass
 class Seen:
-    """One request as it was answered. body_bytes is what went out, headers have lower-case names."""
+    """One request and how it is answered so far. Header names are in lower case.
+
+    status: 0 as long as no head went out. body_bytes: what went out; it grows while the answer runs.
+    """
 
     host: Host
     method: str
     path: str
     range: str | None
-    status: int
-    body_bytes: int
     headers: dict[str, str] = field(repr=False)
-    at_s: float = field(default_factory=time.monotonic)
+    status: int = 0
+    body_bytes: int = 0
 
 
 @dataclass
@@ -271,7 +273,7 @@ class FaultyUpstream:
     # --- what it was asked ---
 
     def seen(self, pattern: str = "*", *, method: str | None = None, host: Host | None = None) -> list[Seen]:
-        """The requests answered so far (also those broken off), in order of their end."""
+        """The requests that came so far, in the order of their coming."""
         with self._lock:
             return [
                 one
@@ -508,20 +510,16 @@ class _Connection(BaseHTTPRequestHandler):
         self._serve(with_body=False)
 
     def _serve(self, *, with_body: bool) -> None:
-        self._status, self._sent_bytes = 0, 0
         path = self.path.partition("?")[0]
         headers = {name.lower(): value for name, value in self.headers.items()}
         upstream = self.server.upstream
+        self._seen = Seen(self.server.host, self.command, path, headers.get("range"), headers)
+        upstream._record(self._seen)
         try:
-            fault = upstream._take_fault(path, self.server.host)
-            self._send(path, headers, fault, with_body=with_body)
+            self._send(path, headers, upstream._take_fault(path, self.server.host), with_body=with_body)
         finally:
             with contextlib.suppress(OSError):
                 self.wfile.flush()
-            seen = Seen(
-                self.server.host, self.command, path, headers.get("range"), self._status, self._sent_bytes, headers
-            )
-            upstream._record(seen)
 
     def _send(self, path: str, headers: dict[str, str], fault: Fault | None, *, with_body: bool) -> None:
         match fault:
@@ -587,7 +585,7 @@ class _Connection(BaseHTTPRequestHandler):
             self._write(body)
 
     def _head(self, status: int, headers: Sequence[tuple[str, str]], size_bytes: int | None) -> None:
-        self._status = status
+        self._seen.status = status
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
@@ -602,7 +600,7 @@ class _Connection(BaseHTTPRequestHandler):
         for start in range(0, len(view), SEND_SIZE_BYTES):
             piece = view[start : start + SEND_SIZE_BYTES]
             self.wfile.write(piece)
-            self._sent_bytes += len(piece)
+            self._seen.body_bytes += len(piece)
 
     def _write_slowly(self, content: bytes, bytes_per_s: int) -> None:
         step_s = 0.02
@@ -621,7 +619,7 @@ class _Connection(BaseHTTPRequestHandler):
             return
         noise = b"<a href='x'>x</a>\n" * 3640
         chunk = b"%x\r\n%s\r\n" % (len(noise), noise) if fault.claimed_bytes is None else noise
-        while fault.claimed_bytes is None or self._sent_bytes < fault.claimed_bytes:
+        while fault.claimed_bytes is None or self._seen.body_bytes < fault.claimed_bytes:
             self._write(chunk)
             if self.server.upstream._stopped.is_set():
                 break
@@ -670,11 +668,12 @@ def _bounds(wanted: str, size: int) -> tuple[int, int] | None:
 
 
 def _bomb(unpacked_bytes: int) -> Iterator[bytes]:
+    """One block packed once and said again and again: a full flush makes every repetition the same bytes."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     block = b" " * (1 << 20)
-    for _ in range(unpacked_bytes >> 20):
-        yield packer.compress(block)
-    yield packer.flush()
+    yield packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
+    again = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
+    yield from itertools.repeat(again, unpacked_bytes >> 20)
 
 
 def _normalized(name: str) -> str:

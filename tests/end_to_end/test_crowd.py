@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.bench.clients import Tool
 from tests.bench.node import RunningNode
-from tests.bench.upstream import Cut, FaultyUpstream, Slow
+from tests.bench.upstream import FaultyUpstream, Slow, WrongBytes
 from tests.end_to_end.files import BIG
 from tests.end_to_end.test_installers import NewPlace
 
@@ -61,7 +61,7 @@ def test_one_who_leaves_stops_nobody(node: RunningNode, upstream: FaultyUpstream
 
 def test_the_whole_crowd_is_told_when_the_file_cannot_be_had(node: RunningNode, upstream: FaultyUpstream) -> None:
     path = node.path_of("demo-big", BIG.filename)
-    upstream.fault("*.whl", Cut(at_bytes=0))
+    upstream.fault("*.whl", WrongBytes())
     with ThreadPoolExecutor(10) as crowd:
         answers = list(crowd.map(lambda _: node.get(path), range(10)))
     assert not any(answer.status == 200 and answer.whole for answer in answers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import stat
@@ -91,7 +92,7 @@ def test_a_head_that_could_be_read_two_ways_gets_one_refusal(node: RunningNode, 
     host = "{}:{}".format(*node.address).encode()
     said = raw(node, head.replace(b"HOST", host) + b"GET /simple/demo-top/ HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
     assert b"(open)" not in said, what
-    assert said.count(b"HTTP/1.1 ") <= 1, said
+    assert len(re.findall(rb"HTTP/1\.1 \d{3} ", said)) <= 1, said
     assert not said or said.split(b" ")[1] in (b"400", b"413", b"421", b"431", b"405", b"411"), said
     assert b"demo_top" not in said
 
