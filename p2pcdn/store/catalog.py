@@ -46,6 +46,7 @@ ROTTEN_ROWS_MAX = 16
 SCAN_ROWS = 256
 
 _WEIGHED = (BLOBS, SMALL, *VALUES.values())
+_DAMAGE = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.IncompatibleError)
 _log = logging.getLogger("p2pcdn.store")
 
 
@@ -245,8 +246,8 @@ class Catalog:
                 self._rotten.pop(key, None)
             self._health.written("the catalog")
         except lmdb.Error as failure:
-            if isinstance(failure, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
-                self._stumbled(failure)
+            self._stumbled(failure)
+            self._read_on_after_a_panic()
             error = self._health.failed(self._named(failure), "the catalog")
             error.__cause__ = failure
         except Exception as failure:
@@ -292,8 +293,20 @@ class Catalog:
             self.damaged()
 
     def _stumbled(self, error: lmdb.Error) -> None:
-        _log.error("The catalog is damaged (%s); it is rebuilt at the next start.", error)
-        self.damaged()
+        if isinstance(error, _DAMAGE):
+            _log.error("The catalog is damaged (%s); it is rebuilt at the next start.", error)
+            self.damaged()
+
+    def _read_on_after_a_panic(self) -> None:
+        # A meta page that could not be written ends the environment, for readers too; what is on the disk is whole.
+        try:
+            self._environment.begin().abort()
+        except lmdb.PanicError:
+            path = self._environment.path()
+            self._environment.close()
+            self._environment = lmdb.open(path, readonly=True, lock=False, create=False, lib_version=0)
+        except lmdb.Error:
+            return  # each look-up says so itself
 
     def close(self) -> None:
         if not self._closed:

@@ -26,14 +26,21 @@ _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Claim:
-    """The right to a store's directory, held until `release` or the end of the process."""
+    """The right to a store's directory, held until `release` or the end of the process.
 
-    def __init__(self, descriptor: int) -> None:
+    unclean: how many lives in a row before this one ended without saying so, by a kill or a power cut.
+    """
+
+    def __init__(self, descriptor: int, unclean: int = 0) -> None:
         self._descriptor = descriptor
+        self.unclean = unclean
 
-    def release(self) -> None:
+    def release(self, *, clean: bool = False) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor != -1:
+            if clean:
+                with suppress(OSError):
+                    os.ftruncate(descriptor, 0)
             os.close(descriptor)
 
 
@@ -45,7 +52,7 @@ def claim(layout: Layout) -> Claim:
         _check_owner(directory)
         _check_file_system(directory)
         _check_emptiness(layout)
-        held = Claim(_lock(layout))
+        held = _lock(layout)
         try:
             _check_format(layout)
             _make_rooms(layout)
@@ -106,20 +113,26 @@ def _check_emptiness(layout: Layout) -> None:
         )
 
 
-def _lock(layout: Layout) -> int:
+def _lock(layout: Layout) -> Claim:
     descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(descriptor, 300, 0).decode("utf-8", "replace").strip() or "another process"
+        holder = os.pread(descriptor, 300, 0).decode("utf-8", "replace").partition("\n")[0] or "another process"
         os.close(descriptor)
         raise StoreUnusable(f"The store {layout.directory} is held by {holder}; one node a store.") from None
     except BaseException:
         os.close(descriptor)
         raise
+    former = os.pread(descriptor, 300, 0).decode("utf-8", "replace").splitlines()
+    unclean = _number(former[1]) + 1 if len(former) > 1 else len(former)
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
-    return descriptor
+    os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n{unclean}\n".encode(), 0)
+    return Claim(descriptor, unclean)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
 
 
 def _check_format(layout: Layout) -> None:

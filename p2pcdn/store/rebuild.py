@@ -18,13 +18,21 @@ from p2pcdn.store.layout import Layout
 from p2pcdn.store.rows import BLOBS, BURIED, SMALL, VALUES, opened
 
 _SALVAGED = (BLOBS, SMALL, BURIED, *VALUES.values())
+# The walk takes 6 ms a MiB of small rows, and a start after a kill shall take less than a second.
+WALKED_SIZE_BYTES_MAX = 128 * 1024 * 1024
 # More rows than any store has: a rotten tree may lead in a circle.
 SALVAGED_ROWS_MAX = 10_000_000
 _log = logging.getLogger("p2pcdn.store")
 
 
-def open_or_rebuild(layout: Layout) -> tuple[lmdb.Environment, dict[bytes, Total], bool]:
-    """The environment, its totals, and whether it was made anew. Raises OSError. Blocks: run it in a thread."""
+def open_or_rebuild(layout: Layout, unclean: int) -> tuple[lmdb.Environment, dict[bytes, Total], bool]:
+    """The environment, its totals, and whether it was made anew. Raises OSError. Blocks: run it in a thread.
+
+    unclean: how many lives in a row ended by a kill. LMDB itself survives one; but it ends the process where it meets a
+    broken tree, so after such an end the file is walked before LMDB is given it.
+    """
+    if unclean and not layout.distrusted.exists() and not _is_sound(layout, thorough=unclean > 1):
+        layout.distrusted.touch(mode=0o600)
     if not layout.distrusted.exists():
         try:
             return *open_environment(layout.catalog), False
@@ -37,6 +45,22 @@ def open_or_rebuild(layout: Layout) -> tuple[lmdb.Environment, dict[bytes, Total
             _log.error("The catalog of %s is damaged (%s).", layout.directory, error)
     _log.warning("The catalog of %s is rebuilt from the blobs; this may take a while.", layout.directory)
     return *_rebuild(layout), True
+
+
+def _is_sound(layout: Layout, *, thorough: bool) -> bool:
+    data = layout.catalog / "data.mdb"
+    size_bytes = data.stat().st_size if data.exists() else 0
+    if size_bytes == 0 or (size_bytes > WALKED_SIZE_BYTES_MAX and not thorough):
+        return True
+    from lmdb.verify import VerifyError, verify  # rarely needed, so not at every start
+
+    try:
+        problems: list[str] = verify(os.fspath(layout.catalog))  # type: ignore[no-untyped-call]
+    except VerifyError as error:
+        problems = [str(error)]
+    if problems:
+        _log.error("The catalog of %s is damaged (%s).", layout.directory, problems[0])
+    return not problems
 
 
 def rebuilt_is_whole(layout: Layout) -> None:

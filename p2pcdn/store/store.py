@@ -139,7 +139,7 @@ class Store:
         held = await threads.run(claim, layout)
         try:
             health, background = Health(), Background()
-            environment, totals, rebuilt = await threads.run(open_or_rebuild, layout)
+            environment, totals, rebuilt = await threads.run(open_or_rebuild, layout, held.unclean)
             catalog = Catalog(environment, totals, threads, health)
             catalog.damaged = lambda: layout.distrusted.touch(mode=0o600)
             shelves = Shelves(layout, disk)
@@ -184,7 +184,8 @@ class Store:
             await self._background.wait()
             with suppress(StoreStopped):  # only used-times are lost, and the log has said why
                 await self._table.write(lambda rows: None)
-            self.abandon()
+            self._catalog.close()
+            self._claim.release(clean=True)
 
     def abandon(self) -> None:
         """Lets go of the directory at once, as a kill would: nothing that waits is written."""

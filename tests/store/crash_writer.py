@@ -55,8 +55,11 @@ async def steps(store: Store, acks: int) -> None:
 
 
 async def after_the_stop(store: Store) -> int:
-    assert store.summary().health != "ok"
-    for row in store.rows():
+    summary = store.summary()
+    assert summary.health != "ok"
+    rows = list(store.rows())
+    assert len(rows) >= summary.blobs
+    for row in rows:
         blob = store.blob(row.sha256)
         if blob is not None:
             assert Sha256.of(await read(blob)) == row.sha256

@@ -59,6 +59,8 @@ async def check_open(store: Store, directory: Path, acknowledged: str) -> None:
         blob = store.blob(sha256)
         assert blob is not None
         assert Sha256.of(await read(blob)) == sha256
+    # LMDB survives a kill: no rebuild may have covered a loss.
+    assert not (directory / "catalog.rotten").exists()
     files = {path.name for path in (directory / "blobs").rglob("*") if path.is_file()}
     assert files == {row.name for row in rows.values() if not row.inline}
     kept: set[str] = set()

@@ -1,5 +1,7 @@
 """Rot: flipped bits in blobs and in the catalog are found; nothing wrong is ever given."""
 
+# a test may wait for the disk
+
 from __future__ import annotations
 
 import logging
@@ -120,6 +122,22 @@ async def test_a_rotten_catalog_is_rebuilt_from_the_blobs_and_the_log_says_so(
     async with opened(directory) as store:
         assert store.summary().blobs == len(files)
     assert not caplog.text
+
+
+async def test_a_broken_tree_is_found_after_a_life_that_ended_by_a_kill(directory: Path) -> None:
+    store = await open_store(directory)
+    blobs, _ = await fill(store)
+    store.abandon()
+    data = directory / "catalog" / "data.mdb"
+    content = bytearray(data.read_bytes())
+    for page in range(2 * 4096, len(content), 4096):
+        content[page] ^= 0xFF  # every page but the two meta pages says that it is another
+    data.write_bytes(content)
+    async with opened(directory) as store:
+        files = {row.sha256 for row in store.rows()}
+        assert files <= set(blobs)
+        assert store.summary().blobs == len(files) == 30
+    assert (directory / "catalog.rotten").exists()
 
 
 async def test_a_rebuild_keeps_the_rows_that_are_whole(directory: Path) -> None:
