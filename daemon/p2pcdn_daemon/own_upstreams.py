@@ -21,7 +21,10 @@ def keep(config: Config, urls: Sequence[str], status: Mapping[str, Any]) -> list
     """
     if not urls or config.source("upstream") != "default":
         return []
-    path = config.file or places.default_config_file()
+    # A link stays one; a device such as /dev/null is nothing to put in place of.
+    path = (config.file or places.default_config_file()).resolve()
+    if path.exists() and not path.is_file():
+        return [f"Name {', '.join(map(without_credentials, urls))} with --upstream: {path} cannot hold it."]
     tables = "".join(f"\n[[upstream]]\nurl = {json.dumps(url, ensure_ascii=False)}\n" for url in urls)
     try:
         _append(path, tables)

@@ -13,6 +13,7 @@ from p2pcdn_daemon.control import Control
 from p2pcdn_daemon.environment import index_environment
 from p2pcdn_daemon.interpreter import with_pip
 from p2pcdn_daemon.quantities import format_size
+from p2pcdn_daemon.status_text import METADATA_ENDING
 
 # What would let pip take a file from elsewhere than from the node, or leave the node unasked.
 _ELSEWHERE = ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX", "PIP_CACHE_DIR", "PIP_DEST", "PIP_TARGET")
@@ -46,9 +47,10 @@ def pip_environment(index_url: str, environ: Mapping[str, str]) -> dict[str, str
 
 
 def _held(node: Control) -> dict[str, tuple[str, int]]:
-    """By digest: the file's name and size."""
+    """By digest: the name and size of each file that somebody could ask for by its name."""
     blobs = node.get("/v1/blobs")["blobs"]
-    return {str(blob["blob"]): (str(blob["filename"]), int(blob["size_bytes"])) for blob in blobs}
+    files = (blob for blob in blobs if not str(blob["filename"]).endswith(METADATA_ENDING))
+    return {str(blob["blob"]): (str(blob["filename"]), int(blob["size_bytes"])) for blob in files}
 
 
 def _held_now(before: Mapping[str, object], after: Mapping[str, tuple[str, int]], files: int) -> str:

@@ -103,11 +103,13 @@ def _milliseconds(seconds: Any) -> str:
     return "" if seconds is None else f"{seconds * 1000:.1f} ms"
 
 
+# A wheel's metadata is kept beside it as a file of its own (PEP 658), which nobody installs.
+METADATA_ENDING = ".metadata"
 BLOB_COLUMNS = ("project", "file", "size", "last used", "shared with", "pinned")
 
 
 def blob_rows(blobs: Sequence[Mapping[str, Any]], now: float) -> list[list[str]]:
-    """One row a file that the store holds, for `p2pcdn list`. now: seconds since 1970."""
+    """One row a file that the store holds, metadata left out, for `p2pcdn list`. now: seconds since 1970."""
     shares = {"never": "nobody", "group": "the group", "lan": "the LAN"}
     return [
         [
@@ -119,6 +121,7 @@ def blob_rows(blobs: Sequence[Mapping[str, Any]], now: float) -> list[list[str]]
             "yes" if blob.get("pinned") else "",
         ]
         for blob in sorted(blobs, key=lambda blob: (str(blob.get("project")), str(blob.get("filename"))))
+        if not str(blob.get("filename")).endswith(METADATA_ENDING)
     ]
 
 

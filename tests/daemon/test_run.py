@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pty
 import re
 import select
 import signal
@@ -21,7 +22,9 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_daemon import identity
+from p2pcdn_daemon import identity, own_upstreams
+from p2pcdn_daemon.config import resolve
+from p2pcdn_daemon.demo_index import make_wheel
 from p2pcdn_daemon.notify import notify, watchdog_interval_s
 from tests.daemon.nodes import COMMAND, TIME_S_MAX, assert_one_sentence, environment, p2pcdn
 
@@ -65,12 +68,18 @@ def home() -> Iterator[Path]:
 
 @contextmanager
 def serving(
-    home: Path, *arguments: str, store: str = "store", ready: bool = True, **options: object
+    home: Path,
+    *arguments: str,
+    store: str = "store",
+    ready: bool = True,
+    usual_upstream: bool = True,
+    **options: object,
 ) -> Iterator[Serving]:
     variables = options.pop("variables", {})
     assert isinstance(variables, dict)
     command = [*COMMAND, "serve", "--port", "0", "--peer-port", "0", "--peer-host", "127.0.0.1", "--no-mdns"]
-    command += ["--store", str(home / store), "--upstream", str(home / "wheels"), *arguments]
+    command += ["--store", str(home / store), *arguments]
+    command += ["--upstream", str(home / "wheels")] if usual_upstream else []
     process = subprocess.Popen(
         command,
         env=environment(home, **variables),
@@ -265,6 +274,94 @@ def test_the_commands_work_on_an_empty_node(home: Path) -> None:
         bad = p2pcdn("import", "bad.tar", *store, home=home)
         assert bad.returncode == 1
         assert "Traceback" not in bad.stderr
+
+
+def test_setup_points_pip_at_the_node_and_its_old_index_stays_our_upstream(home: Path) -> None:
+    pip_conf = home / ".config" / "pip" / "pip.conf"
+    pip_conf.parent.mkdir(parents=True)
+    before = "[global]\nindex-url = http://user:s3cret@127.0.0.1:9/simple/\n"
+    pip_conf.write_text(before)
+    ours = home / "ours.toml"
+    ours.write_text('store-size = "1GB"')
+    variables = {"P2PCDN_CONFIG": str(ours), "PIP_CONFIG_FILE": ""}
+    with serving(home) as node:
+        run = p2pcdn("setup", "pip", "--store", str(node.store), home=home, variables=variables)
+        assert run.returncode == 0, run.stderr
+        assert node.index_url in pip_conf.read_text()
+    assert "http://127.0.0.1:9/simple/ stays the node's upstream" in run.stdout
+    assert "s3cret" not in run.stdout + run.stderr
+    assert "To undo: p2pcdn setup pip --undo" in run.stdout
+    kept = resolve({}, {}, config_file=str(ours))
+    assert [upstream.url for upstream in kept.upstream] == ["http://user:s3cret@127.0.0.1:9/simple/"]
+    assert (kept.store_size, stat.S_IMODE(ours.stat().st_mode)) == (10**9, 0o600)
+    assert p2pcdn("setup", "pip", "--undo", home=home, variables=variables).returncode == 0
+    assert pip_conf.read_text() == before
+
+
+def test_no_command_puts_a_file_in_the_place_of_a_device(home: Path) -> None:
+    (home / "pipe").symlink_to(os.devnull)
+    with serving(home) as node:
+        assert p2pcdn("export", "pipe", "--store", str(node.store), home=home).returncode == 0
+    assert own_upstreams.keep(resolve({}, {"P2PCDN_CONFIG": str(home / "pipe")}), ["https://x.example/"], {})
+    assert Path(os.devnull).is_char_device()
+
+
+def test_prefetch_fills_the_node_and_list_shows_it(home: Path) -> None:
+    for project, requires in (("demo-app", ["demo-lib"]), ("demo-lib", [])):
+        wheel = make_wheel(project, requires, {"__init__.py": b""})
+        (home / "wheels" / wheel.filename).write_bytes(wheel.content)
+    (home / "wanted.txt").write_text("demo-app==1.0\n")
+    with serving(home) as node:
+        store = ["--store", str(node.store)]
+        fetched = p2pcdn("prefetch", "-r", "wanted.txt", *store, "--python", sys.executable, home=home)
+        assert fetched.returncode == 0, fetched.stderr
+        again = p2pcdn("prefetch", "demo-app", "--only-binary=:all:", *store, "--python", sys.executable, home=home)
+        listed = p2pcdn("list", "demo_lib", *store, home=home)
+        missing = p2pcdn("prefetch", "no-such-project", *store, "--python", sys.executable, home=home)
+        exported = p2pcdn("export", "all.tar", *store, home=home)
+        assert p2pcdn("pin", "demo-app", *store, home=home).stdout == "Pinned 2 files of demo-app.\n"
+        assert p2pcdn("gc", "--to", "0", *store, home=home).stdout.endswith("(2 files).\n")
+        assert "Took in 2 files" in p2pcdn("import", "all.tar", *store, home=home).stdout
+        assert "all are as they were kept" in p2pcdn("verify", *store, home=home).stdout
+    assert "The node now holds 2 files more" in fetched.stdout
+    assert "held all 2 files already" in again.stdout
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["project", "demo-lib"]
+    assert missing.returncode == 1
+    assert exported.returncode == 0
+
+
+def test_an_upstream_that_hangs_does_not_hold_up_the_end(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        url = f"http://127.0.0.1:{upstream.getsockname()[1]}/simple/"
+        with serving(home, "--upstream", url, usual_upstream=False) as node, ExitStack() as stack:
+            port = int(node.index_url.split(":")[2].split("/")[0])
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            client.sendall(b"GET /simple/x/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            # The node has begun to ask.
+            stack.enter_context(upstream.accept()[0]).recv(1)
+            code, log, time_s = node.end()
+    assert code == 0, log
+    assert time_s < STOP_TIME_S_MAX
+
+
+def test_on_a_terminal_the_node_says_how_to_use_it(home: Path) -> None:
+    outer, inner = pty.openpty()
+    command = [*COMMAND, "serve", "--port", "0", "--peer-port", "0", "--peer-host", "127.0.0.1", "--no-mdns"]
+    command += ["--store", str(home / "store"), "--upstream", str(home / "wheels")]
+    process = subprocess.Popen(command, env=environment(home), stdin=inner, stdout=inner, stderr=subprocess.DEVNULL)
+    os.close(inner)
+    try:
+        said = b""
+        while b"Ctrl-C" not in said:
+            said += os.read(outer, 4096)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(TIME_S_MAX) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(outer)
+    assert b"pip install --index-url http://127.0.0.1:" in said
+    assert b"uv pip install --default-index http://127.0.0.1:" in said
 
 
 # -- systemd ----------------------------------------------------------------------------------------------------------

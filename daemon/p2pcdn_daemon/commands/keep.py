@@ -119,6 +119,11 @@ def _whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file that is written beside its name, mode 0600, and takes the name once it is whole and on the disk."""
     partial = path.with_name(path.name + ".partial")
     try:
+        # A pipe or a device is written to; a file must never take its place.
+        if path.exists() and not path.is_file():
+            with path.open("wb") as output:
+                yield output
+            return
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb") as output:
             try:

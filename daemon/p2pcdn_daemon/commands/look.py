@@ -49,7 +49,10 @@ def peers(as_json: bool, **flags: Any) -> None:
 @options.settings(*options.REACH)
 @options.as_json
 def list_(projects: tuple[str, ...], as_json: bool, **flags: Any) -> None:
-    """Lists the files that the node holds, all of them or those of some projects."""
+    """Lists the files that the node holds, all of them or those of some projects.
+
+    The metadata that is kept beside each wheel is left out; --json lists it too.
+    """
     config = options.configuration(flags)
     wanted = {options.project(name) for name in projects}
     answer = control.connect(config).get("/v1/blobs")
