@@ -11,12 +11,10 @@ from typing import Any
 import trio
 
 from p2pcdn.counters import Counters
-from p2pcdn.deliver import Delivery
 from p2pcdn.errors import P2pcdnError
-from p2pcdn.fetch import Fetch
+from p2pcdn.fetch import Delivery, Fetch, Metadata, OriginReader
 from p2pcdn.http1 import AllowedHosts, Handler, Limits, Refusal, Request, serve
 from p2pcdn.index import Pages
-from p2pcdn.origin import OriginReader
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.swarm import Swarm
 from p2pcdn.web.control_face import ControlFace
@@ -123,6 +121,14 @@ class Node:
         )
         page_desk = PageDesk(store, world.threads, private_prefix=self._private_prefix)
         origin = OriginReader(world.upstream, counters, world.random)
+        metadata = Metadata(
+            store=store,
+            swarm=self._swarm,
+            origin=origin,
+            nursery=nursery,
+            offline=self._settings.offline,
+            on_change=page_desk.forget,
+        )
         fetch = Fetch(
             store=store,
             swarm=self._swarm,
@@ -130,12 +136,12 @@ class Node:
             counters=counters,
             nursery=nursery,
             offline=self._settings.offline,
-            on_change=page_desk.forget,
+            on_kept=metadata.note_kept,
         )
         index_face = IndexFace(
             pages=pages,
             page_desk=page_desk,
-            file_desk=FileDesk(fetch, Delivery(origin, nursery), counters),
+            file_desk=FileDesk(fetch, metadata, Delivery(origin, nursery), counters),
             upstream=world.upstream,
             counters=counters,
             clock=world.clock,

@@ -14,8 +14,10 @@ from typing import ParamSpec, TypeVar
 
 import trio
 
+from p2pcdn.counters import Counters
 from p2pcdn.errors import P2pcdnError, Unavailable
 from p2pcdn.store import Store, StoreLimits
+from p2pcdn.swarm import Swarm
 from p2pcdn.world import Index, UpstreamResponse
 from p2pcdn_daemon.disk import RealDisk
 
@@ -133,3 +135,23 @@ async def open_store(directory: Path, limits: StoreLimits = LIMITS) -> AsyncIter
         yield store
     finally:
         await store.close()
+
+
+def lonely_swarm(store: Store, counters: Counters) -> Swarm:
+    """A swarm that knows nobody."""
+
+    class NoNetwork:
+        async def connect(self, host: str, port: int) -> trio.abc.Stream:
+            raise OSError("no network")
+
+    return Swarm(
+        store=store,
+        network=NoNetwork(),
+        discoveries=(),
+        clock=VirtualClock(),
+        threads=InlineThreads(),
+        random=random.Random(2),
+        counters=counters,
+        static_peers=(),
+        version="0",
+    )

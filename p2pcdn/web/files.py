@@ -9,10 +9,9 @@ from typing import Literal
 import trio
 
 from p2pcdn.counters import Counters
-from p2pcdn.deliver import Delivery
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, StoreStopped
-from p2pcdn.fetch import Fetch
+from p2pcdn.fetch import Delivery, Fetch, Metadata, Wanted
 from p2pcdn.http1 import (
     UNSATISFIABLE,
     FileSlice,
@@ -23,7 +22,6 @@ from p2pcdn.http1 import (
     if_range_matches,
     parse_range,
 )
-from p2pcdn.origin import Wanted
 from p2pcdn.store import Blob, Partial
 from p2pcdn.web.routes import problem_response
 
@@ -37,8 +35,9 @@ _TYPES = {".whl": "application/zip", ".gz": "application/gzip", ".zip": "applica
 class FileDesk:
     """Answers requests for files and for the metadata beside them."""
 
-    def __init__(self, fetch: Fetch, delivery: Delivery, counters: Counters) -> None:
+    def __init__(self, fetch: Fetch, metadata: Metadata, delivery: Delivery, counters: Counters) -> None:
         self._fetch = fetch
+        self._metadata = metadata
         self._delivery = delivery
         self._counters = counters
 
@@ -64,7 +63,7 @@ class FileDesk:
 
     async def metadata(self, request: Request, wanted: Wanted) -> Response:
         """The METADATA of a wheel (PEP 658)."""
-        content = await self._fetch.metadata(wanted)
+        content = await self._metadata.of(wanted)
         etag = f'"{Sha256.of(content)}"'
         headers = [*_headers(wanted, etag), ("Cache-Status", "p2pcdn; hit")]
         if _not_modified(request, etag):

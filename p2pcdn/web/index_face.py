@@ -13,10 +13,10 @@ from urllib.parse import unquote
 from p2pcdn.answers import refusal
 from p2pcdn.counters import Counters
 from p2pcdn.errors import NotFound, P2pcdnError, Refused, Unavailable
+from p2pcdn.fetch import Wanted
 from p2pcdn.http1 import Request, Response
 from p2pcdn.index import HeldPage, Pages
 from p2pcdn.names import normalize_project
-from p2pcdn.origin import Wanted
 from p2pcdn.simple import File
 from p2pcdn.web.files import FileDesk
 from p2pcdn.web.metrics import metrics_response
@@ -37,8 +37,8 @@ _PROJECT_CACHE_CONTROL = re.compile(r"\b(?:no-cache|max-age=0)\b")
 class IndexFace:
     """Answers requests.
 
-    Behind `private_prefix`, which holds a secret, are the indexes with credentials; `setup` writes it where only the user
-    reads.
+    Behind `private_prefix`, which holds a secret, are the indexes with credentials too; `setup` writes it where only
+    the user reads.
     """
 
     def __init__(

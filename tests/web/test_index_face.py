@@ -18,18 +18,15 @@ import trio
 import zstandard
 
 from p2pcdn.counters import Counters
-from p2pcdn.deliver import Delivery
 from p2pcdn.errors import DigestMismatch, Unavailable
-from p2pcdn.fetch import Fetch
+from p2pcdn.fetch import Delivery, Fetch, Metadata, OriginReader
 from p2pcdn.http1 import FileSlice, Request, Response
 from p2pcdn.index import Pages
-from p2pcdn.origin import OriginReader
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.web.files import FileDesk
 from p2pcdn.web.index_face import IndexFace
 from p2pcdn.web.pages import PageDesk
 from p2pcdn.world import Index
-from tests.test_fetch import lonely_swarm
 from tests.worlds import (
     INDEX,
     LIMITS,
@@ -39,6 +36,7 @@ from tests.worlds import (
     Script,
     ScriptedUpstream,
     VirtualClock,
+    lonely_swarm,
     open_store,
 )
 
@@ -91,19 +89,23 @@ class Face:
         )
         desk = PageDesk(store, InlineThreads(), private_prefix=f"/t/{TOKEN}")
         origin = OriginReader(self.upstream, self.counters, random.Random(1))
+        swarm = lonely_swarm(store, self.counters)
+        metadata = Metadata(
+            store=store, swarm=swarm, origin=origin, nursery=nursery, offline=False, on_change=desk.forget
+        )
         fetch = Fetch(
             store=store,
-            swarm=lonely_swarm(store, self.counters),
+            swarm=swarm,
             origin=origin,
             counters=self.counters,
             nursery=nursery,
             offline=False,
-            on_change=desk.forget,
+            on_kept=metadata.note_kept,
         )
         self.face = IndexFace(
             pages=self.pages,
             page_desk=desk,
-            file_desk=FileDesk(fetch, Delivery(origin, nursery), self.counters),
+            file_desk=FileDesk(fetch, metadata, Delivery(origin, nursery), self.counters),
             upstream=self.upstream,
             counters=self.counters,
             clock=clock,

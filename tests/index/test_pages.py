@@ -14,7 +14,8 @@ import trio
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, Refused, Unavailable
-from p2pcdn.index import ANSWER_WAIT_S, DOWN_HIDES_AFTER_S, STALE_WAIT_S, Pages, path_of
+from p2pcdn.index import Pages, path_of
+from p2pcdn.index.pages import ANSWER_WAIT_S, DOWN_HIDES_AFTER_S, STALE_WAIT_S
 from p2pcdn.store import Origin, Store
 from tests.worlds import INDEX, SECOND, Answer, InlineThreads, Script, ScriptedUpstream, VirtualClock, open_store
 
@@ -268,7 +269,7 @@ async def test_pages_hide_distant_files_once_the_upstream_was_silent_for_long(
 async def test_a_page_of_a_gigabyte_is_cut(
     directory: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("p2pcdn.index.PAGE_SIZE_BYTES_MAX", 1024 * 1024)
+    monkeypatch.setattr("p2pcdn.index.pages.PAGE_SIZE_BYTES_MAX", 1024 * 1024)
     async with open_store(directory) as store, scripted(store) as world:
         world.now = lambda url, headers: Answer(b" " * (8 * 1024 * 1024), headers=JSON)
         with pytest.raises(Refused, match="cut"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2pcdn.freshness import FRESH_DEFAULT_S, FRESH_MAX_S, Freshness, freshness_of
+from p2pcdn.index.freshness import FRESH_DEFAULT_S, FRESH_MAX_S, Freshness, freshness_of
 
 
 @pytest.mark.parametrize(

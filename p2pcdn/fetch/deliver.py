@@ -10,8 +10,8 @@ import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import DigestMismatch, P2pcdnError, StoreStopped
+from p2pcdn.fetch.origin import OriginReader, Wanted
 from p2pcdn.http1 import FileSlice
-from p2pcdn.origin import OriginReader, Wanted
 from p2pcdn.store import HELD_BACK_SIZE_BYTES, Partial
 
 # A growing file goes out in slices of at most this size, so that many clients advance together.

@@ -1,27 +1,23 @@
-"""Project pages kept fresh: which index owns a project, what its page says now, and which file a URL of ours means."""
+"""Which index owns a project, what its page says now, and which file a URL of ours means."""
 
 from __future__ import annotations
 
 import logging
-import zlib
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from dataclasses import replace
+from functools import partial
 
 import trio
-from blake3 import blake3
 
-from p2pcdn import frames
 from p2pcdn.answers import refusal
 from p2pcdn.counters import Counters
-from p2pcdn.errors import NotFound, P2pcdnError, Refused, RemoteProtocolError, StoreStopped, Unavailable
+from p2pcdn.errors import NotFound, Refused, RemoteProtocolError, Unavailable
 from p2pcdn.flight import Flights
-from p2pcdn.freshness import Freshness, freshness_of
+from p2pcdn.index.freshness import Freshness, freshness_of
+from p2pcdn.index.held import HeldPage
+from p2pcdn.index.shelf import PageShelf, gone
 from p2pcdn.names import projects_of
-from p2pcdn.simple import File, ProjectPage, parse_page
+from p2pcdn.simple import File
 from p2pcdn.store import Store
 from p2pcdn.world import Clock, Index, Threads, Upstream
 
@@ -29,12 +25,6 @@ log = logging.getLogger(__name__)
 
 # PyPI's largest project pages have some 30 MiB as HTML; four times that is no project page.
 PAGE_SIZE_BYTES_MAX = 128 * 1024 * 1024
-# Parsing more than this takes milliseconds that other clients would wait; it goes to a thread.
-PARSE_INLINE_BYTES_MAX = 16 * 1024
-# Parsed pages in memory, weighed by their files (about 1.5 KB each): some 30 MB.
-REMEMBERED_FILES_MAX = 20_000
-# How long we take an upstream's "no such project" for true: a new project appears within a minute.
-GONE_FRESH_S = 60.0
 # A client that insists on a fresh page (`uv --refresh`) gets one that was checked this short a time ago.
 INSISTED_AGE_MAX_S = 10.0
 # With a stale page in hand nobody waits longer than this for a slow upstream.
@@ -50,48 +40,6 @@ ATTEMPTS = 2
 ATTEMPT_PAUSE_S = 0.3
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
-
-
-@dataclass(frozen=True)
-class HeldPage:
-    """A project page as we have it. page is None where the index said that it has no such project.
-
-    version: 32 hexadecimal digits that change with the page's content. checked_at: seconds since 1970.
-    """
-
-    index: Index
-    project: str
-    page: ProjectPage | None
-    version: str
-    checked_at: float
-    freshness: Freshness
-    etag: str | None = None
-    last_modified: str | None = None
-    serial: int | None = None
-    stale: bool = False
-
-    def fresh_for_s(self, now: float) -> float:
-        """Seconds for which this page still counts as fresh; negative when it is over. A clock set back ends it too."""
-        age = now - self.checked_at
-        return self.freshness.fresh_s - age if age >= 0 else -1.0
-
-    @cached_property
-    def files_by_path(self) -> Mapping[str, File]:
-        """The files by the decoded path of our URL for them."""
-        files = self.page.files if self.page is not None else ()
-        return {unquote(path_of(self.index, self.project, file)): file for file in reversed(files)}
-
-
-def path_of(index: Index, project: str, file: File) -> str:
-    """The path of our URL for a file, percent-encoded.
-
-    At the default index it is the path at the index's file host (`/packages/…`), so that a lock that recorded our URL
-    can be turned back; other indexes have a prefix of their own.
-    """
-    path = urlsplit(file.url).path
-    if index.position == 0 and path.startswith("/packages/"):
-        return path
-    return f"/files/{index.key}/{project}/{quote(file.filename)}"
 
 
 class Pages:
@@ -110,15 +58,12 @@ class Pages:
         offline: bool,
     ) -> None:
         self.indexes = tuple(indexes)
-        self._store = store
         self._upstream = upstream
-        self._threads = threads
+        self._shelf = PageShelf(store, threads)
         self._clock = clock
         self._counters = counters
         self.offline = offline
         self._flights: Flights[tuple[str, str], HeldPage] = Flights(nursery)
-        self._remembered: OrderedDict[tuple[str, str], HeldPage] = OrderedDict()
-        self._remembered_files = 0
         self._failing_since: dict[str, float] = {}
         self._failed_at: dict[str, float] = {}
 
@@ -128,11 +73,10 @@ class Pages:
         """The page of the project's owner if everything needed to say so is in memory and fresh; no waiting."""
         now = self._clock.now()
         for index in self.indexes:
-            held = self._remembered.get((index.key, project))
+            held = self._shelf.in_memory(index, project)
             if held is None or not (self.offline or held.fresh_for_s(now) > 0):
                 return None
             if held.page is not None:
-                self._remembered.move_to_end((index.key, project))
                 return held
         return None
 
@@ -151,7 +95,7 @@ class Pages:
 
     async def of_index(self, index: Index, project: str, *, insist: bool = False) -> HeldPage:
         """What one index says of a project, now or as it said it last. Raises as `project` does, NotFound excepted."""
-        held = await self._recall(index, project)
+        held = await self._shelf.recall(index, project)
         if self.offline:
             return self._offline_answer(index, project, held)
         now = self._clock.now()
@@ -221,7 +165,7 @@ class Pages:
     def _known_file(self, path: str) -> tuple[HeldPage, File] | None:
         now = self._clock.now()
         for index, project in self._candidates(path):
-            held = self._remembered.get((index.key, project))
+            held = self._shelf.in_memory(index, project)
             if held is not None and (self.offline or held.fresh_for_s(now) > 0) and path in held.files_by_path:
                 return held, held.files_by_path[path]
         return None
@@ -249,7 +193,7 @@ class Pages:
                 raise error
             self._failing_since.pop(index.key, None)
             self._failed_at.pop(index.key, None)
-            self._remember(page)
+            self._shelf.remember(page)
             return page
         raise AssertionError("unreachable")
 
@@ -300,90 +244,20 @@ class Pages:
             "checked_at": self._clock.now(),
             "freshness": [fresh.fresh_s, fresh.stale_while_revalidate_s],
         }
-        page = await self._page_of(index, project, record)
+        page = await self._shelf.parsed(index, project, record)
         if held is not None and held.serial is not None and page.serial is not None and page.serial < held.serial:
             # A mirror that is behind would bring back what was withdrawn; the newer page stays.
             log.warning("the page went back from serial %d to %d; kept the newer", held.serial, page.serial)
             return replace(held, checked_at=page.checked_at, freshness=fresh)
         if held is None or held.version != page.version or held.etag != page.etag:
-            packed = await self._packed(record)
-            await self._write(index, project, packed, held, page)
+            await self._shelf.keep(held, page, record)
         return page
 
     async def _keep_gone(self, index: Index, project: str, held: HeldPage | None) -> HeldPage:
-        gone = _gone(index, project, self._clock.now())
+        absent = gone(index, project, self._clock.now())
         if held is None or held.page is not None:
-            await self._write(index, project, frames.encode({"gone": True, "checked_at": gone.checked_at}), held, gone)
-        return gone
-
-    async def _write(self, index: Index, project: str, row: bytes, held: HeldPage | None, new: HeldPage) -> None:
-        """Keeps the page and buries what it no longer lists in the same transaction, so that removed stays removed."""
-        before = {file.sha256 for file in held.page.files} if held is not None and held.page is not None else set()
-        after = {file.sha256 for file in new.page.files} if new.page is not None else set()
-        try:
-            await self._store.change(
-                values={("pages", f"{index.key}/{project}"): row},
-                bury=[digest for digest in before - after if digest is not None],
-                unearth=[digest for digest in after - before if digest is not None],
-            )
-        except StoreStopped as error:
-            log.warning("the page was not kept: %s", error, extra={"project": project})
-
-    # -- memory ---------------------------------------------------------------------------------------------------
-
-    async def _recall(self, index: Index, project: str) -> HeldPage | None:
-        key = (index.key, project)
-        if key in self._remembered:
-            self._remembered.move_to_end(key)
-            return self._remembered[key]
-        row = self._store.value("pages", f"{index.key}/{project}")
-        if row is None:
-            return None
-        try:
-            record = frames.decode(row)
-            if record.get("gone"):
-                held = _gone(index, project, record["checked_at"])
-            else:
-                body = await self._threads.run(zlib.decompress, record["body"])
-                held = await self._page_of(index, project, {**record, "body": body})
-        except (P2pcdnError, KeyError, TypeError, AttributeError, zlib.error) as error:
-            log.warning("a kept page cannot be read and is asked for again: %s", error, extra={"project": project})
-            return None
-        self._remember(held)
-        return held
-
-    def _remember(self, held: HeldPage) -> None:
-        key = (held.index.key, held.project)
-        old = self._remembered.pop(key, None)
-        self._remembered[key] = held
-        self._remembered_files += _weight(held) - (_weight(old) if old is not None else 0)
-        while self._remembered_files > REMEMBERED_FILES_MAX and len(self._remembered) > 1:
-            _, oldest = self._remembered.popitem(last=False)
-            self._remembered_files -= _weight(oldest)
-
-    async def _page_of(self, index: Index, project: str, record: Mapping[str, Any]) -> HeldPage:
-        body: bytes = record["body"]
-        parse = partial(_parse, body, record["type"], record["url"], project)
-        page, version = parse() if len(body) <= PARSE_INLINE_BYTES_MAX else await self._threads.run(parse)
-        return HeldPage(
-            index=index,
-            project=project,
-            page=page,
-            version=version,
-            checked_at=record["checked_at"],
-            freshness=Freshness(*record["freshness"]),
-            etag=record["etag"],
-            last_modified=record["last_modified"],
-            serial=record["serial"],
-        )
-
-    async def _packed(self, record: Mapping[str, Any]) -> bytes:
-        body = await self._threads.run(zlib.compress, record["body"], 6)
-        return frames.encode({**record, "body": body})
-
-
-def _parse(body: bytes, content_type: str, url: str, project: str) -> tuple[ProjectPage, str]:
-    return parse_page(body, content_type, url, project), blake3(body).hexdigest(length=16)
+            await self._shelf.keep(held, absent, {"gone": True, "checked_at": absent.checked_at})
+        return absent
 
 
 def _conditions(held: HeldPage | None) -> dict[str, str]:
@@ -393,12 +267,3 @@ def _conditions(held: HeldPage | None) -> dict[str, str]:
     if held.etag:
         return {"if-none-match": held.etag}
     return {"if-modified-since": held.last_modified} if held.last_modified else {}
-
-
-def _gone(index: Index, project: str, checked_at: float) -> HeldPage:
-    return HeldPage(index, project, None, "gone", checked_at, Freshness(GONE_FRESH_S, 0.0))
-
-
-def _weight(held: HeldPage) -> int:
-    # Even an empty page and its key cost what a few files cost.
-    return 2 + (len(held.page.files) if held.page is not None else 0)

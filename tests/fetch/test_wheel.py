@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pcdn.errors import RemoteProtocolError
-from p2pcdn.wheel import Read, wheel_metadata
+from p2pcdn.fetch.wheel import Read, wheel_metadata
 
 NAME = "Demo_Pkg-1.0-py3-none-any.whl"
 METADATA = b"Metadata-Version: 2.1\nName: Demo-Pkg\nVersion: 1.0\n" + b"x" * 3000

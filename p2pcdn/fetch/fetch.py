@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial as bind
 
 import trio
 
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import DigestMismatch, NotFound, P2pcdnError, Refused, StoreStopped, Unavailable
+from p2pcdn.errors import DigestMismatch, P2pcdnError, Unavailable
+from p2pcdn.fetch.origin import OriginReader, Wanted
 from p2pcdn.flight import Flights
-from p2pcdn.origin import OriginReader, Sink, Wanted
 from p2pcdn.store import Blob, Partial, Store
 from p2pcdn.swarm import Swarm
-from p2pcdn.wheel import METADATA_SIZE_BYTES_MAX, wheel_metadata
 
 log = logging.getLogger(__name__)
 
@@ -42,20 +41,19 @@ class Fetch:
         counters: Counters,
         nursery: trio.Nursery,
         offline: bool,
-        on_change: Callable[[str], None],
+        on_kept: Callable[[Wanted, Blob], Awaitable[None]],
     ) -> None:
-        """on_change: told the project when a file of it, or metadata of one, is held now and was not before."""
+        """on_kept: called when a file is held now and was not before; it may take its time, and does not raise."""
         self._store = store
         self._swarm = swarm
         self._origin = origin
         self._counters = counters
         self._nursery = nursery
         self._offline = offline
-        self._on_change = on_change
+        self._on_kept = on_kept
         self._running: dict[Sha256 | str, Partial] = {}
         self._attempts: OrderedDict[Sha256 | str, str] = OrderedDict()
         self._opening: Flights[Sha256 | str, Blob | Partial] = Flights(nursery)
-        self._metadata: Flights[str, bytes] = Flights(nursery)
 
     async def open(self, wanted: Wanted) -> Blob | Partial:
         """The whole file, or the growing one that everybody who asks now shares.
@@ -104,7 +102,6 @@ class Fetch:
                 self._attempts.popitem(last=False)
             if wanted.file.sha256 is None:
                 await self._store.change(values={("trusted", wanted.key): blob.sha256.encode()})
-            self._on_change(wanted.project)
         except P2pcdnError as error:
             log.warning("did not arrive: %s", error, extra={"file": name})
             partial.fail(error)
@@ -115,11 +112,7 @@ class Fetch:
             return
         finally:
             del self._running[wanted.key]
-        if name.endswith(".whl") and not isinstance(wanted.file.core_metadata, Sha256):
-            try:
-                await self._make_metadata_of(wanted, blob)
-            except (P2pcdnError, OSError) as error:
-                log.info("no metadata could be taken out of the wheel: %s", error, extra={"file": name})
+        await self._on_kept(wanted, blob)
 
     async def _fill_and_finish(self, wanted: Wanted, partial: Partial) -> Blob:
         await self._from_peers(wanted, partial)
@@ -179,107 +172,6 @@ class Fetch:
             finally:
                 await writer.flush()
 
-    # -- metadata of wheels (PEP 658) -----------------------------------------------------------------------------
-
-    async def metadata(self, wanted: Wanted) -> bytes:
-        """The METADATA of a wheel: kept, else from a neighbour or the upstream, else read out of the wheel itself.
-
-        Raises NotFound where the file is no wheel or has none, Unavailable, DigestMismatch.
-        """
-        kept = self.kept_metadata(wanted)
-        if kept is not None:
-            return kept
-        if not wanted.file.filename.endswith(".whl"):
-            raise NotFound(f"{wanted.file.filename} is not a wheel; only wheels have metadata of their own.")
-        return await self._metadata.join(wanted.file.url, bind(self._fetch_metadata, wanted))
-
-    def kept_metadata(self, wanted: Wanted) -> bytes | None:
-        """The METADATA if it is in the store."""
-        named = self.metadata_name(wanted)
-        blob = self._store.blob(named) if named is not None else None
-        return blob.content if blob is not None else None
-
-    def metadata_name(self, wanted: Wanted) -> Sha256 | None:
-        """The sha256 of the METADATA: as the index gives it, else as this node made it."""
-        if isinstance(wanted.file.core_metadata, Sha256):
-            return wanted.file.core_metadata
-        made = self._store.value("metadata", wanted.key)
-        return Sha256(made.decode()) if made is not None else None
-
-    async def _fetch_metadata(self, wanted: Wanted) -> bytes:
-        declared = wanted.file.core_metadata
-        if not isinstance(declared, Sha256):
-            held = self.held(wanted)
-            if isinstance(held, Blob):
-                return await self._make_metadata_of(wanted, held)
-            return await self._read_metadata_out_of(wanted)
-        content = None
-        if wanted.index.share != "never":
-            content = await self._swarm.read(declared, METADATA_SIZE_BYTES_MAX)
-        if content is None:
-            content = await self._read_declared(wanted)
-        await self._keep_small(content, wanted, declared)
-        return content
-
-    async def _read_declared(self, wanted: Wanted) -> bytes:
-        self._refuse_offline(wanted)
-        content = bytearray()
-        await self._origin.read(wanted.metadata(), _capped(content, wanted))
-        return bytes(content)
-
-    async def _read_metadata_out_of(self, wanted: Wanted) -> bytes:
-        """Range-reads the few places of the wheel at the upstream where its METADATA stands."""
-        self._refuse_offline(wanted)
-        size = wanted.file.size_bytes if wanted.file.size_bytes is not None else await self._size_at_origin(wanted)
-
-        async def read(offset: int, size_bytes: int) -> bytes:
-            content = bytearray()
-            await self._origin.read(wanted, _capped(content, wanted), start=offset, end=offset + size_bytes)
-            return bytes(content)
-
-        content = await wheel_metadata(wanted.file.filename, size, read)
-        await self._keep_made(content, wanted)
-        return content
-
-    async def _size_at_origin(self, wanted: Wanted) -> int:
-        sizes: list[int] = []
-        await self._origin.read(wanted, _capped(bytearray(), wanted), start=0, end=1, on_size=sizes.append)
-        if not sizes:
-            raise Unavailable(f"The upstream does not say how long {wanted.file.filename} is.")
-        return sizes[0]
-
-    async def _make_metadata_of(self, wanted: Wanted, blob: Blob) -> bytes:
-        file = await blob.open()
-        try:
-            content = await wheel_metadata(
-                wanted.file.filename, blob.size_bytes, lambda offset, size: file.pread(size, offset)
-            )
-        finally:
-            file.close()
-        await self._keep_made(content, wanted)
-        return content
-
-    async def _keep_made(self, content: bytes, wanted: Wanted) -> None:
-        digest = Sha256.of(content)
-        await self._keep_small(content, wanted, digest)
-        try:
-            await self._store.change(values={("metadata", wanted.key): digest.encode()})
-            self._on_change(wanted.project)
-        except StoreStopped as error:
-            log.info("metadata was not kept: %s", error)
-
-    async def _keep_small(self, content: bytes, wanted: Wanted, expected: Sha256) -> None:
-        try:
-            await self._store.keep_small(content, wanted.metadata().origin, expected=expected)
-        except StoreStopped as error:
-            log.info("metadata was not kept: %s", error)
-
-    def _refuse_offline(self, wanted: Wanted) -> None:
-        if self._offline:
-            raise Unavailable(
-                f"This node is offline and does not hold the metadata of {wanted.file.filename}.", retry_after_s=60
-            )
-
 
 class _Gathered:
     """Joins the upstream's small chunks into writes that are worth a step of the journal."""
@@ -307,14 +199,3 @@ class _Gathered:
 def _set_size(partial: Partial, size_bytes: int) -> None:
     if partial.size_bytes is None:
         partial.set_size(size_bytes)
-
-
-def _capped(content: bytearray, wanted: Wanted) -> Sink:
-    """Collects into `content` what no file's metadata exceeds."""
-
-    async def take(_: int, chunk: bytes) -> None:
-        content.extend(chunk)
-        if len(content) > METADATA_SIZE_BYTES_MAX:
-            raise Refused(f"The metadata of {wanted.file.filename} is too large; it was cut.")
-
-    return take

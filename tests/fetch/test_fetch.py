@@ -14,18 +14,15 @@ from pathlib import Path
 
 import pytest
 import trio
-from p2pcdn.swarm import Swarm
 
 from p2pcdn.counters import Counters
-from p2pcdn.deliver import Delivery
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import DigestMismatch, NotFound, P2pcdnError, Unavailable
-from p2pcdn.fetch import Fetch
+from p2pcdn.fetch import Delivery, Fetch, Metadata, OriginReader, Wanted
 from p2pcdn.http1 import FileSlice
-from p2pcdn.origin import OriginReader, Wanted
 from p2pcdn.simple import parse_page
 from p2pcdn.store import HELD_BACK_SIZE_BYTES, Blob, Partial, Store
-from tests.worlds import INDEX, Answer, InlineThreads, Script, ScriptedUpstream, VirtualClock, open_store
+from tests.worlds import INDEX, Answer, Script, ScriptedUpstream, lonely_swarm, open_store
 
 CONTENT = random.Random(3).randbytes(3_000_000)
 NAME = "big-1.0-py3-none-any.whl"
@@ -52,14 +49,18 @@ class Scripted:
         self.counters = Counters()
         origin = OriginReader(self.upstream, self.counters, random.Random(1))
         self.changed: list[str] = []
+        swarm = lonely_swarm(store, self.counters)
+        self.metadata = Metadata(
+            store=store, swarm=swarm, origin=origin, nursery=nursery, offline=False, on_change=self.changed.append
+        )
         self.fetch = Fetch(
             store=store,
-            swarm=lonely_swarm(store, self.counters),
+            swarm=swarm,
             origin=origin,
             counters=self.counters,
             nursery=nursery,
             offline=False,
-            on_change=self.changed.append,
+            on_kept=self.metadata.note_kept,
         )
         self.delivery = Delivery(origin, nursery)
 
@@ -87,24 +88,6 @@ async def whole(blob: Blob) -> bytes:
         return await file.pread(blob.size_bytes, 0)
     finally:
         file.close()
-
-
-def lonely_swarm(store: Store, counters: Counters) -> Swarm:
-    class NoNetwork:
-        async def connect(self, host: str, port: int) -> trio.abc.Stream:
-            raise OSError("no network")
-
-    return Swarm(
-        store=store,
-        network=NoNetwork(),
-        discoveries=(),
-        clock=VirtualClock(),
-        threads=InlineThreads(),
-        random=random.Random(2),
-        counters=counters,
-        static_peers=(),
-        version="0",
-    )
 
 
 @asynccontextmanager
@@ -275,10 +258,10 @@ async def test_metadata_that_the_index_lacks_is_range_read_out_of_the_wheel(
 ) -> None:
     content = wheel()
     async with scripted(tmp_path, lambda url, headers: Answer(content)) as (world, _store):
-        assert await world.fetch.metadata(wanted(content)) == METADATA
+        assert await world.metadata.of(wanted(content)) == METADATA
         assert world.counters.upstream_bytes[INDEX.url] < 100_000
         before = len(world.upstream.asked)
-        assert await world.fetch.metadata(wanted(content)) == METADATA
+        assert await world.metadata.of(wanted(content)) == METADATA
         assert len(world.upstream.asked) == before, "it is kept"
         assert world.changed == ["big"]
 
@@ -291,8 +274,8 @@ async def test_the_metadata_of_a_wheel_that_came_is_taken_out_of_it(
     async with scripted(tmp_path, lambda url, headers: Answer(content)) as (world, _store):
         await world.get(what)
         await trio.sleep(1)
-        assert world.fetch.metadata_name(what) == Sha256.of(METADATA)
-        assert world.fetch.kept_metadata(what) == METADATA
+        assert world.metadata.name_of(what) == Sha256.of(METADATA)
+        assert await world.metadata.of(what) == METADATA
         assert len(world.upstream.asked) == 1
 
 
@@ -303,8 +286,8 @@ async def test_metadata_that_is_not_what_the_index_says_is_refused(
     declared = dataclasses.replace(what, file=dataclasses.replace(what.file, core_metadata=Sha256.of(METADATA)))
     async with scripted(tmp_path, lambda url, headers: Answer(b"lies")) as (world, _store):
         with pytest.raises(P2pcdnError) as caught:
-            await world.fetch.metadata(declared)
+            await world.metadata.of(declared)
         assert isinstance(caught.value, DigestMismatch)
         world.now = lambda url, headers: Answer(METADATA)
-        assert await world.fetch.metadata(declared) == METADATA
+        assert await world.metadata.of(declared) == METADATA
         assert world.upstream.asked[-1][0].endswith(".whl.metadata")

@@ -1,0 +1,172 @@
+"""The METADATA of wheels (PEP 658): kept, from a neighbour, from the upstream, or read out of the wheel itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+import trio
+
+from p2pcdn.digest import Sha256
+from p2pcdn.errors import NotFound, P2pcdnError, Refused, StoreStopped, Unavailable
+from p2pcdn.fetch.origin import OriginReader, Sink, Wanted
+from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX, Read, wheel_metadata
+from p2pcdn.flight import Flights
+from p2pcdn.store import SMALL_BLOB_SIZE_BYTES_MAX, Blob, Store
+from p2pcdn.swarm import Swarm
+
+log = logging.getLogger(__name__)
+
+
+class Metadata:
+    """Gives metadata, one flight per wheel. What it made itself is noted in the store's table "metadata"."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        swarm: Swarm,
+        origin: OriginReader,
+        nursery: trio.Nursery,
+        offline: bool,
+        on_change: Callable[[str], None],
+    ) -> None:
+        """on_change: told the project of a wheel whose page can say more now: a file or metadata of it is held."""
+        self._store = store
+        self._swarm = swarm
+        self._origin = origin
+        self._offline = offline
+        self._on_change = on_change
+        self._flights: Flights[str, bytes] = Flights(nursery)
+
+    async def of(self, wanted: Wanted) -> bytes:
+        """The METADATA of a wheel. Raises NotFound where there is none, Unavailable, Refused, DigestMismatch."""
+        named = self.name_of(wanted)
+        blob = self._store.blob(named) if named is not None else None
+        if blob is not None:
+            return await _content(blob)
+        if not wanted.file.filename.endswith(".whl"):
+            raise NotFound(f"{wanted.file.filename} is not a wheel; only wheels have metadata of their own.")
+        return await self._flights.join(wanted.file.url, partial(self._get, wanted))
+
+    def name_of(self, wanted: Wanted) -> Sha256 | None:
+        """Its sha256: as the index gives it, else as this node made it."""
+        if isinstance(wanted.file.core_metadata, Sha256):
+            return wanted.file.core_metadata
+        made = self._store.value("metadata", wanted.key)
+        return Sha256(made.decode()) if made is not None else None
+
+    async def note_kept(self, wanted: Wanted, blob: Blob) -> None:
+        """A file has come: takes the METADATA out of a wheel whose index gives none, so that its page can name it."""
+        name = wanted.file.filename
+        if name.endswith(".whl") and not isinstance(wanted.file.core_metadata, Sha256):
+            try:
+                await self._take_out_of(wanted, blob)
+            except (P2pcdnError, OSError) as error:
+                log.info("no metadata could be taken out of the wheel: %s", error, extra={"file": name})
+        self._on_change(wanted.project)
+
+    # -- where it comes from --------------------------------------------------------------------------------------
+
+    async def _get(self, wanted: Wanted) -> bytes:
+        declared = wanted.file.core_metadata
+        if isinstance(declared, Sha256):
+            content = await self._read_declared(wanted, declared)
+            await self._keep(content, wanted, declared)
+            return content
+        blob = self._store.blob(wanted.file.sha256) if wanted.file.sha256 is not None else None
+        if blob is not None:
+            return await self._take_out_of(wanted, blob)
+        return await self._range_read(wanted)
+
+    async def _read_declared(self, wanted: Wanted, declared: Sha256) -> bytes:
+        if wanted.index.share != "never":
+            content = await self._swarm.read(declared, METADATA_SIZE_BYTES_MAX)
+            if content is not None:
+                return content
+        self._refuse_offline(wanted)
+        received = bytearray()
+        await self._origin.read(wanted.metadata(), _capped(received, wanted))
+        return bytes(received)
+
+    async def _take_out_of(self, wanted: Wanted, blob: Blob) -> bytes:
+        file = await blob.open()
+        try:
+
+            async def read(offset: int, size_bytes: int) -> bytes:
+                return await file.pread(size_bytes, offset)
+
+            return await self._made(wanted, blob.size_bytes, read)
+        finally:
+            file.close()
+
+    async def _range_read(self, wanted: Wanted) -> bytes:
+        """Reads the few places of the wheel at the upstream where its METADATA stands."""
+        self._refuse_offline(wanted)
+        size = wanted.file.size_bytes if wanted.file.size_bytes is not None else await self._size_of(wanted)
+
+        async def read(offset: int, size_bytes: int) -> bytes:
+            received = bytearray()
+            await self._origin.read(wanted, _capped(received, wanted), start=offset, end=offset + size_bytes)
+            return bytes(received)
+
+        return await self._made(wanted, size, read)
+
+    async def _size_of(self, wanted: Wanted) -> int:
+        sizes: list[int] = []
+        await self._origin.read(wanted, _capped(bytearray(), wanted), start=0, end=1, on_size=sizes.append)
+        if not sizes:
+            raise Unavailable(f"The upstream does not say how long {wanted.file.filename} is.")
+        return sizes[0]
+
+    async def _made(self, wanted: Wanted, size_bytes: int, read: Read) -> bytes:
+        content = await wheel_metadata(wanted.file.filename, size_bytes, read)
+        digest = Sha256.of(content)
+        await self._keep(content, wanted, digest)
+        try:
+            await self._store.change(values={("metadata", wanted.key): digest.encode()})
+        except StoreStopped as error:
+            log.info("metadata was not kept: %s", error)
+        self._on_change(wanted.project)
+        return content
+
+    async def _keep(self, content: bytes, wanted: Wanted, digest: Sha256) -> None:
+        """Raises DigestMismatch. That nothing can be kept now is no reason not to answer."""
+        origin = wanted.metadata().origin
+        try:
+            if len(content) <= SMALL_BLOB_SIZE_BYTES_MAX:
+                await self._store.keep_small(content, origin, expected=digest)
+                return
+            growing = await self._store.grow(digest, len(content), origin)
+            await growing.write(0, content)
+            await growing.finish()
+        except StoreStopped as error:
+            log.info("metadata was not kept: %s", error)
+
+    def _refuse_offline(self, wanted: Wanted) -> None:
+        if self._offline:
+            raise Unavailable(
+                f"This node is offline and does not hold the metadata of {wanted.file.filename}.", retry_after_s=60
+            )
+
+
+async def _content(blob: Blob) -> bytes:
+    if blob.content is not None:
+        return blob.content
+    file = await blob.open()
+    try:
+        return await file.pread(blob.size_bytes, 0)
+    finally:
+        file.close()
+
+
+def _capped(content: bytearray, wanted: Wanted) -> Sink:
+    """Collects into `content` what no file's metadata exceeds."""
+
+    async def take(_: int, chunk: bytes) -> None:
+        content.extend(chunk)
+        if len(content) > METADATA_SIZE_BYTES_MAX:
+            raise Refused(f"The metadata of {wanted.file.filename} is too large; it was cut.")
+
+    return take

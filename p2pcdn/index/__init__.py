@@ -1,0 +1,6 @@
+"""Project pages kept fresh, and the files that URLs of ours mean."""
+
+from p2pcdn.index.held import HeldPage, path_of
+from p2pcdn.index.pages import Pages
+
+__all__ = ["HeldPage", "Pages", "path_of"]

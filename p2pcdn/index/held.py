@@ -1,0 +1,54 @@
+"""A project page as this node holds it, and the URLs of ours for its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import quote, unquote, urlsplit
+
+from p2pcdn.index.freshness import Freshness
+from p2pcdn.simple import File, ProjectPage
+from p2pcdn.world import Index
+
+
+@dataclass(frozen=True)
+class HeldPage:
+    """A project page as we have it. page is None where the index said that it has no such project.
+
+    version: 32 hexadecimal digits that change with the page's content. checked_at: seconds since 1970.
+    """
+
+    index: Index
+    project: str
+    page: ProjectPage | None
+    version: str
+    checked_at: float
+    freshness: Freshness
+    etag: str | None = None
+    last_modified: str | None = None
+    serial: int | None = None
+    stale: bool = False
+
+    def fresh_for_s(self, now: float) -> float:
+        """Seconds for which this page still counts as fresh; negative when it is over. A clock set back ends it too."""
+        age = now - self.checked_at
+        return self.freshness.fresh_s - age if age >= 0 else -1.0
+
+    @cached_property
+    def files_by_path(self) -> Mapping[str, File]:
+        """The files by the decoded path of our URL for them."""
+        files = self.page.files if self.page is not None else ()
+        return {unquote(path_of(self.index, self.project, file)): file for file in reversed(files)}
+
+
+def path_of(index: Index, project: str, file: File) -> str:
+    """The path of our URL for a file, percent-encoded.
+
+    At the default index it is the path at the index's file host (`/packages/…`), so that a lock that recorded our URL
+    can be turned back; other indexes have a prefix of their own.
+    """
+    path = urlsplit(file.url).path
+    if index.position == 0 and path.startswith("/packages/"):
+        return path
+    return f"/files/{index.key}/{project}/{quote(file.filename)}"

@@ -1,0 +1,125 @@
+"""Where project pages are kept: parsed ones in memory, their upstream's own bytes in the store."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from blake3 import blake3
+
+from p2pcdn import frames
+from p2pcdn.errors import P2pcdnError, StoreStopped
+from p2pcdn.index.freshness import Freshness
+from p2pcdn.index.held import HeldPage
+from p2pcdn.simple import ProjectPage, parse_page
+from p2pcdn.store import Store
+from p2pcdn.world import Index, Threads
+
+log = logging.getLogger(__name__)
+
+# Parsing more than this takes milliseconds that other clients would wait; it goes to a thread.
+PARSE_INLINE_BYTES_MAX = 16 * 1024
+# Parsed pages in memory, weighed by their files (about 1.5 KB each): some 30 MB.
+REMEMBERED_FILES_MAX = 20_000
+# How long we take an upstream's "no such project" for true: a new project appears within a minute.
+GONE_FRESH_S = 60.0
+
+
+class PageShelf:
+    """Used by one trio loop. What memory forgets is parsed again; what the store forgets is asked for again."""
+
+    def __init__(self, store: Store, threads: Threads) -> None:
+        self._store = store
+        self._threads = threads
+        self._remembered: OrderedDict[tuple[str, str], HeldPage] = OrderedDict()
+        self._remembered_files = 0
+
+    def in_memory(self, index: Index, project: str) -> HeldPage | None:
+        """The page, if it is parsed already."""
+        held = self._remembered.get((index.key, project))
+        if held is not None:
+            self._remembered.move_to_end((index.key, project))
+        return held
+
+    async def recall(self, index: Index, project: str) -> HeldPage | None:
+        """The page as it was kept last, fresh or not; None where it never was, or cannot be read any more."""
+        remembered = self.in_memory(index, project)
+        if remembered is not None:
+            return remembered
+        row = self._store.value("pages", f"{index.key}/{project}")
+        if row is None:
+            return None
+        try:
+            record = frames.decode(row)
+            if record.get("gone"):
+                held = gone(index, project, record["checked_at"])
+            else:
+                body = await self._threads.run(zlib.decompress, record["body"])
+                held = await self.parsed(index, project, {**record, "body": body})
+        except (P2pcdnError, KeyError, TypeError, AttributeError, zlib.error) as error:
+            log.warning("a kept page cannot be read and is asked for again: %s", error, extra={"project": project})
+            return None
+        self.remember(held)
+        return held
+
+    def remember(self, held: HeldPage) -> None:
+        """Holds it in memory, which forgets the pages that nobody asked for lately."""
+        key = (held.index.key, held.project)
+        old = self._remembered.pop(key, None)
+        self._remembered[key] = held
+        self._remembered_files += _weight(held) - (_weight(old) if old is not None else 0)
+        while self._remembered_files > REMEMBERED_FILES_MAX and len(self._remembered) > 1:
+            _, oldest = self._remembered.popitem(last=False)
+            self._remembered_files -= _weight(oldest)
+
+    async def parsed(self, index: Index, project: str, record: Mapping[str, Any]) -> HeldPage:
+        """The page that a record describes. Raises RemoteProtocolError where its body is no page."""
+        body: bytes = record["body"]
+        parse = partial(_parse, body, record["type"], record["url"], project)
+        page, version = parse() if len(body) <= PARSE_INLINE_BYTES_MAX else await self._threads.run(parse)
+        return HeldPage(
+            index=index,
+            project=project,
+            page=page,
+            version=version,
+            checked_at=record["checked_at"],
+            freshness=Freshness(*record["freshness"]),
+            etag=record["etag"],
+            last_modified=record["last_modified"],
+            serial=record["serial"],
+        )
+
+    async def keep(self, old: HeldPage | None, new: HeldPage, record: Mapping[str, Any]) -> None:
+        """Writes a record to the store, and buries what the page no longer lists in the same transaction.
+
+        So removed stays removed, also after a crash. Where the store does not write, the page lives in memory only.
+        """
+        body = await self._threads.run(zlib.compress, record.get("body", b""), 6)
+        before = {file.sha256 for file in old.page.files} if old is not None and old.page is not None else set()
+        after = {file.sha256 for file in new.page.files} if new.page is not None else set()
+        try:
+            await self._store.change(
+                values={("pages", f"{new.index.key}/{new.project}"): frames.encode({**record, "body": body})},
+                bury=[digest for digest in before - after if digest is not None],
+                unearth=[digest for digest in after - before if digest is not None],
+            )
+        except StoreStopped as error:
+            log.warning("the page was not kept: %s", error, extra={"project": new.project})
+
+
+def gone(index: Index, project: str, checked_at: float) -> HeldPage:
+    """What is held of a project that the index does not have."""
+    return HeldPage(index, project, None, "gone", checked_at, Freshness(GONE_FRESH_S, 0.0))
+
+
+def _parse(body: bytes, content_type: str, url: str, project: str) -> tuple[ProjectPage, str]:
+    return parse_page(body, content_type, url, project), blake3(body).hexdigest(length=16)
+
+
+def _weight(held: HeldPage) -> int:
+    # Even an empty page and its key cost what a few files cost.
+    return 2 + (len(held.page.files) if held.page is not None else 0)
