@@ -158,6 +158,21 @@ async def test_a_mismatch_reaches_everybody_and_nothing_is_kept(directory: Path)
         assert again.missing() == [(0, len(CONTENT))]
 
 
+async def test_a_peers_lie_that_the_hash_finds_costs_only_what_the_peer_vouched_for(directory: Path) -> None:
+    async with opened(directory) as store:
+        partial = await grow(store)
+        await write(partial, 0, 2 * MIB)
+        await write(partial, 2 * MIB, len(CONTENT), provisional=True, wrong=True)
+        with pytest.raises(DigestMismatch):
+            await partial.finish()
+        assert store.running(SHA256) is partial
+        assert await partial.readable(0) == 2 * MIB
+        await partial.forget_provisional()
+        assert partial.missing() == [(2 * MIB, len(CONTENT))]
+        await write(partial, 2 * MIB, len(CONTENT))
+        assert await read(await partial.finish()) == CONTENT
+
+
 async def test_an_attempt_that_failed_is_resumed_from_its_pieces(directory: Path) -> None:
     async with opened(directory) as store:
         partial = await grow(store)
