@@ -69,6 +69,7 @@ for _command in (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and ends the interpreter; the user sees a sentence, never a traceback."""
+    _open_missing_streams()
     sys.exit(_exit_code(arguments))
 
 
@@ -98,6 +99,15 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
             raise
         what = " ".join(f"{type(error).__name__}: {error}".split())
         return _say(f"This is a fault of p2pcdn ({what}); P2PCDN_DEBUG=1 shows where it is.", EXIT_REFUSED)
+
+
+def _open_missing_streams() -> None:
+    """Whoever closed stdin, stdout or stderr (`>&-`) must not get a file of the store under that number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - a descriptor, for good
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _say(sentence: str, code: int) -> int:

@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from p2pcdn_daemon import places
 from p2pcdn_daemon.control import Control, NodeRefused
 from p2pcdn_daemon.demo_index import DemoIndex, make_wheels
 from p2pcdn_daemon.interpreter import with_pip
@@ -94,7 +95,7 @@ def _show(directory: Path) -> int:
 def _node(name: str, directory: Path, arguments: Sequence[str]) -> Iterator[DemoNode]:
     home = directory / name
     home.mkdir()
-    socket, log_path = directory / f"{name}.sock", home / "log"
+    socket, log_path = places.store_control_socket(home / "store"), home / "log"
     command = [sys.executable, "-m", "p2pcdn_daemon", "serve", "--port", "0", "--peer-port", "0"]
     command += ["--peer-host", "127.0.0.1", "--no-mdns", "--share", "lan", "--store", str(home / "store")]
     command += ["--control-socket", str(socket), *arguments]

@@ -257,6 +257,27 @@ def test_run_gives_a_command_the_index_and_passes_its_code_on(home: Path) -> Non
         assert p2pcdn("run", *store, str(home), home=home).returncode == 126
 
 
+def test_a_node_without_stdout_and_stderr_runs(home: Path) -> None:
+    shell = 'exec "$0" "$@" <&- >&- 2>&-'
+    command = ["sh", "-c", shell, *COMMAND, "serve", "--port", "0", "--peer-port", "0", "--peer-host", "127.0.0.1"]
+    command += ["--no-mdns", "--store", str(home / "store"), "--upstream", str(home / "wheels"), "--ready-fd", "9"]
+    reader, writer = os.pipe()
+    ready = subprocess.Popen(
+        [sys.executable, "-c", f"import os, sys; os.dup2({writer}, 9); os.execvp(sys.argv[1], sys.argv[1:])", *command],
+        env=environment(home),
+        pass_fds=[writer],
+    )
+    os.close(writer)
+    try:
+        with os.fdopen(reader, "rb") as lines:
+            assert READY.fullmatch(lines.readline().decode())
+        ready.terminate()
+        assert ready.wait(TIME_S_MAX) == 0
+    finally:
+        ready.kill()
+        ready.wait()
+
+
 def test_the_commands_work_on_an_empty_node(home: Path) -> None:
     with serving(home) as node:
         store = ["--store", str(node.store)]

@@ -16,7 +16,8 @@ from p2pcdn_daemon.config import Config
 EXIT_NOT_FOUND = 127
 EXIT_NOT_EXECUTABLE = 126
 
-_AS_TYPED = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+# What stands after COMMAND belongs to it.
+_AS_TYPED = {"allow_interspersed_args": False}
 
 
 @click.command(context_settings=_AS_TYPED)
