@@ -54,6 +54,7 @@ class Arrivals:
         self.start_task = background.start
         self.free: Callable[[int], Awaitable[int]] = _nothing  # evicts that many bytes if it can
         self.kept: Callable[[], Awaitable[None]] = _nobody
+        self.on_kept: Callable[[Sha256], None] = lambda sha256: None
         self.growing: dict[str, Partial] = {}
         self.idle: dict[str, Idle] = {}
         self._shelves = shelves
@@ -194,6 +195,7 @@ class Arrivals:
             except OSError as error:
                 raise self.failed(error) from error
             kept = await self._table.write(lambda rows: put_row(rows, row), sha256)
+            self.on_kept(sha256)
         with suppress(OSError):
             await self._disk.unlink(self._layout.journal(partial.stem))
         with suppress(StoreStopped):

@@ -119,6 +119,8 @@ class Store:
         shelves.lost = self._lost
         arrivals.free = self._free
         arrivals.kept = self._collect_when_due
+        self.on_kept: Callable[[Sha256], None] = lambda sha256: None  # told of each blob that came, durable already
+        arrivals.on_kept = lambda sha256: self.on_kept(sha256)
 
     @classmethod
     async def open(
@@ -284,6 +286,7 @@ class Store:
         kept = await self._table.write(
             lambda rows: _put_small(rows, row, content), sha256, size_bytes=len(content) + 1024
         )
+        self.on_kept(sha256)
         await self._collect_when_due()
         return Blob(kept, content if kept.inline else None, self._shelves)
 

@@ -1,0 +1,233 @@
+"""Asking a peer over its connections: dial, ask, wait with a watchdog, keep the connection for the next question."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+from trio.lowlevel import wait_readable
+
+from p2pcdn.errors import Unavailable
+from p2pcdn.swarm.connection import Answer, Reading, buffer_size, encode_request
+from p2pcdn.swarm.messages import MANIFEST_SIZE_BYTES_MAX, Ask
+from p2pcdn.swarm.peers import Address
+from p2pcdn.world import Network
+
+# A neighbour that says nothing for so long has gone, and whoever waits goes elsewhere.
+NO_PROGRESS_S = 3.0
+# One that lets bytes drip to keep us waiting: so many must come in that time, or all that is left.
+PROGRESS_SIZE_BYTES_MIN = 256 * 1024
+# A connection of the LAN takes a millisecond. Two seconds are one lost SYN and its repetition.
+DIAL_TIME_S = 2.0
+# Pieces under way from one peer, for all files: as many as it has slots, so that it need not refuse.
+SLOTS_PER_PEER = 3
+# Other questions under way to one peer: small, and answered from memory.
+QUESTIONS_PER_PEER = 4
+# Our server at the other end closes idle connections after 75 s.
+IDLE_TIME_S = 30.0
+# Buffers kept while nobody uses them: as many as one file needs.
+BUFFERS_KEPT = SLOTS_PER_PEER
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """The watchdog's settings; tests take shorter ones."""
+
+    no_progress_s: float = NO_PROGRESS_S
+    dial_time_s: float = DIAL_TIME_S
+
+
+@dataclass(slots=True)
+class _Link:
+    """One connection to a peer."""
+
+    stream: trio.abc.Stream
+    fd: int  # of a real socket, else -1
+    idle_since: float = 0.0
+
+
+@dataclass(slots=True)
+class _Line:
+    """What we have with one peer."""
+
+    slots: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(SLOTS_PER_PEER))
+    questions: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(QUESTIONS_PER_PEER))
+    idle: list[_Link] = field(default_factory=list)
+    users: int = 0
+
+
+class Exchange:
+    """All connections of a node to its peers. Used on trio's thread."""
+
+    def __init__(self, network: Network, patience: Patience) -> None:
+        self.patience = patience
+        self._network = network
+        self._lines: dict[Address, _Line] = {}
+        self._buffers: list[bytearray] = []
+
+    def free_slots(self, address: Address) -> int:
+        """How many pieces the peer may be asked for without waiting for others to arrive."""
+        line = self._lines.get(address)
+        return SLOTS_PER_PEER if line is None else int(line.slots.available_tokens)
+
+    @asynccontextmanager
+    async def slot(self, address: Address) -> AsyncIterator[None]:
+        """Waits for the turn to ask a peer for a piece."""
+        async with self._line(address) as line, line.slots:
+            yield
+
+    @asynccontextmanager
+    async def question(self, address: Address) -> AsyncIterator[None]:
+        """Waits for the turn to ask a peer something small."""
+        async with self._line(address) as line, line.questions:
+            yield
+
+    @asynccontextmanager
+    async def ask(self, address: Address, ask: Ask, body_size_bytes_max: int) -> AsyncIterator[Answer]:
+        """The answer; its body is good inside the block only.
+
+        Raises RemoteProtocolError (it broke the protocol), Unavailable (no connection, cut, or silent too long).
+        """
+        request = encode_request(ask.target(), str(address))
+        async with self._line(address) as line:
+            buffer = self._buffer(buffer_size(body_size_bytes_max))
+            try:
+                with memoryview(buffer) as view:
+                    answer, link = await self._converse(line, address, request, view, body_size_bytes_max)
+                    if answer.keep_alive:
+                        link.idle_since = trio.current_time()
+                        line.idle.append(link)
+                    else:
+                        await trio.aclose_forcefully(link.stream)
+                    try:
+                        yield answer
+                    finally:
+                        answer.body.release()
+            finally:
+                if len(self._buffers) < BUFFERS_KEPT:
+                    self._buffers.append(buffer)
+
+    async def hang_up(self, address: Address) -> None:
+        """Closes what is idle with a peer that is not trusted any more."""
+        line = self._lines.get(address)
+        if line is not None:
+            links, line.idle = line.idle, []
+            for link in links:
+                await trio.aclose_forcefully(link.stream)
+
+    async def tidy(self) -> None:
+        """Closes connections that were idle for long, and lets buffers go that nobody uses."""
+        before = trio.current_time() - IDLE_TIME_S
+        old: list[_Link] = []
+        for address, line in list(self._lines.items()):
+            old += [link for link in line.idle if link.idle_since < before]
+            line.idle = [link for link in line.idle if link.idle_since >= before]
+            if not line.idle and not line.users:
+                del self._lines[address]
+        if not any(line.users for line in self._lines.values()):
+            self._buffers.clear()
+        for link in old:
+            await trio.aclose_forcefully(link.stream)
+
+    async def close(self) -> None:
+        """Closes every idle connection."""
+        for address in list(self._lines):
+            await self.hang_up(address)
+
+    # --- below
+
+    @asynccontextmanager
+    async def _line(self, address: Address) -> AsyncIterator[_Line]:
+        line = self._lines.setdefault(address, _Line())
+        line.users += 1
+        try:
+            yield line
+        finally:
+            line.users -= 1
+
+    def _buffer(self, size_bytes: int) -> bytearray:
+        while self._buffers:
+            buffer = self._buffers.pop()
+            if len(buffer) >= size_bytes:
+                return buffer
+        # Small answers share one size, so that a buffer fits the next question, too.
+        return bytearray(max(size_bytes, buffer_size(MANIFEST_SIZE_BYTES_MAX)))
+
+    async def _converse(
+        self, line: _Line, address: Address, request: bytes, view: memoryview, body_size_bytes_max: int
+    ) -> tuple[Answer, _Link]:
+        while line.idle:
+            link = line.idle.pop()
+            reading = Reading(view, body_size_bytes_max)
+            try:
+                return await self._once(link, request, reading), link
+            except _Stale:
+                continue
+        link = await self._dial(address)
+        try:
+            return await self._once(link, request, Reading(view, body_size_bytes_max)), link
+        except _Stale as error:
+            raise Unavailable(f"{address} closed the connection instead of answering.") from error
+
+    async def _dial(self, address: Address) -> _Link:
+        try:
+            with trio.fail_after(self.patience.dial_time_s):
+                stream = await self._network.connect(address.host, address.port)
+        except (OSError, trio.TooSlowError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else "no connection in time"
+            raise Unavailable(f"{address} cannot be reached: {why}.") from error
+        fd = stream.socket.fileno() if isinstance(stream, trio.SocketStream) else -1
+        return _Link(stream, fd)
+
+    async def _once(self, link: _Link, request: bytes, reading: Reading) -> Answer:
+        """Asks on one connection, and closes it unless a whole answer came."""
+        whole = False
+        try:
+            answer = await self._watched(link, request, reading)
+            whole = True
+            return answer
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
+            if not reading.begun:
+                raise _Stale from error
+            raise Unavailable("The connection broke in the middle of an answer.") from error
+        finally:
+            if not whole:
+                await trio.aclose_forcefully(link.stream)
+
+    async def _watched(self, link: _Link, request: bytes, reading: Reading) -> Answer:
+        patience_s = self.patience.no_progress_s
+        came = 0
+        with trio.move_on_after(patience_s) as watchdog:
+            await link.stream.send_all(request)
+            while True:
+                size_bytes = await _receive(link, reading.space())
+                if size_bytes == 0:
+                    raise trio.BrokenResourceError("the other end closed")
+                answer = reading.received(size_bytes)
+                if answer is not None:
+                    return answer
+                came += size_bytes
+                if came >= PROGRESS_SIZE_BYTES_MIN:
+                    came = 0
+                    watchdog.deadline = trio.current_time() + patience_s
+        raise Unavailable(f"Too little came for {patience_s:g} s.")
+
+
+class _Stale(Exception):
+    """The connection ended before the first byte of an answer: the other end had closed it while it was idle."""
+
+
+async def _receive(link: _Link, space: memoryview) -> int:
+    """Reads into space; 0 at the end. A real socket is read by its descriptor: no copy, and no lock for each call."""
+    if link.fd < 0:
+        content = await link.stream.receive_some(len(space))
+        space[: len(content)] = content
+        return len(content)
+    while True:
+        try:
+            return os.readv(link.fd, [space])
+        except BlockingIOError:
+            await wait_readable(link.fd)

@@ -1,0 +1,272 @@
+"""Who the neighbours are: a bounded table of them, what each has done, and whom to leave alone for a while. Pure.
+
+A sighting is a hint. A peer is believed to be there after it answered a hello, and until it fails.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from p2pcdn.digest import Sha256
+from p2pcdn.swarm.messages import Hello
+from p2pcdn.world import Sighting
+
+# A large office; 1 kB each. Forged names by the ten thousand push each other out, and nobody who answers.
+PEERS_MAX = 1024
+# Nodes on one address: a few users of one machine. More is somebody who makes names.
+PEERS_PER_HOST_MAX = 16
+# How long one that failed is left alone: first, and at the most. It doubles.
+BACK_OFF_FIRST_S = 2.0
+BACK_OFF_MAX_S = 300.0
+# Before the first answer it is asked again sooner: two machines that start together miss each other by moments.
+GREETING_FIRST_S = 0.25
+GREETING_MAX_S = 30.0
+# How long one that answers is not asked again whether it is there.
+HELLO_EVERY_S = 30.0
+# A sighting that never answered so often was nobody.
+GREETINGS_MAX = 6
+# One lie is perhaps a bad disk and costs this file, and a while; three are a habit.
+STRIKES_MAX = 3
+STRIKE_PAUSE_S = 60.0
+BAN_S = 3600.0
+# Files in which a peer has lied; older ones are forgotten.
+DISTRUSTED_MAX = 64
+
+LOCAL, CONFIGURED, ASKED_US = "mdns", "configured", "asked us"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a peer listens. host: a name or an IP address, without brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """One neighbour; all times are trio's. Changed by `Peers` only."""
+
+    address: Address
+    source: str
+    hello: Hello | None = None
+    last_seen: float | None = None
+    rtt_s: float | None = None
+    ask_at: float = 0.0  # the next hello
+    quiet_until: float = 0.0  # asked for nothing before that
+    failures: int = 0
+    strikes: int = 0
+    banned: bool = False
+    wrong: str | None = None  # why it was left alone last
+    bytes_in: int = 0
+    distrusted: dict[Sha256, None] = field(default_factory=dict)
+
+    @property
+    def configured(self) -> bool:
+        return self.source == CONFIGURED
+
+    @property
+    def living(self) -> bool:
+        """It answered, and has not failed since."""
+        return self.hello is not None and self.failures == 0
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """A peer as `status` and `p2pcdn peers` show it. Times in seconds; rtt_s: of the last hello."""
+
+    node_id: str
+    address: str
+    source: str
+    version: str
+    last_seen_s: float | None
+    rtt_s: float | None
+    bytes_in: int
+    bytes_out: int
+    strikes: int
+    banned: bool
+    wrong: str | None
+
+
+class Peers:
+    """The table. Used on trio's thread; now is always trio's time in seconds."""
+
+    def __init__(self, own_boot: str, dice: random.Random) -> None:
+        self._own_boot = own_boot
+        self._dice = dice
+        self._table: dict[Address, Peer] = {}
+        self._own: dict[Address, None] = {}
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(list(self._table.values()))
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def sight(self, sighting: Sighting, source: str, now: float) -> Peer | None:
+        """Takes a hint in. None where it is ourselves, makes no sense, or finds no room."""
+        address = _address(sighting)
+        if address is None or sighting.instance == self._own_boot or address in self._own:
+            return None
+        peer = self._table.get(address)
+        if peer is not None:
+            if source == CONFIGURED:
+                peer.source = CONFIGURED
+            if peer.hello is None or (sighting.instance is not None and sighting.instance != peer.hello.boot):
+                # It is new, or was started anew: what failed before says little.
+                peer.ask_at = min(peer.ask_at, now + GREETING_FIRST_S * peer.failures)
+            return peer
+        if source != CONFIGURED and not self._make_room(address.host, now):
+            return None
+        peer = self._table[address] = Peer(address, source, ask_at=now)
+        return peer
+
+    def answered(self, peer: Peer, hello: Hello, rtt_s: float, now: float) -> bool:
+        """It said hello. False: it was ourselves, and is dropped."""
+        if hello.boot == self._own_boot:
+            self._own[peer.address] = None
+            while len(self._own) > PEERS_PER_HOST_MAX:
+                self._own.pop(next(iter(self._own)))
+            self._table.pop(peer.address, None)
+            return False
+        peer.hello = hello
+        peer.rtt_s = rtt_s
+        self.is_there(peer, now)
+        return True
+
+    def is_there(self, peer: Peer, now: float) -> None:
+        """It answered something."""
+        peer.last_seen = now
+        peer.failures = 0
+        peer.ask_at = now + HELLO_EVERY_S * (0.75 + self._dice.random() / 2)
+        if not peer.strikes:
+            peer.wrong = None
+
+    def failed(self, peer: Peer, why: str, now: float) -> None:
+        """It did not answer, or broke off: it is left alone, longer each time. It is nobody's fault."""
+        new = peer.hello is None
+        first, most = (GREETING_FIRST_S, GREETING_MAX_S) if new else (BACK_OFF_FIRST_S, BACK_OFF_MAX_S)
+        pause_s = min(most, first * 2 ** min(peer.failures, 20)) * (0.75 + self._dice.random() / 2)
+        peer.failures += 1
+        peer.wrong = why
+        peer.ask_at = now + pause_s
+        peer.quiet_until = max(peer.quiet_until, peer.ask_at)
+        if not peer.configured and peer.failures >= GREETINGS_MAX and not peer.strikes:
+            self._table.pop(peer.address, None)
+
+    def lied(self, peer: Peer, why: str, now: float) -> None:
+        """It gave what cannot come from an honest node. The third time it is banned."""
+        peer.strikes += 1
+        peer.wrong = why
+        peer.banned = peer.strikes >= STRIKES_MAX
+        peer.quiet_until = now + (BAN_S if peer.banned else STRIKE_PAUSE_S)
+
+    def distrust(self, peer: Peer, sha256: Sha256) -> None:
+        """It is not asked for this file again."""
+        peer.distrusted[sha256] = None
+        while len(peer.distrusted) > DISTRUSTED_MAX:
+            peer.distrusted.pop(next(iter(peer.distrusted)))
+
+    def is_quiet(self, peer: Peer, now: float) -> bool:
+        """Whether it is to be left alone now."""
+        if peer.banned and now >= peer.quiet_until:
+            # One more lie, and it is banned again.
+            peer.banned, peer.strikes = False, STRIKES_MAX - 1
+        return now < peer.quiet_until
+
+    def to_ask(self, now: float, most: int, sha256: Sha256 | None = None) -> list[Peer]:
+        """Whom to ask for a file: those that live, and configured ones that nobody has met yet; a random few.
+
+        A node that has several addresses is asked at one of them. Anybody may claim to be another's twin, so which one
+        is left to chance.
+        """
+        able = [
+            peer
+            for peer in self._table.values()
+            if (peer.living or (peer.configured and peer.hello is None and peer.failures == 0))
+            and not self.is_quiet(peer, now)
+            and (sha256 is None or sha256 not in peer.distrusted)
+        ]
+        self._dice.shuffle(able)
+        return list({_boot(peer) or str(peer.address): peer for peer in able}.values())[:most]
+
+    def to_greet(self, now: float) -> list[Peer]:
+        """Whose hello is due."""
+        return [
+            peer
+            for peer in self._table.values()
+            if peer.ask_at <= now and not (peer.banned and self.is_quiet(peer, now))
+        ]
+
+    def next_greeting(self, now: float, but: Collection[Peer]) -> float:
+        """When `to_greet` will next have somebody who is not among these."""
+        due = (peer.quiet_until if peer.banned else peer.ask_at for peer in self._table.values() if peer not in but)
+        return min(due, default=now + HELLO_EVERY_S)
+
+    def status(self, given_bytes: dict[str, int], now: float) -> list[PeerStatus]:
+        """Those that once answered, or were configured, or lied. given_bytes: by host."""
+        known = [peer for peer in self._table.values() if peer.hello or peer.configured or peer.strikes]
+        known.sort(key=lambda peer: (peer.bytes_in, peer.configured, peer.living))
+        # A node with several addresses is shown once.
+        shown = {_boot(peer) or str(peer.address): peer for peer in known}
+        return [_status(peer, given_bytes, now) for peer in reversed(shown.values())]
+
+    def _make_room(self, host: str, now: float) -> bool:
+        crowd = [peer for peer in self._table.values() if peer.address.host == host and not peer.configured]
+        if len(crowd) >= PEERS_PER_HOST_MAX:
+            return self._push_out(crowd)
+        if len(self._table) >= PEERS_MAX:
+            return self._push_out(self._table.values())
+        return True
+
+    def _push_out(self, crowd: Iterable[Peer]) -> bool:
+        """Forgets one of them that never answered, the least promising; those that live stay."""
+        strangers = [peer for peer in crowd if not peer.configured and not peer.living and not peer.strikes]
+        if not strangers:
+            return False
+        self._table.pop(max(strangers, key=lambda peer: peer.failures).address)
+        return True
+
+
+def _boot(peer: Peer) -> str | None:
+    return None if peer.hello is None else peer.hello.boot
+
+
+def _address(sighting: Sighting) -> Address | None:
+    host = sighting.host.removeprefix("[").removesuffix("]").lower()
+    if not 0 < len(host) <= 255 or not 0 < sighting.port < 65536:
+        return None
+    if not host.isascii() or not host.isprintable() or any(sign in host for sign in " /?#@[]"):
+        return None
+    try:
+        literal = ipaddress.ip_address(host)
+    except ValueError:
+        # Only whoever configured a name may make us look one up.
+        return Address(host, sighting.port) if sighting.instance is None else None
+    if literal.is_multicast or literal.is_unspecified:
+        return None
+    return Address(host, sighting.port)
+
+
+def _status(peer: Peer, given_bytes: dict[str, int], now: float) -> PeerStatus:
+    hello = peer.hello
+    host = f"[{peer.address.host}]" if ":" in peer.address.host else peer.address.host
+    return PeerStatus(
+        node_id=hello.node_id if hello else "",
+        address=str(peer.address),
+        source=peer.source,
+        version=hello.version if hello else "",
+        last_seen_s=None if peer.last_seen is None else round(max(0.0, now - peer.last_seen), 3),
+        rtt_s=None if peer.rtt_s is None else round(peer.rtt_s, 6),
+        bytes_in=peer.bytes_in,
+        bytes_out=given_bytes.get(host, 0),
+        strikes=peer.strikes,
+        banned=peer.banned,
+        wrong=peer.wrong,
+    )

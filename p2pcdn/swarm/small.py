@@ -1,0 +1,167 @@
+"""Small blobs from peers: whoever asks in the same moment shares one question to each peer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from p2pcdn.digest import Sha256
+from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.swarm.download import Tools, refuse
+from p2pcdn.swarm.messages import (
+    HAVE_SIZE_BYTES_MAX,
+    IDS_MAX,
+    SMALL_SIZE_BYTES_MAX,
+    AskHave,
+    AskSmall,
+    decode_have,
+    decode_small,
+)
+from p2pcdn.swarm.peers import Peer
+
+
+@dataclass(slots=True, eq=False)
+class _Wish:
+    """One blob that somebody waits for."""
+
+    sha256: Sha256
+    id: str
+    size_bytes_max: int
+    over: trio.Event = field(default_factory=trio.Event)
+    content: bytes | None = None
+    taken: bool = False  # asked of a peer just now
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Wishes that go out together. left: peers that may still give one."""
+
+    wishes: list[_Wish]
+    left: int
+    changed: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+
+    @property
+    def over(self) -> bool:
+        return self.left == 0 or all(wish.over.is_set() for wish in self.wishes)
+
+
+class SmallReads:
+    """Used on trio's thread; its questions run in the nursery given here."""
+
+    def __init__(self, tools: Tools, whom: Callable[[], list[Peer]], nursery: trio.Nursery) -> None:
+        self._tools = tools
+        self._whom = whom
+        self._nursery = nursery
+        self._waiting: list[_Wish] = []
+        self._running = False
+
+    async def read(self, sha256: Sha256, id_: str, size_bytes_max: int) -> bytes | None:
+        """The blob, right by its sha256, or None where nobody gave it."""
+        wish = _Wish(sha256, id_, size_bytes_max)
+        self._waiting.append(wish)
+        if not self._running:
+            self._running = True
+            self._nursery.start_soon(self._ask_for_all)
+        await wish.over.wait()
+        return wish.content
+
+    async def _ask_for_all(self) -> None:
+        try:
+            while self._waiting:
+                # Those who are about to ask, too, in the same turn of the loop.
+                await trio.lowlevel.checkpoint()
+                wishes, self._waiting = self._waiting[:IDS_MAX], self._waiting[IDS_MAX:]
+                await self._ask(wishes)
+        finally:
+            self._running = False
+            for wish in self._waiting:
+                wish.over.set()
+
+    async def _ask(self, wishes: list[_Wish]) -> None:
+        peers = self._whom()
+        batch = _Batch(wishes, len(peers))
+        try:
+            async with trio.open_nursery() as nursery:
+                for peer in peers:
+                    nursery.start_soon(self._of_peer, peer, batch, len(peers) == 1)
+                while not batch.over:
+                    await batch.changed.park()
+                nursery.cancel_scope.cancel()
+        finally:
+            for wish in wishes:
+                wish.over.set()
+
+    async def _of_peer(self, peer: Peer, batch: _Batch, alone: bool) -> None:
+        try:
+            with trio.move_on_after(self._tools.exchange.patience.no_progress_s) as patience:
+                await self._take_all(peer, batch, alone)
+            if patience.cancelled_caught:
+                self._tools.peers.failed(peer, "no answer in time", trio.current_time())
+        except Unavailable as error:
+            self._tools.peers.failed(peer, str(error), trio.current_time())
+        except RemoteProtocolError as error:
+            self._tools.peers.lied(peer, f"small files: {error}", trio.current_time())
+            self._tools.counters.refused_pieces[str(peer.address)] += 1
+        finally:
+            batch.left -= 1
+            batch.changed.unpark_all()
+
+    async def _take_all(self, peer: Peer, batch: _Batch, alone: bool) -> None:
+        """Asks until the peer has given what it has, leaving to others what they are giving just now."""
+        held = list(batch.wishes) if alone else await self._held(peer, batch.wishes)
+        while held := [wish for wish in held if not wish.over.is_set()]:
+            mine = [wish for wish in held if not wish.taken]
+            if not mine:
+                await batch.changed.park()
+            elif not await self._take(peer, mine, batch):
+                return
+
+    async def _held(self, peer: Peer, wishes: list[_Wish]) -> list[_Wish]:
+        question = AskHave(tuple(wish.id for wish in wishes))
+        async with (
+            self._tools.exchange.question(peer.address),
+            self._tools.exchange.ask(peer.address, question, HAVE_SIZE_BYTES_MAX) as answer,
+        ):
+            if answer.status != 200:
+                return []
+            sizes = decode_have(bytes(answer.body), len(wishes))
+        self._tools.peers.is_there(peer, trio.current_time())
+        return [
+            wish
+            for wish, size in zip(wishes, sizes, strict=True)
+            if size is not None and size <= wish.size_bytes_max and wish.sha256 not in peer.distrusted
+        ]
+
+    async def _take(self, peer: Peer, mine: list[_Wish], batch: _Batch) -> int:
+        for wish in mine:
+            wish.taken = True
+        try:
+            question = AskSmall(tuple(wish.id for wish in mine))
+            async with (
+                self._tools.exchange.question(peer.address),
+                self._tools.exchange.ask(peer.address, question, SMALL_SIZE_BYTES_MAX) as answer,
+            ):
+                if answer.status != 200:
+                    return 0
+                contents = decode_small(bytes(answer.body), len(mine))
+            return sum([self._settle(peer, wish, content) for wish, content in zip(mine, contents, strict=True)])
+        finally:
+            for wish in mine:
+                wish.taken = False
+            batch.changed.unpark_all()
+
+    def _settle(self, peer: Peer, wish: _Wish, content: bytes | None) -> bool:
+        if content is None or wish.over.is_set():
+            return False
+        if len(content) > wish.size_bytes_max or Sha256.of(content) != wish.sha256:
+            refuse(
+                self._tools, peer, wish.sha256, "a small file", f"{len(content)} bytes that its sha256 does not name"
+            )
+            return False
+        wish.content = content
+        wish.over.set()
+        peer.bytes_in += len(content)
+        self._tools.counters.peer_bytes[str(peer.address)] += len(content)
+        return True
