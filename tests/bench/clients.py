@@ -25,7 +25,9 @@ RUN_TIME_S_MAX = 120.0
 # pdm alone takes versions of what it stands on that it does not run with; its `locked` extra names those that it knows.
 # pip 22.3 is the oldest that asks for JSON pages and still runs on Python 3.11; from 3.12 on it is 23.2.
 PIP_OLD = "pip==22.3" if sys.version_info < (3, 12) else "pip==23.2.1"
+# pip-bundled is the one that comes with Python itself: it is there without any index.
 REQUIREMENTS = {
+    "pip-bundled": "",
     "pip-new": "pip>=26",
     "pip-old": PIP_OLD,
     "uv": "uv>=0.9",
@@ -186,6 +188,8 @@ def why_without_network(done: subprocess.CompletedProcess[str]) -> str:
 def _set_up(directory: Path, requirement: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     venv.create(directory, with_pip=True, symlinks=True)
+    if not requirement:
+        return
     command = [str(directory / "bin" / "python"), "-m", "pip", "install", "--quiet", requirement]
     with tempfile.TemporaryDirectory() as empty:
         try:
