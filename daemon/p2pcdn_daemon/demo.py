@@ -213,12 +213,12 @@ def _print_origins(index: DemoIndex, by_first: Install, by_second: Install) -> N
 def _verdict(second: DemoNode, index: DemoIndex, by_second: Install) -> int:
     counts = second.status()["bytes"]
     whole = sum(len(wheel.content) for wheel in index.files.values())
-    if by_second.requests or counts["from_peers"] < whole:
+    if by_second.requests or counts["from_upstream"] or counts["from_peers"] < whole:
         names = ", ".join(by_second.requests) or "less than all files"
         click.echo(f"p2pcdn: B asked the index for {names}, though A had every file.", err=True)
         return 1
     print(
         f"B served {format_size(counts['served'])}: {format_size(counts['from_peers'])} came from A, "
-        f"{format_size(counts['from_upstream'])} (project pages only) from the index, the rest from its store."
+        f"{format_size(counts.get('pages_from_upstream', 0))} of project pages from the index, the rest from its store."
     )
     return 0

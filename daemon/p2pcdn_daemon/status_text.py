@@ -39,7 +39,9 @@ def _saved(counts: Mapping[str, Any]) -> str:
 
 def _upstream(status: Mapping[str, Any]) -> str:
     asked = status["upstream_file_requests"]
+    pages = status["bytes"].get("pages_from_upstream", 0)
     text = f"{format_size(status['bytes']['from_upstream'])} fetched in {_count(asked, 'file request')}"
+    text += f" and {format_size(pages)} of pages" if pages else ""
     urls = [_url_of(index) for index in status.get("indexes", [])]
     return f"Upstream: {text}" + (f" from {', '.join(urls)}." if urls else ".")
 

@@ -23,7 +23,7 @@ STATUS = {
     "peer_address": "0.0.0.0:7273", "peers": [{"address": "10.0.0.2:7273"}],
     "store": {"blobs": 321, "size_bytes": 4_200_000_000, "limit_bytes": 20_000_000_000, "partials": 1},
     "bytes": {"served": 1_500_000_000, "from_store": 900_000_000, "from_peers": 300_000_000,
-              "from_upstream": 300_000_000},
+              "from_upstream": 300_000_000, "pages_from_upstream": 2_000_000},
     "requests": {}, "upstream_file_requests": 12, "refused_pieces": 2, "health": "ok",
     "indexes": [{"url": "https://index.example/simple/"}],
 }  # fmt: skip
@@ -124,7 +124,7 @@ def test_status_answers_in_five_lines() -> None:
     assert status_lines(STATUS) == [
         "Working: index on http://127.0.0.1:7272/simple/, up for 3 h 3 min, version 1.0.",
         "Saved:   1.2 GB of 1.5 GB served (80 %) did not come from upstream: 900 MB from the store, 300 MB from peers.",
-        "Upstream: 300 MB fetched in 12 file requests from https://index.example/simple/.",
+        "Upstream: 300 MB fetched in 12 file requests and 2.0 MB of pages from https://index.example/simple/.",
         "Store:   321 files, 4.2 GB of 20.0 GB (21 %), 1 download unfinished.",
         "Peers:   1 (10.0.0.2:7273); neighbours reach this node on 0.0.0.0:7273; 2 pieces refused as wrong.",
     ]
