@@ -115,8 +115,11 @@ class Fetch:
         await self._on_kept(wanted, blob)
 
     async def _fill_and_finish(self, wanted: Wanted, partial: Partial) -> Blob:
-        await self._from_peers(wanted, partial)
-        await self._from_upstream(wanted, partial)
+        if not await self._from_peers(wanted, partial):
+            if partial.size_bytes is None:
+                # Where the file ends, only peers have said; what they gave beyond the upstream's bytes may be too much.
+                await partial.forget_provisional()
+            await self._from_upstream(wanted, partial)
         try:
             return await partial.finish()
         except DigestMismatch as error:
@@ -132,16 +135,20 @@ class Fetch:
         await self._from_upstream(wanted, partial)
         return await partial.finish()
 
-    async def _from_peers(self, wanted: Wanted, partial: Partial) -> None:
+    async def _from_peers(self, wanted: Wanted, partial: Partial) -> bool:
+        """Whether neighbours gave all that was missing."""
         if partial.sha256 is None or wanted.index.share == "never":
-            return
+            return False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._drip, wanted, partial)
             try:
                 await self._swarm.fill(partial)
+                filled = True
             except Unavailable as error:
                 log.debug("no neighbour: %s", error, extra={"file": wanted.file.filename})
+                filled = False
             nursery.cancel_scope.cancel()
+        return filled
 
     async def _drip(self, wanted: Wanted, partial: Partial) -> None:
         """Keeps waiting clients hearing something while a slow peer's bytes are not proven yet."""

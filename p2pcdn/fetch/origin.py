@@ -120,6 +120,9 @@ class OriginReader:
     async def _read_on(self, wanted: Wanted, sink: Sink, reading: _Reading, on_size: Callable[[int], None]) -> None:
         """One request, from where the reading stands."""
         async with self._ask(wanted, reading) as response:
+            if reading.at and response.headers.get("content-range") == f"bytes */{reading.at}":
+                reading.end = reading.at  # 416: there is nothing behind what we have (RFC 9110, section 15.5.17)
+                return
             error = refusal(response.status, response.headers, response.url)
             if error is not None:
                 raise error

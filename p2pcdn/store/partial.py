@@ -149,7 +149,8 @@ class Partial:
                 return self.blob
             if self.error is not None:
                 raise self.error
-            if self.size_bytes is None:
+            size_was_known = self.size_bytes is not None
+            if not size_was_known:
                 self.set_size(self._present.end())
             if holes := self.missing():
                 raise LocalProtocolError(f"{self.origin.filename} is not whole: {len(holes)} ranges are missing.")
@@ -165,6 +166,8 @@ class Partial:
             except P2pcdnError as error:
                 if not (isinstance(error, DigestMismatch) and self.is_provisional()):
                     self._end(error)
+                elif not size_was_known:
+                    self.size_bytes = None
                 raise
             self._end(None)
             return blob
