@@ -128,8 +128,8 @@ def without_credentials(url: str) -> str:
     return re.sub(r"(?<=://)[^/?#\s]*@", "", url)
 
 
-TEXT = Kind("TEXT", _text)
 HOST = Kind("HOST", _text, form="host name or address")
+LINK = Kind("NAME", _text, form="name of an interface")
 PORT = Kind("PORT", _port, form="number")
 PATH = Kind("PATH", _path, form="path")
 SIZE = Kind("SIZE", parse_size, format_size, form="size (20GB, 500MiB)")
@@ -197,7 +197,11 @@ class Config:
     )
     no_mdns: bool = _setting(False, FLAG, "Neither announces this node by multicast nor looks for others.", off="mdns")
     mdns_interface: tuple[str, ...] = _setting(
-        (), HOST, "An interface or address to use multicast on.", default_text="all", many=True
+        (),
+        LINK,
+        "A network interface to use multicast on.",
+        default_text="those of the default routes",
+        many=True,
     )
     peer: tuple[str, ...] = _setting((), PEER, "A neighbour to ask, found or not.", default_text="none", many=True)
     peers_file: Path | None = _setting(

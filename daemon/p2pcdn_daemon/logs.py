@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 # What every record has; all other attributes came with `extra`.
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-# Loud at info level, each line about one request of ours: our own lines say it better.
+# Each tells of every request or packet, with URLs whose queries may be signed: our own lines say it better.
 _LOUD = ("httpx", "httpcore", "zeroconf", "asyncio", "hpack")
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#\s@]*@")
 _AUTHORIZATION = re.compile(r"(?i)\b(basic|bearer)\s+[A-Za-z0-9+/=._~-]{8,}")
@@ -33,7 +33,7 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     root.handlers[:] = [sink]
     root.setLevel(level.upper())
     for name in _LOUD:
-        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+        logging.getLogger(name).setLevel(logging.WARNING)
     # A full disk under the log or a closed terminal must not become an exception in the node.
     logging.raiseExceptions = False
 

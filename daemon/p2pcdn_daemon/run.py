@@ -294,9 +294,19 @@ async def _open_world(config: Config, upstreams: Sequence[UpstreamSettings]) -> 
 
 
 def _discoveries(config: Config) -> list[Discovery]:
-    if config.peers_file is not None and config.peers_file.exists() and not config.peers_file.is_file():
-        raise ConfigError(f"The peers file {config.peers_file} is not a file.")
-    return []
+    """How neighbours are found beside those that --peer names."""
+    file = config.peers_file
+    if file is not None and file.exists() and not file.is_file():
+        raise ConfigError(f"The peers file {file} is not a file.")
+    if file is None and config.no_mdns:
+        return []
+    # zeroconf costs a tenth of a second and some memory, which a node without multicast need not pay.
+    from p2pcdn_daemon.discovery import MdnsDiscovery, PeersFile
+
+    return [
+        *([PeersFile(file)] if file is not None else []),
+        *([] if config.no_mdns else [MdnsDiscovery(config.mdns_interface)]),
+    ]
 
 
 def _limits(config: Config) -> StoreLimits:

@@ -351,6 +351,22 @@ def test_prefetch_fills_the_node_and_list_shows_it(home: Path) -> None:
     assert exported.returncode == 0
 
 
+@pytest.mark.parametrize("how", ["flag", "file"])
+def test_a_neighbour_that_was_named_is_met_and_listed(home: Path, how: str) -> None:
+    with serving(home) as first:
+        told = json.loads(p2pcdn("status", "--store", str(first.store), "--json", home=home).stdout)
+        (home / "peers").write_text(f"{told['peer_address']}\n")
+        named = ["--peer", told["peer_address"]] if how == "flag" else ["--peers-file", str(home / "peers")]
+        with serving(home, *named, store="second") as second:
+            deadline_s = time.monotonic() + TIME_S_MAX
+            while time.monotonic() < deadline_s:
+                peers = p2pcdn("peers", "--store", str(second.store), home=home)
+                if " ago" in peers.stdout:
+                    break
+            assert told["peer_address"] in peers.stdout, peers
+            assert second.end()[0] == 0
+
+
 def test_an_upstream_that_hangs_does_not_hold_up_the_end(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as upstream:
         url = f"http://127.0.0.1:{upstream.getsockname()[1]}/simple/"
