@@ -283,9 +283,10 @@ class Download:
 
 
 def refuse(tools: Tools, peer: Peer, sha256: Sha256, name: str, why: str) -> None:
-    """A peer gave what no honest one gives: a strike, a count, and the audit line: who, what, why."""
-    tools.peers.lied(peer, why, trio.current_time())
-    tools.peers.distrust(peer, sha256)
+    """A peer gave what no honest one gives: a strike for the file, a count, and the audit line: who, what, why."""
+    if sha256 not in peer.distrusted:
+        tools.peers.lied(peer, why, trio.current_time())
+        tools.peers.distrust(peer, sha256)
     tools.counters.refused_pieces[str(peer.address)] += 1
     log.warning(
         "refused from %s: %s: %s",
