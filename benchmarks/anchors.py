@@ -21,6 +21,8 @@ from tests.bench.upstream import JSON_TYPE, FaultyUpstream
 from tests.bench.wheels import Distribution, kept_directory
 
 READY_TIME_S_MAX = 30.0
+# The user that every new devpi-server has, with an empty password.
+DEVPI_USER = "root"
 
 
 class NotHere(Exception):
@@ -101,11 +103,11 @@ def devpi(directory: Path, upstream: FaultyUpstream) -> Iterator[Server]:
     with _process(command, directory / "devpi.log") as pid:
         root = f"http://127.0.0.1:{port}"
         _wait_ready(f"{root}/+api", directory / "devpi.log")
-        token = _devpi_ask("POST", f"{root}/+login", {"user": "root", "password": ""})["result"]["password"]
-        secret = base64.b64encode(f"root:{token}".encode()).decode()
+        token = _devpi_ask("POST", f"{root}/+login", {"user": DEVPI_USER, "password": ""})["result"]["password"]
+        secret = base64.b64encode(f"{DEVPI_USER}:{token}".encode()).decode()
         index = {"type": "mirror", "mirror_url": upstream.url, "mirror_cache_expiry": 1800}
-        _devpi_ask("PUT", f"{root}/root/mirror", index, {"X-Devpi-Auth": secret})
-        yield Server(f"{root}/root/mirror/+simple/", pid)
+        _devpi_ask("PUT", f"{root}/{DEVPI_USER}/mirror", index, {"X-Devpi-Auth": secret})
+        yield Server(f"{root}/{DEVPI_USER}/mirror/+simple/", pid)
 
 
 @contextlib.contextmanager

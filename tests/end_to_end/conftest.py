@@ -36,6 +36,12 @@ def pip_new() -> Tool:
 
 
 @pytest.fixture
+def pip_that_resumes() -> Tool:
+    """pip goes on by Range since 25.1; older ones begin again."""
+    return tool_or_skip("pip-new")
+
+
+@pytest.fixture
 def uv() -> Tool:
     return tool_or_skip("uv")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,12 +85,17 @@ def test_pip_builds_a_source_distribution_that_came_through_the_node(
 
 @pytest.mark.parametrize("after_bytes", [1_000_000, len(BIG.content) - 10], ids=["early", "at the last bytes"])
 def test_pip_goes_on_where_its_connection_was_cut(
-    pip_new: Tool, upstream: FaultyUpstream, start_node: StartNode, place: Workplace, wire: Wire, after_bytes: int
+    pip_that_resumes: Tool,
+    upstream: FaultyUpstream,
+    start_node: StartNode,
+    place: Workplace,
+    wire: Wire,
+    after_bytes: int,
 ) -> None:
     node = start_node(upstream, arguments=["--allow-host", wire.host])
     wire.lead_to(node.address)
     wire.cut_once("*.whl", after_bytes)
-    done = place.pip(pip_new, f"http://{wire.host}/simple/", "demo-big")
+    done = place.pip(pip_that_resumes, f"http://{wire.host}/simple/", "demo-big")
     assert done.returncode == 0, done.stdout + done.stderr
     assert place.installed() == {"demo-big": "1.0"}
     asked = [one for one in wire.asked if one.path.endswith(".whl") and one.method == "GET"]
@@ -209,3 +215,18 @@ def _project(place: Workplace, *rows: str) -> Path:
     head = '[project]\nname = "user-project"\nversion = "0.1"\nrequires-python = ">=3.11"\n'
     (directory / "pyproject.toml").write_text(head + "\n".join(rows))
     return directory
+
+
+@pytest.mark.upstream
+def test_the_index_that_the_user_configured_is_found_and_installed_from(
+    pip_that_resumes: Tool, start_node: StartNode, place: Workplace
+) -> None:
+    """No --upstream at all: the node reads where this user's pip goes, and a real package comes from there."""
+    users_own = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_"))}
+    node = start_node(environment=users_own | {"HOME": str(Path.home())})
+    done = place.pip(pip_that_resumes, node.index_url, "--only-binary", ":all:", "sniffio==1.3.1")
+    assert done.returncode == 0, done.stdout + done.stderr + node.log()
+    assert place.installed() == {"sniffio": "1.3.1"}
+    status = node.status()
+    assert status["bytes"]["from_upstream"] > 0
+    assert status["store"]["blobs"] >= 1

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import random
 import socket
 import subprocess
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ from tests.bench.clients import Tool
 from tests.bench.node import COMMAND, Answer, RunningNode
 from tests.bench.patience import until
 from tests.bench.upstream import FaultyUpstream, Slow
-from tests.end_to_end.conftest import StartNode
+from tests.bench.wheels import Distribution, make_wheel
+from tests.end_to_end.conftest import StartNode, StartUpstream
 from tests.end_to_end.files import BIG, INSTALLED
 from tests.end_to_end.test_installers import NewPlace
 
@@ -61,6 +64,51 @@ def test_what_was_kept_is_there_after_kill_9(
     done = place.pip(pip_new, node.index_url, "demo-top")
     assert done.returncode == 0, done.stdout + done.stderr
     assert place.installed() == INSTALLED
+
+
+@pytest.mark.slow
+def test_a_storm_of_kills_leaves_no_wrong_byte_and_nothing_half(
+    start_upstream: StartUpstream, start_node: StartNode
+) -> None:
+    """Twelve SIGKILLs at the moments of one seed, under eight readers; then every file is right, the upstream gone."""
+    dice = random.Random(20261120)
+    files = [make_wheel(f"storm-{number}", size_bytes=dice.choice([500, 90_000, 3_000_000])) for number in range(24)]
+    upstream = start_upstream(files)
+    node = start_node(upstream)
+    paths = {one.filename: node.path_of(one.project, one.filename) for one in files}
+    wrong: list[str] = []
+    over = threading.Event()
+    upstream.fault("*.whl", Slow(bytes_per_s=4_000_000))
+    readers = [threading.Thread(target=_read_on, args=(node, paths, files, seed, wrong, over)) for seed in range(8)]
+    for reader in readers:
+        reader.start()
+    for _ in range(12):
+        over.wait(dice.uniform(0.05, 0.5))
+        node.kill9()
+        assert node.start() < READY_TIME_S_MAX
+    over.set()
+    for reader in readers:
+        reader.join()
+    assert not wrong
+    upstream.heal()
+    for one in files:
+        assert node.get(paths[one.filename]).body == one.content
+    assert '"rotten": []' in node.control("POST", "/v1/verify")[1].decode().splitlines()[-1]
+    upstream.stop()
+    assert all(node.get(paths[one.filename]).body == one.content for one in files)
+
+
+def test_a_rotten_blob_is_found_dropped_and_fetched_again(node: RunningNode) -> None:
+    path = node.path_of("demo-big", BIG.filename)
+    assert node.get(path).body == BIG.content
+    blob = max((one for one in node.store.rglob("*") if one.is_file()), key=lambda one: one.stat().st_size)
+    with blob.open("r+b") as file:
+        file.seek(4_000_000)
+        file.write(b"rot")
+    done = node.run("verify")
+    assert BIG.filename in done.stdout + done.stderr
+    assert not blob.exists()
+    assert node.get(path).body == BIG.content
 
 
 def test_sigterm_ends_an_idle_node_with_0(node: RunningNode) -> None:
@@ -157,6 +205,27 @@ def test_the_status_command_says_it_in_json_and_in_few_lines(start_node: StartNo
     assert 1 <= len(done.stdout.strip().splitlines()) <= 8
     node.stop()
     assert node.run("status").returncode != 0
+
+
+def _read_on(
+    node: RunningNode,
+    paths: dict[str, str],
+    files: Sequence[Distribution],
+    seed: int,
+    wrong: list[str],
+    over: threading.Event,
+) -> None:
+    """One reader of the storm: a whole answer with other bytes than the file's is what must not be."""
+    dice = random.Random(seed)
+    while not over.is_set():
+        one = dice.choice(files)
+        try:
+            answer = node.get(paths[one.filename])
+        except (OSError, http.client.HTTPException):
+            over.wait(0.02)
+            continue
+        if answer.status == 200 and answer.whole and answer.body != one.content:
+            wrong.append(one.filename)
 
 
 def _serve(node: RunningNode, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -189,6 +189,12 @@ def test_a_file_is_not_fetched_from_where_a_redirect_must_not_lead(
     assert node.get(path).status in (403, 502, 503)
 
 
+def test_a_page_leads_to_no_inside_host_that_nobody_allowed(upstream: FaultyUpstream, start_node: StartNode) -> None:
+    node = start_node(upstream.url)
+    assert node.get(node.path_of("demo-base", BASE.filename)).status == 403
+    assert upstream.seen(host="files") == []
+
+
 def test_a_withdrawn_file_is_gone_from_the_page_and_from_its_url(
     start_upstream: StartUpstream, start_node: StartNode
 ) -> None:
