@@ -91,13 +91,13 @@ class IndexFace:
 
     async def _route(self, request: Request, path: str, private: bool) -> Response:
         if path in ("/simple/", "/simple"):
-            return await self._root(request)
+            return await self._root(request, private)
         if match := _SIMPLE.fullmatch(path):
             return await self._page(request, _normalized(match[1]), private)
         if path.startswith(("/packages/", "/files/")):
             return await self._file(request, unquote(path, errors="replace"), private)
         if match := _JSON_API.fullmatch(path):
-            return await self._json_api(_normalized(match[1]), unquote(match[2]) if match[2] else None)
+            return await self._json_api(_normalized(match[1]), match[2], private)
         if path == "/metrics":
             return metrics_response(self._counters, self._status())
         if path == "/health":
@@ -124,14 +124,17 @@ class IndexFace:
         near_only = self._pages.hides_distant_files(held.index)
         return await self._page_desk.answer(request, held, self._clock.now(), near_only)
 
-    async def _root(self, request: Request) -> Response:
+    async def _root(self, request: Request, private: bool) -> Response:
         """The list of all projects, as the default index gives it."""
         headers = {"accept": request.headers.get("accept", "text/html"), "accept-encoding": "identity"}
         index = self._pages.indexes[0]
+        _open_to(index, private, "The list of projects")
         return await self._passed_on(index, index.url, headers, ROOT_SIZE_BYTES_MAX)
 
-    async def _json_api(self, project: str, version: str | None) -> Response:
-        index = self._pages.indexes[0]
+    async def _json_api(self, project: str, version: str | None, private: bool) -> Response:
+        """The JSON API of the index that owns the project; `version` is still percent-encoded."""
+        index = (await self._pages.project(project)).index
+        _open_to(index, private, project)
         if not index.url.endswith("/simple/"):
             raise NotFound(f"{index.url} is not known to have a JSON API.")
         where = project if version is None else f"{project}/{version}"
@@ -141,7 +144,6 @@ class IndexFace:
     async def _passed_on(self, index: Index, url: str, headers: dict[str, str], size_bytes_max: int) -> Response:
         if self._pages.offline:
             raise Unavailable("This node is offline and does not keep this page.", retry_after_s=60)
-        _open_to(index, False, "its list")
         stack = AsyncExitStack()
         response = await stack.enter_async_context(self._upstream.get(index, url, headers))
         error = refusal(response.status, response.headers, response.url)
