@@ -81,9 +81,11 @@ async def test_a_peers_file_may_come_late_and_change(
             nursery.start_soon(PeersFile(path).run, ANNOUNCEMENT, send)
             while not caplog.records:
                 await trio.testing.wait_all_tasks_blocked()
-            path.write_text("one:1\nnonsense\n")
+            (tmp_path / "next").write_text("one:1\nnonsense\n")
+            (tmp_path / "next").rename(path)
             assert await receive.receive() == Sighting("one", 1)
-            path.write_text("two:22\n")
+            (tmp_path / "next").write_text("two:22\n")
+            (tmp_path / "next").rename(path)
             assert await receive.receive() == Sighting("two", 22)
             path.unlink()
             nursery.cancel_scope.cancel()

@@ -1,0 +1,217 @@
+"""One blob from a neighbour over loopback, verified: our exchange beside httpx, in alternating rounds.
+
+    python benchmarks/bench_peers.py [--megabytes 256] [--rounds 5]
+
+A round moves the blob three ways from one provider (a process of its own): the peers' exchange and httpx, both with
+three requests under way and each piece checked against the manifest, bytes then dropped; and the whole of what a node
+does, `fill` into the store and `finish` with sha256, BLAKE3 and fsync. Prints medians and the ratios to httpx.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial as bind
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "daemon")]
+
+import httpx  # noqa: E402
+import trio  # noqa: E402
+
+from p2pcdn.counters import Counters  # noqa: E402
+from p2pcdn.digest import Sha256  # noqa: E402
+from p2pcdn.http1 import serve  # noqa: E402
+from p2pcdn.store import Origin, Store, StoreLimits  # noqa: E402
+from p2pcdn.swarm import Patience, Swarm  # noqa: E402
+from p2pcdn.swarm.exchange import Exchange  # noqa: E402
+from p2pcdn.swarm.manifest import Manifest, manifest_of  # noqa: E402
+from p2pcdn.swarm.messages import PUBLIC_KEY, AskPiece, blob_id  # noqa: E402
+from p2pcdn.swarm.peers import Address  # noqa: E402
+from p2pcdn.world import Sighting  # noqa: E402
+from p2pcdn_daemon.clock import WallClock  # noqa: E402
+from p2pcdn_daemon.disk import RealDisk  # noqa: E402
+from p2pcdn_daemon.network import TcpNetwork  # noqa: E402
+from p2pcdn_daemon.threads import TrioThreads  # noqa: E402
+
+ORIGIN = Origin("big-1.0-py3-none-any.whl", "big", "0123456789abcdef", "lan")
+WORKERS = 3
+Way = Callable[[], Awaitable[None]]
+
+
+def content_of(size_bytes: int) -> bytes:
+    return random.Random(7).randbytes(1 << 20) * (size_bytes >> 20)
+
+
+async def open_store(directory: Path) -> Store:
+    return await Store.open(
+        directory,
+        disk=RealDisk(),
+        threads=TrioThreads(),
+        clock=WallClock(),
+        random=random.SystemRandom(),
+        limits=StoreLimits(1 << 42, None, 1 << 30, 0),
+    )
+
+
+def swarm_of(store: Store, peers: list[Sighting]) -> Swarm:
+    return Swarm(
+        store=store,
+        network=TcpNetwork(),
+        discoveries=(),
+        clock=WallClock(),
+        threads=TrioThreads(),
+        random=random.SystemRandom(),
+        counters=Counters(),
+        static_peers=peers,
+        version="bench",
+    )
+
+
+# --- the provider, in a process of its own
+
+
+async def provide(directory: Path, size_bytes: int) -> None:
+    content = content_of(size_bytes)
+    store = await open_store(directory)
+    held = await store.grow(Sha256.of(content), size_bytes, ORIGIN)
+    await held.write(0, content)
+    await held.finish()
+    del content
+    swarm = swarm_of(store, [])
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bind(swarm.run, peer_port=0))
+        await nursery.start(bind(serve, listeners, swarm.answer, cross_site=True))
+        print(listeners[0].socket.getsockname()[1], flush=True)
+        # Each line asks for the CPU seconds until now.
+        while await trio.to_thread.run_sync(sys.stdin.readline):
+            print(cpu_s(), flush=True)
+        nursery.cancel_scope.cancel()
+    await store.close()
+
+
+def cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+# --- the three ways
+
+
+async def by_exchange(port: int, manifest: Manifest) -> None:
+    exchange, threads = Exchange(TcpNetwork(), Patience()), TrioThreads()
+    address, id_, left = Address("127.0.0.1", port), blob_id(PUBLIC_KEY, manifest.sha256), iter(range(manifest.pieces))
+
+    async def work() -> None:
+        for index in left:
+            start, end = manifest.span(index)
+            async with exchange.ask(address, AskPiece(id_, index), end - start) as answer:
+                assert await threads.run(manifest.matches, index, answer.body)
+
+    await crowd(work)
+    await exchange.close()
+
+
+async def by_httpx(port: int, manifest: Manifest) -> None:
+    threads, id_, left = TrioThreads(), blob_id(PUBLIC_KEY, manifest.sha256), iter(range(manifest.pieces))
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+
+        async def work() -> None:
+            for index in left:
+                answer = await client.get(AskPiece(id_, index).target())
+                assert await threads.run(manifest.matches, index, answer.content)
+
+        await crowd(work)
+
+
+async def by_node(port: int, manifest: Manifest) -> None:
+    with tempfile.TemporaryDirectory(dir=ROOT) as directory:
+        store = await open_store(Path(directory) / "store")
+        swarm = swarm_of(store, [Sighting("127.0.0.1", port)])
+        async with trio.open_nursery() as nursery:
+            await nursery.start(bind(swarm.run, peer_port=1))
+            growing = await store.grow(manifest.sha256, manifest.size_bytes, ORIGIN)
+            await swarm.fill(growing)
+            await growing.finish()
+            nursery.cancel_scope.cancel()
+        await store.close()
+
+
+async def crowd(work: Way) -> None:
+    async with trio.open_nursery() as nursery:
+        for _ in range(WORKERS):
+            nursery.start_soon(work)
+
+
+WAYS = {"exchange": by_exchange, "httpx": by_httpx, "node": by_node}
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--megabytes", type=int, default=256)
+    words.add_argument("--rounds", type=int, default=5)
+    words.add_argument("--provide", type=Path, help=argparse.SUPPRESS)
+    asked = words.parse_args()
+    size_bytes = asked.megabytes << 20
+    if asked.provide:
+        trio.run(provide, asked.provide, size_bytes)
+        return
+    content = content_of(size_bytes)
+    manifest = manifest_of(Sha256.of(content), content)
+    del content
+    with tempfile.TemporaryDirectory(dir=ROOT) as directory:
+        compare(manifest, Path(directory) / "store", asked.megabytes, asked.rounds)
+
+
+def compare(manifest: Manifest, directory: Path, megabytes: int, rounds: int) -> None:
+    command = [sys.executable, __file__, "--provide", str(directory), "--megabytes", str(megabytes)]
+    provider = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert provider.stdin is not None
+    assert provider.stdout is not None
+    port = int(provider.stdout.readline())
+
+    def provider_cpu_s() -> float:
+        assert provider.stdin is not None
+        assert provider.stdout is not None
+        provider.stdin.write("\n")
+        provider.stdin.flush()
+        return float(provider.stdout.readline())
+
+    gigabytes = manifest.size_bytes / 1e9
+    seen: dict[str, list[tuple[float, float, float]]] = {name: [] for name in WAYS}
+    for round_ in range(rounds + 1):
+        for name, way in WAYS.items():
+            theirs, ours, began = provider_cpu_s(), cpu_s(), time.perf_counter()
+            trio.run(way, port, manifest)
+            took = time.perf_counter() - began
+            figures = (
+                manifest.size_bytes / 1e6 / took,
+                (cpu_s() - ours) / gigabytes,
+                (provider_cpu_s() - theirs) / gigabytes,
+            )
+            if round_:  # the first one warms up, and makes the manifest
+                seen[name].append(figures)
+    provider.stdin.close()
+    provider.wait()
+    medians = {name: [statistics.median(one) for one in zip(*figures, strict=True)] for name, figures in seen.items()}
+    print(f"{megabytes} MiB in {manifest.pieces} pieces, {rounds} rounds, {os.cpu_count()} cores; medians")
+    print(f"{'':10}{'MB/s':>8}{'CPU s/GB client':>18}{'provider':>10}{'MB/s : httpx':>15}{'client CPU : httpx':>20}")
+    for name, (rate, client, server) in medians.items():
+        rates, cpus = rate / medians["httpx"][0], client / medians["httpx"][1]
+        print(f"{name:10}{rate:8.0f}{client:18.2f}{server:10.2f}{rates:15.2f}{cpus:20.2f}")
+    both = medians["exchange"][1] + medians["exchange"][2]
+    print(f"verified bytes per CPU second, both sides: {1 / both:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()
