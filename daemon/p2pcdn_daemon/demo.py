@@ -197,17 +197,19 @@ def _from_index(cost: Install) -> str:
 
 
 def _print_origins(index: DemoIndex, by_first: Install, by_second: Install) -> None:
+    # Not wider than 80 columns: one screen is promised.
     rows = [
         [
             name,
             format_size(len(wheel.content)),
-            f"the index, {format_size(by_first.given_bytes[name])}",
-            f"the index, {format_size(by_second.given_bytes[name])}" if by_second.requests[name] else "node A",
+            "the index" if by_first.requests[name] else "?",
+            "the index" if by_second.requests[name] else "node A",
             str(by_first.requests[name] + by_second.requests[name]),
         ]
         for name, wheel in index.files.items()
     ]
-    print_table(("file", "size", "A took it from", "B took it from", "GETs at the index"), rows)
+    print_table(("file", "size", "to A from", "to B from", "GETs"), rows)
+    print("GETs: how often the index was asked for the file, by both nodes together.")
 
 
 def _verdict(second: DemoNode, index: DemoIndex, by_second: Install) -> int:
