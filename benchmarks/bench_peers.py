@@ -109,27 +109,27 @@ def cpu_s() -> float:
 
 
 async def by_exchange(port: int, manifest: Manifest) -> None:
-    exchange, threads = Exchange(TcpNetwork(), Patience()), TrioThreads()
+    exchange = Exchange(TcpNetwork(), Patience())
     address, id_, left = Address("127.0.0.1", port), blob_id(PUBLIC_KEY, manifest.sha256), iter(range(manifest.pieces))
 
     async def work() -> None:
         for index in left:
             start, end = manifest.span(index)
             async with exchange.ask(address, AskPiece(id_, index), end - start) as answer:
-                assert await threads.run(manifest.matches, index, answer.body)
+                assert manifest.matches(index, answer.body)
 
     await crowd(work)
     await exchange.close()
 
 
 async def by_httpx(port: int, manifest: Manifest) -> None:
-    threads, id_, left = TrioThreads(), blob_id(PUBLIC_KEY, manifest.sha256), iter(range(manifest.pieces))
+    id_, left = blob_id(PUBLIC_KEY, manifest.sha256), iter(range(manifest.pieces))
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
 
         async def work() -> None:
             for index in left:
                 answer = await client.get(AskPiece(id_, index).target())
-                assert await threads.run(manifest.matches, index, answer.content)
+                assert manifest.matches(index, answer.content)
 
         await crowd(work)
 

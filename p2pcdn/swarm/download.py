@@ -31,8 +31,9 @@ SECOND_OPINION_S = 0.01
 UNNAMED_SIZE_BYTES_MAX = 8 * 1024**3
 # A busy peer that does not say when to come back.
 BUSY_PAUSE_S = 0.05
-# Hashing a piece of this size on the loop costs less than a thread would.
-INLINE_SIZE_BYTES_MAX = 256 * 1024
+# A piece of 1 MiB is hashed on the loop: 0.25 ms. In a thread it was slower (1.6 GB/s for 1.8) and dearer (0.47 CPU
+# seconds a GB for 0.35), measured with two cores by benchmarks/bench_peers.py.
+INLINE_SIZE_BYTES_MAX = 1024 * 1024
 
 
 @dataclass(slots=True)

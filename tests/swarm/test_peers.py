@@ -1,0 +1,183 @@
+"""The table of neighbours and the choice of pieces: plain decisions, on times that the test names."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from p2pcdn.digest import Sha256
+from p2pcdn.swarm.messages import Hello
+from p2pcdn.swarm.peers import (
+    ASKED_US,
+    BAN_S,
+    CONFIGURED,
+    GREETINGS_MAX,
+    LOCAL,
+    PEERS_MAX,
+    PEERS_PER_HOST_MAX,
+    STRIKE_PAUSE_S,
+    Peer,
+    Peers,
+)
+from p2pcdn.swarm.picker import Offer, Want, next_want
+from p2pcdn.world import Sighting
+
+OWN = "ff" * 16
+FILE = Sha256("0" * 64)
+
+
+def table() -> Peers:
+    return Peers(OWN, random.Random(4))
+
+
+def met(peers: Peers, host: str = "192.0.2.1", port: int = 7273, boot: str = "aa" * 16, source: str = LOCAL) -> Peer:
+    peer = peers.sight(Sighting(host, port, boot if source == LOCAL else None), source, 0.0)
+    assert peer is not None
+    peers.answered(peer, Hello("n", boot, "1"), 0.001, 0.0)
+    return peer
+
+
+def test_a_sighting_is_believed_only_after_it_answered() -> None:
+    peers = table()
+    peer = peers.sight(Sighting("192.0.2.1", 7273, "aa" * 16), LOCAL, 0.0)
+    assert peer is not None
+    assert peers.to_ask(0.0, 16) == []
+    assert peers.to_greet(0.0) == [peer]
+    peers.answered(peer, Hello("n", "aa" * 16, "1"), 0.001, 0.0)
+    assert peers.to_ask(0.0, 16) == [peer]
+
+
+def test_a_configured_peer_may_be_asked_before_it_was_met() -> None:
+    peers = table()
+    peer = peers.sight(Sighting("seed.example", 7273), CONFIGURED, 0.0)
+    assert peers.to_ask(0.0, 16) == [peer]
+
+
+@pytest.mark.parametrize(
+    "sighting",
+    [
+        Sighting("192.0.2.1", 0, "aa" * 16),
+        Sighting("192.0.2.1", 65536, "aa" * 16),
+        Sighting("", 1, "aa" * 16),
+        Sighting("224.0.0.251", 1, "aa" * 16),
+        Sighting("0.0.0.0", 1, "aa" * 16),
+        Sighting("a name\r\n", 1),
+        Sighting("metadata.internal", 1, "aa" * 16),
+        Sighting("192.0.2.1", 1, OWN),
+    ],
+)
+def test_a_hint_that_makes_no_sense_is_passed_over(sighting: Sighting) -> None:
+    assert table().sight(sighting, LOCAL, 0.0) is None
+
+
+def test_who_fails_is_left_alone_longer_each_time_and_comes_back() -> None:
+    peers = table()
+    peer = met(peers, source=CONFIGURED)
+    pauses = []
+    now = 0.0
+    for _ in range(5):
+        peers.failed(peer, "gone", now)
+        assert peers.is_quiet(peer, now)
+        pauses.append(peer.ask_at - now)
+        now = peer.ask_at
+    assert pauses == sorted(pauses)
+    peers.answered(peer, Hello("n", "aa" * 16, "1"), 0.001, now)
+    assert peers.to_ask(now, 16) == [peer]
+
+
+def test_a_stranger_that_never_answers_is_forgotten_and_a_configured_one_is_not() -> None:
+    peers = table()
+    stranger = peers.sight(Sighting("192.0.2.1", 1, "aa" * 16), LOCAL, 0.0)
+    configured = peers.sight(Sighting("192.0.2.2", 1), CONFIGURED, 0.0)
+    assert stranger is not None
+    assert configured is not None
+    for _ in range(GREETINGS_MAX):
+        peers.failed(stranger, "gone", 0.0)
+        peers.failed(configured, "gone", 0.0)
+    assert list(peers) == [configured]
+
+
+def test_three_lies_are_a_ban_and_one_more_after_it_is_the_next() -> None:
+    peers = table()
+    peer = met(peers)
+    now = 0.0
+    for strikes in (1, 2, 3):
+        peers.lied(peer, "a wrong piece", now)
+        assert peer.strikes == strikes
+        assert peers.to_ask(now, 16) == []
+        now += STRIKE_PAUSE_S
+    assert peer.banned
+    assert peers.is_quiet(peer, now + BAN_S - 2 * STRIKE_PAUSE_S)
+    now += BAN_S
+    assert peers.to_ask(now, 16) == [peer]
+    peers.lied(peer, "again", now)
+    assert peer.banned
+
+
+def test_who_lied_about_a_file_is_not_asked_for_it_again() -> None:
+    peers = table()
+    peer = met(peers)
+    peers.distrust(peer, FILE)
+    assert peers.to_ask(0.0, 16, FILE) == []
+    assert peers.to_ask(0.0, 16, Sha256("1" * 64)) == [peer]
+
+
+def test_forged_names_by_the_ten_thousand_leave_the_table_bounded_and_the_living_in_it() -> None:
+    peers = table()
+    friends = [met(peers, f"198.51.100.{number}", boot=f"{number:032x}") for number in range(50)]
+    for number in range(20_000):
+        host = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+        peers.sight(Sighting(host, 7273, f"{number + 1000:032x}"), LOCAL, 1.0)
+        peers.sight(Sighting("203.0.113.9", number % 65000 + 1), ASKED_US, 1.0)
+    assert len(peers) <= PEERS_MAX
+    assert sum(peer.address.host == "203.0.113.9" for peer in peers) <= PEERS_PER_HOST_MAX
+    assert set(friends) <= set(peers)
+
+
+def test_a_node_with_two_addresses_is_asked_at_one_and_shown_once() -> None:
+    peers = table()
+    met(peers, "192.0.2.1")
+    met(peers, "198.51.100.1")
+    assert len(peers.to_ask(0.0, 16)) == 1
+    assert len(peers.status({}, 0.0)) == 1
+
+
+def test_a_stranger_that_answers_as_ourselves_is_dropped() -> None:
+    peers = table()
+    peer = peers.sight(Sighting("192.0.2.1", 1), CONFIGURED, 0.0)
+    assert peer is not None
+    assert not peers.answered(peer, Hello("n", OWN, "1"), 0.001, 0.0)
+    assert len(peers) == 0
+    assert peers.sight(Sighting("192.0.2.1", 1), CONFIGURED, 0.0) is None
+
+
+# --- which piece of whom
+
+
+def pick(missing: list[int], in_flight: set[int], offers: dict[str, Offer], seed: int = 1) -> Want[str] | None:
+    return next_want(missing, in_flight, offers, random.Random(seed))
+
+
+def test_where_everybody_holds_all_the_first_is_next_and_the_freest_is_asked() -> None:
+    offers = {"a": Offer(None, 1), "b": Offer(None, 3), "c": Offer(None, 2)}
+    assert pick([3, 4, 5], {3}, offers) == Want(4, "b")
+
+
+def test_the_rarest_is_next_and_of_one_who_holds_it() -> None:
+    offers = {"a": Offer(frozenset({1, 2}), 3), "b": Offer(frozenset({2, 3}), 1), "c": Offer(frozenset({1, 2}), 3)}
+    assert pick([1, 2, 3], set(), offers) == Want(3, "b")
+
+
+def test_chance_decides_among_equals() -> None:
+    offers = {"a": Offer(frozenset(range(100)), 1)}
+    wants = {pick(list(range(100)), set(), offers, seed) for seed in range(20)}
+    assert len(wants) > 10
+
+
+def test_nothing_is_wanted_where_nobody_is_free_or_nothing_is_open() -> None:
+    assert pick([1], set(), {}) is None
+    assert pick([1], set(), {"a": Offer(None, 0)}) is None
+    assert pick([1], {1}, {"a": Offer(None, 1)}) is None
+    assert pick([], set(), {"a": Offer(None, 1)}) is None
+    assert pick([1], set(), {"a": Offer(frozenset({2}), 1)}) is None
