@@ -87,7 +87,7 @@ class Node:
     ) -> None:
         """Serves until `stop`; `started()` when all faces accept. Downloads that run then go on at the next start."""
         index_ports = [_address(listener)[1] for listener in index_listeners]
-        self._index_url = f"http://127.0.0.1:{index_ports[0]}/simple/" if index_ports else ""
+        self._index_url = index_url(index_listeners)
         self._peer_address = ":".join(map(str, _address(peer_listeners[0]))) if peer_listeners else ""
         hosts = AllowedHosts.of([*LOOPBACK_NAMES, *self._settings.allow_hosts], index_ports)
         async with trio.open_nursery() as rooms:
@@ -253,3 +253,16 @@ def _address(listener: Listener) -> tuple[str, int]:
     assert isinstance(listener, trio.SocketListener)
     host, port, *_ = listener.socket.getsockname()
     return host, port
+
+
+def index_url(listeners: Sequence[Listener]) -> str:
+    """The URL for clients of this machine: over 127.0.0.1 where that answers. Empty where nothing listens."""
+    addresses = [_address(listener) for listener in listeners]
+    if not addresses:
+        return ""
+    host, port = addresses[0]
+    if any(other in ("127.0.0.1", "0.0.0.0") for other, _ in addresses):
+        host = "127.0.0.1"
+    elif ":" in host:
+        host = "[::1]" if host in ("::", "::1") else f"[{host}]"
+    return f"http://{host}:{port}/simple/"

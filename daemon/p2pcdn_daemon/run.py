@@ -20,7 +20,7 @@ import trio
 
 from p2pcdn import __version__
 from p2pcdn.errors import StoreUnusable
-from p2pcdn.node import Node, Settings
+from p2pcdn.node import Node, Settings, index_url
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.world import Discovery, Sighting, World
 from p2pcdn_daemon import identity, logs, places
@@ -189,7 +189,7 @@ async def _run_node(config: Config, ready: Ready, life: Life, stack: AsyncExitSt
         )
         await nursery.start(run)
         life.is_ready = True
-        url = _index_url(faces.index)
+        url = index_url(faces.index)
         log.info("ready", extra={"index": url, "store": str(config.store), "pid": os.getpid()})
         ready.say(url)
         if sys.stdout.isatty():
@@ -331,16 +331,6 @@ def _own_names(config: Config) -> tuple[str, ...]:
     if config.host in everywhere:
         return ()
     return (f"[{config.host}]" if ":" in config.host else config.host,)
-
-
-def _index_url(listeners: Sequence[trio.SocketListener]) -> str:
-    """The URL for clients of this machine: over 127.0.0.1 where that answers."""
-    hosts = [str(listener.socket.getsockname()[0]) for listener in listeners]
-    if any(host in ("127.0.0.1", "0.0.0.0") for host in hosts):
-        host = "127.0.0.1"
-    else:
-        host = "[::1]" if hosts[0] in ("::", "::1") else f"[{hosts[0]}]" if ":" in hosts[0] else hosts[0]
-    return f"http://{host}:{port_of(listeners[0])}/simple/"
 
 
 def _address(listener: trio.SocketListener) -> tuple[str, int]:
