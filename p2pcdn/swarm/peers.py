@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -183,8 +184,8 @@ class Peers:
     def to_ask(self, now: float, most: int, sha256: Sha256 | None = None) -> list[Peer]:
         """Whom to ask for a file: those that live, and configured ones that nobody has met yet; a random few.
 
-        A node that has several addresses is asked at one of them. Anybody may claim to be another's twin, so which one
-        is left to chance.
+        A node that has several addresses is asked at one of them: the configured one. Anybody may claim to be another's
+        twin, so among the others chance decides.
         """
         able = [
             peer
@@ -194,7 +195,9 @@ class Peers:
             and (sha256 is None or sha256 not in peer.distrusted)
         ]
         self._dice.shuffle(able)
-        return list({_boot(peer) or str(peer.address): peer for peer in able}.values())[:most]
+        able.sort(key=lambda peer: peer.configured)
+        chosen = list({_boot(peer) or str(peer.address): peer for peer in able}.values())
+        return chosen if len(chosen) <= most else self._dice.sample(chosen, most)
 
     def to_greet(self, now: float) -> list[Peer]:
         """Whose hello is due."""
@@ -212,10 +215,13 @@ class Peers:
     def status(self, given_bytes: dict[str, int], now: float) -> list[PeerStatus]:
         """Those that once answered, or were configured, or lied. given_bytes: by host."""
         known = [peer for peer in self._table.values() if peer.hello or peer.configured or peer.strikes]
-        known.sort(key=lambda peer: (peer.bytes_in, peer.configured, peer.living))
-        # A node with several addresses is shown once.
+        known.sort(key=lambda peer: (peer.configured, peer.living))
+        # A node with several addresses is shown once, with all its bytes.
         shown = {_boot(peer) or str(peer.address): peer for peer in known}
-        return [_status(peer, given_bytes, now) for peer in reversed(shown.values())]
+        bytes_in = Counter[str]()
+        for peer in known:
+            bytes_in[_boot(peer) or str(peer.address)] += peer.bytes_in
+        return [_status(peer, bytes_in[name], given_bytes, now) for name, peer in shown.items()]
 
     def _make_room(self, host: str, now: float) -> bool:
         crowd = [peer for peer in self._table.values() if peer.address.host == host and not peer.configured]
@@ -254,7 +260,7 @@ def _address(sighting: Sighting) -> Address | None:
     return Address(host, sighting.port)
 
 
-def _status(peer: Peer, given_bytes: dict[str, int], now: float) -> PeerStatus:
+def _status(peer: Peer, bytes_in: int, given_bytes: dict[str, int], now: float) -> PeerStatus:
     hello = peer.hello
     host = f"[{peer.address.host}]" if ":" in peer.address.host else peer.address.host
     return PeerStatus(
@@ -264,7 +270,7 @@ def _status(peer: Peer, given_bytes: dict[str, int], now: float) -> PeerStatus:
         version=hello.version if hello else "",
         last_seen_s=None if peer.last_seen is None else round(max(0.0, now - peer.last_seen), 3),
         rtt_s=None if peer.rtt_s is None else round(peer.rtt_s, 6),
-        bytes_in=peer.bytes_in,
+        bytes_in=bytes_in,
         bytes_out=given_bytes.get(host, 0),
         strikes=peer.strikes,
         banned=peer.banned,

@@ -138,8 +138,9 @@ def test_forged_names_by_the_ten_thousand_leave_the_table_bounded_and_the_living
 def test_a_node_with_two_addresses_is_asked_at_one_and_shown_once() -> None:
     peers = table()
     met(peers, "192.0.2.1")
-    met(peers, "198.51.100.1")
-    assert len(peers.to_ask(0.0, 16)) == 1
+    named = met(peers, "198.51.100.1", source=CONFIGURED)
+    met(peers, "203.0.113.1")
+    assert peers.to_ask(0.0, 16) == [named]
     assert len(peers.status({}, 0.0)) == 1
 
 
