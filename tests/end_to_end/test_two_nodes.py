@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from tests.bench.clients import Tool
-from tests.bench.node import Answer
+from tests.bench.node import Answer, RunningNode
 from tests.bench.patience import until
 from tests.bench.upstream import FaultyUpstream, Hang
 from tests.bench.wheels import RealWheels
@@ -26,7 +26,7 @@ def test_the_second_node_takes_every_file_from_the_first(
     assert new_place().uv(uv, first.index_url, *real.top).returncode == 0
     upstream.forget()
     second = start_node(upstream, peers=[first.peer_address], arguments=SHARING)
-    until(lambda: second.status()["peers"], "the second node knows the first")
+    wait_for_neighbour(second)
     place = new_place()
     done = place.uv(uv, second.index_url, *real.top)
     assert done.returncode == 0, done.stderr
@@ -44,7 +44,7 @@ def test_pip_on_the_second_machine_installs_what_only_the_first_can_give(
     assert new_place().pip(pip, first.index_url, "demo-top").returncode == 0
     upstream.fault("*", Hang(), host="files")
     second = start_node(upstream, peers=[first.peer_address], arguments=SHARING)
-    until(lambda: second.status()["peers"], "the second node knows the first")
+    wait_for_neighbour(second)
     place = new_place()
     done = place.pip(pip, second.index_url, "demo-top")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -61,7 +61,7 @@ def test_a_neighbour_that_is_killed_in_the_middle_costs_nobody_the_file(
     wire.slow_down(bytes_per_s=2_000_000)
     upstream.forget()
     second = start_node(upstream, peers=[wire.host], arguments=SHARING)
-    until(lambda: second.status()["peers"], "the second node knows the first")
+    wait_for_neighbour(second)
     path = second.path_of("demo-big", BIG.filename)
     answers: list[Answer] = []
     client = threading.Thread(target=lambda: answers.append(second.get(path)))
@@ -83,7 +83,7 @@ def test_a_neighbour_that_falls_silent_is_left_within_seconds(
     host, _, port = first.peer_address.rpartition(":")
     wire.lead_to((host, int(port)))
     second = start_node(upstream, peers=[wire.host], arguments=SHARING)
-    until(lambda: second.status()["peers"], "the second node knows the first")
+    wait_for_neighbour(second)
     wire.slow_down(bytes_per_s=1_000)
     answer = second.get(second.path_of("demo-big", BIG.filename), timeout_s=15)
     assert answer.body == BIG.content
@@ -94,7 +94,7 @@ def test_a_neighbour_is_not_given_what_is_not_to_be_shared(upstream: FaultyUpstr
     assert first.get(first.path_of("demo-big", BIG.filename)).body == BIG.content
     upstream.forget()
     second = start_node(upstream, peers=[first.peer_address], arguments=SHARING)
-    until(lambda: second.status()["peers"], "the second node knows the first")
+    wait_for_neighbour(second)
     assert second.get(second.path_of("demo-big", BIG.filename)).body == BIG.content
     assert len(upstream.file_gets()) == 1
     assert second.status()["bytes"]["from_peers"] == 0
@@ -105,3 +105,8 @@ def test_a_peer_that_is_not_there_delays_nothing(upstream: FaultyUpstream, start
     answer = node.get(node.path_of("demo-big", BIG.filename), timeout_s=15)
     assert answer.body == BIG.content
     assert answer.first_byte_s < 3.0
+
+
+def wait_for_neighbour(node: RunningNode) -> None:
+    """A configured peer is in the list at once; it counts when it has answered."""
+    until(lambda: any(peer["last_seen_s"] is not None for peer in node.status()["peers"]), "a neighbour has answered")
