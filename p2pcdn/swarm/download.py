@@ -70,6 +70,7 @@ class Download:
         self._missing: dict[int, None] = {}
         self._in_flight: set[int] = set()
         self._asking = 0
+        self._making: set[Peer] = set()  # peers that answer, and have no manifest yet
         self._error: P2pcdnError | None = None
         self._changed = trio.lowlevel.ParkingLot()
         self.vouchers: dict[Peer, None] = {}  # whose word the bytes stand on
@@ -100,8 +101,10 @@ class Download:
         try:
             with trio.move_on_after(self._tools.exchange.patience.no_progress_s) as patience:
                 content = await self._manifest_of(peer)
-            if patience.cancelled_caught:
+            if patience.cancelled_caught and peer not in self._making:
                 self._failed(peer, "no manifest in time")
+            elif patience.cancelled_caught:
+                log.info("%s needs too long for a manifest of %s", peer.address, self._name)
             elif content is not None:
                 self._offer(peer, content)
         except Unavailable as error:
@@ -124,6 +127,7 @@ class Download:
                     status, retry_after_s = answer.status, answer.retry_after_s
             if status != 503:
                 return None
+            self._making.add(peer)
             await trio.sleep(BUSY_PAUSE_S if retry_after_s is None else retry_after_s)
 
     def _offer(self, peer: Peer, content: bytes) -> None:

@@ -45,6 +45,9 @@ RETRY_MIN_MS, RETRY_MAX_MS = 5, 500
 # A manifest of a file that lies on a slow disk: the asking node is told to come back rather than to wait.
 MANIFEST_WAIT_S = 1.0
 MANIFEST_RETRY_MS = 500
+# The manifest of a file of this size is made when it is kept, while it still lies in memory; that of a smaller one in
+# the moment in which it is first asked for.
+EAGER_SIZE_BYTES_MIN = 64 * 1024 * 1024
 # Manifests made at once: each reads a whole file.
 MAKERS_MAX = 2
 # Manifests in memory, 32 bytes a piece; the others are a read of the catalog away.
@@ -113,9 +116,12 @@ class Provider:
             return Response(200, _CBOR, encode_have(sizes))
         return Response(200, _CBOR, encode_small(self._small_ones(ask.ids)))
 
-    def kept(self, sha256: Sha256) -> None:
-        """A blob came into the store."""
+    def kept(self, sha256: Sha256, *, soon_wanted: bool) -> None:
+        """A blob came into the store. soon_wanted: there are neighbours, who perhaps want the same in a moment."""
         self._directory.add(sha256)
+        blob = self._blob(self._directory.id_of(sha256)) if soon_wanted and self._nursery is not None else None
+        if blob is not None and blob.size_bytes >= EAGER_SIZE_BYTES_MIN and self._made(blob) is None:
+            self._start_making(blob)
 
     # --- below
 
@@ -225,16 +231,21 @@ class Provider:
     async def _make_and_send(self, blob: Blob) -> Response:
         if self._nursery is None:
             return Response(503, ((RETRY_AFTER, str(MANIFEST_RETRY_MS)),))
-        done = self._making.get(blob.sha256)
-        if done is None:
-            done = self._making[blob.sha256] = trio.Event()
-            self._nursery.start_soon(self._make, blob, done)
+        done = self._start_making(blob)
         with trio.move_on_after(MANIFEST_WAIT_S):
             await done.wait()
         made = self._manifests.get(blob.sha256)
         if made is not None:
             return Response(200, _CBOR, made)
         return _NOT_HELD if done.is_set() else Response(503, ((RETRY_AFTER, str(MANIFEST_RETRY_MS)),))
+
+    def _start_making(self, blob: Blob) -> trio.Event:
+        assert self._nursery is not None
+        done = self._making.get(blob.sha256)
+        if done is None:
+            done = self._making[blob.sha256] = trio.Event()
+            self._nursery.start_soon(self._make, blob, done)
+        return done
 
     async def _make(self, blob: Blob, done: trio.Event) -> None:
         try:

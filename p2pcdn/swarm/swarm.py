@@ -77,7 +77,7 @@ class Swarm:
     async def run(self, *, peer_port: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Finds neighbours, greets them, and lets them find us, until it is cancelled."""
         self._port = peer_port
-        self._store.on_kept = self._provider.kept
+        self._store.on_kept = self._kept
         send, receive = trio.open_memory_channel[Sighting](SIGHTINGS_WAITING_MAX)
         announcement = Announcement(instance=self._boot, port=peer_port, group_tag="", version=self._version)
         try:
@@ -144,6 +144,9 @@ class Swarm:
     def answer(self, request: Request) -> Response | Awaitable[Response]:
         """The peer face: what neighbours ask of us."""
         return self._provider.answer(request)
+
+    def _kept(self, sha256: Sha256) -> None:
+        self._provider.kept(sha256, soon_wanted=any(peer.living for peer in self._peers))
 
     # --- neighbours
 

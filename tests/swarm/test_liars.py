@@ -44,6 +44,7 @@ LIES: dict[str, Script] = {
     "a wrong piece": with_pieces(flipped),
     "a short piece": with_pieces(lambda piece: ok(piece[:-1])),
     "a long piece": with_pieces(lambda piece: ok(piece + b"x")),
+    "always the same piece": with_pieces(lambda piece: ok(CONTENT[: len(piece)]) if piece[:9] != CONTENT[:9] else None),
     "two answers": with_pieces(lambda piece: ok(piece) + ok(piece)),
     "an endless head": with_pieces(lambda piece: b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 100_000),
     "no length": with_pieces(lambda piece: b"HTTP/1.1 200 OK\r\n\r\n" + piece),

@@ -1,0 +1,161 @@
+"""The peer face, asked directly: what is given, what is refused, and that refusals tell nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from pathlib import Path
+
+import pytest
+
+from p2pcdn.digest import Sha256
+from p2pcdn.http1 import FileSlice, Request, Response
+from p2pcdn.store import Origin
+from p2pcdn.swarm.manifest import Manifest, manifest_of
+from p2pcdn.swarm.messages import (
+    IDS_MAX,
+    PUBLIC_KEY,
+    SMALL_SIZE_BYTES_MAX,
+    Hello,
+    blob_id,
+    decode_have,
+    decode_small,
+)
+from p2pcdn.swarm.provide import SLOTS, SLOTS_PER_HOST
+from p2pcdn.swarm.swarm import Swarm
+from p2pcdn.world import Share
+from tests.swarm.nodes import MIB, content_of, node
+
+CONTENT = content_of(1, 3 * MIB)
+
+
+async def ask(swarm: Swarm, path: str, *, peer: str = "192.0.2.9:5", query: str = "") -> Response:
+    answer = swarm.answer(Request("GET", path.encode(), path, query, {}, peer=peer))
+    return await answer if isinstance(answer, Awaitable) else answer
+
+
+def id_of(content: bytes) -> str:
+    return blob_id(PUBLIC_KEY, Sha256.of(content))
+
+
+def origin(share: Share) -> Origin:
+    return Origin("thing-1.0-py3-none-any.whl", "thing", "0123456789abcdef", share)
+
+
+async def test_whole_public_blobs_are_given_and_all_others_look_unknown(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as it:
+        await it.keep(CONTENT)
+        hidden: list[bytes] = []
+        for number, share in enumerate(("never", "group")):
+            hidden.append(content_of(10 + number, MIB))
+            await it.keep(hidden[-1], origin(share))  # type: ignore[arg-type]
+        hidden.append(content_of(20, MIB))
+        await it.store.change(bury=[(await it.keep(hidden[-1])).sha256])
+        hidden.append(content_of(21, MIB))
+        growing = await it.wants(hidden[-1])
+        await growing.write(0, hidden[-1][:1000])
+        unknown = await ask(it.swarm, f"/v1/blob/{id_of(b'nobody has it')}/manifest")
+        assert unknown.status == 404
+        for content in hidden:
+            for path in (f"/v1/blob/{id_of(content)}/manifest", f"/v1/blob/{id_of(content)}/piece/0"):
+                assert await ask(it.swarm, path) == unknown
+        answer = await ask(it.swarm, "/v1/have/" + ",".join(map(id_of, [*hidden, CONTENT])))
+        assert isinstance(answer.body, bytes)
+        assert decode_have(answer.body, 5) == [None, None, None, None, len(CONTENT)]
+
+
+async def test_a_piece_leaves_as_a_slice_of_the_file(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as it:
+        await it.keep(CONTENT)
+        answer = await ask(it.swarm, f"/v1/blob/{id_of(CONTENT)}/piece/1")
+        assert isinstance(answer.body, FileSlice)
+        assert (answer.body.offset, answer.body.size_bytes) == (256 * 1024, 256 * 1024)
+        assert answer.release is not None
+        answer.release()
+        assert (await ask(it.swarm, f"/v1/blob/{id_of(CONTENT)}/piece/12")).status == 404
+
+
+async def test_a_full_node_refuses_at_once_and_gives_again_when_a_slot_is_free(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as it:
+        await it.keep(CONTENT)
+        path = f"/v1/blob/{id_of(CONTENT)}/piece/0"
+        given = []
+        for host in range(SLOTS):
+            given.append(await ask(it.swarm, path, peer=f"192.0.2.{host}:1"))
+        assert [answer.status for answer in given] == [200] * SLOTS
+        refused = await ask(it.swarm, path)
+        assert refused.status == 503
+        assert int(dict(refused.headers)["retry-after-ms"]) > 0
+        release = given[0].release
+        assert release is not None
+        release()
+        assert (await ask(it.swarm, path)).status == 200
+
+
+async def test_one_host_cannot_take_all_slots(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as it:
+        await it.keep(CONTENT)
+        path = f"/v1/blob/{id_of(CONTENT)}/piece/0"
+        statuses = [(await ask(it.swarm, path, peer=f"192.0.2.1:{port}")).status for port in range(SLOTS_PER_HOST + 2)]
+        assert statuses == [200] * SLOTS_PER_HOST + [503, 503]
+        assert (await ask(it.swarm, path, peer="192.0.2.2:1")).status == 200
+
+
+async def test_a_manifest_is_made_once_and_kept_over_a_restart(tmp_path: Path) -> None:
+    path = f"/v1/blob/{id_of(CONTENT)}/manifest"
+    async with node(tmp_path / "a") as it:
+        await it.keep(CONTENT)
+        first = await ask(it.swarm, path)
+        assert isinstance(first.body, bytes)
+        assert Manifest.decode(Sha256.of(CONTENT), first.body) == manifest_of(Sha256.of(CONTENT), CONTENT)
+    async with node(tmp_path / "a") as it:
+        assert it.store.value("manifests", Sha256.of(CONTENT)) == first.body
+
+
+async def test_a_rotten_manifest_in_the_store_is_made_anew(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as it:
+        await it.keep(CONTENT)
+        await it.store.change(values={("manifests", Sha256.of(CONTENT)): b"nonsense"})
+        answer = await ask(it.swarm, f"/v1/blob/{id_of(CONTENT)}/manifest")
+        assert isinstance(answer.body, bytes)
+        assert Manifest.decode(Sha256.of(CONTENT), answer.body) == manifest_of(Sha256.of(CONTENT), CONTENT)
+
+
+async def test_an_open_file_does_not_hold_up_its_removal(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as it:
+        blob = await it.keep(CONTENT)
+        path = f"/v1/blob/{id_of(CONTENT)}/piece/0"
+        answer = await ask(it.swarm, path)
+        await it.store.drop(blob.sha256)
+        assert (await ask(it.swarm, path)).status == 404
+        assert answer.release is not None
+        answer.release()
+        assert isinstance(answer.body, FileSlice)
+        assert answer.body.file.fileno() == -1, "the last one out closes it"
+
+
+async def test_small_blobs_come_as_many_as_fit_one_answer(tmp_path: Path) -> None:
+    contents = [content_of(seed, 200 * 1024) for seed in range(IDS_MAX)]
+    async with node(tmp_path / "a") as it:
+        for content in contents:
+            await it.store.keep_small(content, origin("lan"), expected=Sha256.of(content))
+        answer = await ask(it.swarm, "/v1/small/" + ",".join(map(id_of, contents)))
+        assert isinstance(answer.body, bytes)
+        assert len(answer.body) <= SMALL_SIZE_BYTES_MAX
+        given = decode_small(answer.body, IDS_MAX)
+        assert given[0] == contents[0]
+        assert given[-1] is None
+
+
+async def test_a_hello_names_no_user_no_host_and_no_package(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as it:
+        await it.keep(CONTENT)
+        answer = await ask(it.swarm, "/v1/hello")
+        assert isinstance(answer.body, bytes)
+        hello = Hello.decode(answer.body)
+        assert (hello.version, hello.protocol) == ("0.1", 1)
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/blob/../../etc/passwd", "/simple/", "/v1/status", "/metrics"])
+async def test_there_is_nothing_else_at_the_peer_face(tmp_path: Path, path: str) -> None:
+    async with node(tmp_path / "a") as it:
+        assert (await ask(it.swarm, path)).status == 404
