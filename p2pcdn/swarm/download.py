@@ -251,9 +251,8 @@ class Download:
         source = self._sources.get(peer)
         if source is not None:
             source.busy_since = None
-        peer.bytes_in += len(content)
         self._tools.counters.peer_bytes[str(peer.address)] += len(content)
-        self._tools.peers.is_there(peer, trio.current_time())
+        self._tools.peers.gave(peer, len(content), trio.current_time())
 
     # --- what becomes of a peer
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import random
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from p2pcdn.digest import Sha256
@@ -27,8 +27,9 @@ GREETING_FIRST_S = 0.25
 GREETING_MAX_S = 30.0
 # How long one that answers is not asked again whether it is there.
 HELLO_EVERY_S = 30.0
-# A sighting that never answered so often was nobody.
+# A sighting that never answered so often was nobody; one that once answered may sleep for an hour or two.
 GREETINGS_MAX = 6
+FAILURES_MAX = 25
 # One lie is perhaps a bad disk and costs this file, and a while; three are a habit.
 STRIKES_MAX = 3
 STRIKE_PAUSE_S = 60.0
@@ -61,7 +62,8 @@ class Peer:
     rtt_s: float | None = None
     ask_at: float = 0.0  # the next hello
     quiet_until: float = 0.0  # asked for nothing before that
-    failures: int = 0
+    failures: int = 0  # since it last gave something
+    down: bool = False  # failed, and has not said hello since
     strikes: int = 0
     banned: bool = False
     wrong: str | None = None  # why it was left alone last
@@ -75,7 +77,7 @@ class Peer:
     @property
     def living(self) -> bool:
         """It answered, and has not failed since."""
-        return self.hello is not None and self.failures == 0
+        return self.hello is not None and not self.down
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class Peers:
         self._own_boot = own_boot
         self._dice = dice
         self._table: dict[Address, Peer] = {}
+        self._hosts: Counter[str] = Counter()  # how many of the table are at one host
+        self._strangers: dict[Address, None] = {}  # those that were sighted and never answered
         self._own: dict[Address, None] = {}
 
     def __iter__(self) -> Iterator[Peer]:
@@ -119,13 +123,17 @@ class Peers:
         if peer is not None:
             if source == CONFIGURED:
                 peer.source = CONFIGURED
+                self._strangers.pop(address, None)
             if peer.hello is None or (sighting.instance is not None and sighting.instance != peer.hello.boot):
                 # It is new, or was started anew: what failed before says little.
                 peer.ask_at = min(peer.ask_at, now + GREETING_FIRST_S * peer.failures)
             return peer
-        if source != CONFIGURED and not self._make_room(address.host, now):
+        if source != CONFIGURED and not self._make_room(address.host):
             return None
         peer = self._table[address] = Peer(address, source, ask_at=now)
+        self._hosts[address.host] += 1
+        if source != CONFIGURED:
+            self._strangers[address] = None
         return peer
 
     def answered(self, peer: Peer, hello: Hello, rtt_s: float, now: float) -> bool:
@@ -134,20 +142,30 @@ class Peers:
             self._own[peer.address] = None
             while len(self._own) > PEERS_PER_HOST_MAX:
                 self._own.pop(next(iter(self._own)))
-            self._table.pop(peer.address, None)
+            self._forget(peer.address)
             return False
+        if peer.hello is None or peer.hello.boot != hello.boot:
+            peer.failures = 0
+        self._strangers.pop(peer.address, None)
         peer.hello = hello
         peer.rtt_s = rtt_s
+        peer.down = False
+        if not peer.strikes:
+            peer.wrong = None
         self.is_there(peer, now)
         return True
 
     def is_there(self, peer: Peer, now: float) -> None:
-        """It answered something."""
+        """It answered something. One that greets and then stalls is still left alone longer each time."""
         peer.last_seen = now
+        if not peer.down:
+            peer.ask_at = now + HELLO_EVERY_S * (0.75 + self._dice.random() / 2)
+
+    def gave(self, peer: Peer, size_bytes: int, now: float) -> None:
+        """It gave bytes that were right."""
+        peer.bytes_in += size_bytes
         peer.failures = 0
-        peer.ask_at = now + HELLO_EVERY_S * (0.75 + self._dice.random() / 2)
-        if not peer.strikes:
-            peer.wrong = None
+        self.is_there(peer, now)
 
     def failed(self, peer: Peer, why: str, now: float) -> None:
         """It did not answer, or broke off: it is left alone, longer each time. It is nobody's fault."""
@@ -155,11 +173,12 @@ class Peers:
         first, most = (GREETING_FIRST_S, GREETING_MAX_S) if new else (BACK_OFF_FIRST_S, BACK_OFF_MAX_S)
         pause_s = min(most, first * 2 ** min(peer.failures, 20)) * (0.75 + self._dice.random() / 2)
         peer.failures += 1
+        peer.down = True
         peer.wrong = why
         peer.ask_at = now + pause_s
         peer.quiet_until = max(peer.quiet_until, peer.ask_at)
-        if not peer.configured and peer.failures >= GREETINGS_MAX and not peer.strikes:
-            self._table.pop(peer.address, None)
+        if not peer.configured and peer.failures >= (GREETINGS_MAX if new else FAILURES_MAX) and not peer.strikes:
+            self._forget(peer.address)
 
     def lied(self, peer: Peer, why: str, now: float) -> None:
         """It gave what cannot come from an honest node. The third time it is banned."""
@@ -179,7 +198,7 @@ class Peers:
         if peer.banned and now >= peer.quiet_until:
             # One more lie, and it is banned again.
             peer.banned, peer.strikes = False, STRIKES_MAX - 1
-        return now < peer.quiet_until
+        return peer.down or now < peer.quiet_until
 
     def to_ask(self, now: float, most: int, sha256: Sha256 | None = None) -> list[Peer]:
         """Whom to ask for a file: those that live, and configured ones that nobody has met yet; a random few.
@@ -190,7 +209,7 @@ class Peers:
         able = [
             peer
             for peer in self._table.values()
-            if (peer.living or (peer.configured and peer.hello is None and peer.failures == 0))
+            if (peer.living or (peer.configured and peer.hello is None))
             and not self.is_quiet(peer, now)
             and (sha256 is None or sha256 not in peer.distrusted)
         ]
@@ -223,21 +242,25 @@ class Peers:
             bytes_in[_boot(peer) or str(peer.address)] += peer.bytes_in
         return [_status(peer, bytes_in[name], given_bytes, now) for name, peer in shown.items()]
 
-    def _make_room(self, host: str, now: float) -> bool:
-        crowd = [peer for peer in self._table.values() if peer.address.host == host and not peer.configured]
-        if len(crowd) >= PEERS_PER_HOST_MAX:
-            return self._push_out(crowd)
-        if len(self._table) >= PEERS_MAX:
-            return self._push_out(self._table.values())
+    def _make_room(self, host: str) -> bool:
+        """Forgets a stranger where there are too many, the oldest first; whoever once answered stays."""
+        if self._hosts[host] >= PEERS_PER_HOST_MAX:
+            old = next((address for address in self._strangers if address.host == host), None)
+        elif len(self._table) >= PEERS_MAX:
+            old = next(iter(self._strangers), None)
+        else:
+            return True
+        if old is None:
+            return False
+        self._forget(old)
         return True
 
-    def _push_out(self, crowd: Iterable[Peer]) -> bool:
-        """Forgets one of them that never answered, the least promising; those that live stay."""
-        strangers = [peer for peer in crowd if not peer.configured and not peer.living and not peer.strikes]
-        if not strangers:
-            return False
-        self._table.pop(max(strangers, key=lambda peer: peer.failures).address)
-        return True
+    def _forget(self, address: Address) -> None:
+        if self._table.pop(address, None) is not None:
+            self._strangers.pop(address, None)
+            self._hosts[address.host] -= 1
+            if not self._hosts[address.host]:
+                del self._hosts[address.host]
 
 
 def _boot(peer: Peer) -> str | None:

@@ -162,6 +162,6 @@ class SmallReads:
             return False
         wish.content = content
         wish.over.set()
-        peer.bytes_in += len(content)
+        self._tools.peers.gave(peer, len(content), trio.current_time())
         self._tools.counters.peer_bytes[str(peer.address)] += len(content)
         return True

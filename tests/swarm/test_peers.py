@@ -86,6 +86,22 @@ def test_who_fails_is_left_alone_longer_each_time_and_comes_back() -> None:
     assert peers.to_ask(now, 16) == [peer]
 
 
+def test_who_greets_and_then_stalls_is_left_alone_longer_each_time_too() -> None:
+    peers = table()
+    peer = met(peers, source=CONFIGURED)
+    now, pauses = 0.0, []
+    for _ in range(6):
+        peers.failed(peer, "no piece in time", now)
+        pauses.append(peer.ask_at - now)
+        now = peer.ask_at
+        peers.answered(peer, Hello("n", "aa" * 16, "1"), 0.001, now)
+        assert peers.to_ask(now, 16) == [peer]
+    assert pauses == sorted(pauses)
+    peers.gave(peer, 1, now)
+    peers.failed(peer, "gone", now)
+    assert peer.ask_at - now < pauses[1]
+
+
 def test_a_stranger_that_never_answers_is_forgotten_and_a_configured_one_is_not() -> None:
     peers = table()
     stranger = peers.sight(Sighting("192.0.2.1", 1, "aa" * 16), LOCAL, 0.0)

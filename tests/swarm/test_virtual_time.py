@@ -1,0 +1,146 @@
+"""Whole swarms without sockets, on virtual time: how long a silent neighbour costs, to the second."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial as bind
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from p2pcdn.counters import Counters
+from p2pcdn.digest import Sha256
+from p2pcdn.errors import Unavailable
+from p2pcdn.http1 import serve_connection
+from p2pcdn.store import Store
+from p2pcdn.swarm import Swarm
+from p2pcdn.swarm.exchange import DIAL_TIME_S, NO_PROGRESS_S
+from p2pcdn.world import Sighting
+from tests.swarm.nodes import MIB, PUBLIC, content_of
+from tests.worlds import InlineThreads, VirtualClock, open_store
+
+CONTENT = content_of(1, 10 * MIB)
+
+
+class Wires:
+    """A network in memory: who listens at which host, and who has fallen silent there."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self.listening: dict[str, Swarm] = {}
+        self.deaf: set[str] = set()  # nobody answers the dial
+        self.silent: set[str] = set()  # takes connections and says nothing
+        self.dialled: list[str] = []
+
+    async def connect(self, host: str, port: int) -> trio.abc.Stream:
+        self.dialled.append(host)
+        if host in self.deaf:
+            await trio.sleep_forever()
+        if host not in self.listening:
+            raise ConnectionRefusedError(111, "Connection refused")
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._nursery.start_soon(self._serve, host, theirs)
+        return ours
+
+    async def _serve(self, host: str, stream: trio.abc.Stream) -> None:
+        if host in self.silent:
+            await trio.sleep_forever()
+        await serve_connection(stream, self.listening[host].answer, cross_site=True)
+
+
+def swarm_of(store: Store, wires: Wires, seed: int, *hosts: str) -> Swarm:
+    return Swarm(
+        store=store,
+        network=wires,
+        discoveries=(),
+        clock=VirtualClock(),
+        threads=InlineThreads(),
+        random=random.Random(seed),
+        counters=Counters(),
+        static_peers=[Sighting(host, 7273) for host in hosts],
+        version="1",
+    )
+
+
+@asynccontextmanager
+async def two(tmp_path: Path) -> AsyncIterator[tuple[Wires, Swarm, Store]]:
+    """A node at host a that holds CONTENT, and one that knows it: the second's swarm and store."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    async with (
+        open_store(tmp_path / "a") as first,
+        open_store(tmp_path / "b") as second,
+        trio.open_nursery() as nursery,
+    ):
+        wires = Wires(nursery)
+        held = await first.grow(Sha256.of(CONTENT), len(CONTENT), PUBLIC)
+        await held.write(0, CONTENT)
+        await held.finish()
+        giver = wires.listening["a"] = swarm_of(first, wires, 1)
+        taker = swarm_of(second, wires, 2, "a")
+        await nursery.start(bind(giver.run, peer_port=7273))
+        await nursery.start(bind(taker.run, peer_port=7273))
+        await trio.sleep(1)
+        yield wires, taker, second
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_file_crosses_streams_that_have_no_descriptor(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with two(tmp_path) as (_, taker, store):
+        partial = await store.grow(Sha256.of(CONTENT), len(CONTENT), PUBLIC)
+        await taker.fill(partial)
+        await partial.finish()
+
+
+@pytest.mark.parametrize(("how", "at_most_s"), [("silent", NO_PROGRESS_S), ("deaf", DIAL_TIME_S)])
+async def test_a_neighbour_that_falls_silent_costs_its_watchdog_once_for_fifty_files(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, how: str, at_most_s: float
+) -> None:
+    async with two(tmp_path) as (wires, taker, store):
+        getattr(wires, how).add("a")
+        await taker._exchange.close()  # what was idle is gone, too
+
+        async def want(seed: int) -> None:
+            partial = await store.grow(Sha256.of(content_of(seed, 10)), 10, PUBLIC)
+            with pytest.raises(Unavailable):
+                await taker.fill(partial)
+
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for seed in range(50):
+                nursery.start_soon(want, seed)
+        assert trio.current_time() - began <= at_most_s + 0.01
+
+
+async def test_a_neighbour_that_comes_back_is_found_again(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with two(tmp_path) as (wires, taker, store):
+        wires.silent.add("a")
+        await taker._exchange.close()
+        partial = await store.grow(Sha256.of(CONTENT), len(CONTENT), PUBLIC)
+        with pytest.raises(Unavailable):
+            await taker.fill(partial)
+        wires.silent.clear()
+        await trio.sleep(30)
+        await taker.fill(partial)
+        await partial.finish()
+
+
+async def test_a_node_without_neighbours_dials_ever_less_often(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_store(tmp_path) as store, trio.open_nursery() as nursery:
+        wires = Wires(nursery)
+        await nursery.start(bind(swarm_of(store, wires, 3, "nobody").run, peer_port=1))
+        await trio.sleep(2)
+        assert len(wires.dialled) >= 3, "two machines that start together meet soon"
+        await trio.sleep(3600)
+        assert len(wires.dialled) < 250
+        nursery.cancel_scope.cancel()
