@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from p2pcdn.digest import Sha256
 from p2pcdn.errors import Unavailable
 from p2pcdn.store import Origin
 from p2pcdn.swarm.messages import PUBLIC_KEY, blob_id
-from p2pcdn.world import Sighting
+from p2pcdn.world import Announcement, Sighting
 from tests.swarm.nodes import HANG_S, MIB, content_of, node, until
 
 SIZES = [0, 1, 256 * 1024, 256 * 1024 + 1, 3 * MIB + 7, 8 * MIB + 1, 20 * MIB]
@@ -189,3 +190,54 @@ async def test_small_blobs_come_in_one_batch(tmp_path: Path) -> None:
             assert len([path for path in first.asked if path.startswith("/v1/small/")]) <= 3
             assert await second.swarm.read(Sha256.of(b"nobody has it"), 10_000) is None
             assert await second.swarm.read(Sha256.of(contents[0]), 10) is None
+
+
+class Finds:
+    """A discovery that finds one neighbour, and then breaks."""
+
+    def __init__(self, *found: Sighting) -> None:
+        self._found = found
+
+    async def run(self, announcement: Announcement, found: trio.MemorySendChannel[Sighting]) -> None:
+        assert announcement.port > 0
+        for sighting in self._found:
+            await found.send(sighting)
+        raise OSError("the network went away")
+
+
+async def test_what_a_discovery_finds_is_greeted_and_its_faults_stop_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = content_of(12, MIB)
+    async with node(tmp_path / "a") as first:
+        await first.keep(content)
+        found = Finds(Sighting("127.0.0.1", first.port, "cd" * 16), Sighting("127.0.0.1", 9, "ef" * 16))
+        async with node(tmp_path / "b", discoveries=[found]) as second:
+            await until(second.swarm.peers)
+            (status,) = second.swarm.peers()
+            assert (status.source, status.address) == ("mdns", f"127.0.0.1:{first.port}")
+            partial = await second.wants(content)
+            await second.swarm.fill(partial)
+            await partial.finish()
+    assert any("stopped looking" in record.message for record in caplog.records)
+
+
+async def test_a_provider_that_evicts_the_file_in_the_middle_is_left_without_blame(tmp_path: Path) -> None:
+    content = content_of(13, 20 * MIB)
+    async with node(tmp_path / "a") as first, node(tmp_path / "b", peers=[first.sighting()]) as second:
+        blob = await first.keep(content)
+        partial = await second.wants(content)
+        async with trio.open_nursery() as nursery:
+
+            async def drop_soon() -> None:
+                await until(lambda: any("/piece/" in path for path in first.asked))
+                await first.store.drop(blob.sha256)
+
+            nursery.start_soon(drop_soon)
+            with contextlib.suppress(Unavailable):
+                await second.swarm.fill(partial)
+        (status,) = second.swarm.peers()
+        assert status.strikes == 0
+        for start, end in partial.missing():
+            await partial.write(start, content[start:end])
+        assert (await partial.finish()).sha256 == Sha256.of(content)
