@@ -31,6 +31,12 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 UPKEEP_EVERY_S = 600.0
 # A node that is told to stop is gone within five seconds; answers that run get most of that.
 GRACE_TIME_S = 3.0
+# A neighbour that takes nothing for so long has gone; it must not hold a slot that others wait for.
+LIMITS = {
+    "index": Limits(grace_time_s=GRACE_TIME_S),
+    "peer": Limits(grace_time_s=GRACE_TIME_S, write_time_s=5.0),
+    "control": Limits(grace_time_s=GRACE_TIME_S),
+}
 CONTROL_METHODS = frozenset({"GET", "HEAD", "POST"})
 
 Listener = trio.abc.Listener[trio.abc.Stream]
@@ -74,6 +80,7 @@ class Node:
             counters=self._counters,
             static_peers=settings.static_peers,
             version=settings.version,
+            node_id=node_id,
         )
 
     async def run(
@@ -178,7 +185,7 @@ class Node:
             requests[f"{face} {refusal.status}"] += 1
             log.info("refused: %s", refusal.sentence, extra={"face": face, "peer": peer, "rule": refusal.rule})
 
-        limits = Limits(grace_time_s=GRACE_TIME_S)
+        limits = LIMITS[face]
         now = self._world.clock.now
         await serve(
             listeners,

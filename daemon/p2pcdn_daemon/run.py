@@ -277,20 +277,21 @@ async def _open_store(config: Config) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def _open_world(config: Config, upstreams: Sequence[UpstreamSettings]) -> AsyncIterator[World]:
-    try:
-        opened = open_upstream(upstreams, file_hosts=config.file_host)
-        async with opened as upstream:
-            yield World(
-                upstream=upstream,
-                network=TcpNetwork(),
-                discoveries=_discoveries(config),
-                disk=RealDisk(),
-                threads=TrioThreads(),
-                clock=WallClock(),
-                random=random.SystemRandom(),
-            )
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    async with AsyncExitStack() as stack:
+        try:
+            opened = open_upstream(upstreams, file_hosts=config.file_host)
+            upstream = await stack.enter_async_context(opened)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        yield World(
+            upstream=upstream,
+            network=TcpNetwork(),
+            discoveries=_discoveries(config),
+            disk=RealDisk(),
+            threads=TrioThreads(),
+            clock=WallClock(),
+            random=random.SystemRandom(),
+        )
 
 
 def _discoveries(config: Config) -> list[Discovery]:

@@ -137,7 +137,7 @@ class Fetch:
 
     async def _from_peers(self, wanted: Wanted, partial: Partial) -> bool:
         """Whether neighbours gave all that was missing."""
-        if partial.sha256 is None or wanted.index.share == "never":
+        if partial.sha256 is None or wanted.index.share != "lan":
             return False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._drip, wanted, partial)

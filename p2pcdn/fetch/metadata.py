@@ -81,7 +81,7 @@ class Metadata:
         return await self._range_read(wanted)
 
     async def _read_declared(self, wanted: Wanted, declared: Sha256) -> bytes:
-        if wanted.index.share != "never":
+        if wanted.index.share == "lan":
             content = await self._swarm.read(declared, METADATA_SIZE_BYTES_MAX)
             if content is not None:
                 return content

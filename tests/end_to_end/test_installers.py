@@ -187,14 +187,27 @@ def test_the_metadata_alone_is_enough_to_resolve(
     assert upstream.file_gets() == []
 
 
-def test_a_wheel_of_an_index_without_metadata_is_not_read_whole_to_resolve(
+def test_metadata_that_the_index_lacks_is_read_out_of_a_few_places_of_the_wheel(
+    start_upstream: StartUpstream, start_node: StartNode
+) -> None:
+    upstream = start_upstream(style=Style(core_metadata=False))
+    node = start_node(upstream)
+    answer = node.get(node.path_of("demo-big", BIG.filename) + ".metadata")
+    assert answer.body == BIG.metadata
+    assert sum(one.body_bytes for one in upstream.file_gets()) < len(BIG.content) // 4
+
+
+def test_an_index_without_metadata_still_resolves_and_each_wheel_is_fetched_once(
     uv: Tool, start_upstream: StartUpstream, start_node: StartNode, place: Workplace
 ) -> None:
     upstream = start_upstream(style=Style(core_metadata=False))
     node = start_node(upstream)
-    done = place.uv(uv, node.index_url, "--dry-run", "demo-big")
-    assert done.returncode == 0, done.stderr
-    assert sum(one.body_bytes for one in upstream.file_gets()) < len(BIG.content) // 4
+    for _ in range(2):
+        done = place.uv(uv, node.index_url, "--dry-run", "demo-big")
+        assert done.returncode == 0, done.stderr
+    assert len(upstream.file_gets()) == 1
+    row = next(row for row in node.page("demo-big")["files"] if row["filename"] == BIG.filename)
+    assert "sha256" in row["core-metadata"], "from now on its metadata is given by itself"
 
 
 def test_a_yanked_file_is_marked_and_a_pin_still_installs_it(
