@@ -11,6 +11,9 @@ from p2pcdn.index.freshness import Freshness
 from p2pcdn.simple import File, ProjectPage
 from p2pcdn.world import Index
 
+# A client that insists on a checked page (`uv --refresh`) gets one that was checked this short a time ago.
+INSISTED_AGE_MAX_S = 10.0
+
 
 @dataclass(frozen=True)
 class HeldPage:
@@ -34,6 +37,11 @@ class HeldPage:
         """Seconds for which this page still counts as fresh; negative when it is over. A clock set back ends it too."""
         age = now - self.checked_at
         return self.freshness.fresh_s - age if age >= 0 else -1.0
+
+    def is_fresh(self, now: float, *, insist: bool) -> bool:
+        """Whether it may be given without asking; `insist`: to a client that wants it checked."""
+        fresh_for_s = self.fresh_for_s(now)
+        return fresh_for_s > 0 and (not insist or now - self.checked_at <= INSISTED_AGE_MAX_S)
 
     @cached_property
     def files_by_path(self) -> Mapping[str, File]:

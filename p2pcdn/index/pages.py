@@ -25,8 +25,6 @@ log = logging.getLogger(__name__)
 
 # PyPI's largest project pages have some 30 MiB as HTML; four times that is no project page.
 PAGE_SIZE_BYTES_MAX = 128 * 1024 * 1024
-# A client that insists on a fresh page (`uv --refresh`) gets one that was checked this short a time ago.
-INSISTED_AGE_MAX_S = 10.0
 # With a stale page in hand nobody waits longer than this for a slow upstream.
 STALE_WAIT_S = 5.0
 # pip gives up after 15 s of silence; before that it hears from us.
@@ -69,12 +67,12 @@ class Pages:
 
     # -- which page -----------------------------------------------------------------------------------------------
 
-    def fresh(self, project: str) -> HeldPage | None:
+    def fresh(self, project: str, *, insist: bool = False) -> HeldPage | None:
         """The page of the project's owner if everything needed to say so is in memory and fresh; no waiting."""
         now = self._clock.now()
         for index in self.indexes:
             held = self._shelf.in_memory(index, project)
-            if held is None or not (self.offline or held.fresh_for_s(now) > 0):
+            if held is None or not (self.offline or held.is_fresh(now, insist=insist)):
                 return None
             if held.page is not None:
                 return held
@@ -100,8 +98,7 @@ class Pages:
             return self._offline_answer(index, project, held)
         now = self._clock.now()
         if held is not None:
-            age = now - held.checked_at
-            if held.fresh_for_s(now) > 0 and not (insist and not 0 <= age <= INSISTED_AGE_MAX_S):
+            if held.is_fresh(now, insist=insist):
                 return held
             if not insist and held.fresh_for_s(now) > -held.freshness.stale_while_revalidate_s:
                 self._flights.start((index.key, project), partial(self._refresh, index, project, held))

@@ -31,7 +31,6 @@ JSON_API_SIZE_BYTES_MAX = 128 * 1024 * 1024
 
 _SIMPLE = re.compile(r"/simple/([^/]+)/?")
 _JSON_API = re.compile(r"/pypi/([^/]+)(?:/([^/]+))?/json/?")
-_PROJECT_CACHE_CONTROL = re.compile(r"\b(?:no-cache|max-age=0)\b")
 
 
 class IndexFace:
@@ -65,8 +64,8 @@ class IndexFace:
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
         """A page that is fresh and rendered is answered at once, without a task switch; everything else waits."""
         project = _project_in(request.path)
-        if project is not None and "cache-control" not in request.headers:
-            held = self._pages.fresh(project)
+        if project is not None:
+            held = self._pages.fresh(project, insist=_insists(request))
             if held is not None and not held.index.private:
                 near_only = self._pages.hides_distant_files(held.index)
                 response = self._page_desk.ready(request, held, self._clock.now(), near_only)
@@ -113,9 +112,8 @@ class IndexFace:
     # -- pages ----------------------------------------------------------------------------------------------------
 
     async def _page(self, request: Request, project: str, private: bool) -> Response:
-        insist = _PROJECT_CACHE_CONTROL.search(request.headers.get("cache-control", "")) is not None
         before = self._counters.upstream_page_requests
-        held = await self._pages.project(project, insist=insist)
+        held = await self._pages.project(project, insist=_insists(request))
         _open_to(held.index, private, project)
         if self._counters.upstream_page_requests == before:
             self._counters.page_hits += 1
@@ -187,6 +185,15 @@ def _open_to(index: Index, private: bool, what: str) -> None:
             f"{what} comes from an index with credentials. Ask for it at the private address that `p2pcdn setup` "
             "writes into your client's configuration."
         )
+
+
+def _insists(request: Request) -> bool:
+    """Whether the client wants its page checked (RFC 9111, section 5.2.1.4).
+
+    `max-age=0` does not say so here: pip sends it with every page it asks for, whatever its user wants.
+    """
+    asked = request.headers.get("cache-control")
+    return asked is not None and "no-cache" in asked.lower()
 
 
 @functools.lru_cache(maxsize=4096)

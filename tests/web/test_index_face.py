@@ -245,6 +245,20 @@ async def test_what_is_left_of_the_upstreams_freshness_is_what_a_client_gets(
         assert "stale" in headers["cache-status"]
 
 
+async def test_no_cache_asks_the_upstream_and_pips_max_age_0_does_not(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with face(tmp_path) as node:
+        await node.ask("/simple/demo/")
+        await trio.sleep(60)
+        await node.ask("/simple/demo/", cache_control="max-age=0")
+        assert node.counters.upstream_page_requests == 1
+        await node.ask("/simple/demo/", cache_control="no-cache")
+        assert node.counters.upstream_page_requests == 2
+        await node.ask("/simple/demo/", cache_control="no-cache")
+        assert node.counters.upstream_page_requests == 2, "it was checked a moment ago"
+
+
 async def test_an_unknown_media_type_is_406_and_the_format_parameter_wins(
     tmp_path: Path, autojump_clock: trio.abc.Clock
 ) -> None:
