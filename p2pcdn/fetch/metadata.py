@@ -42,13 +42,21 @@ class Metadata:
 
     async def of(self, wanted: Wanted) -> bytes:
         """The METADATA of a wheel. Raises NotFound where there is none, Unavailable, Refused, DigestMismatch."""
-        named = self.name_of(wanted)
-        blob = self._store.blob(named) if named is not None else None
+        blob = self._held(wanted)
         if blob is not None:
             return await _content(blob)
         if not wanted.file.filename.endswith(".whl"):
             raise NotFound(f"{wanted.file.filename} is not a wheel; only wheels have metadata of their own.")
         return await self._flights.join(wanted.file.url, partial(self._get, wanted))
+
+    def at_hand(self, wanted: Wanted) -> bytes | None:
+        """The METADATA, if it needs no waiting."""
+        blob = self._held(wanted)
+        return blob.content if blob is not None else None
+
+    def _held(self, wanted: Wanted) -> Blob | None:
+        named = self.name_of(wanted)
+        return self._store.blob(named) if named is not None else None
 
     def name_of(self, wanted: Wanted) -> Sha256 | None:
         """Its sha256: as the index gives it, else as this node made it."""

@@ -148,7 +148,7 @@ class Pages:
 
         Raises NotFound, and what `of_index` raises.
         """
-        known = self._known_file(path)
+        known = self.known_file(path)
         if known is not None:
             return known
         for index, project in self._candidates(path):
@@ -159,7 +159,8 @@ class Pages:
                     return held, file
         raise NotFound(f"No project page lists a file at {path}.")
 
-    def _known_file(self, path: str) -> tuple[HeldPage, File] | None:
+    def known_file(self, path: str) -> tuple[HeldPage, File] | None:
+        """The same, if the page is in memory and fresh; no waiting."""
         now = self._clock.now()
         for index, project in self._candidates(path):
             held = self._shelf.in_memory(index, project)

@@ -63,7 +63,14 @@ class FileDesk:
 
     async def metadata(self, request: Request, wanted: Wanted) -> Response:
         """The METADATA of a wheel (PEP 658)."""
-        content = await self._metadata.of(wanted)
+        return self._metadata_response(request, wanted, await self._metadata.of(wanted))
+
+    def ready_metadata(self, request: Request, wanted: Wanted) -> Response | None:
+        """The same, if it needs no waiting."""
+        content = self._metadata.at_hand(wanted)
+        return self._metadata_response(request, wanted, content) if content is not None else None
+
+    def _metadata_response(self, request: Request, wanted: Wanted, content: bytes) -> Response:
         etag = f'"{Sha256.of(content)}"'
         headers = [*_headers(wanted, etag), ("Cache-Status", "p2pcdn; hit")]
         if _not_modified(request, etag):

@@ -62,17 +62,26 @@ class IndexFace:
         self._status = status
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
-        """A page that is fresh and rendered is answered at once, without a task switch; everything else waits."""
+        """Fresh pages that are rendered, and metadata at hand, go out without a task switch; everything else waits."""
+        return self._ready_page(request) or self._ready_metadata(request) or self._answer(request)
+
+    def _ready_page(self, request: Request) -> Response | None:
         project = _project_in(request.path)
-        if project is not None:
-            held = self._pages.fresh(project, insist=_insists(request))
-            if held is not None and not held.index.private:
-                near_only = self._pages.hides_distant_files(held.index)
-                response = self._page_desk.ready(request, held, self._clock.now(), near_only)
-                if response is not None:
-                    self._counters.page_hits += 1
-                    return response
-        return self._answer(request)
+        held = self._pages.fresh(project, insist=_insists(request)) if project is not None else None
+        if held is None or held.index.private:
+            return None
+        near_only = self._pages.hides_distant_files(held.index)
+        response = self._page_desk.ready(request, held, self._clock.now(), near_only)
+        self._counters.page_hits += response is not None
+        return response
+
+    def _ready_metadata(self, request: Request) -> Response | None:
+        if not request.path.endswith(".metadata"):
+            return None
+        known = self._pages.known_file(unquote(request.path.removesuffix(".metadata"), errors="replace"))
+        if known is None or known[0].index.private:
+            return None
+        return self._file_desk.ready_metadata(request, _wanted(*known))
 
     async def _answer(self, request: Request) -> Response:
         path, private = self._opened(request.path)
