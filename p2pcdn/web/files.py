@@ -23,10 +23,13 @@ from p2pcdn.http1 import (
     parse_range,
 )
 from p2pcdn.store import Blob, Partial
+from p2pcdn.web.remembered import Remembered
 from p2pcdn.web.routes import problem_response
 
 # A client that gets no head for 15 s hangs up (pip). By then either a byte is there or the head goes out without one.
 FIRST_BYTE_WAIT_S = 10.0
+# Metadata in memory, some 10 KB a wheel: what a resolver reads of a few environments.
+READY_SIZE_BYTES_MAX = 8 * 1024 * 1024
 
 _IMMUTABLE = "max-age=365000000, immutable"
 _TYPES = {".whl": "application/zip", ".gz": "application/gzip", ".zip": "application/zip"}
@@ -40,6 +43,8 @@ class FileDesk:
         self._metadata = metadata
         self._delivery = delivery
         self._counters = counters
+        # By the sha256 of the metadata, and whether its index is private: the answer, and the size of its body.
+        self._ready: Remembered[tuple[Sha256, bool], tuple[Response, int]] = Remembered(READY_SIZE_BYTES_MAX)
 
     async def answer(self, request: Request, wanted: Wanted) -> Response:
         """The file or a range of it. Raises what keeps it from coming, as long as no head has gone out."""
@@ -67,8 +72,19 @@ class FileDesk:
 
     def ready_metadata(self, request: Request, wanted: Wanted) -> Response | None:
         """The same, if it needs no waiting."""
+        name = self._metadata.name_of(wanted)
+        if name is None or "if-none-match" in request.headers:
+            return None
+        ready = self._ready.get((name, wanted.index.private))
+        if ready is not None:
+            self._counters.served_bytes += ready[1]
+            return ready[0]
         content = self._metadata.at_hand(wanted)
-        return self._metadata_response(request, wanted, content) if content is not None else None
+        if content is None:
+            return None
+        response = self._metadata_response(request, wanted, content)
+        self._ready.put((name, wanted.index.private), (response, len(content)), len(content))
+        return response
 
     def _metadata_response(self, request: Request, wanted: Wanted, content: bytes) -> Response:
         etag = f'"{Sha256.of(content)}"'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -16,6 +15,7 @@ from p2pcdn.http1 import Request, Response, etag_matches
 from p2pcdn.index import HeldPage, path_of
 from p2pcdn.simple import File, MediaType, ProjectPage, negotiate, render_html, render_json
 from p2pcdn.store import Store
+from p2pcdn.web.remembered import Remembered
 from p2pcdn.web.routes import problem_response
 from p2pcdn.world import Threads
 
@@ -55,8 +55,7 @@ class PageDesk:
         self._private_prefix = private_prefix
         self._store = store
         self._threads = threads
-        self._rendered: OrderedDict[_Key, Rendered] = OrderedDict()
-        self._size_bytes = 0
+        self._rendered: Remembered[_Key, Rendered] = Remembered(RENDERED_SIZE_BYTES_MAX)
 
     def ready(self, request: Request, held: HeldPage, now: float, near_only: bool) -> Response | None:
         """The answer, if its representation is in memory."""
@@ -77,13 +76,12 @@ class PageDesk:
             prefix = self._private_prefix if held.index.private else ""
             make = functools.partial(_make, key, held, page, prefix, self._made_metadata(page))
             rendered = make() if len(page.files) <= RENDER_INLINE_FILES_MAX else await self._threads.run(make)
-            self._keep(key, rendered)
+            self._rendered.put(key, rendered, len(rendered.body))
         return _respond(request, held, rendered, now)
 
     def forget(self, project: str) -> None:
         """Renders the project's pages anew when next asked: metadata was made for one of its files."""
-        for key in [key for key in self._rendered if key.project == project]:
-            self._size_bytes -= len(self._rendered.pop(key).body)
+        self._rendered.forget(lambda key: key.project == project)
 
     def _key(self, request: Request, held: HeldPage, near_only: bool) -> _Key | None:
         media_type = negotiate(request.headers.get("accept"), _format_of(request.query))
@@ -105,13 +103,6 @@ class PageDesk:
             if name is not None and self._store.holds(digest := Sha256(name.decode())):
                 made[file.filename] = digest
         return made
-
-    def _keep(self, key: _Key, rendered: Rendered) -> None:
-        self._rendered[key] = rendered
-        self._size_bytes += len(rendered.body)
-        while self._size_bytes > RENDERED_SIZE_BYTES_MAX and len(self._rendered) > 1:
-            _, oldest = self._rendered.popitem(last=False)
-            self._size_bytes -= len(oldest.body)
 
 
 def _make(key: _Key, held: HeldPage, page: ProjectPage, prefix: str, made: Mapping[str, Sha256]) -> Rendered:
