@@ -127,7 +127,7 @@ class Node:
             offline=self._settings.offline,
         )
         page_desk = PageDesk(store, world.threads, private_prefix=self._private_prefix)
-        origin = OriginReader(world.upstream, counters, world.random)
+        origin = OriginReader(world.upstream, counters, world.random, offline=self._settings.offline)
         metadata = Metadata(
             store=store,
             swarm=self._swarm,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import trio
 
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import DigestMismatch, P2pcdnError, StoreStopped
+from p2pcdn.errors import DigestMismatch, P2pcdnError, RemoteProtocolError, StoreStopped, Unavailable
 from p2pcdn.fetch.origin import OriginReader, Wanted
 from p2pcdn.http1 import FileSlice
 from p2pcdn.store import HELD_BACK_SIZE_BYTES, Partial
+
+log = logging.getLogger(__name__)
 
 # A growing file goes out in slices of at most this size, so that many clients advance together.
 SLICE_SIZE_BYTES = 4 * 1024 * 1024
@@ -36,14 +40,22 @@ class Delivery:
         the rest comes from the upstream, unkept but still checked.
         """
         at = start
-        try:
-            with growing.reader() as file:
+        with growing.reader() as file:
+            try:
                 while (until := await _sendable(growing, at, end)) > at:
                     yield FileSlice(file, at, until - at)
                     at = until
-        except StoreStopped:
-            async for chunk in self.pass_through(wanted, at, end):
-                yield chunk
+                return
+            except StoreStopped:
+                passed = start
+            async with aclosing(self.pass_through(wanted, start, end)) as passing:
+                async for chunk in passing:
+                    sent = chunk[: max(0, at - passed)]
+                    if sent and await file.pread(len(sent), passed) != sent:
+                        # The hash speaks of what passes now, and not of what went out before.
+                        raise RemoteProtocolError(f"{wanted.file.filename} came twice, and not as the same bytes.")
+                    passed += len(chunk)
+                    yield chunk[len(sent) :]
 
     async def pass_through(self, wanted: Wanted, start: int, end: int | None) -> AsyncGenerator[bytes]:
         """The bytes [start, end) straight from the upstream, for when nothing can be kept.
@@ -88,6 +100,9 @@ class Delivery:
                 outcome.append(error)
             except trio.BrokenResourceError:
                 return  # the client went away; nobody else reads this
+            except Exception:  # in the node's nursery it would end everything
+                log.exception("%s did not pass through", wanted.file.filename)
+                outcome.append(Unavailable(f"A fault of this node stopped {wanted.file.filename}; its log says why."))
 
 
 async def _sendable(growing: Partial, at: int, end: int | None) -> int:

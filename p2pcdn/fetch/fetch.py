@@ -11,7 +11,7 @@ import trio
 
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import DigestMismatch, P2pcdnError, Unavailable
+from p2pcdn.errors import DigestMismatch, P2pcdnError, RemoteProtocolError, Unavailable
 from p2pcdn.fetch.origin import OriginReader, Wanted
 from p2pcdn.flight import Flights
 from p2pcdn.store import Blob, Partial, Store
@@ -19,8 +19,10 @@ from p2pcdn.swarm import Swarm
 
 log = logging.getLogger(__name__)
 
-# Small writes cost a journal step each; the first bytes go out at once all the same.
+# Small writes cost a journal step each. The first bytes go out at once all the same, and those of a slow upstream
+# long before a client gives up (pip: 15 s).
 WRITE_SIZE_BYTES = 512 * 1024
+WRITE_AFTER_S = 1.0
 # pip hangs up after 15 s without a byte. While only a peer's unproven bytes arrive, the upstream is asked for a few
 # at the place where the client stands, each time that so long has passed.
 DRIP_AFTER_S = 8.0
@@ -69,7 +71,8 @@ class Fetch:
         """What is here already: the blob, or the download that runs."""
         running = self._running.get(wanted.key)
         if running is not None:
-            return running
+            # One that is whole is closed, while what it was trusted for is still being noted.
+            return running.blob or running
         digest = self._digest(wanted)
         return self._store.blob(digest) if digest is not None else None
 
@@ -84,7 +87,13 @@ class Fetch:
         """The attempt that gave the whole file, if it came since this node started."""
         return self._attempts.get(wanted.key)
 
-    async def _begin(self, wanted: Wanted) -> Partial:
+    async def _begin(self, wanted: Wanted) -> Blob | Partial:
+        digest = wanted.file.sha256
+        if digest is not None and self._store.is_buried(digest):
+            # One page withdrew it and another, which led here, lists it still: it is held again.
+            await self._store.change(unearth=[digest])
+            if (blob := self._store.blob(digest)) is not None:
+                return blob
         partial = await self._store.grow(wanted.key, wanted.file.size_bytes, wanted.origin)
         self._running[wanted.key] = partial
         self._nursery.start_soon(self._download, wanted, partial)
@@ -139,16 +148,20 @@ class Fetch:
         """Whether neighbours gave all that was missing."""
         if partial.sha256 is None or wanted.index.share != "lan":
             return False
+        failed: P2pcdnError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._drip, wanted, partial)
             try:
                 await self._swarm.fill(partial)
-                filled = True
-            except Unavailable as error:
-                log.debug("no neighbour: %s", error, extra={"file": wanted.file.filename})
-                filled = False
+            except P2pcdnError as error:  # raised below, for a nursery makes a group of it
+                failed = error
             nursery.cancel_scope.cancel()
-        return filled
+        if isinstance(failed, Unavailable):
+            log.debug("no neighbour: %s", failed, extra={"file": wanted.file.filename})
+        elif failed is not None:
+            raise failed
+        # A drip that was stopped in the middle of its write has left a hole.
+        return failed is None and all(start == end for start, end in partial.missing())
 
     async def _drip(self, wanted: Wanted, partial: Partial) -> None:
         """Keeps waiting clients hearing something while a slow peer's bytes are not proven yet."""
@@ -178,6 +191,11 @@ class Fetch:
                 )
             finally:
                 await writer.flush()
+        if partial.size_bytes is not None and partial.missing():
+            raise RemoteProtocolError(
+                f"The upstream gave {partial.present_bytes()} bytes of {wanted.file.filename}, "
+                f"and its index says {partial.size_bytes}."
+            )
 
 
 class _Gathered:
@@ -187,15 +205,15 @@ class _Gathered:
         self._partial = partial
         self._at = 0
         self._content = bytearray()
-        self._flush_at = 1
+        self._flush_by = trio.current_time()
 
     async def write(self, at: int, content: bytes) -> None:
         if not self._content:
             self._at = at
         self._content += content
-        if len(self._content) >= self._flush_at:
+        if len(self._content) >= WRITE_SIZE_BYTES or trio.current_time() >= self._flush_by:
             await self.flush()
-            self._flush_at = WRITE_SIZE_BYTES
+            self._flush_by = trio.current_time() + WRITE_AFTER_S
 
     async def flush(self) -> None:
         content, self._content = self._content, bytearray()

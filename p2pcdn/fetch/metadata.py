@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import trio
@@ -44,7 +45,8 @@ class Metadata:
         """The METADATA of a wheel. Raises NotFound where there is none, Unavailable, Refused, DigestMismatch."""
         blob = self._held(wanted)
         if blob is not None:
-            return await _content(blob)
+            with suppress(NotFound):  # its file was lost: it is read again
+                return await _content(blob)
         if not wanted.file.filename.endswith(".whl"):
             raise NotFound(f"{wanted.file.filename} is not a wheel; only wheels have metadata of their own.")
         return await self._flights.join(wanted.file.url, partial(self._get, wanted))
@@ -85,7 +87,8 @@ class Metadata:
             return content
         blob = self._store.blob(wanted.file.sha256) if wanted.file.sha256 is not None else None
         if blob is not None:
-            return await self._take_out_of(wanted, blob)
+            with suppress(NotFound):
+                return await self._take_out_of(wanted, blob)
         return await self._range_read(wanted)
 
     async def _read_declared(self, wanted: Wanted, declared: Sha256) -> bytes:
@@ -147,8 +150,12 @@ class Metadata:
                 await self._store.keep_small(content, origin, expected=digest)
                 return
             growing = await self._store.grow(digest, len(content), origin)
-            await growing.write(0, content)
-            await growing.finish()
+            try:
+                await growing.write(0, content)
+                await growing.finish()
+            except P2pcdnError as error:
+                growing.fail(error)
+                raise
         except StoreStopped as error:
             log.info("metadata was not kept: %s", error)
 

@@ -15,7 +15,7 @@ from blake3 import blake3
 from p2pcdn.answers import refusal
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import P2pcdnError, Refused, Unavailable
+from p2pcdn.errors import P2pcdnError, Refused, RemoteProtocolError, Unavailable
 from p2pcdn.simple import File
 from p2pcdn.store import Origin
 from p2pcdn.world import Index, Upstream, UpstreamResponse
@@ -33,6 +33,7 @@ PAUSE_MAX_S = 8.0
 Sink = Callable[[int, bytes], Awaitable[None]]
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
+_LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +71,15 @@ class Wanted:
 
 @dataclass(slots=True)
 class _Reading:
-    """Where a reading stands. end: None while nobody knows it. ranged: a part was asked for, not all to the end."""
+    """Where a reading stands. end: None while nobody knows it. ranged: a part was asked for, not all to the end.
+
+    validator: the ETag or Last-Modified of what was read so far.
+    """
 
     at: int
     end: int | None
     ranged: bool = field(init=False)
+    validator: str | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.ranged = self.end is not None
@@ -84,10 +89,11 @@ class _Reading:
 
 
 class OriginReader:
-    """Reads files from upstreams. Holds no state between two reads."""
+    """Reads files from upstreams; from none where `offline`. Holds no state between two reads."""
 
-    def __init__(self, upstream: Upstream, counters: Counters, dice: random.Random) -> None:
+    def __init__(self, upstream: Upstream, counters: Counters, dice: random.Random, *, offline: bool = False) -> None:
         self._upstream = upstream
+        self._offline = offline
         self._counters = counters
         self._dice = dice
 
@@ -103,8 +109,13 @@ class OriginReader:
         """Gives the sink the bytes [start, end) in order; to the end of the file where `end` is None.
 
         on_size is told the size of the whole file as soon as the upstream says it. Whether the bytes are right is for
-        the sink's owner to decide. Raises NotFound, Refused, Unavailable.
+        the sink's owner to decide. Raises NotFound, Refused, Unavailable, and RemoteProtocolError where a file without
+        a hash is another one after a cut.
         """
+        if self._offline:
+            raise Unavailable(
+                f"This node is offline and does not hold all of {wanted.file.filename}.", retry_after_s=60
+            )
         reading = _Reading(start, end)
         fruitless = 0
         while not reading.is_over():
@@ -126,13 +137,15 @@ class OriginReader:
             error = refusal(response.status, response.headers, response.url)
             if error is not None:
                 raise error
+            _refuse_another(wanted, response, reading)
             size = _size_of(wanted, response, reading.at)
             if size is not None:
                 on_size(size)
                 reading.end = size if reading.end is None else reading.end
             await self._drain(wanted, response, sink, reading)
         if reading.end is None:
-            reading.end = reading.at
+            # Without a length a cut looks like the end; the index's size tells them apart.
+            reading.end = max(reading.at, wanted.file.size_bytes or 0)
         if not reading.is_over():
             raise Unavailable(f"The connection for {wanted.file.filename} was cut at byte {reading.at}.")
 
@@ -170,6 +183,15 @@ class OriginReader:
         await trio.sleep(pause_s * (0.5 + self._dice.random() / 2))
 
 
+def _refuse_another(wanted: Wanted, response: UpstreamResponse, reading: _Reading) -> None:
+    """Where there is no hash, nobody else would notice that a file changed between two of its parts."""
+    validator = response.headers.get("etag") or response.headers.get("last-modified")
+    changed = validator is not None and reading.validator not in (None, validator)
+    if changed and wanted.file.sha256 is None:
+        raise RemoteProtocolError(f"{wanted.file.filename} changed at the upstream while it was being read; ask again.")
+    reading.validator = validator
+
+
 def _size_of(wanted: Wanted, response: UpstreamResponse, at: int) -> int | None:
     if response.status == 206:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
@@ -178,4 +200,4 @@ def _size_of(wanted: Wanted, response: UpstreamResponse, at: int) -> int | None:
         return int(match[3])
     length = response.headers.get("content-length", "")
     coded = response.headers.get("content-encoding", "identity") != "identity"
-    return int(length) if length.isascii() and length.isdigit() and not coded else None
+    return int(length) if _LENGTH.fullmatch(length) and not coded else None

@@ -208,6 +208,10 @@ class Store:
         row = self._table.row(sha256)
         return row is not None and not row.buried
 
+    def is_buried(self, sha256: Sha256) -> bool:
+        """Whether it was withdrawn and is not held again, be its bytes still here or not."""
+        return self._catalog.has(BURIED, bytes.fromhex(sha256))
+
     def value(self, table: Table, key: str) -> bytes | None:
         value = self._catalog.get(VALUES[table], key.encode("utf-8", "surrogatepass"))
         return None if value is None else unpack_value(value)[1]

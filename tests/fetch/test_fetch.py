@@ -49,7 +49,7 @@ class Scripted:
         self.counters = Counters()
         origin = OriginReader(self.upstream, self.counters, random.Random(1))
         self.changed: list[str] = []
-        swarm = lonely_swarm(store, self.counters)
+        swarm = self.swarm = lonely_swarm(store, self.counters)
         self.metadata = Metadata(
             store=store, swarm=swarm, origin=origin, nursery=nursery, offline=False, on_change=self.changed.append
         )
