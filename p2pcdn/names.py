@@ -18,6 +18,11 @@ def normalize_project(name: str) -> str:
     return _RUNS.sub("-", name).lower()
 
 
+def is_normalized(name: str) -> bool:
+    """Whether it is a project name in its normalized form."""
+    return name in _valid(name)
+
+
 def projects_of(filename: str) -> Iterator[str]:
     """The normalized projects that a file of this name may belong to, the likeliest first.
 

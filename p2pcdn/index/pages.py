@@ -15,16 +15,14 @@ from p2pcdn.errors import NotFound, Refused, RemoteProtocolError, Unavailable
 from p2pcdn.flight import Flights
 from p2pcdn.index.freshness import Freshness, freshness_of
 from p2pcdn.index.held import HeldPage
-from p2pcdn.index.shelf import PageShelf, gone
-from p2pcdn.names import projects_of
+from p2pcdn.index.shelf import PAGE_SIZE_BYTES_MAX, PageShelf, gone
+from p2pcdn.names import is_normalized, projects_of
 from p2pcdn.simple import File
 from p2pcdn.store import Store
 from p2pcdn.world import Clock, Index, Threads, Upstream
 
 log = logging.getLogger(__name__)
 
-# PyPI's largest project pages have some 30 MiB as HTML; four times that is no project page.
-PAGE_SIZE_BYTES_MAX = 128 * 1024 * 1024
 # With a stale page in hand nobody waits longer than this for a slow upstream.
 STALE_WAIT_S = 5.0
 # pip gives up after 15 s of silence; before that it hears from us.
@@ -72,7 +70,7 @@ class Pages:
         now = self._clock.now()
         for index in self.indexes:
             held = self._shelf.in_memory(index, project)
-            if held is None or not (self.offline or held.is_fresh(now, insist=insist)):
+            if held is None or not (self.offline or held.is_fresh(now, insist=insist or self._seems_down(index))):
                 return None
             if held.page is not None:
                 return held
@@ -98,6 +96,8 @@ class Pages:
             return self._offline_answer(index, project, held)
         now = self._clock.now()
         if held is not None:
+            # Even a fresh page is worth a question to an upstream that seems down: it would be given with files hidden.
+            insist = insist or self._seems_down(index)
             if held.is_fresh(now, insist=insist):
                 return held
             if not insist and held.fresh_for_s(now) > -held.freshness.stale_while_revalidate_s:
@@ -132,8 +132,9 @@ class Pages:
 
     def hides_distant_files(self, index: Index) -> bool:
         """Whether pages of this index should list only what is near: offline, or no answer from it for 30 s."""
-        if self.offline:
-            return True
+        return self.offline or self._seems_down(index)
+
+    def _seems_down(self, index: Index) -> bool:
         since = self._failing_since.get(index.key)
         return since is not None and trio.current_time() - since >= DOWN_HIDES_AFTER_S
 
@@ -172,7 +173,7 @@ class Pages:
         parts = path.split("/")
         if path.startswith("/packages/"):
             return [(self.indexes[0], project) for project in projects_of(parts[-1])]
-        if len(parts) == 5 and parts[1] == "files":
+        if len(parts) == 5 and parts[1] == "files" and is_normalized(parts[3]):
             return [(index, parts[3]) for index in self.indexes if index.key == parts[2]]
         return []
 
@@ -205,8 +206,10 @@ class Pages:
             if error is not None:
                 raise error
             fresh = freshness_of(response.headers)
-            if response.status == 304 and held is not None:
+            if response.status == 304 and held is not None and held.page is not None:
                 return replace(held, checked_at=self._clock.now(), freshness=fresh, stale=False)
+            if response.status != 200:
+                raise RemoteProtocolError(f"{response.url} answered {response.status}, which nobody asked for.")
             body = await self._read(index, project, response.body)
         return await self._keep(index, project, held, body, response.headers, response.url, fresh)
 
@@ -236,9 +239,9 @@ class Pages:
             "body": body,
             "type": headers.get("content-type", ""),
             "url": url,
-            "etag": headers.get("etag"),
-            "last_modified": headers.get("last-modified"),
-            "serial": int(serial) if serial.isascii() and serial.isdigit() else None,
+            "etag": _validator(headers, "etag"),
+            "last_modified": _validator(headers, "last-modified"),
+            "serial": int(serial) if serial.isascii() and serial.isdigit() and len(serial) < 18 else None,
             "checked_at": self._clock.now(),
             "freshness": [fresh.fresh_s, fresh.stale_while_revalidate_s],
         }
@@ -256,6 +259,12 @@ class Pages:
         if held is None or held.page is not None:
             await self._shelf.keep(held, absent, {"gone": True, "checked_at": absent.checked_at})
         return absent
+
+
+def _validator(headers: Mapping[str, str], name: str) -> str | None:
+    """A field that we may send back; one with other letters could not be sent, and would count as absent."""
+    value = headers.get(name)
+    return value if value is not None and value.isascii() and value.isprintable() else None
 
 
 def _conditions(held: HeldPage | None) -> dict[str, str]:

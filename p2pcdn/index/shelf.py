@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from p2pcdn import frames
 from p2pcdn.errors import P2pcdnError, StoreStopped
-from p2pcdn.index.freshness import Freshness
+from p2pcdn.index.freshness import FRESH_MAX_S, Freshness
 from p2pcdn.index.held import HeldPage
 from p2pcdn.simple import ProjectPage, parse_page
 from p2pcdn.store import Store
@@ -21,6 +21,8 @@ from p2pcdn.world import Index, Threads
 
 log = logging.getLogger(__name__)
 
+# PyPI's largest project pages have some 30 MiB as HTML; four times that is no project page.
+PAGE_SIZE_BYTES_MAX = 128 * 1024 * 1024
 # Parsing more than this takes milliseconds that other clients would wait; it goes to a thread.
 PARSE_INLINE_BYTES_MAX = 16 * 1024
 # Parsed pages in memory, weighed by their files (about 1.5 KB each): some 30 MB.
@@ -54,13 +56,13 @@ class PageShelf:
         if row is None:
             return None
         try:
-            record = frames.decode(row)
+            record = _checked(frames.decode(row))
             if record.get("gone"):
                 held = gone(index, project, record["checked_at"])
             else:
-                body = await self._threads.run(zlib.decompress, record["body"])
+                body = await self._threads.run(_unpacked, record["body"])
                 held = await self.parsed(index, project, {**record, "body": body})
-        except (P2pcdnError, KeyError, TypeError, AttributeError, zlib.error) as error:
+        except (P2pcdnError, KeyError, TypeError, ValueError, zlib.error) as error:
             log.warning("a kept page cannot be read and is asked for again: %s", error, extra={"project": project})
             return None
         self.remember(held)
@@ -109,6 +111,39 @@ class PageShelf:
             )
         except StoreStopped as error:
             log.warning("the page was not kept: %s", error, extra={"project": new.project})
+
+
+def _checked(row: Any) -> dict[str, Any]:
+    """A row may come out of another node's export: none of it is used that we would not have written.
+
+    Raises KeyError, TypeError, ValueError.
+    """
+    record: dict[str, Any] = dict(row)
+    kinds = _KINDS_GONE if record.get("gone") else _KINDS
+    if wrong := [name for name, kind in kinds.items() if not isinstance(record[name], kind)]:
+        raise TypeError(f"{wrong} are not what they should be")
+    record["freshness"] = [min(float(life_s), FRESH_MAX_S) for life_s in record.get("freshness", ())]
+    return record
+
+
+_KINDS_GONE: Mapping[str, Any] = {"checked_at": int | float}
+_KINDS: Mapping[str, Any] = {
+    **_KINDS_GONE,
+    "body": bytes,
+    "type": str,
+    "url": str,
+    "etag": str | None,
+    "last_modified": str | None,
+    "serial": int | None,
+    "freshness": list,
+}
+
+
+def _unpacked(body: bytes) -> bytes:
+    content = zlib.decompressobj().decompress(body, PAGE_SIZE_BYTES_MAX + 1)
+    if len(content) > PAGE_SIZE_BYTES_MAX:
+        raise ValueError("it is larger than a page may be")
+    return content
 
 
 def gone(index: Index, project: str, checked_at: float) -> HeldPage:

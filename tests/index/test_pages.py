@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 import trio
 
+from p2pcdn import frames
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import NotFound, Refused, Unavailable
+from p2pcdn.errors import NotFound, Refused, RemoteProtocolError, Unavailable
 from p2pcdn.index import Pages, path_of
 from p2pcdn.index.pages import ANSWER_WAIT_S, DOWN_HIDES_AFTER_S, STALE_WAIT_S
 from p2pcdn.store import Origin, Store
@@ -310,3 +312,93 @@ async def test_the_files_of_other_indexes_have_a_prefix_of_their_own(
         for unknown in ("/packages/aa/bb/other-1.0.tar.gz", "/files/x/y/z", "/files/", "/packages/"):
             with pytest.raises(NotFound):
                 await world.pages.file_at(unknown)
+
+
+# -- odd upstreams and odd rows ----------------------------------------------------------------------------------------
+
+
+async def test_one_failure_long_ago_hides_no_file(directory: Path, autojump_clock: trio.abc.Clock) -> None:
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = lambda url, headers: answer("1.0")
+        await world.versions()
+        world.now = lambda url, headers: answer(status=503)
+        with pytest.raises(Unavailable):
+            await world.versions("other")
+        world.now = lambda url, headers: answer("1.0")
+        await trio.sleep(DOWN_HIDES_AFTER_S + 1)
+        assert world.pages.fresh("six") is None, "an upstream that seemed down is asked before files are hidden"
+        assert await world.versions() == ["1.0"]
+        assert not world.pages.hides_distant_files(INDEX)
+
+
+@pytest.mark.parametrize("status", [206, 304])
+async def test_a_status_that_nobody_asked_for_is_no_page(
+    directory: Path, autojump_clock: trio.abc.Clock, status: int
+) -> None:
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = lambda url, headers: answer("1.0", status=status)
+        with pytest.raises(RemoteProtocolError):
+            await world.versions()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"x-pypi-last-serial": "9" * 5000},
+        {"x-pypi-last-serial": "9" * 30},
+        {"etag": '"é€"'},
+        {"last-modified": "é€"},
+    ],
+)
+async def test_an_odd_field_of_a_page_does_no_harm(
+    directory: Path, autojump_clock: trio.abc.Clock, odd: dict[str, str]
+) -> None:
+    async with open_store(directory) as store:
+        async with scripted(store) as world:
+            world.now = lambda url, headers: Answer(page("1.0"), headers={**JSON, **odd})
+            for _ in range(2):
+                assert await world.versions() == ["1.0"]
+                await trio.sleep(700)
+            assert all(value.isascii() for value in world.upstream.asked[-1][1].values())
+        async with scripted(store, offline=True) as world:
+            assert await world.versions() == ["1.0"], "it was kept"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"body": b"no zlib"},
+        {"body": 5},
+        {"type": 5},
+        {"url": 5},
+        {"etag": 5},
+        {"serial": "x"},
+        {"checked_at": "x"},
+        {"checked_at": float("nan")},
+        {"gone": True, "checked_at": "x"},
+        {"freshness": ["a", "b"]},
+        {"freshness": [1e18, 0.0]},
+        {"body": zlib.compress(bytes(1_500_000))},
+    ],
+)
+async def test_a_row_out_of_a_hostile_export_harms_no_page(
+    directory: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch, odd: dict[str, object]
+) -> None:
+    monkeypatch.setattr("p2pcdn.index.shelf.PAGE_SIZE_BYTES_MAX", 1024 * 1024)
+    row = {
+        "body": zlib.compress(page("1.0")),
+        "type": JSON["content-type"],
+        "url": f"{INDEX.url}six/",
+        "etag": None,
+        "last_modified": None,
+        "serial": None,
+        "checked_at": 1_800_000_000.0,
+        "freshness": [600.0, 0.0],
+        **odd,
+    }
+    async with open_store(directory) as store, scripted(store) as world:
+        await store.change(values={("pages", f"{INDEX.key}/six"): frames.encode(row)})
+        world.now = lambda url, headers: answer("2.0")
+        assert await world.versions() in (["1.0"], ["2.0"])
+        world.clock.ahead_s += 100_000
+        assert await world.versions() == ["2.0"]
