@@ -185,8 +185,7 @@ class Connection:
         try:
             sent_bytes = self._wire.send_now(content)
         except Gone:
-            self._answered(request, response)
-            raise
+            sent_bytes = 0  # `_respond` meets it again, and closes the body
         if sent_bytes < len(content) or not isinstance(body, bytes) or not keep_alive:
             return partial(self._respond, request, response, content[sent_bytes:], keep_alive)
         self._answered(request, response)

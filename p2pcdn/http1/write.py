@@ -16,11 +16,14 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 def encode_headers(headers: Sequence[tuple[str, str]]) -> bytes:
-    """Header lines, each with its CR LF. Raises LocalProtocolError where a value would begin a line of its own."""
+    """Header lines, each with its CR LF. Raises LocalProtocolError where a value has no place in one."""
     text = "".join([f"{name}: {value}\r\n" for name, value in headers])
     if text.count("\n") != len(headers) or text.count("\r") != len(headers):
         raise LocalProtocolError("A header holds a line break.")
-    return text.encode("latin-1")
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise LocalProtocolError("A header holds a letter outside of Latin-1.") from error
 
 
 def has_body(status: int, method: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import Literal
 
 import trio
@@ -73,7 +73,7 @@ class FileDesk:
     def ready_metadata(self, request: Request, wanted: Wanted) -> Response | None:
         """The same, if it needs no waiting."""
         name = self._metadata.name_of(wanted)
-        if name is None or "if-none-match" in request.headers:
+        if name is None or request.method == "HEAD" or "if-none-match" in request.headers:
             return None
         ready = self._ready.get((name, wanted.index.private))
         if ready is not None:
@@ -91,7 +91,7 @@ class FileDesk:
         headers = [*_headers(wanted, etag), ("Cache-Status", "p2pcdn; hit")]
         if _not_modified(request, etag):
             return Response(304, headers)
-        self._counters.served_bytes += len(content)
+        self._counters.served_bytes += 0 if request.method == "HEAD" else len(content)
         return Response(200, [("Content-Type", "text/plain; charset=utf-8"), *headers], content)
 
     # -- out of the store -----------------------------------------------------------------------------------------
@@ -109,9 +109,10 @@ class FileDesk:
             return _unsatisfiable(blob.size_bytes)
         start, end = extent or (0, blob.size_bytes)
         status, partial_headers = _status(extent, blob.size_bytes)
-        self._counters.file_hits += extent is None
-        self._counters.served_bytes += end - start
-        self._counters.store_bytes += end - start
+        if request.method != "HEAD":
+            self._counters.file_hits += extent is None
+            self._counters.served_bytes += end - start
+            self._counters.store_bytes += end - start
         headers = [*headers, *partial_headers, _type(wanted)]
         if blob.content is not None:
             return Response(status, headers, blob.content[start:end])
@@ -121,8 +122,16 @@ class FileDesk:
     # -- while it arrives -----------------------------------------------------------------------------------------
 
     async def _growing(self, request: Request, wanted: Wanted, growing: Partial) -> Response:
+        """Holds the file open from here on: it may be whole, and closed, before the body begins."""
         self._counters.file_misses += 1
-        await self._first_byte(growing)
+        with ExitStack() as hold:
+            hold.enter_context(growing.reader())
+            await self._first_byte(growing)
+            response = self._arriving(request, wanted, growing)
+            response.release = hold.pop_all().close
+            return response
+
+    def _arriving(self, request: Request, wanted: Wanted, growing: Partial) -> Response:
         etag = _attempt_etag(wanted, growing.attempt)
         size = growing.size_bytes
         headers = [*_headers(wanted, etag), ("Cache-Status", "p2pcdn; fwd=miss; collapsed"), _type(wanted)]

@@ -6,8 +6,7 @@ import functools
 import hmac
 import html
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from urllib.parse import unquote
 
 from p2pcdn.answers import refusal
@@ -28,6 +27,9 @@ from p2pcdn.world import Clock, Index, Upstream
 ROOT_SIZE_BYTES_MAX = 512 * 1024 * 1024
 # `/pypi/<name>/json` of the project with the most releases has some 10 MiB.
 JSON_API_SIZE_BYTES_MAX = 128 * 1024 * 1024
+
+# The fields that are passed on with a list or a JSON page. Nobody asks for a content coding; one that comes is named.
+_PASSED_ON = ("content-type", "content-encoding", "cache-control", "etag", "last-modified", "x-pypi-last-serial")
 
 _SIMPLE = re.compile(r"/simple/([^/]+)/?")
 _JSON_API = re.compile(r"/pypi/([^/]+)(?:/([^/]+))?/json/?")
@@ -133,7 +135,8 @@ class IndexFace:
 
     async def _root(self, request: Request, private: bool) -> Response:
         """The list of all projects, as the default index gives it."""
-        headers = {"accept": request.headers.get("accept", "text/html"), "accept-encoding": "identity"}
+        accept = request.headers.get("accept", "")
+        headers = {"accept": accept if accept.isascii() and accept else "text/html", "accept-encoding": "identity"}
         index = self._pages.indexes[0]
         _open_to(index, private, "The list of projects")
         return await self._passed_on(index, index.url, headers, ROOT_SIZE_BYTES_MAX)
@@ -151,16 +154,18 @@ class IndexFace:
     async def _passed_on(self, index: Index, url: str, headers: dict[str, str], size_bytes_max: int) -> Response:
         if self._pages.offline:
             raise Unavailable("This node is offline and does not keep this page.", retry_after_s=60)
-        stack = AsyncExitStack()
-        response = await stack.enter_async_context(self._upstream.get(index, url, headers))
-        error = refusal(response.status, response.headers, response.url)
-        if error is not None:
-            await stack.aclose()
-            raise error
+        passed = [("Cache-Status", "p2pcdn; fwd=bypass")]
 
         async def body() -> AsyncGenerator[bytes]:
             size = 0
-            async with stack:
+            async with self._upstream.get(index, url, headers) as response:
+                error = refusal(response.status, response.headers, response.url)
+                if error is not None:
+                    raise error
+                passed.extend(
+                    (name, response.headers[name]) for name in _PASSED_ON if _is_plain(response.headers, name)
+                )
+                yield b""
                 async for chunk in response.body:
                     size += len(chunk)
                     if size > size_bytes_max:
@@ -168,9 +173,10 @@ class IndexFace:
                     self._counters.page_bytes[index.url] += len(chunk)
                     yield chunk
 
-        kept = ("content-type", "cache-control", "etag", "last-modified", "x-pypi-last-serial")
-        passed = [(name, response.headers[name]) for name in kept if name in response.headers]
-        return Response(200, [*passed, ("Cache-Status", "p2pcdn; fwd=bypass")], body())
+        passing = body()
+        # It has begun when the head goes out: whoever closes it then closes the upstream's answer, too.
+        await anext(passing)
+        return Response(200, passed, passing)
 
     # -- files ----------------------------------------------------------------------------------------------------
 
@@ -182,6 +188,12 @@ class IndexFace:
         if for_metadata:
             return await self._file_desk.metadata(request, wanted)
         return await self._file_desk.answer(request, wanted)
+
+
+def _is_plain(headers: Mapping[str, str], name: str) -> bool:
+    """Whether a field is there, and can be sent on as it is."""
+    value = headers.get(name, "\n")
+    return value.isascii() and value.isprintable()
 
 
 def _wanted(held: HeldPage, file: File) -> Wanted:

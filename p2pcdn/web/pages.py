@@ -39,12 +39,14 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class _Key:
+    """near: None where all files are listed; else the store's blobs and bytes, which change with what is held."""
+
     index: str
     project: str
     version: str
     media_type: MediaType
     coding: str
-    near_only: bool
+    near: tuple[int, int] | None
 
 
 class PageDesk:
@@ -88,7 +90,11 @@ class PageDesk:
         if media_type is None:
             return None
         coding = _coding(request.headers.get("accept-encoding", ""))
-        return _Key(held.index.key, held.project, held.version, media_type, coding, near_only)
+        near = None
+        if near_only:
+            held_now = self._store.summary()
+            near = held_now.blobs, held_now.size_bytes
+        return _Key(held.index.key, held.project, held.version, media_type, coding, near)
 
     def _near(self, page: ProjectPage) -> ProjectPage:
         return replace(page, files=tuple(file for file in page.files if file.sha256 and self._store.holds(file.sha256)))

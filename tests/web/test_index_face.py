@@ -73,6 +73,7 @@ class Face:
     """An index face with real rooms behind it; `ask` gives status, headers and the body as a client would get them."""
 
     def __init__(self, store: Store, nursery: trio.Nursery, indexes: tuple[Index, ...], script: Script) -> None:
+        self.store = store
         self.script = script
         self.upstream = ScriptedUpstream(lambda url, headers: self.script(url, headers))
         self.counters = Counters()

@@ -1,0 +1,123 @@
+"""What odd paths, odd upstreams and clients that leave do to the index face."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from inspect import isawaitable
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from p2pcdn.digest import Sha256
+from p2pcdn.http1 import Request, serve_connection
+from p2pcdn.store import Origin
+from p2pcdn.world import UpstreamResponse
+from tests.web.test_index_face import JSON_TYPE, NAME, PATH, WHEEL, Face, body_of, face
+from tests.worlds import INDEX, SECOND, Answer
+
+
+async def raw(node: Face, request: bytes) -> bytes:
+    """All that a client on a connection gets."""
+    client, ours = trio.testing.memory_stream_pair()
+    got = bytearray()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_connection, ours, node.face)
+        await client.send_all(request)
+        async for part in client:
+            got += part
+    return bytes(got)
+
+
+@pytest.mark.parametrize("project", ["..", "a b", "a%3Fb", "x%0D%0Ay", "Demo", "d" * 3000])
+async def test_a_file_of_what_is_no_project_asks_no_upstream(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, project: str
+) -> None:
+    async with face(tmp_path, indexes=(INDEX, SECOND)) as node:
+        status, _, _ = await node.ask(f"/files/{SECOND.key}/{project}/x-1.0.tar.gz")
+        assert status == 404
+        assert node.upstream.asked == []
+
+
+async def test_an_offline_page_lists_what_is_held_now(tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:
+    async with face(tmp_path) as node:
+
+        async def listed() -> int:
+            return len(json.loads((await node.ask("/simple/demo/", accept=JSON_TYPE))[2])["files"])
+
+        await node.ask("/simple/demo/")
+        node.pages.offline = True
+        assert await listed() == 0
+        carried_in = await node.store.grow(Sha256.of(WHEEL), len(WHEEL), Origin(NAME, "demo", INDEX.key, "lan"))
+        await carried_in.write(0, WHEEL)
+        await carried_in.finish()
+        assert await listed() == 1
+        await node.store.drop(Sha256.of(WHEEL))
+        assert await listed() == 0
+
+
+async def test_a_look_at_what_is_passed_on_lets_go_of_the_upstream(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with face(tmp_path, lambda url, headers: Answer(b"<a>x</a>")) as node:
+        open_now: list[str] = []
+        get = node.upstream.get
+
+        @asynccontextmanager
+        async def counted(index: object, url: str, headers: dict[str, str]) -> AsyncIterator[UpstreamResponse]:
+            open_now.append(url)
+            try:
+                async with get(INDEX, url, headers) as response:
+                    yield response
+            finally:
+                open_now.remove(url)
+
+        node.upstream.get = counted  # type: ignore[method-assign, assignment]
+        answer = node.face(Request("HEAD", b"/simple/", "/simple/", "", {}))
+        response = await answer if isawaitable(answer) else answer
+        assert open_now
+        assert not isinstance(response.body, bytes)
+        await response.body.aclose()  # type: ignore[union-attr]
+        assert not open_now
+
+
+@pytest.mark.parametrize("value", ["text/html; x=€", "a\r\nb: c"])
+async def test_a_field_that_cannot_be_sent_on_is_left_out(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, value: str
+) -> None:
+    async with face(tmp_path, lambda url, headers: Answer(b"<a>x</a>", headers={"etag": value})) as node:
+        asking = b"GET /simple/ HTTP/1.1\r\nHost: x\r\nAccept: \xe9\r\nConnection: close\r\n\r\n"
+        got = await raw(node, asking)
+        assert got.startswith(b"HTTP/1.1 200")
+        assert b"<a>x</a>" in got
+        assert b"etag" not in got.lower()
+        assert node.upstream.asked[-1][1]["accept"] == "text/html"
+
+
+async def test_a_coding_that_nobody_asked_for_is_named(tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:
+    async with face(tmp_path, lambda url, headers: Answer(b"\x1f\x8b", headers={"content-encoding": "gzip"})) as node:
+        assert (await node.ask("/simple/"))[1]["content-encoding"] == "gzip"
+
+
+async def test_a_look_counts_no_byte_as_served(tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:
+    async with face(tmp_path) as node:
+        await node.ask(PATH)
+        await trio.sleep(5)
+        before = node.counters.served_bytes, node.counters.file_hits
+        answer = node.face(Request("HEAD", PATH.encode(), PATH, "", {}))
+        response = await answer if isawaitable(answer) else answer
+        await body_of(response)
+        assert (node.counters.served_bytes, node.counters.file_hits) == before
+
+
+async def test_a_client_that_takes_its_time_gets_a_file_that_became_whole_meanwhile(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with face(tmp_path) as node:
+        answer = node.face(Request("GET", PATH.encode(), PATH, "", {}))
+        response = await answer if isawaitable(answer) else answer
+        await trio.sleep(60)
+        assert await body_of(response) == WHEEL
