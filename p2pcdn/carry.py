@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import tarfile
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from p2pcdn import frames
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import DigestMismatch, NotFound, P2pcdnError, RemoteProtocolError, StoreStopped
+from p2pcdn.errors import DigestMismatch, NotFound, P2pcdnError, RemoteProtocolError, StoreStopped, Unavailable
 from p2pcdn.http1 import FileSlice
 from p2pcdn.store import BlobRow, Origin, Store
 
@@ -24,6 +25,8 @@ FORMAT = 1
 FIRST_MEMBER = "p2pcdn.cbor"
 # 100,000 files are listed in some 20 MiB.
 LIST_SIZE_BYTES_MAX = 256 * 1024 * 1024
+# A page is kept packed, and is never larger than this before.
+PAGE_SIZE_BYTES_MAX = 128 * 1024 * 1024
 WRITE_SIZE_BYTES = 1024 * 1024
 _BLOCK = 512
 
@@ -54,8 +57,9 @@ async def export_store(store: Store, projects: Collection[str]) -> AsyncGenerato
     for number, value in enumerate(pages.values()):
         yield _header(f"pages/{number}", len(value)) + value + _padding(len(value))
     for row in rows:
-        async for part in _exported(store, row):
-            yield part
+        async with aclosing(_exported(store, row)) as parts:
+            async for part in parts:
+                yield part
     yield bytes(2 * _BLOCK)
 
 
@@ -109,9 +113,12 @@ def _checked_listing(listing: Any) -> dict[str, Any]:
         for sha256, size, *origin in listing["files"]:
             Sha256(sha256)
             named = all(isinstance(part, str) for part in origin) and len(origin) == 4
-            if not (isinstance(size, int) and size >= 0 and named and origin[3] in ("never", "group", "lan")):
+            if not (type(size) is int and size >= 0 and named and origin[3] in ("never", "group", "lan")):
                 raise RemoteProtocolError("The list of this export makes no sense.")
-        if not all(isinstance(key, str) and isinstance(size, int) for key, size in listing["pages"]):
+        pages = listing["pages"]
+        if not all(
+            isinstance(key, str) and type(size) is int and 0 <= size <= PAGE_SIZE_BYTES_MAX for key, size in pages
+        ):
             raise RemoteProtocolError("The list of this export makes no sense.")
     except (KeyError, TypeError, ValueError) as error:
         raise RemoteProtocolError("The list of this export makes no sense.") from error
@@ -138,8 +145,9 @@ async def _import_blob(
     if store.holds(digest):
         await source.skip(size)
         return
+    joined = store.running(digest) is not None
+    partial = await store.grow(digest, size, origin)
     try:
-        partial = await store.grow(digest, size, origin)
         at = 0
         async for chunk in source.read(size):
             await partial.write(at, chunk)
@@ -153,6 +161,9 @@ async def _import_blob(
     except P2pcdnError as error:
         imported.refused.append({"name": origin.filename, "why": str(error)})
         raise
+    finally:
+        if not joined:  # where it broke off, nobody else fills it, and its room is given back
+            partial.fail(Unavailable(f"The import of {origin.filename} was broken off."))
 
 
 class _Members:

@@ -89,14 +89,17 @@ class ControlFace:
 
     async def _post_gc(self, request: Request) -> Response:
         to_bytes = (await _asked(request)).get("to_bytes")
-        if not (to_bytes is None or (isinstance(to_bytes, int) and to_bytes >= 0)):
+        if not (to_bytes is None or (type(to_bytes) is int and to_bytes >= 0)):
             raise RemoteProtocolError("to_bytes is a number of bytes, 0 or more.")
         freed = await self._store.collect(to_bytes)
         return json_response({"freed_bytes": freed.bytes, "blobs": freed.blobs})
 
     async def _post_pin(self, request: Request) -> Response:
         asked = await _asked(request)
-        projects = {_project(str(name)) for name in asked.get("projects", ())}
+        names = asked.get("projects", [])
+        if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise RemoteProtocolError("projects is a list of names.")
+        projects = {_project(name) for name in names}
         rows = [row for row in self._store.rows() if row.origin.project in projects]
         for row in rows:
             await self._store.pin(row.sha256, bool(asked.get("pinned", True)))
@@ -123,7 +126,7 @@ class ControlFace:
         with send, contextlib.suppress(trio.BrokenResourceError):
             try:
                 report = await self._store.verify(note)
-            except P2pcdnError as error:
+            except (P2pcdnError, OSError) as error:  # a node does not end because its disk cannot be read
                 await send.send({"error": str(error)})
                 return
             names = [row.origin.filename for row in report.rotten]
@@ -159,7 +162,7 @@ async def _asked(request: Request) -> dict[str, Any]:
             raise RemoteProtocolError("The request's body is too large.")
     try:
         asked = json.loads(content or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RemoteProtocolError(f"The request's body is not JSON: {error}") from error
     if not isinstance(asked, dict):
         raise RemoteProtocolError("The request's body is not a JSON object.")

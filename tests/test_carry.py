@@ -1,0 +1,79 @@
+"""What an import takes of a tar that was cut, or that means harm."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from p2pcdn import frames
+from p2pcdn.carry import FIRST_MEMBER, PAGE_SIZE_BYTES_MAX, import_store
+from p2pcdn.digest import Sha256
+from p2pcdn.errors import RemoteProtocolError
+from p2pcdn.store import Origin
+from tests.worlds import INDEX, open_store
+
+CONTENT = bytes(range(256)) * 4096
+SIX = Origin("six-1.0.tar.gz", "six", INDEX.key, "lan")
+LISTED = [Sha256.of(CONTENT), len(CONTENT), SIX.filename, SIX.project, SIX.index_key, SIX.share]
+
+
+def member(name: str, content: bytes, size_bytes: int | None = None) -> bytes:
+    head = tarfile.TarInfo(name)
+    head.size = len(content) if size_bytes is None else size_bytes
+    return head.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
+
+
+def listing(files: list[Any], pages: list[Any]) -> bytes:
+    return member(FIRST_MEMBER, frames.encode({"format": 1, "files": files, "pages": pages}))
+
+
+async def parts(content: bytes) -> AsyncIterator[bytes]:
+    for at in range(0, len(content), 65536):
+        yield content[at : at + 65536]
+
+
+async def test_an_import_that_is_cut_leaves_nothing_growing(tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:
+    tar = listing([LISTED], []) + member("blobs/1", CONTENT)
+    async with open_store(tmp_path) as store:
+        with pytest.raises(RemoteProtocolError, match="too early"):
+            await import_store(store, parts(tar[:500_000]), {INDEX.key})
+        assert store.running(Sha256.of(CONTENT)) is None
+        imported = await import_store(store, parts(tar), {INDEX.key})
+        assert imported.blobs == 1
+
+
+async def test_a_cut_import_does_not_stop_the_download_that_it_joined(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    tar = listing([LISTED], []) + member("blobs/1", CONTENT)
+    async with open_store(tmp_path) as store:
+        download = await store.grow(Sha256.of(CONTENT), len(CONTENT), SIX)
+        with pytest.raises(RemoteProtocolError, match="too early"):
+            await import_store(store, parts(tar[:500_000]), {INDEX.key})
+        await download.write(0, CONTENT)
+        await download.finish()
+        assert store.holds(Sha256.of(CONTENT))
+
+
+@pytest.mark.parametrize("size_bytes", [-1, -513, True, PAGE_SIZE_BYTES_MAX + 1])
+async def test_a_page_of_an_odd_size_is_not_taken_into_memory(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, size_bytes: int
+) -> None:
+    taken = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal taken
+        yield listing([], [[f"{INDEX.key}/six", size_bytes]]) + member("pages/0", b"", int(size_bytes))
+        while True:
+            taken += 1
+            yield bytes(1024 * 1024)
+
+    async with open_store(tmp_path) as store:
+        with pytest.raises(RemoteProtocolError, match="makes no sense"):
+            await import_store(store, endless(), {INDEX.key})
+    assert taken == 0
