@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+# Whoever reaches the peer port could otherwise fill our memory with addresses of its own (an IPv6 host has 2**64).
+HOSTS_MAX = 1024
+
 
 @dataclass(slots=True)
 class Counters:
@@ -29,4 +32,8 @@ class Counters:
     upstream_file_requests: int = 0
     refused_pieces: Counter[str] = field(default_factory=Counter)  # by peer
     digest_mismatches: int = 0
-    evicted_bytes: int = 0
+
+    def given_to(self, host: str, size_bytes: int) -> None:
+        """Counts bytes that a peer got; those of more than `HOSTS_MAX` hosts together, as "others"."""
+        known = host in self.given_bytes or len(self.given_bytes) < HOSTS_MAX
+        self.given_bytes[host if known else "others"] += size_bytes

@@ -179,7 +179,7 @@ class Node:
         def note_answer(request: Request, status: int, body_size_bytes: int) -> None:
             requests[f"{face} {status}"] += 1
             if face == "peer":
-                self._counters.given_bytes[request.peer.rpartition(":")[0]] += body_size_bytes
+                self._counters.given_to(request.peer.rpartition(":")[0], body_size_bytes)
 
         def note_refusal(refusal: Refusal, peer: str) -> None:
             requests[f"{face} {refusal.status}"] += 1
@@ -224,6 +224,7 @@ class Node:
                 "size_bytes": summary.size_bytes,
                 "limit_bytes": summary.limit_bytes,
                 "partials": summary.partials,
+                "evicted_bytes": summary.evicted_bytes,
             },
             "bytes": {
                 "served": counters.served_bytes,

@@ -1,8 +1,8 @@
 """Files: fetched once, however many ask, and delivered while they arrive."""
 
 from p2pcdn.fetch.deliver import Delivery
-from p2pcdn.fetch.fetch import Fetch
+from p2pcdn.fetch.fetch import Fetch, digest_of
 from p2pcdn.fetch.metadata import Metadata
 from p2pcdn.fetch.origin import OriginReader, Wanted
 
-__all__ = ["Delivery", "Fetch", "Metadata", "OriginReader", "Wanted"]
+__all__ = ["Delivery", "Fetch", "Metadata", "OriginReader", "Wanted", "digest_of"]

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 # A growing file goes out in slices of at most this size, so that many clients advance together.
 SLICE_SIZE_BYTES = 4 * 1024 * 1024
+# A passing file that has not begun by then gets its head all the same: pip hangs up after 15 s.
+PASSING_BEGINS_S = 10.0
 # Bytes of a passing file that wait for a slow client; beyond it the upstream waits too.
 PASSING_CHUNKS = 16
 
@@ -61,12 +63,18 @@ class Delivery:
         """The bytes [start, end) straight from the upstream, for when nothing can be kept.
 
         All of the file is read and hashed, whatever part is asked for: the held-back end comes when the hash is right.
-        Raises DigestMismatch and what the upstream raises.
+        Raises DigestMismatch and what the upstream raises; its first part is empty and comes once the upstream gives
+        something, so that a refusal can still become a status.
         """
         send, receive = trio.open_memory_channel[bytes](PASSING_CHUNKS)
         outcome: list[P2pcdnError] = []
-        self.nursery.start_soon(self._read_passing, wanted, start, end, send, outcome)
+        begun = trio.Event()
+        self.nursery.start_soon(self._read_passing, wanted, start, end, send, outcome, begun)
         with receive:
+            with trio.move_on_after(PASSING_BEGINS_S):
+                await begun.wait()
+            if not outcome:
+                yield b""
             async for chunk in receive:
                 yield chunk
         if outcome:
@@ -79,11 +87,13 @@ class Delivery:
         end: int | None,
         send: trio.MemorySendChannel[bytes],
         outcome: list[P2pcdnError],
+        begun: trio.Event,
     ) -> None:
         hasher = hashlib.sha256()
         held = bytearray()
 
         async def take(at: int, content: bytes) -> None:
+            begun.set()
             hasher.update(content)
             held.extend(content[max(0, start - at) : None if end is None else max(0, end - at)])
             if len(held) > HELD_BACK_SIZE_BYTES:
@@ -103,6 +113,8 @@ class Delivery:
             except Exception:  # in the node's nursery it would end everything
                 log.exception("%s did not pass through", wanted.file.filename)
                 outcome.append(Unavailable(f"A fault of this node stopped {wanted.file.filename}; its log says why."))
+            finally:
+                begun.set()
 
 
 async def _sendable(growing: Partial, at: int, end: int | None) -> int:

@@ -73,15 +73,8 @@ class Fetch:
         if running is not None:
             # One that is whole is closed, while what it was trusted for is still being noted.
             return running.blob or running
-        digest = self._digest(wanted)
+        digest = digest_of(self._store, wanted)
         return self._store.blob(digest) if digest is not None else None
-
-    def _digest(self, wanted: Wanted) -> Sha256 | None:
-        """The file's sha256: the index's, or, where it gives none, that of the bytes that came first."""
-        if wanted.file.sha256 is not None:
-            return wanted.file.sha256
-        trusted = self._store.value("trusted", wanted.key)
-        return Sha256(trusted.decode()) if trusted is not None else None
 
     def attempt_of(self, wanted: Wanted) -> str | None:
         """The attempt that gave the whole file, if it came since this node started."""
@@ -196,6 +189,14 @@ class Fetch:
                 f"The upstream gave {partial.present_bytes()} bytes of {wanted.file.filename}, "
                 f"and its index says {partial.size_bytes}."
             )
+
+
+def digest_of(store: Store, wanted: Wanted) -> Sha256 | None:
+    """The file's sha256: the index's, or, where it gives none, that of the bytes that came first."""
+    if wanted.file.sha256 is not None:
+        return wanted.file.sha256
+    trusted = store.value("trusted", wanted.key)
+    return Sha256(trusted.decode()) if trusted is not None else None
 
 
 class _Gathered:

@@ -8,6 +8,7 @@ from functools import cached_property
 from urllib.parse import quote, unquote, urlsplit
 
 from p2pcdn.index.freshness import Freshness
+from p2pcdn.names import projects_of
 from p2pcdn.simple import File, ProjectPage
 from p2pcdn.world import Index
 
@@ -54,9 +55,10 @@ def path_of(index: Index, project: str, file: File) -> str:
     """The path of our URL for a file, percent-encoded.
 
     At the default index it is the path at the index's file host (`/packages/…`), so that a lock that recorded our URL
-    can be turned back; other indexes have a prefix of their own.
+    can be turned back; other indexes have a prefix of their own, and so have files whose path tells no project.
     """
     path = urlsplit(file.url).path
-    if index.position == 0 and path.startswith("/packages/"):
+    at_default = index.position == 0 and path.startswith("/packages/")
+    if at_default and project in projects_of(unquote(path).rpartition("/")[2]):
         return path
     return f"/files/{index.key}/{project}/{quote(file.filename)}"

@@ -59,7 +59,7 @@ class FileDesk:
                     return await self._whole(request, wanted, held)
                 return await self._growing(request, wanted, held)
             except StoreStopped:
-                return self._passing(wanted)
+                return await self._passing(wanted)
             except NotFound:
                 if not isinstance(held, Blob):
                     raise
@@ -150,9 +150,10 @@ class FileDesk:
         with trio.move_on_after(FIRST_BYTE_WAIT_S):
             await growing.readable(0)
 
-    def _passing(self, wanted: Wanted) -> Response:
+    async def _passing(self, wanted: Wanted) -> Response:
         headers = [*_headers(wanted, None), ("Cache-Status", "p2pcdn; fwd=bypass; detail=store-stopped"), _type(wanted)]
         body = self._counted(self._delivery.pass_through(wanted, 0, None))
+        await anext(body)
         return Response(200, headers, body, size_bytes=wanted.file.size_bytes)
 
     # -- small parts ----------------------------------------------------------------------------------------------

@@ -28,6 +28,9 @@ ROOT_SIZE_BYTES_MAX = 512 * 1024 * 1024
 # `/pypi/<name>/json` of the project with the most releases has some 10 MiB.
 JSON_API_SIZE_BYTES_MAX = 128 * 1024 * 1024
 
+# A name has 200 characters at most. Longer paths are read each time, so that the remembered ones stay below 2 MB.
+REMEMBERED_LENGTH_MAX = 256
+
 # The fields that are passed on with a list or a JSON page. Nobody asks for a content coding; one that comes is named.
 _PASSED_ON = ("content-type", "content-encoding", "cache-control", "etag", "last-modified", "x-pypi-last-serial")
 
@@ -68,7 +71,7 @@ class IndexFace:
         return self._ready_page(request) or self._ready_metadata(request) or self._answer(request)
 
     def _ready_page(self, request: Request) -> Response | None:
-        project = _project_in(request.path)
+        project = _project_in(request.path) if len(request.path) <= REMEMBERED_LENGTH_MAX else None
         held = self._pages.fresh(project, insist=_insists(request)) if project is not None else None
         if held is None or held.index.private:
             return None

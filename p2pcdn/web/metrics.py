@@ -28,12 +28,11 @@ _COUNTERS: tuple[tuple[str, str, str, str | None], ...] = (
     ("upstream_file_requests", "File requests to upstream file hosts.", "upstream_file_requests", None),
     ("refused_pieces", "Pieces from a peer whose hash was wrong.", "refused_pieces", "peer"),
     ("digest_mismatches", "Files whose hash was not the one that the index gave.", "digest_mismatches", None),
-    ("evicted_bytes", "Bytes that were removed to make room.", "evicted_bytes", None),
 )
 
 
 def metrics_response(counters: Counters, status: Mapping[str, Any]) -> Response:
-    """The answer to /metrics. `status` is the object of `p2pcdn status --json`; its gauges come from there."""
+    """The answer to /metrics. `status` is the object of `p2pcdn status --json`; the store's figures are in it."""
     store = status["store"]
     lines = [
         *_gauge("uptime_seconds", "Seconds since the node started.", status["uptime_s"]),
@@ -46,6 +45,7 @@ def metrics_response(counters: Counters, status: Mapping[str, Any]) -> Response:
             "healthy", "1 while everything works, 0 while the store does not write.", int(status["health"] == "ok")
         ),
     ]
+    lines += _counter("evicted_bytes", "Bytes that were removed to make room.", store["evicted_bytes"], None)
     for name, text, attribute, label in _COUNTERS:
         lines += _counter(name, text, getattr(counters, attribute), label)
     body = "\n".join([*lines, "# EOF", ""]).encode()

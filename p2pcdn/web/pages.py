@@ -11,6 +11,7 @@ import zstandard
 from blake3 import blake3
 
 from p2pcdn.digest import Sha256
+from p2pcdn.fetch import Wanted, digest_of
 from p2pcdn.http1 import Request, Response, etag_matches
 from p2pcdn.index import HeldPage, path_of
 from p2pcdn.simple import File, MediaType, ProjectPage, negotiate, render_html, render_json
@@ -74,7 +75,7 @@ class PageDesk:
             return _not_acceptable()
         rendered = self._rendered.get(key)
         if rendered is None:
-            page = self._near(held.page) if near_only else held.page
+            page = self._near(held, held.page) if near_only else held.page
             prefix = self._private_prefix if held.index.private else ""
             make = functools.partial(_make, key, held, page, prefix, self._made_metadata(page))
             rendered = make() if len(page.files) <= RENDER_INLINE_FILES_MAX else await self._threads.run(make)
@@ -96,8 +97,14 @@ class PageDesk:
             near = held_now.blobs, held_now.size_bytes
         return _Key(held.index.key, held.project, held.version, media_type, coding, near)
 
-    def _near(self, page: ProjectPage) -> ProjectPage:
-        return replace(page, files=tuple(file for file in page.files if file.sha256 and self._store.holds(file.sha256)))
+    def _near(self, held: HeldPage, page: ProjectPage) -> ProjectPage:
+        return replace(
+            page, files=tuple(file for file in page.files if self._holds(Wanted(held.index, page.project, file)))
+        )
+
+    def _holds(self, wanted: Wanted) -> bool:
+        digest = digest_of(self._store, wanted)
+        return digest is not None and self._store.holds(digest)
 
     def _made_metadata(self, page: ProjectPage) -> dict[str, Sha256]:
         """By file name, the metadata that this node made and holds, for wheels whose index gives none."""

@@ -112,7 +112,7 @@ class Face:
             clock=clock,
             private_prefix=f"/t/{TOKEN}",
             status=lambda: {
-                "store": {"blobs": 0, "size_bytes": 0, "limit_bytes": 1, "partials": 0},
+                "store": {"blobs": 0, "size_bytes": 0, "limit_bytes": 1, "partials": 0, "evicted_bytes": 0},
                 "uptime_s": 1.5,
                 "peers": [],
                 "health": "ok",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from inspect import isawaitable
 from pathlib import Path
 
@@ -12,12 +13,14 @@ import pytest
 import trio
 import trio.testing
 
+from p2pcdn.counters import HOSTS_MAX, Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.http1 import Request, serve_connection
 from p2pcdn.store import Origin
+from p2pcdn.web.metrics import metrics_response
 from p2pcdn.world import UpstreamResponse
-from tests.web.test_index_face import JSON_TYPE, NAME, PATH, WHEEL, Face, body_of, face
-from tests.worlds import INDEX, SECOND, Answer
+from tests.web.test_index_face import JSON_TYPE, NAME, PATH, WHEEL, Face, body_of, face, page, upstream
+from tests.worlds import INDEX, LIMITS, SECOND, Answer
 
 
 async def raw(node: Face, request: bytes) -> bytes:
@@ -121,3 +124,62 @@ async def test_a_client_that_takes_its_time_gets_a_file_that_became_whole_meanwh
         response = await answer if isawaitable(answer) else answer
         await trio.sleep(60)
         assert await body_of(response) == WHEEL
+
+
+async def test_an_upstreams_404_is_one_where_nothing_can_be_kept_too(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    def script(url: str, headers: Mapping[str, str]) -> Answer:
+        return upstream(url, headers) if url.endswith("/demo/") else Answer(status=404)
+
+    async with face(tmp_path, script, limits=replace(LIMITS, size_bytes=1000)) as node:
+        assert (await node.ask(PATH))[0] == 404
+
+
+async def test_a_file_whose_path_does_not_tell_its_project_is_found(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    link = "https://files.example/packages/ab/download"
+
+    def script(url: str, headers: Mapping[str, str]) -> Answer:
+        if url.endswith("/demo/"):
+            return Answer(page(url=link), headers={"content-type": JSON_TYPE})
+        return Answer(WHEEL) if url == link else Answer(status=404)
+
+    async with face(tmp_path, script) as node:
+        listed = json.loads((await node.ask("/simple/demo/", accept=JSON_TYPE))[2])["files"]
+        status, _, body = await node.ask(listed[0]["url"])
+        assert (status, body) == (200, WHEEL)
+
+
+async def test_an_offline_page_lists_a_held_file_without_a_hash(tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:
+    def script(url: str, headers: Mapping[str, str]) -> Answer:
+        unhashed = Answer(page(hashes={}), headers={"content-type": JSON_TYPE})
+        return unhashed if url.endswith("/demo/") else Answer(WHEEL)
+
+    async with face(tmp_path, script) as node:
+        await node.ask(PATH)
+        await trio.sleep(5)
+        node.pages.offline = True
+        _, _, body = await node.ask("/simple/demo/", accept=JSON_TYPE)
+        assert [file["filename"] for file in json.loads(body)["files"]] == [NAME]
+
+
+async def test_what_was_evicted_is_counted(tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:
+    status = {
+        "store": {"blobs": 0, "size_bytes": 0, "limit_bytes": 1, "partials": 0, "evicted_bytes": 7},
+        "uptime_s": 1.5,
+        "peers": [],
+        "health": "ok",
+    }
+    body = metrics_response(Counters(), status).body
+    assert isinstance(body, bytes)
+    assert b"\np2pcdn_evicted_bytes_total 7\n" in body
+
+
+def test_a_host_with_many_addresses_fills_no_memory() -> None:
+    counters = Counters()
+    for number in range(HOSTS_MAX + 100):
+        counters.given_to(f"fe80::{number:x}", 1)
+    assert len(counters.given_bytes) == HOSTS_MAX + 1
+    assert counters.given_bytes["others"] == 100
