@@ -46,16 +46,20 @@ class Imported:
 async def export_store(store: Store, projects: Collection[str]) -> AsyncGenerator[bytes | FileSlice]:
     """The tar as it goes out. projects: normalized names; none means all. Blobs of URLs without a hash stay here."""
     rows = [row for row in store.rows() if not row.buried and (not projects or row.origin.project in projects)]
-    pages = {key: value for key, value in store.values("pages") if not projects or key.rpartition("/")[2] in projects}
+    chosen = (pair for pair in store.values("pages") if not projects or pair[0].rpartition("/")[2] in projects)
+    pages = [(key, len(value)) for key, value in chosen]  # all of them together may have a gigabyte
     listing = {
         "format": FORMAT,
         "files": [_listed(row) for row in rows],
-        "pages": [[key, len(value)] for key, value in pages.items()],
+        "pages": [[key, size] for key, size in pages],
     }
     content = frames.encode(listing)
     yield _header(FIRST_MEMBER, len(content)) + content + _padding(len(content))
-    for number, value in enumerate(pages.values()):
-        yield _header(f"pages/{number}", len(value)) + value + _padding(len(value))
+    for number, (key, size) in enumerate(pages):
+        value = store.value("pages", key)
+        if value is None or len(value) != size:
+            raise NotFound(f"The page {key} changed during the export; the file is not whole, try again.")
+        yield _header(f"pages/{number}", size) + value + _padding(size)
     for row in rows:
         async with aclosing(_exported(store, row)) as parts:
             async for part in parts:

@@ -1,9 +1,11 @@
-"""What an import takes of a tar that was cut, or that means harm."""
+"""What an export holds in memory, and what an import takes of a tar that was cut or means harm."""
 
 from __future__ import annotations
 
 import tarfile
+import tracemalloc
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,9 @@ import pytest
 import trio
 
 from p2pcdn import frames
-from p2pcdn.carry import FIRST_MEMBER, PAGE_SIZE_BYTES_MAX, import_store
+from p2pcdn.carry import FIRST_MEMBER, PAGE_SIZE_BYTES_MAX, export_store, import_store
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import RemoteProtocolError
+from p2pcdn.errors import NotFound, RemoteProtocolError
 from p2pcdn.store import Origin
 from tests.worlds import INDEX, open_store
 
@@ -77,3 +79,23 @@ async def test_a_page_of_an_odd_size_is_not_taken_into_memory(
         with pytest.raises(RemoteProtocolError, match="makes no sense"):
             await import_store(store, endless(), {INDEX.key})
     assert taken == 0
+
+
+async def test_an_export_never_holds_all_pages_and_sends_none_that_changed_meanwhile(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with open_store(tmp_path) as store:
+        for batch in range(7):
+            names = [f"{INDEX.key}/p{batch}-{number}" for number in range(128)]
+            await store.change(values={("pages", name): bytes(64 * 1024) for name in names})
+        tracemalloc.start()
+        async with aclosing(export_store(store, ())) as tar:
+            sizes = [len(part) async for part in tar if isinstance(part, bytes)]
+        assert len(sizes) == 898
+        assert tracemalloc.get_traced_memory()[1] < 40 * 1024 * 1024
+        tracemalloc.stop()
+        async with aclosing(export_store(store, ())) as tar:
+            await anext(tar)
+            await store.change(values={("pages", f"{INDEX.key}/p0-0"): b"new"})
+            with pytest.raises(NotFound, match="try again"):
+                await anext(tar)
