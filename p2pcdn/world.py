@@ -26,7 +26,7 @@ class Index:
 
     url: the root of its Simple API, with a slash at the end and without credentials; `file:///…/` too.
     key: names it in the catalog and in our URLs; 16 hexadecimal digits that depend on the url alone.
-    position: 0 is the default index. The first index that has a project owns it.
+    position: 0 is the default index, whose files keep their paths. Which index is asked first, the node's settings say.
     share: to whom its files may be given. private: it was configured with credentials.
     """
 

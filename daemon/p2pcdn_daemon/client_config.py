@@ -10,7 +10,7 @@ import re
 import socket
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -36,6 +36,7 @@ class FoundUpstream:
     url: with a slash at the end, without credentials.
     origin: what said so, for the user: a variable, or a file and line.
     username, password: as they stood in the URL, decoded; never printed.
+    is_default: whether it is the one default index, and not a further one.
     """
 
     url: str
@@ -44,6 +45,7 @@ class FoundUpstream:
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     _written: str = field(default="", repr=False)
+    is_default: bool = False
 
     @property
     def url_with_credentials(self) -> str:
@@ -76,7 +78,8 @@ def find_upstreams(
     pip, uv = pip_indexes(environ, etc=etc), uv_indexes(environ, etc=etc)
     theirs = [found for found in (*pip.defaults, *uv.defaults) if not leads_to(found.url, ours)]
     default = theirs[0] if theirs else pypi()
-    return tuple(_distinct(found for found in (*uv.extras, default, *pip.extras) if not leads_to(found.url, ours)))
+    found = _distinct(found for found in (*uv.extras, default, *pip.extras) if not leads_to(found.url, ours))
+    return tuple(replace(one, is_default=one.url == default.url) for one in found)
 
 
 def pypi() -> FoundUpstream:

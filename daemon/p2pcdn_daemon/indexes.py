@@ -16,9 +16,10 @@ log = logging.getLogger(__name__)
 
 
 def upstreams_of(config: Config, ours: Collection[Address]) -> list[UpstreamSettings]:
-    """In order, the default index first; at least one. ours: where our own index listens. Raises ConfigError."""
-    chosen = config.upstream or default_upstreams(ours)
-    made = [_made(setting, position, config.share) for position, setting in enumerate(chosen)]
+    """In the order in which they are asked; at least one. ours: where our own index listens. Raises ConfigError."""
+    chosen, default = (config.upstream, 0) if config.upstream else default_upstreams(ours)
+    positions = [0 if place == default else place + 1 for place in range(len(chosen))]
+    made = [_made(setting, position, config.share) for setting, position in zip(chosen, positions, strict=True)]
     seen: set[str] = set()
     for one in made:
         if one.index.key in seen:
@@ -27,12 +28,13 @@ def upstreams_of(config: Config, ours: Collection[Address]) -> list[UpstreamSett
     return made
 
 
-def default_upstreams(ours: Collection[Address]) -> tuple[UpstreamSetting, ...]:
-    """What pip or uv of this user is configured for, our own addresses left out; else PyPI."""
+def default_upstreams(ours: Collection[Address]) -> tuple[tuple[UpstreamSetting, ...], int]:
+    """What pip or uv of this user is configured for, without our own addresses; else PyPI. And which is the default."""
     found = find_upstreams(os.environ, ours)
     for one in found:
         log.info("upstream by %s", one.origin, extra={"index": one.url})
-    return tuple(UpstreamSetting(url=one.url_with_credentials, name=one.name) for one in found)
+    settings = tuple(UpstreamSetting(url=one.url_with_credentials, name=one.name) for one in found)
+    return settings, next(place for place, one in enumerate(found) if one.is_default)
 
 
 def _made(setting: UpstreamSetting, position: int, share: str | None) -> UpstreamSettings:

@@ -54,6 +54,7 @@ class Pages:
         offline: bool,
     ) -> None:
         self.indexes = tuple(indexes)
+        self.default = min(indexes, key=lambda index: index.position)
         self._upstream = upstream
         self._shelf = PageShelf(store, threads)
         self._clock = clock
@@ -172,7 +173,7 @@ class Pages:
     def _candidates(self, path: str) -> list[tuple[Index, str]]:
         parts = path.split("/")
         if path.startswith("/packages/"):
-            return [(self.indexes[0], project) for project in projects_of(parts[-1])]
+            return [(self.default, project) for project in projects_of(parts[-1])]
         if len(parts) == 5 and parts[1] == "files" and is_normalized(parts[3]):
             return [(index, parts[3]) for index in self.indexes if index.key == parts[2]]
         return []

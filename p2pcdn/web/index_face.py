@@ -89,9 +89,10 @@ class IndexFace:
         return self._file_desk.ready_metadata(request, _wanted(*known))
 
     async def _answer(self, request: Request) -> Response:
-        path, private = self._opened(request.path)
+        # From here on the path shows no secret, not in a log line either.
+        request.path, private = self._opened(request.path)
         try:
-            return await self._route(request, path, private)
+            return await self._route(request, request.path, private)
         except P2pcdnError as error:
             return problem(error)
 
@@ -126,21 +127,20 @@ class IndexFace:
     # -- pages ----------------------------------------------------------------------------------------------------
 
     async def _page(self, request: Request, project: str, private: bool) -> Response:
-        before = self._counters.upstream_page_requests
+        began = self._clock.now()
         held = await self._pages.project(project, insist=_insists(request))
         _open_to(held.index, private, project)
-        if self._counters.upstream_page_requests == before:
-            self._counters.page_hits += 1
-        else:
-            self._counters.page_misses += 1
+        asked = held.checked_at >= began
+        self._counters.page_misses += asked
+        self._counters.page_hits += not asked
         near_only = self._pages.hides_distant_files(held.index)
-        return await self._page_desk.answer(request, held, self._clock.now(), near_only)
+        return await self._page_desk.answer(request, held, self._clock.now(), near_only, asked=asked)
 
     async def _root(self, request: Request, private: bool) -> Response:
         """The list of all projects, as the default index gives it."""
         accept = request.headers.get("accept", "")
         headers = {"accept": accept if accept.isascii() and accept else "text/html", "accept-encoding": "identity"}
-        index = self._pages.indexes[0]
+        index = self._pages.default
         _open_to(index, private, "The list of projects")
         return await self._passed_on(index, index.url, headers, ROOT_SIZE_BYTES_MAX)
 

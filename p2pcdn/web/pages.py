@@ -26,6 +26,9 @@ RENDERED_SIZE_BYTES_MAX = 24 * 1024 * 1024
 PACK_SIZE_BYTES_MIN = 1024
 RENDER_INLINE_FILES_MAX = 50
 
+# What Cache-Status says of a page (RFC 9211).
+_HIT, _STALE, _ASKED = b"hit", b"hit; detail=stale", b"fwd=miss"
+
 IDENTITY, GZIP, ZSTD = "identity", "gzip", "zstd"
 
 
@@ -66,10 +69,10 @@ class PageDesk:
         if key is None:
             return _not_acceptable()
         rendered = self._rendered.get(key)
-        return _respond(request, held, rendered, now) if rendered is not None else None
+        return _respond(request, held, rendered, now, _HIT) if rendered is not None else None
 
-    async def answer(self, request: Request, held: HeldPage, now: float, near_only: bool) -> Response:
-        """The answer, rendered now if need be."""
+    async def answer(self, request: Request, held: HeldPage, now: float, near_only: bool, *, asked: bool) -> Response:
+        """The answer, rendered now if need be. asked: whether the upstream was asked for the sake of this request."""
         key = self._key(request, held, near_only)
         if key is None or held.page is None:
             return _not_acceptable()
@@ -80,7 +83,7 @@ class PageDesk:
             make = functools.partial(_make, key, held, page, prefix, self._made_metadata(page))
             rendered = make() if len(page.files) <= RENDER_INLINE_FILES_MAX else await self._threads.run(make)
             self._rendered.put(key, rendered, len(rendered.body))
-        return _respond(request, held, rendered, now)
+        return _respond(request, held, rendered, now, _ASKED if asked else _HIT)
 
     def forget(self, project: str) -> None:
         """Renders the project's pages anew when next asked: metadata was made for one of its files."""
@@ -132,16 +135,15 @@ def _make(key: _Key, held: HeldPage, page: ProjectPage, prefix: str, made: Mappi
     return Rendered(body, etag, _head_lines(key, coding, held, etag))
 
 
-def _respond(request: Request, held: HeldPage, rendered: Rendered, now: float) -> Response:
+def _respond(request: Request, held: HeldPage, rendered: Rendered, now: float, how: bytes) -> Response:
     # What is left of the upstream's own freshness, in whole seconds; a stale page is not to be kept by anyone.
     left_s = 0 if held.stale else max(0, int(held.fresh_for_s(now)))
-    scope = "private" if held.index.private else "public"
-    how = "hit; detail=stale" if held.stale else "hit"
+    scope = b"private" if held.index.private else b"public"
     head_lines = b"%bCache-Control: max-age=%d, %b\r\nCache-Status: p2pcdn; %b; ttl=%d\r\n" % (
         rendered.head_lines,
         left_s,
-        scope.encode(),
-        how.encode(),
+        scope,
+        _STALE if held.stale else how,
         left_s,
     )
     if_none_match = request.headers.get("if-none-match")

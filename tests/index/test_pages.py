@@ -402,3 +402,32 @@ async def test_a_row_out_of_a_hostile_export_harms_no_page(
         assert await world.versions() in (["1.0"], ["2.0"])
         world.clock.ahead_s += 100_000
         assert await world.versions() == ["2.0"]
+
+
+async def test_the_default_indexs_files_keep_their_paths_though_another_index_is_asked_first(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    def script(url: str, headers: Mapping[str, str]) -> Answer:
+        if url.startswith(SECOND.url):
+            return answer("9.9", project="corp") if url.endswith("/corp/") else Answer(status=404)
+        return answer("1.0")
+
+    async with open_store(directory) as store, trio.open_nursery() as nursery:
+        world = Scripted(store, nursery)
+        pages = Pages(
+            (SECOND, INDEX),
+            store=store,
+            upstream=world.upstream,
+            threads=InlineThreads(),
+            clock=world.clock,
+            counters=world.counters,
+            nursery=nursery,
+            offline=False,
+        )
+        world.now = script
+        (path,) = (await pages.project("six")).files_by_path
+        assert path == "/packages/1.0/six-1.0-py3-none-any.whl"
+        assert (await pages.file_at(path))[0].index == INDEX
+        (path,) = (await pages.project("corp")).files_by_path
+        assert path.startswith(f"/files/{SECOND.key}/corp/")
+        nursery.cancel_scope.cancel()

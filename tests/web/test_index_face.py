@@ -450,3 +450,24 @@ async def test_a_look_at_a_file_starts_no_download(tmp_path: Path, autojump_cloc
         response = await answer
         assert (response.status, response.size_bytes) == (200, len(WHEEL))
         assert node.counters.upstream_file_requests == 0
+
+
+async def test_no_log_line_can_show_the_secret_of_the_private_prefix(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with face(tmp_path, indexes=(PRIVATE,)) as node:
+        path = f"/t/{TOKEN}{PATH}"
+        request = Request("GET", path.encode(), path, "", {})
+        answer = node.face(request)
+        assert isawaitable(answer)
+        assert (await answer).status == 200
+        assert request.path == PATH
+
+
+async def test_cache_status_tells_an_answer_from_memory_from_one_that_was_asked_for(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with face(tmp_path) as node:
+        assert (await node.ask("/simple/demo/"))[1]["cache-status"].startswith("p2pcdn; fwd=miss")
+        assert (await node.ask("/simple/demo/"))[1]["cache-status"].startswith("p2pcdn; hit")
+        assert (node.counters.page_misses, node.counters.page_hits) == (1, 1)
