@@ -126,7 +126,7 @@ class Node:
             nursery=nursery,
             offline=self._settings.offline,
         )
-        page_desk = PageDesk(store, world.threads, private_prefix=self._private_prefix)
+        page_desk = PageDesk(store, world.threads, nursery, private_prefix=self._private_prefix)
         origin = OriginReader(world.upstream, counters, world.random, offline=self._settings.offline)
         metadata = Metadata(
             store=store,

@@ -7,11 +7,13 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import trio
 import zstandard
 from blake3 import blake3
 
 from p2pcdn.digest import Sha256
 from p2pcdn.fetch import Wanted, digest_of
+from p2pcdn.flight import Flights
 from p2pcdn.http1 import Request, Response, etag_matches
 from p2pcdn.index import HeldPage, path_of
 from p2pcdn.simple import File, MediaType, ProjectPage, negotiate, render_html, render_json
@@ -56,12 +58,13 @@ class _Key:
 class PageDesk:
     """Gives representations of pages, made when first asked for. Used by one trio loop."""
 
-    def __init__(self, store: Store, threads: Threads, *, private_prefix: str) -> None:
+    def __init__(self, store: Store, threads: Threads, nursery: trio.Nursery, *, private_prefix: str) -> None:
         """private_prefix: where the files of indexes with credentials are; see `IndexFace`."""
         self._private_prefix = private_prefix
         self._store = store
         self._threads = threads
         self._rendered: Remembered[_Key, Rendered] = Remembered(RENDERED_SIZE_BYTES_MAX)
+        self._making: Flights[_Key, Rendered] = Flights(nursery)
 
     def ready(self, request: Request, held: HeldPage, now: float, near_only: bool) -> Response | None:
         """The answer, if its representation is in memory."""
@@ -78,12 +81,18 @@ class PageDesk:
             return _not_acceptable()
         rendered = self._rendered.get(key)
         if rendered is None:
-            page = self._near(held, held.page) if near_only else held.page
-            prefix = self._private_prefix if held.index.private else ""
-            make = functools.partial(_make, key, held, page, prefix, self._made_metadata(page))
-            rendered = make() if len(page.files) <= RENDER_INLINE_FILES_MAX else await self._threads.run(make)
-            self._rendered.put(key, rendered, len(rendered.body))
+            # A class that asks for the same large page at once has it rendered once.
+            rendered = await self._making.join(key, functools.partial(self._render, key, held, held.page))
         return _respond(request, held, rendered, now, _ASKED if asked else _HIT)
+
+    async def _render(self, key: _Key, held: HeldPage, page: ProjectPage) -> Rendered:
+        if key.near is not None:
+            page = self._near(held, page)
+        prefix = self._private_prefix if held.index.private else ""
+        make = functools.partial(_make, key, held, page, prefix, self._made_metadata(page))
+        rendered = make() if len(page.files) <= RENDER_INLINE_FILES_MAX else await self._threads.run(make)
+        self._rendered.put(key, rendered, len(rendered.body))
+        return rendered
 
     def forget(self, project: str) -> None:
         """Renders the project's pages anew when next asked: metadata was made for one of its files."""

@@ -88,7 +88,7 @@ class Face:
             nursery=nursery,
             offline=False,
         )
-        desk = PageDesk(store, InlineThreads(), private_prefix=f"/t/{TOKEN}")
+        desk = PageDesk(store, InlineThreads(), nursery, private_prefix=f"/t/{TOKEN}")
         origin = OriginReader(self.upstream, self.counters, random.Random(1))
         swarm = lonely_swarm(store, self.counters)
         metadata = Metadata(
