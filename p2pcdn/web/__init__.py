@@ -1,1 +1,1 @@
-"""What each URL answers: the index face for clients on this machine, the peer face, and the control face."""
+"""What each URL answers: the index face for clients on this machine, and the control face; the peer face is the swarm's."""
