@@ -1,1 +1,1 @@
-"""What each URL answers: the index face for clients on this machine, and the control face. (The peer face: `swarm/`.)"""
+"""What each URL answers: the index face for clients of this machine, and the control face for our own commands."""
