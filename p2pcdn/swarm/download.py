@@ -105,6 +105,7 @@ class Download:
                 self._failed(peer, "no manifest in time")
             elif patience.cancelled_caught:
                 log.info("%s needs too long for a manifest of %s", peer.address, self._name)
+                self._tools.peers.was_busy(peer, trio.current_time())
             elif content is not None:
                 self._offer(peer, content)
         except Unavailable as error:
@@ -274,6 +275,7 @@ class Download:
         if source.busy_until - source.busy_since > self._tools.exchange.patience.no_progress_s:
             log.info("%s is too busy for %s", peer.address, self._name)
             self._sources.pop(peer, None)
+            self._tools.peers.was_busy(peer, now)
 
     def _failed(self, peer: Peer, why: str) -> None:
         self._sources.pop(peer, None)

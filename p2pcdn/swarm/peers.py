@@ -180,6 +180,15 @@ class Peers:
         if not peer.configured and peer.failures >= (GREETINGS_MAX if new else FAILURES_MAX) and not peer.strikes:
             self._forget(peer.address)
 
+    def was_busy(self, peer: Peer, now: float) -> None:
+        """It said "later" for as long as we had patience. The second time it is left alone, longer each time."""
+        if self.is_quiet(peer, now):
+            return  # many files were refused in one moment
+        if peer.failures:
+            pause_s = min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2 ** min(peer.failures, 20))
+            peer.quiet_until = max(peer.quiet_until, now + pause_s * (0.75 + self._dice.random() / 2))
+        peer.failures += 1
+
     def lied(self, peer: Peer, why: str, now: float) -> None:
         """It gave what cannot come from an honest node. The third time it is banned."""
         peer.strikes += 1

@@ -12,7 +12,8 @@ import trio
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import DigestMismatch, Unavailable
 from p2pcdn.swarm.manifest import manifest_of
-from tests.swarm.nodes import HANG_S, MIB, content_of, fake, honest, node, ok
+from p2pcdn.swarm.messages import PUBLIC_KEY, blob_id
+from tests.swarm.nodes import HANG_S, MIB, SHORT, content_of, fake, honest, node, ok
 
 CONTENT = content_of(1, 10 * MIB + 3)
 Script = Callable[[str], bytes | None]
@@ -220,3 +221,24 @@ async def test_without_a_known_size_a_file_larger_than_the_store_is_not_begun(tm
         with pytest.raises(Unavailable):
             await victim.swarm.fill(await victim.wants(CONTENT, size_known=False))
         assert not any("/piece/" in path for path in liar.asked)
+
+
+@pytest.mark.parametrize("question", ["/manifest", "/piece/"])
+async def test_one_that_is_busy_for_ever_costs_its_time_once_or_twice_and_not_for_each_file(
+    tmp_path: Path, question: str
+) -> None:
+    contents = [content_of(seed, 300_000) for seed in range(10)]
+    scripts = {blob_id(PUBLIC_KEY, Sha256.of(content)): honest(content) for content in contents}
+
+    def script(path: str) -> bytes:
+        if question in path:
+            return b"HTTP/1.1 503 Busy\r\nretry-after-ms: 50\r\ncontent-length: 0\r\n\r\n"
+        return scripts[path.split("/")[3]](path)
+
+    async with fake(script) as busy, node(tmp_path / "b", peers=[busy.sighting()]) as it:
+        began = trio.current_time()
+        for content in contents:
+            with trio.fail_after(HANG_S), pytest.raises(Unavailable):
+                await it.swarm.fill(await it.wants(content))
+        assert trio.current_time() - began < 5 * SHORT.no_progress_s
+        assert not any(one.strikes for one in it.swarm.peers())
