@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv6Address
 import httpx
 
 from p2pcdn.errors import Refused
+from p2pcdn_daemon.config import without_credentials
 
 Address = IPv4Address | IPv6Address
 
@@ -85,9 +86,7 @@ class Origin:
 
 def shown(url: str) -> str:
     """A URL for a message, whatever is wrong with it: no user, no password, and no query, which may be a signature."""
-    scheme, slashes, rest = url.strip().partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{slashes}{authority.rpartition('@')[2]}{slash}{path}".partition("?")[0][:200]
+    return without_credentials(url.strip()).partition("?")[0][:200]
 
 
 def why_inside(address: Address) -> str | None:

@@ -116,6 +116,9 @@ def test_an_origin_is_scheme_host_and_port() -> None:
         "http://h:0/",
         "http://h:99999/",
         "http://u:pw@[::1/",
+        "http://u:s/pw@h/",
+        "http://u:s#pw@h/",
+        "u:pw@h/",
     ],
 )
 def test_what_is_no_http_url_is_refused_without_its_password(url: str) -> None:

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pcdn_daemon.config import SETTINGS, Config, ConfigError, UpstreamSetting, documentation_table, resolve
+from p2pcdn_daemon.config import (
+    SETTINGS,
+    Config,
+    ConfigError,
+    UpstreamSetting,
+    documentation_table,
+    resolve,
+    without_credentials,
+)
 from p2pcdn_daemon.quantities import format_duration, format_size, parse_duration, parse_size
 from tests.daemon.nodes import ROOT, assert_one_sentence, p2pcdn
 
@@ -175,3 +183,16 @@ def test_quantities_are_written_with_three_figures() -> None:
     assert [format_duration(time_s) for time_s in (0, 59.6, 125, 3600, 90_061)] == [
         "0 s", "1 min", "2 min 5 s", "1 h", "1 d 1 h",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", ["https://u:a/pw@h/simple/", "https://u:pw?x@h/", "u:pw@h/simple/", "ftp://u:pw@h/"])
+def test_a_url_that_is_none_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve({"upstream": (url,)}, {})
+    assert "pw" not in str(caught.value)
+
+
+def test_an_at_sign_in_a_path_is_no_password() -> None:
+    assert without_credentials("https://u:pw@h:8443/a@b/") == "https://h:8443/a@b/"
+    assert without_credentials("https://h:8443/a@b/") == "https://h:8443/a@b/"
+    assert without_credentials("file:///a@b/") == "file:///a@b/"
