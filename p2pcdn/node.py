@@ -81,6 +81,7 @@ class Node:
             static_peers=settings.static_peers,
             version=settings.version,
             node_id=node_id,
+            shares={index.key: index.share for index in settings.indexes},
         )
 
     async def run(

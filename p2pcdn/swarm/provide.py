@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, P2pcdnError, RemoteProtocolError, StoreStopped
 from p2pcdn.http1 import FileSlice, Request, Response
-from p2pcdn.store import Blob, Store
+from p2pcdn.store import Blob, Origin, Store
 from p2pcdn.swarm.directory import Directory
 from p2pcdn.swarm.manifest import Manifest, manifest_of, piece_hash, piece_size_of, pieces_of
 from p2pcdn.swarm.messages import (
@@ -32,7 +32,7 @@ from p2pcdn.swarm.messages import (
     encode_small,
     read_target,
 )
-from p2pcdn.world import DiskFile, Threads
+from p2pcdn.world import DiskFile, Share, Threads
 
 log = logging.getLogger(__name__)
 
@@ -71,13 +71,15 @@ class Provider:
         directory: Directory,
         hello: Callable[[], Hello],
         on_hello: Callable[[str, int], None],
+        shares: Mapping[str, Share],
     ) -> None:
-        """on_hello: told the host of a node that said at which port it can be asked."""
+        """on_hello: told the host of a node that said at which port it can be asked. shares: see `_is_public`."""
         self._store = store
         self._threads = threads
         self._directory = directory
         self._hello = hello
         self._on_hello = on_hello
+        self._shares = shares
         self._files = _OpenFiles()
         self._slots: Counter[str] = Counter()
         self._piece_time_s = 0.02
@@ -141,8 +143,16 @@ class Provider:
             if not self._store.holds(sha256):
                 self._files.forget(sha256)
             return None
-        # Without a group there is only the whole network.
-        return blob if blob.origin.share == "lan" else None
+        return blob if self._is_public(blob.origin) else None
+
+    def _is_public(self, origin: Origin) -> bool:
+        """Whether it was kept for the whole network, and its index still is for it: who closes it, closes what is here.
+
+        An index that is not configured any more is as open as the most open one that is. There are no groups yet.
+        """
+        others = "lan" in self._shares.values() or not self._shares
+        now = self._shares.get(origin.index_key)
+        return origin.share == "lan" and (others if now is None else now == "lan")
 
     def _small_ones(self, ids: tuple[str, ...]) -> list[bytes | None]:
         contents: list[bytes | None] = []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from types import MappingProxyType
 
 import trio
 
@@ -21,7 +22,7 @@ from p2pcdn.swarm.messages import HELLO_SIZE_BYTES_MAX, PROTOCOL_VERSION, AskHel
 from p2pcdn.swarm.peers import ASKED_US, CONFIGURED, HELLO_EVERY_S, LOCAL, Peer, Peers, PeerStatus
 from p2pcdn.swarm.provide import Provider
 from p2pcdn.swarm.small import SmallReads
-from p2pcdn.world import Announcement, Clock, Discovery, Network, Sighting, Threads
+from p2pcdn.world import Announcement, Clock, Discovery, Network, Share, Sighting, Threads
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +54,13 @@ class Swarm:
         static_peers: Sequence[Sighting],
         version: str,
         node_id: str = "",
+        shares: Mapping[str, Share] = MappingProxyType({}),
         patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
-        """clock: unused now; pages signed by a group will carry times. node_id: shown to neighbours."""
+        """clock: unused now; pages signed by a group will carry times. node_id: shown to neighbours.
+
+        shares: to whom each index's files may be given, by its key.
+        """
         self._store = store
         self._discoveries = discoveries
         self._counters = counters
@@ -67,7 +72,7 @@ class Swarm:
         self._peers = Peers(self._boot, random)
         self._exchange = Exchange(network, patience)
         self._tools = Tools(self._exchange, self._peers, counters, threads, random)
-        self._provider = Provider(store, threads, self._directory, self._hello, self._was_greeted)
+        self._provider = Provider(store, threads, self._directory, self._hello, self._was_greeted, shares)
         self._small: SmallReads | None = None
         self._greeting: set[Peer] = set()
         self._due = trio.Event()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial as bind
@@ -19,7 +19,7 @@ from p2pcdn.store import Blob, Origin, Partial, Store, StoreLimits
 from p2pcdn.swarm import Patience, Swarm
 from p2pcdn.swarm.manifest import manifest_of
 from p2pcdn.swarm.messages import PUBLIC_KEY, Hello, blob_id
-from p2pcdn.world import Discovery, Sighting
+from p2pcdn.world import Discovery, Share, Sighting
 from p2pcdn_daemon.clock import WallClock
 from p2pcdn_daemon.disk import RealDisk
 from p2pcdn_daemon.network import TcpNetwork
@@ -73,6 +73,7 @@ async def node(
     patience: Patience = SHORT,
     seed: int | None = None,
     store_size_bytes: int = 1 << 40,
+    shares: Mapping[str, Share] | None = None,
 ) -> AsyncIterator[TestNode]:
     """A running node; its configured peers have been greeted, or have failed to answer."""
     seed = sum(directory.name.encode()) if seed is None else seed  # each node draws a name of its own
@@ -96,6 +97,7 @@ async def node(
         counters=counters,
         static_peers=peers,
         version="0.1",
+        shares=shares or {},
         patience=patience,
     )
     it = TestNode(store, swarm, counters)

@@ -23,7 +23,7 @@ from p2pcdn.swarm.messages import (
 from p2pcdn.swarm.provide import SLOTS, SLOTS_PER_HOST
 from p2pcdn.swarm.swarm import Swarm
 from p2pcdn.world import Share
-from tests.swarm.nodes import MIB, content_of, node
+from tests.swarm.nodes import MIB, PUBLIC, content_of, node, until
 
 CONTENT = content_of(1, 3 * MIB)
 
@@ -61,6 +61,29 @@ async def test_whole_public_blobs_are_given_and_all_others_look_unknown(tmp_path
         answer = await ask(it.swarm, "/v1/have/" + ",".join(map(id_of, [*hidden, CONTENT])))
         assert isinstance(answer.body, bytes)
         assert decode_have(answer.body, 5) == [None, None, None, None, len(CONTENT)]
+
+
+async def test_who_closes_an_index_closes_what_it_gave_before(tmp_path: Path) -> None:
+    path = f"/v1/blob/{id_of(CONTENT)}/manifest"
+    key, other = PUBLIC.index_key, "f" * 16
+    async with node(tmp_path / "a", shares={key: "lan"}) as it:
+        await it.keep(CONTENT)
+        assert (await ask(it.swarm, path)).status == 200
+    statuses: dict[tuple[Share | None, Share], int] = {}
+    for own in ("never", "lan", None):
+        for others in ("never", "lan"):
+            shares: dict[str, Share] = {other: others} if own is None else {key: own, other: others}
+            async with node(tmp_path / "a", shares=shares) as it:
+                await until(lambda it=it: it.swarm._directory)
+                statuses[own, others] = (await ask(it.swarm, path)).status
+    assert statuses == {
+        ("never", "never"): 404,
+        ("never", "lan"): 404,
+        ("lan", "never"): 200,
+        ("lan", "lan"): 200,
+        (None, "never"): 404,
+        (None, "lan"): 200,
+    }
 
 
 async def test_a_piece_leaves_as_a_slice_of_the_file(tmp_path: Path) -> None:
