@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from p2pcdn_daemon.places import home
+
 log = logging.getLogger(__name__)
 
 # Such a file has some dozens of lines; a larger one is another file.
@@ -174,7 +176,7 @@ def pip_files(environ: Mapping[str, str], *, etc: Path = Path("/etc")) -> list[P
     if named == os.devnull:
         return []
     files = [directory / "pip" / "pip.conf" for directory in _xdg_directories(environ, etc)]
-    files += [etc / "pip.conf", _home(environ) / ".pip" / "pip.conf", user_directory(environ) / "pip" / "pip.conf"]
+    files += [etc / "pip.conf", home(environ) / ".pip" / "pip.conf", user_directory(environ) / "pip" / "pip.conf"]
     if environ.get("VIRTUAL_ENV"):
         files.append(Path(environ["VIRTUAL_ENV"]) / "pip.conf")
     if named:
@@ -302,16 +304,12 @@ def _uv_named(values: Iterable[str], origin: str) -> list[FoundUpstream]:
 def user_directory(environ: Mapping[str, str]) -> Path:
     """The user's directory of settings (XDG Base Directory Specification)."""
     named = environ.get("XDG_CONFIG_HOME", "")
-    return Path(named) if named.startswith("/") else _home(environ) / ".config"
+    return Path(named) if named.startswith("/") else home(environ) / ".config"
 
 
 def _xdg_directories(environ: Mapping[str, str], etc: Path) -> list[Path]:
     named = [Path(part) for part in environ.get("XDG_CONFIG_DIRS", "").split(":") if part.startswith("/")]
     return named or [etc / "xdg"]
-
-
-def _home(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("HOME") or Path.home())
 
 
 def _all_found(values: Iterable[str], origin: str) -> list[FoundUpstream]:

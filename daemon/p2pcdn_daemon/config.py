@@ -74,7 +74,10 @@ def _port(text: str) -> int:
 
 
 def _path(text: str) -> Path:
-    return Path(_text(text)).expanduser()
+    try:
+        return Path(_text(text)).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{text[:60]!r} begins at a home directory that is not there.") from error
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:
@@ -303,7 +306,7 @@ def resolve(
     flags: by key; None, () or a missing key means that the flag was not given. config_file: what --config named.
     Raises ConfigError.
     """
-    values: dict[str, Any] = {"store": places.default_store(environ)}
+    values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     path = _file_of(config_file, environ)
     if path is not None:
@@ -319,8 +322,15 @@ def resolve(
             continue
         setting = SETTINGS[key]
         values[key], sources[key] = _read_flag(setting, given), f"flag {setting.flag}"
-    values["store"] = values["store"].absolute()
+    values["store"] = (values.get("store") or _default_store(environ)).absolute()
     return Config(**{SETTINGS[key].field_name: value for key, value in values.items()}, sources=sources, file=path)
+
+
+def _default_store(environ: Mapping[str, str]) -> Path:
+    try:
+        return places.default_store(environ)
+    except RuntimeError as error:
+        raise ConfigError("This user has no home directory; name a directory for the store by --store.") from error
 
 
 def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -368,7 +378,10 @@ def _file_of(flag: str | None, environ: Mapping[str, str]) -> Path | None:
     named = flag or environ.get("P2PCDN_CONFIG")
     if named:
         return Path(named).expanduser().absolute()
-    usual = places.default_config_file(environ)
+    try:
+        usual = places.default_config_file(environ)
+    except RuntimeError:
+        return None  # no home, no file in it
     try:
         return usual if usual.exists() else None
     except OSError as error:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import trio
 
+from p2pcdn_daemon import places
+
 log = logging.getLogger(__name__)
 
 # A keyring that is locked may wait for a person; a node must not.
@@ -58,7 +60,7 @@ class Netrc:
     def read(cls, environment: Mapping[str, str]) -> Netrc:
         """The file that NETRC names, else `~/.netrc`."""
         named = environment.get("NETRC")
-        path = Path(named) if named else Path(environment.get("HOME") or Path.home()) / ".netrc"
+        path = Path(named) if named else places.home(environment) / ".netrc"
         try:
             # The password that stands in a broken line must not reach the log: netrc's own message quotes it.
             return cls(netrc.netrc(str(path)).hosts)

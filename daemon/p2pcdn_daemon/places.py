@@ -15,6 +15,14 @@ SYSTEM_CONFIG_FILE = Path("/etc/p2pcdn/config.toml")
 SYSTEM_RUNTIME_DIRECTORY = Path("/run/p2pcdn")
 
 
+def home(environ: Mapping[str, str] = os.environ) -> Path:
+    """The user's home; for one who has none (a container's number without a name) a directory that is nowhere."""
+    try:
+        return Path(environ.get("HOME") or Path.home())
+    except RuntimeError:
+        return Path("/nonexistent")
+
+
 def default_store(environ: Mapping[str, str] = os.environ) -> Path:
     """What systemd gave the service (systemd.exec(5), StateDirectory=), else the user's directory for such things."""
     given = environ.get("STATE_DIRECTORY", "").split(":")[0]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2pcdn_daemon.client_config import pip_files
 from p2pcdn_daemon.config import (
     SETTINGS,
     Config,
@@ -18,6 +19,7 @@ from p2pcdn_daemon.config import (
     resolve,
     without_credentials,
 )
+from p2pcdn_daemon.credentials import Netrc
 from p2pcdn_daemon.quantities import format_duration, format_size, parse_duration, parse_size
 from tests.daemon.nodes import ROOT, assert_one_sentence, p2pcdn
 
@@ -190,6 +192,20 @@ def test_a_url_that_is_none_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
         resolve({"upstream": (url,)}, {})
     assert "pw" not in str(caught.value)
+
+
+def test_a_user_without_a_home_names_a_store_and_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.geteuid", lambda: 54_321)
+    monkeypatch.setattr("os.getuid", lambda: 54_321)
+    with pytest.raises(ConfigError, match="--store"):
+        resolve({}, {})
+    assert resolve({"store": str(tmp_path)}, {}).store == tmp_path
+    assert Netrc.read({}).of("h") is None
+    assert not any(file.exists() for file in pip_files({}, etc=tmp_path))
+    with pytest.raises(ConfigError, match="home"):
+        resolve({"store": "~nobody-has-this-name/x"}, {})
 
 
 def test_an_at_sign_in_a_path_is_no_password() -> None:
