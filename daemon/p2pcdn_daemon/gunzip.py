@@ -21,12 +21,15 @@ async def unpacked(
 ) -> AsyncGenerator[bytes, None]:
     """The content of a gzip body (RFC 1952; several members too).
 
-    Raises Refused beyond size_bytes_max, Unavailable where the body is cut or is no gzip.
+    Raises Refused beyond size_bytes_max, packed or unpacked; Unavailable where the body is cut or is no gzip.
     """
-    size_bytes = 0
+    size_bytes = packed_bytes = 0
     unpack = zlib.decompressobj(_GZIP)
     begun = False
     async for part in body:
+        packed_bytes += len(part)
+        if packed_bytes > size_bytes_max:  # empty members and blocks can follow each other without end
+            raise Refused(f"{host} sent more than {size_bytes_max} bytes of gzip; it was cut.")
         full = False
         # A full step may have left something inside zlib, although all input went in.
         while part or full:

@@ -477,6 +477,15 @@ async def test_pages_unpack_whole_whatever_the_size_of_the_steps() -> None:
                 assert b"".join([part async for part in gunzip.unpacked(parts(), "h")]) == content
 
 
+async def test_a_gzip_body_that_goes_on_for_ever_with_nothing_in_it_is_cut() -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        while True:
+            yield gzip.compress(b"") * 1000
+
+    with pytest.raises(Refused, match="cut"):
+        assert [part async for part in gunzip.unpacked(parts(), "h", size_bytes_max=100_000)] == []
+
+
 async def test_a_proxy_of_the_environment_carries_what_is_public() -> None:
     async with serving({"/w": answer(200, b"w")}) as server, proxying(server.port) as proxy:
         index = index_at("http://index.example/simple/")
