@@ -32,7 +32,9 @@ def prefetch(node: Control, index_url: str, wanted: Sequence[str], *, python: st
         command = [interpreter, "-m", "pip", "download", "--no-cache-dir", "--dest", directory, *wanted]
         succeeded = subprocess.run(command, env=pip_environment(index_url, os.environ), check=False).returncode == 0
         files = sum(1 for _ in Path(directory).iterdir())
-    print(_held_now(before, _held(node), files))
+    held = _held(node)
+    if succeeded or held.keys() - before.keys():
+        print(_held_now(before, held, files))
     if not succeeded:
         print(
             "p2pcdn: pip did not get everything; what it says stands above, and what it got is held.", file=sys.stderr
@@ -43,7 +45,10 @@ def prefetch(node: Control, index_url: str, wanted: Sequence[str], *, python: st
 def pip_environment(index_url: str, environ: Mapping[str, str]) -> dict[str, str]:
     """An environment in which pip takes every file from the node, and still knows the user's other wishes."""
     kept = {name: value for name, value in environ.items() if name not in _ELSEWHERE}
-    return index_environment(index_url, kept) | {"PIP_CONFIG_FILE": os.devnull}
+    return index_environment(index_url, kept) | {
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
 
 
 def _held(node: Control) -> dict[str, tuple[str, int]]:

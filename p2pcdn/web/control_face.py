@@ -84,7 +84,8 @@ class ControlFace:
         return json_response({"blobs": rows})
 
     async def _get_export(self, request: Request) -> Response:
-        projects = [_project(name) for name in parse_qs(request.query).get("project", ())]
+        projects = {_project(name) for name in parse_qs(request.query).get("project", ())}
+        self._rows_of(projects)
         return Response(200, [("Content-Type", "application/x-tar")], export_store(self._store, projects))
 
     async def _post_gc(self, request: Request) -> Response:
@@ -100,12 +101,17 @@ class ControlFace:
         if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
             raise RemoteProtocolError("projects is a list of names.")
         projects = {_project(name) for name in names}
-        rows = [row for row in self._store.rows() if row.origin.project in projects]
+        rows = self._rows_of(projects)
         for row in rows:
             await self._store.pin(row.sha256, bool(asked.get("pinned", True)))
-        if not rows:
-            raise NotFound(f"The store holds no file of {', '.join(sorted(projects)) or 'no project'}.")
         return json_response({"blobs": len(rows)})
+
+    def _rows_of(self, projects: set[str]) -> list[BlobRow]:
+        """Raises NotFound where there is none of one of them: it may be misspelled."""
+        rows = [row for row in self._store.rows() if not row.buried and row.origin.project in projects]
+        if missing := projects - {row.origin.project for row in rows}:
+            raise NotFound(f"The store holds no file of {', '.join(sorted(missing))}.")
+        return rows
 
     async def _post_import(self, request: Request) -> Response:
         imported = await import_store(self._store, request.body, {index.key for index in self._indexes})

@@ -338,6 +338,12 @@ def test_prefetch_fills_the_node_and_list_shows_it(home: Path) -> None:
         assert fetched.returncode == 0, fetched.stderr
         again = p2pcdn("prefetch", "demo-app", "--only-binary=:all:", *store, "--python", sys.executable, home=home)
         listed = p2pcdn("list", "demo_lib", *store, home=home)
+        unknown = p2pcdn("list", "demo-lib", "dmeo-app", *store, home=home)
+        for refusing in (["export", "some.tar", "--project"], ["pin", "demo-app"]):
+            misspelled = p2pcdn(*refusing, "dmeo-app", *store, home=home)
+            assert misspelled.returncode == 1
+            assert misspelled.stderr == "p2pcdn: The store holds no file of dmeo-app.\n"
+        assert not (home / "some.tar").exists()
         missing = p2pcdn("prefetch", "no-such-project", *store, "--python", sys.executable, home=home)
         exported = p2pcdn("export", "all.tar", *store, home=home)
         assert p2pcdn("pin", "demo-app", *store, home=home).stdout == "Pinned 2 files of demo-app.\n"
@@ -347,7 +353,10 @@ def test_prefetch_fills_the_node_and_list_shows_it(home: Path) -> None:
     assert "The node now holds 2 files more" in fetched.stdout
     assert "held all 2 files already" in again.stdout
     assert [line.split()[0] for line in listed.stdout.splitlines()] == ["project", "demo-lib"]
+    assert len(unknown.stdout.splitlines()) == 2
+    assert unknown.stderr == "The node holds no file of dmeo-app.\n"
     assert missing.returncode == 1
+    assert "The node" not in missing.stdout
     assert exported.returncode == 0
 
 

@@ -59,9 +59,12 @@ def list_(projects: tuple[str, ...], as_json: bool, **flags: Any) -> None:
     answer["blobs"] = [blob for blob in answer["blobs"] if not wanted or blob.get("project") in wanted]
     if as_json:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
+        return
+    if missing := wanted - {blob.get("project") for blob in answer["blobs"]}:
+        click.echo(f"The node holds no file of {', '.join(sorted(missing))}.", err=True)
     elif not answer["blobs"]:
-        click.echo("The node holds nothing of that." if wanted else "The node holds no file yet.", err=True)
-    else:
+        click.echo("The node holds no file yet.", err=True)
+    if answer["blobs"]:
         status_text.print_table(status_text.BLOB_COLUMNS, status_text.blob_rows(answer["blobs"], time.time()))
 
 
