@@ -31,9 +31,10 @@ def _saved(counts: Mapping[str, Any]) -> str:
     if not served:
         return "Saved:   nothing yet; no file went through this node since it started."
     near = max(served - fetched, 0)
+    # No sum: what was fetched for a client that left, or is only now on its way, has not been served.
     return (
-        f"Saved:   {format_size(near)} of {format_size(served)} served ({near * 100 // served} %) did not come from "
-        f"upstream: {format_size(counts['from_store'])} from the store, {format_size(counts['from_peers'])} from peers."
+        f"Saved:   {format_size(near)} of {format_size(served)} served ({near * 100 // served} %); "
+        f"{format_size(counts['from_store'])} came from the store, {format_size(counts['from_peers'])} from peers."
     )
 
 
@@ -42,7 +43,7 @@ def _upstream(status: Mapping[str, Any]) -> str:
     pages = status["bytes"].get("pages_from_upstream", 0)
     text = f"{format_size(status['bytes']['from_upstream'])} fetched in {_count(asked, 'file request')}"
     text += f" and {format_size(pages)} of pages" if pages else ""
-    urls = [_url_of(index) for index in status.get("indexes", [])]
+    urls = [_url_of(index) + _silence(index) for index in status.get("indexes", [])]
     return f"Upstream: {text}" + (f" from {', '.join(urls)}." if urls else ".")
 
 
@@ -50,11 +51,16 @@ def _url_of(index: Any) -> str:
     return str(index.get("url", "?")) if isinstance(index, Mapping) else str(index)
 
 
+def _silence(index: Any) -> str:
+    return " (does not answer)" if isinstance(index, Mapping) and index.get("answers") is False else ""
+
+
 def _store(store: Mapping[str, Any]) -> str:
     size, limit = store["size_bytes"], store["limit_bytes"]
     percent = f" ({size * 100 // limit} %)" if limit else ""
     growing = f", {_count(store['partials'], 'download')} unfinished" if store["partials"] else ""
-    return f"Store:   {_count(store['blobs'], 'file')}, {format_size(size)} of {format_size(limit)}{percent}{growing}."
+    files = f"{_count(store['blobs'], 'file')} with the metadata"
+    return f"Store:   {files}, {format_size(size)} of {format_size(limit)}{percent}{growing}."
 
 
 def _peers(status: Mapping[str, Any]) -> str:
@@ -63,6 +69,8 @@ def _peers(status: Mapping[str, Any]) -> str:
     bad = f"; {_count(refused, 'piece')} refused as wrong" if refused else ""
     near = ", ".join(str(peer.get("address", "?")) for peer in peers[:4]) + (", …" if len(peers) > 4 else "")
     who = f"{len(peers)} ({near})" if peers else "none seen"
+    faulty = sum(1 for peer in peers if peer.get("wrong"))
+    who += f", {faulty} with a fault (`p2pcdn peers` says which)" if faulty else ""
     return f"Peers:   {who}; neighbours reach this node on {status['peer_address']}{bad}."
 
 
@@ -91,10 +99,10 @@ def peer_rows(peers: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def _state(peer: Mapping[str, Any]) -> str:
-    why = peer.get("wrong")
+    why = str(peer.get("wrong") or "").removeprefix(f"{peer.get('address')} ").rstrip(".")
     if peer.get("banned"):
         return f"banned: {why}" if why else "banned"
-    return str(why) if why else "good"
+    return why or "good"
 
 
 def _ago(seconds: Any) -> str:
@@ -145,14 +153,15 @@ def _one_line(cell: str) -> str:
 
 def _print_drawn(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
     from rich import box
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
     from rich.table import Table
     from rich.text import Text
 
     numbers = {"size", "received", "given", "strikes", "round trip"}
     table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+        justify: JustifyMethod = "right" if column in numbers else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=column == "address")
     for row in rows:
         # Text, not str: a file name with brackets is no markup.
         table.add_row(*(Text(_one_line(cell)) for cell in row))
