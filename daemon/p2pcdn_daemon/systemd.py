@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from p2pcdn_daemon.config import ConfigError
@@ -26,10 +27,14 @@ def install(*, user: bool, directory: Path | None = None) -> list[str]:
     target = directory or _directory(user)
     command = _command(user)
     lines = []
+    new = []
     for name in UNITS:
         content = _source(user, name).read_text().replace(_COMMAND_IN_UNITS, command)
         path = target / name
-        state = "is there already" if _reads(path) == content else "written"
+        before = _reads(path)
+        state = "is there already" if before == content else "written"
+        if before is None:
+            new.append(path)
         try:
             target.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
@@ -37,9 +42,13 @@ def install(*, user: bool, directory: Path | None = None) -> list[str]:
             raise ConfigError(f"{path} cannot be written: {error.strerror}{_root_hint(user)}.") from error
         lines.append(f"{path}: {state}.")
     if directory is None:
-        lines += _systemctl(user, ["daemon-reload"], ["enable", "--now", *UNITS])
+        try:
+            lines += _systemctl(user, ["daemon-reload"])
+        except ConfigError as error:  # there is no systemd to talk to
+            _take_back(new)
+            raise ConfigError(f"{error} Nothing was installed.") from error
         # The units may have been there and have changed.
-        lines += _systemctl(user, ["try-restart", UNITS[1]])
+        lines += _systemctl(user, ["enable", "--now", *UNITS], ["try-restart", UNITS[1]])
     flags = " --user" if user else ""
     lines.append(f"The node starts with {'your session' if user else 'the machine'}; `systemctl{flags} status p2pcdn`.")
     lines.append(f"To undo: p2pcdn setup systemd{flags} --undo")
@@ -49,7 +58,7 @@ def install(*, user: bool, directory: Path | None = None) -> list[str]:
 def uninstall(*, user: bool, directory: Path | None = None) -> list[str]:
     """Stops the node and removes its units; the store stays. Raises ConfigError."""
     target = directory or _directory(user)
-    lines = _systemctl(user, ["disable", "--now", *UNITS]) if directory is None else []
+    lines = _systemctl_if_it_can(user, ["disable", "--now", *UNITS]) if directory is None else []
     for name in UNITS:
         path = target / name
         try:
@@ -60,7 +69,7 @@ def uninstall(*, user: bool, directory: Path | None = None) -> list[str]:
         except OSError as error:
             raise ConfigError(f"{path} cannot be removed: {error.strerror}{_root_hint(user)}.") from error
     if directory is None:
-        lines += _systemctl(user, ["daemon-reload"])
+        lines += _systemctl_if_it_can(user, ["daemon-reload"])
     lines.append("What the node keeps is still there; see `store` in `p2pcdn config`.")
     return lines
 
@@ -117,6 +126,21 @@ def _systemctl(user: bool, *calls: list[str]) -> list[str]:
             raise ConfigError(f"`{shown}` failed: {why.rstrip('.')}.")
         lines.append(f"{shown}: done.")
     return lines
+
+
+def _systemctl_if_it_can(user: bool, *calls: list[str]) -> list[str]:
+    """Without a systemd to talk to, the units can be removed all the same."""
+    try:
+        return _systemctl(user, *calls)
+    except ConfigError as error:
+        return [str(error)]
+
+
+def _take_back(units: list[Path]) -> None:
+    """Units that systemd was not told of would come to life some day."""
+    for path in units:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _reads(path: Path) -> str | None:

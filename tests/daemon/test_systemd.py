@@ -58,6 +58,27 @@ def test_setup_writes_both_units_with_the_command_that_runs_and_undo_takes_them_
     assert systemd.uninstall(user=user, directory=tmp_path)[0].endswith("was not there.")
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_without_a_systemd_to_talk_to_nothing_is_installed_and_undo_works_all_the_same(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    if there:
+        (tmp_path / "bin" / "systemctl").write_text("#!/bin/sh\necho Failed to connect to bus >&2\nexit 1\n")
+        (tmp_path / "bin" / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    why = "Failed to connect to bus" if there else "There is no systemctl"
+    with pytest.raises(ConfigError, match=rf"{why}.* Nothing was installed\."):
+        _install(True, None, monkeypatch)
+    units = tmp_path / "systemd" / "user"
+    assert list(units.iterdir()) == []
+    _install(True, units, monkeypatch)
+    lines = systemd.uninstall(user=True)
+    assert why in lines[0]
+    assert list(units.iterdir()) == []
+
+
 def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
@@ -72,7 +93,7 @@ def test_a_command_in_a_home_directory_is_refused_for_the_system_service(monkeyp
     assert systemd._command(True) == "/home/ann/v/bin/p2pcdn"
 
 
-def _install(user: bool, directory: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def _install(user: bool, directory: Path | None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     # The command must exist for `verify`, and the interpreter of the tests may live in a home directory.
     monkeypatch.setattr(systemd, "_command", lambda _: "/bin/true")
     return systemd.install(user=user, directory=directory)
