@@ -184,7 +184,7 @@ class _Members:
         try:
             head = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
         except (tarfile.HeaderError, UnicodeDecodeError) as error:
-            raise RemoteProtocolError(f"This file was not written by `p2pcdn export`: {error}") from error
+            raise RemoteProtocolError(f"This file was not written by `p2pcdn export`: {error}.") from error
         self._padding = -head.size % _BLOCK
         return head.name, head.size
 

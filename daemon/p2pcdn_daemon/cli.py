@@ -79,9 +79,14 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         outcome = commands.main(arguments, prog_name="p2pcdn", standalone_mode=False)
         sys.stdout.flush()
         return outcome if isinstance(outcome, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return EXIT_UNUSABLE
     except click.UsageError as error:
         context = error.ctx.command_path if error.ctx else "p2pcdn"
-        return _say(f"{error.format_message().rstrip('.')}; see `{context} --help`.", EXIT_UNUSABLE)
+        sentence = error.format_message().rstrip(".")
+        see = " See" if sentence.endswith("?") else "; see"
+        return _say(f"{sentence}{see} `{context} --help`.", EXIT_UNUSABLE)
     except click.ClickException as error:
         return _say(error.format_message(), EXIT_UNUSABLE)
     except (ConfigError, NoNode) as error:

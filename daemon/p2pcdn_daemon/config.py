@@ -466,7 +466,7 @@ def _nearest(word: str, known: Mapping[str, Any] | Sequence[str]) -> str:
     import difflib
 
     near = difflib.get_close_matches(word.replace("_", "-"), list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _one_line(error: Exception) -> str:

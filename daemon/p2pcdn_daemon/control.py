@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -116,7 +117,8 @@ def connect(config: Config) -> Control:
         raise NoNode(f"You may not use the node on {where}: it belongs to another user.")
     if refused is not None:
         raise NoNode(f"The node on {where} cannot be reached: {refused.strerror or refused}.")
-    raise NoNode(f"No node runs on {where}; start one with `p2pcdn serve`.")
+    store = "" if config.source("store") == "default" else f" --store {shlex.quote(str(config.store))}"
+    raise NoNode(f"No node runs on {where}; start one with `p2pcdn serve{store}`.")
 
 
 def candidates(config: Config) -> list[Path]:

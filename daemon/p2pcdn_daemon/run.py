@@ -62,7 +62,7 @@ def serve(config: Config, *, ready_fd: int | None = None) -> int:
     logs.configure(config.log_level, config.log_format)
     held = logs.Held()
     for name in unknown_variables():
-        log.info("%s is set but is no setting of p2pcdn", name)
+        log.warning("%s is set but is no setting of p2pcdn", name)
     ready = Ready(ready_fd, held)
     _raise_descriptor_limit()
     try:

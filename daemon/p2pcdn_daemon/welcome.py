@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from p2pcdn_daemon.config import Config
 from p2pcdn_daemon.quantities import format_size
@@ -10,6 +13,7 @@ from p2pcdn_daemon.quantities import format_size
 
 def welcome(config: Config, index_url: str, upstream_urls: Sequence[str]) -> str:
     """Some lines for a person."""
+    command = _as_typed(sys.argv[0])
     near = "and asks nobody outside" if config.offline else f"and takes what is missing from {', '.join(upstream_urls)}"
     return f"""
   This node keeps what is installed through it in {config.store}
@@ -18,5 +22,12 @@ def welcome(config: Config, index_url: str, upstream_urls: Sequence[str]) -> str
     pip install --index-url {index_url} PACKAGE
     uv pip install --default-index {index_url} PACKAGE
 
-  `p2pcdn setup pip` makes that permanent (uv, poetry, pdm too), `p2pcdn status` says how it goes. Ctrl-C stops it.
+  `{command} setup pip` makes that permanent (uv, poetry, pdm too);
+  `{command} status` says how it goes. Ctrl-C stops it.
 """
+
+
+def _as_typed(program: str) -> str:
+    """What to type for this command: its name where the shell finds that, else the path by which it was called."""
+    found = shutil.which("p2pcdn")
+    return "p2pcdn" if found and Path(found).absolute() == Path(program).absolute() else program

@@ -94,6 +94,24 @@ def test_without_a_node_a_command_says_so_and_ends_with_2(arguments: list[str], 
     assert not (tmp_path / "x.tar.partial").exists()
 
 
+def test_the_command_alone_shows_its_help_and_nothing_around_it(tmp_path: Path) -> None:
+    run = p2pcdn(home=tmp_path)
+    assert run.returncode == 2
+    assert run.stderr == p2pcdn("--help", home=tmp_path).stdout
+
+
+def test_a_guess_ends_with_its_question_mark(tmp_path: Path) -> None:
+    run = p2pcdn("serve", "--bogus", home=tmp_path)  # click's words differ from version to version
+    assert_one_sentence(run)
+    assert run.stderr.endswith(("? See `p2pcdn serve --help`.\n", "; see `p2pcdn serve --help`.\n"))
+    assert "?;" not in run.stderr
+
+
+def test_who_asks_for_the_node_of_a_store_is_told_how_to_start_that_one(tmp_path: Path) -> None:
+    run = p2pcdn("status", "--store", f"{tmp_path}/a b", home=tmp_path)
+    assert f"`p2pcdn serve --store '{tmp_path}/a b'`" in run.stderr
+
+
 def test_every_command_reads_p2pcdn_control_socket(tmp_path: Path) -> None:
     for command in (["status"], ["gc"], ["run", "true"]):
         run = p2pcdn(*command, home=tmp_path, variables={"P2PCDN_CONTROL_SOCKET": "/nowhere/c"})
@@ -123,9 +141,9 @@ def test_no_command_prints_a_traceback_for_a_fault_of_ours(tmp_path: Path) -> No
 def test_status_answers_in_five_lines() -> None:
     assert status_lines(STATUS) == [
         "Working: index on http://127.0.0.1:7272/simple/, up for 3 h 3 min, version 1.0.",
-        "Saved:   1.2 GB of 1.5 GB served (80 %) did not come from upstream: 900 MB from the store, 300 MB from peers.",
+        "Saved:   1.2 GB of 1.5 GB served (80 %); 900 MB came from the store, 300 MB from peers.",
         "Upstream: 300 MB fetched in 12 file requests and 2.0 MB of pages from https://index.example/simple/.",
-        "Store:   321 files, 4.2 GB of 20.0 GB (21 %), 1 download unfinished.",
+        "Store:   321 files with the metadata, 4.2 GB of 20.0 GB (21 %), 1 download unfinished.",
         "Peers:   1 (10.0.0.2:7273); neighbours reach this node on 0.0.0.0:7273; 2 pieces refused as wrong.",
     ]
 
@@ -137,6 +155,15 @@ def test_status_of_a_new_or_unwell_node_is_five_lines_too() -> None:
     assert len(lines) == 5
     assert lines[0].startswith("NOT WELL: The disk is full; nothing new is kept; index on")
     assert lines[4].startswith("Peers:   none seen")
+
+
+def test_status_says_who_does_not_answer() -> None:
+    silent = {"url": "https://index.example/simple/", "answers": False}
+    gone = {"address": "10.0.0.3:7273", "wrong": "10.0.0.3:7273 cannot be reached: Connection refused."}
+    lines = status_lines({**STATUS, "indexes": [silent], "peers": [*STATUS["peers"], gone]})
+    assert lines[2].endswith("from https://index.example/simple/ (does not answer).")
+    assert "2 (10.0.0.2:7273, 10.0.0.3:7273), 1 with a fault (`p2pcdn peers` says which)" in lines[4]
+    assert peer_rows([gone])[0][-1] == "cannot be reached: Connection refused"
 
 
 def test_rows_of_peers_and_files_come_from_what_the_node_says() -> None:

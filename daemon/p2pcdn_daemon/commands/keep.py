@@ -161,7 +161,8 @@ def import_(file: Path, as_json: bool, **flags: Any) -> None:
     else:
         print(f"Took in {answer['blobs']} files and {answer['pages']} project pages from {file}.")
         for one in refused:
-            click.echo(f"p2pcdn: refused {one.get('name')}: {one.get('why')}", err=True)
+            name, why = str(one.get("name")), str(one.get("why"))
+            click.echo(f"p2pcdn: refused {name}: {why.removeprefix(f'{name}: ')}", err=True)
     sys.exit(1 if refused else 0)
 
 

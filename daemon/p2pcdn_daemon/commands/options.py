@@ -13,6 +13,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 # What a command needs to find the node that runs.
 REACH = ("control-socket", "store")
+# The same two settings in the words of whoever asks.
+_ASKING = {
+    "control-socket": "Asks the node that listens on this unix socket, instead of your usual one.",
+    "store": "Asks the node of this store, instead of your usual one.",
+}
 
 
 def settings(*keys: str) -> Callable[[Function], Function]:
@@ -20,7 +25,7 @@ def settings(*keys: str) -> Callable[[Function], Function]:
 
     def decorate(function: Function) -> Function:
         for key in reversed(keys or tuple(SETTINGS)):
-            function = _option(SETTINGS[key])(function)
+            function = _option(SETTINGS[key], _ASKING[key] if keys else None)(function)
         return click.option(
             "--config",
             "config_file",
@@ -42,8 +47,8 @@ def configuration(flags: dict[str, Any]) -> Config:
     return resolve({name.replace("_", "-"): value for name, value in flags.items()}, config_file=config_file)
 
 
-def _option(setting: Setting) -> Callable[[Function], Function]:
-    help_text = f"{setting.help} Default: {setting.default_for_docs().replace('`', '')}."
+def _option(setting: Setting, help_text: str | None) -> Callable[[Function], Function]:
+    help_text = help_text or f"{setting.help} Default: {setting.default_for_docs().replace('`', '')}."
     if setting.kind is FLAG:
         return click.option(
             f"{setting.flag}/--{setting.off}", setting.field_name, is_flag=True, default=None, help=setting.help
