@@ -177,8 +177,7 @@ class Exchange:
             with trio.fail_after(self.patience.dial_time_s):
                 stream = await self._network.connect(address.host, address.port)
         except (OSError, trio.TooSlowError) as error:
-            why = error.strerror if isinstance(error, OSError) and error.strerror else "no connection in time"
-            raise Unavailable(f"{address} cannot be reached: {why}.") from error
+            raise Unavailable(f"{address} cannot be reached: {_why(error)}.") from error
         fd = stream.socket.fileno() if isinstance(stream, trio.SocketStream) else -1
         return _Link(stream, fd)
 
@@ -231,3 +230,12 @@ async def _receive(link: _Link, space: memoryview) -> int:
             return os.readv(link.fd, [space])
         except BlockingIOError:
             await wait_readable(link.fd)
+
+
+def _why(error: OSError | trio.TooSlowError) -> str:
+    if isinstance(error, trio.TooSlowError):
+        return "no connection in time"
+    # trio writes the address into the text, and we say it already; a name's look-up has numbers of its own.
+    if error.errno and not isinstance(error, trio.socket.gaierror):
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
