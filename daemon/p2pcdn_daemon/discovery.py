@@ -173,10 +173,13 @@ class MdnsDiscovery:
     def _addresses(self) -> list[str]:
         try:
             addresses = chosen_addresses(self._interfaces)
+            missing = missing_links(self._interfaces)
         except Exception as error:
             self._fault(f"the addresses of this machine cannot be read: {error}")
             return []
-        if not addresses:
+        for name in missing:
+            self._fault(f"this machine has no interface {name!r} with an IPv4 address")
+        if not addresses and not self._interfaces:
             self._fault("no link that leads to neighbours; name one in the configuration if there is one")
         return addresses
 
@@ -198,6 +201,12 @@ def chosen_addresses(interfaces: Sequence[str] = (), routes: Path = _ROUTES) -> 
         able = [name for name in links if not _SKIPPED.match(name)]
         names = [name for name in able if name in default_links(_text(routes))] or able
     return sorted(address for name in names for address in links[name])
+
+
+def missing_links(interfaces: Sequence[str]) -> list[str]:
+    """Those of the named links that are not there. Raises OSError."""
+    there = {name for adapter in ifaddr.get_adapters() for name in (adapter.name, *_ipv4(adapter)) if _ipv4(adapter)}
+    return [name for name in interfaces if name not in there]
 
 
 def _ipv4(adapter: ifaddr.Adapter) -> list[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection
+from pathlib import Path
 from typing import cast
+from urllib.parse import unquote, urlsplit
 
 from p2pcdn.world import Share
 from p2pcdn_daemon.client_config import Address, find_upstreams
@@ -44,4 +46,6 @@ def _made(setting: UpstreamSetting, position: int, share: str | None) -> Upstrea
         )
     except ValueError as error:
         raise ConfigError(f"upstream: {error}") from error
+    if index.url.startswith("file:") and not Path(unquote(urlsplit(index.url).path)).is_dir():
+        log.warning("the upstream is no directory now", extra={"index": index.url})
     return UpstreamSettings(index, setting.proxy, setting.ca_file, credentials)

@@ -114,6 +114,7 @@ class Pages:
                 return await self._flights.join((index.key, project), partial(self._refresh, index, project, held))
             except (Unavailable, RemoteProtocolError, Refused) as error:
                 if held is None:
+                    log.warning("no page to give: %s", error, extra={"project": project, "index": index.url})
                     raise
                 log.warning("serving the page we have: %s", error, extra={"project": project, "index": index.url})
         if held is None:

@@ -23,6 +23,7 @@ from p2pcdn_daemon.discovery import (
     StaticPeers,
     chosen_addresses,
     default_links,
+    missing_links,
     read_peer,
     read_peers,
 )
@@ -113,6 +114,7 @@ def test_links_to_containers_and_tunnels_are_skipped(name: str) -> None:
 def test_loopback_alone_is_nothing_unless_it_is_named(tmp_path: Path) -> None:
     assert chosen_addresses(["lo"]) == ["127.0.0.1"]
     assert chosen_addresses(["no-such-link"]) == []
+    assert missing_links(["lo", "no-such-link", "127.0.0.1"]) == ["no-such-link"]
     assert "127.0.0.1" not in chosen_addresses((), tmp_path / "no-routes")
 
 
