@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from p2pcdn.digest import Sha256
 from p2pcdn.swarm.messages import Hello
@@ -252,13 +253,12 @@ class Peers:
         return [_status(peer, bytes_in[name], given_bytes, now) for name, peer in shown.items()]
 
     def _make_room(self, host: str) -> bool:
-        """Forgets a stranger where there are too many, the oldest first; whoever once answered stays."""
-        if self._hosts[host] >= PEERS_PER_HOST_MAX:
-            old = next((address for address in self._strangers if address.host == host), None)
-        elif len(self._table) >= PEERS_MAX:
-            old = next(iter(self._strangers), None)
-        else:
+        """Forgets a stranger where there are too many, the oldest first; else one that is down. Who answers stays."""
+        crowded = self._hosts[host] >= PEERS_PER_HOST_MAX
+        if not crowded and len(self._table) < PEERS_MAX:
             return True
+        down = (peer.address for peer in self._table.values() if peer.down and not (peer.configured or peer.banned))
+        old = next((address for address in chain(self._strangers, down) if address.host == host or not crowded), None)
         if old is None:
             return False
         self._forget(old)

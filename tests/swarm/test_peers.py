@@ -198,3 +198,28 @@ def test_nothing_is_wanted_where_nobody_is_free_or_nothing_is_open() -> None:
     assert pick([1], {1}, {"a": Offer(None, 1)}) is None
     assert pick([], set(), {"a": Offer(None, 1)}) is None
     assert pick([1], set(), {"a": Offer(frozenset({2}), 1)}) is None
+
+
+def test_a_node_that_starts_anew_on_other_ports_finds_room_where_its_old_ones_are_down() -> None:
+    peers = table()
+    for port in range(1, PEERS_PER_HOST_MAX + 1):
+        met(peers, port=port, boot=f"{port:032x}")
+    there = met(peers, host="192.0.2.2")
+    new = Sighting("192.0.2.1", 9000, "bb" * 16)
+    assert peers.sight(new, LOCAL, 1.0) is None, "all of them answered, and live"
+    for peer in list(peers):
+        if peer.address.port in (3, 5):
+            peers.failed(peer, "gone", 2.0)
+    assert peers.sight(new, LOCAL, 3.0) is not None
+    assert 3 not in [peer.address.port for peer in peers]
+    assert there in list(peers)
+
+
+def test_one_that_is_banned_is_not_forgotten_for_another() -> None:
+    peers = table()
+    for port in range(1, PEERS_PER_HOST_MAX + 1):
+        liar = met(peers, port=port, boot=f"{port:032x}")
+        for _ in range(3):
+            peers.lied(liar, "wrong", 1.0)
+        peers.failed(liar, "gone", 2.0)
+    assert peers.sight(Sighting("192.0.2.1", 9000, "bb" * 16), LOCAL, 3.0) is None
