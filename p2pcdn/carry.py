@@ -54,17 +54,19 @@ async def export_store(store: Store, projects: Collection[str]) -> AsyncGenerato
         "pages": [[key, size] for key, size in pages],
     }
     content = frames.encode(listing)
-    yield _header(FIRST_MEMBER, len(content)) + content + _padding(len(content))
-    for number, (key, size) in enumerate(pages):
-        value = store.value("pages", key)
-        if value is None or len(value) != size:
-            raise NotFound(f"The page {key} changed during the export; the file is not whole, try again.")
-        yield _header(f"pages/{number}", size) + value + _padding(size)
-    for row in rows:
-        async with aclosing(_exported(store, row)) as parts:
-            async for part in parts:
-                yield part
-    yield bytes(2 * _BLOCK)
+    # What is promised in the list stays until it is sent, though a full store makes room for others all the time.
+    with store.spared([row.sha256 for row in rows]):
+        yield _header(FIRST_MEMBER, len(content)) + content + _padding(len(content))
+        for number, (key, size) in enumerate(pages):
+            value = store.value("pages", key)
+            if value is None or len(value) != size:
+                raise NotFound(f"The page {key} changed during the export; the file is not whole, try again.")
+            yield _header(f"pages/{number}", size) + value + _padding(size)
+        for row in rows:
+            async with aclosing(_exported(store, row)) as parts:
+                async for part in parts:
+                    yield part
+        yield bytes(2 * _BLOCK)
 
 
 def _listed(row: BlobRow) -> list[Any]:

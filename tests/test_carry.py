@@ -6,6 +6,7 @@ import tarfile
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from p2pcdn import frames
 from p2pcdn.carry import FIRST_MEMBER, PAGE_SIZE_BYTES_MAX, export_store, import_store
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, RemoteProtocolError
-from p2pcdn.store import Origin
-from tests.worlds import INDEX, open_store
+from p2pcdn.http1 import FileSlice
+from p2pcdn.store import Origin, Store
+from tests.worlds import INDEX, LIMITS, open_store
 
 CONTENT = bytes(range(256)) * 4096
 SIX = Origin("six-1.0.tar.gz", "six", INDEX.key, "lan")
@@ -99,3 +101,27 @@ async def test_an_export_never_holds_all_pages_and_sends_none_that_changed_meanw
             await store.change(values={("pages", f"{INDEX.key}/p0-0"): b"new"})
             with pytest.raises(NotFound, match="try again"):
                 await anext(tar)
+
+
+async def test_an_export_is_whole_though_a_full_store_makes_room_meanwhile(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    contents = [bytes([number]) * len(CONTENT) for number in range(9)]
+    async with open_store(tmp_path, replace(LIMITS, size_bytes=9 * len(CONTENT) // 2)) as store:
+        for content in contents[:3]:
+            await keep(store, content)
+        async with aclosing(export_store(store, ())) as tar:
+            first = await anext(tar)
+            for content in contents[3:]:
+                await keep(store, content)
+            whole = [first, *[part async for part in tar]]
+        assert sum(isinstance(part, FileSlice) for part in whole) == 3
+        assert all(store.holds(Sha256.of(content)) for content in contents[:3])
+        await store.collect(0)
+        assert not store.summary().blobs, "afterwards they may go"
+
+
+async def keep(store: Store, content: bytes) -> None:
+    partial = await store.grow(Sha256.of(content), len(content), SIX)
+    await partial.write(0, content)
+    await partial.finish()

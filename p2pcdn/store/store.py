@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -116,6 +117,7 @@ class Store:
         self._evicted_bytes = 0
         self._age_checked_at = trio.current_time()
         self._collecting = trio.Lock()
+        self._spared: Counter[Sha256] = Counter()
         shelves.lost = self._lost
         arrivals.free = self._free
         arrivals.kept = self._collect_when_due
@@ -318,7 +320,7 @@ class Store:
     async def collect(self, to_bytes: int | None = None) -> Freed:
         """Evicts what nobody used for `keep_for_s`, and the least recently used down to `to_bytes` (None: the limit).
 
-        Never a pinned, open or growing one. Raises StoreStopped.
+        Never a pinned, open, growing or spared one. Raises StoreStopped.
         """
         async with self._collecting:
             self._age_checked_at = trio.current_time()
@@ -336,6 +338,16 @@ class Store:
             freed = Freed(sum(one.size_bytes for one in gone) + partial_freed, len(gone))
             self._evicted_bytes += freed.bytes
             return freed
+
+    @contextmanager
+    def spared(self, blobs: Collection[Sha256]) -> Iterator[None]:
+        """Within it these are not evicted, as if all of them were open."""
+        self._spared.update(blobs)
+        try:
+            yield
+        finally:
+            self._spared.subtract(blobs)
+            self._spared += Counter()  # forgets the zeros
 
     async def verify(self, on_progress: Callable[[int, int], None]) -> VerifyReport:
         """Hashes every blob; drops the rotten ones, takes in files without a row. on_progress(checked, of).
@@ -362,7 +374,7 @@ class Store:
 
     def _busy(self) -> set[Sha256]:
         growing = {partial.sha256 for partial in self._arrivals.growing.values() if partial.sha256 is not None}
-        return growing | set(self._shelves.open_now)
+        return growing | set(self._shelves.open_now) | set(self._spared)
 
     async def _collect_when_due(self) -> None:
         over = self._stored_bytes() > self._limits.size_bytes
