@@ -344,6 +344,7 @@ def test_prefetch_fills_the_node_and_list_shows_it(home: Path) -> None:
             assert misspelled.returncode == 1
             assert misspelled.stderr == "p2pcdn: The store holds no file of dmeo-app.\n"
         assert not (home / "some.tar").exists()
+        assert "name /dev/stdout" in p2pcdn("export", "-", *store, home=home).stderr
         missing = p2pcdn("prefetch", "no-such-project", *store, "--python", sys.executable, home=home)
         exported = p2pcdn("export", "all.tar", *store, home=home)
         assert p2pcdn("pin", "demo-app", *store, home=home).stdout == "Pinned 2 files of demo-app.\n"

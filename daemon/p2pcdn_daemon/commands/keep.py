@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -102,6 +103,8 @@ def export(file: Path, projects: tuple[str, ...], **flags: Any) -> None:
     Files of an index with credentials are written too: treat FILE like them. FILE appears under its name only when it
     is whole.
     """
+    if str(file) == "-":
+        raise click.UsageError("An export goes into a file; for a pipe name /dev/stdout")
     config = options.configuration(flags)
     query = [("project", options.project(name)) for name in projects]
     node = control.connect(config)
@@ -111,7 +114,8 @@ def export(file: Path, projects: tuple[str, ...], **flags: Any) -> None:
             output.write(chunk)
             written += len(chunk)
             progress.show(written, None)
-    print(f"Wrote {format_size(written)} to {file}; read it on another machine with `p2pcdn import {file.name}`.")
+    said = f"Wrote {format_size(written)} to {file}; read it on another machine with `p2pcdn import "
+    click.echo(f"{said}{shlex.quote(file.name)}`.", err=not file.is_file())
 
 
 @contextmanager
