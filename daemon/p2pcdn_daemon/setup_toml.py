@@ -73,6 +73,7 @@ class Uv:
                 "of the node and remove it there to have its packages kept and shared."
             )
         notes.append("A uv.lock that another index made keeps its own URLs: `uv sync --frozen` goes past this node.")
+        notes.append("One that is made now names this node: do not commit it.")
         return notes
 
 
