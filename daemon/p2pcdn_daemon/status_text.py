@@ -158,7 +158,8 @@ def _print_drawn(columns: Sequence[str], rows: Sequence[Sequence[str]], title: s
     from rich.text import Text
 
     numbers = {"size", "received", "given", "strikes", "round trip"}
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    # Narrow gaps: eight columns of `peers` stand in eighty signs.
+    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         justify: JustifyMethod = "right" if column in numbers else "left"
         table.add_column(column, justify=justify, overflow="fold", no_wrap=column == "address")
