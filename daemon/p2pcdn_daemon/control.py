@@ -9,7 +9,7 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -87,7 +87,7 @@ class Control:
         except TimeoutError as error:
             raise NodeRefused(f"The node on {self.path} did not answer within {time_s:.0f} s.") from error
         except (HTTPException, OSError) as error:
-            what = str(error) or type(error).__name__
+            what = "it ended early" if isinstance(error, IncompleteRead) else str(error) or type(error).__name__
             raise NodeRefused(f"The node on {self.path} broke the answer off ({what}).") from error
         finally:
             connection.close()
