@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class Download:
         self._missing: dict[int, None] = {}
         self._in_flight: set[int] = set()
         self._asking = 0
-        self._making: set[Peer] = set()  # peers that answer, and have no manifest yet
+        self._asked_at: dict[Peer, float] = {}  # those that owe an answer about the manifest
         self._error: P2pcdnError | None = None
         self._changed = trio.lowlevel.ParkingLot()
         self.vouchers: dict[Peer, None] = {}  # whose word the bytes stand on
@@ -98,16 +99,19 @@ class Download:
     # --- who has it
 
     async def _ask_for_manifest(self, peer: Peer) -> None:
+        patience_s = self._tools.exchange.patience.no_progress_s
         try:
-            with trio.move_on_after(self._tools.exchange.patience.no_progress_s) as patience:
+            with trio.move_on_after(patience_s) as patience:
                 content = await self._manifest_of(peer)
-            if patience.cancelled_caught and peer not in self._making:
+            if not patience.cancelled_caught:
+                if content is not None:
+                    self._offer(peer, content)
+            elif trio.current_time() - self._asked_at.get(peer, math.inf) >= patience_s / 2:
                 self._failed(peer, "no manifest in time")
-            elif patience.cancelled_caught:
+            else:
+                # It makes manifests, or most of the time went by in our own queue.
                 log.info("%s needs too long for a manifest of %s", peer.address, self._name)
                 self._tools.peers.was_busy(peer, trio.current_time())
-            elif content is not None:
-                self._offer(peer, content)
         except Unavailable as error:
             self._failed(peer, str(error))
         except RemoteProtocolError as error:
@@ -122,13 +126,14 @@ class Download:
                 if self._is_quiet(peer):
                     return None
                 question = AskManifest(self._id)
+                self._asked_at[peer] = trio.current_time()
                 async with self._tools.exchange.ask(peer.address, question, MANIFEST_SIZE_BYTES_MAX) as answer:
                     if answer.status == 200:
                         return bytes(answer.body)
                     status, retry_after_s = answer.status, answer.retry_after_s
+            del self._asked_at[peer]
             if status != 503:
                 return None
-            self._making.add(peer)
             await trio.sleep(BUSY_PAUSE_S if retry_after_s is None else retry_after_s)
 
     def _offer(self, peer: Peer, content: bytes) -> None:

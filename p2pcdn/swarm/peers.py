@@ -63,6 +63,7 @@ class Peer:
     rtt_s: float | None = None
     ask_at: float = 0.0  # the next hello
     quiet_until: float = 0.0  # asked for nothing before that
+    busy_until: float = 0.0  # asked for no other file before that
     failures: int = 0  # since it last gave something
     down: bool = False  # failed, and has not said hello since
     strikes: int = 0
@@ -182,12 +183,12 @@ class Peers:
             self._forget(peer.address)
 
     def was_busy(self, peer: Peer, now: float) -> None:
-        """It said "later" for as long as we had patience. The second time it is left alone, longer each time."""
-        if self.is_quiet(peer, now):
+        """It said "later" while our patience lasted. After the second time it is not asked for other files, for a while."""
+        if now < peer.busy_until:
             return  # many files were refused in one moment
         if peer.failures:
             pause_s = min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2 ** min(peer.failures, 20))
-            peer.quiet_until = max(peer.quiet_until, now + pause_s * (0.75 + self._dice.random() / 2))
+            peer.busy_until = now + pause_s * (0.75 + self._dice.random() / 2)
         peer.failures += 1
 
     def lied(self, peer: Peer, why: str, now: float) -> None:
@@ -221,6 +222,7 @@ class Peers:
             for peer in self._table.values()
             if (peer.living or (peer.configured and peer.hello is None))
             and not self.is_quiet(peer, now)
+            and peer.busy_until <= now
             and (sha256 is None or sha256 not in peer.distrusted)
         ]
         self._dice.shuffle(able)

@@ -133,7 +133,9 @@ class Fake:
 
 
 @asynccontextmanager
-async def fake(script: Callable[[str], bytes | None], *, boot: str = "ab" * 16) -> AsyncIterator[Fake]:
+async def fake(
+    script: Callable[[str], bytes | None], *, boot: str = "ab" * 16, answers_after_s: float = 0.0
+) -> AsyncIterator[Fake]:
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     it = Fake(listeners[0].socket.getsockname()[1], script)
 
@@ -147,6 +149,7 @@ async def fake(script: Callable[[str], bytes | None], *, boot: str = "ab" * 16) 
                     path = head.split(b" ")[1].decode()
                     it.asked.append(path)
                     answer = ok(Hello("liar", boot, "0").encode()) if "/hello" in path else it.script(path)
+                    await trio.sleep(answers_after_s)
                     if answer is None:
                         await trio.sleep_forever()
                     elif answer == b"":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -242,3 +243,26 @@ async def test_one_that_is_busy_for_ever_costs_its_time_once_or_twice_and_not_fo
                 await it.swarm.fill(await it.wants(content))
         assert trio.current_time() - began < 5 * SHORT.no_progress_s
         assert not any(one.strikes for one in it.swarm.peers())
+
+
+async def test_a_slow_neighbour_is_not_blamed_for_the_files_that_queue_here_for_its_answer(tmp_path: Path) -> None:
+    contents = [content_of(seed, 1000) for seed in range(40)]
+    scripts = {blob_id(PUBLIC_KEY, Sha256.of(content)): honest(content) for content in contents}
+    given = []
+
+    async with (
+        fake(lambda path: scripts[path.split("/")[3]](path), answers_after_s=SHORT.no_progress_s / 4) as slow,
+        node(tmp_path / "b", peers=[slow.sighting()]) as it,
+    ):
+
+        async def fill(content: bytes) -> None:
+            with suppress(Unavailable):
+                await it.swarm.fill(await it.wants(content))
+                given.append(content)
+
+        async with trio.open_nursery() as nursery:
+            for content in contents:
+                nursery.start_soon(fill, content)
+        assert len(given) >= 8
+        (status,) = it.swarm.peers()
+        assert status.wrong is None
