@@ -83,7 +83,7 @@ def test_the_share_follows_from_the_url_and_can_be_overridden() -> None:
 
     assert share("https://index.example/simple/") == "lan"
     assert share("http://10.0.0.5:8080/simple/") == "group"
-    assert share("http://localhost:3141/root/pypi/+simple/") == "group"
+    assert share("http://localhost:3141/team/dev/+simple/") == "group"
     assert share("file:///srv/wheels") == "group"
     assert share("https://u:p@index.example/") == "never"
     assert make_index("https://u:p@index.example/", 0, "lan", environment={}, netrc=NOBODY)[0].share == "lan"
