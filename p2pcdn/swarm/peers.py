@@ -183,7 +183,7 @@ class Peers:
             self._forget(peer.address)
 
     def was_busy(self, peer: Peer, now: float) -> None:
-        """It said "later" while our patience lasted. After the second time it is not asked for other files, for a while."""
+        """It said "later" while our patience lasted. After the second time it rests: no other file is asked of it."""
         if now < peer.busy_until:
             return  # many files were refused in one moment
         if peer.failures:
