@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 # Names under which a client on this machine may ask; others come from --allow-host (DNS rebinding).
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-# How often old and surplus blobs are looked for when nothing new comes in.
-UPKEEP_EVERY_S = 600.0
+# How often the store is looked at for what is over its limits: blobs that were being read when room was made.
+UPKEEP_EVERY_S = 15.0
 # A node that is told to stop is gone within five seconds; answers that run get most of that.
 GRACE_TIME_S = 3.0
 # A neighbour that takes nothing for so long has gone; it must not hold a slot that others wait for.
@@ -203,7 +203,7 @@ class Node:
         while True:
             await trio.sleep(UPKEEP_EVERY_S)
             try:
-                await self._store.collect()
+                await self._store.tidy()
             except P2pcdnError as error:
                 log.warning("the store was not tidied: %s", error)
 

@@ -120,7 +120,7 @@ class Store:
         self._spared: Counter[Sha256] = Counter()
         shelves.lost = self._lost
         arrivals.free = self._free
-        arrivals.kept = self._collect_when_due
+        arrivals.kept = self.tidy
         self.on_kept: Callable[[Sha256], None] = lambda sha256: None  # told of each blob that came, durable already
         arrivals.on_kept = lambda sha256: self.on_kept(sha256)
 
@@ -293,7 +293,7 @@ class Store:
             lambda rows: _put_small(rows, row, content), sha256, size_bytes=len(content) + 1024
         )
         self.on_kept(sha256)
-        await self._collect_when_due()
+        await self.tidy()
         return Blob(kept, content if kept.inline else None, self._shelves)
 
     async def grow(self, key: Sha256 | str, size_bytes: int | None, origin: Origin) -> Partial:
@@ -349,6 +349,16 @@ class Store:
             self._spared.subtract(blobs)
             self._spared += Counter()  # forgets the zeros
 
+    async def tidy(self) -> None:
+        """Collects if something is over its limit: what was being read when room was made may go now.
+
+        Cheap where nothing is due. Raises StoreStopped.
+        """
+        over = self._stored_bytes() > self._limits.size_bytes
+        aged = self._limits.keep_for_s is not None and trio.current_time() - self._age_checked_at > AGE_CHECK_S
+        if over or aged:
+            await self.collect(int(self._limits.size_bytes * COLLECT_TO) if over else None)
+
     async def verify(self, on_progress: Callable[[int, int], None]) -> VerifyReport:
         """Hashes every blob; drops the rotten ones, takes in files without a row. on_progress(checked, of).
 
@@ -375,12 +385,6 @@ class Store:
     def _busy(self) -> set[Sha256]:
         growing = {partial.sha256 for partial in self._arrivals.growing.values() if partial.sha256 is not None}
         return growing | set(self._shelves.open_now) | set(self._spared)
-
-    async def _collect_when_due(self) -> None:
-        over = self._stored_bytes() > self._limits.size_bytes
-        aged = self._limits.keep_for_s is not None and trio.current_time() - self._age_checked_at > AGE_CHECK_S
-        if over or aged:
-            await self.collect(int(self._limits.size_bytes * COLLECT_TO) if over else None)
 
     async def _free(self, size_bytes: int) -> int:
         try:
