@@ -6,6 +6,7 @@ import logging
 import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,8 @@ PAGE_SIZE_BYTES_MAX = 128 * 1024 * 1024
 PARSE_INLINE_BYTES_MAX = 16 * 1024
 # Parsed pages in memory, weighed by their files (about 1.5 KB each): some 30 MB.
 REMEMBERED_FILES_MAX = 20_000
+# When each page was checked last, which outlives the page in memory: some 300 bytes each.
+REMEMBERED_CHECKS_MAX = 20_000
 # How long we take an upstream's "no such project" for true: a new project appears within a minute.
 GONE_FRESH_S = 60.0
 
@@ -39,6 +42,8 @@ class PageShelf:
         self._threads = threads
         self._remembered: OrderedDict[tuple[str, str], HeldPage] = OrderedDict()
         self._remembered_files = 0
+        # By key: version, checked_at, freshness. A page that was found unchanged is not written to the disk again.
+        self._checks: OrderedDict[tuple[str, str], tuple[str, float, Freshness]] = OrderedDict()
 
     def in_memory(self, index: Index, project: str) -> HeldPage | None:
         """The page, if it is parsed already."""
@@ -65,12 +70,19 @@ class PageShelf:
         except (P2pcdnError, KeyError, TypeError, ValueError, zlib.error) as error:
             log.warning("a kept page cannot be read and is asked for again: %s", error, extra={"project": project})
             return None
+        version, checked_at, fresh = self._checks.get((index.key, project), ("", 0.0, held.freshness))
+        if version == held.version and checked_at > held.checked_at:
+            held = replace(held, checked_at=checked_at, freshness=fresh)
         self.remember(held)
         return held
 
     def remember(self, held: HeldPage) -> None:
         """Holds it in memory, which forgets the pages that nobody asked for lately."""
         key = (held.index.key, held.project)
+        self._checks.pop(key, None)
+        self._checks[key] = (held.version, held.checked_at, held.freshness)
+        if len(self._checks) > REMEMBERED_CHECKS_MAX:
+            self._checks.popitem(last=False)
         old = self._remembered.pop(key, None)
         self._remembered[key] = held
         self._remembered_files += _weight(held) - (_weight(old) if old is not None else 0)

@@ -108,6 +108,22 @@ async def test_a_page_past_its_life_is_revalidated_with_its_etag(
         assert len(world.upstream.asked) == 2, "the 304 made it fresh again"
 
 
+async def test_a_page_that_memory_forgot_is_as_fresh_as_it_was_found(
+    directory: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2pcdn.index.shelf.REMEMBERED_FILES_MAX", 1)
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = lambda url, headers: answer("1.0", cache_control="max-age=600")
+        await world.versions()
+        await trio.sleep(601)
+        for project in ("six", "other"):  # found unchanged, which writes nothing; then the other takes its place
+            await world.versions(project)
+        asked = len(world.upstream.asked)
+        await trio.sleep(300)
+        assert await world.versions() == ["1.0"]
+        assert len(world.upstream.asked) == asked
+
+
 async def test_a_page_survives_a_restart_and_is_served_when_the_network_is_gone(
     directory: Path, autojump_clock: trio.abc.Clock
 ) -> None:
