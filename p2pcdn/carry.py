@@ -75,7 +75,7 @@ def _listed(row: BlobRow) -> list[Any]:
 
 
 async def _exported(store: Store, row: BlobRow) -> AsyncGenerator[bytes | FileSlice]:
-    blob = store.blob(row.sha256)
+    blob = store.blob(row.sha256, mark=False)  # a copy for elsewhere is no use that keeps it here
     if blob is None or blob.size_bytes != row.size_bytes:
         raise NotFound(f"{row.origin.filename} left the store during the export; the file is not whole, try again.")
     yield _header(f"blobs/{row.sha256}", blob.size_bytes)

@@ -125,3 +125,25 @@ async def keep(store: Store, content: bytes) -> None:
     partial = await store.grow(Sha256.of(content), len(content), SIX)
     await partial.write(0, content)
     await partial.finish()
+
+
+async def test_an_export_carries_everything_over_and_counts_as_no_use(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with open_store(tmp_path / "from") as store:
+        growing = await store.grow(Sha256.of(CONTENT), len(CONTENT), SIX)
+        await growing.write(0, CONTENT)
+        await growing.finish()
+        await store.change(values={("pages", f"{INDEX.key}/six"): b"a page"})
+        used_at = [row.used_at for row in store.rows()]
+        await trio.sleep(1000)
+        tar = bytearray()
+        async with aclosing(export_store(store, ())) as export:
+            async for part in export:
+                tar += part if isinstance(part, bytes) else await part.file.pread(part.size_bytes, part.offset)
+        assert [row.used_at for row in store.rows()] == used_at
+    async with open_store(tmp_path / "to") as store:
+        imported = await import_store(store, parts(bytes(tar)), {INDEX.key})
+        assert (imported.blobs, imported.pages, imported.refused) == (1, 1, [])
+        assert store.value("pages", f"{INDEX.key}/six") == b"a page"
+        assert store.holds(Sha256.of(CONTENT))

@@ -34,8 +34,8 @@ class BlobTable:
         self._marked_since = clock.now()
         self._unlinked: list[BlobName] = []
 
-    def find(self, sha256: Sha256) -> Blob | None:
-        """The blob, unless it is buried; marks it used."""
+    def find(self, sha256: Sha256, *, mark: bool = True) -> Blob | None:
+        """The blob, unless it is buried; marks it used, or not."""
         blob = self._warm.get(sha256)
         if blob is None:
             row = self.row(sha256)
@@ -49,7 +49,8 @@ class BlobTable:
                 if len(self._warm) >= WARM_ROWS_MAX:
                     del self._warm[next(iter(self._warm))]
                 self._warm[sha256] = blob
-        self._marks[sha256] = self._clock.now()
+        if mark:
+            self._marks[sha256] = self._clock.now()
         return blob
 
     def marks_are_due(self) -> bool:

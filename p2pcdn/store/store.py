@@ -198,9 +198,9 @@ class Store:
 
     # --- look-ups
 
-    def blob(self, sha256: Sha256) -> Blob | None:
-        """The blob, marked as used; None where it is absent or buried."""
-        blob = self._table.find(sha256)
+    def blob(self, sha256: Sha256, *, mark: bool = True) -> Blob | None:
+        """The blob, marked as used unless nobody really uses it; None where it is absent or buried."""
+        blob = self._table.find(sha256, mark=mark)
         if blob is not None and self._table.marks_are_due():
             self._background.start(self._write_marks)
         return blob
