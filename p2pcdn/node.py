@@ -94,14 +94,14 @@ class Node:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serves until `stop`; `started()` when all faces accept. Downloads that run then go on at the next start."""
-        index_ports = [_address(listener)[1] for listener in index_listeners]
+        index_ports = [address(listener)[1] for listener in index_listeners]
         self._index_url = index_url(index_listeners)
-        self._peer_address = ":".join(map(str, _address(peer_listeners[0]))) if peer_listeners else ""
+        self._peer_address = ":".join(map(str, address(peer_listeners[0]))) if peer_listeners else ""
         hosts = AllowedHosts.of([*LOOPBACK_NAMES, *self._settings.allow_hosts], index_ports)
         async with trio.open_nursery() as rooms:
             index_face, control_face = self._wired(rooms)
             if peer_listeners:
-                await rooms.start(partial(self._swarm.run, peer_port=_address(peer_listeners[0])[1]))
+                await rooms.start(partial(self._swarm.run, peer_port=address(peer_listeners[0])[1]))
             rooms.start_soon(self._upkeep)
             async with trio.open_nursery() as faces:
                 serve_face = partial(self._serve, stop=stop)
@@ -257,7 +257,7 @@ class Node:
         return [asdict(peer) for peer in self._swarm.peers()]
 
 
-def _address(listener: Listener) -> tuple[str, int]:
+def address(listener: Listener) -> tuple[str, int]:
     """Host and port that a TCP listener accepts at."""
     assert isinstance(listener, trio.SocketListener)
     host, port, *_ = listener.socket.getsockname()
@@ -266,7 +266,7 @@ def _address(listener: Listener) -> tuple[str, int]:
 
 def index_url(listeners: Sequence[Listener]) -> str:
     """The URL for clients of this machine: over 127.0.0.1 where that answers. Empty where nothing listens."""
-    addresses = [_address(listener) for listener in listeners]
+    addresses = [address(listener) for listener in listeners]
     if not addresses:
         return ""
     host, port = addresses[0]

@@ -20,7 +20,7 @@ import trio
 
 from p2pcdn import __version__
 from p2pcdn.errors import StoreUnusable
-from p2pcdn.node import Node, Settings, index_url
+from p2pcdn.node import Node, Settings, address, index_url
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.world import Discovery, Sighting, World
 from p2pcdn_daemon import identity, logs, places
@@ -36,7 +36,6 @@ from p2pcdn_daemon.network import (
     open_control_listener,
     open_index_listeners,
     open_peer_listener,
-    port_of,
 )
 from p2pcdn_daemon.notify import notify, watchdog_interval_s
 from p2pcdn_daemon.threads import TrioThreads
@@ -166,7 +165,7 @@ async def _serve(config: Config, ready: Ready) -> None:
 async def _run_node(config: Config, ready: Ready, life: Life, stack: AsyncExitStack) -> None:
     faces = adopted_listeners()
     await _open_network_faces(config, faces, stack)
-    upstreams = upstreams_of(config, [_address(listener) for listener in faces.index])
+    upstreams = upstreams_of(config, [address(listener) for listener in faces.index])
     store = await stack.enter_async_context(_open_store(config))
     await _open_control_faces(config, faces, stack)
     world = await stack.enter_async_context(_open_world(config, upstreams))
@@ -332,10 +331,6 @@ def _own_names(config: Config) -> tuple[str, ...]:
     if config.host in everywhere:
         return ()
     return (f"[{config.host}]" if ":" in config.host else config.host,)
-
-
-def _address(listener: trio.SocketListener) -> tuple[str, int]:
-    return str(listener.socket.getsockname()[0]), port_of(listener)
 
 
 def _on_terminal() -> bool:

@@ -46,7 +46,7 @@ class Metadata:
         blob = self._held(wanted)
         if blob is not None:
             with suppress(NotFound):  # its file was lost: it is read again
-                return await _content(blob)
+                return await blob.read()
         if not wanted.file.filename.endswith(".whl"):
             raise NotFound(f"{wanted.file.filename} is not a wheel; only wheels have metadata of their own.")
         return await self._flights.join(wanted.file.url, partial(self._get, wanted))
@@ -164,16 +164,6 @@ class Metadata:
             raise Unavailable(
                 f"This node is offline and does not hold the metadata of {wanted.file.filename}.", retry_after_s=60
             )
-
-
-async def _content(blob: Blob) -> bytes:
-    if blob.content is not None:
-        return blob.content
-    file = await blob.open()
-    try:
-        return await file.pread(blob.size_bytes, 0)
-    finally:
-        file.close()
 
 
 def _capped(content: bytearray, wanted: Wanted) -> Sink:

@@ -49,5 +49,15 @@ class Blob:
         assert self.content is None
         return await self._opener.open_blob(self.row)
 
+    async def read(self) -> bytes:
+        """All its bytes, wherever they lie; for files that are small enough for memory. Raises NotFound as `open`."""
+        if self.content is not None:
+            return self.content
+        file = await self.open()
+        try:
+            return await file.pread(self.size_bytes, 0)
+        finally:
+            file.close()
+
     def __repr__(self) -> str:
         return f"Blob({self.row.origin.filename!r}, {self.size_bytes} bytes, sha256 {self.sha256[:12]}…)"

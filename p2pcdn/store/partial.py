@@ -245,10 +245,6 @@ class Partial:
             self._readers -= 1
             self._close_when_idle()
 
-    @property
-    def being_read(self) -> bool:
-        return self._readers > 0
-
     async def settle(self) -> None:
         """After the end: waits until its hashing stands still."""
         async with self._writing:

@@ -68,7 +68,7 @@ class Scripted:
         """What a client gets, byte for byte."""
         held = await self.fetch.open(what)
         if isinstance(held, Blob):
-            return (await whole(held))[start:end]
+            return (await held.read())[start:end]
         got = bytearray()
         await self.follow(what, held, got, start, end)
         return bytes(got)
@@ -78,16 +78,6 @@ class Scripted:
     ) -> None:
         async for part in self.delivery.follow(what, growing, start, end):
             got += await part.file.pread(part.size_bytes, part.offset) if isinstance(part, FileSlice) else part
-
-
-async def whole(blob: Blob) -> bytes:
-    if blob.content is not None:
-        return blob.content
-    file = await blob.open()
-    try:
-        return await file.pread(blob.size_bytes, 0)
-    finally:
-        file.close()
 
 
 @asynccontextmanager
@@ -133,7 +123,7 @@ async def test_an_impatient_client_cancels_nobodys_download(tmp_path: Path, auto
         await trio.sleep(60)
         blob = store.blob(Sha256(sha256(CONTENT).hexdigest()))
         assert blob is not None
-        assert await whole(blob) == CONTENT
+        assert await blob.read() == CONTENT
 
 
 async def test_a_cut_connection_goes_on_by_range_where_it_stopped(

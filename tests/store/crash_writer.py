@@ -18,7 +18,7 @@ import trio
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import StoreStopped, StoreUnusable
 from p2pcdn.store import Store
-from tests.store.stores import MIB, WHEEL, content_of, open_store, read
+from tests.store.stores import MIB, WHEEL, content_of, open_store
 
 
 async def main(directory: Path, acks: int) -> int:
@@ -62,7 +62,7 @@ async def after_the_stop(store: Store) -> int:
     for row in rows:
         blob = store.blob(row.sha256)
         if blob is not None:
-            assert Sha256.of(await read(blob)) == row.sha256
+            assert Sha256.of(await blob.read()) == row.sha256
     content = random.Random(9).randbytes(100)
     try:
         await store.keep_small(content, WHEEL, expected=None)

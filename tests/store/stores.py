@@ -61,15 +61,5 @@ async def keep(store: Store, content: bytes, origin: Origin = WHEEL) -> Blob:
     return await partial.finish()
 
 
-async def read(blob: Blob) -> bytes:
-    if blob.content is not None:
-        return blob.content
-    file = await blob.open()
-    try:
-        return await file.pread(blob.size_bytes, 0)
-    finally:
-        file.close()
-
-
 def content_of(seed: int, size_bytes: int) -> bytes:
     return random.Random(seed).randbytes(size_bytes)

@@ -9,7 +9,7 @@ import pytest
 from p2pcdn.digest import BlobName, Sha256
 from p2pcdn.errors import DigestMismatch, LocalProtocolError, NotFound
 from p2pcdn.store import SMALL_BLOB_SIZE_BYTES_MAX
-from tests.store.stores import MIB, WHEEL, HandClock, content_of, keep, opened, read
+from tests.store.stores import MIB, WHEEL, HandClock, content_of, keep, opened
 
 
 async def test_what_was_kept_is_there_after_a_restart(directory: Path) -> None:
@@ -21,7 +21,7 @@ async def test_what_was_kept_is_there_after_a_restart(directory: Path) -> None:
         blob = store.blob(Sha256.of(content))
         assert blob is not None
         assert blob.origin == WHEEL
-        assert await read(blob) == content
+        assert await blob.read() == content
         assert store.summary().blobs == 1
         assert store.summary().size_bytes == len(content)
         assert store.summary().partials == 0
@@ -55,7 +55,7 @@ async def test_an_empty_file_is_a_blob(directory: Path) -> None:
         await keep(store, b"")
         blob = store.blob(Sha256.of(b""))
         assert blob is not None
-        assert await read(blob) == b""
+        assert await blob.read() == b""
 
 
 async def test_a_file_without_hash_is_never_shared(directory: Path) -> None:

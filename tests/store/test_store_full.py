@@ -14,7 +14,7 @@ from p2pcdn.digest import Sha256
 from p2pcdn.errors import StoreStopped
 from p2pcdn.store import Store
 from p2pcdn_daemon.disk import RealDisk
-from tests.store.stores import MIB, WHEEL, content_of, keep, opened, read
+from tests.store.stores import MIB, WHEEL, content_of, keep, opened
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ async def test_a_full_disk_refuses_new_files_and_recovers_when_there_is_room(sma
         with pytest.raises(StoreStopped):
             await keep(store, content_of(2, 4 * MIB))
         assert store.summary().health != "ok"
-        assert await read(kept) == content_of(1, 2 * MIB)
+        assert await kept.read() == content_of(1, 2 * MIB)
         await store.change(values={("pages", "small things"): b"still go"})
         other.unlink()
         await keep(store, content_of(2, 4 * MIB))

@@ -14,7 +14,7 @@ import pytest
 
 from p2pcdn.digest import Sha256
 from p2pcdn.store import Store
-from tests.store.stores import open_store, read
+from tests.store.stores import open_store
 
 ROOT = Path(__file__).parents[2]
 WRITER = Path(__file__).with_name("crash_writer.py")
@@ -58,7 +58,7 @@ async def check_open(store: Store, directory: Path, acknowledged: str) -> None:
     for sha256 in rows:
         blob = store.blob(sha256)
         assert blob is not None
-        assert Sha256.of(await read(blob)) == sha256
+        assert Sha256.of(await blob.read()) == sha256
     # LMDB survives a kill: no rebuild may have covered a loss.
     assert not (directory / "catalog.rotten").exists()
     files = {path.name for path in (directory / "blobs").rglob("*") if path.is_file()}

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from p2pcdn.digest import Sha256
 from p2pcdn.store import Partial, Store
-from tests.store.stores import MIB, WHEEL, HandClock, content_of, open_store, read
+from tests.store.stores import MIB, WHEEL, HandClock, content_of, open_store
 
 CONTENTS = [content_of(seed, size) for seed, size in enumerate((0, 10, 70_000, MIB, MIB + 1, 2 * MIB + 77))]
 NUMBERS = st.integers(0, len(CONTENTS) - 1)
@@ -152,7 +152,7 @@ class StoreMachine(RuleBasedStateMachine):
             blob = store.blob(sha256)
             assert (blob is None) == (number in self.buried)
             if blob is not None:
-                assert await read(blob) == CONTENTS[number]
+                assert await blob.read() == CONTENTS[number]
         assert dict(store.values("pages")) == self.values
         summary = store.summary()
         assert (summary.blobs, summary.size_bytes) == (len(rows), sum(row.size_bytes for row in rows.values()))

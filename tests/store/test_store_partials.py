@@ -12,7 +12,7 @@ import trio
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import DigestMismatch, LocalProtocolError, RemoteProtocolError, StoreStopped, Unavailable
 from p2pcdn.store import HELD_BACK_SIZE_BYTES, Partial, Store
-from tests.store.stores import MIB, WHEEL, HandClock, content_of, keep, open_store, opened, read
+from tests.store.stores import MIB, WHEEL, HandClock, content_of, keep, open_store, opened
 
 CONTENT = content_of(11, 6 * MIB + 1234)
 SHA256 = Sha256.of(CONTENT)
@@ -38,7 +38,7 @@ async def test_writes_may_come_in_any_order_and_twice(directory: Path) -> None:
             for start, end in parts:
                 nursery.start_soon(write, partial, start, end)
         assert partial.missing() == []
-        assert await read(await partial.finish()) == CONTENT
+        assert await (await partial.finish()).read() == CONTENT
 
 
 async def test_growing_a_file_that_grows_gives_the_same_partial(directory: Path) -> None:
@@ -123,7 +123,7 @@ async def test_the_upstream_overwrites_what_a_peer_got_wrong(directory: Path) ->
         await write(partial, 0, len(CONTENT))
         assert partial.frontier() == len(CONTENT)
         await write(partial, 0, MIB, provisional=True, wrong=True)
-        assert await read(await partial.finish()) == CONTENT
+        assert await (await partial.finish()).read() == CONTENT
 
 
 async def test_a_wrong_manifest_costs_only_the_provisional_bytes(directory: Path) -> None:
@@ -136,7 +136,7 @@ async def test_a_wrong_manifest_costs_only_the_provisional_bytes(directory: Path
         await partial.forget_provisional()
         assert partial.missing() == [(MIB + 7, len(CONTENT))]
         await write(partial, MIB + 7, len(CONTENT))
-        assert await read(await partial.finish()) == CONTENT
+        assert await (await partial.finish()).read() == CONTENT
 
 
 async def test_a_mismatch_reaches_everybody_and_nothing_is_kept(directory: Path) -> None:
@@ -170,7 +170,7 @@ async def test_a_peers_lie_that_the_hash_finds_costs_only_what_the_peer_vouched_
         await partial.forget_provisional()
         assert partial.missing() == [(2 * MIB, len(CONTENT))]
         await write(partial, 2 * MIB, len(CONTENT))
-        assert await read(await partial.finish()) == CONTENT
+        assert await (await partial.finish()).read() == CONTENT
 
 
 async def test_an_attempt_that_failed_is_resumed_from_its_pieces(directory: Path) -> None:
@@ -184,7 +184,7 @@ async def test_an_attempt_that_failed_is_resumed_from_its_pieces(directory: Path
         assert again is not partial
         assert again.missing() == [(3 * MIB, len(CONTENT))]
         await write(again, 3 * MIB, len(CONTENT))
-        assert await read(await again.finish()) == CONTENT
+        assert await (await again.finish()).read() == CONTENT
 
 
 async def test_a_crash_keeps_the_verified_pieces_and_their_trust(directory: Path) -> None:
@@ -207,7 +207,7 @@ async def test_a_crash_keeps_the_verified_pieces_and_their_trust(directory: Path
         assert again.present(provisional=True) == [(0, MIB), (3 * MIB, 5 * MIB), (6 * MIB, len(CONTENT))]
         for start, end in again.missing():
             await write(again, start, end)
-        assert await read(await again.finish()) == CONTENT
+        assert await (await again.finish()).read() == CONTENT
 
 
 async def test_a_hashless_file_is_never_resumed(directory: Path) -> None:
@@ -242,7 +242,7 @@ async def test_a_cancelled_writer_leaves_a_partial_that_can_be_finished(director
             scope.cancel()
             await partial.finish()
         await write(partial, 0, len(CONTENT))
-        assert await read(await partial.finish()) == CONTENT
+        assert await (await partial.finish()).read() == CONTENT
 
 
 async def test_fifty_readers_meet_eviction_and_a_mismatch_and_none_sees_the_last_block(directory: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, StoreUnusable
 from p2pcdn.store import Store
-from tests.store.stores import MIB, WHEEL, content_of, keep, open_store, opened, read
+from tests.store.stores import MIB, WHEEL, content_of, keep, open_store, opened
 
 
 def flip(path: Path, bit: int) -> None:
@@ -92,7 +92,7 @@ async def test_a_flipped_bit_in_the_catalog_gives_no_wrong_value(directory: Path
         for sha256, content in blobs.items():
             blob = store.blob(sha256)
             try:
-                assert blob is None or await read(blob) == content
+                assert blob is None or await blob.read() == content
             except NotFound:
                 continue
         for row in store.rows():
@@ -117,7 +117,7 @@ async def test_a_rotten_catalog_is_rebuilt_from_the_blobs_and_the_log_says_so(
         assert {row.origin.share for row in store.rows()} == {"never"}
         blob = store.blob(next(iter(files)))
         assert blob is not None
-        assert await read(blob) == blobs[blob.sha256]
+        assert await blob.read() == blobs[blob.sha256]
     caplog.clear()
     async with opened(directory) as store:
         assert store.summary().blobs == len(files)
