@@ -9,7 +9,8 @@ several times (four times the CPU, measured).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from p2pcdn.errors import LocalProtocolError, RemoteProtocolError
 from p2pcdn.swarm.messages import RETRY_AFTER, RETRY_AFTER_MS_MAX
@@ -26,12 +27,16 @@ _MILLISECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One whole answer. body: a view into the buffer, good until the next request. retry_after_s: with a 503."""
+    """One whole answer. body: a view into the buffer, good until the next request. retry_after_s: with a 503.
+
+    headers: names in lower case.
+    """
 
     status: int
     body: memoryview
     keep_alive: bool
     retry_after_s: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class Head:
     keep_alive: bool
     retry_after_s: float | None
     end: int
+    headers: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def encode_request(target: str, host: str) -> bytes:
@@ -95,7 +101,7 @@ class Reading:
             return None
         if self._filled > whole:
             raise RemoteProtocolError("more bytes came than the answer was said to have")
-        return Answer(head.status, self._buffer[head.end : whole], head.keep_alive, head.retry_after_s)
+        return Answer(head.status, self._buffer[head.end : whole], head.keep_alive, head.retry_after_s, head.headers)
 
     def _find_head(self, searched: int) -> Head | None:
         seen = bytes(self._buffer[: min(self._filled, HEAD_SIZE_BYTES_MAX)])
@@ -150,4 +156,4 @@ def _head(status: int, headers: dict[str, str], end: int) -> Head:
     wait = headers.get(RETRY_AFTER, "")
     wait_ms = int(wait) if _MILLISECONDS.fullmatch(wait) else None
     retry_after_s = None if wait_ms is None else min(wait_ms, RETRY_AFTER_MS_MAX) / 1000
-    return Head(status, int(length), headers.get("connection", "").lower() != "close", retry_after_s, end)
+    return Head(status, int(length), headers.get("connection", "").lower() != "close", retry_after_s, end, headers)
