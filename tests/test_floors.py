@@ -22,6 +22,7 @@ FLOORS: dict[str, int] = {
     "p2pcdn.world": 2,
     "p2pcdn.answers": 3,
     "p2pcdn.flight": 3,
+    "p2pcdn.group": 3,
     "p2pcdn.store": 3,
     "p2pcdn.http1": 3,
     "p2pcdn.sandbox": 3,
