@@ -112,6 +112,22 @@ def _host_and_port(text: str) -> str:
     return text
 
 
+def _peer_dns(text: str) -> str:
+    if not text.startswith("_"):
+        return _host_and_port(text)
+    if not _SERVICE_NAME.fullmatch(text) or len(text) > 253:
+        raise ValueError(f"{text[:60]!r} is neither NAME:PORT nor the name of SRV records (_peer._tcp.p2pcdn.example).")
+    return text.lower()
+
+
+# RFC 2782: _Service._Proto.Name
+_SERVICE_NAME = re.compile(r"_[A-Za-z0-9-]{1,62}\._(?:tcp|udp)(?:\.[A-Za-z0-9_-]{1,63})+\.?", re.ASCII | re.IGNORECASE)
+
+
+def _rate(text: str) -> int:
+    return 0 if text.lower() == "none" else parse_size(text.strip().removesuffix("/s"))
+
+
 def _upstream(text: str) -> UpstreamSetting:
     if text.startswith(("/", "~", "./", "../")):
         return UpstreamSetting(url=_path(text).absolute().as_uri())
@@ -149,6 +165,9 @@ LINK = Kind("NAME", _text, form="name of an interface")
 PORT = Kind("PORT", _port, form="number")
 PATH = Kind("PATH", _path, form="path")
 SIZE = Kind("SIZE", parse_size, format_size, form="size (20GB, 500MiB)")
+RATE = Kind(
+    "SIZE", _rate, lambda bytes_s: f"{format_size(bytes_s)}/s" if bytes_s else "none", form="size per second (20MB)"
+)
 AGE = Kind(
     "DURATION", _keep_for, lambda age_s: "forever" if age_s is None else f"{age_s:.0f}s", form="duration (30d, 12h)"
 )
@@ -157,6 +176,8 @@ SHARE = Kind("|".join(SHARES), _one_of(*SHARES), form="never, group or lan")
 LEVEL = Kind("LEVEL", _one_of("debug", "info", "warning", "error"), form="debug, info, warning or error")
 FORMAT = Kind("text|json", _one_of("text", "json"), form="text or json")
 PEER = Kind("HOST:PORT", _host_and_port, form="HOST:PORT")
+PEER_DNS = Kind("NAME[:PORT]", _peer_dns, form="NAME:PORT or name of SRV records")
+METERED = Kind("auto|yes|no", _one_of("auto", "yes", "no"), form="auto, yes or no")
 UPSTREAM = Kind("URL", _upstream, lambda upstream: cast(UpstreamSetting, upstream).public_url, form="URL or directory")
 
 
@@ -222,6 +243,19 @@ class Config:
     peer: tuple[str, ...] = _setting((), PEER, "A neighbour to ask, found or not.", default_text="none", many=True)
     peers_file: Path | None = _setting(
         None, PATH, "A file of neighbours, one HOST:PORT a line, read again when it changes.", default_text="none"
+    )
+    peer_dns: tuple[str, ...] = _setting(
+        (),
+        PEER_DNS,
+        "A DNS name of neighbours, asked again and again: all addresses of NAME:PORT, or SRV records.",
+        default_text="none",
+        many=True,
+    )
+    upload_limit: int = _setting(0, RATE, "How much neighbours get from this node in a second, all of them together.")
+    metered: str = _setting(
+        "auto",
+        METERED,
+        "Whether the link costs by the byte: then neighbours get nothing. auto: yes for a mobile modem.",
     )
     allow_host: tuple[str, ...] = _setting(
         (),

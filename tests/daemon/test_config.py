@@ -44,6 +44,7 @@ def test_a_flag_beats_the_environment_and_the_environment_the_file(tmp_path: Pat
 def test_every_setting_can_be_given_in_all_three_ways(tmp_path: Path) -> None:
     examples = {"upstream": "https://index.example/simple/", "peer": "10.0.0.1:7273", "share": "lan", "keep-for": "30d"}
     examples |= {"log-level": "debug", "log-format": "json", "store-size": "1MB", "pages-size": "1MB"}
+    examples |= {"peer-dns": "_peer._tcp.p2pcdn.example", "upload-limit": "1MB", "metered": "no"}
     for key, setting in SETTINGS.items():
         usual = "true" if setting.off else "12"
         word = examples.get(key, usual)
@@ -69,6 +70,8 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(text: str, tmp_path: Pat
         'keep-for = "30 moons"', 'peer = "nohost"', 'peer = "host:0"', 'peer = "fe80::1:80"', "offline = 'maybe'",
         'upstream = "ftp://x/"', 'upstream = "https://"', "[[upstream]]\nname = 'x'", "upstream = [[1]]",
         "[[upstream]]\nurl = 'https://x/'\nproxi = 'y'", "[[upstream]]\nurl = 'https://x/'\nproxy = 'ftp://y'",
+        'peer-dns = "seed"', 'peer-dns = "_peer.p2pcdn.example"', 'peer-dns = "_peer._tcp.a b"', "metered = 'maybe'",
+        'upload-limit = "fast"',
         "x", "port = 1\nport = 2", 'host = ""', 'host = "a\\u0000b"',
     ],
 )  # fmt: skip
@@ -212,3 +215,15 @@ def test_an_at_sign_in_a_path_is_no_password() -> None:
     assert without_credentials("https://u:pw@h:8443/a@b/") == "https://h:8443/a@b/"
     assert without_credentials("https://h:8443/a@b/") == "https://h:8443/a@b/"
     assert without_credentials("file:///a@b/") == "file:///a@b/"
+
+
+def test_what_config_shows_can_be_written_again(tmp_path: Path) -> None:
+    for written, meant in (("none", 0), ("20MB", 20_000_000), ("1.5 MB/s", 1_500_000)):
+        config = read(f'upload-limit = "{written}"', tmp_path)
+        assert config.upload_limit == meant
+        assert read(f'upload-limit = "{config.shown("upload-limit")}"', tmp_path).upload_limit == meant
+
+
+def test_neighbours_by_dns_are_names_with_a_port_or_services(tmp_path: Path) -> None:
+    config = read('peer-dns = ["peers.example:7273", "_Peer._TCP.p2pcdn.example.", "[::1]:7273"]', tmp_path)
+    assert config.peer_dns == ("peers.example:7273", "_peer._tcp.p2pcdn.example.", "[::1]:7273")
