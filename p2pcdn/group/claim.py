@@ -56,13 +56,16 @@ class Claim:
         signature = identity.device.sign(CONTEXT, made._signed(identity.tag))
         return cls(kind, subject, made.body_hash, made.made_at, made.device, made.vouch, signature)
 
-    def check(self, identity: Identity, body: bytes, now: float) -> str | None:
-        """None where a member of our group said this of the body, else why it cannot be believed."""
+    def check(self, identity: Identity, body: bytes | None, now: float) -> str | None:
+        """None where a member of our group said this of the body, else why it cannot be believed.
+
+        body: None where it has not come yet; whoever fetches it compares it with `body_hash`.
+        """
         if identity.group is None:
             return "this node is in no group"
         if not identity.is_member(self.device, self.vouch):
             return "its maker is no member of the group"
-        if self.body_hash != body_hash_of(body):
+        if body is not None and self.body_hash != body_hash_of(body):
             return "it is about another body"
         if self.made_at > now + AHEAD_S_MAX:
             return "it was made in the future"
