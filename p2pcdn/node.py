@@ -13,6 +13,7 @@ import trio
 from p2pcdn.counters import Counters
 from p2pcdn.errors import P2pcdnError
 from p2pcdn.fetch import Delivery, Fetch, Metadata, OriginReader
+from p2pcdn.group import Identity
 from p2pcdn.http1 import AllowedHosts, Handler, Limits, Refusal, Request, serve
 from p2pcdn.index import Pages
 from p2pcdn.store import Store, StoreLimits
@@ -44,7 +45,11 @@ Listener = trio.abc.Listener[trio.abc.Stream]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a node is told. indexes: in order, the first is the default one and there is at least one."""
+    """What a node is told. indexes: in order, the first is the default one and there is at least one.
+
+    identity: the node's device key, and the group it is in. piece_size_bytes: into which files are cut for neighbours,
+    the same at all of them; None: by the file's size (a simulation scales pieces down with its links).
+    """
 
     indexes: tuple[Index, ...]
     offline: bool
@@ -52,6 +57,8 @@ class Settings:
     allow_hosts: tuple[str, ...]
     static_peers: tuple[Sighting, ...]
     version: str
+    identity: Identity
+    piece_size_bytes: int | None = None
 
 
 class Node:

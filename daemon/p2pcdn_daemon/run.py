@@ -20,6 +20,7 @@ import trio
 
 from p2pcdn import __version__
 from p2pcdn.errors import StoreUnusable
+from p2pcdn.group import Device, Identity
 from p2pcdn.node import Node, Settings, address, index_url
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.world import Discovery, Sighting, World
@@ -176,6 +177,7 @@ async def _run_node(config: Config, ready: Ready, life: Life, stack: AsyncExitSt
         allow_hosts=(*_own_names(config), *config.allow_host),
         static_peers=tuple(_sighting(peer) for peer in config.peer),
         version=__version__,
+        identity=Identity(Device.from_seed(os.urandom(32))),
     )
     node = Node(settings, store, world, node_id=identity.node_id(config.store), token=identity.token(config.store))
     async with trio.open_nursery() as nursery:
