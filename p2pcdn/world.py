@@ -85,11 +85,15 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A hint that a peer may be there; believed only after it answered. `instance` is None for configured peers."""
+    """A hint that a peer may be there; believed only after it answered. `instance` is None for configured peers.
+
+    gone: whoever configured it (a file, the DNS) no longer names it; it stays for as long as it answers by itself.
+    """
 
     host: str
     port: int
     instance: str | None = None
+    gone: bool = False
 
 
 class Discovery(Protocol):

@@ -38,7 +38,7 @@ BAN_S = 3600.0
 # Files in which a peer has lied; older ones are forgotten.
 DISTRUSTED_MAX = 64
 
-LOCAL, CONFIGURED, ASKED_US = "mdns", "configured", "asked us"
+LOCAL, CONFIGURED, ASKED_US, ONCE_CONFIGURED = "mdns", "configured", "asked us", "once configured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,16 @@ class Peers:
         if source != CONFIGURED:
             self._strangers[address] = None
         return peer
+
+    def unname(self, sighting: Sighting) -> None:
+        """Nobody names it any more: it is kept like a neighbour that was found, and not at all if it does not answer."""
+        address = _address(sighting)
+        peer = None if address is None else self._table.get(address)
+        if peer is None or not peer.configured:
+            return
+        peer.source = ONCE_CONFIGURED
+        if not peer.living and not peer.strikes:
+            self._forget(peer.address)
 
     def answered(self, peer: Peer, hello: Hello, rtt_s: float, now: float) -> bool:
         """It said hello. False: it was ourselves, and is dropped."""

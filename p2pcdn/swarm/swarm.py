@@ -6,6 +6,7 @@ import logging
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import trio
@@ -184,6 +185,10 @@ class Swarm:
 
     async def _take_sightings(self, found: trio.MemoryReceiveChannel[Sighting]) -> None:
         async for sighting in found:
+            if sighting.gone:
+                if replace(sighting, gone=False) not in self._static_peers:
+                    self._peers.unname(sighting)
+                continue
             self._sight(sighting, CONFIGURED if sighting.instance is None else LOCAL)
 
     async def _greet_all(self) -> None:
