@@ -1,111 +1,323 @@
-"""Filling one partial from peers that have the file: who has it, which manifest holds, pieces until all are here."""
+"""Filling one partial from its crowd: who gives what to whom, the origin where it is our turn, until all is here.
+
+Three workers, one for each class of pieces, each with one question under way. `Attendance` says whom to ask and whether
+to read the origin; what comes is verified here, on arrival.
+"""
 
 from __future__ import annotations
 
+import hmac
 import logging
 import math
-import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import trio
 
-from p2pcdn.counters import Counters
-from p2pcdn.digest import Sha256
 from p2pcdn.errors import P2pcdnError, RemoteProtocolError, Unavailable
-from p2pcdn.store import Partial
+from p2pcdn.swarm import bitfield
+from p2pcdn.swarm.attendance import Attendance, Place, seen_from
 from p2pcdn.swarm.connection import Answer
-from p2pcdn.swarm.exchange import Exchange
-from p2pcdn.swarm.manifest import Manifest
-from p2pcdn.swarm.messages import MANIFEST_SIZE_BYTES_MAX, AskManifest, AskPiece
-from p2pcdn.swarm.peers import Peer, Peers
-from p2pcdn.swarm.picker import Offer, Want, next_want
-from p2pcdn.world import Threads
+from p2pcdn.swarm.crowd import CLASSES
+from p2pcdn.swarm.manifest import Cut, Manifest, Proof, piece_hash
+from p2pcdn.swarm.messages import (
+    HOLDS,
+    MANIFEST_NAME,
+    MANIFEST_SIZE_BYTES_MAX,
+    PIECE_INDEX,
+    PROOF,
+    Advice,
+    AskCrowd,
+    AskManifest,
+    AskPiece,
+)
+from p2pcdn.swarm.peers import CROWD, Peer
+from p2pcdn.swarm.reading import INLINE_SIZE_BYTES_MAX, Reading, ReadOrigin
+from p2pcdn.swarm.sharing import Sharing
+from p2pcdn.swarm.tools import Tools, refuse
+from p2pcdn.world import Sighting
 
 log = logging.getLogger(__name__)
 
-# Pieces under way for one file. As many requests as a sender has slots for one node (notes: symmetry beats depth).
-PIECES_UNDER_WAY = 3
 # After the first manifest others are waited for as long again, and at least so long: most of a room answers at once.
 SECOND_OPINION_S = 0.01
+# Before the origin is read, the neighbours have so long to say that they hold the file.
+HOLD_OFF_S = 0.15
 # Where nobody but a peer says how long a file is, it may not be longer than this.
 UNNAMED_SIZE_BYTES_MAX = 8 * 1024**3
-# A busy peer that does not say when to come back.
-BUSY_PAUSE_S = 0.05
-# A piece of 1 MiB is hashed on the loop: 0.25 ms. In a thread it was slower (1.6 GB/s for 1.8) and dearer (0.47 CPU
-# seconds a GB for 0.35), measured with two cores by benchmarks/bench_peers.py.
-INLINE_SIZE_BYTES_MAX = 1024 * 1024
+# A parent is asked to wait for its next piece; others give what they have or nothing.
+PARENT_WAIT_MS = 400
+# One that had nothing for us, or is full and does not say for how long.
+EMPTY_PAUSE_S, BUSY_PAUSE_S = 0.03, 0.02
+# One that does not know the file: it may be about to begin.
+UNKNOWN_PAUSE_S = 0.25
+# How often it is looked whether anything moves.
+LOOK_EVERY_S = 0.25
+# The upstream's own watchdog is 30 s; a crowd whose reader brings nothing for longer is given up.
+SILENT_CROWD_S = 35.0
+# A question is asked again elsewhere after so many times the usual piece time, when nothing else is left to do.
+OVERDUE_FACTOR, OVERDUE_MIN_S = 4.0, 0.1
 
 
 @dataclass(slots=True)
 class _Source:
-    """A peer that vouches for the manifest. busy_since: since when it has only refused us."""
+    """One whom we may ask. rest_until: not before that. refused_since: since when it has only put us off."""
 
-    busy_until: float = 0.0
-    busy_since: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What every download of a node works with."""
-
-    exchange: Exchange
-    peers: Peers
-    counters: Counters
-    threads: Threads
-    dice: random.Random
+    rest_until: float = 0.0
+    refused_since: float | None = None
 
 
 class Download:
-    """One attempt to fill one partial from peers. `run` it once."""
+    """One attempt to fill one partial. `run` it once; used on trio's thread."""
 
-    def __init__(self, partial: Partial, sha256: Sha256, blob_id: str, size_bytes_max: int, tools: Tools) -> None:
-        self._partial = partial
-        self._sha256 = sha256
-        self._id = blob_id
-        self._size_bytes_max = size_bytes_max
+    def __init__(
+        self,
+        sharing: Sharing,
+        attendance: Attendance,
+        read_origin: ReadOrigin | None,
+        tools: Tools,
+        *,
+        boot: str,
+        port: int,
+        size_bytes_max: int,
+        gives: bool = True,
+        distrusted_makers: Sequence[bytes] = (),
+    ) -> None:
+        """read_origin: None where this node cannot read it. boot, port: under which others know us.
+
+        distrusted_makers: whose word for this file was wrong before.
+        """
+        self._sharing = sharing
+        self._attendance = attendance
+        self._read_origin = read_origin
         self._tools = tools
-        self._offered: dict[bytes, dict[Peer, None]] = {}
-        self._manifest: Manifest | None = None
-        self._sources: dict[Peer, _Source] = {}
-        self._missing: dict[int, None] = {}
-        self._in_flight: set[int] = set()
-        self._asking = 0
+        self._boot = boot
+        self._port = port
+        self._size_bytes_max = size_bytes_max
+        self._gives = gives
+        self._distrusted = tuple(distrusted_makers)
+        self._offered: dict[bytes, dict[Peer, Proof | None]] = {}
         self._asked_at: dict[Peer, float] = {}  # those that owe an answer about the manifest
+        self._asking = 0
+        self._began = trio.current_time()
+        self._advice = Advice()
+        self._place = Place(None)
+        self._attended = False
+        self._lease = False
+        self._reading = 0  # the pieces that are being read from the origin, a bitfield
+        self._is_reading = False
+        self._sources: dict[Peer, _Source] = {}
+        self._parents: list[Peer | None] = [None] * CLASSES
+        self._question_at = [math.inf] * CLASSES  # when the class's worker asked what it waits for
+        self._piece_time_s = 0.05
+        self._progress_at = trio.current_time()
+        self._pieces_before = -1
         self._error: P2pcdnError | None = None
-        self._changed = trio.lowlevel.ParkingLot()
-        self.vouchers: dict[Peer, None] = {}  # whose word the bytes stand on
+        self._over = False
+        self._nursery: trio.Nursery | None = None
+        self.vouchers: dict[Peer, None] = {}  # those on whose manifest the bytes stand
+        self.makers: dict[bytes, None] = {}  # the devices on whose word they stand
 
     async def run(self, peers: Sequence[Peer]) -> None:
-        """Fills what is missing. Raises Unavailable where these peers cannot give all of it, StoreStopped."""
+        """Fills what is missing. Raises Unavailable where the room cannot give it, StoreStopped, what the origin said.
+
+        What came stays in the partial.
+        """
         self._asking = len(peers)
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             for peer in peers:
                 nursery.start_soon(self._ask_for_manifest, peer)
-            manifest = await self._choose_manifest()
-            if manifest is not None:
-                await self._pull(manifest)
+            nursery.start_soon(self._choose_manifest)
+            nursery.start_soon(self._attend)
+            for klass in range(CLASSES):
+                nursery.start_soon(self._work, klass)
+            while not self._over:
+                self._look()
+                with trio.move_on_after(LOOK_EVERY_S):
+                    await self._sharing.changed.park()
             nursery.cancel_scope.cancel()
         if self._error is not None:
             raise self._error
-        if manifest is None:
-            raise Unavailable(f"No neighbour has {self._partial.origin.filename}.")
-        if self._missing:
-            raise Unavailable(
-                f"The neighbours gave {manifest.pieces - len(self._missing)} of {manifest.pieces} pieces "
-                f"of {self._partial.origin.filename}."
-            )
 
-    # --- who has it
+    async def tell_that_all_is_here(self) -> None:
+        """Tells the tracker that it can name us from now on."""
+        await self._attendance.ask(self._ask())
+
+    def _look(self) -> None:
+        """Ends the download when all is here or nothing moves; begins with the origin when it is our turn."""
+        sharing, now = self._sharing, trio.current_time()
+        got = sharing.partial.present_bytes()
+        if got != self._pieces_before:
+            self._pieces_before, self._progress_at = got, now
+        if sharing.whole and not self._is_reading:
+            self._over = True
+            return
+        stalled_s = now - self._progress_at
+        patience_s = self._tools.exchange.patience.no_progress_s
+        stalled = stalled_s > patience_s
+        undecided = self._asking > 0 and now - self._began < HOLD_OFF_S
+        if self._lease and not self._is_reading and not undecided and (sharing.manifest is None or stalled):
+            self._start_reading()
+        elif self._is_reading or not self._attended or undecided:
+            return
+        elif sharing.manifest is not None and not self._asking and not self._sources:
+            self._fail(self._short())
+        elif stalled and (sharing.manifest is not None or self._advice.reach > sharing.here.bit_count()):
+            self._fail(self._short())
+        elif stalled_s > SILENT_CROWD_S or (self._read_origin is None and stalled) or self._is_alone():
+            self._fail(self._short())
+
+    def _is_alone(self) -> bool:
+        """Nobody else is there, and it is not our turn to read: nothing will ever come."""
+        return not self._lease and not self._advice.others and not self._advice.parents and self._read_origin is None
+
+    def _short(self) -> Unavailable:
+        sharing = self._sharing
+        if not sharing.here:
+            return Unavailable(f"No neighbour has {self._name}.")
+        return Unavailable(
+            f"The neighbours gave {sharing.here.bit_count()} of {sharing.pieces} pieces of {self._name}."
+        )
+
+    def _fail(self, error: P2pcdnError) -> None:
+        self._error = self._error or error
+        self._over = True
+        self._sharing.changed.unpark_all()
+
+    # --- the crowd
+
+    async def _attend(self) -> None:
+        while True:
+            self._advice, self._place, self._attended = await self._attendance.ask(self._ask())
+            if not self._attended:
+                self._attended = True
+            self._follow(self._advice)
+            await trio.sleep(self._advice.again_ms / 1000 * (0.9 + self._tools.dice.random() / 5))
+
+    def _ask(self) -> AskCrowd:
+        sharing = self._sharing
+        return AskCrowd(
+            id=sharing.id,
+            boot=self._boot,
+            port=self._port,
+            device=self._tools.identity.device.public,
+            size_bytes=0 if sharing.cut is None else sharing.cut.size_bytes,
+            pieces=sharing.pieces,
+            holds=bitfield.encode(sharing.here, sharing.pieces) if sharing.here else "",
+            got=sharing.partial.present_bytes(),
+            able=self._read_origin is not None,
+            gives=self._gives,
+            distrusted=self._distrusted,
+        )
+
+    def _follow(self, advice: Advice) -> None:
+        if advice.size_bytes is not None and advice.size_bytes <= min(UNNAMED_SIZE_BYTES_MAX, self._size_bytes_max):
+            self._sharing.learn_size(advice.size_bytes)
+        parents = [self._peer_at(address) for address in advice.parents]
+        parents = parents * CLASSES if len(parents) == 1 else parents
+        self._parents = [*parents, *[None] * CLASSES][:CLASSES]
+        for address in advice.others:
+            self._peer_at(address)
+        self._lease = advice.read
+        self._sharing.changed.unpark_all()
+
+    def _peer_at(self, told: str) -> Peer | None:
+        address = seen_from(told, self._place)
+        if address is None:
+            return None
+        peer = self._tools.peers.sight(Sighting(address.host, address.port), CROWD, trio.current_time())
+        if peer is None or self._sharing.sha256 in peer.distrusted:
+            return None
+        self._sources.setdefault(peer, _Source())
+        return peer
+
+    # --- the origin
+
+    def _start_reading(self) -> None:
+        assert self._nursery is not None
+        if self._read_origin is not None:
+            self._is_reading = True
+            self._nursery.start_soon(self._read)
+
+    async def _read(self) -> None:
+        """Reads what nobody has, run by run, while the lease is ours."""
+        sharing = self._sharing
+        reading = Reading(sharing, self._tools.identity, self._tools.threads)
+        assert self._read_origin is not None
+        try:
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._give_up_without_lease, scope)
+                    while (span := self._next_span()) is not None:
+                        try:
+                            await self._read_origin(*span, reading.write)
+                        finally:
+                            with trio.CancelScope(shield=True):
+                                await reading.flush()
+                        if sharing.cut is None:
+                            sharing.learn_size(sharing.partial.present_bytes())
+                    nursery.cancel_scope.cancel()
+        except P2pcdnError as error:
+            self._origin_failed(error)
+        except BaseExceptionGroup as group:
+            self._origin_failed(_only(group))
+        finally:
+            self._reading = 0
+            self._is_reading = False
+            self._sharing.changed.unpark_all()
+
+    def _next_span(self) -> tuple[int, int | None] | None:
+        """The first run of pieces that neither we nor, as the tracker says, anybody else has."""
+        sharing = self._sharing
+        cut = sharing.cut
+        if cut is None:
+            return 0, None
+        held = self._held_by_others(cut)
+        todo = sharing.missing & ~held
+        if not todo:
+            # What others have comes from them; where it does not, it is read after all.
+            stalled = trio.current_time() - self._progress_at > self._tools.exchange.patience.no_progress_s
+            todo = sharing.missing if stalled else 0
+        if not todo:
+            return None
+        first = bitfield.lowest(todo)
+        end = first
+        while todo >> end & 1:
+            end += 1
+        self._reading = ((1 << (end - first)) - 1) << first
+        start, stop = cut.span(first)[0], cut.span(end - 1)[1]
+        return start, None if stop == cut.size_bytes else stop
+
+    def _held_by_others(self, cut: Cut) -> int:
+        try:
+            return bitfield.decode(self._advice.held, cut.pieces) if self._advice.held else 0
+        except RemoteProtocolError:
+            return 0
+
+    async def _give_up_without_lease(self, scope: trio.CancelScope) -> None:
+        while self._lease:
+            await self._sharing.changed.park()
+        scope.cancel()
+
+    def _origin_failed(self, error: P2pcdnError) -> None:
+        self._read_origin = None
+        if self._sharing.partial.error is not None or not isinstance(error, Unavailable) or not self._sources:
+            self._fail(error)
+        else:
+            log.info("the upstream fails us; perhaps not others: %s", error, extra={"file": self._name})
+            self._lease = False
+
+    # --- who has all of it
 
     async def _ask_for_manifest(self, peer: Peer) -> None:
         patience_s = self._tools.exchange.patience.no_progress_s
         try:
             with trio.move_on_after(patience_s) as patience:
-                content = await self._manifest_of(peer)
+                offered = await self._manifest_of(peer)
             if not patience.cancelled_caught:
-                if content is not None:
-                    self._offer(peer, content)
+                if offered is not None:
+                    self._offer(peer, *offered)
             elif trio.current_time() - self._asked_at.get(peer, math.inf) >= patience_s / 2:
                 self._failed(peer, "no manifest in time")
             else:
@@ -118,153 +330,262 @@ class Download:
             self._lied(peer, f"manifest: {error}")
         finally:
             self._asking -= 1
-            self._changed.unpark_all()
+            self._sharing.changed.unpark_all()
 
-    async def _manifest_of(self, peer: Peer) -> bytes | None:
+    async def _manifest_of(self, peer: Peer) -> tuple[bytes, str] | None:
         while True:
             async with self._tools.exchange.question(peer.address):
                 if self._is_quiet(peer):
                     return None
-                question = AskManifest(self._id)
+                question = AskManifest(self._sharing.id)
                 self._asked_at[peer] = trio.current_time()
                 async with self._tools.exchange.ask(peer.address, question, MANIFEST_SIZE_BYTES_MAX) as answer:
                     if answer.status == 200:
-                        return bytes(answer.body)
+                        return bytes(answer.body), answer.headers.get(PROOF, "")
                     status, retry_after_s = answer.status, answer.retry_after_s
             del self._asked_at[peer]
             if status != 503:
                 return None
             await trio.sleep(BUSY_PAUSE_S if retry_after_s is None else retry_after_s)
 
-    def _offer(self, peer: Peer, content: bytes) -> None:
-        manifest = Manifest.decode(self._sha256, content)
-        known = self._partial.size_bytes
+    def _offer(self, peer: Peer, content: bytes, word: str) -> None:
+        """Takes a manifest in. Raises RemoteProtocolError where it or its proof is none."""
+        sharing, tools = self._sharing, self._tools
+        manifest = Manifest.decode(sharing.sha256, content, tools.cutting)
+        known = sharing.partial.size_bytes
         if known is not None and manifest.size_bytes != known:
             raise RemoteProtocolError(f"it says {manifest.size_bytes} bytes, and the file has {known}")
         if known is None and manifest.size_bytes > min(UNNAMED_SIZE_BYTES_MAX, self._size_bytes_max):
             log.info("%s says that %s has %d bytes, too many", peer.address, self._name, manifest.size_bytes)
             return
-        self._tools.peers.is_there(peer, trio.current_time())
-        self._offered.setdefault(manifest.encode(), {})[peer] = None
-        if manifest == self._manifest:
+        proof = Proof.decode(word) if word else None
+        if proof is not None and not proof.holds_for_manifest(sharing.sha256, content):
+            raise RemoteProtocolError("its manifest is not signed by whom it names")
+        if tools.identity.group is not None and (proof is None or not self._is_member(proof)):
+            raise RemoteProtocolError("its manifest is signed by nobody of the group")
+        if proof is not None and proof.maker in self._distrusted:
+            return
+        tools.peers.is_there(peer, trio.current_time())
+        self._offered.setdefault(content, {})[peer] = proof
+        if sharing.manifest is not None and content == sharing.manifest.encode():
             self._join(peer)
+        sharing.changed.unpark_all()
 
-    async def _choose_manifest(self) -> Manifest | None:
-        """The one for which most vouch, shortly after the first came."""
-        began = trio.current_time()
-        while self._asking and not self._offered:
-            await self._changed.park()
-        with trio.move_on_after(max(SECOND_OPINION_S, trio.current_time() - began)):
+    async def _choose_manifest(self) -> None:
+        """Adopts the one for which most vouch, shortly after the first came."""
+        sharing = self._sharing
+        while not self._offered:
+            await sharing.changed.park()
+        with trio.move_on_after(max(SECOND_OPINION_S, trio.current_time() - self._began)):
             while self._asking:
-                await self._changed.park()
-        if not self._offered:
-            return None
+                await sharing.changed.park()
         most = max(map(len, self._offered.values()))
-        return Manifest.decode(
-            self._sha256,
-            self._tools.dice.choice([content for content, peers in self._offered.items() if len(peers) == most]),
-        )
-
-    # --- its pieces
-
-    async def _pull(self, manifest: Manifest) -> None:
-        self._missing = dict.fromkeys(missing_pieces(manifest, self._partial.missing()))
-        self._manifest = manifest
-        for peer in self._offered[manifest.encode()]:
+        content = self._tools.dice.choice([one for one, peers in self._offered.items() if len(peers) == most])
+        manifest = Manifest.decode(sharing.sha256, content, self._tools.cutting)
+        if sharing.cut not in (None, manifest.cut):
+            return  # the crowd began with another size; its pieces prove themselves
+        peers = self._offered[content]
+        proof = next((proof for proof in peers.values() if proof is not None), None)
+        sharing.adopt(manifest, proof)
+        if proof is not None:
+            self.makers[proof.maker] = None
+        for peer in list(self._sources):
+            if peer not in peers and peer not in self._parents:
+                del self._sources[peer]
+        for peer in peers:
             self._join(peer)
-        async with trio.open_nursery() as nursery:
-            for _ in range(min(PIECES_UNDER_WAY, len(self._missing))):
-                nursery.start_soon(self._work, manifest, nursery.cancel_scope)
 
     def _join(self, peer: Peer) -> None:
-        self._sources[peer] = _Source()
+        self._sources.setdefault(peer, _Source())
         self.vouchers[peer] = None
-        self._changed.unpark_all()
+        self._sharing.changed.unpark_all()
 
-    async def _work(self, manifest: Manifest, scope: trio.CancelScope) -> None:
+    # --- pieces
+
+    async def _work(self, klass: int) -> None:
         try:
-            while self._missing and (self._sources or self._asking):
-                want = next_want(self._missing, self._in_flight, self._offers(), self._tools.dice)
-                if want is None:
+            while not self._sharing.whole or self._sharing.cut is None:
+                want, helping = self._want(klass)
+                choice = self._whom(klass, helping) if want else None
+                if choice is None:
                     await self._wait()
                     continue
-                self._in_flight.add(want.index)
-                try:
-                    await self._take(want, manifest)
-                finally:
-                    self._in_flight.discard(want.index)
-                    self._changed.unpark_all()
+                peer, wait_ms = choice
+                self._question_at[klass] = math.inf if helping else trio.current_time()
+                await self._take(peer, want, wait_ms)
+                self._question_at[klass] = math.inf
         except P2pcdnError as error:
             # The store's, or whoever ended the partial: nobody's pieces can help now.
-            self._error = error
-            scope.cancel()
+            self._fail(error)
 
-    def _offers(self) -> dict[Peer, Offer]:
+    def _want(self, klass: int) -> tuple[int, bool]:
+        """What this worker may ask for: pieces of its class, which nobody else asks for.
+
+        When its class is done it helps another whose question is overdue; the second value says so.
+        """
+        sharing = self._sharing
+        if sharing.cut is None:
+            return 0, False
+        missing = sharing.missing & ~self._reading
+        mine = missing & class_mask(klass, sharing.cut.pieces)
+        if mine or not missing:
+            return mine, False
+        overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._piece_time_s)
         now = trio.current_time()
-        free = self._tools.exchange.free_slots
-        # One whose slots are taken by other files is queued for, here: it is asked only when there is room.
-        return {
-            peer: Offer(None, max(1, free(peer.address)))
-            for peer, source in self._sources.items()
-            if source.busy_until <= now
-        }
+        for other in range(CLASSES):
+            theirs = missing & class_mask(other, sharing.cut.pieces)
+            if theirs and self._question_at[other] + overdue_s < now:
+                return theirs, True
+        return 0, False
+
+    def _whom(self, klass: int, helping: bool) -> tuple[Peer, int] | None:
+        """The parent of the class while it gives; else somebody else who may have something."""
+        now = trio.current_time()
+        able = [peer for peer, source in self._sources.items() if source.rest_until <= now and not self._is_quiet(peer)]
+        if not able:
+            return None
+        parent = self._parents[klass]
+        if not helping and parent is not None and parent in able:
+            return parent, PARENT_WAIT_MS
+        if self._sharing.manifest is not None:
+            free = self._tools.exchange.free_slots
+            most = max(free(peer.address) for peer in able)
+            able = [peer for peer in able if free(peer.address) == most]
+        return self._tools.dice.choice(able), 0
 
     async def _wait(self) -> None:
-        soonest = min((source.busy_until for source in self._sources.values()), default=trio.current_time() + 1)
         now = trio.current_time()
-        with trio.move_on_at(soonest if soonest > now else now + 1):
-            await self._changed.park()
+        soonest = min((one.rest_until for one in self._sources.values() if one.rest_until > now), default=now + 1)
+        with trio.move_on_at(min(soonest, now + 1)):
+            await self._sharing.changed.park()
 
-    async def _take(self, want: Want[Peer], manifest: Manifest) -> None:
-        peer = want.peer
-        start, end = manifest.span(want.index)
-        exchange = self._tools.exchange
+    async def _take(self, peer: Peer, want: int, wait_ms: int) -> None:
+        sharing, exchange = self._sharing, self._tools.exchange
+        cut = sharing.cut
+        assert cut is not None
         async with exchange.slot(peer.address):
             if self._is_quiet(peer):
                 self._sources.pop(peer, None)
             if peer not in self._sources:
                 return
+            ask = AskPiece(sharing.id, bitfield.encode(want, cut.pieces), wait_ms, sharing.manifest is not None)
+            asked_at = trio.current_time()
             try:
-                async with exchange.ask(peer.address, AskPiece(self._id, want.index), end - start) as answer:
-                    await self._judge(peer, want.index, manifest, answer)
+                async with exchange.ask(peer.address, ask, cut.piece_size_bytes) as answer:
+                    fruit = await self._judge(peer, want, cut, answer)
             except Unavailable as error:
-                if self._partial.error is error:
+                if sharing.partial.error is error:
                     raise
                 self._failed(peer, str(error))
+                return
             except RemoteProtocolError as error:
-                self._lied(peer, f"piece {want.index}: {error}")
+                self._lied(peer, str(error))
+                return
+            if fruit:
+                self._piece_time_s += (trio.current_time() - asked_at - self._piece_time_s) / 8
+        if fruit is None and sharing.manifest is None:
+            await self._learn_manifest(peer)
 
-    async def _judge(self, peer: Peer, index: int, manifest: Manifest, answer: Answer) -> None:
+    async def _judge(self, peer: Peer, want: int, cut: Cut, answer: Answer) -> bool | None:
+        """Takes the piece in. True: one came; False: none; None: the manifest is to be asked for first."""
+        now = trio.current_time()
+        source = self._sources.get(peer)
+        if answer.status == 200:
+            index = _index(answer.headers.get(PIECE_INDEX, ""), want, cut)
+            if await self._is_proven(peer, cut, index, answer):
+                await self._keep(peer, cut, index, answer)
+                return True
+            return False
         if answer.status == 503:
             self._refused(peer, answer.retry_after_s)
-        elif answer.status != 200:
+        elif answer.status == 428:
+            return None
+        elif answer.status == 409:
+            if source is not None:
+                source.refused_since = None
+                holds = answer.headers.get(HOLDS)
+                holds_some = bool(bitfield.decode(holds, cut.pieces)) if holds else False
+                source.rest_until = now + (EMPTY_PAUSE_S if holds_some else 2 * EMPTY_PAUSE_S)
+        elif self._sharing.manifest is not None and peer in self.vouchers:
             # It was evicted there, or the node was started anew.
             self._sources.pop(peer, None)
-        elif not await self._is_piece(manifest, index, answer.body):
-            self._lied(peer, f"piece {index}: {len(answer.body)} bytes that its own manifest does not name")
-        else:
-            await self._keep(peer, manifest.span(index)[0], answer.body)
-            self._missing.pop(index, None)
+        elif source is not None:
+            source.rest_until = now + UNKNOWN_PAUSE_S
+        self._sharing.changed.unpark_all()
+        return False
 
-    async def _is_piece(self, manifest: Manifest, index: int, content: memoryview) -> bool:
+    async def _is_proven(self, peer: Peer, cut: Cut, index: int, answer: Answer) -> bool:
+        """Whether these bytes are the piece. Raises RemoteProtocolError where the peer must have known better."""
+        sharing, content = self._sharing, answer.body
+        start, end = cut.span(index)
+        if len(content) != end - start:
+            raise RemoteProtocolError(f"piece {index}: {len(content)} bytes, and it has {end - start}")
         if len(content) <= INLINE_SIZE_BYTES_MAX:
-            return manifest.matches(index, content)
-        return await self._tools.threads.run(manifest.matches, index, content)
+            hash_ = piece_hash(sharing.sha256, cut, index, content)
+        else:
+            hash_ = await self._tools.threads.run(piece_hash, sharing.sha256, cut, index, content)
+        word = answer.headers.get(PROOF, "")
+        manifest = sharing.manifest
+        if manifest is not None:
+            if hmac.compare_digest(hash_, manifest.hash_of(index)):
+                return True
+            if peer in self.vouchers or word == f"{MANIFEST_NAME} {manifest.name}":
+                raise RemoteProtocolError(f"piece {index}: bytes that its own manifest does not name")
+            if not word or word.startswith(MANIFEST_NAME):
+                self._sources.pop(peer, None)  # it believes another manifest; the whole file's hash will tell
+                return False
+        if not word or word.startswith(MANIFEST_NAME):
+            raise RemoteProtocolError(f"piece {index}: no proof came with it")
+        proof = Proof.decode(word)
+        if not proof.holds_for_piece(hash_):
+            raise RemoteProtocolError(f"piece {index}: bytes that nobody signed")
+        if not self._is_believed(proof):
+            source = self._sources.get(peer)
+            if source is not None:
+                source.rest_until = trio.current_time() + UNKNOWN_PAUSE_S
+            return False
+        sharing.proofs[index] = proof
+        self.makers[proof.maker] = None
+        return manifest is None
 
-    async def _keep(self, peer: Peer, start: int, content: memoryview) -> None:
-        if content:
-            await self._partial.write(start, content, provisional=True)
+    def _is_believed(self, proof: Proof) -> bool:
+        """Members of the group are; in open mode those whom the tracker named as readers."""
+        if proof.maker in self._distrusted:
+            return False
+        if self._tools.identity.group is not None:
+            return self._is_member(proof)
+        return proof.maker in self._advice.makers
+
+    def _is_member(self, proof: Proof) -> bool:
+        return self._tools.identity.is_member(proof.maker, proof.vouch)
+
+    async def _keep(self, peer: Peer, cut: Cut, index: int, answer: Answer) -> None:
+        sharing, content = self._sharing, answer.body
+        counters, start = self._tools.counters, cut.span(index)[0]
+        if sharing.here >> index & 1:
+            counters.duplicate_bytes += len(content)
+        elif content:
+            vouched = self._tools.identity.group is not None
+            await sharing.partial.write(start, content, provisional=True, vouched=vouched)
+        sharing.note(index, sharing.proofs.get(index))
         source = self._sources.get(peer)
         if source is not None:
-            source.busy_since = None
-        self._tools.counters.peer_bytes[str(peer.address)] += len(content)
+            source.refused_since = None
+        counters.peer_bytes[str(peer.address)] += len(content)
         self._tools.peers.gave(peer, len(content), trio.current_time())
+
+    async def _learn_manifest(self, peer: Peer) -> None:
+        """A node that has the whole file gives pieces to those who know its manifest."""
+        self._asking += 1
+        await self._ask_for_manifest(peer)
+        if self._sharing.manifest is None and peer in self._sources:
+            self._sources[peer].rest_until = trio.current_time() + SECOND_OPINION_S
 
     # --- what becomes of a peer
 
     @property
     def _name(self) -> str:
-        return self._partial.origin.filename
+        return self._sharing.partial.origin.filename
 
     def _is_quiet(self, peer: Peer) -> bool:
         return self._tools.peers.is_quiet(peer, trio.current_time())
@@ -274,10 +595,10 @@ class Download:
         source = self._sources.get(peer)
         if source is None:
             return
-        source.busy_since = source.busy_since if source.busy_since is not None else now
+        source.refused_since = source.refused_since if source.refused_since is not None else now
         pause_s = BUSY_PAUSE_S if retry_after_s is None else retry_after_s
-        source.busy_until = now + pause_s * (0.5 + self._tools.dice.random())
-        if source.busy_until - source.busy_since > self._tools.exchange.patience.no_progress_s:
+        source.rest_until = now + pause_s * (0.5 + self._tools.dice.random())
+        if source.rest_until - source.refused_since > self._tools.exchange.patience.no_progress_s:
             log.info("%s is too busy for %s", peer.address, self._name)
             self._sources.pop(peer, None)
             self._tools.peers.was_busy(peer, now)
@@ -290,29 +611,37 @@ class Download:
 
     def _lied(self, peer: Peer, why: str) -> None:
         self._sources.pop(peer, None)
-        refuse(self._tools, peer, self._sha256, self._name, why)
+        refuse(self._tools, peer, self._sharing.sha256, self._name, why)
 
 
-def refuse(tools: Tools, peer: Peer, sha256: Sha256, name: str, why: str) -> None:
-    """A peer gave what no honest one gives: a strike for the file, a count, and the audit line: who, what, why."""
-    if sha256 not in peer.distrusted:
-        tools.peers.lied(peer, why, trio.current_time())
-        tools.peers.distrust(peer, sha256)
-    tools.counters.refused_pieces[str(peer.address)] += 1
-    log.warning(
-        "refused from %s: %s: %s",
-        peer.address,
-        name,
-        why,
-        extra={"peer": str(peer.address), "file": name, "sha256": sha256, "why": why, "strikes": peer.strikes},
-    )
+def class_mask(klass: int, pieces: int) -> int:
+    """The pieces of a class, a bitfield: each third one."""
+    key = (klass, pieces)
+    mask = _MASKS.get(key)
+    if mask is None:
+        if len(_MASKS) > _MASKS_MAX:
+            _MASKS.clear()
+        mask = _MASKS[key] = sum(1 << index for index in range(klass, pieces, CLASSES))
+    return mask
 
 
-def missing_pieces(manifest: Manifest, ranges: Sequence[tuple[int, int]]) -> list[int]:
-    """The pieces of which a byte is missing. A range that ends where it starts goes on to the end of the file."""
-    piece = manifest.piece_size_bytes
-    pieces: set[int] = set()
-    for start, end in ranges:
-        until = manifest.size_bytes if end == start else min(end, manifest.size_bytes)
-        pieces.update(range(start // piece, -(-until // piece)))
-    return sorted(pieces)
+_MASKS: dict[tuple[int, int], int] = {}
+_MASKS_MAX = 256
+
+
+def _index(text: str, want: int, cut: Cut) -> int:
+    index = int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else -1
+    if not 0 <= index < cut.pieces or not want >> index & 1:
+        raise RemoteProtocolError("a piece came that was not asked for")
+    return index
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> P2pcdnError:
+    """The one error that ended a reading; a group of anything else is our bug and goes on."""
+    errors: Collection[BaseException] = group.exceptions
+    for error in errors:
+        if isinstance(error, BaseExceptionGroup):
+            return _only(error)
+        if isinstance(error, P2pcdnError):
+            return error
+    raise group

@@ -1,12 +1,17 @@
-"""The manifest of a blob: how it is cut into pieces, and the keyed hash of each.
+"""How a file is cut into pieces, the keyed hash of each, and the word that somebody gives for it.
 
 A piece's key depends on the file's sha256, its size, the piece size and the place, so that no piece can stand for one
-of another file or at another place. The sha256 itself is not in the manifest: who asks knows it, nobody else needs it.
+of another file or at another place. The sha256 itself is not in a manifest: who asks knows it, nobody else needs it.
+While the origin is still being read there is no whole manifest yet: then each piece brings its own proof, the maker's
+signature over that piece's hash.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -14,6 +19,7 @@ from blake3 import blake3
 from p2pcdn import frames
 from p2pcdn.digest import Buffer, Sha256
 from p2pcdn.errors import RemoteProtocolError
+from p2pcdn.group import Identity, verify
 from p2pcdn.swarm.messages import MANIFEST_SIZE_BYTES_MAX, SIZE_BYTES_MAX
 
 KIB, MIB = 1024, 1024 * 1024
@@ -28,62 +34,94 @@ PIECE_SIZE_BYTES_MAX = 8 * MIB
 # 64 GiB in pieces of 8 MiB.
 PIECES_MAX = SIZE_BYTES_MAX // PIECE_SIZE_BYTES_MAX
 
-_CONTEXT = "p2pcdn 2026 piece v1"
+_PIECE_CONTEXT = "p2pcdn 2026 piece v1"
+_PROOF_CONTEXT = "p2pcdn 2026 piece proof v1"
+_MANIFEST_CONTEXT = "p2pcdn 2026 manifest v1"
 _VERSION = 1
-
-
-def piece_size_of(size_bytes: int) -> int:
-    """The piece size for a file: 256 KiB up to 8 MiB, 1 MiB up to 2 GiB, then so that about 2048 pieces result."""
-    if size_bytes <= 8 * MIB:
-        return SINGLE_PIECE_SIZE_BYTES_MAX
-    size = PIECE_SIZE_BYTES
-    while size * PIECES_WANTED_MAX < size_bytes and size < PIECE_SIZE_BYTES_MAX:
-        size *= 2
-    return size
-
-
-def pieces_of(size_bytes: int) -> int:
-    """How many pieces a file has; one at least, for an empty file has an empty one."""
-    return max(1, -(-size_bytes // piece_size_of(size_bytes)))
+_KEY_SIZE_BYTES, _SIGNATURE_SIZE_BYTES, _VOUCH_SIZE_BYTES = 32, 64, 16
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
-    """The pieces of one file. hashes: 32 bytes for each piece, one after the other."""
+class Cut:
+    """How a file of this size is cut. An empty file has one empty piece."""
 
-    sha256: Sha256
     size_bytes: int
-    hashes: bytes
-
-    @property
-    def piece_size_bytes(self) -> int:
-        return piece_size_of(self.size_bytes)
+    piece_size_bytes: int
 
     @property
     def pieces(self) -> int:
-        return len(self.hashes) // HASH_SIZE_BYTES
+        return max(1, -(-self.size_bytes // self.piece_size_bytes))
 
     def span(self, index: int) -> tuple[int, int]:
         """Where a piece stands in the file: [start, end)."""
         start = index * self.piece_size_bytes
         return start, min(start + self.piece_size_bytes, self.size_bytes)
 
+    def within(self, start: int, end: int) -> range:
+        """The pieces of which [start, end) holds every byte."""
+        first = -(-start // self.piece_size_bytes)
+        last = self.pieces if end >= self.size_bytes else end // self.piece_size_bytes
+        return range(first, max(first, last))
+
+
+Cutting = Callable[[int], Cut]
+
+
+def cut_of(size_bytes: int) -> Cut:
+    """The pieces of a file: 256 KiB up to 8 MiB, 1 MiB up to 2 GiB, then so that about 2048 pieces result."""
+    if size_bytes <= 8 * MIB:
+        return Cut(size_bytes, SINGLE_PIECE_SIZE_BYTES_MAX)
+    size = PIECE_SIZE_BYTES
+    while size * PIECES_WANTED_MAX < size_bytes and size < PIECE_SIZE_BYTES_MAX:
+        size *= 2
+    return Cut(size_bytes, size)
+
+
+def cutting(piece_size_bytes: int | None) -> Cutting:
+    """Every file into pieces of this size (for worlds whose links are scaled down); None: by the file's size."""
+    if piece_size_bytes is None:
+        return cut_of
+    return lambda size_bytes: Cut(size_bytes, max(piece_size_bytes, -(-size_bytes // PIECES_MAX)))
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The pieces of one whole file. hashes: 32 bytes for each piece, one after the other."""
+
+    sha256: Sha256
+    cut: Cut
+    hashes: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        return self.cut.size_bytes
+
+    @property
+    def pieces(self) -> int:
+        return self.cut.pieces
+
+    def hash_of(self, index: int) -> bytes:
+        return self.hashes[index * HASH_SIZE_BYTES : (index + 1) * HASH_SIZE_BYTES]
+
     def matches(self, index: int, content: Buffer) -> bool:
         """Whether these bytes are the piece. The length counts, too."""
-        start, end = self.span(index)
+        start, end = self.cut.span(index)
         if memoryview(content).nbytes != end - start:
             return False
-        at = index * HASH_SIZE_BYTES
-        wanted = self.hashes[at : at + HASH_SIZE_BYTES]
-        return hmac.compare_digest(piece_hash(self.sha256, self.size_bytes, index, content), wanted)
+        return hmac.compare_digest(piece_hash(self.sha256, self.cut, index, content), self.hash_of(index))
+
+    @property
+    def name(self) -> str:
+        """16 hexadecimal digits that tell it from another one."""
+        return str(blake3(self.encode()).hexdigest(8))
 
     def encode(self) -> bytes:
         return frames.encode(
-            {"v": _VERSION, "size": self.size_bytes, "piece": self.piece_size_bytes, "hashes": self.hashes}
+            {"v": _VERSION, "size": self.size_bytes, "piece": self.cut.piece_size_bytes, "hashes": self.hashes}
         )
 
     @classmethod
-    def decode(cls, sha256: Sha256, content: bytes) -> Manifest:
+    def decode(cls, sha256: Sha256, content: bytes, cutting: Cutting = cut_of) -> Manifest:
         """Raises RemoteProtocolError where a count, a size or a piece size is not what the others demand."""
         if len(content) > MANIFEST_SIZE_BYTES_MAX:
             raise RemoteProtocolError(f"a manifest has {len(content)} bytes, more than {MANIFEST_SIZE_BYTES_MAX}")
@@ -93,31 +131,76 @@ class Manifest:
         size, piece, hashes = fields["size"], fields["piece"], fields["hashes"]
         if type(size) is not int or not 0 <= size <= SIZE_BYTES_MAX:
             raise RemoteProtocolError("a manifest's size is not a number of bytes")
-        if type(piece) is not int or piece != piece_size_of(size):
+        cut = cutting(size)
+        if type(piece) is not int or piece != cut.piece_size_bytes:
             raise RemoteProtocolError(f"a manifest cuts {size} bytes into pieces of {piece!r}"[:120])
-        if type(hashes) is not bytes or len(hashes) != pieces_of(size) * HASH_SIZE_BYTES:
-            raise RemoteProtocolError(f"a manifest of {size} bytes does not have {pieces_of(size)} hashes")
-        return cls(sha256, size, hashes)
+        if type(hashes) is not bytes or len(hashes) != cut.pieces * HASH_SIZE_BYTES:
+            raise RemoteProtocolError(f"a manifest of {size} bytes does not have {cut.pieces} hashes")
+        return cls(sha256, cut, hashes)
 
 
-def piece_hash(sha256: Sha256, size_bytes: int, index: int, content: Buffer) -> bytes:
+def piece_hash(sha256: Sha256, cut: Cut, index: int, content: Buffer) -> bytes:
     """The hash of one piece, keyed by the file and the place."""
     place = b"".join(
         (
             bytes.fromhex(sha256),
-            size_bytes.to_bytes(8, "big"),
-            piece_size_of(size_bytes).to_bytes(4, "big"),
+            cut.size_bytes.to_bytes(8, "big"),
+            cut.piece_size_bytes.to_bytes(4, "big"),
             index.to_bytes(4, "big"),
         )
     )
-    key = blake3(place, derive_key_context=_CONTEXT).digest()
+    key = blake3(place, derive_key_context=_PIECE_CONTEXT).digest()
     return blake3(content, key=key).digest()
 
 
-def manifest_of(sha256: Sha256, content: Buffer) -> Manifest:
+def manifest_of(sha256: Sha256, content: Buffer, cutting: Cutting = cut_of) -> Manifest:
     """The manifest of a file whose bytes are all here."""
     octets = memoryview(content).cast("B")
-    size = octets.nbytes
-    piece = piece_size_of(size)
-    parts = (octets[index * piece : (index + 1) * piece] for index in range(pieces_of(size)))
-    return Manifest(sha256, size, b"".join(piece_hash(sha256, size, index, part) for index, part in enumerate(parts)))
+    cut = cutting(octets.nbytes)
+    parts = (octets[slice(*cut.span(index))] for index in range(cut.pieces))
+    return Manifest(sha256, cut, b"".join(piece_hash(sha256, cut, index, part) for index, part in enumerate(parts)))
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Somebody's word for one piece, or for a whole manifest.
+
+    maker: the public key of its device. vouch: that the device belongs to the group; empty in open mode.
+    """
+
+    maker: bytes
+    signature: bytes
+    vouch: bytes = b""
+
+    def encode(self) -> str:
+        return base64.urlsafe_b64encode(self.maker + self.signature + self.vouch).decode("ascii").rstrip("=")
+
+    @classmethod
+    def decode(cls, text: str) -> Proof:
+        """Raises RemoteProtocolError."""
+        try:
+            octets = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise RemoteProtocolError("a proof is not base64url") from error
+        signed = _KEY_SIZE_BYTES + _SIGNATURE_SIZE_BYTES
+        if len(octets) not in (signed, signed + _VOUCH_SIZE_BYTES):
+            raise RemoteProtocolError("a proof has another length")
+        return cls(octets[:_KEY_SIZE_BYTES], octets[_KEY_SIZE_BYTES:signed], octets[signed:])
+
+    def holds_for_piece(self, hash_: bytes) -> bool:
+        """Whether the maker signed this hash; whether the maker is to be believed, the caller decides."""
+        return verify(self.maker, _PROOF_CONTEXT, hash_, self.signature)
+
+    def holds_for_manifest(self, sha256: Sha256, manifest: bytes) -> bool:
+        return verify(self.maker, _MANIFEST_CONTEXT, bytes.fromhex(sha256) + manifest, self.signature)
+
+
+def prove_piece(identity: Identity, hash_: bytes) -> Proof:
+    """Our own word for a piece, whose hash names file and place already."""
+    return Proof(identity.device.public, identity.device.sign(_PROOF_CONTEXT, hash_), identity.vouch)
+
+
+def prove_manifest(identity: Identity, sha256: Sha256, manifest: bytes) -> Proof:
+    """Our own word for a whole file's manifest, which we made from bytes with the right sha256."""
+    signature = identity.device.sign(_MANIFEST_CONTEXT, bytes.fromhex(sha256) + manifest)
+    return Proof(identity.device.public, signature, identity.vouch)

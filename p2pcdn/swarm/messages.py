@@ -36,9 +36,27 @@ RETRY_AFTER_MS_MAX = 5_000
 # Larger files are no packages, and a number that is larger is no size.
 SIZE_BYTES_MAX = 64 * 1024**3
 
+# Addresses that one node tells another: a large office (peers.py) at 60 bytes each.
+PEERS_TOLD_MAX = 1024
+PEERS_SIZE_BYTES_MAX = 96 * 1024
+# Nobody lets a question wait longer for a piece: a silent node is left alone after three seconds.
+WAIT_MS_MAX = 2_000
+# What a tracker says: a few addresses, a few keys, and a bit for each piece.
+CROWD_SIZE_BYTES_MAX = 16 * 1024
+# Makers whose word one asker does not take; more, and it reads the upstream itself.
+DISTRUSTED_MAKERS_MAX = 4
+
 CBOR_TYPE = "application/cbor"
 PIECE_TYPE = "application/octet-stream"
 RETRY_AFTER = "retry-after-ms"
+# Of an answer with a piece: which one it is, and what it stands on: somebody's word for it (manifest.py), or the name of
+# the whole manifest.
+PIECE_INDEX = "piece"
+PROOF = "proof"
+MANIFEST_NAME = "manifest"
+# What the answering node holds: a bitfield, with every answer that brings no piece. 409: none of the wanted ones is
+# here; 428: ask for the manifest first, for no proof goes with these pieces; 503: later.
+HOLDS = "holds"
 
 _HEX = r"[0-9a-f]{64}"
 _IDS = rf"{_HEX}(?:,{_HEX}){{0,{IDS_MAX - 1}}}"
@@ -46,7 +64,10 @@ _HELLO = re.compile(r"/v1/hello", re.ASCII)
 _HAVE = re.compile(rf"/v1/have/({_IDS})", re.ASCII)
 _SMALL = re.compile(rf"/v1/small/({_IDS})", re.ASCII)
 _MANIFEST = re.compile(rf"/v1/blob/({_HEX})/manifest", re.ASCII)
-_PIECE = re.compile(rf"/v1/blob/({_HEX})/piece/(0|[1-9][0-9]{{0,4}})", re.ASCII)
+_PIECE = re.compile(rf"/v1/blob/({_HEX})/piece", re.ASCII)
+_WANT = re.compile(r"want=([0-9A-Za-z_-]{1,1368})&wait=(0|[1-9][0-9]{0,4})&knows=([01])", re.ASCII)
+_CROWD = re.compile(rf"/v1/crowd/({_HEX})", re.ASCII)
+_PEERS = re.compile(r"/v1/peers", re.ASCII)
 _PORT = re.compile(r"port=([1-9][0-9]{0,4})", re.ASCII)
 _WORD = re.compile(rf"[!-~]{{1,{WORD_SIZE_MAX}}}", re.ASCII)
 _INSTANCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -102,31 +123,107 @@ class AskManifest:
 
 @dataclass(frozen=True, slots=True)
 class AskPiece:
-    """Give me this piece. index: from 0."""
+    """Give me one of these pieces, whichever you think is rarest. want: a bitfield as text (bitfield.py).
+
+    wait_ms: how long to wait where none of them is there yet. knows: the asking node has a manifest, and needs no proof.
+    """
 
     id: str
-    index: int
+    want: str
+    wait_ms: int = 0
+    knows: bool = False
 
     def target(self) -> str:
-        return f"/v1/blob/{self.id}/piece/{self.index}"
+        return f"/v1/blob/{self.id}/piece?want={self.want}&wait={self.wait_ms}&knows={self.knows:d}"
 
 
-Ask = AskHello | AskHave | AskSmall | AskManifest | AskPiece
+@dataclass(frozen=True, slots=True)
+class AskPeers:
+    """Whom else do you know?"""
+
+    def target(self) -> str:
+        return "/v1/peers"
+
+
+@dataclass(frozen=True, slots=True)
+class AskCrowd:
+    """I fetch this file: what shall I do, and whom shall I ask? Asked of the file's tracker, again and again.
+
+    boot, port: who asks, and where it can be asked. device: its public key. size_bytes, pieces: of the file; 0 pieces
+    while it knows neither. holds: which of them are here, a bitfield as text. got: bytes that are here. able: it can read the
+    upstream. gives: others may ask it first. distrusted: makers whose word it does not take.
+    """
+
+    id: str
+    boot: str
+    port: int
+    device: bytes
+    size_bytes: int = 0
+    pieces: int = 0
+    holds: str = ""
+    got: int = 0
+    able: bool = True
+    gives: bool = True
+    distrusted: tuple[bytes, ...] = ()
+
+    def target(self) -> str:
+        distrusted = ",".join(key.hex() for key in self.distrusted)
+        return (
+            f"/v1/crowd/{self.id}?boot={self.boot}&port={self.port}&device={self.device.hex()}"
+            f"&size={self.size_bytes}&pieces={self.pieces}&holds={self.holds}&got={self.got}&able={self.able:d}&gives={self.gives:d}&distrusted={distrusted}"
+        )
+
+
+_ASK_CROWD = re.compile(
+    rf"boot=([0-9a-f]{{32}})&port=([1-9][0-9]{{0,4}})&device=({_HEX})&size=(0|[1-9][0-9]{{0,10}})"
+    rf"&pieces=(0|[1-9][0-9]{{0,3}})"
+    rf"&holds=([0-9A-Za-z_-]{{0,1368}})&got=(0|[1-9][0-9]{{0,12}})&able=([01])&gives=([01])"
+    rf"&distrusted=((?:{_HEX}(?:,{_HEX}){{0,{DISTRUSTED_MAKERS_MAX - 1}}})?)",
+    re.ASCII,
+)
+
+Ask = AskHello | AskHave | AskSmall | AskManifest | AskPiece | AskPeers | AskCrowd
 
 
 def read_target(path: str, query: str) -> Ask:
     """What a request asks for. Raises RemoteProtocolError where it is nothing of this protocol."""
     if match := _PIECE.fullmatch(path):
-        return AskPiece(match[1], int(match[2]))
+        if (how := _WANT.fullmatch(query)) is None:
+            raise RemoteProtocolError("Which pieces are wanted is not said.")
+        return AskPiece(match[1], how[1], min(int(how[2]), WAIT_MS_MAX), how[3] == "1")
+    if match := _CROWD.fullmatch(path):
+        return _ask_crowd(match[1], query)
     if match := _MANIFEST.fullmatch(path):
         return AskManifest(match[1])
     if match := _HAVE.fullmatch(path):
         return AskHave(tuple(match[1].split(",")))
     if match := _SMALL.fullmatch(path):
         return AskSmall(tuple(match[1].split(",")))
+    if _PEERS.fullmatch(path):
+        return AskPeers()
     if _HELLO.fullmatch(path):
         return AskHello(_port(query))
     raise RemoteProtocolError("This is nothing that one node asks another.")
+
+
+def _ask_crowd(id_: str, query: str) -> AskCrowd:
+    match = _ASK_CROWD.fullmatch(query)
+    if match is None or not 0 < int(match[2]) < 65536:
+        raise RemoteProtocolError("A question to a tracker is not one.")
+    distrusted = tuple(bytes.fromhex(key) for key in match[10].split(",") if key)
+    return AskCrowd(
+        id=id_,
+        boot=match[1],
+        port=int(match[2]),
+        device=bytes.fromhex(match[3]),
+        size_bytes=int(match[4]),
+        pieces=int(match[5]),
+        holds=match[6],
+        got=int(match[7]),
+        able=match[8] == "1",
+        gives=match[9] == "1",
+        distrusted=distrusted,
+    )
 
 
 def _port(query: str) -> int | None:
@@ -140,16 +237,28 @@ def _port(query: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """Who a node is. boot: 32 hexadecimal digits that it drew at its start; also its instance name in multicast."""
+    """Who a node is. boot: 32 hexadecimal digits that it drew at its start; also its instance name in multicast.
+
+    tag: of its group, empty in open mode. sealed_port: where it speaks TLS, 0 where nowhere.
+    """
 
     node_id: str
     boot: str
     version: str
     protocol: int = PROTOCOL_VERSION
+    tag: str = ""
+    sealed_port: int = 0
 
     def encode(self) -> bytes:
         return frames.encode(
-            {"boot": self.boot, "node": self.node_id, "protocol": self.protocol, "version": self.version}
+            {
+                "boot": self.boot,
+                "node": self.node_id,
+                "protocol": self.protocol,
+                "sealed": self.sealed_port,
+                "tag": self.tag,
+                "version": self.version,
+            }
         )
 
     @classmethod
@@ -161,7 +270,116 @@ class Hello:
             raise RemoteProtocolError("a hello names no version of the protocol")
         if type(boot) is not str or not _INSTANCE.fullmatch(boot):
             raise RemoteProtocolError("a hello has no boot id")
-        return cls(_word(fields, "node"), boot, _word(fields, "version"), protocol)
+        tag, sealed = fields.get("tag", ""), fields.get("sealed", 0)
+        if type(tag) is not str or not _TAG.fullmatch(tag) or type(sealed) is not int or not 0 <= sealed < 65536:
+            raise RemoteProtocolError("a hello's group or sealed port is none")
+        return cls(_word(fields, "node"), boot, _word(fields, "version"), protocol, tag, sealed)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One node of which another tells. address: host:port, as the one who tells reaches it."""
+
+    boot: str
+    address: str
+
+
+def encode_peers(known: Sequence[Known]) -> bytes:
+    return frames.encode([[bytes.fromhex(one.boot), one.address] for one in known[:PEERS_TOLD_MAX]])
+
+
+def decode_peers(content: bytes) -> list[Known]:
+    """Raises RemoteProtocolError. What it says are hints."""
+    value = _decode(content, PEERS_SIZE_BYTES_MAX)
+    if type(value) is not list or len(value) > PEERS_TOLD_MAX:
+        raise RemoteProtocolError("a list of nodes is none, or too long")
+    return [_known(one) for one in value]
+
+
+def _known(value: Any) -> Known:
+    if type(value) is not list or len(value) != 2 or type(value[0]) is not bytes or len(value[0]) != 16:
+        raise RemoteProtocolError("a node is not told as its boot id and its address")
+    return Known(value[0].hex(), _address(value[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What a tracker tells one of those who fetch a file.
+
+    read: read the upstream; held: then, which pieces others have, so that they need not be read again (a bitfield).
+    parents: whom to ask for the pieces of each class (crowd.py); "" is the tracker itself. others: some more.
+    makers: whose signature stands for a piece. again_ms: when to ask again. elsewhere: "" or the address of the node
+    that is the tracker in the eyes of this one; the rest says nothing then. reach: how many pieces the others have, all
+    together. size_bytes: of the file, as a reader says; None while none knows.
+    """
+
+    read: bool = False
+    held: str = ""
+    parents: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    makers: tuple[bytes, ...] = ()
+    again_ms: int = 1000
+    elsewhere: str = ""
+    reach: int = 0
+    size_bytes: int | None = None
+
+    def encode(self) -> bytes:
+        return frames.encode(
+            {
+                "again": self.again_ms,
+                "elsewhere": self.elsewhere,
+                "held": self.held,
+                "makers": list(self.makers),
+                "others": list(self.others),
+                "parents": list(self.parents),
+                "reach": self.reach,
+                "read": self.read,
+                "size": self.size_bytes,
+            }
+        )
+
+    @classmethod
+    def decode(cls, content: bytes) -> Advice:
+        """Raises RemoteProtocolError. Fields of later versions are passed over."""
+        fields = _map(content, CROWD_SIZE_BYTES_MAX)
+        read, held, makers = fields.get("read"), fields.get("held"), fields.get("makers")
+        again, elsewhere, reach = fields.get("again"), fields.get("elsewhere"), fields.get("reach")
+        if type(read) is not bool or type(held) is not str or type(again) is not int or type(reach) is not int:
+            raise RemoteProtocolError("a tracker's answer is none")
+        if type(makers) is not list or not all(type(key) is bytes and len(key) == 32 for key in makers[:8]):
+            raise RemoteProtocolError("a tracker's makers are no keys")
+        size = fields.get("size")
+        if size is not None and (type(size) is not int or not 0 <= size <= SIZE_BYTES_MAX):
+            raise RemoteProtocolError("a tracker's size is no number of bytes")
+        if type(elsewhere) is not str or len(makers) > 8:
+            raise RemoteProtocolError("a tracker's answer is none")
+        return cls(
+            read=read,
+            held=held,
+            parents=_addresses(fields.get("parents"), 3),
+            others=_addresses(fields.get("others"), 32),
+            makers=tuple(makers),
+            again_ms=max(50, min(again, 10_000)),
+            elsewhere=_address(elsewhere) if elsewhere else "",
+            reach=reach,
+            size_bytes=size,
+        )
+
+
+_ADDRESS = re.compile(r"(?:[0-9A-Za-z._-]{1,255}|\[[0-9A-Fa-f:.%a-z0-9]{2,64}\]):[1-9][0-9]{0,4}", re.ASCII)
+_TAG = re.compile(r"(?:[0-9a-f]{16})?", re.ASCII)
+
+
+def _address(value: Any) -> str:
+    if type(value) is not str or not _ADDRESS.fullmatch(value):
+        raise RemoteProtocolError("an address is not host:port")
+    return value
+
+
+def _addresses(value: Any, most: int) -> tuple[str, ...]:
+    if type(value) is not list or len(value) > most:
+        raise RemoteProtocolError("a list of addresses is none, or too long")
+    return tuple(one if one == "" else _address(one) for one in value)
 
 
 def encode_have(sizes: Sequence[int | None]) -> bytes:

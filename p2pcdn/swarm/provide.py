@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import trio
 
@@ -16,30 +16,49 @@ from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, P2pcdnError, RemoteProtocolError, StoreStopped
 from p2pcdn.http1 import FileSlice, Request, Response
 from p2pcdn.store import Blob, Origin, Store
+from p2pcdn.swarm import bitfield
+from p2pcdn.swarm.crowd import CLASSES
 from p2pcdn.swarm.directory import Directory
-from p2pcdn.swarm.manifest import Manifest, manifest_of, piece_hash, piece_size_of, pieces_of
+from p2pcdn.swarm.manifest import Cut, Cutting, Manifest, manifest_of, piece_hash, prove_manifest
 from p2pcdn.swarm.messages import (
     CBOR_TYPE,
+    HOLDS,
+    MANIFEST_NAME,
+    PIECE_INDEX,
     PIECE_TYPE,
+    PROOF,
     RETRY_AFTER,
     SMALL_SIZE_BYTES_MAX,
+    Advice,
+    AskCrowd,
     AskHave,
     AskHello,
     AskManifest,
+    AskPeers,
     AskPiece,
     Hello,
+    Known,
     encode_have,
+    encode_peers,
     encode_small,
     read_target,
 )
+from p2pcdn.swarm.rarity import Rarity
+from p2pcdn.swarm.sharing import Sharing
+from p2pcdn.swarm.tools import Tools
 from p2pcdn.world import DiskFile, Share, Threads
 
 log = logging.getLogger(__name__)
 
-# Pieces on their way out at once: four neighbours with three requests each. More would only share the same wire.
+# Pieces on their way out at once, of all files together: four files at full width.
 SLOTS = 12
 # One host (a few nodes of its users) cannot take all of them.
 SLOTS_PER_HOST = 6
+# Of one file: as many as its asker has questions under way. More would only share the same wire, and a piece that
+# arrives late is passed on late.
+SLOTS_PER_FILE = CLASSES
+# Askers that wait for a piece of one file: its three children, and some whom the tracker will soon tell otherwise.
+WAITING_PER_FILE = 9
 # How soon a refused one may come back: about the time in which one piece leaves. Milliseconds.
 RETRY_MIN_MS, RETRY_MAX_MS = 5, 500
 # A manifest of a file that lies on a slow disk: the asking node is told to come back rather than to wait.
@@ -56,9 +75,16 @@ MANIFESTS_KEPT = 64
 OPEN_FILES_MAX = 32
 OPEN_FILE_IDLE_S = 10.0
 
+# Files in transit, and those that came lately, whose proofs are still asked for.
+SHARINGS_MAX = 64
+
 _NOT_HELD = Response(404)
 _CBOR = (("content-type", CBOR_TYPE),)
 _PIECE = (("content-type", PIECE_TYPE),)
+_NOTHING_YET = Response(409)
+_ASK_FOR_MANIFEST = Response(428)
+
+Headers = tuple[tuple[str, str], ...]
 
 
 class Provider:
@@ -71,19 +97,32 @@ class Provider:
         directory: Directory,
         hello: Callable[[], Hello],
         on_hello: Callable[[str, int], None],
+        advise: Callable[[AskCrowd, str], Advice],
+        known: Callable[[], Sequence[Known]],
         shares: Mapping[str, Share],
+        tools: Tools,
     ) -> None:
-        """on_hello: told the host of a node that said at which port it can be asked. shares: see `_is_public`."""
+        """on_hello: told the host of a node that said at which port it can be asked. shares: see `_may_share`.
+
+        advise: the tracker's answer to one who can be asked at that address. known: the nodes that we may name.
+        """
         self._store = store
         self._threads = threads
         self._directory = directory
         self._hello = hello
         self._on_hello = on_hello
+        self._advise = advise
+        self._known = known
         self._shares = shares
+        self._tools = tools
         self._files = _OpenFiles()
         self._slots: Counter[str] = Counter()
+        self._giving: Counter[Sha256] = Counter()
+        self._waiting: Counter[Sha256] = Counter()
+        self._sharings: OrderedDict[str, Sharing] = OrderedDict()
+        self._rarities: OrderedDict[Sha256, Rarity] = OrderedDict()
         self._piece_time_s = 0.02
-        self._manifests: OrderedDict[Sha256, bytes] = OrderedDict()
+        self._manifests: OrderedDict[Sha256, tuple[bytes, str, str]] = OrderedDict()  # with its proof and its name
         self._making: dict[Sha256, trio.Event] = {}
         self._makers = trio.CapacityLimiter(MAKERS_MAX)
         self._nursery: trio.Nursery | None = None
@@ -113,10 +152,27 @@ class Provider:
             return self._manifest(ask)
         if isinstance(ask, AskHello):
             return self._say_hello(ask, request)
+        if isinstance(ask, AskCrowd):
+            return self._advice(ask, request)
+        if isinstance(ask, AskPeers):
+            return Response(200, _CBOR, encode_peers(self._known()))
         if isinstance(ask, AskHave):
             sizes = [None if blob is None else blob.size_bytes for blob in map(self._blob, ask.ids)]
             return Response(200, _CBOR, encode_have(sizes))
         return Response(200, _CBOR, encode_small(self._small_ones(ask.ids)))
+
+    def share(self, sharing: Sharing) -> None:
+        """From now on its pieces are given away as they come."""
+        self._sharings[sharing.id] = sharing
+        self._sharings.move_to_end(sharing.id)
+        while len(self._sharings) > SHARINGS_MAX:
+            self._sharings.popitem(last=False)
+
+    def unshare(self, sharing: Sharing) -> None:
+        """Its bytes were wrong, or its download ended without them."""
+        if self._sharings.get(sharing.id) is sharing:
+            del self._sharings[sharing.id]
+        sharing.changed.unpark_all()
 
     def kept(self, sha256: Sha256, *, soon_wanted: bool) -> None:
         """A blob came into the store. soon_wanted: there are neighbours, who perhaps want the same in a moment."""
@@ -143,9 +199,9 @@ class Provider:
             if not self._store.holds(sha256):
                 self._files.forget(sha256)
             return None
-        return blob if self._is_public(blob.origin) else None
+        return blob if self._may_share(blob.origin) else None
 
-    def _is_public(self, origin: Origin) -> bool:
+    def _may_share(self, origin: Origin) -> bool:
         """Whether it was kept for the whole network, and its index still is for it: who closes it, closes what is here.
 
         An index that is not configured any more is as open as the most open one that is. There are no groups yet.
@@ -165,47 +221,185 @@ class Provider:
             contents.append(content if fits else None)
         return contents
 
+    def _advice(self, ask: AskCrowd, request: Request) -> Response:
+        host = _host(request.peer)
+        try:
+            advice = self._advise(ask, f"[{host}]:{ask.port}" if ":" in host else f"{host}:{ask.port}")
+        except RemoteProtocolError:
+            return _NOT_HELD
+        return Response(200, _CBOR, advice.encode())
+
     # --- pieces
 
     def _piece(self, ask: AskPiece, request: Request) -> Response | Awaitable[Response]:
+        sharing = self._sharings.get(ask.id)
         blob = self._blob(ask.id)
-        if blob is None or ask.index >= pieces_of(blob.size_bytes):
+        if blob is not None:
+            return self._piece_of_blob(ask, blob, sharing, request)
+        if sharing is None or not self._may_share(sharing.partial.origin):
             return _NOT_HELD
-        start = ask.index * piece_size_of(blob.size_bytes)
-        size_bytes = min(piece_size_of(blob.size_bytes), blob.size_bytes - start)
+        return self._piece_of_growing(ask, sharing, request)
+
+    def _piece_of_growing(self, ask: AskPiece, sharing: Sharing, request: Request) -> Response | Awaitable[Response]:
+        if sharing.cut is None:
+            return _NOTHING_YET if not ask.wait_ms else self._wait_for_piece(ask, sharing, request)
+        try:
+            want = bitfield.decode(ask.want, sharing.cut.pieces)
+        except RemoteProtocolError:
+            return _NOT_HELD
+        if sharing.partial.error is not None:
+            return _NOT_HELD
+        able = want & sharing.provable
+        if not able:
+            if ask.wait_ms and self._waiting[sharing.sha256] < WAITING_PER_FILE:
+                return self._wait_for_piece(ask, sharing, request)
+            if want & sharing.here and not ask.knows:
+                return _ASK_FOR_MANIFEST
+            return _holds(sharing.provable, sharing.cut)
+        if self._is_full(sharing.sha256, _host(request.peer)):
+            if ask.wait_ms and self._waiting[sharing.sha256] < WAITING_PER_FILE:
+                return self._wait_for_piece(ask, sharing, request)
+            return self._come_later()
+        return self._send_growing(sharing, sharing.rarity.rarest(able, self._tools.dice), _host(request.peer))
+
+    async def _wait_for_piece(self, ask: AskPiece, sharing: Sharing, request: Request) -> Response:
+        """A child waits for the next piece, or for its turn; it is told when none came in time."""
         host = _host(request.peer)
-        if self._slots.total() >= SLOTS or self._slots[host] >= SLOTS_PER_HOST:
-            wait_ms = round(min(RETRY_MAX_MS, max(RETRY_MIN_MS, self._piece_time_s * 1000)))
-            return Response(503, ((RETRY_AFTER, str(wait_ms)),))
+        self._waiting[sharing.sha256] += 1
+        try:
+            with trio.move_on_after(ask.wait_ms / 1000):
+                while True:
+                    await sharing.changed.park()
+                    if self._sharings.get(ask.id) is not sharing or sharing.partial.error is not None:
+                        return _NOT_HELD
+                    if sharing.cut is None or self._is_full(sharing.sha256, host):
+                        continue
+                    if able := bitfield.decode(ask.want, sharing.cut.pieces) & sharing.provable:
+                        blob = self._blob(ask.id)
+                        if blob is None:
+                            return self._send_growing(sharing, sharing.rarity.rarest(able, self._tools.dice), host)
+                        answer = self._piece_of_blob(ask, blob, sharing, request)
+                        return answer if isinstance(answer, Response) else await answer
+        except RemoteProtocolError:
+            return _NOT_HELD
+        finally:
+            self._waiting[sharing.sha256] -= 1
+            if not self._waiting[sharing.sha256]:
+                del self._waiting[sharing.sha256]
+        if sharing.cut is None:
+            return _NOTHING_YET
+        return _holds(sharing.provable, sharing.cut)
+
+    def _send_growing(self, sharing: Sharing, index: int, host: str) -> Response:
+        cut, proof = sharing.cut, sharing.proofs.get(index)
+        assert cut is not None
+        start, end = cut.span(index)
+        if proof is not None:
+            word = proof.encode()
+        else:
+            assert sharing.manifest is not None
+            word = f"{MANIFEST_NAME} {sharing.manifest.name}"
+        sharing.rarity.goes_out(index)
+        done = self._taken_slot(sharing.sha256, host, sharing.changed)
+        reader = sharing.partial.reader()
+        file = reader.__enter__()
+
+        def sent() -> None:
+            reader.__exit__(None, None, None)
+            done()
+
+        headers = (*_PIECE, (PIECE_INDEX, str(index)), (PROOF, word))
+        return Response(200, headers, FileSlice(file, start, end - start), release=sent)
+
+    def _piece_of_blob(
+        self, ask: AskPiece, blob: Blob, sharing: Sharing | None, request: Request
+    ) -> Response | Awaitable[Response]:
+        cut = self._tools.cutting(blob.size_bytes)
+        try:
+            want = bitfield.decode(ask.want, cut.pieces)
+        except RemoteProtocolError:
+            return _NOT_HELD
+        if not want:
+            return _holds(bitfield.all_of(cut.pieces), cut)
+        proofs = {} if sharing is None or ask.knows else sharing.proofs
+        if not ask.knows:
+            want = sum(1 << index for index in bitfield.ones(want) if index in proofs)
+            if not want:
+                return _ASK_FOR_MANIFEST
+        host = _host(request.peer)
+        if self._is_full(blob.sha256, host):
+            return self._come_later()
+        rarity = self._rarity_of(blob.sha256, sharing)
+        index = rarity.rarest(want, self._tools.dice)
+        rarity.goes_out(index)
+        made = self._made(blob)
+        word = proofs[index].encode() if index in proofs else f"{MANIFEST_NAME} {made[2]}" if made else ""
+        start, end = cut.span(index)
+        headers = (*_PIECE, (PIECE_INDEX, str(index)), *(((PROOF, word),) if word else ()))
         if blob.content is not None:
-            return Response(200, _PIECE, blob.content[start : start + size_bytes])
+            return Response(200, headers, blob.content[start:end])
         opened = self._files.get(blob.sha256)
         if opened is None:
-            return self._open_and_send(blob, start, size_bytes, host)
-        return self._send(opened, start, size_bytes, host)
+            return self._open_and_send(blob, headers, start, end - start, host)
+        return self._send(opened, headers, start, end - start, host)
 
-    async def _open_and_send(self, blob: Blob, start: int, size_bytes: int, host: str) -> Response:
-        self._slots[host] += 1
+    async def _open_and_send(self, blob: Blob, headers: Headers, start: int, size_bytes: int, host: str) -> Response:
+        done = self._taken_slot(blob.sha256, host, None)
         try:
             opened = self._files.get(blob.sha256) or self._files.add(blob.sha256, await blob.open())
         except NotFound:
             self._directory.remove(blob.sha256)
             return _NOT_HELD
         finally:
-            self._give_back(host)
-        return self._send(opened, start, size_bytes, host)
+            done()
+        return self._send(opened, headers, start, size_bytes, host)
 
-    def _send(self, opened: _OpenFile, start: int, size_bytes: int, host: str) -> Response:
-        self._slots[host] += 1
+    def _send(self, opened: _OpenFile, headers: Headers, start: int, size_bytes: int, host: str) -> Response:
+        done = self._taken_slot(opened.sha256, host, None)
         opened.users += 1
-        began = trio.current_time()
 
         def sent() -> None:
-            self._give_back(host)
-            self._piece_time_s += (trio.current_time() - began - self._piece_time_s) / 8
             self._files.leave(opened)
+            done()
 
-        return Response(200, _PIECE, FileSlice(opened.file, start, size_bytes), release=sent)
+        return Response(200, headers, FileSlice(opened.file, start, size_bytes), release=sent)
+
+    def _rarity_of(self, sha256: Sha256, sharing: Sharing | None) -> Rarity:
+        if sharing is not None:
+            return sharing.rarity
+        rarity = self._rarities.setdefault(sha256, Rarity())
+        self._rarities.move_to_end(sha256)
+        if len(self._rarities) > SHARINGS_MAX:
+            self._rarities.popitem(last=False)
+        return rarity
+
+    def _is_full(self, sha256: Sha256, host: str) -> bool:
+        return (
+            self._slots.total() >= SLOTS
+            or self._slots[host] >= SLOTS_PER_HOST
+            or self._giving[sha256] >= SLOTS_PER_FILE
+        )
+
+    def _come_later(self) -> Response:
+        wait_ms = round(min(RETRY_MAX_MS, max(RETRY_MIN_MS, self._piece_time_s * 1000)))
+        return Response(503, ((RETRY_AFTER, str(wait_ms)),))
+
+    def _taken_slot(self, sha256: Sha256, host: str, waiting: trio.lowlevel.ParkingLot | None) -> Callable[[], None]:
+        """Counts a piece that goes out, and gives what ends it."""
+        self._slots[host] += 1
+        self._giving[sha256] += 1
+        began = trio.current_time()
+
+        def done() -> None:
+            self._give_back(host)
+            self._giving[sha256] -= 1
+            if not self._giving[sha256]:
+                del self._giving[sha256]
+            self._piece_time_s += (trio.current_time() - began - self._piece_time_s) / 8
+            if waiting is not None:
+                waiting.unpark_all()
+
+        return done
 
     def _give_back(self, host: str) -> None:
         self._slots[host] -= 1
@@ -217,26 +411,44 @@ class Provider:
     def _manifest(self, ask: AskManifest) -> Response | Awaitable[Response]:
         blob = self._blob(ask.id)
         if blob is None:
-            return _NOT_HELD
+            return self._manifest_of_growing(ask.id)
         if blob.content is not None:
-            return Response(200, _CBOR, manifest_of(blob.sha256, blob.content).encode())
+            return _manifest_answer(*self._signed(blob.sha256, manifest_of(blob.sha256, blob.content, self._cutting)))
         made = self._made(blob)
-        return self._make_and_send(blob) if made is None else Response(200, _CBOR, made)
+        return self._make_and_send(blob) if made is None else _manifest_answer(*made)
 
-    def _made(self, blob: Blob) -> bytes | None:
+    def _manifest_of_growing(self, id_: str) -> Response:
+        """The one by which a file comes in is passed on, with the word of whoever made it."""
+        sharing = self._sharings.get(id_)
+        if sharing is None or sharing.manifest is None or not self._may_share(sharing.partial.origin):
+            return _NOT_HELD
+        word = "" if sharing.manifest_proof is None else sharing.manifest_proof.encode()
+        return _manifest_answer(sharing.manifest.encode(), word, sharing.manifest.name)
+
+    @property
+    def _cutting(self) -> Cutting:
+        return self._tools.cutting
+
+    def _signed(self, sha256: Sha256, manifest: Manifest) -> tuple[bytes, str, str]:
+        content = manifest.encode()
+        return content, prove_manifest(self._tools.identity, sha256, content).encode(), manifest.name
+
+    def _made(self, blob: Blob) -> tuple[bytes, str, str] | None:
         made = self._manifests.get(blob.sha256)
         if made is None:
-            made = self._store.value("manifests", blob.sha256)
-            if made is None or not _fits(blob, made):
+            content = self._store.value("manifests", blob.sha256)
+            manifest = None if content is None else _fitting(blob, content, self._cutting)
+            if manifest is None:
                 return None
-            self._remember(blob.sha256, made)
+            made = self._remember(blob.sha256, manifest)
         return made
 
-    def _remember(self, sha256: Sha256, made: bytes) -> None:
-        self._manifests[sha256] = made
+    def _remember(self, sha256: Sha256, manifest: Manifest) -> tuple[bytes, str, str]:
+        made = self._manifests[sha256] = self._signed(sha256, manifest)
         self._manifests.move_to_end(sha256)
         if len(self._manifests) > MANIFESTS_KEPT:
             self._manifests.popitem(last=False)
+        return made
 
     async def _make_and_send(self, blob: Blob) -> Response:
         if self._nursery is None:
@@ -246,7 +458,7 @@ class Provider:
             await done.wait()
         made = self._manifests.get(blob.sha256)
         if made is not None:
-            return Response(200, _CBOR, made)
+            return _manifest_answer(*made)
         return _NOT_HELD if done.is_set() else Response(503, ((RETRY_AFTER, str(MANIFEST_RETRY_MS)),))
 
     def _start_making(self, blob: Blob) -> trio.Event:
@@ -260,9 +472,9 @@ class Provider:
     async def _make(self, blob: Blob, done: trio.Event) -> None:
         try:
             async with self._makers:
-                made = (await make_manifest(blob, self._threads)).encode()
-            self._remember(blob.sha256, made)
-            await self._store.change(values={("manifests", blob.sha256): made})
+                manifest = await make_manifest(blob, self._threads, self._cutting)
+            self._remember(blob.sha256, manifest)
+            await self._store.change(values={("manifests", blob.sha256): manifest.encode()})
         except StoreStopped as error:
             log.debug("a manifest was not kept: %s", error)
         except (P2pcdnError, OSError) as error:
@@ -272,28 +484,38 @@ class Provider:
             del self._making[blob.sha256]
 
 
-async def make_manifest(blob: Blob, threads: Threads) -> Manifest:
+async def make_manifest(blob: Blob, threads: Threads, cutting: Cutting) -> Manifest:
     """Reads a whole blob and hashes its pieces in a thread. Raises NotFound, OSError."""
     hashes = bytearray()
+    cut = cutting(blob.size_bytes)
     file = await blob.open()
     try:
-        piece = piece_size_of(blob.size_bytes)
-        for index in range(pieces_of(blob.size_bytes)):
-            size_bytes = min(piece, blob.size_bytes - index * piece)
-            content = await file.pread(size_bytes, index * piece)
-            if len(content) != size_bytes:
+        for index in range(cut.pieces):
+            start, end = cut.span(index)
+            content = await file.pread(end - start, start)
+            if len(content) != end - start:
                 raise NotFound(f"{blob.origin.filename} is shorter than it was when it was kept.")
-            hashes += await threads.run(piece_hash, blob.sha256, blob.size_bytes, index, content)
+            hashes += await threads.run(piece_hash, blob.sha256, cut, index, content)
     finally:
         file.close()
-    return Manifest(blob.sha256, blob.size_bytes, bytes(hashes))
+    return Manifest(blob.sha256, cut, bytes(hashes))
 
 
-def _fits(blob: Blob, made: bytes) -> bool:
+def _fitting(blob: Blob, content: bytes, cutting: Cutting) -> Manifest | None:
     try:
-        return Manifest.decode(blob.sha256, made).size_bytes == blob.size_bytes
+        manifest = Manifest.decode(blob.sha256, content, cutting)
     except RemoteProtocolError:
-        return False
+        return None
+    return manifest if manifest.size_bytes == blob.size_bytes else None
+
+
+def _holds(bits: int, cut: Cut) -> Response:
+    """None of what is wanted; this is what there is."""
+    return Response(409, ((HOLDS, bitfield.encode(bits, cut.pieces)),))
+
+
+def _manifest_answer(content: bytes, word: str, _name: str) -> Response:
+    return Response(200, (*_CBOR, (PROOF, word)) if word else _CBOR, content)
 
 
 def _host(peer: str) -> str:

@@ -1,0 +1,95 @@
+"""Attending a file's crowd: asking its tracker, or the next node in rank where that one does not answer."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.swarm.exchange import Exchange
+from p2pcdn.swarm.messages import CROWD_SIZE_BYTES_MAX, Advice, AskCrowd
+from p2pcdn.swarm.peers import Address, Peer
+from p2pcdn.swarm.tracker import Tracker
+
+# A tracker answers from memory. Whoever needs longer is passed over: nobody waits for the room where it sleeps.
+ANSWER_TIME_S = 0.15
+# Once it has answered it is given more time before the crowd moves to the next one.
+NEXT_ANSWER_TIME_S = 1.0
+# So many in rank are tried; then the node helps itself.
+TRIED_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where advice came from: the addresses in it are to be read as seen from there. None: from ourselves."""
+
+    address: Address | None
+
+
+class Attendance:
+    """One node's questions about one file. Used by one task."""
+
+    def __init__(
+        self, id_: str, exchange: Exchange, tracker: Tracker, ranks: Callable[[str], Sequence[Peer | None]]
+    ) -> None:
+        """ranks: the nodes in the order of the file's trackers, None for ourselves."""
+        self._id = id_
+        self._exchange = exchange
+        self._tracker = tracker
+        self._ranks = ranks
+        self._answered: Address | None = None
+
+    async def ask(self, ask: AskCrowd) -> tuple[Advice, Place, bool]:
+        """The advice, and whether it is the room's: False where nobody answered and the node must help itself."""
+        for peer in self._ranks(self._id)[:TRIED_MAX]:
+            if peer is None:
+                return self._tracker.advise(ask, "", trio.current_time()), Place(None), True
+            advice, address = await self._of(peer.address, ask)
+            if advice is not None:
+                return advice, Place(address), True
+        return Advice(read=ask.able), Place(None), False
+
+    async def _of(self, address: Address, ask: AskCrowd) -> tuple[Advice | None, Address]:
+        advice = await self._question(address, ask)
+        if advice is not None and advice.elsewhere:
+            better = seen_from(advice.elsewhere, Place(address))
+            if better is not None and better != address:
+                other = await self._question(better, ask)
+                if other is not None and not other.elsewhere:
+                    return other, better
+            return None, address
+        return advice, address
+
+    async def _question(self, address: Address, ask: AskCrowd) -> Advice | None:
+        patience_s = NEXT_ANSWER_TIME_S if address == self._answered else ANSWER_TIME_S
+        try:
+            with trio.fail_after(patience_s):
+                async with self._exchange.ask(address, ask, CROWD_SIZE_BYTES_MAX) as answer:
+                    if answer.status != 200:
+                        return None
+                    advice = Advice.decode(bytes(answer.body))
+        except (Unavailable, RemoteProtocolError, trio.TooSlowError):
+            return None
+        self._answered = address
+        return advice
+
+
+def seen_from(address: str, place: Place) -> Address | None:
+    """Where a node is that somebody else named: "" is himself, and his loopback is his machine."""
+    if address == "":
+        return place.address
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if place.address is not None and _is_loopback(host) and not _is_loopback(place.address.host):
+        host = place.address.host
+    return Address(host, int(port))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,45 @@
+"""Which pieces of a file: a bit for each, held as one whole number and written as base64url. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+
+from p2pcdn.errors import RemoteProtocolError
+
+
+def encode(bits: int, pieces: int) -> str:
+    """Bit i of `bits` is piece i; the text has a byte for each eight pieces, the lowest first, without padding."""
+    return base64.urlsafe_b64encode(bits.to_bytes(-(-pieces // 8), "little")).decode("ascii").rstrip("=")
+
+
+def decode(text: str, pieces: int) -> int:
+    """Raises RemoteProtocolError unless it is exactly a bit for each of so many pieces."""
+    size_bytes = -(-pieces // 8)
+    if len(text) != -(-size_bytes * 4 // 3):
+        raise RemoteProtocolError(f"a bitfield of {pieces} pieces has another length")
+    try:
+        bits = int.from_bytes(base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True), "little")
+    except (binascii.Error, ValueError) as error:
+        raise RemoteProtocolError("a bitfield is not base64url") from error
+    if bits >> pieces:
+        raise RemoteProtocolError(f"a bitfield names more than {pieces} pieces")
+    return bits
+
+
+def all_of(pieces: int) -> int:
+    return (1 << pieces) - 1
+
+
+def ones(bits: int) -> Iterator[int]:
+    """The numbers of the bits that are set, ascending."""
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest
+
+
+def lowest(bits: int) -> int:
+    """The number of the first bit that is set; there must be one."""
+    return (bits & -bits).bit_length() - 1

@@ -1,0 +1,172 @@
+"""Those who fetch one file at the same time, as its tracker sees them: who reads the origin, and who asks whom. Pure.
+
+The pieces fall into three classes by their number. For each class the members form a tree: the roots hold or read the
+file, and a third of the members, another third for each class, pass its pieces on to three others each. So everybody
+sends as much as it receives, a piece reaches the last of a thousand in seven steps, and nobody tells anybody what it
+has: one question brings one piece (docs/decisions/0005; SplitStream, SOSP 2003, has the idea of disjoint trees).
+The trees are advice. Who gets nothing from its parent asks others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from p2pcdn.swarm import bitfield
+from p2pcdn.swarm.messages import Advice, AskCrowd
+
+# Classes of pieces, children of a node, and requests that a node has under way: all the same number, so that what a
+# node may ask for is what it can get (notes: symmetry beats depth).
+CLASSES = 3
+# A member that is silent for so long has gone, and a reader that brings nothing new for so long gives its lease up.
+LEASE_S = 3.0
+# A member that has all of it stays a root for so long after it was last heard.
+HOLDER_KEPT_S = 600.0
+# How soon a member asks again: while the crowd still comes together, and then.
+AGAIN_FIRST_MS, AGAIN_MS = 150, 1000
+MEMBERS_MAX = 2048
+# Others that are told besides the parents.
+OTHERS_TOLD = 12
+# Readers at the same time: one, and those who do not take its word.
+LEASES_MAX = 4
+MAKERS_TOLD = 8
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One who fetches the file, or has it. number: in the order of coming; it says which class it passes on."""
+
+    boot: str
+    address: str
+    number: int
+    ask: AskCrowd
+    heard_at: float
+    progress_at: float
+    holds: int = 0
+    asked: int = 0
+
+    @property
+    def whole(self) -> bool:
+        return self.ask.pieces > 0 and self.holds == bitfield.all_of(self.ask.pieces)
+
+
+@dataclass(slots=True)
+class Lease:
+    """The right to read the origin. progress_at: when its owner last had more bytes than before."""
+
+    device: bytes
+    progress_at: float
+
+
+@dataclass(slots=True)
+class Crowd:
+    """One file's members. Used by the tracker's node on trio's thread; now is trio's time."""
+
+    touched_at: float = 0.0
+    members: dict[str, Member] = field(default_factory=dict)
+    leases: dict[str, Lease] = field(default_factory=dict)  # by the owner's boot id
+    makers: dict[bytes, None] = field(default_factory=dict)
+    _coming: int = 0
+
+    def advise(self, ask: AskCrowd, address: str, now: float) -> Advice:
+        """What the asking member is to do. address: where it is asked; "" for the tracker itself."""
+        self.touched_at = now
+        self._forget_the_silent(now)
+        member = self._member(ask, address, now)
+        if member is None:
+            return Advice(read=ask.able)  # so many at once are nobody's classroom: it helps itself
+        member.asked += 1
+        reads = ask.able and not member.whole and self._grant(member, now)
+        roots = self._roots(ask.distrusted, now)
+        others = [one for one in self.members.values() if one is not member]
+        held = 0
+        for one in others:
+            if one.ask.pieces == ask.pieces:
+                held |= one.holds
+        return Advice(
+            read=reads,
+            held=bitfield.encode(held, ask.pieces) if reads and ask.pieces else "",
+            parents=tuple(one.address for one in self._parents(member, roots)),
+            others=tuple(one.address for one in self._others(member, others)),
+            makers=tuple(key for key in self.makers if key not in ask.distrusted)[-MAKERS_TOLD:],
+            again_ms=AGAIN_FIRST_MS if member.asked <= 2 else AGAIN_MS,
+            reach=held.bit_count(),
+            size_bytes=next((one.ask.size_bytes for one in roots if one.ask.pieces), None),
+        )
+
+    def leave(self, boot: str) -> None:
+        self.members.pop(boot, None)
+        self.leases.pop(boot, None)
+
+    # --- below
+
+    def _member(self, ask: AskCrowd, address: str, now: float) -> Member | None:
+        member = self.members.get(ask.boot)
+        if member is None or member.address != address:
+            if len(self.members) >= MEMBERS_MAX:
+                return None
+            member = self.members[ask.boot] = Member(ask.boot, address, self._coming, ask, now, now)
+            self._coming += 1
+        if ask.got > member.ask.got:
+            member.progress_at = now
+        member.ask, member.heard_at = ask, now
+        member.holds = bitfield.decode(ask.holds, ask.pieces) if ask.pieces and ask.holds else 0
+        return member
+
+    def _forget_the_silent(self, now: float) -> None:
+        for boot, member in list(self.members.items()):
+            if member.heard_at + (HOLDER_KEPT_S if member.whole else LEASE_S) < now:
+                self.leave(boot)
+
+    def _grant(self, member: Member, now: float) -> bool:
+        """Whether this member holds a lease now."""
+        for boot, lease in list(self.leases.items()):
+            if lease.progress_at + LEASE_S < now:
+                del self.leases[boot]
+        lease = self.leases.get(member.boot)
+        if lease is not None:
+            lease.progress_at = max(lease.progress_at, member.progress_at)
+            return True
+        distrusted = member.ask.distrusted
+        if any(one.device not in distrusted for one in self.leases.values()) or len(self.leases) >= LEASES_MAX:
+            return False
+        held = any(one.whole and one.ask.device not in distrusted for one in self.members.values())
+        if held and now < member.progress_at + LEASE_S:
+            return False  # somebody has it all, unless he has gone since
+        self.leases[member.boot] = Lease(member.ask.device, now)
+        self.makers.pop(member.ask.device, None)
+        self.makers[member.ask.device] = None
+        while len(self.makers) > 4 * MAKERS_TOLD:
+            self.makers.pop(next(iter(self.makers)))
+        return True
+
+    def _roots(self, distrusted: Sequence[bytes], now: float) -> list[Member]:
+        readers = [self.members[boot] for boot in self.leases if boot in self.members]
+        whole = [one for one in self.members.values() if one.whole and one not in readers]
+        return [one for one in (*readers, *whole) if one.ask.device not in distrusted]
+
+    def _parents(self, member: Member, roots: Sequence[Member]) -> list[Member]:
+        if member in roots or not roots:
+            return [one for one in roots if one is not member][:CLASSES]
+        rest = [one for one in self.members.values() if one not in roots]
+        return [_parent(member, klass, rest, roots) for klass in range(CLASSES)]
+
+    def _others(self, member: Member, others: Sequence[Member]) -> list[Member]:
+        """Some more to ask, others for each member: those who came around the same time, and on from there."""
+        if len(others) <= OTHERS_TOLD:
+            return list(others)
+        step = 1 + len(others) // OTHERS_TOLD
+        return [others[(member.number * 7 + at * step) % len(others)] for at in range(OTHERS_TOLD)]
+
+
+def _parent(member: Member, klass: int, rest: Iterable[Member], roots: Sequence[Member]) -> Member:
+    """Whom a member asks for the pieces of a class. Those who pass the class on stand first, in the order of coming."""
+    inner = [one for one in rest if one.number % CLASSES == klass and one.ask.gives]
+    leaves = [one for one in rest if one.number % CLASSES != klass or not one.ask.gives]
+    order = [*inner, *leaves]
+    place = order.index(member)
+    if place < len(roots):
+        return roots[place]
+    above = (place - len(roots)) // CLASSES
+    # Too few pass it on: the roots give more.
+    return order[above] if above < place and above < max(len(inner), 1) else roots[place % len(roots)]

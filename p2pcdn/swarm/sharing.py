@@ -1,0 +1,79 @@
+"""One file in transit at this node: which pieces are here, what proves them, and who waits for the next."""
+
+from __future__ import annotations
+
+import trio
+
+from p2pcdn.digest import Sha256
+from p2pcdn.store import Partial
+from p2pcdn.swarm import bitfield
+from p2pcdn.swarm.manifest import Cut, Cutting, Manifest, Proof
+from p2pcdn.swarm.rarity import Rarity
+
+
+class Sharing:
+    """Filled by a Download, given away by the Provider; used on trio's thread.
+
+    cut: None while nobody knows the size. here: the pieces whose bytes are written. provable: those of them for which
+    there is a proof or the manifest, which alone may go to others.
+    """
+
+    def __init__(self, partial: Partial, sha256: Sha256, id_: str, cutting: Cutting) -> None:
+        self.partial = partial
+        self.sha256 = sha256
+        self.id = id_
+        self.cut: Cut | None = None
+        self.here = 0
+        self.provable = 0
+        self.manifest: Manifest | None = None
+        self.manifest_proof: Proof | None = None
+        self.proofs: dict[int, Proof] = {}
+        self.changed = trio.lowlevel.ParkingLot()
+        self.rarity = Rarity()
+        self._cutting = cutting
+        self.learn_size(partial.size_bytes)
+
+    def learn_size(self, size_bytes: int | None) -> None:
+        """The index, the upstream or the crowd says it; the first word counts until the file is proven."""
+        if self.cut is None and size_bytes is not None:
+            self.cut = self._cutting(size_bytes)
+            for start, end in self.partial.present(provisional=True):
+                for index in self.cut.within(start, end):
+                    self.here |= 1 << index
+            self.changed.unpark_all()
+
+    @property
+    def pieces(self) -> int:
+        return 0 if self.cut is None else self.cut.pieces
+
+    @property
+    def missing(self) -> int:
+        """The pieces that are not here, a bitfield; nothing while the cut is unknown."""
+        return 0 if self.cut is None else bitfield.all_of(self.cut.pieces) & ~self.here
+
+    @property
+    def whole(self) -> bool:
+        return self.cut is not None and not self.missing
+
+    def note(self, index: int, proof: Proof | None) -> None:
+        """A piece is here now. proof: None where the manifest proves it."""
+        self.here |= 1 << index
+        if proof is not None:
+            self.proofs[index] = proof
+        if proof is not None or self.manifest is not None:
+            self.provable |= 1 << index
+        self.changed.unpark_all()
+
+    def adopt(self, manifest: Manifest, proof: Proof | None) -> None:
+        """The whole list is known: it proves what is here, but for what only others' word stands for."""
+        self.manifest, self.manifest_proof = manifest, proof
+        if self.cut is None:
+            self.learn_size(manifest.size_bytes)
+        self.changed.unpark_all()
+
+    def forget(self) -> None:
+        """The bytes were not those of the file."""
+        self.here = self.provable = 0
+        self.proofs.clear()
+        self.manifest = self.manifest_proof = None
+
