@@ -28,6 +28,7 @@ class Counters:
     file_hits: int = 0  # files answered whole out of the store
     file_misses: int = 0
     stale_answers: int = 0  # pages given although their upstream did not answer
+    claimed_answers: int = 0  # of these and of offline ones: pages that a member of the group had signed
     upstream_page_requests: int = 0
     upstream_file_requests: int = 0
     refused_pieces: Counter[str] = field(default_factory=Counter)  # by peer

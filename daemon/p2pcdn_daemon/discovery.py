@@ -1,12 +1,11 @@
-"""How a real node finds its neighbours: multicast DNS, a file that names them, a fixed list.
+"""How a real node finds neighbours that nobody named: multicast DNS on the links that lead to them.
 
-All of it gives hints only; the swarm believes in a neighbour once it answered. A fault here is logged once and harms
-nobody: a node without discovery is a node that asks its upstream.
+It gives hints only; the swarm believes in a neighbour once it answered. A fault here is logged once and harms nobody: a
+node without discovery is a node that asks its upstream.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import queue
 import re
@@ -21,13 +20,15 @@ import trio
 from zeroconf import IPVersion, ServiceBrowser, ServiceInfo, ServiceListener, Zeroconf
 
 from p2pcdn.world import Announcement, Sighting
+from p2pcdn_daemon.link import ROUTES, default_links, leads_to_neighbours, read_text
 
 log = logging.getLogger(__name__)
 
 SERVICE = "_p2pcdn._tcp.local."
-# How often this machine's addresses are looked at (a laptop changes its Wi-Fi), and how often the peers file.
+# How often this machine's addresses are looked at (a laptop changes its Wi-Fi); more often while it has none, or while
+# multicast cannot be used.
 ADDRESSES_EVERY_S = 30.0
-FILE_EVERY_S = 2.0
+ADDRESSES_SOON_S = 3.0
 # A goodbye is three packets 125 ms apart.
 CLOSE_TIME_S = 1.5
 # What was sighted, so that it is told once. Forged names by the ten thousand push each other out.
@@ -39,102 +40,8 @@ UNRESOLVED_MAX = 64
 RESOLVE_TIME_MS = 1000
 # Addresses of one neighbour that are tried.
 ADDRESSES_PER_PEER_MAX = 2
-# A peers file is written by a person or an orchestrator; a thousand hosts take 20 KiB.
-PEERS_FILE_SIZE_BYTES_MAX = 256 * 1024
-PEERS_FILE_LINES_MAX = 4096
 
-# Links that lead to containers, virtual machines and tunnels; a neighbour there is asked for by name.
-_SKIPPED = re.compile(
-    r"lo\d*|docker|veth|br-|virbr|vmnet|vboxnet|cni|flannel|cali|tun|tap|wg|utun|ipsec|ppp|tailscale|zt"
-)
 _INSTANCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_ROUTES = Path("/proc/net/route")
-_UP = 1  # RTF_UP (route.h)
-
-
-class StaticPeers:
-    """A fixed list of neighbours."""
-
-    def __init__(self, peers: Sequence[Sighting]) -> None:
-        self._peers = peers
-
-    async def run(self, announcement: Announcement, found: trio.MemorySendChannel[Sighting]) -> None:
-        """Names each once."""
-        for peer in self._peers:
-            await found.send(peer)
-
-
-class PeersFile:
-    """A file with one HOST:PORT a line, for networks without multicast. It may come late, and change."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._read: tuple[int, int, int] | None = None
-        self._absent = False
-
-    async def run(self, announcement: Announcement, found: trio.MemorySendChannel[Sighting]) -> None:
-        """Names the file's neighbours, again when it changes, until it is cancelled."""
-        while True:
-            for peer in await trio.to_thread.run_sync(self._changed):
-                await found.send(peer)
-            await trio.sleep(FILE_EVERY_S)
-
-    def _changed(self) -> list[Sighting]:
-        """The neighbours, if the file is another than the one that was read last."""
-        try:
-            status = self._path.stat()
-            version = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if version == self._read:
-                return []
-            with self._path.open("rb") as file:
-                content = file.read(PEERS_FILE_SIZE_BYTES_MAX + 1)
-        except OSError as error:
-            if not self._absent:
-                log.warning("The peers file %s cannot be read: %s.", self._path, error.strerror or error)
-            self._absent = True
-            self._read = None
-            return []
-        self._absent = False
-        self._read = version
-        peers, wrong = read_peers(content)
-        for number, why in wrong:
-            log.warning("%s, line %d: %s", self._path, number, why)
-        return peers
-
-
-def read_peers(content: bytes) -> tuple[list[Sighting], list[tuple[int, str]]]:
-    """The neighbours in a peers file, and its wrong lines: their numbers from 1, and a sentence for each."""
-    peers: list[Sighting] = []
-    wrong: list[tuple[int, str]] = []
-    if len(content) > PEERS_FILE_SIZE_BYTES_MAX:
-        wrong.append((1, f"The file has more than {PEERS_FILE_SIZE_BYTES_MAX} bytes; the rest is not read."))
-        content = content[:PEERS_FILE_SIZE_BYTES_MAX]
-    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
-        if number > PEERS_FILE_LINES_MAX:
-            wrong.append((number, f"The file has more than {PEERS_FILE_LINES_MAX} lines; the rest is not read."))
-            break
-        text = line.partition("#")[0].strip()
-        if text:
-            try:
-                peers.append(read_peer(text))
-            except ValueError as error:
-                wrong.append((number, str(error)))
-    return peers, wrong
-
-
-def read_peer(text: str) -> Sighting:
-    """HOST:PORT, with an IPv6 address in brackets. Raises ValueError."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
-        raise ValueError(f"{text[:80]!r} is not HOST:PORT.")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-        with suppress(ValueError):
-            return Sighting(str(ipaddress.IPv6Address(host)), int(port))
-        raise ValueError(f"{host[:80]!r} is not an IPv6 address.")
-    if not host or len(host) > 253 or not re.fullmatch(r"[A-Za-z0-9._-]+", host, re.ASCII):
-        raise ValueError(f"{host[:80]!r} is not a host name; an IPv6 address stands in brackets.")
-    return Sighting(host, int(port))
 
 
 class MdnsDiscovery:
@@ -147,13 +54,14 @@ class MdnsDiscovery:
 
     async def run(self, announcement: Announcement, found: trio.MemorySendChannel[Sighting]) -> None:
         """Announces and watches until it is cancelled, then says goodbye. Faults are logged, each once."""
-        sightings = _Sightings(announcement.instance, trio.lowlevel.current_trio_token(), found)
+        sightings = _Sightings(announcement, trio.lowlevel.current_trio_token(), found)
         while True:
             addresses = await trio.to_thread.run_sync(self._addresses)
             session = await self._open(announcement, addresses, sightings) if addresses else None
             try:
                 while True:
-                    await trio.sleep(ADDRESSES_EVERY_S)
+                    await trio.sleep(ADDRESSES_EVERY_S if session else ADDRESSES_SOON_S)
+                    sightings.hand_over()
                     if session is None or await trio.to_thread.run_sync(self._addresses) != addresses:
                         break
             finally:
@@ -180,7 +88,9 @@ class MdnsDiscovery:
         for name in missing:
             self._fault(f"this machine has no interface {name!r} with an IPv4 address")
         if not addresses and not self._interfaces:
-            self._fault("no link that leads to neighbours; name one in the configuration if there is one")
+            self._fault(
+                "no link with an IPv4 address leads to neighbours; name one, or neighbours, in the configuration"
+            )
         return addresses
 
     def _fault(self, sentence: str) -> None:
@@ -189,7 +99,7 @@ class MdnsDiscovery:
             log.info("mDNS: %s", sentence)
 
 
-def chosen_addresses(interfaces: Sequence[str] = (), routes: Path = _ROUTES) -> list[str]:
+def chosen_addresses(interfaces: Sequence[str] = (), routes: Path = ROUTES) -> list[str]:
     """The IPv4 addresses to use: of the named links, else of the default routes', else of all that lead to neighbours.
 
     Raises OSError.
@@ -198,8 +108,10 @@ def chosen_addresses(interfaces: Sequence[str] = (), routes: Path = _ROUTES) -> 
     if interfaces:
         names = [name for name in links if {name, *links[name]} & set(interfaces)]
     else:
-        able = [name for name in links if not _SKIPPED.match(name)]
-        names = [name for name in able if name in default_links(_text(routes))] or able
+        # A neighbour behind a tunnel or in a container is asked for by name.
+        able = [name for name in links if leads_to_neighbours(name)]
+        preferred = set(default_links(read_text(routes)))
+        names = [name for name in able if name in preferred] or able
     return sorted(address for name in names for address in links[name])
 
 
@@ -213,28 +125,12 @@ def _ipv4(adapter: ifaddr.Adapter) -> list[str]:
     return [str(one.ip) for one in adapter.ips if one.is_IPv4]
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("ascii", "replace")
-    except OSError:
-        return ""  # not Linux, or not mounted
-
-
-def default_links(routes: str) -> set[str]:
-    """The links of the default routes in the kernel's table (proc(5), /proc/net/route)."""
-    links: set[str] = set()
-    for line in routes.splitlines()[1:]:
-        words = line.split()
-        with suppress(ValueError):
-            if len(words) >= 8 and words[1] == words[7] == "00000000" and int(words[3], 16) & _UP:
-                links.add(words[0])
-    return links
-
-
 class _Sightings:
     """What zeroconf's threads saw, on its way to trio; bounded at every step."""
 
-    def __init__(self, own: str, token: trio.lowlevel.TrioToken, found: trio.MemorySendChannel[Sighting]) -> None:
+    def __init__(
+        self, own: Announcement, token: trio.lowlevel.TrioToken, found: trio.MemorySendChannel[Sighting]
+    ) -> None:
         self.own = own
         self._token = token
         self._found = found
@@ -252,7 +148,7 @@ class _Sightings:
                 self._told.popitem(last=False)
             self._waiting.append(sighting)
         with suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(self._hand_over, idempotent=True)
+            self._token.run_sync_soon(self.hand_over, idempotent=True)
 
     def gone(self, instance: str) -> None:
         """It said goodbye: if it comes again, it is told again."""
@@ -260,12 +156,16 @@ class _Sightings:
             for sighting in [one for one in self._told if one.instance == instance]:
                 del self._told[sighting]
 
-    def _hand_over(self) -> None:
-        """On trio's thread."""
+    def hand_over(self) -> None:
+        """On trio's thread. What finds no room now waits for the next time."""
         while self._waiting:
+            sighting = self._waiting.popleft()
             try:
-                self._found.send_nowait(self._waiting.popleft())
-            except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+                self._found.send_nowait(sighting)
+            except trio.WouldBlock:
+                self._waiting.appendleft(sighting)
+                return
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return
 
 
@@ -316,7 +216,7 @@ class _Session(ServiceListener):
 
     def _is_ours(self, name: str) -> bool:
         instance = _instance(name)
-        return _INSTANCE.fullmatch(instance) is not None and instance != self._sightings.own
+        return _INSTANCE.fullmatch(instance) is not None and instance != self._sightings.own.instance
 
     def _resolve_all(self) -> None:
         while (name := self._unresolved.get()) is not None:
@@ -328,7 +228,8 @@ class _Session(ServiceListener):
                 log.debug("mDNS: %s", error)
 
     def _tell(self, info: ServiceInfo, name: str) -> None:
-        if not info.port:
+        # Who has another group's key, or none, would only refuse us.
+        if not info.port or (info.properties.get(b"g") or b"") != self._sightings.own.group_tag.encode():
             return
         for address in info.parsed_addresses(IPVersion.V4Only)[:ADDRESSES_PER_PEER_MAX]:
             self._sightings.add(Sighting(address, info.port, _instance(name)))

@@ -39,6 +39,8 @@ from p2pcdn_daemon.network import (
     open_peer_listener,
 )
 from p2pcdn_daemon.notify import notify, watchdog_interval_s
+from p2pcdn_daemon.peers_dns import DnsPeers
+from p2pcdn_daemon.peers_file import PeersFile
 from p2pcdn_daemon.threads import TrioThreads
 from p2pcdn_daemon.upstream import UpstreamSettings, open_upstream
 from p2pcdn_daemon.welcome import welcome
@@ -300,15 +302,17 @@ def _discoveries(config: Config) -> list[Discovery]:
     file = config.peers_file
     if file is not None and file.exists() and not file.is_file():
         raise ConfigError(f"The peers file {file} is not a file.")
-    if file is None and config.no_mdns:
-        return []
-    # zeroconf costs a tenth of a second and some memory, which a node without multicast need not pay.
-    from p2pcdn_daemon.discovery import MdnsDiscovery, PeersFile
+    found: list[Discovery] = []
+    if file is not None:
+        found.append(PeersFile(file))
+    if config.peer_dns:
+        found.append(DnsPeers(config.peer_dns, random.SystemRandom()))
+    if not config.no_mdns:
+        # zeroconf costs a tenth of a second and some memory, which a node without multicast need not pay.
+        from p2pcdn_daemon.discovery import MdnsDiscovery
 
-    return [
-        *([PeersFile(file)] if file is not None else []),
-        *([] if config.no_mdns else [MdnsDiscovery(config.mdns_interface)]),
-    ]
+        found.append(MdnsDiscovery(config.mdns_interface))
+    return found
 
 
 def _limits(config: Config) -> StoreLimits:

@@ -21,6 +21,9 @@ class HeldPage:
     """A project page as we have it. page is None where the index said that it has no such project.
 
     version: 32 hexadecimal digits that change with the page's content. checked_at: seconds since 1970.
+    stale: its upstream did not answer. claim: the encoded word of the group by which it came; None where our own
+    upstream gave it. Such a page is always stale, and checked_at is what its maker said. kept_at: the checked_at that
+    the store has, which is older where a page was found unchanged.
     """
 
     index: Index
@@ -33,6 +36,8 @@ class HeldPage:
     last_modified: str | None = None
     serial: int | None = None
     stale: bool = False
+    claim: bytes | None = None
+    kept_at: float = 0.0
 
     def fresh_for_s(self, now: float) -> float:
         """Seconds for which this page still counts as fresh; negative when it is over. A clock set back ends it too."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,14 +12,16 @@ import trio
 
 from p2pcdn.answers import refusal
 from p2pcdn.counters import Counters
-from p2pcdn.errors import NotFound, Refused, RemoteProtocolError, Unavailable
+from p2pcdn.errors import NotFound, P2pcdnError, Refused, RemoteProtocolError, Unavailable
 from p2pcdn.flight import Flights
+from p2pcdn.index.claimed import ClaimedPages
 from p2pcdn.index.freshness import Freshness, freshness_of
 from p2pcdn.index.held import HeldPage
 from p2pcdn.index.shelf import PAGE_SIZE_BYTES_MAX, PageShelf, gone
 from p2pcdn.names import is_normalized, projects_of
 from p2pcdn.simple import File
 from p2pcdn.store import Store
+from p2pcdn.swarm.claims import Claims
 from p2pcdn.world import Clock, Index, Threads, Upstream
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,13 @@ ANSWER_WAIT_S = 12.0
 DOWN_REST_S = 5.0
 # After so long without an answer, pages hide the files that nobody near holds, so that resolvers choose from the rest.
 DOWN_HIDES_AFTER_S = 30.0
+# In a room without an upstream: how soon neighbours are asked again for a newer page, and for one that nobody had.
+ROOM_AGAIN_S = 60.0
+ROOM_RETRY_S = 5.0
+# When neighbours were asked last, for so many pages; some 150 bytes each.
+ROOM_ASKED_MAX = 20_000
+# How much younger a confirmation may be than the store knows, in a group, where others go by it after a restart.
+CHECK_KEPT_AFTER_S = 3600.0
 # A connection that failed may be one bad address of several: one more attempt, soon.
 ATTEMPTS = 2
 ATTEMPT_PAUSE_S = 0.3
@@ -52,7 +62,9 @@ class Pages:
         counters: Counters,
         nursery: trio.Nursery,
         offline: bool,
+        claims: Claims | None = None,
     ) -> None:
+        """claims: what the group says of pages, asked only where the upstream does not answer."""
         self.indexes = tuple(indexes)
         self.default = min(indexes, key=lambda index: index.position)
         self._upstream = upstream
@@ -61,6 +73,13 @@ class Pages:
         self._counters = counters
         self.offline = offline
         self._flights: Flights[tuple[str, str], HeldPage] = Flights(nursery)
+        self._claimed = (
+            ClaimedPages(self.indexes, shelf=self._shelf, store=store, claims=claims, threads=threads, clock=clock)
+            if claims is not None and claims.believes
+            else None
+        )
+        self._room_flights: Flights[tuple[str, str], HeldPage | None] = Flights(nursery)
+        self._room_asked: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._failing_since: dict[str, float] = {}
         self._failed_at: dict[str, float] = {}
 
@@ -71,9 +90,14 @@ class Pages:
         now = self._clock.now()
         for index in self.indexes:
             held = self._shelf.in_memory(index, project)
-            if held is None or not (self.offline or held.is_fresh(now, insist=insist or self._seems_down(index))):
+            if held is None:
+                return None
+            if self.offline and self._room_is_due(index, project, held):
+                return None
+            if not (self.offline or held.is_fresh(now, insist=insist or self._seems_down(index))):
                 return None
             if held.page is not None:
+                self._counters.claimed_answers += held.claim is not None
                 return held
         return None
 
@@ -94,7 +118,7 @@ class Pages:
         """What one index says of a project, now or as it said it last. Raises as `project` does, NotFound excepted."""
         held = await self._shelf.recall(index, project)
         if self.offline:
-            return self._offline_answer(index, project, held)
+            return self._offline_answer(index, project, await self._newest_in_room(index, project, held))
         now = self._clock.now()
         if held is not None:
             # Even a fresh page is worth a question to an upstream that seems down: it would be given with files hidden.
@@ -104,32 +128,83 @@ class Pages:
             if not insist and held.fresh_for_s(now) > -held.freshness.stale_while_revalidate_s:
                 self._flights.start((index.key, project), partial(self._refresh, index, project, held))
                 return held
-            if 0 <= now - self._failed_at.get(index.key, -DOWN_REST_S - 1) < DOWN_REST_S:
-                return self._stale(held)
+        if 0 <= now - self._failed_at.get(index.key, -DOWN_REST_S - 1) < DOWN_REST_S:
+            newest = await self._newest_in_room(index, project, held)
+            if newest is not None:
+                return self._stale(newest)
         return await self._refreshed(index, project, held)
 
     async def _refreshed(self, index: Index, project: str, held: HeldPage | None) -> HeldPage:
-        with trio.move_on_after(ANSWER_WAIT_S if held is None else STALE_WAIT_S):
+        """What the upstream says now. Where it does not answer in time: the newest page of ours or of the room."""
+        answer_by = trio.current_time() + ANSWER_WAIT_S
+        room = self._claimed is not None and self._claimed.can_help(index)
+        error = await self._upstream_answer(index, project, held, STALE_WAIT_S if room or held else ANSWER_WAIT_S)
+        if isinstance(error, HeldPage):
+            return error
+        # Who is refused by the upstream is not given the same by a neighbour.
+        newest = held if isinstance(error, Refused) else await self._newest_in_room(index, project, held)
+        if newest is None and error is None:
+            error = await self._upstream_answer(index, project, held, answer_by - trio.current_time())
+            if isinstance(error, HeldPage):
+                return error
+        extra = {"project": project, "index": index.url}
+        if newest is not None:
+            if error is not None:
+                log.warning("serving the page we have: %s", error, extra=extra)
+            return self._stale(newest)
+        if error is None:
+            raise Unavailable(f"{index.url} has not answered for {ANSWER_WAIT_S:.0f} s; we keep trying.")
+        log.warning("no page to give: %s", error, extra=extra)
+        raise error
+
+    async def _upstream_answer(
+        self, index: Index, project: str, held: HeldPage | None, wait_s: float
+    ) -> HeldPage | P2pcdnError | None:
+        """The page, why there is none, or None where nothing came in time: the question then goes on."""
+        with trio.move_on_after(max(0.0, wait_s)):
             try:
                 return await self._flights.join((index.key, project), partial(self._refresh, index, project, held))
             except (Unavailable, RemoteProtocolError, Refused) as error:
-                if held is None:
-                    log.warning("no page to give: %s", error, extra={"project": project, "index": index.url})
-                    raise
-                log.warning("serving the page we have: %s", error, extra={"project": project, "index": index.url})
-        if held is None:
-            raise Unavailable(f"{index.url} has not answered for {ANSWER_WAIT_S:.0f} s; we keep trying.")
-        return self._stale(held)
+                return error
+        return None
+
+    # -- the room -------------------------------------------------------------------------------------------------
+
+    async def _newest_in_room(self, index: Index, project: str, held: HeldPage | None) -> HeldPage | None:
+        """The newer of what we hold and what members of the group confirmed."""
+        if not self._room_is_due(index, project, held):
+            return held
+        return await self._room_flights.join((index.key, project), partial(self._ask_room, index, project, held))
+
+    async def _ask_room(self, index: Index, project: str, held: HeldPage | None) -> HeldPage | None:
+        assert self._claimed is not None
+        newest = await self._claimed.newest(index, project, held)
+        key = (index.key, project)
+        self._room_asked.pop(key, None)
+        self._room_asked[key] = trio.current_time()
+        if len(self._room_asked) > ROOM_ASKED_MAX:
+            self._room_asked.popitem(last=False)
+        return newest or held
+
+    def _room_is_due(self, index: Index, project: str, held: HeldPage | None) -> bool:
+        if self._claimed is None or not self._claimed.can_help(index):
+            return False
+        again_s = ROOM_RETRY_S if held is None else ROOM_AGAIN_S
+        asked_at = self._room_asked.get((index.key, project))
+        return asked_at is None or trio.current_time() - asked_at >= again_s
 
     def _stale(self, held: HeldPage) -> HeldPage:
         self._counters.stale_answers += 1
+        self._counters.claimed_answers += held.claim is not None
         return replace(held, stale=True)
 
     def _offline_answer(self, index: Index, project: str, held: HeldPage | None) -> HeldPage:
         if held is None:
+            nor_others = ", nor does a member of its group" if self._claimed is not None else ""
             raise Unavailable(
-                f"This node is offline and holds no page of {project} from {index.url}.", retry_after_s=60
+                f"This node is offline and holds no page of {project} from {index.url}{nor_others}.", retry_after_s=60
             )
+        self._counters.claimed_answers += held.claim is not None
         return held
 
     def hides_distant_files(self, index: Index) -> bool:
@@ -194,7 +269,6 @@ class Pages:
                 raise error
             self._failing_since.pop(index.key, None)
             self._failed_at.pop(index.key, None)
-            self._shelf.remember(page)
             return page
         raise AssertionError("unreachable")
 
@@ -204,16 +278,17 @@ class Pages:
         async with self._upstream.get(index, f"{index.url}{project}/", headers) as response:
             error = refusal(response.status, response.headers, response.url)
             if isinstance(error, NotFound):
-                return await self._keep_gone(index, project, held)
+                return await self._keep_gone(index, project)
             if error is not None:
                 raise error
             fresh = freshness_of(response.headers)
-            if response.status == 304 and held is not None and held.page is not None:
-                return replace(held, checked_at=self._clock.now(), freshness=fresh, stale=False)
-            if response.status != 200:
+            unchanged = response.status == 304 and bool(_conditions(held))
+            if response.status != 200 and not unchanged:
                 raise RemoteProtocolError(f"{response.url} answered {response.status}, which nobody asked for.")
-            body = await self._read(index, project, response.body)
-        return await self._keep(index, project, held, body, response.headers, response.url, fresh)
+            body = b"" if unchanged else await self._read(index, project, response.body)
+        if unchanged and held is not None:
+            return await self._keep_unchanged(index, project, held, fresh)
+        return await self._keep(index, project, body, response.headers, response.url, fresh)
 
     async def _read(self, index: Index, project: str, body: AsyncIterator[bytes]) -> bytes:
         content = bytearray()
@@ -226,15 +301,20 @@ class Pages:
                 )
         return bytes(content)
 
+    async def _keep_unchanged(self, index: Index, project: str, held: HeldPage, fresh: Freshness) -> HeldPage:
+        async with self._shelf.turn(index, project):
+            now_held = await self._shelf.recall(index, project)
+            if now_held is None or now_held.version == held.version:
+                page = replace(held, checked_at=self._clock.now(), freshness=fresh, stale=False)
+                if self._claimed is not None and page.checked_at - page.kept_at > CHECK_KEPT_AFTER_S:
+                    page = await self._shelf.note_checked(page)
+                self._shelf.remember(page)
+                return page
+        # A member's page took its place meanwhile: that one was not confirmed, so it is asked for from the start.
+        return await self._ask(index, project, None)
+
     async def _keep(
-        self,
-        index: Index,
-        project: str,
-        held: HeldPage | None,
-        body: bytes,
-        headers: Mapping[str, str],
-        url: str,
-        fresh: Freshness,
+        self, index: Index, project: str, body: bytes, headers: Mapping[str, str], url: str, fresh: Freshness
     ) -> HeldPage:
         serial = headers.get("x-pypi-last-serial", "")
         record = {
@@ -248,18 +328,27 @@ class Pages:
             "freshness": [fresh.fresh_s, fresh.stale_while_revalidate_s],
         }
         page = await self._shelf.parsed(index, project, record)
-        if held is not None and held.serial is not None and page.serial is not None and page.serial < held.serial:
-            # A mirror that is behind would bring back what was withdrawn; the newer page stays.
-            log.warning("the page went back from serial %d to %d; kept the newer", held.serial, page.serial)
-            return replace(held, checked_at=page.checked_at, freshness=fresh)
-        if held is None or held.version != page.version or held.etag != page.etag:
-            await self._shelf.keep(held, page, record)
+        async with self._shelf.turn(index, project):
+            held = await self._shelf.recall(index, project)
+            if held is not None and held.serial is not None and page.serial is not None and page.serial < held.serial:
+                # A mirror that is behind would bring back what was withdrawn; the newer page stays.
+                log.warning("the page went back from serial %d to %d; kept the newer", held.serial, page.serial)
+                confirmed = held.claim is None  # else ours stays what it is: a member's word
+                page = replace(held, checked_at=page.checked_at, freshness=fresh) if confirmed else held
+            elif held is None or (held.version, held.etag, held.claim) != (page.version, page.etag, None):
+                await self._shelf.keep(held, page, record)
+            else:
+                page = replace(page, kept_at=held.kept_at)
+            self._shelf.remember(page)
         return page
 
-    async def _keep_gone(self, index: Index, project: str, held: HeldPage | None) -> HeldPage:
+    async def _keep_gone(self, index: Index, project: str) -> HeldPage:
         absent = gone(index, project, self._clock.now())
-        if held is None or held.page is not None:
-            await self._shelf.keep(held, absent, {"gone": True, "checked_at": absent.checked_at})
+        async with self._shelf.turn(index, project):
+            held = await self._shelf.recall(index, project)
+            if held is None or held.page is not None or held.claim is not None:
+                await self._shelf.keep(held, absent, {"gone": True, "checked_at": absent.checked_at})
+            self._shelf.remember(absent)
         return absent
 
 

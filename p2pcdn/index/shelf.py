@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import trio
 from blake3 import blake3
 
 from p2pcdn import frames
@@ -44,6 +46,8 @@ class PageShelf:
         self._remembered_files = 0
         # By key: version, checked_at, freshness. A page that was found unchanged is not written to the disk again.
         self._checks: OrderedDict[tuple[str, str], tuple[str, float, Freshness]] = OrderedDict()
+        self._turns: dict[tuple[str, str], trio.Lock] = {}
+        self.on_kept: Callable[[Index, str], None] = lambda index, project: None  # told of each page that was written
 
     def in_memory(self, index: Index, project: str) -> HeldPage | None:
         """The page, if it is parsed already."""
@@ -57,21 +61,16 @@ class PageShelf:
         remembered = self.in_memory(index, project)
         if remembered is not None:
             return remembered
-        row = self._store.value("pages", f"{index.key}/{project}")
+        row = self.row(index, project)
         if row is None:
             return None
         try:
-            record = _checked(frames.decode(row))
-            if record.get("gone"):
-                held = gone(index, project, record["checked_at"])
-            else:
-                body = await self._threads.run(_unpacked, record["body"])
-                held = await self.parsed(index, project, {**record, "body": body})
+            held = await self.opened(index, project, checked_record(frames.decode(row)))
         except (P2pcdnError, KeyError, TypeError, ValueError, zlib.error) as error:
             log.warning("a kept page cannot be read and is asked for again: %s", error, extra={"project": project})
             return None
         version, checked_at, fresh = self._checks.get((index.key, project), ("", 0.0, held.freshness))
-        if version == held.version and checked_at > held.checked_at:
+        if version == held.version and checked_at > held.checked_at and held.claim is None:
             held = replace(held, checked_at=checked_at, freshness=fresh)
         self.remember(held)
         return held
@@ -90,6 +89,20 @@ class PageShelf:
             _, oldest = self._remembered.popitem(last=False)
             self._remembered_files -= _weight(oldest)
 
+    def row(self, index: Index, project: str) -> bytes | None:
+        """The record as it lies in the store."""
+        return self._store.value("pages", f"{index.key}/{project}")
+
+    async def opened(self, index: Index, project: str, record: Mapping[str, Any]) -> HeldPage:
+        """The page that a record of the store describes, its body packed.
+
+        Raises RemoteProtocolError, ValueError, zlib.error where its body is no page.
+        """
+        if record.get("gone"):
+            return gone(index, project, record["checked_at"], record.get("claim"))
+        body = await self._threads.run(unpacked, record["body"])
+        return await self.parsed(index, project, {**record, "body": body})
+
     async def parsed(self, index: Index, project: str, record: Mapping[str, Any]) -> HeldPage:
         """The page that a record describes. Raises RemoteProtocolError where its body is no page."""
         body: bytes = record["body"]
@@ -105,27 +118,61 @@ class PageShelf:
             etag=record["etag"],
             last_modified=record["last_modified"],
             serial=record["serial"],
+            stale=record.get("claim") is not None,
+            claim=record.get("claim"),
+            kept_at=record["checked_at"],
         )
 
     async def keep(self, old: HeldPage | None, new: HeldPage, record: Mapping[str, Any]) -> None:
+        """Writes a record to the store, its body packed on the way; the rest is as `keep_packed` does it."""
+        body = await self._threads.run(zlib.compress, record.get("body", b""), 6)
+        await self.keep_packed(old, new, {**record, "body": body})
+
+    async def keep_packed(self, old: HeldPage | None, new: HeldPage, record: Mapping[str, Any]) -> None:
         """Writes a record to the store, and buries what the page no longer lists in the same transaction.
 
         So removed stays removed, also after a crash. Where the store does not write, the page lives in memory only.
         """
-        body = await self._threads.run(zlib.compress, record.get("body", b""), 6)
         before = {file.sha256 for file in old.page.files} if old is not None and old.page is not None else set()
         after = {file.sha256 for file in new.page.files} if new.page is not None else set()
         try:
             await self._store.change(
-                values={("pages", f"{new.index.key}/{new.project}"): frames.encode({**record, "body": body})},
+                values={("pages", f"{new.index.key}/{new.project}"): frames.encode(dict(record))},
                 bury=[digest for digest in before - after if digest is not None],
                 unearth=[digest for digest in after - before if digest is not None],
             )
         except StoreStopped as error:
             log.warning("the page was not kept: %s", error, extra={"project": new.project})
+            return
+        self.on_kept(new.index, new.project)
+
+    async def note_checked(self, held: HeldPage) -> HeldPage:
+        """Writes to the store when a page was found unchanged, which is otherwise only remembered."""
+        row = self.row(held.index, held.project)
+        try:
+            record = checked_record(frames.decode(row)) if row is not None else None
+        except (P2pcdnError, KeyError, TypeError, ValueError):
+            record = None
+        if record is None or record.get("claim") is not None:
+            return held
+        fresh = [held.freshness.fresh_s, held.freshness.stale_while_revalidate_s]
+        await self.keep_packed(held, held, {**record, "checked_at": held.checked_at, "freshness": fresh})
+        return replace(held, kept_at=held.checked_at)
+
+    @asynccontextmanager
+    async def turn(self, index: Index, project: str) -> AsyncIterator[None]:
+        """Whoever looks at a page in order to replace it does so in its turn: the older of two never wins by chance."""
+        key = (index.key, project)
+        lock = self._turns.setdefault(key, trio.Lock())
+        async with lock:
+            try:
+                yield
+            finally:
+                if not lock.statistics().tasks_waiting:
+                    self._turns.pop(key, None)
 
 
-def _checked(row: Any) -> dict[str, Any]:
+def checked_record(row: Any) -> dict[str, Any]:
     """A row may come out of another node's export: none of it is used that we would not have written.
 
     Raises KeyError, TypeError, ValueError.
@@ -134,6 +181,8 @@ def _checked(row: Any) -> dict[str, Any]:
     kinds = _KINDS_GONE if record.get("gone") else _KINDS
     if wrong := [name for name, kind in kinds.items() if not isinstance(record[name], kind)]:
         raise TypeError(f"{wrong} are not what they should be")
+    if not isinstance(record.get("claim"), bytes | None):
+        raise TypeError("its claim is none")
     record["freshness"] = [min(float(life_s), FRESH_MAX_S) for life_s in record.get("freshness", ())]
     return record
 
@@ -151,16 +200,19 @@ _KINDS: Mapping[str, Any] = {
 }
 
 
-def _unpacked(body: bytes) -> bytes:
+def unpacked(body: bytes) -> bytes:
+    """Raises ValueError, zlib.error."""
     content = zlib.decompressobj().decompress(body, PAGE_SIZE_BYTES_MAX + 1)
     if len(content) > PAGE_SIZE_BYTES_MAX:
         raise ValueError("it is larger than a page may be")
     return content
 
 
-def gone(index: Index, project: str, checked_at: float) -> HeldPage:
+def gone(index: Index, project: str, checked_at: float, claim: bytes | None = None) -> HeldPage:
     """What is held of a project that the index does not have."""
-    return HeldPage(index, project, None, "gone", checked_at, Freshness(GONE_FRESH_S, 0.0))
+    fresh = Freshness(GONE_FRESH_S if claim is None else 0.0, 0.0)
+    stale = claim is not None
+    return HeldPage(index, project, None, "gone", checked_at, fresh, stale=stale, claim=claim, kept_at=checked_at)
 
 
 def _parse(body: bytes, content_type: str, url: str, project: str) -> tuple[ProjectPage, str]:

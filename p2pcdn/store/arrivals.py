@@ -277,6 +277,8 @@ class Arrivals:
         for stem, idle in sorted(self.idle.items(), key=lambda pair: pair[1].touched_at):
             if idle.touched_at < touched_before or freed < excess_bytes:
                 turn = self._turns.setdefault(stem, trio.Lock())
+                if turn.locked():
+                    continue  # it is about to be resumed; whoever resumes it may be the one that needs room
                 async with turn:
                     if stem in self.idle:
                         del self.idle[stem]

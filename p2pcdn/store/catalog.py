@@ -188,6 +188,27 @@ class Catalog:
                     yield full[1:], value
             start = rows[-1][0] + b"\0"
 
+    def keys(self, table: bytes) -> Iterator[bytes]:
+        """The keys of a table in their order, without a look at the values: a rotten one's is among them."""
+        start = table
+        while keys := self._keys_chunk(table, start):
+            for full in keys:
+                yield full[1:]
+            start = keys[-1] + b"\0"
+
+    def _keys_chunk(self, table: bytes, start: bytes) -> list[bytes]:
+        keys: list[bytes] = []
+        try:
+            with self._environment.begin() as transaction, transaction.cursor() as cursor:
+                if cursor.set_range(start):
+                    for full in cursor.iternext(keys=True, values=False):
+                        if full[:1] != table or len(keys) == SCAN_ROWS:
+                            break
+                        keys.append(full)
+        except lmdb.Error as error:
+            self._stumbled(error)
+        return [full for full in keys if full >= start]
+
     def _chunk(self, table: bytes, start: bytes) -> list[tuple[bytes, bytes]]:
         rows: list[tuple[bytes, bytes]] = []
         try:

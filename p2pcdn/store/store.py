@@ -222,6 +222,11 @@ class Store:
         for key, value in self._catalog.scan(VALUES[table]):
             yield key.decode("utf-8", "surrogatepass"), unpack_value(value)[1]
 
+    def keys(self, table: Table) -> Iterator[str]:
+        """The keys of `values`, which costs no look at the values."""
+        for key in self._catalog.keys(VALUES[table]):
+            yield key.decode("utf-8", "surrogatepass")
+
     def rows(self) -> Iterator[BlobRow]:
         """Every blob, buried ones too."""
         return self._table.rows()

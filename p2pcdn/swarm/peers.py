@@ -139,7 +139,7 @@ class Peers:
         return peer
 
     def unname(self, sighting: Sighting) -> None:
-        """Nobody names it any more: it is kept like a neighbour that was found, and not at all if it does not answer."""
+        """Nobody names it any more: it is kept like a neighbour that was found, not at all if it does not answer."""
         address = _address(sighting)
         peer = None if address is None else self._table.get(address)
         if peer is None or not peer.configured:

@@ -85,18 +85,27 @@ class RunningNode:
 
     def start(self) -> float:
         """Starts it and waits for its `ready` line; returns the seconds that took. Again: the same store and ports."""
+        began_s = time.monotonic()
+        self.launch()
+        self.wait_ready()
+        return time.monotonic() - began_s
+
+    def launch(self) -> None:
+        """Starts it and waits for nothing; `wait_ready` must follow."""
         assert self._process is None
         self.directory.mkdir(parents=True, exist_ok=True)
-        began_s = time.monotonic()
         with self.log_path.open("ab") as log:
             process = subprocess.Popen(
                 self.command(), stdout=subprocess.PIPE, stderr=log, env=self.variables(), cwd=self.directory
             )
         self._process = process
         self.exit_code = None
-        self.index_url = self._wait_ready(process)
+
+    def wait_ready(self) -> None:
+        """Until its `ready` line came. Raises NodeFailed."""
+        assert self._process is not None
+        self.index_url = self._wait_ready(self._process)
         self._remember_ports()
-        return time.monotonic() - began_s
 
     def stop(self) -> float:
         """SIGTERM; returns the seconds until it was gone. `exit_code` says how."""

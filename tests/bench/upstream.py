@@ -152,7 +152,8 @@ class Redirect(Fault):
 class Seen:
     """One request and how it is answered so far. Header names are in lower case.
 
-    status: 0 as long as no head went out. body_bytes: what went out; it grows while the answer runs.
+    client: its address. status: 0 as long as no head went out.
+    body_bytes: what went out; it grows while the answer runs.
     """
 
     host: Host
@@ -160,6 +161,7 @@ class Seen:
     path: str
     range: str | None
     headers: dict[str, str] = field(repr=False)
+    client: str = ""
     status: int = 0
     body_bytes: int = 0
 
@@ -184,8 +186,18 @@ class _Answer:
 class FaultyUpstream:
     """`with FaultyUpstream(files) as upstream:` serves them until the block ends. Any thread may call its methods."""
 
-    def __init__(self, files: Sequence[Distribution] = (), style: Style | None = None) -> None:
+    def __init__(
+        self,
+        files: Sequence[Distribution] = (),
+        style: Style | None = None,
+        *,
+        address: str = "127.0.0.1",
+        send_buffer_bytes: int | None = None,
+    ) -> None:
+        """send_buffer_bytes: what the kernel may take ahead of the wire; `Seen.body_bytes` is as exact."""
         self.style = style or Style()
+        self.address = address
+        self.send_buffer_bytes = send_buffer_bytes
         self._files: dict[str, Distribution] = {}
         self._rules: list[_Rule] = []
         self._seen: list[Seen] = []
@@ -229,7 +241,7 @@ class FaultyUpstream:
     @property
     def url(self) -> str:
         """The root of the Simple API."""
-        return f"http://127.0.0.1:{self._ports['index']}{self.style.root}"
+        return f"http://{self.address}:{self._ports['index']}{self.style.root}"
 
     @property
     def url_with_credentials(self) -> str:
@@ -239,7 +251,7 @@ class FaultyUpstream:
     @property
     def file_host(self) -> str:
         """HOST:PORT that the links of the pages lead to."""
-        return f"127.0.0.1:{self._ports['files' if self.style.other_host else 'index']}"
+        return f"{self.address}:{self._ports['files' if self.style.other_host else 'index']}"
 
     def file_url(self, filename: str) -> str:
         """The absolute URL that this index's pages name, without a fragment."""
@@ -477,7 +489,10 @@ class _Server(ThreadingHTTPServer):
         self.upstream = upstream
         self.host: Host = host
         self._connections: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", port), _Connection)
+        super().__init__((upstream.address, port), _Connection)
+        if upstream.send_buffer_bytes is not None:
+            # Connections take it over from their listener.
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, upstream.send_buffer_bytes)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._connections.add(request)
@@ -513,7 +528,7 @@ class _Connection(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         headers = {name.lower(): value for name, value in self.headers.items()}
         upstream = self.server.upstream
-        self._seen = Seen(self.server.host, self.command, path, headers.get("range"), headers)
+        self._seen = Seen(self.server.host, self.command, path, headers.get("range"), headers, self.client_address[0])
         upstream._record(self._seen)
         try:
             self._send(path, headers, upstream._take_fault(path, self.server.host), with_body=with_body)

@@ -14,7 +14,7 @@ import tarfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import platformdirs
@@ -22,6 +22,7 @@ import platformdirs
 REAL_WHEELS = Path(__file__).with_name("real_wheels.txt")
 # One cold download of the whole list over a slow line; after that the list is kept between runs.
 DOWNLOAD_TIME_S_MAX = 180.0
+NOISE_STEP_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Distribution:
     requires_python: str | None = None
     yanked: str | None = None
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
 
@@ -61,7 +62,7 @@ def make_wheel(
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: p2pcdn tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     if size_bytes:
-        members[f"{module}/noise.bin"] = random.Random(f"{project} {version} {seed}").randbytes(size_bytes)
+        members[f"{module}/noise.bin"] = _noise(f"{project} {version} {seed}", size_bytes)
     record = f"{info}/RECORD"
     members[record] = _record(members, record)
     return Distribution(
@@ -185,6 +186,13 @@ def _stand_ins(pins: Sequence[str]) -> list[Distribution]:
         project, _, version = pin.partition("==")
         made.append(make_wheel(project, version, size_bytes=20_000 + (position * 37 % 60) * 20_000))
     return made
+
+
+def _noise(seed: str, size_bytes: int) -> bytes:
+    dice = random.Random(seed)
+    # No integer is large enough for 256 MiB at once; the first step alone is all of what is smaller.
+    steps = range(0, size_bytes, NOISE_STEP_BYTES)
+    return b"".join(dice.randbytes(min(NOISE_STEP_BYTES, size_bytes - start)) for start in steps)
 
 
 def _metadata(project: str, version: str, requires: Sequence[str], requires_python: str | None) -> bytes:

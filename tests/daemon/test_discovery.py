@@ -1,11 +1,10 @@
-"""Finding neighbours: a file of them that changes, the links that are chosen, and mDNS between two real hosts."""
+"""Finding neighbours by multicast: which links are chosen, what is taken from strangers, and mDNS between two hosts."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,98 +16,11 @@ import trio.testing
 
 from p2pcdn.world import Announcement, Sighting
 from p2pcdn_daemon import discovery
-from p2pcdn_daemon.discovery import (
-    MdnsDiscovery,
-    PeersFile,
-    StaticPeers,
-    chosen_addresses,
-    default_links,
-    missing_links,
-    read_peer,
-    read_peers,
-)
+from p2pcdn_daemon.discovery import MdnsDiscovery, chosen_addresses, missing_links
 
 ANNOUNCEMENT = Announcement("ab" * 16, 7273, "", "0.1")
 # Discovery takes about a second; beyond this it does not work.
 FOUND_WITHIN_S = 15.0
-ROUTES = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
-wlan0\t00000000\t0100000A\t0003\t0\t0\t600\t00000000\t0\t0\t0
-docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
-down0\t00000000\t0100000A\t0002\t0\t0\t600\t00000000\t0\t0\t0
-half0\t00000000\t00000000\t0001\t0\t0\t0\t00000080\t0\t0\t0
-"""
-
-
-def test_a_peers_file_has_hosts_comments_and_brackets() -> None:
-    peers, wrong = read_peers(b"# the lab\nseed.example:7273\n\n 192.0.2.1:1 # gate\r\n[FE80::1]:65535\n")
-    assert peers == [Sighting("seed.example", 7273), Sighting("192.0.2.1", 1), Sighting("fe80::1", 65535)]
-    assert wrong == []
-
-
-@pytest.mark.parametrize(
-    "line", ["host", "host:", ":1", "host:0", "host:65536", "host:1:2", "::1:5", "[::1:5", "a b:5", "[x]:5", "h:１"]
-)
-def test_a_wrong_line_is_told_with_its_number_and_the_others_count(line: str) -> None:
-    peers, wrong = read_peers(f"good:1\n{line}\nalso:2\n".encode())
-    assert [peer.host for peer in peers] == ["good", "also"]
-    assert [number for number, _ in wrong] == [2]
-    with pytest.raises(ValueError):
-        read_peer(line)
-
-
-def test_any_bytes_are_a_peers_file() -> None:
-    dice = random.Random(5)
-    for _ in range(300):
-        for peer in read_peers(dice.randbytes(dice.randrange(400)))[0]:
-            assert peer.host
-            assert 0 < peer.port < 65536
-
-
-def test_a_peers_file_without_end_is_cut() -> None:
-    peers, wrong = read_peers(b"a:1\n" * 200_000)
-    assert len(peers) <= discovery.PEERS_FILE_LINES_MAX
-    assert wrong
-
-
-async def test_a_peers_file_may_come_late_and_change(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(discovery, "FILE_EVERY_S", 0.01)
-    caplog.set_level(logging.WARNING)
-    path = tmp_path / "peers"
-    send, receive = trio.open_memory_channel[Sighting](10)
-    with trio.fail_after(FOUND_WITHIN_S):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(PeersFile(path).run, ANNOUNCEMENT, send)
-            while not caplog.records:
-                await trio.testing.wait_all_tasks_blocked()
-            (tmp_path / "next").write_text("one:1\nnonsense\n")
-            (tmp_path / "next").rename(path)
-            assert await receive.receive() == Sighting("one", 1)
-            (tmp_path / "next").write_text("two:22\n")
-            (tmp_path / "next").rename(path)
-            assert await receive.receive() == Sighting("two", 22)
-            path.unlink()
-            nursery.cancel_scope.cancel()
-    told = [record.message for record in caplog.records]
-    assert sum("cannot be read" in one for one in told) == 1
-    assert any("line 2" in one for one in told)
-
-
-async def test_a_fixed_list_is_told_once() -> None:
-    send, receive = trio.open_memory_channel[Sighting](10)
-    await StaticPeers([Sighting("a", 1), Sighting("b", 2)]).run(ANNOUNCEMENT, send)
-    assert [receive.receive_nowait(), receive.receive_nowait()] == [Sighting("a", 1), Sighting("b", 2)]
-
-
-def test_the_links_of_the_default_routes_are_chosen() -> None:
-    assert default_links(ROUTES) == {"wlan0"}
-    assert default_links("") == set()
-
-
-@pytest.mark.parametrize("name", ["lo", "docker0", "veth1a2b", "br-12ab", "tun0", "wg0", "utun3", "virbr0"])
-def test_links_to_containers_and_tunnels_are_skipped(name: str) -> None:
-    assert discovery._SKIPPED.match(name)
 
 
 def test_loopback_alone_is_nothing_unless_it_is_named(tmp_path: Path) -> None:
@@ -125,7 +37,7 @@ async def test_a_fault_is_logged_once_and_never_raised(
         raise OSError("no multicast here")
 
     monkeypatch.setattr(discovery, "Zeroconf", no_sockets)
-    monkeypatch.setattr(discovery, "ADDRESSES_EVERY_S", 0.001)
+    monkeypatch.setattr(discovery, "ADDRESSES_SOON_S", 0.001)
     caplog.set_level(logging.INFO)
     send, _receive = trio.open_memory_channel[Sighting](1)
     with trio.move_on_after(0.2):
@@ -135,13 +47,51 @@ async def test_a_fault_is_logged_once_and_never_raised(
 
 async def test_forged_names_by_the_ten_thousand_do_not_grow_memory() -> None:
     send, receive = trio.open_memory_channel[Sighting](5)
-    sightings = discovery._Sightings("own", trio.lowlevel.current_trio_token(), send)
+    sightings = discovery._Sightings(ANNOUNCEMENT, trio.lowlevel.current_trio_token(), send)
     for number in range(20_000):
         sightings.add(Sighting("192.0.2.1", 1, f"{number:032x}"))
     assert len(sightings._told) == discovery.SIGHTINGS_MAX
     assert len(sightings._waiting) == discovery.WAITING_MAX
     await trio.testing.wait_all_tasks_blocked()
     assert receive.statistics().current_buffer_used == 5
+
+
+async def test_a_neighbour_that_found_no_room_is_told_later() -> None:
+    send, receive = trio.open_memory_channel[Sighting](1)
+    sightings = discovery._Sightings(ANNOUNCEMENT, trio.lowlevel.current_trio_token(), send)
+    seen = [Sighting("192.0.2.1", number, f"{number:032x}") for number in (1, 2)]
+    for sighting in seen:
+        sightings.add(sighting)
+    await trio.testing.wait_all_tasks_blocked()
+    assert receive.receive_nowait() == seen[0]
+    sightings.hand_over()
+    assert receive.receive_nowait() == seen[1]
+
+
+async def test_eight_that_start_together_find_each_other_within_two_seconds_and_no_stranger() -> None:
+    """All on this machine's loopback; the first one belongs to another group."""
+    count, tag = 8, os.urandom(8).hex()
+    names = [os.urandom(16).hex() for _ in range(count)]
+    began_s, complete = trio.current_time(), 0
+
+    async def watch(number: int) -> None:
+        nonlocal complete
+        send, receive = trio.open_memory_channel[Sighting](100)
+        announcement = Announcement(names[number], 7000 + number, tag if number else tag[::-1], "0.1")
+        nursery.start_soon(MdnsDiscovery(["lo"]).run, announcement, send)
+        missing = {name for name in names[1:] if number and name != names[number]}
+        async for sighting in receive:
+            missing.remove(sighting.instance or "")  # also says that there is no stranger, and nobody twice
+            complete += not missing
+            if complete == count - 1:
+                nursery.cancel_scope.cancel()
+
+    with trio.fail_after(FOUND_WITHIN_S):
+        async with trio.open_nursery() as nursery:
+            for number in range(count):
+                nursery.start_soon(watch, number)
+    # They say goodbye for half a second each, at the same time.
+    assert trio.current_time() - began_s < 2.0 + discovery.CLOSE_TIME_S
 
 
 # --- two hosts: network namespaces joined by a wire

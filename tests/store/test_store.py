@@ -80,6 +80,7 @@ async def test_values_are_kept_changed_and_deleted_together(directory: Path) -> 
         await store.change(values={("pages", "i/numpy"): None, ("metadata", "m"): b"newer"})
     async with opened(directory) as store:
         assert dict(store.values("pages")) == {"i/x": b""}
+        assert list(store.keys("pages")) == ["i/x"]
         assert dict(store.values("metadata")) == {"m": b"newer"}
         assert store.value("pages", "k" * 5000) is None
         with pytest.raises(LocalProtocolError):
