@@ -31,6 +31,7 @@ class Counters:
     claimed_answers: int = 0  # of these and of offline ones: pages that a member of the group had signed
     upstream_page_requests: int = 0
     upstream_file_requests: int = 0
+    duplicate_bytes: int = 0  # of pieces that came from two peers
     refused_pieces: Counter[str] = field(default_factory=Counter)  # by peer
     digest_mismatches: int = 0
 

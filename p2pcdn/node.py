@@ -89,6 +89,8 @@ class Node:
             version=settings.version,
             node_id=node_id,
             shares={index.key: index.share for index in settings.indexes},
+            identity=settings.identity,
+            piece_size_bytes=settings.piece_size_bytes,
         )
 
     async def run(

@@ -12,7 +12,7 @@ import trio
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import DigestMismatch, P2pcdnError, RemoteProtocolError, Unavailable
-from p2pcdn.fetch.origin import OriginReader, Wanted
+from p2pcdn.fetch.origin import OriginReader, Sink, Wanted
 from p2pcdn.flight import Flights
 from p2pcdn.store import Blob, Partial, Store
 from p2pcdn.swarm import Swarm
@@ -117,12 +117,8 @@ class Fetch:
         await self._on_kept(wanted, blob)
 
     async def _fill_and_finish(self, wanted: Wanted, partial: Partial) -> Blob:
-        if not await self._from_peers(wanted, partial):
-            if partial.size_bytes is None:
-                # Where the file ends, only peers have said; what they gave beyond the upstream's bytes may be too much.
-                await partial.forget_provisional()
-            await self._from_upstream(wanted, partial)
         try:
+            await self._fill(wanted, partial)
             return await partial.finish()
         except DigestMismatch as error:
             self._counters.digest_mismatches += 1
@@ -131,28 +127,70 @@ class Fetch:
             )
             if not partial.is_provisional():
                 raise
-        # A peer's manifest was a lie. Its bytes go, it is remembered, and the upstream gives what is missing now.
-        self._swarm.distrust(partial)
+            # Somebody's word was wrong. His bytes go, he is remembered, and the file is fetched without him.
+            self._swarm.distrust(partial)
+            spoilt = partial.has_shown_unproven()
+            await partial.forget_provisional()
+            if spoilt:
+                # Who has read wrong bytes begins anew, and so do we: a new attempt has a name of its own.
+                partial.fail(error)
+                partial = self._running[wanted.key] = await self._store.grow(
+                    wanted.key, wanted.file.size_bytes, wanted.origin
+                )
+        return await self._once_more(wanted, partial)
+
+    async def _once_more(self, wanted: Wanted, partial: Partial) -> Blob:
+        """After a lie: once more with the room, without the liar; and then, if need be, alone."""
+        try:
+            await self._fill(wanted, partial)
+            return await partial.finish()
+        except DigestMismatch:
+            self._counters.digest_mismatches += 1
+            if not partial.is_provisional():
+                raise
+            self._swarm.distrust(partial)
+            if partial.has_shown_unproven():
+                raise
+        except P2pcdnError as error:
+            partial.fail(error)
+            raise
         await partial.forget_provisional()
         await self._from_upstream(wanted, partial)
         return await partial.finish()
 
-    async def _from_peers(self, wanted: Wanted, partial: Partial) -> bool:
-        """Whether neighbours gave all that was missing."""
-        if partial.sha256 is None or wanted.index.share != "lan":
+    async def _fill(self, wanted: Wanted, partial: Partial) -> None:
+        """From the room, which reads the upstream once for all; what it cannot give, straight from the upstream."""
+        if not await self._from_room(wanted, partial):
+            if partial.size_bytes is None:
+                # Where the file ends, only peers have said; what they gave beyond the upstream's bytes may be too much.
+                await partial.forget_provisional()
+            await self._from_upstream(wanted, partial)
+
+    async def _from_room(self, wanted: Wanted, partial: Partial) -> bool:
+        """Whether all that was missing came. Raises what the upstream said when this node read it for the room."""
+        if partial.sha256 is None:
             return False
+        origin_failed: list[P2pcdnError] = []
+
+        async def read_origin(start: int, end: int | None, sink: Sink) -> None:
+            try:
+                await self._origin.read(wanted, sink, start=start, end=end, on_size=bind(_set_size, partial))
+            except P2pcdnError as error:
+                origin_failed.append(error)
+                raise
+
         failed: P2pcdnError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._drip, wanted, partial)
             try:
-                await self._swarm.fill(partial)
+                await self._swarm.fill(partial, None if self._offline else read_origin)
             except P2pcdnError as error:  # raised below, for a nursery makes a group of it
                 failed = error
             nursery.cancel_scope.cancel()
-        if isinstance(failed, Unavailable):
-            log.debug("no neighbour: %s", failed, extra={"file": wanted.file.filename})
-        elif failed is not None:
+        if failed is not None and (failed in origin_failed or not isinstance(failed, Unavailable)):
             raise failed
+        if failed is not None:
+            log.debug("not from the room: %s", failed, extra={"file": wanted.file.filename})
         # A drip that was stopped in the middle of its write has left a hole.
         return failed is None and all(start == end for start, end in partial.missing())
 

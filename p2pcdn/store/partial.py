@@ -76,6 +76,8 @@ class Partial:
         self._keeper = keeper
         self._present = present  # all bytes that are there
         self._firm = firm  # of these, the ones that not only a peer vouches for
+        self._open = Ranges(firm)  # and those that a member of our group vouches for: readers may have them
+        self._shown = 0  # how far readers were shown bytes that are not firm
         self._hasher = Hasher(file, journal, keeper, present, firm, self._changed)
         self._writing = trio.Lock()
         self._finishing = trio.Lock()
@@ -115,10 +117,11 @@ class Partial:
     def present_bytes(self) -> int:
         return self._present.size_bytes()
 
-    async def write(self, offset: int, content: Buffer, *, provisional: bool = False) -> None:
+    async def write(self, offset: int, content: Buffer, *, provisional: bool = False, vouched: bool = False) -> None:
         """Writes bytes at their place; the order of writes does not matter, and bytes that are there stay.
 
-        provisional: only a peer vouches for them; such bytes reach no reader before the proof, and give way to others.
+        provisional: only a peer vouches for them; such bytes give way to others, and reach no reader before the proof
+        unless they are vouched for: by a member of our group.
         Raises StoreStopped (disk full or failing), RemoteProtocolError (beyond the size), or what `fail` was told.
         """
         octets = memoryview(content).cast("B")
@@ -131,10 +134,13 @@ class Partial:
             for left, right in settled.missing(offset, end):
                 # Unmarked while they are overwritten: a cancelled write may have changed them or not.
                 self._hasher.unmark(left, right)
+                self._open.remove(left, right)
                 await self._write_all(octets[left - offset : right - offset], left)
                 self._present.add(left, right)
                 if not provisional:
                     self._firm.add(left, right)
+                if vouched or not provisional:
+                    self._open.add(left, right)
                 self._hasher.written(left, right, self.size_bytes)
 
     async def finish(self) -> Blob:
@@ -172,6 +178,13 @@ class Partial:
             self._end(None)
             return blob
 
+    def has_shown_unproven(self) -> bool:
+        """Whether a reader was given bytes that only a member of our group vouched for.
+
+        If they were wrong, this attempt must `fail`, so that no reader goes on in the right ones behind them.
+        """
+        return any(start < self._shown for start, _ in self._firm.missing(0, self._shown))
+
     async def forget_provisional(self) -> None:
         """Drops what only a peer vouched for. Raises StoreStopped."""
         async with self._turn_to_write() as open_still:
@@ -180,6 +193,7 @@ class Partial:
             for start, end in self._present:
                 for left, right in self._firm.missing(start, end):
                     self._hasher.unmark(left, right)
+                    self._open.remove(left, right)
             try:
                 await self.journal.forget_provisional(self._keeper.clock.now())
             except OSError as error:
@@ -197,16 +211,17 @@ class Partial:
         return self._firm.size_bytes() < self._present.size_bytes()
 
     def frontier(self) -> int:
-        """How many bytes from the start are there that not only a peer vouches for; all of them once proven."""
+        """How many bytes from the start readers may have; all of them once proven."""
         if self.proven.is_set():
             assert self.size_bytes is not None
             return self.size_bytes
-        return self._firm.end_from(0)
+        return self._open.end_from(0)
 
     async def readable(self, offset: int) -> int:
         """Waits until bytes beyond offset may be sent, and gives their end; the size itself at or behind the end.
 
-        Before the proof that is neither provisional bytes nor the last `HELD_BACK_SIZE_BYTES`. A range that ends
+        Before the proof that is neither provisional bytes that no member of our group vouches for, nor the
+        last `HELD_BACK_SIZE_BYTES`. A range that ends
         earlier must hold its own last bytes back until `proven`. Raises what failed.
         """
         await trio.lowlevel.checkpoint()
@@ -215,8 +230,9 @@ class Partial:
                 return self.frontier()
             if self.error is not None:
                 raise self.error.with_traceback(None)
-            end = min(self._firm.end_from(offset), self._open_end())
+            end = min(self._open.end_from(offset), self._open_end())
             if end > offset:
+                self._shown = max(self._shown, end)
                 return end
             await self._watchers.park()
 
@@ -268,7 +284,7 @@ class Partial:
             self._changed()
 
     def _open_end(self) -> int:
-        known = self.size_bytes if self.size_bytes is not None else self._firm.end_from(0)
+        known = self.size_bytes if self.size_bytes is not None else self._open.end_from(0)
         return known - HELD_BACK_SIZE_BYTES
 
     def _refuse_beyond(self, end: int) -> None:

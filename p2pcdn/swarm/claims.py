@@ -18,9 +18,9 @@ from blake3 import blake3
 from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.group import Claim, Identity
 from p2pcdn.http1 import Request, Response
-from p2pcdn.swarm.download import Tools
 from p2pcdn.swarm.messages import CBOR_TYPE
 from p2pcdn.swarm.peers import Address, Peer
+from p2pcdn.swarm.tools import Tools
 from p2pcdn.world import Clock
 
 log = logging.getLogger(__name__)

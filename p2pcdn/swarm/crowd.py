@@ -120,9 +120,8 @@ class Crowd:
 
     def _grant(self, member: Member, now: float) -> bool:
         """Whether this member holds a lease now."""
-        for boot, lease in list(self.leases.items()):
-            if lease.progress_at + LEASE_S < now:
-                del self.leases[boot]
+        for boot in [boot for boot, one in self.leases.items() if one.progress_at + LEASE_S < now]:
+            del self.leases[boot]
         lease = self.leases.get(member.boot)
         if lease is not None:
             lease.progress_at = max(lease.progress_at, member.progress_at)

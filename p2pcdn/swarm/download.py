@@ -161,12 +161,19 @@ class Download:
             self._start_reading()
         elif self._is_reading or not self._attended or undecided:
             return
-        elif sharing.manifest is not None and not self._asking and not self._sources:
+        elif self._is_hopeless(stalled_s):
             self._fail(self._short())
-        elif stalled and (sharing.manifest is not None or self._advice.reach > sharing.here.bit_count()):
-            self._fail(self._short())
-        elif stalled_s > SILENT_CROWD_S or (self._read_origin is None and stalled) or self._is_alone():
-            self._fail(self._short())
+
+    def _is_hopeless(self, stalled_s: float) -> bool:
+        """Whether the room will not give what is missing, or not soon."""
+        sharing = self._sharing
+        if sharing.manifest is not None and not self._asking and not self._sources:
+            return True
+        if stalled_s > self._tools.exchange.patience.no_progress_s:
+            there_is_more = sharing.manifest is not None or self._advice.reach > sharing.here.bit_count()
+            if there_is_more or self._read_origin is None:
+                return True
+        return stalled_s > SILENT_CROWD_S or self._is_alone()
 
     def _is_alone(self) -> bool:
         """Nobody else is there, and it is not our turn to read: nothing will ever come."""

@@ -49,8 +49,8 @@ DISTRUSTED_MAKERS_MAX = 4
 CBOR_TYPE = "application/cbor"
 PIECE_TYPE = "application/octet-stream"
 RETRY_AFTER = "retry-after-ms"
-# Of an answer with a piece: which one it is, and what it stands on: somebody's word for it (manifest.py), or the name of
-# the whole manifest.
+# Of an answer with a piece: which one it is, and what it stands on: somebody's word for it (manifest.py), or the name
+# of the whole manifest.
 PIECE_INDEX = "piece"
 PROOF = "proof"
 MANIFEST_NAME = "manifest"
@@ -68,7 +68,7 @@ _PIECE = re.compile(rf"/v1/blob/({_HEX})/piece", re.ASCII)
 _WANT = re.compile(r"want=([0-9A-Za-z_-]{1,1368})&wait=(0|[1-9][0-9]{0,4})&knows=([01])", re.ASCII)
 _CROWD = re.compile(rf"/v1/crowd/({_HEX})", re.ASCII)
 _PEERS = re.compile(r"/v1/peers", re.ASCII)
-_PORT = re.compile(r"port=([1-9][0-9]{0,4})", re.ASCII)
+_PORT = re.compile(r"port=([1-9][0-9]{0,4})(?:&boot=([0-9a-f]{32}))?", re.ASCII)
 _WORD = re.compile(rf"[!-~]{{1,{WORD_SIZE_MAX}}}", re.ASCII)
 _INSTANCE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
@@ -83,12 +83,15 @@ def blob_id(key: bytes, sha256: Sha256) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AskHello:
-    """Who are you? port: where the asking node can be asked in turn, None where nowhere."""
+    """Who are you? port: where the asking node can be asked in turn, None where nowhere. boot: its boot id."""
 
     port: int | None = None
+    boot: str | None = None
 
     def target(self) -> str:
-        return "/v1/hello" if self.port is None else f"/v1/hello?port={self.port}"
+        if self.port is None:
+            return "/v1/hello"
+        return f"/v1/hello?port={self.port}" + (f"&boot={self.boot}" if self.boot is not None else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ class AskManifest:
 class AskPiece:
     """Give me one of these pieces, whichever you think is rarest. want: a bitfield as text (bitfield.py).
 
-    wait_ms: how long to wait where none of them is there yet. knows: the asking node has a manifest, and needs no proof.
+    wait_ms: how long to wait where none of them is there yet. knows: who asks has a manifest, and needs no proof.
     """
 
     id: str
@@ -150,8 +153,8 @@ class AskCrowd:
     """I fetch this file: what shall I do, and whom shall I ask? Asked of the file's tracker, again and again.
 
     boot, port: who asks, and where it can be asked. device: its public key. size_bytes, pieces: of the file; 0 pieces
-    while it knows neither. holds: which of them are here, a bitfield as text. got: bytes that are here. able: it can read the
-    upstream. gives: others may ask it first. distrusted: makers whose word it does not take.
+    while it knows neither. holds: which of them are here, a bitfield as text. got: bytes that are here. able: it can
+    read the upstream. gives: others may ask it first. distrusted: makers whose word it does not take.
     """
 
     id: str
@@ -202,7 +205,7 @@ def read_target(path: str, query: str) -> Ask:
     if _PEERS.fullmatch(path):
         return AskPeers()
     if _HELLO.fullmatch(path):
-        return AskHello(_port(query))
+        return _ask_hello(query)
     raise RemoteProtocolError("This is nothing that one node asks another.")
 
 
@@ -226,10 +229,11 @@ def _ask_crowd(id_: str, query: str) -> AskCrowd:
     )
 
 
-def _port(query: str) -> int | None:
+def _ask_hello(query: str) -> AskHello:
     match = _PORT.fullmatch(query)
-    port = int(match[1]) if match else 0
-    return port if 0 < port < 65536 else None
+    if match is None or not 0 < int(match[1]) < 65536:
+        return AskHello()
+    return AskHello(int(match[1]), match[2])
 
 
 # --- what is answered
@@ -278,14 +282,18 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One node of which another tells. address: host:port, as the one who tells reaches it."""
+    """One node of which another tells. address: host:port, as the one who tells reaches it.
+
+    age_s: how long ago it answered him, or whoever told him; whole seconds.
+    """
 
     boot: str
     address: str
+    age_s: int = 0
 
 
 def encode_peers(known: Sequence[Known]) -> bytes:
-    return frames.encode([[bytes.fromhex(one.boot), one.address] for one in known[:PEERS_TOLD_MAX]])
+    return frames.encode([[bytes.fromhex(one.boot), one.address, one.age_s] for one in known[:PEERS_TOLD_MAX]])
 
 
 def decode_peers(content: bytes) -> list[Known]:
@@ -297,9 +305,11 @@ def decode_peers(content: bytes) -> list[Known]:
 
 
 def _known(value: Any) -> Known:
-    if type(value) is not list or len(value) != 2 or type(value[0]) is not bytes or len(value[0]) != 16:
-        raise RemoteProtocolError("a node is not told as its boot id and its address")
-    return Known(value[0].hex(), _address(value[1]))
+    if type(value) is not list or len(value) != 3 or type(value[0]) is not bytes or len(value[0]) != 16:
+        raise RemoteProtocolError("a node is not told as its boot id, its address and an age")
+    if type(value[2]) is not int or value[2] < 0:
+        raise RemoteProtocolError("an age is no number of seconds")
+    return Known(value[0].hex(), _address(value[1]), value[2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ A sighting is a hint. A peer is believed to be there after it answered a hello, 
 from __future__ import annotations
 
 import ipaddress
+import math
 import random
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -17,7 +18,13 @@ from p2pcdn.swarm.messages import Hello
 from p2pcdn.world import Sighting
 
 # A large office; 1 kB each. Forged names by the ten thousand push each other out, and nobody who answers.
-PEERS_MAX = 1024
+PEERS_MAX = 2048
+# So many are greeted as soon as they are heard of; of a larger room the others are met by and by, for a thousand nodes
+# that greet each other at once say a million hellos. Until then they are hearsay: good enough to be asked.
+GREETED_AT_ONCE_MAX = 24
+GREETED_BY_AND_BY_S = 300.0
+# Hearsay that nobody has renewed for so long is forgotten.
+HEARSAY_KEPT_S = 600.0
 # Nodes on one address: a few users of one machine. More is somebody who makes names.
 PEERS_PER_HOST_MAX = 16
 # How long one that failed is left alone: first, and at the most. It doubles.
@@ -39,6 +46,8 @@ BAN_S = 3600.0
 DISTRUSTED_MAX = 64
 
 LOCAL, CONFIGURED, ASKED_US, ONCE_CONFIGURED = "mdns", "configured", "asked us", "once configured"
+# Learnt of while fetching a file, and from other nodes.
+CROWD, TOLD = "crowd", "told"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,8 @@ class Peer:
     address: Address
     source: str
     hello: Hello | None = None
+    heard_boot: str | None = None  # hearsay: its boot id, as multicast or another node says
+    heard_at: float = -math.inf  # when that was
     last_seen: float | None = None
     rtt_s: float | None = None
     ask_at: float = 0.0  # the next hello
@@ -80,6 +91,15 @@ class Peer:
     def living(self) -> bool:
         """It answered, and has not failed since."""
         return self.hello is not None and not self.down
+
+    @property
+    def boot(self) -> str | None:
+        """Its boot id: what it said itself, else what is said of it."""
+        return self.heard_boot if self.hello is None else self.hello.boot
+
+    def is_member(self, now: float) -> bool:
+        """Whether it counts as one of the room: it answers, or was heard of lately and has not failed."""
+        return self.living or (not self.down and self.heard_boot is not None and now - self.heard_at < HEARSAY_KEPT_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +129,7 @@ class Peers:
         self._hosts: Counter[str] = Counter()  # how many of the table are at one host
         self._strangers: dict[Address, None] = {}  # those that were sighted and never answered
         self._own: dict[Address, None] = {}
+        self._at_once: set[Address] = set()  # those that were greeted as soon as they were heard of
 
     def __iter__(self) -> Iterator[Peer]:
         return iter(list(self._table.values()))
@@ -123,20 +144,53 @@ class Peers:
             return None
         peer = self._table.get(address)
         if peer is not None:
+            if sighting.instance is not None:
+                peer.heard_boot, peer.heard_at = sighting.instance, now
             if source == CONFIGURED:
                 peer.source = CONFIGURED
                 self._strangers.pop(address, None)
-            if peer.hello is None or (sighting.instance is not None and sighting.instance != peer.hello.boot):
+            restarted = peer.hello is not None and sighting.instance not in (None, peer.hello.boot)
+            if restarted or (peer.hello is None and source not in (CROWD, TOLD) and peer.failures):
                 # It is new, or was started anew: what failed before says little.
                 peer.ask_at = min(peer.ask_at, now + GREETING_FIRST_S * peer.failures)
             return peer
         if source != CONFIGURED and not self._make_room(address.host):
             return None
-        peer = self._table[address] = Peer(address, source, ask_at=now)
+        peer = self._table[address] = Peer(address, source, ask_at=self._first_hello(address, source, now))
+        if sighting.instance is not None:
+            peer.heard_boot, peer.heard_at = sighting.instance, now
         self._hosts[address.host] += 1
         if source != CONFIGURED:
             self._strangers[address] = None
         return peer
+
+    def told(self, boot: str, address: Address, age_s: float, now: float) -> Peer | None:
+        """Another node tells of one that it heard so many seconds ago."""
+        if age_s >= HEARSAY_KEPT_S:
+            return None
+        known = self._table.get(address)
+        if known is not None and (known.living or known.down or known.heard_at >= now - age_s):
+            return known
+        peer = self.sight(Sighting(address.host, address.port, boot), TOLD, now)
+        if peer is not None:
+            peer.heard_at = now - age_s
+        return peer
+
+    def _first_hello(self, address: Address, source: str, now: float) -> float:
+        """When one of whom we hear is greeted: at once while we know few, else by and by."""
+        if source == CONFIGURED:
+            return now
+        if source != CROWD and len(self._at_once) < GREETED_AT_ONCE_MAX:
+            self._at_once.add(address)
+            return now
+        return now + GREETED_BY_AND_BY_S * self._dice.random()
+
+    def members(self, now: float) -> list[Peer]:
+        """Everybody who counts as one of the room, but those that are left alone now; each node once."""
+        return list({peer.boot: peer for peer in self._table.values() if self._counts(peer, now)}.values())
+
+    def _counts(self, peer: Peer, now: float) -> bool:
+        return peer.boot != self._own_boot and peer.is_member(now) and not self.is_quiet(peer, now)
 
     def unname(self, sighting: Sighting) -> None:
         """Nobody names it any more: it is kept like a neighbour that was found, not at all if it does not answer."""
@@ -171,7 +225,8 @@ class Peers:
         """It answered something. One that greets and then stalls is still left alone longer each time."""
         peer.last_seen = now
         if not peer.down:
-            peer.ask_at = now + HELLO_EVERY_S * (0.75 + self._dice.random() / 2)
+            crowding = max(1.0, len(self._at_once) / GREETED_AT_ONCE_MAX, len(self._table) / GREETED_AT_ONCE_MAX / 4)
+            peer.ask_at = now + HELLO_EVERY_S * crowding * (0.75 + self._dice.random() / 2)
 
     def gave(self, peer: Peer, size_bytes: int, now: float) -> None:
         """It gave bytes that were right."""
@@ -186,6 +241,7 @@ class Peers:
         pause_s = min(most, first * 2 ** min(peer.failures, 20)) * (0.75 + self._dice.random() / 2)
         peer.failures += 1
         peer.down = True
+        self._at_once.discard(peer.address)
         peer.wrong = why
         peer.ask_at = now + pause_s
         peer.quiet_until = max(peer.quiet_until, peer.ask_at)
@@ -279,6 +335,7 @@ class Peers:
     def _forget(self, address: Address) -> None:
         if self._table.pop(address, None) is not None:
             self._strangers.pop(address, None)
+            self._at_once.discard(address)
             self._hosts[address.host] -= 1
             if not self._hosts[address.host]:
                 del self._hosts[address.host]

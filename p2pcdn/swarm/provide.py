@@ -96,15 +96,16 @@ class Provider:
         threads: Threads,
         directory: Directory,
         hello: Callable[[], Hello],
-        on_hello: Callable[[str, int], None],
+        on_hello: Callable[[str, int, str | None], None],
         advise: Callable[[AskCrowd, str], Advice],
         known: Callable[[], Sequence[Known]],
         shares: Mapping[str, Share],
         tools: Tools,
     ) -> None:
-        """on_hello: told the host of a node that said at which port it can be asked. shares: see `_may_share`.
+        """on_hello: told the host, the port and the boot id of a node that said where it can be asked.
 
-        advise: the tracker's answer to one who can be asked at that address. known: the nodes that we may name.
+        shares: see `_may_share`. advise: the tracker's answer to one who can be asked at that address. known: the nodes
+        that we may name.
         """
         self._store = store
         self._threads = threads
@@ -186,7 +187,7 @@ class Provider:
     def _say_hello(self, ask: AskHello, request: Request) -> Response:
         host = _host(request.peer)
         if ask.port is not None and host:
-            self._on_hello(host, ask.port)
+            self._on_hello(host, ask.port, ask.boot)
         return Response(200, _CBOR, self._hello().encode())
 
     def _blob(self, id_: str) -> Blob | None:

@@ -76,4 +76,3 @@ class Sharing:
         self.here = self.provable = 0
         self.proofs.clear()
         self.manifest = self.manifest_proof = None
-

@@ -9,7 +9,6 @@ import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError, Unavailable
-from p2pcdn.swarm.download import Tools, refuse
 from p2pcdn.swarm.messages import (
     HAVE_SIZE_BYTES_MAX,
     IDS_MAX,
@@ -20,6 +19,7 @@ from p2pcdn.swarm.messages import (
     decode_small,
 )
 from p2pcdn.swarm.peers import Peer
+from p2pcdn.swarm.tools import Tools, refuse
 
 
 @dataclass(slots=True, eq=False)

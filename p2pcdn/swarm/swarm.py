@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Mapping, Sequence
@@ -14,27 +15,49 @@ import trio
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.group import Device, Identity
 from p2pcdn.http1 import Request, Response
-from p2pcdn.store import Partial, Store
+from p2pcdn.store import Origin, Partial, Store
+from p2pcdn.swarm.attendance import Attendance, Place, seen_from
 from p2pcdn.swarm.directory import Directory
-from p2pcdn.swarm.download import Download, Tools, refuse
+from p2pcdn.swarm.download import Download
 from p2pcdn.swarm.exchange import Exchange, Patience
-from p2pcdn.swarm.messages import HELLO_SIZE_BYTES_MAX, PROTOCOL_VERSION, AskHello, Hello
+from p2pcdn.swarm.manifest import cutting
+from p2pcdn.swarm.messages import (
+    DISTRUSTED_MAKERS_MAX,
+    HELLO_SIZE_BYTES_MAX,
+    PEERS_SIZE_BYTES_MAX,
+    PROTOCOL_VERSION,
+    Advice,
+    AskCrowd,
+    AskHello,
+    AskPeers,
+    Hello,
+    Known,
+    decode_peers,
+)
 from p2pcdn.swarm.peers import ASKED_US, CONFIGURED, HELLO_EVERY_S, LOCAL, Peer, Peers, PeerStatus
 from p2pcdn.swarm.provide import Provider
+from p2pcdn.swarm.reading import ReadOrigin
+from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.small import SmallReads
+from p2pcdn.swarm.tools import Tools, refuse
+from p2pcdn.swarm.tracker import Tracker, ranked
 from p2pcdn.world import Announcement, Clock, Discovery, Network, Share, Sighting, Threads
 
 log = logging.getLogger(__name__)
 
-# Asked at once for one file. A room of thirty has it somewhere among these if many have it; the next issue knows who.
+# Asked at once whether they hold a file: a room of seventeen whole, of a larger one some.
 PEERS_ASKED_MAX = 16
 # Hellos under way at once; the others wait, for a forged crowd costs time-outs.
 GREETINGS_AT_ONCE = 32
 # Hints between discovery and the table.
 SIGHTINGS_WAITING_MAX = 256
-# Files whose makers of manifests are remembered until the file is proven or not.
-VOUCHERS_REMEMBERED = 1024
+# Downloads of which is remembered on whose word they stand, until the file is proven or not.
+DOWNLOADS_REMEMBERED = 64
+# Nodes that are asked whom they know when they are first met; and then one of them, so often.
+FIRST_ASKED_FOR_PEERS = 3
+ASK_FOR_PEERS_EVERY_S = 20.0
 # How often idle connections are looked at.
 TIDY_EVERY_S = 15.0
 
@@ -56,11 +79,15 @@ class Swarm:
         version: str,
         node_id: str = "",
         shares: Mapping[str, Share] = MappingProxyType({}),
+        identity: Identity | None = None,
+        piece_size_bytes: int | None = None,
+        gives: bool = True,
         patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
-        """clock: unused now; pages signed by a group will carry times. node_id: shown to neighbours.
+        """node_id: shown to neighbours. shares: to whom each index's files may be given, by its key.
 
-        shares: to whom each index's files may be given, by its key.
+        identity: None draws a device key for this run, in open mode. piece_size_bytes: see `Settings`. gives: whether
+        others should ask here first (`Manners.prefers_to_give`).
         """
         self._store = store
         self._discoveries = discoveries
@@ -69,23 +96,43 @@ class Swarm:
         self._version = "".join(version.split()) or "0"
         self._boot = f"{random.getrandbits(128):032x}"
         self._node_id = node_id or self._boot[:16]
-        self._directory = Directory()
+        self._identity = identity or Identity(Device.from_seed(random.randbytes(32)))
+        self._gives = gives
+        self._directory = Directory(self._identity.lookup_key)
         self._peers = Peers(self._boot, random)
         self._exchange = Exchange(network, patience)
-        self._tools = Tools(self._exchange, self._peers, counters, threads, random)
-        self._provider = Provider(store, threads, self._directory, self._hello, self._was_greeted, shares)
+        self._tools = Tools(
+            self._exchange, self._peers, counters, threads, random, self._identity, cutting(piece_size_bytes)
+        )
+        self._tracker = Tracker()
+        self._provider = Provider(
+            store,
+            threads,
+            self._directory,
+            self._hello,
+            self._was_greeted,
+            self._advise,
+            self._known,
+            shares,
+            self._tools,
+        )
         self._small: SmallReads | None = None
         self._greeting: set[Peer] = set()
         self._due = trio.Event()
         self._port: int | None = None
-        self._vouchers: OrderedDict[str, tuple[Sha256, str, list[Peer]]] = OrderedDict()
+        self._running: trio.Nursery | None = None
+        self._asked_for_peers = 0
+        self._downloads: OrderedDict[str, tuple[Download, Sharing]] = OrderedDict()  # by the partial's attempt
+        self._wrong_makers: OrderedDict[Sha256, dict[bytes, None]] = OrderedDict()
 
     async def run(self, *, peer_port: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Finds neighbours, greets them, and lets them find us, until it is cancelled."""
         self._port = peer_port
         self._store.on_kept = self._kept
         send, receive = trio.open_memory_channel[Sighting](SIGHTINGS_WAITING_MAX)
-        announcement = Announcement(instance=self._boot, port=peer_port, group_tag="", version=self._version)
+        announcement = Announcement(
+            instance=self._boot, port=peer_port, group_tag=self._identity.tag, version=self._version
+        )
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._provider.run)
@@ -96,37 +143,58 @@ class Swarm:
                 nursery.start_soon(self._take_sightings, receive)
                 nursery.start_soon(self._greet_all)
                 nursery.start_soon(self._tidy)
+                nursery.start_soon(self._hear_of_others)
+                self._running = nursery
                 for discovery in self._discoveries:
                     nursery.start_soon(self._discover, discovery, announcement, send)
                 task_status.started()
         finally:
-            self._small = None
+            self._small = self._running = None
             with trio.CancelScope(shield=True):
                 await self._exchange.close()
 
     # --- bytes
 
-    async def fill(self, partial: Partial) -> None:
-        """Fills what is missing from neighbours; a peer's bytes are provisional until the whole file is proven.
+    async def fill(self, partial: Partial, read_origin: ReadOrigin | None = None) -> None:
+        """Fills what is missing: from the room, and from the origin when it is this node's turn to read it.
 
-        Raises Unavailable where they do not have all of it (what came stays): at once where no neighbour is known,
-        else after at most 3 s without progress. Raises StoreStopped.
+        A peer's bytes are provisional until the whole file is proven. Raises Unavailable where the room does not have
+        all of it (what came stays): at once where there is none and no origin, after at most 3 s without progress;
+        StoreStopped; and what `read_origin` raised.
         """
-        if partial.sha256 is None:
-            raise Unavailable(f"{partial.origin.filename} has no hash to ask neighbours for.")
-        if partial.origin.share != "lan":
+        sha256, origin = partial.sha256, partial.origin
+        if sha256 is None:
+            raise Unavailable(f"{origin.filename} has no hash to ask neighbours for.")
+        if not self._may_ask_for(origin):
             # Even the question would tell strangers what this node reads.
-            raise Unavailable(f"Neighbours are not asked for {partial.origin.filename}: it is not public.")
-        peers = self._whom(partial.sha256)
-        if not peers:
+            raise Unavailable(f"Neighbours are not asked for {origin.filename}: it is not public.")
+        peers = self._whom(sha256)
+        if self._port is None or self._running is None or not (peers or read_origin):
             raise Unavailable("No neighbour is known that could be asked.")
-        size_bytes_max = self._store.summary().limit_bytes
-        id_ = self._directory.id_of(partial.sha256)
-        download = Download(partial, partial.sha256, id_, size_bytes_max, self._tools)
+        id_ = self._directory.id_of(sha256)
+        sharing = Sharing(partial, sha256, id_, self._tools.cutting)
+        download = Download(
+            sharing,
+            Attendance(id_, self._exchange, self._tracker, self._ranks),
+            read_origin,
+            self._tools,
+            boot=self._boot,
+            port=self._port,
+            size_bytes_max=self._store.summary().limit_bytes,
+            gives=self._gives,
+            distrusted_makers=tuple(self._wrong_makers.get(sha256, ())),
+        )
+        self._remember(partial, download, sharing)
+        self._provider.share(sharing)
         try:
             await download.run(peers)
-        finally:
-            self._remember_vouchers(partial, partial.sha256, download.vouchers)
+        except BaseException:
+            self._provider.unshare(sharing)
+            raise
+        self._running.start_soon(download.tell_that_all_is_here)
+
+    def _may_ask_for(self, origin: Origin) -> bool:
+        return origin.share == "lan"
 
     async def read(self, sha256: Sha256, size_bytes_max: int) -> bytes | None:
         """A small blob from a neighbour, right by its sha256; None where none gives it within 3 s."""
@@ -135,17 +203,33 @@ class Swarm:
         return await self._small.read(sha256, self._directory.id_of(sha256), size_bytes_max)
 
     def distrust(self, partial: Partial) -> None:
-        """The whole file's hash was wrong although every piece was as its manifest said: a strike for who made it."""
-        sha256, name, vouchers = self._vouchers.pop(partial.attempt, (None, "", []))
-        for peer in vouchers:
-            if sha256 is not None:
-                refuse(self._tools, peer, sha256, name, "its manifest is not that of this file")
+        """The whole file's hash was wrong although every piece was as its maker said: nobody takes his word again."""
+        remembered = self._downloads.pop(partial.attempt, None)
+        if remembered is None:
+            return
+        download, sharing = remembered
+        self._provider.unshare(sharing)
+        makers = self._wrong_makers.setdefault(sharing.sha256, {})
+        makers.update(download.makers)
+        makers.pop(self._identity.device.public, None)
+        while len(makers) > DISTRUSTED_MAKERS_MAX:
+            makers.pop(next(iter(makers)))
+        while len(self._wrong_makers) > DOWNLOADS_REMEMBERED:
+            self._wrong_makers.popitem(last=False)
+        for peer in download.vouchers:
+            refuse(self._tools, peer, sharing.sha256, partial.origin.filename, "its manifest is not that of this file")
+        for maker in download.makers:
+            log.warning(
+                "refused the word of %s: %s: its pieces are not those of this file",
+                maker.hex()[:16],
+                partial.origin.filename,
+                extra={"device": maker.hex(), "file": partial.origin.filename, "sha256": sharing.sha256},
+            )
 
-    def _remember_vouchers(self, partial: Partial, sha256: Sha256, vouchers: dict[Peer, None]) -> None:
-        if vouchers:
-            self._vouchers[partial.attempt] = (sha256, partial.origin.filename, list(vouchers))
-            if len(self._vouchers) > VOUCHERS_REMEMBERED:
-                self._vouchers.popitem(last=False)
+    def _remember(self, partial: Partial, download: Download, sharing: Sharing) -> None:
+        self._downloads[partial.attempt] = (download, sharing)
+        if len(self._downloads) > DOWNLOADS_REMEMBERED:
+            self._downloads.popitem(last=False)
 
     def answer(self, request: Request) -> Response | Awaitable[Response]:
         """The peer face: what neighbours ask of us."""
@@ -163,12 +247,61 @@ class Swarm:
     def _whom(self, sha256: Sha256 | None = None) -> list[Peer]:
         return self._peers.to_ask(trio.current_time(), PEERS_ASKED_MAX, sha256)
 
-    def _hello(self) -> Hello:
-        return Hello(self._node_id, self._boot, self._version)
+    def _ranks(self, id_: str) -> list[Peer | None]:
+        """The room in the order in which its nodes are this file's tracker; None stands for ourselves."""
+        members: dict[str, Peer | None] = {
+            peer.boot: peer for peer in self._peers.members(trio.current_time()) if peer.boot is not None
+        }
+        members[self._boot] = None
+        return [members[boot] for boot in ranked(id_, members)]
 
-    def _was_greeted(self, host: str, port: int) -> None:
+    def _advise(self, ask: AskCrowd, address: str) -> Advice:
+        """Our answer as a tracker; or who in our eyes is it, where nobody has asked us for this file before."""
+        if not self._tracker.knows(ask.id):
+            first = self._ranks(ask.id)[0]
+            if first is not None and first.living and first.boot != ask.boot:
+                return Advice(elsewhere=str(first.address))
+        return self._tracker.advise(ask, address, trio.current_time())
+
+    def _known(self) -> list[Known]:
+        """Whom we may name to others, those first that answered us last."""
+        now = trio.current_time()
+        ages = {
+            peer: now - max(peer.heard_at, peer.last_seen if peer.last_seen is not None else -math.inf)
+            for peer in self._peers.members(now)
+        }
+        named = sorted((peer for peer in ages if peer.boot is not None), key=lambda peer: ages[peer])
+        return [Known(peer.boot or "", str(peer.address), int(ages[peer])) for peer in named]
+
+    async def _hear_of_others(self) -> None:
+        """Asks a neighbour now and then whom it knows: so that one `--peer` is enough to find the room."""
+        while True:
+            await trio.sleep(ASK_FOR_PEERS_EVERY_S * (0.5 + self._tools.dice.random()))
+            peers = self._peers.to_ask(trio.current_time(), 1)
+            if peers:
+                await self._ask_for_peers(peers[0])
+
+    async def _ask_for_peers(self, peer: Peer) -> None:
+        try:
+            with trio.fail_after(self._exchange.patience.no_progress_s):
+                async with self._exchange.ask(peer.address, AskPeers(), PEERS_SIZE_BYTES_MAX) as answer:
+                    known = decode_peers(bytes(answer.body)) if answer.status == 200 else []
+        except (Unavailable, RemoteProtocolError, trio.TooSlowError) as error:
+            log.debug("%s does not say whom it knows: %s", peer.address, error)
+            return
+        now = trio.current_time()
+        for one in known:
+            address = seen_from(one.address, Place(peer.address))
+            if one.boot != self._boot and address is not None:
+                self._peers.told(one.boot, address, float(one.age_s), now)
+        self._due.set()
+
+    def _hello(self) -> Hello:
+        return Hello(self._node_id, self._boot, self._version, tag=self._identity.tag)
+
+    def _was_greeted(self, host: str, port: int, boot: str | None) -> None:
         """Somebody said hello and where it listens: a hint like any other."""
-        self._sight(Sighting(host, port), ASKED_US)
+        self._sight(Sighting(host, port, boot), ASKED_US)
 
     def _sight(self, sighting: Sighting, source: str) -> None:
         peer = self._peers.sight(sighting, source, trio.current_time())
@@ -218,7 +351,9 @@ class Swarm:
         patience_s = self._exchange.patience.no_progress_s
         try:
             with trio.fail_after(patience_s):
-                async with self._exchange.ask(peer.address, AskHello(self._port), HELLO_SIZE_BYTES_MAX) as answer:
+                async with self._exchange.ask(
+                    peer.address, AskHello(self._port, self._boot), HELLO_SIZE_BYTES_MAX
+                ) as answer:
                     if answer.status != 200:
                         raise Unavailable(f"It answers hello with {answer.status}.")
                     hello = Hello.decode(bytes(answer.body))
@@ -226,6 +361,8 @@ class Swarm:
                 raise Unavailable(
                     f"It speaks version {hello.protocol} of the protocol, and we speak {PROTOCOL_VERSION}."
                 )
+            if hello.tag != self._identity.tag:
+                raise Unavailable("It belongs to another group." if hello.tag else "It belongs to no group, and we do.")
         except (Unavailable, trio.TooSlowError) as error:
             why = str(error) or f"It did not say hello within {patience_s:g} s."
             log.debug("no hello from %s: %s", peer.address, why)
@@ -239,6 +376,9 @@ class Swarm:
         now = trio.current_time()
         if self._peers.answered(peer, hello, now - began, now) and new:
             log.info("neighbour %s", peer.address, extra={"peer": str(peer.address), "source": peer.source})
+            if self._asked_for_peers < FIRST_ASKED_FOR_PEERS:
+                self._asked_for_peers += 1
+                await self._ask_for_peers(peer)
 
     async def _tidy(self) -> None:
         while True:

@@ -32,6 +32,9 @@ class Tracker:
     def __init__(self) -> None:
         self._crowds: OrderedDict[str, Crowd] = OrderedDict()
 
+    def knows(self, id_: str) -> bool:
+        return id_ in self._crowds
+
     def advise(self, ask: AskCrowd, address: str, now: float) -> Advice:
         """What one who asks is to do. address: where it can be asked, "" for ourselves. Raises RemoteProtocolError."""
         crowd = self._crowds.get(ask.id)
@@ -44,5 +47,3 @@ class Tracker:
 
     def crowds(self) -> int:
         return len(self._crowds)
-
-
