@@ -17,7 +17,7 @@ def encode(bits: int, pieces: int) -> str:
 def decode(text: str, pieces: int) -> int:
     """Raises RemoteProtocolError unless it is exactly a bit for each of so many pieces."""
     size_bytes = -(-pieces // 8)
-    if len(text) != -(-size_bytes * 4 // 3):
+    if len(text) != -(-size_bytes * 4 // 3) or "+" in text or "/" in text:
         raise RemoteProtocolError(f"a bitfield of {pieces} pieces has another length")
     try:
         bits = int.from_bytes(base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True), "little")

@@ -132,8 +132,7 @@ class Download:
             nursery.start_soon(self._attend)
             for klass in range(CLASSES):
                 nursery.start_soon(self._work, klass)
-            while not self._over:
-                self._look()
+            while not self._is_over():
                 with trio.move_on_after(LOOK_EVERY_S):
                     await self._sharing.changed.park()
             nursery.cancel_scope.cancel()
@@ -144,8 +143,13 @@ class Download:
         """Tells the tracker that it can name us from now on."""
         await self._attendance.ask(self._ask())
 
+    def _is_over(self) -> bool:
+        """Whether all is here or nothing moves any more; begins with the origin when it is our turn."""
+        if not self._over:
+            self._look()
+        return self._over
+
     def _look(self) -> None:
-        """Ends the download when all is here or nothing moves; begins with the origin when it is our turn."""
         sharing, now = self._sharing, trio.current_time()
         got = sharing.partial.present_bytes()
         if got != self._pieces_before:
@@ -167,17 +171,15 @@ class Download:
     def _is_hopeless(self, stalled_s: float) -> bool:
         """Whether the room will not give what is missing, or not soon."""
         sharing = self._sharing
-        if sharing.manifest is not None and not self._asking and not self._sources:
+        cannot_read = self._read_origin is None
+        nobody_offers = cannot_read and not self._offered
+        if not self._asking and not self._sources and (nobody_offers or sharing.manifest is not None):
             return True
         if stalled_s > self._tools.exchange.patience.no_progress_s:
             there_is_more = sharing.manifest is not None or self._advice.reach > sharing.here.bit_count()
-            if there_is_more or self._read_origin is None:
+            if there_is_more or cannot_read:
                 return True
-        return stalled_s > SILENT_CROWD_S or self._is_alone()
-
-    def _is_alone(self) -> bool:
-        """Nobody else is there, and it is not our turn to read: nothing will ever come."""
-        return not self._lease and not self._advice.others and not self._advice.parents and self._read_origin is None
+        return stalled_s > SILENT_CROWD_S
 
     def _short(self) -> Unavailable:
         sharing = self._sharing

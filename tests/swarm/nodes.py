@@ -16,9 +16,9 @@ from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.http1 import Request, Response, serve
 from p2pcdn.store import Blob, Origin, Partial, Store, StoreLimits
-from p2pcdn.swarm import Patience, Swarm
-from p2pcdn.swarm.manifest import manifest_of
-from p2pcdn.swarm.messages import PUBLIC_KEY, Hello, blob_id
+from p2pcdn.swarm import Patience, Swarm, bitfield
+from p2pcdn.swarm.manifest import cut_of, manifest_of
+from p2pcdn.swarm.messages import PUBLIC_KEY, AskPiece, Hello, blob_id, read_target
 from p2pcdn.world import Discovery, Share, Sighting
 from p2pcdn_daemon.clock import WallClock
 from p2pcdn_daemon.disk import RealDisk
@@ -148,7 +148,10 @@ async def fake(
                     head, _, seen = seen.partition(b"\r\n\r\n")
                     path = head.split(b" ")[1].decode()
                     it.asked.append(path)
-                    answer = ok(Hello("liar", boot, "0").encode()) if "/hello" in path else it.script(path)
+                    if path.startswith(("/v1/crowd/", "/v1/peers")):
+                        answer: bytes | None = NOT_FOUND
+                    else:
+                        answer = ok(Hello("liar", boot, "0").encode()) if "/hello" in path else it.script(path)
                     await trio.sleep(answers_after_s)
                     if answer is None:
                         await trio.sleep_forever()
@@ -165,8 +168,19 @@ async def fake(
         nursery.cancel_scope.cancel()
 
 
-def ok(body: bytes) -> bytes:
-    return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+def ok(body: bytes, head: bytes = b"") -> bytes:
+    return b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+
+
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
+
+
+def piece_path(content: bytes, *wanted: int) -> tuple[str, str]:
+    """The path and the query of a question for pieces of a whole file, asked by one who knows its manifest."""
+    cut = cut_of(len(content))
+    want = bitfield.encode(sum(1 << index for index in wanted), max(cut.pieces, *wanted, 1))
+    path, _, query = AskPiece(blob_id(PUBLIC_KEY, Sha256.of(content)), want, 0, True).target().partition("?")
+    return path, query
 
 
 def honest(content: bytes, *, named: bytes | None = None) -> Callable[[str], bytes]:
@@ -178,10 +192,13 @@ def honest(content: bytes, *, named: bytes | None = None) -> Callable[[str], byt
     def script(path: str) -> bytes:
         if path == f"/v1/blob/{id_}/manifest":
             return ok(manifest.encode())
-        if path.startswith(f"/v1/blob/{id_}/piece/"):
-            start, end = manifest.span(int(path.rpartition("/")[2]))
-            return ok(content[start:end])
-        return b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
+        if path.startswith(f"/v1/blob/{id_}/piece?"):
+            ask = read_target(*path.split("?"))
+            assert isinstance(ask, AskPiece)
+            index = bitfield.lowest(bitfield.decode(ask.want, manifest.pieces))
+            start, end = manifest.cut.span(index)
+            return ok(content[start:end], b"piece: %d\r\nproof: manifest %b\r\n" % (index, manifest.name.encode()))
+        return NOT_FOUND
 
     return script
 

@@ -10,7 +10,7 @@ import pytest
 from p2pcdn.digest import Sha256
 from p2pcdn.http1 import FileSlice, Request, Response
 from p2pcdn.store import Origin
-from p2pcdn.swarm.manifest import Manifest, manifest_of
+from p2pcdn.swarm.manifest import Manifest, Proof, manifest_of
 from p2pcdn.swarm.messages import (
     IDS_MAX,
     PUBLIC_KEY,
@@ -20,10 +20,10 @@ from p2pcdn.swarm.messages import (
     decode_have,
     decode_small,
 )
-from p2pcdn.swarm.provide import SLOTS, SLOTS_PER_HOST
+from p2pcdn.swarm.provide import SLOTS, SLOTS_PER_FILE, SLOTS_PER_HOST
 from p2pcdn.swarm.swarm import Swarm
 from p2pcdn.world import Share
-from tests.swarm.nodes import MIB, PUBLIC, content_of, node, until
+from tests.swarm.nodes import MIB, PUBLIC, content_of, node, piece_path, until
 
 CONTENT = content_of(1, 3 * MIB)
 
@@ -35,6 +35,11 @@ async def ask(swarm: Swarm, path: str, *, peer: str = "192.0.2.9:5", query: str 
 
 def id_of(content: bytes) -> str:
     return blob_id(PUBLIC_KEY, Sha256.of(content))
+
+
+async def ask_piece(swarm: Swarm, content: bytes, *wanted: int, peer: str = "192.0.2.9:5") -> Response:
+    path, query = piece_path(content, *wanted)
+    return await ask(swarm, path, query=query, peer=peer)
 
 
 def origin(share: Share) -> Origin:
@@ -56,8 +61,8 @@ async def test_whole_public_blobs_are_given_and_all_others_look_unknown(tmp_path
         unknown = await ask(it.swarm, f"/v1/blob/{id_of(b'nobody has it')}/manifest")
         assert unknown.status == 404
         for content in hidden:
-            for path in (f"/v1/blob/{id_of(content)}/manifest", f"/v1/blob/{id_of(content)}/piece/0"):
-                assert await ask(it.swarm, path) == unknown
+            assert await ask(it.swarm, f"/v1/blob/{id_of(content)}/manifest") == unknown
+            assert await ask_piece(it.swarm, content, 0) == unknown
         answer = await ask(it.swarm, "/v1/have/" + ",".join(map(id_of, [*hidden, CONTENT])))
         assert isinstance(answer.body, bytes)
         assert decode_have(answer.body, 5) == [None, None, None, None, len(CONTENT)]
@@ -89,38 +94,45 @@ async def test_who_closes_an_index_closes_what_it_gave_before(tmp_path: Path) ->
 async def test_a_piece_leaves_as_a_slice_of_the_file(tmp_path: Path) -> None:
     async with node(tmp_path / "a") as it:
         await it.keep(CONTENT)
-        answer = await ask(it.swarm, f"/v1/blob/{id_of(CONTENT)}/piece/1")
+        answer = await ask_piece(it.swarm, CONTENT, 1)
         assert isinstance(answer.body, FileSlice)
         assert (answer.body.offset, answer.body.size_bytes) == (256 * 1024, 256 * 1024)
         assert answer.release is not None
         answer.release()
-        assert (await ask(it.swarm, f"/v1/blob/{id_of(CONTENT)}/piece/12")).status == 404
+        assert (await ask_piece(it.swarm, CONTENT, 12)).status == 404
 
 
 async def test_a_full_node_refuses_at_once_and_gives_again_when_a_slot_is_free(tmp_path: Path) -> None:
+    contents = [content_of(seed, MIB) for seed in range(SLOTS // SLOTS_PER_FILE)]
     async with node(tmp_path / "a") as it:
         await it.keep(CONTENT)
-        path = f"/v1/blob/{id_of(CONTENT)}/piece/0"
+        for content in contents:
+            await it.keep(content)
         given = []
         for host in range(SLOTS):
-            given.append(await ask(it.swarm, path, peer=f"192.0.2.{host}:1"))
+            given.append(await ask_piece(it.swarm, contents[host // SLOTS_PER_FILE], 0, peer=f"192.0.2.{host}:1"))
         assert [answer.status for answer in given] == [200] * SLOTS
-        refused = await ask(it.swarm, path)
+        refused = await ask_piece(it.swarm, CONTENT, 0)
         assert refused.status == 503
         assert int(dict(refused.headers)["retry-after-ms"]) > 0
         release = given[0].release
         assert release is not None
         release()
-        assert (await ask(it.swarm, path)).status == 200
+        assert (await ask_piece(it.swarm, CONTENT, 0)).status == 200
 
 
 async def test_one_host_cannot_take_all_slots(tmp_path: Path) -> None:
+    contents = [content_of(seed, MIB) for seed in range(3)]
     async with node(tmp_path / "a") as it:
-        await it.keep(CONTENT)
-        path = f"/v1/blob/{id_of(CONTENT)}/piece/0"
-        statuses = [(await ask(it.swarm, path, peer=f"192.0.2.1:{port}")).status for port in range(SLOTS_PER_HOST + 2)]
-        assert statuses == [200] * SLOTS_PER_HOST + [503, 503]
-        assert (await ask(it.swarm, path, peer="192.0.2.2:1")).status == 200
+        for content in contents:
+            await it.keep(content)
+        statuses = [
+            (await ask_piece(it.swarm, content, 0, peer="192.0.2.1:1")).status
+            for content in contents
+            for _ in range(SLOTS_PER_FILE)
+        ]
+        assert statuses == [200] * SLOTS_PER_HOST + [503] * 3
+        assert (await ask_piece(it.swarm, contents[2], 0, peer="192.0.2.2:1")).status == 200
 
 
 async def test_a_manifest_is_made_once_and_kept_over_a_restart(tmp_path: Path) -> None:
@@ -130,6 +142,7 @@ async def test_a_manifest_is_made_once_and_kept_over_a_restart(tmp_path: Path) -
         first = await ask(it.swarm, path)
         assert isinstance(first.body, bytes)
         assert Manifest.decode(Sha256.of(CONTENT), first.body) == manifest_of(Sha256.of(CONTENT), CONTENT)
+        assert Proof.decode(dict(first.headers)["proof"]).holds_for_manifest(Sha256.of(CONTENT), first.body)
     async with node(tmp_path / "a") as it:
         assert it.store.value("manifests", Sha256.of(CONTENT)) == first.body
 
@@ -146,10 +159,9 @@ async def test_a_rotten_manifest_in_the_store_is_made_anew(tmp_path: Path) -> No
 async def test_an_open_file_does_not_hold_up_its_removal(tmp_path: Path) -> None:
     async with node(tmp_path / "a") as it:
         blob = await it.keep(CONTENT)
-        path = f"/v1/blob/{id_of(CONTENT)}/piece/0"
-        answer = await ask(it.swarm, path)
+        answer = await ask_piece(it.swarm, CONTENT, 0)
         await it.store.drop(blob.sha256)
-        assert (await ask(it.swarm, path)).status == 404
+        assert (await ask_piece(it.swarm, CONTENT, 0)).status == 404
         assert answer.release is not None
         answer.release()
         assert isinstance(answer.body, FileSlice)

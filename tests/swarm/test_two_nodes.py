@@ -230,7 +230,7 @@ async def test_a_provider_that_evicts_the_file_in_the_middle_is_left_without_bla
         async with trio.open_nursery() as nursery:
 
             async def drop_soon() -> None:
-                await until(lambda: any("/piece/" in path for path in first.asked))
+                await until(lambda: any(path.endswith("/piece") for path in first.asked))
                 await first.store.drop(blob.sha256)
 
             nursery.start_soon(drop_soon)
