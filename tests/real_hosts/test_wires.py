@@ -1,4 +1,4 @@
-"""A wire that is pulled out in the middle of a crowd, and put in again: everybody gets the file all the same."""
+"""A wire that is pulled out in the middle of a crowd, or is thin: everybody gets the file all the same."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ pytestmark = pytest.mark.slow
 HOLDS = Holds([Made("demo-torch", "2.0", 48 * MIB)])
 # 48 MiB take 8 s.
 UPLINK_BITS_PER_S = 50_000_000
+# Through this wire it would be two minutes.
+THIN_BITS_PER_S = 3_000_000
+WIDE_BITS_PER_S = 10_000_000_000
 NODES = 5
 
 
@@ -42,3 +45,23 @@ def test_a_host_that_was_unplugged_for_a_while_costs_nobody_the_file(
     # Who was alone for a while may have read all of it alone.
     assert upstream.sent_bytes(wheel.filename) <= 2 * wheel.size_bytes + 4 * MIB
     assert not any(row["strikes"] for node in nodes for row in node.status()["peers"]), "to be away is no lie"
+
+
+def test_a_reader_with_a_thin_wire_holds_nobody_up(room: Room, lan: Lan, upstream: RemoteUpstream) -> None:
+    lan.outside.limit_sending(UPLINK_BITS_PER_S)
+    wheel = upstream.file_of("demo-torch")
+    nodes = room.nodes(NODES)
+    room.meet(nodes)
+    thin, *others = nodes
+    thin.host.limit_sending(THIN_BITS_PER_S)
+    try:
+        first = room.users([thin], "demo-torch")
+        until(lambda: upstream.sent_bytes(wheel.filename) > 2 * MIB, "it reads the origin")
+        users = room.users(others, "demo-torch")
+        wait_for([*first, *users])
+    finally:
+        thin.host.limit_sending(WIDE_BITS_PER_S)
+    assert [user.hashes() for user in (*first, *users)] == [{wheel.filename: wheel.sha256}] * NODES
+    # Had they waited for that wire, the file would have needed so long to pass it once.
+    through_it_s = wheel.size_bytes * 8 / THIN_BITS_PER_S
+    assert max(user.seconds for user in users) < through_it_s / 2
