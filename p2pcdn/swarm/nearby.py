@@ -48,6 +48,8 @@ FILES_ASKED_MAX = 2048
 ANSWERS_REMEMBERED_MAX = 50_000
 # Our own list is made again after a change: at most so often, and not so often that it takes more than a twentieth.
 LISTED_EVERY_S = 1.0
+# And at the latest after so long, for what was withdrawn changes no number.
+LISTED_ANEW_S = 60.0
 LISTING_SHARE = 20
 ROWS_AT_ONCE = 256
 
@@ -109,12 +111,13 @@ class RoomStatus:
 
 @dataclass(frozen=True, slots=True)
 class _Own:
-    """Our own list. of: what the store said of itself when it was made."""
+    """Our own list. of: what the store said of itself when it was made, which counts until `good_until`."""
 
     holding: Holding
     names: bytes
     of: tuple[int, int]
     again_at: float
+    good_until: float
 
 
 @dataclass(slots=True)
@@ -308,14 +311,16 @@ class Nearby:
         async with self._listing:
             summary = self._store.summary()
             now, of = trio.current_time(), (summary.blobs, summary.size_bytes)
-            if self._own is not None and (self._own.of == of or now < self._own.again_at):
-                return self._own
+            own = self._own
+            if own is not None and (now < own.again_at or (own.of == of and now < own.good_until)):
+                return own
             blobs, size_bytes, names = await self._list()
             took_s = trio.current_time() - now
             mark = bytes(blake3(names).digest(MARK_SIZE_BYTES))
             again_at = trio.current_time() + max(LISTED_EVERY_S, took_s * LISTING_SHARE)
-            self._own = _Own(Holding(blobs, size_bytes, 0, mark), names, of, again_at)
-            return self._own
+            good_until = max(again_at, now + LISTED_ANEW_S)
+            own = self._own = _Own(Holding(blobs, size_bytes, 0, mark), names, of, again_at, good_until)
+            return own
 
     async def _list(self) -> tuple[int, int, bytes]:
         """How many blobs members may have of us, their bytes, and their short names in order."""
