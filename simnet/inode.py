@@ -21,6 +21,8 @@ ALIKE_MAX = 8
 LOST, SIZE_ONLY, TORN, WHOLE = range(4)
 FATES = (LOST, SIZE_ONLY, TORN, WHOLE)
 FATE_WEIGHTS = (40, 20, 30, 10)
+# How often the kernel had begun to write a file's changes by itself, in their order.
+WRITTEN_BACK = 0.5
 
 
 class Pool:
@@ -195,11 +197,15 @@ class Inode:
         self._changes.clear()
 
     def cut(self, dice: random.Random) -> None:
-        """The power goes: each change since the last fsync meets its own fate."""
+        """The power goes. The kernel may have written some of what came since the last fsync; the rest has its fate."""
         if not self._keeps_changes:
             return
-        for change in self._changes:
-            _outcome(self._durable, change, dice)
+        written = dice.randint(0, len(self._changes)) if dice.random() < WRITTEN_BACK else 0
+        for number, change in enumerate(self._changes):
+            if number < written:
+                _apply(self._durable, change)
+            else:
+                _outcome(self._durable, change, dice)
         self._changes.clear()
         self._forgotten = False
         self.seen = self._durable.copy()

@@ -229,7 +229,7 @@ class Config:
     share: str | None = _setting(
         None,
         SHARE,
-        "To whom files are given, for every index.",
+        "To whom files are given, for every index without credentials.",
         default_text="`lan` for public indexes, `group` for one on a private address, `never` for one with credentials",
     )
     no_mdns: bool = _setting(False, FLAG, "Neither announces this node by multicast nor looks for others.", off="mdns")

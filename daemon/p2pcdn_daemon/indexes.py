@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 from urllib.parse import unquote, urlsplit
@@ -41,11 +42,16 @@ def default_upstreams(ours: Collection[Address]) -> tuple[tuple[UpstreamSetting,
 
 def _made(setting: UpstreamSetting, position: int, share: str | None) -> UpstreamSettings:
     try:
-        index, credentials = make_index(
-            setting.url, position, cast(Share | None, setting.share or share), name=setting.name
-        )
+        index, credentials = make_index(setting.url, position, cast(Share | None, setting.share), name=setting.name)
     except ValueError as error:
         raise ConfigError(f"upstream: {error}") from error
+    if index.private and setting.share == "lan":
+        raise ConfigError(
+            f'upstream: {index.url} has credentials, so its files are for nobody, or for your group (share = "group").'
+        )
+    if setting.share is None and share is not None and not index.private:
+        # What one flag says of all indexes opens none that has credentials; only its own table can.
+        index = replace(index, share=cast(Share, share))
     if index.url.startswith("file:") and not Path(unquote(urlsplit(index.url).path)).is_dir():
         log.warning("the upstream is no directory now", extra={"index": index.url})
     return UpstreamSettings(index, setting.proxy, setting.ca_file, credentials)

@@ -135,7 +135,7 @@ async def srv_targets(name: str, resolver: Resolver | None = None) -> Sequence[T
     resolver: None means what /etc/resolv.conf names, with its search list. Raises Unresolved.
     """
     # The system's own resolver gives addresses only (docs/decisions/0005-srv-records-by-dnspython.md). It takes a
-    # twentieth of a second to load, which only those pay who use it.
+    # tenth of a second to load, which only those pay who use it.
     import dns.asyncresolver
     import dns.exception
     import dns.resolver

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,7 +64,20 @@ def store_control_socket(store: Path) -> Path:
     if fits_socket(inside):
         return inside
     name = hashlib.sha256(os.fsencode(store)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"p2pcdn-{os.geteuid()}" / f"{name}.sock"
+    return own_temporary_directory() / f"{name}.sock"
+
+
+def own_temporary_directory() -> Path:
+    """Where this user's short-lived things are; `make_own_directory` makes it, and sees to it that it is ours."""
+    return Path(tempfile.gettempdir()) / f"p2pcdn-{os.geteuid()}"
+
+
+def make_own_directory(path: Path) -> None:
+    """Makes a directory that nobody else may use, or sees to it that it is one. Raises OSError, its text for users."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise PermissionError(errno.EPERM, "others may write in it")
 
 
 def fits_socket(path: Path) -> bool:

@@ -9,7 +9,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +28,8 @@ from p2pcdn_daemon import identity, logs, places
 from p2pcdn_daemon.clock import WallClock
 from p2pcdn_daemon.config import Config, ConfigError, unknown_variables
 from p2pcdn_daemon.disk import RealDisk
+from p2pcdn_daemon.environment import index_environment
+from p2pcdn_daemon.errand import Errand
 from p2pcdn_daemon.indexes import upstreams_of
 from p2pcdn_daemon.network import (
     Adopted,
@@ -59,16 +61,19 @@ STARTING_ASKS_EVERY_S = 10
 LOOPBACK = ("127.0.0.1", "::1")
 
 
-def serve(config: Config, *, ready_fd: int | None = None) -> int:
-    """Runs a node until SIGTERM or SIGINT and returns the exit code: 0, or 2 after one sentence on stderr."""
+def serve(config: Config, *, ready_fd: int | None = None, errand: Errand | None = None) -> int:
+    """Runs a node until SIGTERM or SIGINT and returns the exit code: 0, or 2 after one sentence on stderr.
+
+    errand: a command with which the node ends; signals go to it, its exit code is ours, and stdout belongs to it.
+    """
     logs.configure(config.log_level, config.log_format)
     held = logs.Held()
     for name in unknown_variables():
         log.warning("%s is set but is no setting of p2pcdn", name)
-    ready = Ready(ready_fd, held)
+    ready = Ready(ready_fd, held, on_stdout=errand is None)
     _raise_descriptor_limit()
     try:
-        trio.run(_serve, config, ready)
+        return trio.run(_serve, config, ready, errand)
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as group:
         error = _first(group)
         if isinstance(error, KeyboardInterrupt):
@@ -77,7 +82,6 @@ def serve(config: Config, *, ready_fd: int | None = None) -> int:
             raise
         click.echo(f"p2pcdn: {error}", err=True)
         return EXIT_UNUSABLE
-    return 0
 
 
 @dataclass(slots=True)
@@ -86,6 +90,7 @@ class Ready:
 
     descriptor: int | None
     log: logs.Held
+    on_stdout: bool = True
 
     def __post_init__(self) -> None:
         if self.descriptor is not None:
@@ -100,8 +105,9 @@ class Ready:
         line = f"ready {index_url}\n"
         # Whoever waited may have gone.
         with suppress(OSError, ValueError):
-            sys.stdout.write(line)
-            sys.stdout.flush()
+            if self.on_stdout:
+                sys.stdout.write(line)
+                sys.stdout.flush()
         if self.descriptor is not None and self.descriptor != 1:
             with suppress(OSError):
                 os.write(self.descriptor, line.encode())
@@ -115,30 +121,44 @@ class Life:
     """From the first signal to the end. Used by the tasks of `_serve`."""
 
     scope: trio.CancelScope
+    errand: Errand | None = None
     stop: trio.Event = field(default_factory=trio.Event)
     is_ready: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.errand is None else self.errand.exit_code
 
     async def watch_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
         """The first SIGTERM or SIGINT stops the node, the second one at once. SIGHUP stops it on a terminal only."""
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             task_status.started()
             async for number in signals:
+                if self.errand is not None and self.errand.forward(number):
+                    continue
                 if number == signal.SIGHUP and not _on_terminal():
                     continue
                 if self.stop.is_set() or not self.is_ready:
                     self.scope.cancel()
-                self._end_in_time()
-                self.stop.set()
+                self.end()
                 notify("STOPPING=1")
                 log.info("stopping: %s", signal.Signals(number).name)
 
-    def _end_in_time(self) -> None:
+    async def run_errand(self, environ: Mapping[str, str]) -> None:
+        """Runs the command, if there is one, and ends the node with it."""
+        if self.errand is not None:
+            await self.errand.run(environ)
+            self.end()
+
+    def end(self) -> None:
+        """Ends the node, in time."""
         if not self.stop.is_set():
             self.scope.deadline = min(self.scope.deadline, trio.current_time() + CANCEL_AFTER_S)
             # A thread that hangs in the kernel (a dead network disk) would hold trio.run beyond its time.
-            last = threading.Timer(EXIT_AFTER_S, os._exit, (0,))
+            last = threading.Timer(EXIT_AFTER_S, lambda: os._exit(self.exit_code))
             last.daemon = True
             last.start()
+            self.stop.set()
 
     async def ask_for_time(self) -> None:
         """Keeps systemd patient until the node is ready (sd_notify(3), EXTEND_TIMEOUT_USEC)."""
@@ -154,15 +174,16 @@ class Life:
             await trio.sleep(interval_s)
 
 
-async def _serve(config: Config, ready: Ready) -> None:
+async def _serve(config: Config, ready: Ready, errand: Errand | None) -> int:
     async with trio.open_nursery() as nursery:
-        life = Life(nursery.cancel_scope)
+        life = Life(nursery.cancel_scope, errand)
         await nursery.start(life.watch_signals)
         nursery.start_soon(life.ask_for_time)
         nursery.start_soon(life.feed_watchdog)
         async with AsyncExitStack() as stack:
             await _run_node(config, ready, life, stack)
         nursery.cancel_scope.cancel()
+    return life.exit_code
 
 
 async def _run_node(config: Config, ready: Ready, life: Life, stack: AsyncExitStack) -> None:
@@ -195,8 +216,18 @@ async def _run_node(config: Config, ready: Ready, life: Life, stack: AsyncExitSt
         url = index_url(faces.index)
         log.info("ready", extra={"index": url, "store": str(config.store), "pid": os.getpid()})
         ready.say(url)
-        if sys.stdout.isatty():
+        nursery.start_soon(life.run_errand, _errands_environment(config, node))
+        if sys.stdout.isatty() and life.errand is None:
             click.echo(welcome(config, url, [one.index.url for one in upstreams]))
+
+
+def _errands_environment(config: Config, node: Node) -> dict[str, str]:
+    """Installers use this node, with its private indexes, and our own commands ask it."""
+    status = node.status()
+    socket = config.control_socket or places.store_control_socket(config.store)
+    return index_environment(str(status.get("private_index_url") or status["index_url"]), os.environ) | {
+        "P2PCDN_CONTROL_SOCKET": str(socket)
+    }
 
 
 # -- the doors --------------------------------------------------------------------------------------------------------
@@ -226,7 +257,12 @@ async def _open_control_faces(config: Config, faces: Adopted, stack: AsyncExitSt
         faces.control.append(await _control_face(config.control_socket, stack))
         return
     of_store = places.store_control_socket(config.store)
-    _own_directory(of_store.parent)
+    try:
+        places.make_own_directory(of_store.parent)
+    except OSError as error:
+        raise CannotListen(
+            f"The control socket cannot be in {of_store.parent}: {error.strerror}; name another by --control-socket."
+        ) from error
     faces.control.append(await _control_face(of_store, stack))
     usual = places.runtime_control_socket()
     if usual is not None and usual != of_store:
@@ -247,17 +283,6 @@ async def _control_face(path: Path, stack: AsyncExitStack) -> trio.SocketListene
 
     stack.push_async_callback(close)
     return listener
-
-
-def _own_directory(path: Path) -> None:
-    """Makes a directory that nobody else may use, or sees to it that it is one. Raises CannotListen."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.lstat()
-    except OSError as error:
-        raise CannotListen(f"The directory {path} for the control socket cannot be made: {error.strerror}.") from error
-    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        raise CannotListen(f"Others may write in {path}; name another place by --control-socket.")
 
 
 @asynccontextmanager

@@ -71,7 +71,21 @@ def _peers(status: Mapping[str, Any]) -> str:
     who = f"{len(peers)} ({near})" if peers else "none seen"
     faulty = sum(1 for peer in peers if peer.get("wrong"))
     who += f", {faulty} with a fault (`p2pcdn peers` says which)" if faulty else ""
-    return f"Peers:   {who}; neighbours reach this node on {status['peer_address']}{bad}."
+    room = room_text(status.get("room"))
+    together = f"; {room}" if room else ""
+    return f"Peers:   {who}; neighbours reach this node on {status['peer_address']}{bad}{together}."
+
+
+def room_text(room: Any) -> str:
+    """What the members of the group hold, as the end of a sentence; empty where there is no group or nobody of it."""
+    if not isinstance(room, Mapping) or not room.get("members"):
+        return ""
+    members = _count(room["members"], "other member")
+    holds = "holds" if room["members"] == 1 else "hold together"
+    text = f"{members} of the group {holds} {_count(room['blobs'], 'file')} ({format_size(room['size_bytes'])})"
+    text += f" and {_count(room['pages'], 'page')}"
+    given = room.get("claimed_answers")
+    return text + (f"; {_count(given, 'answer')} came from a page that a member signed" if given else "")
 
 
 def _count(count: int, noun: str) -> str:

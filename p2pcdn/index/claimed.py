@@ -72,7 +72,8 @@ class ClaimedPages:
         self._claims = claims
         self._threads = threads
         self._clock = clock
-        self._names: dict[bytes, tuple[Index, str]] | None = None
+        self._names: dict[bytes, tuple[Index, str]] = {}
+        self._names_read = False
         self._reading = trio.Lock()
         # By index key and project: what was signed, by version and time.
         self._signed: OrderedDict[tuple[str, str], tuple[str, float, bytes | None]] = OrderedDict()
@@ -154,6 +155,10 @@ class ClaimedPages:
         content = _content_of_row(row) if row is not None else None
         return content if content is not None and blake3(content).digest() == body_hash else None
 
+    async def count(self) -> int:
+        """How many pages members can ask for."""
+        return len(await self._all_names())
+
     async def _content_of(self, held: HeldPage) -> bytes | None:
         """The content of the page as it lies in the store, if that is the page that memory knows."""
         row = self._shelf.row(held.index, held.project)
@@ -164,29 +169,25 @@ class ClaimedPages:
         return content if version == held.version else None
 
     async def _find(self, id_: str, sealed: bool) -> tuple[Index, str] | None:
-        if self._names is None:
-            await self._read_names()
-        found = self._names.get(bytes.fromhex(id_)) if self._names is not None else None
+        found = (await self._all_names()).get(bytes.fromhex(id_))
         if found is None or (is_sealed(found[0]) and not sealed):
             return None  # private ones look like unknown ones
         return found
 
-    async def _read_names(self) -> None:
+    async def _all_names(self) -> Mapping[bytes, tuple[Index, str]]:
+        """The pages that the store has, by their ids; read once, and kept by `_note_kept`."""
         async with self._reading:
-            if self._names is not None:
-                return
-            names: dict[bytes, tuple[Index, str]] = {}
-            for number, key in enumerate(self._store.keys("pages")):
+            for number, key in enumerate(self._store.keys("pages") if not self._names_read else ()):
                 index_key, _, project = key.partition("/")
-                index = self._indexes.get(index_key)
-                if index is not None and is_normalized(project):
-                    names[self._id(index, project)] = index, project
+                if index_key in self._indexes and is_normalized(project):
+                    self._note_kept(self._indexes[index_key], project)
                 if number % NAMES_AT_ONCE == 0:
                     await trio.lowlevel.checkpoint()
-            self._names = names
+            self._names_read = True
+        return self._names
 
     def _note_kept(self, index: Index, project: str) -> None:
-        if self._names is not None and index.key in self._indexes:
+        if index.key in self._indexes:
             self._names[self._id(index, project)] = index, project
 
     def _id(self, index: Index, project: str) -> bytes:

@@ -187,11 +187,11 @@ class Pages:
         return newest or held
 
     def _room_is_due(self, index: Index, project: str, held: HeldPage | None) -> bool:
-        if self._claimed is None or not self._claimed.can_help(index):
+        if self._claimed is None:
             return False
         again_s = ROOM_RETRY_S if held is None else ROOM_AGAIN_S
-        asked_at = self._room_asked.get((index.key, project))
-        return asked_at is None or trio.current_time() - asked_at >= again_s
+        asked_at = self._room_asked.get((index.key, project), -again_s)
+        return trio.current_time() - asked_at >= again_s and self._claimed.can_help(index)
 
     def _stale(self, held: HeldPage) -> HeldPage:
         self._counters.stale_answers += 1

@@ -83,6 +83,10 @@ class Source(Protocol):
         """The content that was signed, if the page still is that one."""
         ...
 
+    async def count(self) -> int:
+        """How many pages members can ask for."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
@@ -122,6 +126,10 @@ class Claims:
     def can_ask(self) -> bool:
         """Whether there is anybody whose word could be had now."""
         return self.believes and bool(self._whom())
+
+    async def count(self) -> int:
+        """How many pages members can have of us."""
+        return await self.source.count() if self.source is not None else 0
 
     def id_of(self, subject: bytes) -> str:
         """The name of a page on the wire: outsiders can neither list nor test which projects a node knows."""

@@ -23,6 +23,8 @@ from p2pcdn.world import Index
 # Our own commands send a few words.
 BODY_SIZE_BYTES_MAX = 1024 * 1024
 VERIFY_LINES_WAITING_MAX = 64
+# A silent neighbour does not make `status` silent.
+LOOK_AROUND_S = 1.0
 
 Route = Callable[[Request], Awaitable[Response]]
 
@@ -39,7 +41,10 @@ class ControlFace:
         status: Callable[[], dict[str, Any]],
         peers: Callable[[], list[dict[str, Any]]],
         nursery: trio.Nursery,
+        look_around: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """look_around: asks the room what it holds, so that `status` is of now; takes a moment, and does not raise."""
+        self._look_around = look_around
         self._store = store
         self._counters = counters
         self._indexes = indexes
@@ -70,10 +75,17 @@ class ControlFace:
             return problem(error)
 
     async def _get_status(self, _: Request) -> Response:
+        await self._look()
         return json_response(self._status())
 
     async def _get_peers(self, _: Request) -> Response:
-        return json_response({"peers": self._peers()})
+        await self._look()
+        return json_response({"peers": self._peers(), "room": self._status().get("room")})
+
+    async def _look(self) -> None:
+        if self._look_around is not None:
+            with trio.move_on_after(LOOK_AROUND_S):
+                await self._look_around()
 
     async def _get_metrics(self, _: Request) -> Response:
         return metrics_response(self._counters, self._status())

@@ -24,6 +24,7 @@ _COUNTERS: tuple[tuple[str, str, str, str | None], ...] = (
     ("file_hits", "Files answered whole out of the store.", "file_hits", None),
     ("file_misses", "Files that had to be fetched.", "file_misses", None),
     ("stale_answers", "Pages given although their upstream did not answer.", "stale_answers", None),
+    ("claimed_answers", "Of these and offline ones, pages that a member of the group signed.", "claimed_answers", None),
     ("upstream_page_requests", "Page requests to upstream indexes.", "upstream_page_requests", None),
     ("upstream_file_requests", "File requests to upstream file hosts.", "upstream_file_requests", None),
     ("refused_pieces", "Pieces from a peer whose hash was wrong.", "refused_pieces", "peer"),

@@ -41,7 +41,7 @@ ORIGIN = Origin("thing-1.0-py3-none-any.whl", "thing", "0123456789abcdef", "lan"
 LIFE_S = (0.002, 0.15)
 MEMORY = Path("/dev/shm")
 # One a seed; in most of them only the power goes.
-TROUBLES = ("", "", "", "", "sync", "write", "full", "rot", "evict")
+TROUBLES = ("", "", "", "", "sync", "sync", "write", "full", "rot", "evict")
 
 MARKS = (
     "a power cut",
@@ -73,7 +73,8 @@ class Known:
     values: dict[str, set[bytes | None]] = field(default_factory=dict)
     buried: dict[Sha256, set[bool]] = field(default_factory=dict)
     pinned: set[Sha256] = field(default_factory=set)
-    lied: set[Sha256] = field(default_factory=set)  # wrong bytes that an origin vouched for may be among its pieces
+    lied: set[Sha256] = field(default_factory=set)  # wrong bytes may be among its pieces
+    vouched: set[Sha256] = field(default_factory=set)  # wrong bytes that an origin vouched for
     rotten: set[Sha256] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
 
@@ -144,6 +145,7 @@ class Story:
         sizes = [dice.randrange(1, 3_000), PIECE_SIZE_BYTES, *(dice.randrange(9_000, 120_000) for _ in "abc")]
         self.known = Known({Sha256.of(content): content for content in map(dice.randbytes, sizes)})
         self.busy: set[str] = set()
+        self.scrubbed: set[Sha256] = set()  # what the scrub dropped
         self.trouble = dice.choice(TROUBLES)
         self.disk = SimDisk(
             random.Random(f"disk-{seed}"),
@@ -175,7 +177,7 @@ class Story:
         self.digest.update(f"{trio.current_time():.9f} {words} {self.disk.calls}\n".encode())
 
     def _arrange_trouble(self) -> None:
-        nth = self.dice.randrange(1, 12)
+        nth = self.dice.randrange(1, 6)
         if self.trouble == "sync":
             self.disk.faults.script = fail_once(self.dice.choice(["fsync", "syncdir"]), nth)
         elif self.trouble == "write":
@@ -194,9 +196,10 @@ class Story:
                     for _ in range(WORKERS):
                         workers.start_soon(self._work, life, life.store)
             except (P2pcdnError, OSError) as error:
-                if not life.is_over():
+                # A disk that fails under the first calls is a sentence for the user, and the next start finds all.
+                if not life.is_over() and not self.may_stop:
                     self.known.failures.append(f"the store could not be opened: {error!r}")
-                    nursery.cancel_scope.cancel()
+                nursery.cancel_scope.cancel()
 
     async def _open(self) -> Store:
         return await Store.open(
@@ -225,8 +228,8 @@ class Story:
         self.note("end")
         scope.cancel()
 
-    def _rot(self) -> None:
-        where = self.disk.rot()
+    def _rot(self, within: str = "") -> None:
+        where = self.disk.rot(within)
         if where is not None:
             self.known.rotten.update(sha256 for sha256 in self.known.contents if self._name(sha256) == where[0].name)
 
@@ -234,12 +237,12 @@ class Story:
         """The promises that hold at every start."""
         known = self.known
         rows = {row.sha256: row for row in store.rows()}
-        for sha256 in known.kept - known.rotten - rows.keys():
+        for sha256 in known.kept - known.rotten - self.scrubbed - rows.keys():
             if not self.may_evict or sha256 in known.pinned:
                 known.failures.append(f"{sha256[:8]} was acknowledged, and has no row after the restart")
         for sha256, row in rows.items():
             content = self.disk.content(self.layout.blob(row.name))
-            if not row.inline and content != known.contents[sha256] and sha256 not in known.rotten:
+            if not row.inline and content != known.contents.get(sha256) and sha256 not in known.rotten:
                 how = "no file" if content is None else "a wrong file"
                 known.failures.append(f"{sha256[:8]} has a row and {how} after the restart")
         for key, allowed in known.values.items():
@@ -275,7 +278,8 @@ class Story:
                 sometimes("a write failed", self.trouble == "write" and not life.is_over())
                 await trio.sleep(0.005)
             except NotFound:
-                if not life.is_over() and not self.may_evict and sha256 not in self.known.rotten:
+                dropped = self.may_evict or sha256 not in self.known.kept or sha256 in self.known.rotten
+                if not life.is_over() and not dropped:
                     self.known.failures.append(f"{sha256[:8]} was there, and could not be opened")
             except (P2pcdnError, OSError):
                 if not life.is_over():
@@ -309,6 +313,8 @@ class Story:
             at, chunk = chunks[0]
             chunks[0] = at, bytes([chunk[0] ^ 1]) + chunk[1:]
             known.lied.add(sha256)
+            if lie == "origin lies":
+                known.vouched.add(sha256)
         for number, (at, chunk) in enumerate(chunks):
             provisional = lie == "peer lies" if number == 0 else self.dice.random() < 0.3
             await partial.write(at, chunk, provisional=provisional)
@@ -318,7 +324,7 @@ class Story:
             if sha256 not in known.lied:
                 known.failures.append(f"honest bytes were refused: {error}")
             if not partial.is_provisional():
-                known.lied.discard(sha256)
+                # It stays among those lied about: the power may bring the partial back whose names are just gone.
                 sometimes("wrong bytes of an origin were refused")
                 return
             await partial.forget_provisional()
@@ -327,11 +333,11 @@ class Story:
             try:
                 await partial.finish()
             except DigestMismatch:
-                known.lied.discard(sha256)  # the origin had lied too, in this life or before
-                return
+                return  # the origin had lied too, in this life or before
             sometimes("wrong bytes of a peer were replaced")
         known.kept.add(sha256)
         known.lied.discard(sha256)
+        known.vouched.discard(sha256)
         if self.disk.generation == generation:
             known.rotten.discard(sha256)
 
@@ -359,8 +365,12 @@ class Story:
         content = b""
         try:
             with growing.reader() as file:
-                while (until := await growing.readable(len(content))) > len(content):
+                while len(content) != growing.size_bytes:  # as a client that was told the Content-Length
+                    until = await growing.readable(len(content))
                     content += await file.pread(until - len(content), len(content))
+                    if not self.known.contents[sha256].startswith(content) and sha256 not in self.known.vouched:
+                        self.known.failures.append(f"{sha256[:8]}: bytes of a liar went out before the proof")
+                        return
         except DigestMismatch:
             return
         if content != self.known.contents[sha256]:
@@ -416,6 +426,8 @@ class Story:
         self.disk.capacity_bytes = 1 << 30
         self.limits = replace(self.limits, size_bytes=1 << 30)
         self.may_evict = self.may_evict or self.trouble == "full"
+        if self.trouble == "rot":
+            self._rot("/blobs/")
         store = await self._open()
         self._check(store)
         report = await store.verify(lambda checked, of: None)
@@ -423,11 +435,12 @@ class Story:
         if rotten - self.known.rotten:
             self.known.failures.append(f"the scrub found {len(rotten - self.known.rotten)} blobs rotten that were not")
         sometimes("rot was found by the scrub", rotten)
+        self.scrubbed, self.known.rotten = rotten, set()
+        self._check(store)
         sometimes("the scrub took in a file without a row", report.adopted)
         names = {row.name for row in store.rows()}
         if strangers := [path for path in self._blob_files() if path.name not in names]:
             self.known.failures.append(f"{len(strangers)} files of blobs have no row after the scrub")
-        self.known.rotten.clear()
         await store.change(unearth=self.known.contents)
         for sha256, content in self.known.contents.items():
             await self._fill(store, sha256, "")

@@ -166,6 +166,17 @@ def test_status_says_who_does_not_answer() -> None:
     assert peer_rows([gone])[0][-1] == "cannot be reached: Connection refused"
 
 
+def test_status_says_what_the_room_holds() -> None:
+    room = {"members": 12, "blobs": 340, "size_bytes": 2 * 10**9, "pages": 45, "claimed_answers": 0}
+    line = status_lines({**STATUS, "room": room})[4]
+    assert line.endswith("; 12 other members of the group hold together 340 files (2.0 GB) and 45 pages.")
+    line = status_lines({**STATUS, "room": {**room, "members": 1, "claimed_answers": 1}})[4]
+    assert "1 other member of the group holds 340 files" in line
+    assert line.endswith("; 1 answer came from a page that a member signed.")
+    for nobody in (None, {**room, "members": 0}):
+        assert status_lines({**STATUS, "room": nobody}) == status_lines(STATUS)
+
+
 def test_rows_of_peers_and_files_come_from_what_the_node_says() -> None:
     peer = {"address": "10.0.0.2:7273", "source": "mdns", "last_seen_s": 3.0, "rtt": 0.0012, "bytes_in": 10**6,
             "bytes_out": 0, "strikes": 1, "banned": True, "wrong": "wrong bytes"}  # fmt: skip

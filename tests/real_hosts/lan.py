@@ -58,7 +58,7 @@ class Host:
             self.command("ip", "-batch", "-"), input=batch, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise NotAllowed(f"ip on {self.name}: {done.stderr.strip()}")
+            raise NotAllowed(f"ip on {self.name}: {done.stderr.splitlines()[:1]}")
 
     def limit_sending(self, bits_per_s: int) -> None:
         """From now on the host's link takes no more than so much from it."""
@@ -90,6 +90,7 @@ class Lan:
         self._ends = ExitStack()
         self.hosts: tuple[Host, ...] = ()
         self.outside: Host
+        self._switch: Host
 
     def __enter__(self) -> Self:
         with ExitStack() as ends:
@@ -100,15 +101,22 @@ class Lan:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._ends.close()
 
+    def unplug(self, host: Host) -> None:
+        """Its wire is out of the switch: nothing comes or goes, and nobody is told."""
+        self._switch.ip(f"link set {host.name} down")
+
+    def plug_in(self, host: Host) -> None:
+        self._switch.ip(f"link set {host.name} up")
+
     def _make(self, ends: ExitStack) -> None:
-        switch = _host("switch", "", ends, None)
+        switch = self._switch = _host("switch", "", ends, None)
         switch.ip("link set lo up", "link add br0 type bridge", "link set br0 up")
-        self.outside = self._plug_in(switch, "outside", f"{NETWORK}.254", ends)
+        self.outside = self._new_host(switch, "outside", f"{NETWORK}.254", ends)
         self.hosts = tuple(
-            self._plug_in(switch, f"host{number}", f"{NETWORK}.{number}", ends) for number in range(1, self._count + 1)
+            self._new_host(switch, f"host{number}", f"{NETWORK}.{number}", ends) for number in range(1, self._count + 1)
         )
 
-    def _plug_in(self, switch: Host, name: str, address: str, ends: ExitStack) -> Host:
+    def _new_host(self, switch: Host, name: str, address: str, ends: ExitStack) -> Host:
         host = _host(name, address, ends, switch)
         switch.ip(
             f"link add {name} type veth peer name eth0 netns {host.pid}",

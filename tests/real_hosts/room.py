@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -25,10 +26,10 @@ CROWD_TIME_S_MAX = 240.0
 
 
 class User:
-    """pip on a host, asking the node there; what it downloads stays in `downloads` until it was looked at."""
+    """pip on a host, asking an index; what it downloads stays in `downloads` until it was looked at."""
 
-    def __init__(self, node: HostNode, directory: Path, pip: Tool) -> None:
-        self.node = node
+    def __init__(self, host: Host, index_url: str, directory: Path, pip: Tool) -> None:
+        self.host = host
         self.seconds = 0.0
         self.said = ""
         self.downloads = directory / "downloads"
@@ -36,6 +37,7 @@ class User:
         self._scratch = directory / "scratch"
         self._scratch.mkdir()
         self._pip = pip
+        self._index_url = index_url
         self._began_s = 0.0
         self._is_over = False
         self._process: subprocess.Popen[str]
@@ -43,9 +45,9 @@ class User:
     def start(self, *requirements: str) -> None:
         """`pip download`, in this very thread: it is killed when that ends."""
         words: list[str | Path] = ["--dest", self.downloads, "--progress-bar", "off", *requirements]
-        command = self._place.pip_command(self._pip, self.node.index_url, *words, verb="download")
+        command = self._place.pip_command(self._pip, self._index_url, *words, verb="download")
         self._began_s = time.monotonic()
-        self._process = self._place.start(*self.node.host.command(*command), settings={"TMPDIR": str(self._scratch)})
+        self._process = self._place.start(*self.host.command(*command), settings={"TMPDIR": str(self._scratch)})
 
     def is_done(self) -> bool:
         """Sees its end, and when that was."""
@@ -83,8 +85,9 @@ class Room:
     def __init__(self, lan: Lan, upstream: RemoteUpstream, directory: Path) -> None:
         self.lan = lan
         self.upstream = upstream
-        self._directory = directory
+        self._directory = Path(tempfile.mkdtemp(dir=directory))
         self._ends = ExitStack()
+        self._ends.callback(shutil.rmtree, self._directory, ignore_errors=True)
         self._numbers = itertools.count(1)
 
     def __enter__(self) -> Self:
@@ -96,7 +99,6 @@ class Room:
     def start(self, *nodes: HostNode) -> list[HostNode]:
         """All at the same moment; returns when all are ready."""
         for node in nodes:
-            self._ends.callback(shutil.rmtree, node.store, ignore_errors=True)
             self._ends.push(node)
             node.launch()
         for node in nodes:
@@ -105,7 +107,7 @@ class Room:
 
     def node(self, host: Host, **settings: object) -> HostNode:
         """One to be started: `HostNode`'s settings."""
-        return HostNode(host, self._new_directory(host.name), self.upstream, **settings)  # type: ignore[arg-type]
+        return HostNode(host, self.new_directory(host.name), self.upstream, **settings)  # type: ignore[arg-type]
 
     def nodes(self, count: int | None = None, **settings: object) -> list[HostNode]:
         """One on each host, started and alike."""
@@ -123,13 +125,13 @@ class Room:
     def users(self, nodes: Sequence[HostNode], *requirements: str) -> list[User]:
         """A user at each node, all downloading the same from the same moment on."""
         pip = newest_pip()
-        users = [User(node, self._new_directory(f"user-{node.host.name}"), pip) for node in nodes]
+        users = [User(node.host, node.index_url, self.new_directory(f"user-{node.host.name}"), pip) for node in nodes]
         for user in users:
             user.start(*requirements)
             self._ends.callback(user.end)
         return users
 
-    def _new_directory(self, name: str) -> Path:
+    def new_directory(self, name: str) -> Path:
         directory = self._directory / f"{next(self._numbers)}-{name}"
         directory.mkdir()
         return directory
@@ -139,7 +141,7 @@ def wait_for(users: Sequence[User]) -> None:
     """Until all are done, each with exit code 0."""
     # Each is looked at, so that the moment of its end is seen.
     until(lambda: sum(user.is_done() for user in users) == len(users), "everybody is done", CROWD_TIME_S_MAX)
-    failed = {user.node.host.name: user.said for user in users if user.exit_code}
+    failed = {user.host.name: user.said for user in users if user.exit_code}
     assert not failed, "\n".join(f"{name}: {said}" for name, said in failed.items())
 
 

@@ -52,7 +52,7 @@ def test_the_reader_of_the_origin_dies_half_way_and_one_per_cent_is_read_again(
     until(lambda: upstream.sent_bytes(wheel.filename) > wheel.size_bytes // 2, "half of it was read", 60.0)
     reader = reader_of(upstream, wheel, nodes)
     reader.kill9()
-    others = [user for user in users if user.node is not reader]
+    others = [user for user in users if user.host is not reader.host]
     wait_for(others)
     see_that_all_is_right(others, upstream)
     again = upstream.sent_bytes(wheel.filename) - wheel.size_bytes

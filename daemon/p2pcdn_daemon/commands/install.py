@@ -13,37 +13,49 @@ from p2pcdn_daemon import control
 from p2pcdn_daemon.commands import options
 from p2pcdn_daemon.config import Config
 
-EXIT_NOT_FOUND = 127
-EXIT_NOT_EXECUTABLE = 126
-
 # What stands after COMMAND belongs to it.
 _AS_TYPED = {"allow_interspersed_args": False}
 
 
 @click.command(context_settings=_AS_TYPED)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
+@click.option(
+    "--ephemeral",
+    is_flag=True,
+    help="Starts a node for COMMAND alone, with a temporary store, and ends it with COMMAND. "
+    "Its settings come from the environment and the configuration file.",
+)
 @options.settings(*options.REACH)
-def run(command: tuple[str, ...], **flags: Any) -> None:
+def run(command: tuple[str, ...], ephemeral: bool, **flags: Any) -> None:
     """Runs COMMAND with its package index set to this node and nothing else changed.
 
     pip, uv, pdm and pipenv read the index from their environment; poetry does not: use `p2pcdn setup poetry`. The exit
     code is that of COMMAND, or 2 when no node runs.
     """
-    from p2pcdn_daemon.environment import index_environment
-
-    node = control.connect(options.configuration(flags))
-    environ = index_environment(_index_url(node), os.environ)
+    config = options.configuration(flags)
     if Path(command[0]).name == "poetry":
         click.echo("p2pcdn: poetry takes its index from pyproject.toml only; use `p2pcdn setup poetry`.", err=True)
+    if ephemeral:
+        sys.exit(_run_with_its_own_node(command, config))
+    from p2pcdn_daemon.environment import index_environment
+
+    environ = index_environment(_index_url(control.connect(config)), os.environ)
     sys.stdout.flush()
     try:
         os.execvpe(command[0], command, environ)
-    except FileNotFoundError:
-        click.echo(f"p2pcdn: There is no command {command[0]!r}.", err=True)
-        sys.exit(EXIT_NOT_FOUND)
     except OSError as error:
-        click.echo(f"p2pcdn: {command[0]!r} cannot be run: {error.strerror}.", err=True)
-        sys.exit(EXIT_NOT_EXECUTABLE)
+        from p2pcdn_daemon.errand import say_cannot_run
+
+        sys.exit(say_cannot_run(command[0], error))
+
+
+def _run_with_its_own_node(command: tuple[str, ...], config: Config) -> int:
+    from p2pcdn_daemon.ephemeral import for_one_job
+    from p2pcdn_daemon.errand import Errand
+    from p2pcdn_daemon.run import serve
+
+    with for_one_job(config) as config:
+        return serve(config, errand=Errand(command))
 
 
 def _index_url(node: control.Control) -> str:

@@ -42,6 +42,8 @@ def peers(as_json: bool, **flags: Any) -> None:
         click.echo("No neighbour was seen; name one with --peer where multicast does not reach.", err=True)
     else:
         status_text.print_table(status_text.PEER_COLUMNS, status_text.peer_rows(answer["peers"]))
+        if room := status_text.room_text(answer.get("room")):
+            click.echo(f"{room}.", err=True)
 
 
 @click.command(name="list")

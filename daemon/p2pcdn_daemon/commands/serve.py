@@ -18,7 +18,12 @@ from p2pcdn_daemon.commands import options
     metavar="N",
     help="Writes the ready line to this file descriptor too, and closes it.",
 )
-def serve(ready_fd: int | None, **flags: Any) -> None:
+@click.option(
+    "--ephemeral",
+    is_flag=True,
+    help="Runs a node for one job: a temporary store, free ports, no multicast, unless something else is named.",
+)
+def serve(ready_fd: int | None, ephemeral: bool, **flags: Any) -> None:
     """Runs a node: a package index on this machine that keeps what it saw and shares it with its neighbours.
 
     Prints `ready http://127.0.0.1:PORT/simple/` on stdout when it accepts connections. SIGTERM ends it within 5 seconds
@@ -28,4 +33,9 @@ def serve(ready_fd: int | None, **flags: Any) -> None:
     # The node's libraries take longer to load than `p2pcdn status` may take in all.
     from p2pcdn_daemon import run
 
+    if ephemeral:
+        from p2pcdn_daemon.ephemeral import for_one_job
+
+        with for_one_job(config) as config:
+            sys.exit(run.serve(config, ready_fd=ready_fd))
     sys.exit(run.serve(config, ready_fd=ready_fd))

@@ -1,0 +1,350 @@
+"""What the room holds together: counts for people, and which files a page may still list when no upstream answers.
+
+In a group each member tells the others the short names of all that it would give them, once, and again when that has
+changed; so a page of ten thousand files costs no question at all. In open mode nobody tells anybody what it has, and
+neighbours are asked about the files of one page, the newest first. docs/protocol.md, "The room".
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import trio
+from blake3 import blake3
+
+from p2pcdn import frames
+from p2pcdn.digest import Sha256
+from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.http1 import Request, Response
+from p2pcdn.store import Origin, Store
+from p2pcdn.swarm.download import Tools
+from p2pcdn.swarm.messages import CBOR_TYPE, HAVE_SIZE_BYTES_MAX, IDS_MAX, PIECE_TYPE, AskHave, decode_have
+from p2pcdn.swarm.peers import Peer
+from p2pcdn.world import Share
+
+# A short name is the beginning of a blob's id: two of a million blobs share one once in thirty million rooms.
+SHORT_SIZE_BYTES = 8
+MARK_SIZE_BYTES = 8
+# Four numbers and their names.
+ROOM_SIZE_BYTES_MAX = 256
+# A store of 65,536 files tells all of them, a larger one those that were used last.
+NAMES_MAX = 65_536
+NAMES_SIZE_BYTES_MAX = MARK_SIZE_BYTES + NAMES_MAX * SHORT_SIZE_BYTES
+COUNT_MAX = 1 << 60
+# All that is remembered of others; a room of thirty with a thousand files each takes 240 KB.
+REMEMBERED_SIZE_BYTES_MAX = 64 * 1024 * 1024
+# Members that are asked, and how many at once; a larger room has everything somewhere among these.
+ASKED_MAX = 256
+ASKED_AT_ONCE = 16
+# How long an answer counts: somebody in the room has perhaps fetched something meanwhile.
+KNOWN_S = 5.0
+# In open mode, how many files of a page neighbours are asked about, and how many answers are remembered.
+FILES_ASKED_MAX = 2048
+ANSWERS_REMEMBERED_MAX = 50_000
+# Our own list is made again after a change: at most so often, and not so often that it takes more than a twentieth.
+LISTED_EVERY_S = 1.0
+# And at the latest after so long, for what was withdrawn changes no number.
+LISTED_ANEW_S = 60.0
+LISTING_SHARE = 20
+ROWS_AT_ONCE = 256
+
+_ROOM = re.compile(r"/v1/room", re.ASCII)
+_NAMES = re.compile(r"/v1/room/names", re.ASCII)
+_CBOR = (("content-type", CBOR_TYPE),)
+_BYTES = (("content-type", PIECE_TYPE),)
+
+
+@dataclass(frozen=True, slots=True)
+class AskRoom:
+    """How much do you hold?"""
+
+    def target(self) -> str:
+        return "/v1/room"
+
+
+@dataclass(frozen=True, slots=True)
+class AskNames:
+    """What are the short names of it?"""
+
+    def target(self) -> str:
+        return "/v1/room/names"
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a node would give to members. mark: 8 bytes that change with the list of it."""
+
+    blobs: int
+    size_bytes: int
+    pages: int
+    mark: bytes
+
+    def encode(self) -> bytes:
+        return frames.encode({"blobs": self.blobs, "bytes": self.size_bytes, "mark": self.mark, "pages": self.pages})
+
+    @classmethod
+    def decode(cls, content: bytes) -> Holding:
+        """Raises RemoteProtocolError. Fields of later versions are passed over."""
+        fields = frames.decode(content)
+        if not isinstance(fields, dict):
+            raise RemoteProtocolError("what a node holds is not told in a map")
+        mark = fields.get("mark")
+        if type(mark) is not bytes or len(mark) != MARK_SIZE_BYTES:
+            raise RemoteProtocolError("what a node holds has no mark")
+        return cls(_count(fields, "blobs"), _count(fields, "bytes"), _count(fields, "pages"), mark)
+
+
+@dataclass(frozen=True, slots=True)
+class RoomStatus:
+    """For `status`: how many members answered when they were asked last, and what they hold, copies counted twice."""
+
+    members: int
+    blobs: int
+    size_bytes: int
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """Our own list. of: what the store said of itself when it was made, which counts until `good_until`."""
+
+    holding: Holding
+    names: bytes
+    of: tuple[int, int]
+    again_at: float
+    good_until: float
+
+
+@dataclass(slots=True)
+class _Other:
+    """What a member told. names: as it came, under the mark of then; empty where it was never asked for."""
+
+    holding: Holding
+    names: bytes = b""
+    names_mark: bytes = b""
+
+
+class Nearby:
+    """Both sides. Used on trio's thread."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        whom: Callable[[], Sequence[Peer]],
+        store: Store,
+        *,
+        id_of: Callable[[Sha256], str],
+        gives: Callable[[Origin], bool],
+        grouped: bool,
+        pages: Callable[[], Awaitable[int]] | None = None,
+    ) -> None:
+        """whom: all neighbours that may be asked now. gives: whether a member may be given a blob of this origin.
+
+        pages: how many project pages members can have of us.
+        """
+        self._tools = tools
+        self._whom = whom
+        self._store = store
+        self._id_of = id_of
+        self._gives = gives
+        self._grouped = grouped
+        self.pages = pages
+        self._own: _Own | None = None
+        self._listing = trio.Lock()
+        self._others: dict[Peer, _Other] = {}
+        self._names: frozenset[bytes] = frozenset()
+        self._looking = trio.Lock()
+        self._looked_at: dict[bool, float] = {}  # by whether the names were asked for, too
+        self._answers: OrderedDict[Sha256, tuple[float, bool]] = OrderedDict()
+
+    # --- asking
+
+    async def held_nearby(self, sha256s: Sequence[Sha256], share: Share) -> set[Sha256]:
+        """Which of these files a living neighbour would give. share: to whom their index lets them go.
+
+        sha256s: the likeliest to be wanted first. Takes 3 s at the most, and nearly always milliseconds or nothing.
+        """
+        if share == "never" or (share == "group" and not self._grouped) or not sha256s:
+            return set()
+        if not self._grouped:
+            return await self._ask_about(sha256s[:FILES_ASKED_MAX])
+        await self.look_around(names=True)
+        names = self._names
+        return {one for one in sha256s if self._short(one) in names} if names else set()
+
+    async def look_around(self, *, names: bool = False) -> None:
+        """Asks the members of the group what they hold, unless they said so just now. names: which files, too."""
+        if not self._grouped:
+            return
+        async with self._looking:
+            if trio.current_time() - self._looked_at.get(names, -KNOWN_S) < KNOWN_S:
+                return
+            peers = self._whom()[:ASKED_MAX]
+            self._others = {peer: self._others[peer] for peer in peers if peer in self._others}
+            await self._of_each(peers, lambda peer: self._look_at(peer, names))
+            self._looked_at[False] = trio.current_time()
+            if names:
+                self._looked_at[True] = trio.current_time()
+                self._names = frozenset(short for other in self._others.values() for short in _cut(other.names))
+
+    def status(self) -> RoomStatus:
+        """As of the last `look_around`."""
+        holdings = [other.holding for other in self._others.values()]
+        return RoomStatus(
+            members=len(holdings),
+            blobs=sum(holding.blobs for holding in holdings),
+            size_bytes=sum(holding.size_bytes for holding in holdings),
+            pages=sum(holding.pages for holding in holdings),
+        )
+
+    async def _of_each(self, peers: Sequence[Peer], ask: Callable[[Peer], Awaitable[None]]) -> None:
+        """Asks them all, some at once. Who is silent is left alone; who breaks the protocol has a strike."""
+        at_once = trio.CapacityLimiter(ASKED_AT_ONCE)
+        under_way: set[Peer] = set()
+
+        async def ask_one(peer: Peer) -> None:
+            async with at_once:
+                under_way.add(peer)
+                try:
+                    await ask(peer)
+                except Unavailable as error:
+                    self._tools.peers.failed(peer, str(error), trio.current_time())
+                except RemoteProtocolError as error:
+                    self._tools.peers.lied(peer, f"what it holds: {error}", trio.current_time())
+                    self._tools.counters.refused_pieces[str(peer.address)] += 1
+                under_way.discard(peer)
+
+        with trio.move_on_after(self._tools.exchange.patience.no_progress_s) as patience:
+            async with trio.open_nursery() as nursery:
+                for peer in peers:
+                    nursery.start_soon(ask_one, peer)
+        if patience.cancelled_caught:
+            for peer in under_way:
+                self._tools.peers.failed(peer, "no answer in time", trio.current_time())
+
+    async def _look_at(self, peer: Peer, names: bool) -> None:
+        content = await self._ask(peer, AskRoom(), ROOM_SIZE_BYTES_MAX)
+        if content is None:
+            self._others.pop(peer, None)  # one of open mode, or of another time
+            return
+        holding = Holding.decode(content)
+        other = self._others.setdefault(peer, _Other(holding))
+        other.holding = holding
+        if not names or other.names_mark == holding.mark:
+            return
+        remembered = sum(len(other.names) for other in self._others.values()) - len(other.names)
+        if remembered + NAMES_SIZE_BYTES_MAX > REMEMBERED_SIZE_BYTES_MAX:
+            return
+        content = await self._ask(peer, AskNames(), NAMES_SIZE_BYTES_MAX)
+        if content is None:
+            return
+        if len(content) < MARK_SIZE_BYTES or len(content) % SHORT_SIZE_BYTES:
+            raise RemoteProtocolError("a list of short names is cut in the middle of one")
+        # It may have changed since; then its mark says which one this is.
+        other.names_mark, other.names = content[:MARK_SIZE_BYTES], content[MARK_SIZE_BYTES:]
+
+    async def _ask_about(self, sha256s: Sequence[Sha256]) -> set[Sha256]:
+        """In open mode: asks neighbours which of these they have, unless they said so just now."""
+        now = trio.current_time()
+        peers = self._whom()[:ASKED_AT_ONCE]
+        unknown = [one for one in sha256s if self._answers.get(one, (-KNOWN_S, False))[0] + KNOWN_S <= now]
+        found: set[Sha256] = set()
+
+        async def ask(peer: Peer) -> None:
+            for start in range(0, len(unknown), IDS_MAX):
+                batch = [one for one in unknown[start : start + IDS_MAX] if one not in found]
+                if not batch:
+                    continue
+                content = await self._ask(peer, AskHave(tuple(map(self._id_of, batch))), HAVE_SIZE_BYTES_MAX)
+                if content is None:
+                    return
+                sizes = decode_have(content, len(batch))
+                found.update(one for one, size in zip(batch, sizes, strict=True) if size is not None)
+
+        if unknown and peers:
+            await self._of_each(peers, ask)
+            for one in unknown:
+                self._answers.pop(one, None)
+                self._answers[one] = trio.current_time(), one in found
+            while len(self._answers) > ANSWERS_REMEMBERED_MAX:
+                self._answers.popitem(last=False)
+        return {one for one in sha256s if self._answers.get(one, (0.0, False))[1]} if peers else set()
+
+    async def _ask(self, peer: Peer, question: AskRoom | AskNames | AskHave, size_bytes_max: int) -> bytes | None:
+        """The body of its answer, None where it gives none. Raises Unavailable, RemoteProtocolError."""
+        exchange = self._tools.exchange
+        async with (
+            exchange.question(peer.address),
+            exchange.ask(peer.address, question, size_bytes_max) as answer,  # type: ignore[arg-type]
+        ):
+            self._tools.peers.is_there(peer, trio.current_time())
+            return bytes(answer.body) if answer.status == 200 else None
+
+    # --- answering
+
+    def answer(self, request: Request) -> Awaitable[Response] | None:
+        """The answer to a member's question about what is here; None where it asks for something else.
+
+        To be called for members only. In open mode there are none: strangers cannot list what a node holds.
+        """
+        if not self._grouped:
+            return None
+        if _ROOM.fullmatch(request.path):
+            return self._tell_holding()
+        return self._tell_names() if _NAMES.fullmatch(request.path) else None
+
+    async def _tell_holding(self) -> Response:
+        holding = (await self._listed()).holding
+        pages = await self.pages() if self.pages is not None else 0
+        return Response(200, _CBOR, replace(holding, pages=pages).encode())
+
+    async def _tell_names(self) -> Response:
+        own = await self._listed()
+        return Response(200, _BYTES, own.holding.mark + own.names)
+
+    async def _listed(self) -> _Own:
+        async with self._listing:
+            summary = self._store.summary()
+            now, of = trio.current_time(), (summary.blobs, summary.size_bytes)
+            own = self._own
+            if own is not None and (now < own.again_at or (own.of == of and now < own.good_until)):
+                return own
+            blobs, size_bytes, names = await self._list()
+            took_s = trio.current_time() - now
+            mark = bytes(blake3(names).digest(MARK_SIZE_BYTES))
+            again_at = trio.current_time() + max(LISTED_EVERY_S, took_s * LISTING_SHARE)
+            good_until = max(again_at, now + LISTED_ANEW_S)
+            own = self._own = _Own(Holding(blobs, size_bytes, 0, mark), names, of, again_at, good_until)
+            return own
+
+    async def _list(self) -> tuple[int, int, bytes]:
+        """How many blobs members may have of us, their bytes, and their short names in order."""
+        used: list[tuple[float, bytes]] = []
+        size_bytes = 0
+        for number, row in enumerate(self._store.rows()):
+            if not row.buried and self._gives(row.origin):
+                used.append((row.used_at, self._short(row.sha256)))
+                size_bytes += row.size_bytes
+            if number % ROWS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+        told = used if len(used) <= NAMES_MAX else heapq.nlargest(NAMES_MAX, used)
+        return len(used), size_bytes, b"".join(sorted(short for _, short in told))
+
+    def _short(self, sha256: Sha256) -> bytes:
+        return bytes.fromhex(self._id_of(sha256)[: 2 * SHORT_SIZE_BYTES])
+
+
+def _count(fields: Mapping[str, Any], name: str) -> int:
+    count = fields.get(name)
+    if type(count) is not int or not 0 <= count < COUNT_MAX:
+        raise RemoteProtocolError("what a node holds is told in something else than numbers")
+    return count
+
+
+def _cut(names: bytes) -> list[bytes]:
+    return [names[at : at + SHORT_SIZE_BYTES] for at in range(0, len(names), SHORT_SIZE_BYTES)]

@@ -1,0 +1,194 @@
+"""What goes wrong in a seed: which faults, where, from when until when; and peers that lie or say nothing.
+
+The atlas: only what a good design survives is injected, and all of it has ended before liveness is asked for. Not in
+it: a blob of one's own disk that rotted and was not scrubbed yet (`docs/store.md`, not promised); an upstream that lies
+and never stops; more lost packets than TCP survives.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from p2pcdn.http1 import FileSlice, Handler, Request, Response
+from simnet.marks import sometimes
+
+# Kind -> how often it is drawn. Those of one node, of some nodes, of the upstream, of the disks.
+KINDS: dict[str, int] = {
+    "loss": 2,
+    "partition": 3,
+    "one way": 3,
+    "clog": 2,
+    "swizzle": 2,
+    "power": 5,
+    "kill": 3,
+    "clock": 2,
+    "liar": 5,
+    "mute": 2,
+    "drip": 2,
+    "upstream down": 2,
+    "upstream hangs": 2,
+    "upstream 5xx": 3,
+    "upstream cuts": 4,
+    "upstream lies": 3,
+    "upstream slow": 2,
+    "disk full": 2,
+    "disk sync": 2,
+    "disk write": 2,
+    "disk slow": 1,
+    "rot": 2,
+}
+OF_ONE_NODE = frozenset(
+    {"power", "kill", "clock", "liar", "mute", "drip", "disk full", "disk sync", "disk write", "disk slow", "rot"}
+)
+BAD_PEERS = frozenset({"liar", "mute", "drip"})
+OF_SOME_NODES = frozenset({"partition", "one way", "clog", "swizzle"})
+FAULTS_MAX = 4
+# What is shorter than the watchdogs shows little; what is much longer costs virtual time only.
+FAULT_TIME_S = (0.05, 6.0)
+# Seconds by which a wall clock may be wrong, forward or back: a suspended laptop, a dead battery.
+CLOCK_JUMPS_S = (-31_536_000.0, -600.0, 600.0, 31_536_000.0)
+LIES = ("flip", "truncate", "overlong", "endless", "cut", "another")
+PIECES = ("/v1/blob/", "/v1/small/")
+ENDLESS_CHUNK_SIZE_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong. nodes: of whom, by number. number, word: of its kind (a rate, a jump; which lie)."""
+
+    kind: str
+    at_s: float
+    until_s: float
+    nodes: tuple[int, ...] = ()
+    number: float = 0.0
+    word: str = ""
+
+
+def plan(dice: random.Random, nodes: int, horizon_s: float) -> Sequence[Fault]:
+    """The faults of a seed, in the order of their beginnings; one in eight seeds has none."""
+    if dice.random() < 1 / 8:
+        return []
+    faults: list[Fault] = []
+    for kind in dice.choices(list(KINDS), list(KINDS.values()), k=dice.randint(1, FAULTS_MAX)):
+        fault = _draw(kind, dice, nodes, horizon_s)
+        if _is_survivable([*faults, fault], nodes):
+            faults.append(fault)
+    return sorted(faults, key=lambda fault: fault.at_s)
+
+
+def _draw(kind: str, dice: random.Random, nodes: int, horizon_s: float) -> Fault:
+    at_s = dice.uniform(0.0, horizon_s)
+    until_s = at_s + dice.uniform(*FAULT_TIME_S)
+    chosen: tuple[int, ...] = ()
+    if kind in OF_ONE_NODE:
+        chosen = (dice.randrange(nodes),)
+    elif kind in OF_SOME_NODES:
+        chosen = tuple(sorted(dice.sample(range(nodes), dice.randint(1, nodes - 1))))
+    number = 0.0
+    if kind == "loss":
+        number = dice.uniform(0.01, 0.15)
+    elif kind == "clock":
+        number = dice.choice(CLOCK_JUMPS_S)
+    elif kind.startswith("disk"):
+        number = dice.randrange(1, 8)
+    if kind in BAD_PEERS:
+        at_s = 0.0  # a peer does not begin to lie: it is one
+    word = dice.choice(LIES) if kind == "liar" else ""
+    return Fault(kind, at_s, until_s, chosen, number, word)
+
+
+def _is_survivable(faults: Sequence[Fault], nodes: int) -> bool:
+    bad = [fault.nodes for fault in faults if fault.kind in BAD_PEERS]
+    lives = [fault for fault in faults if fault.kind in ("power", "kill")]
+    apart = all(
+        one.nodes != other.nodes or one.until_s + 1.0 < other.at_s or other.until_s + 1.0 < one.at_s
+        for number, one in enumerate(lives)
+        for other in lives[:number]
+    )
+    return len(bad) == len(set(bad)) <= nodes // 2 and apart
+
+
+class BadPeer:
+    """A peer face that is asked like any other, and gives pieces as its kind does: lies, nothing, a byte a second."""
+
+    def __init__(self, honest: Handler, fault: Fault, dice: random.Random) -> None:
+        self._honest = honest
+        self._fault = fault
+        self._dice = dice
+        self._former = b""
+
+    def __call__(self, request: Request) -> Response | Awaitable[Response]:
+        if not request.path.startswith(PIECES):
+            return self._honest(request)
+        return self._answer(request)
+
+    async def _answer(self, request: Request) -> Response:
+        answer = self._honest(request)
+        response = answer if isinstance(answer, Response) else await answer
+        if response.status not in (200, 206):
+            return response
+        try:
+            body = await _whole(response)
+        finally:
+            if response.release is not None:
+                response.release()
+        sometimes("a peer lied" if self._fault.kind == "liar" else "a peer fell silent")
+        if self._fault.kind == "mute":
+            await trio.sleep_forever()
+        if self._fault.kind == "drip":
+            return Response(response.status, response.headers, _drip(body), len(body), None, response.head_lines)
+        return self._lie(response, body)
+
+    def _lie(self, response: Response, body: bytes) -> Response:
+        content: bytes | AsyncIterator[bytes | FileSlice] = body
+        size_bytes = None
+        match self._fault.word:
+            case "flip":
+                octets = bytearray(body or b"\0")
+                octets[self._dice.randrange(len(octets))] ^= 1 << self._dice.randrange(8)
+                content = bytes(octets)
+            case "truncate":
+                content = body[: self._dice.randrange(len(body))] if body else b""
+            case "overlong":
+                content = body + self._dice.randbytes(self._dice.randrange(1, 5000))
+            case "endless":
+                content, size_bytes = _endless(body), self._dice.choice([None, 1 << 40])
+            case "cut":
+                content, size_bytes = _cut(body), len(body) + 1
+            case "another":
+                content, self._former = self._former, body
+        return Response(response.status, response.headers, content, size_bytes, None, response.head_lines)
+
+
+async def _whole(response: Response) -> bytes:
+    body = response.body
+    if isinstance(body, bytes):
+        return body
+    if isinstance(body, FileSlice):
+        return await body.file.pread(body.size_bytes, body.offset)
+    parts = []
+    async for part in body:
+        parts.append(part if isinstance(part, bytes) else await part.file.pread(part.size_bytes, part.offset))
+    return b"".join(parts)
+
+
+async def _drip(body: bytes) -> AsyncIterator[bytes]:
+    for octet in body:
+        yield bytes([octet])
+        await trio.sleep(1)
+
+
+async def _endless(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+    while True:
+        yield bytes(ENDLESS_CHUNK_SIZE_BYTES)
+        await trio.sleep(0.001)
+
+
+async def _cut(body: bytes) -> AsyncIterator[bytes]:
+    yield body[: len(body) // 2]
+    raise ConnectionError("this peer cuts its answers")

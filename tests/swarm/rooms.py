@@ -1,0 +1,185 @@
+"""A room of nodes on virtual time: real stores, real pages, the real face and client between them, wires in memory.
+
+Who is in the room and who is a member is settled here by hand; how nodes find and prove each other is tested elsewhere.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import trio
+import trio.testing
+
+from p2pcdn.counters import Counters
+from p2pcdn.digest import Sha256
+from p2pcdn.group import Device, GroupKey, Identity
+from p2pcdn.http1 import Request, Response, serve_connection
+from p2pcdn.index import Pages
+from p2pcdn.store import Origin, Store
+from p2pcdn.swarm.claims import Claims
+from p2pcdn.swarm.download import Tools
+from p2pcdn.swarm.exchange import Exchange, Patience
+from p2pcdn.swarm.messages import AskHave, blob_id, encode_have, read_target
+from p2pcdn.swarm.nearby import Nearby
+from p2pcdn.swarm.peers import CONFIGURED, Peer, Peers
+from p2pcdn.world import Index, Sighting
+from tests.worlds import INDEX, Answer, InlineThreads, Script, ScriptedUpstream, VirtualClock, open_store
+
+GROUP = GroupKey.from_seed(b"g" * 32)
+OTHER_GROUP = GroupKey.from_seed(b"o" * 32)
+NOWHERE: Script = lambda url, headers: Answer(status=503)  # noqa: E731 - as a script reads best
+
+Handler = Callable[[Request], Response | Awaitable[Response] | None]
+
+
+def identity(name: str, group: GroupKey | None = GROUP) -> Identity:
+    return Identity(Device.from_seed(Sha256.of(name.encode()).encode()[:32]), group)
+
+
+@dataclass
+class Wires:
+    """A network in memory: who listens under which name."""
+
+    nursery: trio.Nursery
+    faces: dict[str, Handler] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    async def connect(self, host: str, port: int) -> trio.abc.Stream:
+        if host not in self.faces:
+            raise OSError(f"{host} is not there")
+        ours, theirs = trio.testing.memory_stream_pair()
+        self.nursery.start_soon(partial(serve_connection, theirs, partial(self._answer, host), cross_site=True))
+        return ours
+
+    def _answer(self, host: str, request: Request) -> Response | Awaitable[Response]:
+        self.asked.append(f"{host} {request.path}")
+        return self.faces[host](request) or Response(404)
+
+
+@dataclass
+class Member:
+    """One node of the room."""
+
+    name: str
+    identity: Identity
+    store: Store
+    upstream: ScriptedUpstream
+    clock: VirtualClock
+    counters: Counters
+    peers: Peers
+    claims: Claims
+    nearby: Nearby
+    pages: Pages
+    sealed: bool = True
+
+    def answer(self, request: Request) -> Response | Awaitable[Response] | None:
+        """What the peer face of a node does with a member's question."""
+        answer = self.claims.answer(request, sealed=self.sealed) or self.nearby.answer(request)
+        if answer is None and request.path.startswith("/v1/have/"):
+            ask = read_target(request.path, "")
+            assert isinstance(ask, AskHave)
+            sizes = {self.id_of(row.sha256): row.size_bytes for row in self.store.rows()}
+            return Response(200, (), encode_have([sizes.get(one) for one in ask.ids]))
+        return answer
+
+    def id_of(self, sha256: Sha256) -> str:
+        return blob_id(self.identity.lookup_key, sha256)
+
+    async def versions(self, project: str = "six", *, insist: bool = False) -> list[str]:
+        held = await self.pages.project(project, insist=insist)
+        assert held.page is not None
+        return [file.filename.split("-")[1] for file in held.page.files]
+
+    async def keep(self, content: bytes, origin: Origin) -> Sha256:
+        return (await self.store.keep_small(content, origin, expected=Sha256.of(content))).sha256
+
+
+class Room:
+    """Nodes that all know each other. Used by one test."""
+
+    def __init__(self, directory: Path, nursery: trio.Nursery, stack: AsyncExitStack) -> None:
+        self.wires = Wires(nursery)
+        self.members: list[Member] = []
+        self._strangers: list[str] = []
+        self._directory = directory
+        self._nursery = nursery
+        self._stack = stack
+
+    async def member(
+        self,
+        name: str,
+        script: Script = NOWHERE,
+        *,
+        offline: bool = False,
+        group: GroupKey | None = GROUP,
+        indexes: Sequence[Index] = (INDEX,),
+        clock: VirtualClock | None = None,
+    ) -> Member:
+        """A new node; `script` is its upstream. The same name again is the same store."""
+        store = await self._stack.enter_async_context(open_store(self._directory / name))
+        counters, dice, clock, threads = Counters(), random.Random(name), clock or VirtualClock(), InlineThreads()
+        peers = Peers(f"boot of {name}", dice)
+        tools = Tools(Exchange(self.wires, Patience()), peers, counters, threads, dice)
+        who = identity(name, group)
+
+        def whom() -> list[Peer]:
+            return peers.to_ask(trio.current_time(), 1024)
+
+        claims = Claims(tools, whom, who, clock)
+        nearby = Nearby(
+            tools,
+            whom,
+            store,
+            id_of=lambda sha256: blob_id(who.lookup_key, sha256),
+            gives=lambda origin: origin.share != "never",
+            grouped=group is not None,
+            pages=claims.count,
+        )
+        upstream = ScriptedUpstream(script)
+        pages = Pages(
+            indexes,
+            store=store,
+            upstream=upstream,
+            threads=threads,
+            clock=clock,
+            counters=counters,
+            nursery=self._nursery,
+            offline=offline,
+            claims=claims,
+        )
+        one = Member(name, who, store, upstream, clock, counters, peers, claims, nearby, pages)
+        for other in self.members:
+            self._introduce(one, other.name)
+            self._introduce(other, name)
+        for stranger in self._strangers:
+            self._introduce(one, stranger)
+        self.members.append(one)
+        self.wires.faces[name] = one.answer
+        return one
+
+    def stranger(self, name: str, answer: Handler) -> None:
+        """A neighbour that follows a script; everybody takes it for a member."""
+        self.wires.faces[name] = answer
+        self._strangers.append(name)
+        for member in self.members:
+            self._introduce(member, name)
+
+    def leaves(self, member: Member) -> None:
+        """It is switched off."""
+        del self.wires.faces[member.name]
+        self.members.remove(member)
+
+    def _introduce(self, one: Member, name: str) -> None:
+        one.peers.sight(Sighting(name, 7273), CONFIGURED, trio.current_time())
+
+
+@asynccontextmanager
+async def room_in(directory: Path) -> AsyncIterator[Room]:
+    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+        yield Room(directory, nursery, stack)
+        nursery.cancel_scope.cancel()
