@@ -22,9 +22,9 @@ from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.http1 import Request, Response
 from p2pcdn.store import Origin, Store
-from p2pcdn.swarm.download import Tools
 from p2pcdn.swarm.messages import CBOR_TYPE, HAVE_SIZE_BYTES_MAX, IDS_MAX, PIECE_TYPE, AskHave, decode_have
 from p2pcdn.swarm.peers import Peer
+from p2pcdn.swarm.tools import Tools
 from p2pcdn.world import Share
 
 # A short name is the beginning of a blob's id: two of a million blobs share one once in thirty million rooms.

@@ -22,11 +22,12 @@ from p2pcdn.http1 import Request, Response, serve_connection
 from p2pcdn.index import Pages
 from p2pcdn.store import Origin, Store
 from p2pcdn.swarm.claims import Claims
-from p2pcdn.swarm.download import Tools
 from p2pcdn.swarm.exchange import Exchange, Patience
+from p2pcdn.swarm.manifest import cut_of
 from p2pcdn.swarm.messages import AskHave, blob_id, encode_have, read_target
 from p2pcdn.swarm.nearby import Nearby
 from p2pcdn.swarm.peers import CONFIGURED, Peer, Peers
+from p2pcdn.swarm.tools import Tools
 from p2pcdn.world import Index, Sighting
 from tests.worlds import INDEX, Answer, InlineThreads, Script, ScriptedUpstream, VirtualClock, open_store
 
@@ -124,8 +125,8 @@ class Room:
         store = await self._stack.enter_async_context(open_store(self._directory / name))
         counters, dice, clock, threads = Counters(), random.Random(name), clock or VirtualClock(), InlineThreads()
         peers = Peers(f"boot of {name}", dice)
-        tools = Tools(Exchange(self.wires, Patience()), peers, counters, threads, dice)
         who = identity(name, group)
+        tools = Tools(Exchange(self.wires, Patience()), peers, counters, threads, dice, who, cut_of)
 
         def whom() -> list[Peer]:
             return peers.to_ask(trio.current_time(), 1024)
