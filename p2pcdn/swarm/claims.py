@@ -39,7 +39,7 @@ CLAIMS_WAIT_S = 3.0
 # After the first good claim, how long a newer one is waited for.
 NEWER_WAIT_S = 0.25
 # The page itself, through a room in which thirty ask for it at once. pip gives up after 15 s of silence.
-PAGE_WAIT_S = 6.0
+PAGE_WAIT_S = 5.0
 # So many claims are followed to their page, the newest first; the others would not be better.
 FOLLOWED_MAX = 4
 # Clocks of a room differ by seconds. What was made later than that is no time by which pages could be compared.
