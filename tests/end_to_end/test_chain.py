@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.bench.clients import Tool
-from tests.bench.node import Answer, RunningNode
+from tests.bench.node import COMMAND, Answer, RunningNode
 from tests.bench.upstream import FaultyUpstream, Hang
 from tests.end_to_end.conftest import StartNode
 from tests.end_to_end.files import BIG, INSTALLED
@@ -87,6 +92,40 @@ def test_a_job_goes_on_with_its_neighbours_when_the_seed_dies(upstream: FaultyUp
     seed.kill9()
     assert second.get(path, timeout_s=30).body == BIG.content
     assert len(upstream.file_gets()) == 1
+
+
+def test_the_line_of_the_recipes_takes_a_warm_file_from_the_seed_by_pieces(
+    upstream: FaultyUpstream, start_node: StartNode, tmp_path: Path
+) -> None:
+    seed = start_seed(start_node, upstream)
+    assert seed.get(seed.path_of("demo-big", BIG.filename)).body == BIG.content
+    upstream.forget()
+    (tmp_path / "tmp").mkdir()
+    variables = seed.variables() | {
+        "P2PCDN_UPSTREAM": index_of(seed),
+        "P2PCDN_PEER": seed.peer_address,
+        "P2PCDN_SHARE": "lan",
+        "P2PCDN_PEER_HOST": "127.0.0.1",
+        "TMPDIR": str(tmp_path / "tmp"),
+        "PIP": f"{sys.executable} -m pip",
+        "OURS": " ".join(f"'{word}'" for word in COMMAND),
+    }
+    script = 'set -e; $PIP download --quiet --no-cache-dir --dest got demo-big; eval "$OURS status --json"'
+    done = subprocess.run(
+        [*COMMAND, "run", "--ephemeral", "--", "sh", "-c", script],
+        env=variables,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "got" / BIG.filename).read_bytes() == BIG.content
+    counted = json.loads(done.stdout)["bytes"]
+    assert counted["from_peers"] >= len(BIG.content)
+    assert not upstream.seen("*.whl", method="GET"), "the seed is warm"
+    assert list((tmp_path / "tmp" / f"p2pcdn-{os.geteuid()}").glob("job-*")) == []
 
 
 def test_a_seed_is_not_reached_under_a_name_that_it_was_not_given(
