@@ -58,7 +58,8 @@ class Host:
             self.command("ip", "-batch", "-"), input=batch, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise NotAllowed(f"ip on {self.name}: {done.stderr.splitlines()[:1]}")
+            why, *_ = done.stderr.splitlines()
+            raise NotAllowed(f"ip on {self.name}: {why}")
 
     def limit_sending(self, bits_per_s: int) -> None:
         """From now on the host's link takes no more than so much from it."""
