@@ -89,14 +89,18 @@ class ClaimedPages:
     async def newest(self, index: Index, project: str, held: HeldPage | None) -> HeldPage | None:
         """The newest page that members confirmed, kept now; None where what we hold is as new, or nobody answers."""
 
+        asked_at = self._clock.now()
+
         async def take(claim: Claim, encoded: bytes, content: bytes) -> HeldPage:
-            return await self._take(index, project, claim, encoded, content)
+            return await self._take(index, project, asked_at, claim, encoded, content)
 
         newer_than = held.checked_at if held is not None else float("-inf")
         subject = subject_of(index, project)
         return await self._claims.newest(subject, newer_than=newer_than, sealed=is_sealed(index), read=take)
 
-    async def _take(self, index: Index, project: str, claim: Claim, encoded: bytes, content: bytes) -> HeldPage:
+    async def _take(
+        self, index: Index, project: str, asked_at: float, claim: Claim, encoded: bytes, content: bytes
+    ) -> HeldPage:
         record = _record_of(content) | {"checked_at": claim.made_at, "claim": encoded, "serial": None}
         try:
             page = await self._shelf.opened(index, project, record)
@@ -104,8 +108,10 @@ class ClaimedPages:
             raise RemoteProtocolError(f"its body cannot be unpacked: {error}") from error
         async with self._shelf.turn(index, project):
             held = await self._shelf.recall(index, project)
-            if held is not None and held.checked_at >= claim.made_at:
-                return held  # our upstream answered meanwhile
+            # What our upstream said meanwhile is the newer, whatever the clock of the claim's maker shows.
+            answered = held is not None and held.claim is None and held.checked_at >= asked_at
+            if held is not None and (answered or held.checked_at >= claim.made_at):
+                return held
             said, serial = record.get("signed_serial"), held.serial if held is not None else None
             if serial is not None and said is not None and said < serial:
                 # A mirror that is behind would bring back what was withdrawn.

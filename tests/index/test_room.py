@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from hashlib import sha256
+from inspect import isawaitable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import trio
 from p2pcdn import frames
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, Refused, Unavailable
+from p2pcdn.http1 import Request, Response
 from p2pcdn.index.claimed import subject_of
 from p2pcdn.index.pages import ANSWER_WAIT_S, CHECK_KEPT_AFTER_S, ROOM_AGAIN_S, STALE_WAIT_S
 from p2pcdn.store import Origin
@@ -136,6 +138,73 @@ async def test_a_hanging_upstream_that_answers_in_the_end_wins(tmp_path: Path) -
         held = await student.pages.project("six")
         assert held.claim is None
         assert await student.versions() == ["1.0", "2.0"]
+
+
+@pytest.mark.parametrize("ahead_s", [0.0, 500.0])
+@pytest.mark.parametrize("confirms", [True, False])
+async def test_an_upstream_that_answers_while_the_rooms_page_is_on_its_way_wins(
+    tmp_path: Path, ahead_s: float, confirms: bool
+) -> None:
+    """Also over a page whose maker's clock is ahead, and also where it only confirms what we have."""
+    slow_s = 0.0
+
+    async def upstream(url: str, headers: Mapping[str, str]) -> Answer:
+        await trio.sleep(slow_s)
+        if confirms and "if-none-match" in headers:
+            return Answer(status=304, headers={"cache-control": "max-age=600"})
+        return answer("2.0", cache_control="max-age=600", etag='"v"')
+
+    async with room_in(tmp_path) as room:
+        student = await room.member("student", upstream)
+        await student.versions()
+        await trio.sleep(1000)
+        other = await room.member("other", says("1.0", "2.0"))
+        other.clock.ahead_s += ahead_s
+        await other.versions()
+        slow_s = STALE_WAIT_S + 0.5
+
+        def slowly(request: Request) -> Awaitable[Response]:
+            async def give() -> Response:
+                await trio.sleep(1)
+                given = other.answer(request)
+                assert given is not None
+                return await given if isawaitable(given) else given
+
+            return give()
+
+        room.wires.faces["other"] = slowly
+        await student.versions()
+        await trio.sleep(10)
+        held = await student.pages.project("six")
+        assert held.claim is None
+        assert await student.versions() == ["2.0"]
+        row = frames.decode(student.store.value("pages", f"{INDEX.key}/six") or b"")
+        assert row.get("claim") is None
+
+
+async def test_a_304_that_comes_after_the_rooms_page_was_taken_confirms_nothing_of_it(tmp_path: Path) -> None:
+    slow_s = 0.0
+
+    async def upstream(url: str, headers: Mapping[str, str]) -> Answer:
+        await trio.sleep(slow_s)
+        if "if-none-match" in headers:
+            return Answer(status=304, headers={"cache-control": "max-age=600"})
+        return answer("2.0", cache_control="max-age=600", etag='"v"')
+
+    async with room_in(tmp_path) as room:
+        student = await room.member("student", upstream)
+        await student.versions()
+        await trio.sleep(1000)
+        other = await room.member("other", says("1.0", "2.0"))
+        await other.versions()
+        slow_s = STALE_WAIT_S + 2
+        assert await student.versions() == ["1.0", "2.0"], "the newest that was known then"
+        await trio.sleep(3)
+        slow_s = 0.0
+        await trio.sleep(20)
+        held = await student.pages.project("six")
+        assert held.claim is None
+        assert await student.versions() == ["2.0"]
 
 
 async def test_who_is_refused_by_the_upstream_is_not_given_its_page_by_a_neighbour(tmp_path: Path) -> None:
