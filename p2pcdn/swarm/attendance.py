@@ -14,8 +14,9 @@ from p2pcdn.swarm.messages import CROWD_SIZE_BYTES_MAX, Advice, AskCrowd
 from p2pcdn.swarm.peers import Address, Peer
 from p2pcdn.swarm.tracker import Tracker
 
-# A tracker answers from memory. Whoever needs longer is passed over: nobody waits for the room where it sleeps.
-ANSWER_TIME_S = 0.15
+# A tracker answers from memory. Whoever needs longer than that on a busy machine is passed over: nobody waits for the
+# room where it sleeps.
+ANSWER_TIME_S = 0.5
 # Once it has answered it is given more time before the crowd moves to the next one.
 NEXT_ANSWER_TIME_S = 1.0
 # So many in rank are tried; then the node helps itself.

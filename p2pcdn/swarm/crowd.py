@@ -44,6 +44,7 @@ class Member:
     progress_at: float
     holds: int = 0
     asked: int = 0
+    lapsed: bool = False  # had a lease and brought nothing; others come first
 
     @property
     def whole(self) -> bool:
@@ -109,6 +110,7 @@ class Crowd:
             self._coming += 1
         if ask.got > member.ask.got:
             member.progress_at = now
+            member.lapsed = False
         member.ask, member.heard_at = ask, now
         member.holds = bitfield.decode(ask.holds, ask.pieces) if ask.pieces and ask.holds else 0
         return member
@@ -122,6 +124,9 @@ class Crowd:
         """Whether this member holds a lease now."""
         for boot in [boot for boot, one in self.leases.items() if one.progress_at + LEASE_S < now]:
             del self.leases[boot]
+            self.members[boot].lapsed = True
+        if member.lapsed and any(one.ask.able and not one.lapsed and not one.whole for one in self.members.values()):
+            return False
         lease = self.leases.get(member.boot)
         if lease is not None:
             lease.progress_at = max(lease.progress_at, member.progress_at)

@@ -41,8 +41,9 @@ log = logging.getLogger(__name__)
 
 # After the first manifest others are waited for as long again, and at least so long: most of a room answers at once.
 SECOND_OPINION_S = 0.01
-# Before the origin is read, the neighbours have so long to say that they hold the file.
-HOLD_OFF_S = 0.15
+# Before the origin is read, each neighbour has so long to say that it holds the file: a hundred times what it needs,
+# for its machine may be busy with the same install.
+HOLD_OFF_S = 0.5
 # Where nobody but a peer says how long a file is, it may not be longer than this.
 UNNAMED_SIZE_BYTES_MAX = 8 * 1024**3
 # A parent is asked to wait for its next piece; others give what they have or nothing.
@@ -99,6 +100,7 @@ class Download:
         self._offered: dict[bytes, dict[Peer, Proof | None]] = {}
         self._asked_at: dict[Peer, float] = {}  # those that owe an answer about the manifest
         self._asking = 0
+        self._choosing = False  # manifests came, and none is chosen yet
         self._began = trio.current_time()
         self._advice = Advice()
         self._place = Place(None)
@@ -160,7 +162,7 @@ class Download:
         stalled_s = now - self._progress_at
         patience_s = self._tools.exchange.patience.no_progress_s
         stalled = stalled_s > patience_s
-        undecided = self._asking > 0 and now - self._began < HOLD_OFF_S
+        undecided = self._choosing or (self._asking > 0 and self._may_yet_be_held(now))
         if self._lease and not self._is_reading and not undecided and (sharing.manifest is None or stalled):
             self._start_reading()
         elif self._is_reading or not self._attended or undecided:
@@ -168,12 +170,18 @@ class Download:
         elif self._is_hopeless(stalled_s):
             self._fail(self._short())
 
+    def _may_yet_be_held(self, now: float) -> bool:
+        """Whether a neighbour has still time to say that it holds the file, or has not even been asked."""
+        if now - self._began > self._tools.exchange.patience.no_progress_s:
+            return False
+        owing = self._asked_at.values()
+        return len(owing) < self._asking or any(now - asked_at < HOLD_OFF_S for asked_at in owing)
+
     def _is_hopeless(self, stalled_s: float) -> bool:
         """Whether the room will not give what is missing, or not soon."""
         sharing = self._sharing
         cannot_read = self._read_origin is None
-        nobody_offers = cannot_read and not self._offered
-        if not self._asking and not self._sources and (nobody_offers or sharing.manifest is not None):
+        if not self._asking and not self._sources and (cannot_read or sharing.manifest is not None):
             return True
         if stalled_s > self._tools.exchange.patience.no_progress_s:
             there_is_more = sharing.manifest is not None or self._advice.reach > sharing.here.bit_count()
@@ -339,6 +347,7 @@ class Download:
             self._lied(peer, f"manifest: {error}")
         finally:
             self._asking -= 1
+            self._asked_at.pop(peer, None)
             self._sharing.changed.unpark_all()
 
     async def _manifest_of(self, peer: Peer) -> tuple[bytes, str] | None:
@@ -375,6 +384,7 @@ class Download:
         if proof is not None and proof.maker in self._distrusted:
             return
         tools.peers.is_there(peer, trio.current_time())
+        self._choosing = self._choosing or not self._offered
         self._offered.setdefault(content, {})[peer] = proof
         if sharing.manifest is not None and content == sharing.manifest.encode():
             self._join(peer)
@@ -391,6 +401,7 @@ class Download:
         most = max(map(len, self._offered.values()))
         content = self._tools.dice.choice([one for one, peers in self._offered.items() if len(peers) == most])
         manifest = Manifest.decode(sharing.sha256, content, self._tools.cutting)
+        self._choosing = False
         if sharing.cut not in (None, manifest.cut):
             return  # the crowd began with another size; its pieces prove themselves
         peers = self._offered[content]

@@ -20,7 +20,6 @@ from p2pcdn.swarm.peers import (
     Peer,
     Peers,
 )
-from p2pcdn.swarm.picker import Offer, Want, next_want
 from p2pcdn.world import Sighting
 
 OWN = "ff" * 16
@@ -170,34 +169,6 @@ def test_a_stranger_that_answers_as_ourselves_is_dropped() -> None:
 
 
 # --- which piece of whom
-
-
-def pick(missing: list[int], in_flight: set[int], offers: dict[str, Offer], seed: int = 1) -> Want[str] | None:
-    return next_want(missing, in_flight, offers, random.Random(seed))
-
-
-def test_where_everybody_holds_all_the_first_is_next_and_the_freest_is_asked() -> None:
-    offers = {"a": Offer(None, 1), "b": Offer(None, 3), "c": Offer(None, 2)}
-    assert pick([3, 4, 5], {3}, offers) == Want(4, "b")
-
-
-def test_the_rarest_is_next_and_of_one_who_holds_it() -> None:
-    offers = {"a": Offer(frozenset({1, 2}), 3), "b": Offer(frozenset({2, 3}), 1), "c": Offer(frozenset({1, 2}), 3)}
-    assert pick([1, 2, 3], set(), offers) == Want(3, "b")
-
-
-def test_chance_decides_among_equals() -> None:
-    offers = {"a": Offer(frozenset(range(100)), 1)}
-    wants = {pick(list(range(100)), set(), offers, seed) for seed in range(20)}
-    assert len(wants) > 10
-
-
-def test_nothing_is_wanted_where_nobody_is_free_or_nothing_is_open() -> None:
-    assert pick([1], set(), {}) is None
-    assert pick([1], set(), {"a": Offer(None, 0)}) is None
-    assert pick([1], {1}, {"a": Offer(None, 1)}) is None
-    assert pick([], set(), {"a": Offer(None, 1)}) is None
-    assert pick([1], set(), {"a": Offer(frozenset({2}), 1)}) is None
 
 
 def test_a_node_that_starts_anew_on_other_ports_finds_room_where_its_old_ones_are_down() -> None:

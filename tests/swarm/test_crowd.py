@@ -1,0 +1,186 @@
+"""The tracker's advice, on made-up crowds: one reads, everybody else has a parent, and who falls silent is replaced."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pcdn.swarm import bitfield
+from p2pcdn.swarm.crowd import CLASSES, HOLDER_KEPT_S, LEASE_S, LEASES_MAX, MEMBERS_MAX, Crowd
+from p2pcdn.swarm.messages import Advice, AskCrowd
+from p2pcdn.swarm.rarity import Rarity
+from p2pcdn.swarm.tracker import CROWDS_MAX, Tracker, ranked
+
+ID = "ab" * 32
+PIECES = 12
+
+
+def boot(number: int) -> str:
+    return f"{number:032x}"
+
+
+def ask(number: int, holds: int = 0, *, able: bool = True, gives: bool = True, got: int | None = None) -> AskCrowd:
+    return AskCrowd(
+        ID,
+        boot(number),
+        7273,
+        device_of(number),
+        PIECES * 100,
+        PIECES,
+        bitfield.encode(holds, PIECES) if holds else "",
+        holds.bit_count() * 100 if got is None else got,
+        able,
+        gives,
+    )
+
+
+def device_of(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+def address(number: int) -> str:
+    return f"192.0.2.{number % 250}:{1000 + number}"
+
+
+def tell(crowd: Crowd, number: int, now: float, holds: int = 0, **more: bool) -> Advice:
+    return crowd.advise(ask(number, holds, **more), address(number), now)
+
+
+def test_the_first_reads_the_origin_and_the_others_follow_it() -> None:
+    crowd = Crowd()
+    assert tell(crowd, 0, 0.0).read
+    for number in range(1, 4):
+        advice = tell(crowd, number, 0.1)
+        assert not advice.read
+        assert advice.makers == (device_of(0),)
+    assert tell(crowd, 0, 0.2).read
+    assert set(tell(crowd, 1, 0.3).parents) <= {address(number) for number in (0, 2, 3)}
+
+
+@given(st.integers(2, 400))
+def test_every_class_is_a_tree_from_the_reader_and_nobody_gives_to_more_than_its_share(members: int) -> None:
+    crowd = Crowd()
+    for number in range(members):
+        tell(crowd, number, 0.0)
+    parents = {address(number): tell(crowd, number, 0.1).parents for number in range(1, members)}
+    for klass in range(CLASSES):
+        children = Counter(told[klass] for told in parents.values())
+        assert children[address(0)] <= 2, "the reader has to send each piece once"
+        assert max(children.values()) <= CLASSES + 1
+        deepest = 0
+        for one in parents:
+            steps, at = 0, one
+            while at != address(0):
+                at, steps = parents[at][klass], steps + 1
+                assert steps < 12, "no circle, and no long way"
+            deepest = max(deepest, steps)
+        assert CLASSES ** (deepest - 2) <= members
+    given_by = Counter(parent for told in parents.values() for parent in told)
+    assert max(given_by.values()) <= 2 * CLASSES
+
+
+def test_who_would_rather_not_give_is_nobodys_parent_while_others_are() -> None:
+    crowd = Crowd()
+    for number in range(30):
+        tell(crowd, number, 0.0, gives=number % 2 == 0)
+    for number in range(1, 30):
+        for parent in tell(crowd, number, 0.1, gives=number % 2 == 0).parents:
+            assert int(parent.rpartition(":")[2]) % 2 == 0
+
+
+def test_a_reader_that_falls_silent_is_replaced_after_the_lease_and_knows_what_others_have() -> None:
+    crowd = Crowd()
+    tell(crowd, 0, 0.0)
+    tell(crowd, 1, 0.0)
+    tell(crowd, 1, 1.0, 0b0111)
+    tell(crowd, 2, 1.0, 0b1011)
+    assert not tell(crowd, 1, LEASE_S - 0.1, 0b0111).read
+    tell(crowd, 2, LEASE_S, 0b1011)
+    advice = tell(crowd, 1, LEASE_S + 0.1, 0b0111)
+    assert advice.read
+    assert bitfield.decode(advice.held, PIECES) == 0b1011
+
+
+def test_a_reader_that_brings_nothing_new_loses_its_lease_though_it_asks_on() -> None:
+    crowd = Crowd()
+    assert tell(crowd, 0, 0.0).read
+    for tick in range(1, 10):
+        reads = tell(crowd, 0, tick / 2, 0b1).read, tell(crowd, 1, tick / 2).read
+        assert sum(reads) <= 1
+    assert reads == (False, True)
+
+
+def test_a_slow_reader_that_gets_some_bytes_keeps_it() -> None:
+    crowd = Crowd()
+    for tick in range(40):
+        assert crowd.advise(ask(0, got=tick + 1), address(0), tick / 2).read
+        assert not tell(crowd, 1, tick / 2).read
+
+
+def test_where_somebody_has_it_all_nobody_reads_unless_he_has_gone() -> None:
+    crowd = Crowd()
+    whole = bitfield.all_of(PIECES)
+    tell(crowd, 0, 0.0, whole)
+    advice = tell(crowd, 1, 10.0)
+    assert not advice.read
+    assert advice.parents == (address(0),) * CLASSES
+    assert tell(crowd, 1, 10.0 + LEASE_S).read, "three seconds and nothing came"
+    assert tell(Crowd(), 1, HOLDER_KEPT_S).read
+
+
+def test_who_does_not_believe_the_reader_reads_itself_and_is_believed_by_its_like() -> None:
+    crowd = Crowd()
+    tell(crowd, 0, 0.0)
+    doubting = [
+        crowd.advise(
+            AskCrowd(ID, boot(number), 1, device_of(number), 1200, PIECES, distrusted=(device_of(0),)),
+            address(number),
+            0.1,
+        )
+        for number in range(1, 5)
+    ]
+    assert [advice.read for advice in doubting] == [True, False, False, False]
+    assert all(device_of(0) not in advice.makers for advice in doubting)
+    assert len(crowd.leases) <= LEASES_MAX
+
+
+def test_one_that_cannot_read_is_never_told_to() -> None:
+    crowd = Crowd()
+    assert not tell(crowd, 0, 0.0, able=False).read
+    assert tell(crowd, 1, 0.0).read
+
+
+def test_forged_members_and_forged_files_are_bounded() -> None:
+    tracker = Tracker()
+    for number in range(MEMBERS_MAX + 10):
+        tracker.advise(ask(number), address(number), 0.0)
+    assert tracker.advise(ask(MEMBERS_MAX + 11), "192.0.2.1:1", 0.0).read, "nobody waits for a crowd without end"
+    for number in range(CROWDS_MAX + 100):
+        tracker.advise(AskCrowd(f"{number:064x}", boot(1), 1, bytes(32)), "192.0.2.1:1", 0.0)
+    assert tracker.crowds() == CROWDS_MAX
+
+
+def test_every_node_ranks_the_room_alike_and_a_leaver_moves_only_its_own_files() -> None:
+    room = [boot(number) for number in range(20)]
+    mixed = random.Random(3).sample(room, len(room))
+    ids = [f"{number:064x}" for number in range(200)]
+    before = {id_: ranked(id_, room)[0] for id_ in ids}
+    assert before == {id_: ranked(id_, mixed)[0] for id_ in ids}
+    assert len(set(before.values())) == len(room)
+    gone = room.pop()
+    for id_ in ids:
+        first = ranked(id_, room)[0]
+        assert first == before[id_] or before[id_] == gone
+
+
+def test_the_rarest_goes_out_first() -> None:
+    rarity, dice = Rarity(), random.Random(1)
+    assert rarity.rarest(0b1110, dice) == 1
+    for index in (1, 2, 2, 3, 3):
+        rarity.goes_out(index)
+    assert rarity.rarest(0b1111, dice) == 0, "what never went out"
+    assert rarity.rarest(0b1110, dice) == 1, "what went out once"
+    assert {rarity.rarest(0b1100, dice) for _ in range(50)} == {2, 3}
