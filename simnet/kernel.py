@@ -77,6 +77,10 @@ class Kernel:
 
     # --- what the simulated world asks
 
+    def wall_clock(self) -> float:
+        """The true time, seconds since 1970."""
+        return EPOCH_S + self.now - BEGIN_S
+
     def at(self, time: float, function: Callable[..., object], *arguments: object) -> Event:
         """Calls it at that time, or as soon as all tasks wait where the time is now. `call_off` takes it back."""
         self._order += 1

@@ -222,7 +222,8 @@ class Net:
         uplink = up if isinstance(up, Link) else Link(self, f"{name}>", up)
         downlink = down if isinstance(down, Link) else Link(self, f">{name}", down)
         host = Host(name, ip, uplink, downlink, latency_s, segment, kind=kind)
-        assert name not in self.hosts and ip not in self._by_ip
+        assert name not in self.hosts
+        assert ip not in self._by_ip
         self.hosts[name] = self._by_ip[ip] = host
         self.dns.names[name] = [ip]
         return host

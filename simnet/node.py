@@ -24,7 +24,7 @@ from p2pcdn_daemon.network import TcpNetwork, open_index_listeners, open_peer_li
 from p2pcdn_daemon.upstream import UpstreamSettings, make_index, open_upstream
 from simnet import client
 from simnet.disk import SimDisk
-from simnet.kernel import BEGIN_S, EPOCH_S, Kernel
+from simnet.kernel import Kernel
 from simnet.network import HERE, Host
 from simnet.patches import THREAD_DELAY_S
 
@@ -76,7 +76,7 @@ class SimClock:
         self._kernel = kernel
 
     def now(self) -> float:
-        return EPOCH_S + self._kernel.now - BEGIN_S + self.ahead_s
+        return self._kernel.wall_clock() + self.ahead_s
 
 
 class SimThreads:

@@ -22,7 +22,7 @@ import trio._threads as trio_threads
 
 from p2pcdn.http1.lobby import Lobby
 from p2pcdn.store import place
-from simnet.kernel import BEGIN_S, EPOCH_S, Kernel
+from simnet.kernel import EPOCH_S, Kernel
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -89,8 +89,8 @@ class Patches:
         for name in ("monotonic", "perf_counter"):
             self._set(time, name, lambda: kernel.now)
             self._set(time, f"{name}_ns", lambda: round(kernel.now * 1e9))
-        self._set(time, "time", lambda: EPOCH_S + kernel.now - BEGIN_S)
-        self._set(time, "time_ns", lambda: round((EPOCH_S + kernel.now - BEGIN_S) * 1e9))
+        self._set(time, "time", kernel.wall_clock)
+        self._set(time, "time_ns", lambda: round(kernel.wall_clock() * 1e9))
         # Made at import, with the real clock.
         self._set(logging, "_startTime", EPOCH_S)
 

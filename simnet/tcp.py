@@ -7,6 +7,7 @@ import socket as real
 import struct
 import zlib
 from collections import deque
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -43,10 +44,41 @@ class Flow:
     """One direction of a connection. The positions count bytes from the beginning of the connection."""
 
     __slots__ = (
-        "again", "blocked", "buffer", "chunk_bytes", "cwnd", "dead", "delivered", "dirty", "fin", "fin_sent", "first",
-        "given", "hops", "in_flight", "kernel", "last", "latency_s", "local", "name", "net", "queued", "read",
-        "receiver", "segments", "sender", "sent", "src", "src_life", "dst", "dst_life", "taken", "tries",
-        "unsent_wire", "up", "written",
+        "again",
+        "blocked",
+        "buffer",
+        "chunk_bytes",
+        "cwnd",
+        "dead",
+        "delivered",
+        "dirty",
+        "dst",
+        "dst_life",
+        "fin",
+        "fin_sent",
+        "first",
+        "given",
+        "hops",
+        "in_flight",
+        "kernel",
+        "last",
+        "latency_s",
+        "local",
+        "name",
+        "net",
+        "queued",
+        "read",
+        "receiver",
+        "segments",
+        "sender",
+        "sent",
+        "src",
+        "src_life",
+        "taken",
+        "tries",
+        "unsent_wire",
+        "up",
+        "written",
     )  # fmt: skip
 
     def __init__(self, net: Net, sender: SimSocket, receiver: SimSocket, port: int, name: str) -> None:
@@ -231,7 +263,7 @@ class Flow:
         while hop < len(self.hops):
             link = self.hops[hop]
             if link.paused:
-                link.held.append(lambda: self._go_on(hop, first, last, raw, wire))
+                link.held.append(partial(self._go_on, hop, first, last, raw, wire))
                 return
             if link is self.up:  # a shared medium: it has been on it twice already
                 break

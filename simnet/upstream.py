@@ -1,4 +1,4 @@
-"""The simulated upstream: an index and its file host, real HTTP by our own server on simulated sockets; and its faults."""
+"""The simulated upstream: an index and its file host, HTTP by our own server on simulated sockets; and its faults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 import trio
 
 from p2pcdn.errors import Unavailable
-from p2pcdn.http1 import Limits, Request, Response, serve
+from p2pcdn.http1 import Handler, Limits, Request, Response, serve
 from simnet.network import HERE, Host, Net
 
 PORT = 80
@@ -97,13 +97,14 @@ class SimUpstream:
         traffic = self.files.given.get(PORT)
         return 0 if traffic is None else traffic.bulk_bytes
 
-    async def _serve(self, host: Host, handler: object, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _serve(self, host: Host, handler: Handler, *, task_status: trio.TaskStatus[None]) -> None:
         HERE.set(host)
         listening = trio.socket.socket()
         await listening.bind((host.ip, PORT))
         listening.listen(4096)
         listener = trio.SocketListener(listening)
-        await serve([listener], handler, limits=LIMITS, cross_site=True, task_status=task_status)  # type: ignore[arg-type]
+        now = self.net.kernel.wall_clock
+        await serve([listener], handler, limits=LIMITS, cross_site=True, now=now, task_status=task_status)
 
     async def _page(self, request: Request) -> Response:
         self.page_requests += 1
