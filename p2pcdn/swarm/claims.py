@@ -281,6 +281,7 @@ async def _given(finding: Awaitable[bytes | None]) -> Response:
 
 
 def _to_follow(offers: Sequence[_Offer]) -> list[_Offer]:
-    """One offer for each content, the newest of each first. offers: the newest first."""
-    first = {offer.claim.body_hash: offer for offer in reversed(offers)}
-    return sorted(first.values(), key=lambda offer: -offer.claim.made_at)[:FOLLOWED_MAX]
+    """One offer for each content, with the latest claim about it; the newest first."""
+    oldest_first = sorted(offers, key=lambda offer: offer.claim.made_at)
+    latest = {offer.claim.body_hash: offer for offer in oldest_first}
+    return sorted(latest.values(), key=lambda offer: -offer.claim.made_at)[:FOLLOWED_MAX]

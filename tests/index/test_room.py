@@ -8,6 +8,7 @@ from dataclasses import replace
 from hashlib import sha256
 from inspect import isawaitable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -15,19 +16,25 @@ import trio
 from p2pcdn import frames
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, Refused, Unavailable
+from p2pcdn.group import Claim
 from p2pcdn.http1 import Request, Response
 from p2pcdn.index.claimed import subject_of
 from p2pcdn.index.pages import ANSWER_WAIT_S, CHECK_KEPT_AFTER_S, ROOM_AGAIN_S, STALE_WAIT_S
 from p2pcdn.store import Origin
 from p2pcdn.world import Index
 from tests.index.test_pages import JSON, answer, page
-from tests.swarm.rooms import NOWHERE, OTHER_GROUP, Member, room_in
+from tests.swarm.rooms import GROUP, NOWHERE, OTHER_GROUP, Member, identity, room_in
 from tests.worlds import INDEX, SECOND, Answer, Script
 
 PRIVATE = replace(INDEX, private=True, share="group")
 HOUR_S = 3600.0
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
+
+
+def row_of(member: Member) -> dict[str, Any]:
+    """The page as its store has it."""
+    return dict(frames.decode(member.store.value("pages", f"{INDEX.key}/six") or b""))
 
 
 def says(*versions: str, **headers: str) -> Script:
@@ -178,8 +185,7 @@ async def test_an_upstream_that_answers_while_the_rooms_page_is_on_its_way_wins(
         held = await student.pages.project("six")
         assert held.claim is None
         assert await student.versions() == ["2.0"]
-        row = frames.decode(student.store.value("pages", f"{INDEX.key}/six") or b"")
-        assert row.get("claim") is None
+        assert row_of(student).get("claim") is None
 
 
 async def test_a_304_that_comes_after_the_rooms_page_was_taken_confirms_nothing_of_it(tmp_path: Path) -> None:
@@ -205,6 +211,20 @@ async def test_a_304_that_comes_after_the_rooms_page_was_taken_confirms_nothing_
         held = await student.pages.project("six")
         assert held.claim is None
         assert await student.versions() == ["2.0"]
+        assert row_of(student).get("claim") is None
+
+
+async def test_what_the_upstream_says_takes_the_place_of_the_rooms_word_though_it_is_the_same(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room:
+        other = await room.member("other", says("1.0"))
+        student = await room.member("student", NOWHERE)
+        await other.versions()
+        await student.versions()
+        assert row_of(student).get("claim") is not None
+        student.upstream.script = says("1.0")
+        await trio.sleep(10)
+        assert (await student.pages.project("six")).claim is None
+        assert row_of(student).get("claim") is None
 
 
 async def test_who_is_refused_by_the_upstream_is_not_given_its_page_by_a_neighbour(tmp_path: Path) -> None:
@@ -286,8 +306,7 @@ async def test_a_304_of_long_after_is_in_the_store_for_a_restart(tmp_path: Path)
         await trio.sleep(CHECK_KEPT_AFTER_S + 1)
         await node.versions()
         confirmed_at = node.clock.now()
-        row = frames.decode(node.store.value("pages", f"{INDEX.key}/six") or b"")
-        assert row["checked_at"] == confirmed_at
+        assert row_of(node)["checked_at"] == confirmed_at
 
 
 async def test_a_claimed_etag_is_never_shown_to_the_upstream(tmp_path: Path) -> None:
@@ -325,6 +344,24 @@ async def test_a_claim_does_not_go_back_behind_our_serial(tmp_path: Path) -> Non
         student.upstream.script = NOWHERE
         await trio.sleep(700)
         assert await student.versions() == ["2.0"]
+
+
+async def test_our_own_serial_outlives_a_members_page(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room:
+        student = await room.member("student", says("1.0", "2.0", x_pypi_last_serial="200"))
+        await student.versions()
+        await trio.sleep(700)
+        other = await room.member("other", says("2.0", x_pypi_last_serial="300"))
+        await other.versions()
+        student.upstream.script = NOWHERE
+        assert await student.versions() == ["2.0"]
+        student.pages._shelf._remembered.clear()  # as after a restart
+        student.upstream.script = says("1.0", x_pypi_last_serial="100")
+        await trio.sleep(10)
+        assert await student.versions() == ["2.0"], "a mirror that is behind what our upstream once said"
+        student.upstream.script = says("3.0", x_pypi_last_serial="250")
+        await trio.sleep(10)
+        assert await student.versions() == ["3.0"], "and a member's serial counts for nothing"
 
 
 async def test_what_a_newer_claim_withdraws_is_buried(tmp_path: Path) -> None:
@@ -456,6 +493,7 @@ async def test_a_page_of_a_directory_of_this_machine_is_no_page_of_others(tmp_pa
         await other.versions()
         with pytest.raises(Unavailable):
             await student.versions()
+        assert room.wires.asked == []
 
 
 async def test_the_room_is_asked_once_for_many_clients_and_not_for_each_use(tmp_path: Path) -> None:
@@ -494,6 +532,8 @@ async def test_an_own_page_whose_clock_was_wrong_is_not_signed(tmp_path: Path) -
         other.clock.ahead_s += 10 * HOUR_S
         await other.versions()
         other.clock.ahead_s -= 10 * HOUR_S
+        assert other.claims.source is not None
+        assert await other.claims.source.claim(other.claims.id_of(subject_of(INDEX, "six")), sealed=True) is None
         student = await room.member("student", offline=True)
         with pytest.raises(Unavailable):
             await student.versions()
@@ -504,13 +544,18 @@ async def test_a_row_out_of_an_export_with_a_false_claim_is_not_passed_on(tmp_pa
     async with room_in(tmp_path) as room:
         other = await room.member("other", says("1.0"))
         await other.versions()
-        key = f"{INDEX.key}/six"
-        row = frames.decode(other.store.value("pages", key) or b"")
+        key, row = f"{INDEX.key}/six", row_of(other)
         importer = await room.member("importer", offline=True)
         room.leaves(other)
-        for claim in (b"", b"no claim", 5):
+        content = b"another content"
+        others = [
+            Claim.make(identity("x", group), "page", subject_of(INDEX, project), content, row["checked_at"]).encode()
+            for group, project in ((GROUP, "six"), (OTHER_GROUP, "six"), (GROUP, "seven"))
+        ]
+        for number, claim in enumerate((b"", b"no claim", 5, *others)):
             await importer.store.change(values={("pages", key): frames.encode({**row, "claim": claim})})
-            student = await room.member(f"student{claim!r}", offline=True)
+            importer.pages._shelf._remembered.clear()
+            student = await room.member(f"student{number}", offline=True)
             with pytest.raises(Unavailable):
                 await student.versions()
             assert not any(peer.strikes for peer in student.peers)

@@ -18,7 +18,7 @@ from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.group import Claim, Identity
 from p2pcdn.http1 import Request, Response
 from p2pcdn.index.claimed import subject_of
-from p2pcdn.swarm.claims import AHEAD_S_MAX, CLAIMS_WAIT_S, KIND, PAGE_SIZE_BYTES_MAX
+from p2pcdn.swarm.claims import AHEAD_S_MAX, CLAIMS_WAIT_S, KIND, PAGE_SIZE_BYTES_MAX, Claims
 from p2pcdn.swarm.nearby import Holding
 from tests.index.test_pages import JSON, answer, page
 from tests.swarm.rooms import NOWHERE, OTHER_GROUP, Handler, Room, identity, room_in
@@ -87,6 +87,9 @@ LIES: dict[str, tuple[bytes, bytes, int]] = {
 }
 
 
+OF_THE_PAGE = ("another body", "no body", "a huge page")
+
+
 @pytest.mark.parametrize("lie", LIES)
 async def test_a_lie_about_a_page_is_not_believed(tmp_path: Path, lie: str) -> None:
     encoded, body, strikes_due = LIES[lie]
@@ -99,6 +102,8 @@ async def test_a_lie_about_a_page_is_not_believed(tmp_path: Path, lie: str) -> N
         assert await student.versions() == ["1.0"]
         assert await strikes(room, "liar") == strikes_due
         assert student.counters.refused_pieces["liar:7273"] == strikes_due
+        fetched = [path for path in room.wires.asked if path.count("/") == 4]
+        assert len(fetched) == (lie in OF_THE_PAGE), "no page is fetched for a claim that is none"
 
 
 def unreadable() -> dict[str, bytes]:
@@ -197,6 +202,36 @@ async def test_who_loses_the_page_in_between_is_not_blamed(tmp_path: Path) -> No
         room.stranger("holder", says(encoded, BAD))
         await trio.sleep(10)
         assert await student.versions() == ["6.6.6"], "the same word from one that has the page"
+
+
+async def test_of_two_who_confirmed_the_same_the_later_is_believed(tmp_path: Path) -> None:
+    body = content("1.0")
+    for early, late in ((10, 20), (20, 10)):
+        async with room_in(tmp_path / f"{early}") as room:
+            student = await room.member("student", offline=True)
+            for name, at in (("one", early), ("two", late)):
+                room.stranger(name, says(claim(body, at=NOW + at).encode(), body))
+            assert (await student.pages.project("six")).checked_at == NOW + 20
+
+
+async def test_in_open_mode_nothing_is_asked_and_nothing_answered(tmp_path: Path) -> None:
+    async def read(claim: Claim, encoded: bytes, content: bytes) -> bytes:
+        return content
+
+    async with room_in(tmp_path) as room:
+        one = await room.member("one", lambda url, headers: answer("1.0"))
+        await one.versions()
+        room.stranger("liar", says(GOOD.encode(), BAD))
+        in_open = Claims(one.claims._tools, lambda: list(one.peers), identity("one", None), one.clock)
+        in_open.source = one.claims.source
+        assert not in_open.can_ask()
+        assert await in_open.newest(SUBJECT, newer_than=0.0, sealed=False, read=read) is None
+        assert room.wires.asked == []
+        path = f"/v1/page/{one.claims.id_of(SUBJECT)}"
+        given = one.claims.answer(Request("GET", path.encode(), path, "", {}), sealed=True)
+        assert given is not None
+        assert (await given).status == 200
+        assert in_open.answer(Request("GET", path.encode(), path, "", {}), sealed=True) is None
 
 
 async def test_a_liar_is_banned_after_three_lies(tmp_path: Path) -> None:

@@ -1,0 +1,323 @@
+"""One whole node on a simulated host: the product's Node, the daemon's upstream and listeners, and its power switch."""
+
+from __future__ import annotations
+
+import errno
+import random
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import trio
+
+from p2pcdn.group.device import Device
+from p2pcdn.group.identity import Identity
+from p2pcdn.group.key import GroupKey
+from p2pcdn.node import Node, Settings
+from p2pcdn.store import Store, StoreLimits
+from p2pcdn.store.layout import Layout
+from p2pcdn.world import Discovery, DiskFile, Sighting, World
+from p2pcdn_daemon.network import TcpNetwork, open_index_listeners, open_peer_listener
+from p2pcdn_daemon.upstream import UpstreamSettings, make_index, open_upstream
+from simnet import client
+from simnet.disk import SimDisk
+from simnet.kernel import Kernel
+from simnet.network import HERE, Host
+from simnet.patches import THREAD_DELAY_S
+
+if TYPE_CHECKING:
+    from simnet.simulation import Simulation
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+INDEX_PORT = 8440
+PEER_PORT = 8441
+LIMITS = StoreLimits(size_bytes=1 << 40, keep_for_s=None, pages_bytes=1 << 26, reserve_bytes=0)
+VERSION = "0.0+simnet"
+
+
+@dataclass
+class Options:
+    """What a scenario wants of its nodes; each is the same for all, or set for one by `Simulation.add_node`.
+
+    indexes: URLs; the simulated upstream's where empty. peers: hosts' names to be configured as peers. disk: makes a
+    node's disk, once; power-offs leave it. thread_delay_s: None for no delay at all.
+    """
+
+    indexes: Sequence[str] = ()
+    peers: Sequence[str] = ()
+    offline: bool = False
+    group: GroupKey | None = None
+    share: Any = None
+    limits: StoreLimits = LIMITS
+    piece_size_bytes: int | None = None
+    announces: bool = True
+    disk: Callable[[SimNode], SimDisk] | None = None
+    thread_delay_s: tuple[float, float] | None = THREAD_DELAY_S
+    more: dict[str, Any] = field(default_factory=dict)  # further fields of Settings
+
+
+class PowerIsOff(OSError):
+    """A call of a life that is over. An OSError, so that what is left of that life ends."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EIO, "the power is off")
+
+
+class SimClock:
+    """A node's wall clock. ahead_s: how far it is from the true time; a fault may change it at any time."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.ahead_s = 0.0
+        self._kernel = kernel
+
+    def now(self) -> float:
+        return self._kernel.wall_clock() + self.ahead_s
+
+
+class SimThreads:
+    """The `p2pcdn.world.Threads` of one life: inline, after a seeded delay; nothing once the power is off."""
+
+    def __init__(self, kernel: Kernel, host: Host, dice: random.Random, delay_s: tuple[float, float] | None) -> None:
+        self._kernel, self._host, self._life, self._dice, self._delay_s = kernel, host, host.life, dice, delay_s
+
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._delay_s is not None:
+            await self._work()
+        if self._host.life != self._life:
+            raise PowerIsOff
+        return function(*args, **kwargs)
+
+    async def _work(self) -> None:
+        task = trio.lowlevel.current_task()
+        assert self._delay_s is not None
+        self._kernel.after(self._dice.uniform(*self._delay_s), trio.lowlevel.reschedule, task)
+        # As a thread of the product: it runs to its end even when the caller is cancelled.
+        await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+
+
+class OneLife:
+    """The disk as one life of the node sees it: once the power is off, every call fails."""
+
+    def __init__(self, disk: SimDisk, host: Host) -> None:
+        self._disk, self._host, self._life = disk, host, host.life
+
+    def _living(self) -> SimDisk:
+        if self._host.life != self._life:
+            raise PowerIsOff
+        return self._disk
+
+    async def open(self, path: Path) -> DiskFile:
+        return await self._living().open(path)
+
+    async def create(self, path: Path) -> DiskFile:
+        return await self._living().create(path)
+
+    async def reopen(self, path: Path) -> DiskFile:
+        return await self._living().reopen(path)
+
+    async def make_directory(self, path: Path) -> None:
+        await self._living().make_directory(path)
+
+    async def rename(self, old: Path, new: Path) -> None:
+        await self._living().rename(old, new)
+
+    async def unlink(self, path: Path) -> None:
+        await self._living().unlink(path)
+
+    async def sync_directory(self, path: Path) -> None:
+        await self._living().sync_directory(path)
+
+    async def list(self, path: Path) -> Sequence[str]:
+        return await self._living().list(path)
+
+    async def free_bytes(self, path: Path) -> int:
+        return await self._living().free_bytes(path)
+
+
+class SimNode:
+    """One node, through all its lives. Its methods may be called by any task of the run.
+
+    `node` and `store` are those of the life that runs, else None. `died`: why a life ended that nobody ended.
+    """
+
+    def __init__(self, simulation: Simulation, number: int, host: Host, options: Options) -> None:
+        self.number = number
+        self.host = host
+        self.options = options
+        self.directory = simulation.directory / host.name
+        self.layout = Layout(self.directory)
+        self.clock = SimClock(simulation.kernel)
+        self.node: Node | None = None
+        self.store: Store | None = None
+        self.died: BaseException | None = None
+        self.lives = 0
+        self._sim = simulation
+        self._dice = random.Random(f"node {simulation.seed} {host.name}")
+        self.identity = Identity(Device.from_seed(self._dice.randbytes(32)), options.group)
+        self._token = f"{self._dice.getrandbits(128):032x}"
+        self.disk = options.disk(self) if options.disk is not None else simulation.quick_disk(self)
+        self._scope = trio.CancelScope()
+        self._stop = trio.Event()
+        self._ready = trio.Event()
+        self._over = trio.Event()
+        self._over.set()
+
+    @property
+    def alive(self) -> bool:
+        return self.host.alive and not self._over.is_set()
+
+    def start(self) -> None:
+        """Switches it on. `ready` waits until it serves."""
+        assert self._over.is_set(), f"{self.host} runs"
+        self._over = trio.Event()
+        self._ready = trio.Event()
+        self._scope = trio.CancelScope()
+        self._stop = trio.Event()
+        self._sim.nursery.start_soon(self._live)
+
+    async def ready(self) -> None:
+        """Returns when all faces accept. Raises RuntimeError where the node died before."""
+        while not self._ready.is_set():
+            async with trio.open_nursery() as nursery:
+                for event in (self._ready, self._over):
+                    nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
+            if self._over.is_set():
+                raise RuntimeError(f"{self.host} did not come up: {self.died!r}")
+
+    async def stop(self) -> None:
+        """SIGTERM: it ends what runs, says goodbye and closes its store."""
+        self._stop.set()
+        await self._over.wait()
+
+    def power_off(self) -> None:
+        """Pulls the plug: from this instant nothing of it is heard, and of its disk only what was synced is left."""
+        self._sim.kernel.trace(f"power off {self.host}")
+        self._sim.net.power_off(self.host)
+        self.disk.cut() if self._sim.disks_crash(self) else self.disk.end_life()
+        self._scope.cancel()
+
+    def kill(self) -> None:
+        """SIGKILL: connections are reset by the system, and the disk keeps what was written."""
+        self._sim.kernel.trace(f"kill {self.host}")
+        self._sim.net.power_off(self.host)
+        self._sim.net.power_on(self.host)
+        self.disk.end_life()
+        self._scope.cancel()
+
+    async def restart(self) -> None:
+        """Waits for the end of the life that was cut, and starts a new one on the same disk."""
+        await self._over.wait()
+        if not self.host.alive:
+            self._sim.net.power_on(self.host)
+        self.start()
+        await self.ready()
+
+    # --- its user
+
+    async def get(self, path: str, *, keep: bool = False, headers: str = "") -> client.Got:
+        """A GET of this machine's user at the index face. Raises client.Failed and OSError."""
+        return await self.on_host(partial(client.get, INDEX_PORT, path, keep=keep, headers=headers))
+
+    async def install(self, project: str) -> client.Got:
+        """The page, then its first file. Raises client.Failed and OSError."""
+        return await self.on_host(partial(client.install, INDEX_PORT, project))
+
+    async def on_host(self, task: Callable[[], Any]) -> Any:
+        """Runs it as a program on this machine."""
+        before = HERE.set(self.host)
+        try:
+            return await task()
+        finally:
+            HERE.reset(before)
+
+    # --- one life
+
+    async def _live(self) -> None:
+        host, life = self.host, self.host.life
+        HERE.set(host)
+        self.lives += 1
+        self.died = None
+        try:
+            with self._scope:
+                await self._run()
+        except BaseException as error:
+            if not isinstance(error, Exception | BaseExceptionGroup):
+                raise
+            if host.life == life:
+                self.died = error
+                self._sim.died(self, error)
+        finally:
+            store, self.store, self.node = self.store, None, None
+            if store is not None:
+                store.abandon()
+            self._over.set()
+
+    async def _run(self) -> None:
+        sim, options, host = self._sim, self.options, self.host
+        dice = random.Random(f"life {sim.seed} {host.name} {self.lives}")
+        threads = SimThreads(sim.kernel, host, dice, options.thread_delay_s)
+        disk = OneLife(self.disk, host)
+        made = [
+            make_index(url, position, options.share, environment={})
+            for position, url in enumerate(options.indexes or [sim.upstream.index_url])
+        ]
+        async with AsyncExitStack() as stack:
+            index_listeners = await open_index_listeners(["127.0.0.1"], INDEX_PORT)
+            peer_listeners = [await open_peer_listener("0.0.0.0", PEER_PORT)]
+            for listener in (*index_listeners, *peer_listeners):
+                stack.callback(listener.socket.close)
+            store = self.store = await Store.open(
+                self.directory, disk=disk, threads=threads, clock=self.clock, random=dice, limits=options.limits
+            )
+            upstream = await stack.enter_async_context(
+                open_upstream(
+                    [UpstreamSettings(index, credentials=credentials) for index, credentials in made],
+                    environment={"SSL_CERT_DIR": str(sim.no_certificates)},
+                )
+            )
+            discoveries: list[Discovery] = [sim.air.discovery()] if options.announces else []
+            world = World(
+                upstream=upstream,
+                network=TcpNetwork(),
+                discoveries=discoveries,
+                disk=disk,
+                threads=threads,
+                clock=self.clock,
+                random=dice,
+            )
+            settings = Settings(
+                indexes=tuple(index for index, _ in made),
+                offline=options.offline,
+                store_limits=options.limits,
+                allow_hosts=(),
+                static_peers=tuple(Sighting(sim.net.hosts[name].ip, PEER_PORT) for name in options.peers),
+                version=VERSION,
+                identity=self.identity,
+                piece_size_bytes=options.piece_size_bytes,
+                **options.more,
+            )
+            self.node = node = Node(settings, store, world, node_id=host.name, token=self._token)
+            async with trio.open_nursery() as nursery:
+                run = partial(
+                    node.run,
+                    index_listeners=index_listeners,
+                    peer_listeners=peer_listeners,
+                    control_listeners=(),
+                    stop=self._stop,
+                )
+                await nursery.start(run)
+                self._ready.set()
+                sim.kernel.trace(f"ready {host}")
+            self.store = None
+            await store.close()
+
+
+async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

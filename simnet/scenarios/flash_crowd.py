@@ -1,0 +1,199 @@
+"""A flash crowd: every node's user installs the same file, all in the same instant."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import trio
+
+from simnet.client import Failed
+from simnet.kernel import BEGIN_S
+from simnet.network import GIGABIT, Host
+from simnet.node import PEER_PORT, Options, SimNode
+from simnet.simulation import Simulation
+from simnet.topologies import TOPOLOGIES, Topology
+from simnet.upstream import content_of
+
+MIB = 1024 * 1024
+# A piece of the real world, and what stands for it here.
+REAL_PIECE_BYTES = MIB
+PIECE_BYTES = 32 * 1024
+# Nodes meet before the crowd comes.
+MEETING_S = 5.0
+PROJECT = "thing"
+TIME_MAX_S = 1200.0
+
+
+@dataclass
+class Wanted:
+    """The options of the command line."""
+
+    nodes: int = 10
+    pieces: int = 128
+    seed: int = 1
+    upstream_rate: float = GIGABIT
+    topology: str = "lan"
+    neighbours: int = 0
+    liars: int = 0
+    piece_bytes: int = PIECE_BYTES
+
+    def command(self) -> str:
+        """Runs it again."""
+        words = [f"python -m simnet flash-crowd --nodes {self.nodes} --pieces {self.pieces} --seed {self.seed}"]
+        plain = Wanted()
+        for name in ("upstream_rate", "topology", "neighbours", "liars", "piece_bytes"):
+            value = getattr(self, name)
+            if value != getattr(plain, name):
+                words.append(
+                    f"--{name.replace('_', '-')} {value:g}"
+                    if isinstance(value, float)
+                    else f"--{name.replace('_', '-')} {value}"
+                )
+        return " ".join(words)
+
+
+@dataclass
+class Crowd:
+    """What happened. seconds: from the common start to each node's whole file, by its number."""
+
+    seconds: dict[int, float] = field(default_factory=dict)
+    wrong_bytes: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+def rate_of(text: str) -> float:
+    """Bytes a second: a number up to 16 is a multiple of a LAN port's rate, a larger one is meant as it stands."""
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError("a rate is greater than 0")
+    return value * GIGABIT if value <= 16 else value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pieces", type=int, default=128, metavar="M", help="pieces of the file (default 128)")
+    parser.add_argument(
+        "--upstream-rate", type=rate_of, default=GIGABIT, metavar="R",
+        help="bytes a second, or up to 16: in LAN ports of 1 Gbit/s (default 1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--liars", type=int, default=0, metavar="P", help="per cent of the nodes that give wrong pieces"
+    )
+    parser.add_argument("--topology", choices=sorted(TOPOLOGIES), default="lan")
+    parser.add_argument("--neighbours", type=int, default=0, metavar="K", help="whom each hears of (default: all)")
+    parser.add_argument("--piece-bytes", type=int, default=PIECE_BYTES, help="what stands for a piece of 1 MiB")
+
+
+def main(arguments: argparse.Namespace, trace_file: IO[str] | None) -> tuple[dict[str, Any], Sequence[str], str]:
+    """What the run gave, its failures, and the command that repeats it."""
+    names = ("nodes", "pieces", "seed", "upstream_rate", "topology", "neighbours", "liars", "piece_bytes")
+    wanted = Wanted(**{name: getattr(arguments, name) for name in names})
+    result, failures = run(wanted, trace_file)
+    return result, failures, wanted.command()
+
+
+def run(wanted: Wanted, trace_file: IO[str] | None = None) -> tuple[dict[str, Any], Sequence[str]]:
+    scale = REAL_PIECE_BYTES // wanted.piece_bytes
+    simulation = Simulation(
+        wanted.seed,
+        scale=scale,
+        bulk_from_bytes=wanted.piece_bytes // 2,
+        options=Options(piece_size_bytes=wanted.piece_bytes, thread_delay_s=None),
+        trace_file=trace_file,
+        time_max_s=TIME_MAX_S,
+    )
+    topology = simulation.build(wanted.nodes, topology=TOPOLOGIES[wanted.topology], upstream_rate=wanted.upstream_rate)
+    content = content_of(wanted.seed, wanted.pieces * wanted.piece_bytes)
+    published = simulation.upstream.publish(PROJECT, content)
+    if wanted.neighbours:
+        _few_neighbours(simulation, wanted.neighbours)
+    crowd = Crowd()
+
+    async def user(node: SimNode, start: float) -> None:
+        await trio.sleep_until(start)
+        try:
+            got = await node.install(PROJECT)
+        except (Failed, OSError) as error:
+            crowd.failures.append(f"{node.host}: {error}")
+            return
+        if got.sha256 != published.sha256:
+            crowd.wrong_bytes += got.size_bytes
+        else:
+            crowd.seconds[node.number] = trio.current_time() - start
+            simulation.kernel.trace(f"done {node.host}")
+
+    async def story() -> None:
+        nodes = await simulation.start_nodes()
+        start = BEGIN_S + MEETING_S
+        async with trio.open_nursery() as users:
+            for node in nodes:
+                users.start_soon(user, node, start)
+
+    simulation.run(story)
+    return _result(wanted, simulation, topology, crowd, len(content)), _failures(wanted, simulation, crowd)
+
+
+def _few_neighbours(simulation: Simulation, most: int) -> None:
+    """Each node hears of so many others, drawn once."""
+    names = [host.name for host in simulation.topology.nodes]
+    heard = {
+        name: frozenset(simulation.dice.sample([other for other in names if other != name], min(most, len(names) - 1)))
+        for name in names
+    }
+    simulation.air.hears = lambda host: heard[host.name]
+
+
+def bound_s(topology: Topology, nodes: int, pieces: int, host: Host, scale_bytes: int = REAL_PIECE_BYTES) -> float:
+    """The least time in which the wires allow this node to have the file (notes, peer-to-peer, section 1.1)."""
+    piece_s = scale_bytes / topology.port_rate
+    file_bytes = pieces * scale_bytes
+    if topology.shared_air:
+        # The upstream is wired: the access point sends each byte once to each, or twice between two of them.
+        return max(nodes * file_bytes / topology.port_rate, file_bytes / topology.upstream_rate)
+    fast = (file_bytes / topology.port_rate) * (1 + math.floor(math.log2(max(1, nodes))) / pieces)
+    lines = [topology.upstream_rate] + ([topology.thin_rate] if topology.thin_rate else [])
+    slow = max(file_bytes / rate for rate in lines) + (math.ceil(math.log2(nodes + 1)) - 1) * piece_s
+    bound = fast if min(lines) >= topology.port_rate else max(fast, slow)
+    return max(bound, file_bytes / host.down.rate)
+
+
+def _result(
+    wanted: Wanted, simulation: Simulation, topology: Topology, crowd: Crowd, size_bytes: int
+) -> dict[str, Any]:
+    bounds = [bound_s(topology, wanted.nodes, wanted.pieces, host) for host in topology.nodes]
+    ratios = [seconds / bounds[number] for number, seconds in crowd.seconds.items()]
+    from_peers = sum(host.taken[PEER_PORT].bulk_bytes for host in topology.nodes if PEER_PORT in host.taken)
+    sent = simulation.upstream.sent_bytes
+    surplus = from_peers + sent - size_bytes * wanted.nodes
+    pieces = wanted.nodes * wanted.pieces
+    return {
+        "scenario": "flash-crowd",
+        "nodes": wanted.nodes,
+        "pieces": wanted.pieces,
+        "seed": wanted.seed,
+        "topology": wanted.topology,
+        "trace_digest": simulation.kernel.digest(),
+        "virtual_seconds": round(max(crowd.seconds.values(), default=math.inf), 6),
+        "bound_seconds": round(max(bounds), 6),
+        "ratio_to_bound": round(max(ratios, default=math.inf), 4) if len(ratios) == wanted.nodes else None,
+        "ratio_p50": round(sorted(ratios)[len(ratios) // 2], 4) if ratios else None,
+        "upstream_bytes_per_file": round(sent / size_bytes, 4),
+        "upstream_requests": len(simulation.upstream.requests),
+        "duplicates": round(max(0, surplus) / wanted.piece_bytes / pieces, 5),
+        "wrong_bytes": crowd.wrong_bytes,
+        "nodes_done": len(crowd.seconds),
+        "events": simulation.kernel.events,
+        "cpu_seconds": round(simulation.real_seconds, 2),
+    }
+
+
+def _failures(wanted: Wanted, simulation: Simulation, crowd: Crowd) -> Sequence[str]:
+    failures = [*simulation.failures, *crowd.failures[:5]]
+    if crowd.wrong_bytes:
+        failures.append(f"{crowd.wrong_bytes} wrong bytes reached users")
+    if len(crowd.seconds) < wanted.nodes:
+        failures.append(f"{wanted.nodes - len(crowd.seconds)} of {wanted.nodes} users did not get the file")
+    return failures

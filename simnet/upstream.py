@@ -1,0 +1,177 @@
+"""The simulated upstream: an index and its file host, HTTP by our own server on simulated sockets; and its faults."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import trio
+
+from p2pcdn.errors import Unavailable
+from p2pcdn.http1 import Handler, Limits, Request, Response, serve
+from simnet.network import HERE, Host, Net
+
+PORT = 80
+# A body leaves in parts of this size, so that it can stop, or lie, in its middle.
+PART_SIZE_BYTES = 64 * 1024
+LIMITS = Limits(connections_max=100_000, idle_time_s=75.0)
+
+
+@dataclass
+class Faults:
+    """What is wrong with an upstream now; a scenario changes it while the world runs.
+
+    latency_s: before each answer. status: instead of any answer. hang_after, cut_after: bytes of a body, after which
+    nothing more comes, or the connection breaks. lies: the first byte of each body of a file is wrong. Each is for as
+    many answers as `times` says, None for all.
+    """
+
+    latency_s: float = 0.0
+    status: int | None = None
+    hang_after: int | None = None
+    cut_after: int | None = None
+    lies: bool = False
+    times: int | None = None
+
+    def taken(self) -> Faults:
+        """What holds for the next answer."""
+        if self.times is None:
+            return Faults(self.latency_s, self.status, self.hang_after, self.cut_after, self.lies)
+        if self.times <= 0:
+            return Faults()
+        self.times -= 1
+        return Faults(self.latency_s, self.status, self.hang_after, self.cut_after, self.lies)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file that the index lists."""
+
+    project: str
+    filename: str
+    content: bytes
+    sha256: str
+
+    @property
+    def path(self) -> str:
+        return f"/files/{self.sha256[:2]}/{self.filename}"
+
+
+@dataclass
+class SimUpstream:
+    """index, files: the hosts. requests: of files, (path, Range), in their order."""
+
+    net: Net
+    index: Host
+    files: Host
+    published: dict[str, Published] = field(default_factory=dict)
+    index_faults: Faults = field(default_factory=Faults)
+    file_faults: Faults = field(default_factory=Faults)
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    page_requests: int = 0
+
+    @property
+    def index_url(self) -> str:
+        return f"http://{self.index.name}/simple/"
+
+    def publish(self, project: str, content: bytes, filename: str | None = None) -> Published:
+        """Lists a wheel of this content; the index knows its sha256 and size."""
+        filename = filename or f"{project.replace('-', '_')}-1.0-py3-none-any.whl"
+        one = Published(project, filename, content, hashlib.sha256(content).hexdigest())
+        self.published[one.path] = one
+        return one
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serves until it is cancelled; `started()` when both hosts accept."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(self._serve, self.index, self._page))
+            await nursery.start(partial(self._serve, self.files, self._file))
+            task_status.started()
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of files that left the file host, heads not counted."""
+        traffic = self.files.given.get(PORT)
+        return 0 if traffic is None else traffic.bulk_bytes
+
+    async def _serve(self, host: Host, handler: Handler, *, task_status: trio.TaskStatus[None]) -> None:
+        HERE.set(host)
+        listening = trio.socket.socket()
+        await listening.bind((host.ip, PORT))
+        listening.listen(4096)
+        listener = trio.SocketListener(listening)
+        now = self.net.kernel.wall_clock
+        await serve([listener], handler, limits=LIMITS, cross_site=True, now=now, task_status=task_status)
+
+    async def _page(self, request: Request) -> Response:
+        self.page_requests += 1
+        faults = self.index_faults.taken()
+        await self._delay(faults)
+        if faults.status is not None:
+            return Response(faults.status)
+        project = request.path.removeprefix("/simple/").rstrip("/")
+        links = [
+            f'<a href="http://{self.files.name}{one.path}#sha256={one.sha256}">{one.filename}</a><br>'
+            for one in self.published.values()
+            if one.project == project
+        ]
+        if not links:
+            return Response(404)
+        page = f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode()
+        return Response(200, [("content-type", "text/html"), ("cache-control", "max-age=600")], page)
+
+    async def _file(self, request: Request) -> Response:
+        asked = request.headers.get("range", "")
+        self.requests.append((request.path, asked))
+        faults = self.file_faults.taken()
+        await self._delay(faults)
+        one = self.published.get(request.path)
+        if faults.status is not None or one is None:
+            return Response(faults.status or 404)
+        size = len(one.content)
+        start, end = _span(asked, size)
+        headers = [("content-type", "application/octet-stream"), ("etag", f'"{one.sha256[:16]}"')]
+        if start > end:
+            return Response(416, [("content-range", f"bytes */{size}")])
+        if asked:
+            headers.append(("content-range", f"bytes {start}-{end - 1}/{size}"))
+        body = _body(one.content, start, end, faults, max(PART_SIZE_BYTES, self.net.bulk_from_bytes))
+        return Response(206 if asked else 200, headers, body, size_bytes=end - start)
+
+    async def _delay(self, faults: Faults) -> None:
+        if faults.latency_s:
+            await trio.sleep(faults.latency_s)
+
+
+def _span(asked: str, size: int) -> tuple[int, int]:
+    if not asked:
+        return 0, size
+    first, _, last = asked.removeprefix("bytes=").partition("-")
+    if int(first) >= size:
+        return 1, 0
+    return int(first), min(int(last) + 1 if last else size, size)
+
+
+async def _body(content: bytes, start: int, end: int, faults: Faults, part_size_bytes: int) -> AsyncIterator[bytes]:
+    given = 0
+    for at in range(start, end, part_size_bytes):
+        part = content[at : min(at + part_size_bytes, end)]
+        if faults.lies:
+            part = bytes([part[0] ^ 1]) + part[1:]
+        for limit in (faults.hang_after, faults.cut_after):
+            if limit is not None and given + len(part) > limit:
+                if limit > given:
+                    yield part[: limit - given]
+                if limit == faults.cut_after:
+                    raise Unavailable("cut by the scenario")
+                await trio.sleep_forever()
+        given += len(part)
+        yield part
+
+
+def content_of(seed: object, size_bytes: int) -> bytes:
+    """Bytes that look like a wheel's: no two parts alike."""
+    return random.Random(f"content {seed}").randbytes(size_bytes)
