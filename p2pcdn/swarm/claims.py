@@ -156,7 +156,6 @@ class Claims:
             return None
         id_ = self.id_of(subject)
         offers = await self._offers(peers, id_, subject, newer_than, sealed)
-        offers.sort(key=lambda offer: -offer.claim.made_at)
         with trio.move_on_after(PAGE_WAIT_S):
             for offer in _to_follow(offers):
                 holders = [other.peer for other in offers if other.claim.body_hash == offer.claim.body_hash]

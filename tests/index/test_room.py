@@ -545,7 +545,6 @@ async def test_a_row_out_of_an_export_with_a_false_claim_is_not_passed_on(tmp_pa
         other = await room.member("other", says("1.0"))
         await other.versions()
         key, row = f"{INDEX.key}/six", row_of(other)
-        importer = await room.member("importer", offline=True)
         room.leaves(other)
         content = b"another content"
         others = [
@@ -553,10 +552,11 @@ async def test_a_row_out_of_an_export_with_a_false_claim_is_not_passed_on(tmp_pa
             for group, project in ((GROUP, "six"), (OTHER_GROUP, "six"), (GROUP, "seven"))
         ]
         for number, claim in enumerate((b"", b"no claim", 5, *others)):
+            importer = await room.member(f"importer{number}", offline=True)
             await importer.store.change(values={("pages", key): frames.encode({**row, "claim": claim})})
-            importer.pages._shelf._remembered.clear()
             student = await room.member(f"student{number}", offline=True)
             with pytest.raises(Unavailable):
                 await student.versions()
             assert not any(peer.strikes for peer in student.peers)
             room.leaves(student)
+            room.leaves(importer)
