@@ -3,6 +3,6 @@
 from p2pcdn.fetch.deliver import Delivery
 from p2pcdn.fetch.fetch import Fetch, digest_of
 from p2pcdn.fetch.metadata import Metadata
-from p2pcdn.fetch.origin import OriginReader, Wanted
+from p2pcdn.fetch.origin import FOR_ROOM, OriginReader, Wanted
 
-__all__ = ["Delivery", "Fetch", "Metadata", "OriginReader", "Wanted", "digest_of"]
+__all__ = ["FOR_ROOM", "Delivery", "Fetch", "Metadata", "OriginReader", "Wanted", "digest_of"]

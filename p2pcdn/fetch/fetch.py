@@ -54,18 +54,21 @@ class Fetch:
         self._offline = offline
         self._on_kept = on_kept
         self._running: dict[Sha256 | str, Partial] = {}
+        self._alone: dict[Sha256 | str, trio.Event] = {}  # of those that run: whether the room is left out
         self._attempts: OrderedDict[Sha256 | str, str] = OrderedDict()
         self._opening: Flights[Sha256 | str, Blob | Partial] = Flights(nursery)
 
-    async def open(self, wanted: Wanted) -> Blob | Partial:
+    async def open(self, wanted: Wanted, *, for_room: bool = False) -> Blob | Partial:
         """The whole file, or the growing one that everybody who asks now shares.
 
+        for_room: who asks is a node that reads this for its room, perhaps ours. The room is left out then, also by a
+        download that runs: it would wait for whoever waits for it.
         Raises StoreStopped where nothing can be kept: the caller then passes the file through.
         """
-        held = self.held(wanted)
-        if held is not None:
-            return held
-        return await self._opening.join(wanted.key, bind(self._begin, wanted))
+        held = self.held(wanted) or await self._opening.join(wanted.key, bind(self._begin, wanted))
+        if for_room and wanted.key in self._alone:
+            self._alone[wanted.key].set()
+        return held
 
     def held(self, wanted: Wanted) -> Blob | Partial | None:
         """What is here already: the blob, or the download that runs."""
@@ -89,6 +92,7 @@ class Fetch:
                 return blob
         partial = await self._store.grow(wanted.key, wanted.file.size_bytes, wanted.origin)
         self._running[wanted.key] = partial
+        self._alone[wanted.key] = trio.Event()
         self._nursery.start_soon(self._download, wanted, partial)
         return partial
 
@@ -113,7 +117,7 @@ class Fetch:
             partial.fail(Unavailable(f"A fault of this node stopped the download of {name}; its log has the details."))
             return
         finally:
-            del self._running[wanted.key]
+            del self._running[wanted.key], self._alone[wanted.key]
         await self._on_kept(wanted, blob)
 
     async def _fill_and_finish(self, wanted: Wanted, partial: Partial) -> Blob:
@@ -168,13 +172,16 @@ class Fetch:
 
     async def _from_room(self, wanted: Wanted, partial: Partial) -> bool:
         """Whether all that was missing came. Raises what the upstream said when this node read it for the room."""
-        if partial.sha256 is None:
+        alone = self._alone[wanted.key]
+        if partial.sha256 is None or alone.is_set():
             return False
         origin_failed: list[P2pcdnError] = []
 
         async def read_origin(start: int, end: int | None, sink: Sink) -> None:
             try:
-                await self._origin.read(wanted, sink, start=start, end=end, on_size=bind(_set_size, partial))
+                await self._origin.read(
+                    wanted, sink, start=start, end=end, on_size=bind(_set_size, partial), for_room=True
+                )
             except P2pcdnError as error:
                 origin_failed.append(error)
                 raise
@@ -182,6 +189,7 @@ class Fetch:
         failed: P2pcdnError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._drip, wanted, partial)
+            nursery.start_soon(_cancel_after, alone, nursery.cancel_scope)
             try:
                 await self._swarm.fill(partial, None if self._offline else read_origin)
             except P2pcdnError as error:  # raised below, for a nursery makes a group of it
@@ -258,6 +266,11 @@ class _Gathered:
         content, self._content = self._content, bytearray()
         if content:
             await self._partial.write(self._at, content)
+
+
+async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
 
 
 def _set_size(partial: Partial, size_bytes: int) -> None:

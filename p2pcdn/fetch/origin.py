@@ -29,6 +29,10 @@ ATTEMPTS_WITHOUT_PROGRESS = 4
 PAUSE_FIRST_S = 0.5
 PAUSE_MAX_S = 8.0
 
+# Said to an upstream that this node asks for its whole room. Where that is a node too (a warm seed), and of the same
+# room, it must not ask the room in its turn: it would wait for us, who wait for it.
+FOR_ROOM = ("p2pcdn-for", "room")
+
 # Takes bytes at an offset of the file.
 Sink = Callable[[int, bytes], Awaitable[None]]
 
@@ -78,6 +82,7 @@ class _Reading:
 
     at: int
     end: int | None
+    for_room: bool
     ranged: bool = field(init=False)
     validator: str | None = field(init=False, default=None)
 
@@ -105,6 +110,7 @@ class OriginReader:
         start: int = 0,
         end: int | None = None,
         on_size: Callable[[int], None] = lambda _: None,
+        for_room: bool = False,
     ) -> None:
         """Gives the sink the bytes [start, end) in order; to the end of the file where `end` is None.
 
@@ -116,7 +122,7 @@ class OriginReader:
             raise Unavailable(
                 f"This node is offline and does not hold all of {wanted.file.filename}.", retry_after_s=60
             )
-        reading = _Reading(start, end)
+        reading = _Reading(start, end, for_room)
         fruitless = 0
         while not reading.is_over():
             before = reading.at
@@ -154,6 +160,8 @@ class OriginReader:
         if reading.at or reading.ranged:
             last = reading.end - 1 if reading.ranged and reading.end is not None else ""
             headers["range"] = f"bytes={reading.at}-{last}"
+        if reading.for_room:
+            headers |= [FOR_ROOM]
         self._counters.upstream_file_requests += 1
         return self._upstream.get(wanted.index, wanted.file.url, headers)
 

@@ -11,7 +11,7 @@ import trio
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, StoreStopped
-from p2pcdn.fetch import Delivery, Fetch, Metadata, Wanted
+from p2pcdn.fetch import FOR_ROOM, Delivery, Fetch, Metadata, Wanted
 from p2pcdn.http1 import (
     UNSATISFIABLE,
     FileSlice,
@@ -54,7 +54,7 @@ class FileDesk:
         for _ in range(2):
             held: Blob | Partial | None = None
             try:
-                held = await self._fetch.open(wanted)
+                held = await self._fetch.open(wanted, for_room=_is_for_room(request))
                 if isinstance(held, Blob):
                     return await self._whole(request, wanted, held)
                 return await self._growing(request, wanted, held)
@@ -163,6 +163,11 @@ class FileDesk:
             async for part in body:
                 self._counters.served_bytes += len(part) if isinstance(part, bytes) else part.size_bytes
                 yield part
+
+
+def _is_for_room(request: Request) -> bool:
+    name, value = FOR_ROOM
+    return request.headers.get(name) == value
 
 
 def _attempt_etag(wanted: Wanted, attempt: str) -> str:
