@@ -52,6 +52,8 @@ PARENT_WAIT_MS = 400
 EMPTY_PAUSE_S, BUSY_PAUSE_S = 0.03, 0.02
 # One that does not know the file: it may be about to begin.
 UNKNOWN_PAUSE_S = 0.25
+# An index that gives no sizes leaves all but the reader waiting for the first word about it.
+SIZE_ASKED_EVERY_S = 0.03
 # How often it is looked whether anything moves.
 LOOK_EVERY_S = 0.25
 # The upstream's own watchdog is 30 s; a crowd whose reader brings nothing for longer is given up.
@@ -210,7 +212,16 @@ class Download:
             if not self._attended:
                 self._attended = True
             self._follow(self._advice)
-            await trio.sleep(self._advice.again_ms / 1000 * (0.9 + self._tools.dice.random() / 5))
+            await self._rest(self._advice.again_ms / 1000 * (0.9 + self._tools.dice.random() / 5))
+
+    async def _rest(self, again_s: float) -> None:
+        """Until the tracker is asked again: sooner where nobody knows the size yet, at once when we have learnt it."""
+        if self._sharing.cut is not None:
+            await trio.sleep(again_s)
+            return
+        with trio.move_on_after(min(again_s, SIZE_ASKED_EVERY_S)):
+            while self._sharing.cut is None:
+                await self._sharing.changed.park()
 
     def _ask(self) -> AskCrowd:
         sharing = self._sharing
