@@ -135,8 +135,15 @@ class Node:
             counters=counters,
             nursery=nursery,
             offline=self._settings.offline,
+            claims=self._swarm.claims,
         )
-        page_desk = PageDesk(store, world.threads, nursery, private_prefix=self._private_prefix)
+        page_desk = PageDesk(
+            store,
+            world.threads,
+            nursery,
+            private_prefix=self._private_prefix,
+            held_nearby=self._swarm.nearby.held_nearby,
+        )
         origin = OriginReader(world.upstream, counters, world.random, offline=self._settings.offline)
         metadata = Metadata(
             store=store,
@@ -172,6 +179,7 @@ class Node:
             status=self.status,
             peers=self._peers,
             nursery=nursery,
+            look_around=self._swarm.nearby.look_around,
         )
         return index_face, control_face
 
@@ -252,11 +260,18 @@ class Node:
             "saved_bytes": max(0, counters.served_bytes - from_upstream),
             "offline": self._settings.offline,
             "indexes": [self._index_status(index) for index in self._settings.indexes],
+            "room": self._room(),
             "health": summary.health,
         }
         if any(index.private for index in self._settings.indexes):
             status["private_index_url"] = self._index_url.replace("/simple/", f"{self._private_prefix}/simple/")
         return status
+
+    def _room(self) -> dict[str, Any] | None:
+        """What the members of our group hold together; None in open mode."""
+        if self._settings.identity.group is None:
+            return None
+        return {**asdict(self._swarm.nearby.status()), "claimed_answers": self._counters.claimed_answers}
 
     def _index_status(self, index: Index) -> dict[str, Any]:
         answers = self._pages is None or index.url not in self._pages.failing()

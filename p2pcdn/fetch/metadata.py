@@ -92,7 +92,7 @@ class Metadata:
         return await self._range_read(wanted)
 
     async def _read_declared(self, wanted: Wanted, declared: Sha256) -> bytes:
-        if wanted.index.share == "lan":
+        if self._swarm.may_ask_for(wanted.origin):
             content = await self._swarm.read(declared, METADATA_SIZE_BYTES_MAX)
             if content is not None:
                 return content

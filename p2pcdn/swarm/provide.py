@@ -104,7 +104,7 @@ class Provider:
     ) -> None:
         """on_hello: told the host, the port and the boot id of a node that said where it can be asked.
 
-        shares: see `_may_share`. advise: the tracker's answer to one who can be asked at that address. known: the nodes
+        shares: see `may_share`. advise: the tracker's answer to one who can be asked at that address. known: the nodes
         that we may name.
         """
         self._store = store
@@ -200,16 +200,17 @@ class Provider:
             if not self._store.holds(sha256):
                 self._files.forget(sha256)
             return None
-        return blob if self._may_share(blob.origin) else None
+        return blob if self.may_share(blob.origin) else None
 
-    def _may_share(self, origin: Origin) -> bool:
+    def may_share(self, origin: Origin) -> bool:
         """Whether it was kept for the whole network, and its index still is for it: who closes it, closes what is here.
 
         An index that is not configured any more is as open as the most open one that is. There are no groups yet.
         """
-        others = "lan" in self._shares.values() or not self._shares
+        open_to: tuple[Share, ...] = ("lan",) if self._tools.identity.group is None else ("lan", "group")
+        others = any(share in open_to for share in self._shares.values()) or not self._shares
         now = self._shares.get(origin.index_key)
-        return origin.share == "lan" and (others if now is None else now == "lan")
+        return origin.share in open_to and (others if now is None else now in open_to)
 
     def _small_ones(self, ids: tuple[str, ...]) -> list[bytes | None]:
         contents: list[bytes | None] = []
@@ -237,7 +238,7 @@ class Provider:
         blob = self._blob(ask.id)
         if blob is not None:
             return self._piece_of_blob(ask, blob, sharing, request)
-        if sharing is None or not self._may_share(sharing.partial.origin):
+        if sharing is None or not self._gives(sharing):
             return _NOT_HELD
         return self._piece_of_growing(ask, sharing, request)
 
@@ -247,8 +248,6 @@ class Provider:
         try:
             want = bitfield.decode(ask.want, sharing.cut.pieces)
         except RemoteProtocolError:
-            return _NOT_HELD
-        if sharing.partial.error is not None:
             return _NOT_HELD
         able = want & sharing.provable
         if not able:
@@ -262,6 +261,11 @@ class Provider:
                 return self._wait_for_piece(ask, sharing, request)
             return self._come_later()
         return self._send_growing(sharing, sharing.rarity.rarest(able, self._tools.dice), _host(request.peer))
+
+    def _gives(self, sharing: Sharing) -> bool:
+        """Whether it still grows and may be given. One that became a blob is given as such, or is gone."""
+        partial = sharing.partial
+        return partial.error is None and partial.blob is None and self.may_share(partial.origin)
 
     async def _wait_for_piece(self, ask: AskPiece, sharing: Sharing, request: Request) -> Response:
         """A child waits for the next piece, or for its turn; it is told when none came in time."""
@@ -277,6 +281,8 @@ class Provider:
                         continue
                     if able := bitfield.decode(ask.want, sharing.cut.pieces) & sharing.provable:
                         blob = self._blob(ask.id)
+                        if blob is None and not self._gives(sharing):
+                            return _NOT_HELD
                         if blob is None:
                             return self._send_growing(sharing, sharing.rarity.rarest(able, self._tools.dice), host)
                         answer = self._piece_of_blob(ask, blob, sharing, request)
@@ -421,7 +427,7 @@ class Provider:
     def _manifest_of_growing(self, id_: str) -> Response:
         """The one by which a file comes in is passed on, with the word of whoever made it."""
         sharing = self._sharings.get(id_)
-        if sharing is None or sharing.manifest is None or not self._may_share(sharing.partial.origin):
+        if sharing is None or sharing.manifest is None or not self._gives(sharing):
             return _NOT_HELD
         word = "" if sharing.manifest_proof is None else sharing.manifest_proof.encode()
         return _manifest_answer(sharing.manifest.encode(), word, sharing.manifest.name)

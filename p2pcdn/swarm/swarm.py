@@ -8,6 +8,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 import trio
@@ -19,6 +20,7 @@ from p2pcdn.group import Device, Identity
 from p2pcdn.http1 import Request, Response
 from p2pcdn.store import Origin, Partial, Store
 from p2pcdn.swarm.attendance import Attendance, Place, seen_from
+from p2pcdn.swarm.claims import Claims
 from p2pcdn.swarm.directory import Directory
 from p2pcdn.swarm.download import Download
 from p2pcdn.swarm.exchange import Exchange, Patience
@@ -36,7 +38,8 @@ from p2pcdn.swarm.messages import (
     Known,
     decode_peers,
 )
-from p2pcdn.swarm.peers import ASKED_US, CONFIGURED, HELLO_EVERY_S, LOCAL, Peer, Peers, PeerStatus
+from p2pcdn.swarm.nearby import Nearby
+from p2pcdn.swarm.peers import ASKED_US, CONFIGURED, HELLO_EVERY_S, LOCAL, PEERS_MAX, Peer, Peers, PeerStatus
 from p2pcdn.swarm.provide import Provider
 from p2pcdn.swarm.reading import ReadOrigin
 from p2pcdn.swarm.sharing import Sharing
@@ -116,6 +119,18 @@ class Swarm:
             shares,
             self._tools,
         )
+        # The one that has a page may be anybody, so all are asked.
+        everybody = partial(self._whom, most=PEERS_MAX)
+        self.claims = Claims(self._tools, everybody, self._identity, clock)
+        self.nearby = Nearby(
+            self._tools,
+            everybody,
+            store,
+            id_of=self._directory.id_of,
+            gives=self._provider.may_share,
+            grouped=self._identity.group is not None,
+            pages=self.claims.count,
+        )
         self._small: SmallReads | None = None
         self._greeting: set[Peer] = set()
         self._due = trio.Event()
@@ -165,7 +180,7 @@ class Swarm:
         sha256, origin = partial.sha256, partial.origin
         if sha256 is None:
             raise Unavailable(f"{origin.filename} has no hash to ask neighbours for.")
-        if not self._may_ask_for(origin):
+        if not self.may_ask_for(origin):
             # Even the question would tell strangers what this node reads.
             raise Unavailable(f"Neighbours are not asked for {origin.filename}: it is not public.")
         peers = self._whom(sha256)
@@ -193,8 +208,8 @@ class Swarm:
             raise
         self._running.start_soon(download.tell_that_all_is_here)
 
-    def _may_ask_for(self, origin: Origin) -> bool:
-        return origin.share == "lan"
+    def may_ask_for(self, origin: Origin) -> bool:
+        return origin.share == "lan" or (origin.share == "group" and self._identity.group is not None)
 
     async def read(self, sha256: Sha256, size_bytes_max: int) -> bytes | None:
         """A small blob from a neighbour, right by its sha256; None where none gives it within 3 s."""
@@ -233,7 +248,9 @@ class Swarm:
 
     def answer(self, request: Request) -> Response | Awaitable[Response]:
         """The peer face: what neighbours ask of us."""
-        return self._provider.answer(request)
+        return (
+            self.claims.answer(request, sealed=False) or self.nearby.answer(request) or self._provider.answer(request)
+        )
 
     def _kept(self, sha256: Sha256) -> None:
         self._provider.kept(sha256, soon_wanted=any(peer.living for peer in self._peers))
@@ -244,8 +261,8 @@ class Swarm:
         """Those that answered, were configured, or lied."""
         return self._peers.status(dict(self._counters.given_bytes), trio.current_time())
 
-    def _whom(self, sha256: Sha256 | None = None) -> list[Peer]:
-        return self._peers.to_ask(trio.current_time(), PEERS_ASKED_MAX, sha256)
+    def _whom(self, sha256: Sha256 | None = None, most: int = PEERS_ASKED_MAX) -> list[Peer]:
+        return self._peers.to_ask(trio.current_time(), most, sha256)
 
     def _ranks(self, id_: str) -> list[Peer | None]:
         """The room in the order in which its nodes are this file's tracker; None stands for ourselves."""
