@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
@@ -65,18 +67,43 @@ async def _converse(stream: trio.SocketStream, path: str, port: int, keep: bool,
     head, _, body = seen.partition(b"\r\n\r\n")
     status_line, *lines = head.decode("latin-1").split("\r\n")
     fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    sha256, kept, size_bytes = hashlib.sha256(), [], 0
+    coming = _chunked(stream, body) if "transfer-encoding" in fields else _counted(stream, body, fields)
+    async with aclosing(coming) as parts:
+        async for part in parts:
+            sha256.update(part)
+            size_bytes += len(part)
+            if keep:
+                kept.append(part)
+    return Got(int(status_line.split(" ")[1]), fields, sha256.hexdigest(), size_bytes, b"".join(kept))
+
+
+async def _counted(stream: trio.SocketStream, body: bytes, fields: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
     if "content-length" not in fields:
         raise Failed("the answer does not say how long it is")
     left = int(fields["content-length"])
-    sha256, kept, size_bytes = hashlib.sha256(), [], left
     while True:
-        sha256.update(body)
         left -= len(body)
-        if keep:
-            kept.append(body)
+        if body:
+            yield body
         if left <= 0:
-            break
+            return
         body = await stream.receive_some(RECEIVE_SIZE_BYTES)
         if not body:
             raise Failed(f"the answer was cut {left} bytes before its end")
-    return Got(int(status_line.split(" ")[1]), fields, sha256.hexdigest(), size_bytes, b"".join(kept))
+
+
+async def _chunked(stream: trio.SocketStream, seen: bytes) -> AsyncGenerator[bytes, None]:
+    while True:
+        line, end, rest = seen.partition(b"\r\n")
+        size = int(line, 16) if end else 0
+        if end and len(rest) >= size + 2:
+            if not size:
+                return
+            yield rest[:size]
+            seen = rest[size + 2 :]
+            continue
+        part = await stream.receive_some(RECEIVE_SIZE_BYTES)
+        if not part:
+            raise Failed("the answer was cut before its last chunk")
+        seen += part

@@ -20,8 +20,6 @@ from trio.testing import MockClock
 BEGIN_S = 1000.0
 # The wall clock when a run begins, seconds since 1970.
 EPOCH_S = 1_800_000_000.0
-# A run that makes no progress in so many events at one instant will make none.
-EVENTS_AT_ONCE_MAX = 5_000_000
 
 # [time, order, function or None when it was called off, arguments]
 Event = list[Any]
@@ -33,10 +31,12 @@ class Kernel:
     def __init__(self, trace_file: IO[str] | None = None) -> None:
         self.now = BEGIN_S
         # Trio lets only this class jump by itself, and forbids to make another of it (trio issue 1587).
-        self.clock: Any = MockClock(autojump_threshold=0)
-        self.clock.current_time = self._current_time
-        self.clock.deadline_to_sleep_time = self._deadline_to_sleep_time
-        self.clock._autojump = self._autojump
+        self.clock = MockClock(autojump_threshold=0)
+        vars(self.clock).update(
+            current_time=self._current_time,
+            deadline_to_sleep_time=self._deadline_to_sleep_time,
+            _autojump=self._autojump,
+        )
         self.events = 0
         self.on_deadlock: Callable[[], None] = lambda: None
         self._heap: list[Event] = []

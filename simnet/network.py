@@ -52,6 +52,8 @@ BOOK_AHEAD_S = 1e-3
 
 # Which host the running code is on. Set once at the top of a node's tasks; children inherit it.
 HERE: ContextVar[Host] = ContextVar("host")
+# Which process of that host, where it matters: the system closes what a killed one had open.
+PROCESS: ContextVar[object] = ContextVar("process", default=None)
 
 
 def here() -> Host:
@@ -155,6 +157,7 @@ class Host:
     life: int = 0
     kind: str = "wired"
     listening: dict[tuple[str, int], Listening] = field(default_factory=dict)
+    sockets: dict[SimSocket, None] = field(default_factory=dict)  # those that are connected, or listen
     next_port: int = 32768
     # By the port that a connection was accepted at: what was given from ours, what came from others'.
     given: dict[int, Traffic] = field(default_factory=dict)
@@ -257,8 +260,17 @@ class Net:
         """Nothing leaves the host any more and nothing is delivered; nobody is told."""
         host.alive = False
         host.life += 1
-        host.listening.clear()
         self.kernel.trace(f"off {host}")
+        sockets, host.sockets = host.sockets, {}
+        host.listening.clear()
+        for socket in sockets:
+            socket.fail(errno.EIO)  # for whoever still waits on this machine; no one else hears of it
+
+    def kill(self, host: Host, process: object) -> None:
+        """A process of the host ends without a word: the system resets its connections and frees its ports."""
+        for socket in list(host.sockets):
+            if socket.process is process:
+                socket.abort()
 
     def power_on(self, host: Host) -> None:
         host.alive = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,13 +20,14 @@ from p2pcdn.node import Node, Settings
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.store.layout import Layout
 from p2pcdn.world import Discovery, DiskFile, Sighting, World
-from p2pcdn_daemon.network import TcpNetwork, open_index_listeners, open_peer_listener
+from p2pcdn_daemon.network import TcpNetwork
 from p2pcdn_daemon.upstream import UpstreamSettings, make_index, open_upstream
 from simnet import client
 from simnet.disk import SimDisk
 from simnet.kernel import Kernel
-from simnet.network import HERE, Host
+from simnet.network import HERE, PROCESS, Host
 from simnet.patches import THREAD_DELAY_S
+from simnet.tcp import listen
 
 if TYPE_CHECKING:
     from simnet.simulation import Simulation
@@ -82,14 +83,15 @@ class SimClock:
 class SimThreads:
     """The `p2pcdn.world.Threads` of one life: inline, after a seeded delay; nothing once the power is off."""
 
-    def __init__(self, kernel: Kernel, host: Host, dice: random.Random, delay_s: tuple[float, float] | None) -> None:
-        self._kernel, self._host, self._life, self._dice, self._delay_s = kernel, host, host.life, dice, delay_s
+    def __init__(self, kernel: Kernel, node: SimNode, dice: random.Random) -> None:
+        self._kernel, self._node, self._life, self._dice = kernel, node, node.lives, dice
+        self._delay_s = node.options.thread_delay_s
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._delay_s is not None:
             await self._work()
-        if self._host.life != self._life:
+        if not self._node.lives_on(self._life):
             raise PowerIsOff
         return function(*args, **kwargs)
 
@@ -104,13 +106,13 @@ class SimThreads:
 class OneLife:
     """The disk as one life of the node sees it: once the power is off, every call fails."""
 
-    def __init__(self, disk: SimDisk, host: Host) -> None:
-        self._disk, self._host, self._life = disk, host, host.life
+    def __init__(self, node: SimNode) -> None:
+        self._node, self._life = node, node.lives
 
     def _living(self) -> SimDisk:
-        if self._host.life != self._life:
+        if not self._node.lives_on(self._life):
             raise PowerIsOff
-        return self._disk
+        return self._node.disk
 
     async def open(self, path: Path) -> DiskFile:
         return await self._living().open(path)
@@ -162,6 +164,7 @@ class SimNode:
         self.identity = Identity(Device.from_seed(self._dice.randbytes(32)), options.group)
         self._token = f"{self._dice.getrandbits(128):032x}"
         self.disk = options.disk(self) if options.disk is not None else simulation.quick_disk(self)
+        self._ended = False
         self._scope = trio.CancelScope()
         self._stop = trio.Event()
         self._ready = trio.Event()
@@ -170,11 +173,17 @@ class SimNode:
 
     @property
     def alive(self) -> bool:
-        return self.host.alive and not self._over.is_set()
+        return not self._ended and not self._over.is_set()
+
+    def lives_on(self, life: int) -> bool:
+        """Whether that life, the number of which is `lives` while it runs, has its power still."""
+        return not self._ended and self.lives == life
 
     def start(self) -> None:
         """Switches it on. `ready` waits until it serves."""
         assert self._over.is_set(), f"{self.host} runs"
+        self.lives += 1
+        self._ended = False
         self._over = trio.Event()
         self._ready = trio.Event()
         self._scope = trio.CancelScope()
@@ -199,14 +208,15 @@ class SimNode:
         """Pulls the plug: from this instant nothing of it is heard, and of its disk only what was synced is left."""
         self._sim.kernel.trace(f"power off {self.host}")
         self._sim.net.power_off(self.host)
+        self._ended = True
         self.disk.cut() if self._sim.disks_crash(self) else self.disk.end_life()
         self._scope.cancel()
 
     def kill(self) -> None:
         """SIGKILL: connections are reset by the system, and the disk keeps what was written."""
         self._sim.kernel.trace(f"kill {self.host}")
-        self._sim.net.power_off(self.host)
-        self._sim.net.power_on(self.host)
+        self._ended = True
+        self._sim.net.kill(self.host, self)
         self.disk.end_life()
         self._scope.cancel()
 
@@ -228,7 +238,7 @@ class SimNode:
         """The page, then its first file. Raises client.Failed and OSError."""
         return await self.on_host(partial(client.install, INDEX_PORT, project))
 
-    async def on_host(self, task: Callable[[], Any]) -> Any:
+    async def on_host(self, task: Callable[[], Awaitable[T]]) -> T:
         """Runs it as a program on this machine."""
         before = HERE.set(self.host)
         try:
@@ -239,19 +249,20 @@ class SimNode:
     # --- one life
 
     async def _live(self) -> None:
-        host, life = self.host, self.host.life
-        HERE.set(host)
-        self.lives += 1
+        life = self.lives
+        HERE.set(self.host)
+        PROCESS.set(self)
         self.died = None
         try:
             with self._scope:
                 await self._run()
-        except BaseException as error:
-            if not isinstance(error, Exception | BaseExceptionGroup):
-                raise
-            if host.life == life:
-                self.died = error
-                self._sim.died(self, error)
+        except (Exception, BaseExceptionGroup) as error:
+            cancelled, own = error.split(trio.Cancelled) if isinstance(error, BaseExceptionGroup) else (None, error)
+            if own is not None and self.lives_on(life):
+                self.died = own
+                self._sim.died(self, own)
+            if cancelled is not None:
+                raise cancelled from None
         finally:
             store, self.store, self.node = self.store, None, None
             if store is not None:
@@ -261,16 +272,15 @@ class SimNode:
     async def _run(self) -> None:
         sim, options, host = self._sim, self.options, self.host
         dice = random.Random(f"life {sim.seed} {host.name} {self.lives}")
-        threads = SimThreads(sim.kernel, host, dice, options.thread_delay_s)
-        disk = OneLife(self.disk, host)
+        threads = SimThreads(sim.kernel, self, dice)
+        disk = OneLife(self)
         made = [
             make_index(url, position, options.share, environment={})
             for position, url in enumerate(options.indexes or [sim.upstream.index_url])
         ]
         async with AsyncExitStack() as stack:
-            index_listeners = await open_index_listeners(["127.0.0.1"], INDEX_PORT)
-            peer_listeners = [await open_peer_listener("0.0.0.0", PEER_PORT)]
-            for listener in (*index_listeners, *peer_listeners):
+            index_listener, peer_listener = await listen("127.0.0.1", INDEX_PORT), await listen("0.0.0.0", PEER_PORT)
+            for listener in (index_listener, peer_listener):
                 stack.callback(listener.socket.close)
             store = self.store = await Store.open(
                 self.directory, disk=disk, threads=threads, clock=self.clock, random=dice, limits=options.limits
@@ -306,8 +316,8 @@ class SimNode:
             async with trio.open_nursery() as nursery:
                 run = partial(
                     node.run,
-                    index_listeners=index_listeners,
-                    peer_listeners=peer_listeners,
+                    index_listeners=[index_listener],
+                    peer_listeners=[peer_listener],
                     control_listeners=(),
                     stop=self._stop,
                 )

@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from heapq import heappush
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import trio
@@ -42,7 +43,7 @@ class Patches:
 
     def __init__(self) -> None:
         self._old: list[tuple[Any, str, Any]] = []
-        self._dice_state: object = None
+        self._dice_state: tuple[Any, Any] | None = None
 
     def apply(self, kernel: Kernel, seed: str) -> None:
         """Before trio runs. The world outside is closed later, by `close_doors`: trio opens a wakeup socket first."""
@@ -76,7 +77,7 @@ class Patches:
             owner, name, value = self._old.pop()
             setattr(owner, name, value)
         if self._dice_state is not None:
-            ours, trios = self._dice_state  # type: ignore[misc]
+            ours, trios = self._dice_state
             random.setstate(ours)
             trio_run._r.setstate(trios)
             self._dice_state = None
@@ -102,7 +103,7 @@ class Patches:
         def add(self: Any, deadline: float, cancel_scope: Any) -> None:
             nonlocal order
             order += 1
-            trio_run.heappush(self._heap, (deadline, order, cancel_scope))
+            heappush(self._heap, (deadline, order, cancel_scope))
             self._active += 1
 
         # Trio breaks ties by id(), the address in memory.

@@ -60,7 +60,7 @@ class Simulation:
         self.nodes: list[SimNode] = []
         self.failures: list[str] = []
         self.pool = Pool()
-        self.real_seconds = 0.0
+        self.cpu_seconds = 0.0
         self.virtual_seconds = 0.0
         self.topology: Topology
         self.upstream: SimUpstream
@@ -72,7 +72,7 @@ class Simulation:
     def build(self, nodes: int, *, topology: Builder = lan, upstream_rate: float = GIGABIT) -> Topology:
         """Hosts for so many nodes, and the upstream's. To be called before `run`."""
         self.topology = topology(self.net, nodes, upstream_rate)
-        self.upstream = SimUpstream(self.net, *self.topology.upstreams)
+        self.upstream = SimUpstream(self.net, index=self.topology.upstreams[0], files=self.topology.upstreams[1])
         return self.topology
 
     def run(self, story: Callable[[], Awaitable[None]]) -> None:
@@ -84,7 +84,7 @@ class Simulation:
         self.directory = Path(tempfile.mkdtemp(prefix="simnet-", dir=MEMORY if MEMORY.is_dir() else None))
         self.no_certificates = self.directory / "no-certificates"
         self.no_certificates.mkdir()
-        real_clock, began = time.perf_counter, time.perf_counter()
+        real_clock, began = time.process_time, time.process_time()
         patches = Patches()
         collected = gc.isenabled()
         gc.collect()
@@ -92,13 +92,15 @@ class Simulation:
         try:
             patches.apply(self.kernel, str(self.seed))
             trio.run(self._run, story, patches, clock=self.kernel.clock)
+        except BaseExceptionGroup as group:
+            raise _lone(group) from None
         finally:
             patches.undo()
             if collected:
                 gc.enable()
             shutil.rmtree(self.directory, ignore_errors=True)
             self.virtual_seconds = self.kernel.now - BEGIN_S
-            self.real_seconds = real_clock() - began
+            self.cpu_seconds = real_clock() - began
 
     async def _run(self, story: Callable[[], Awaitable[None]], patches: Patches) -> None:
         trio.socket.set_custom_socket_factory(Factory(self.net))
@@ -113,7 +115,7 @@ class Simulation:
             scope.cancel()
 
         self.kernel.on_deadlock = on_deadlock
-        self.kernel.after(COLLECT_EVERY_S, self._collect)
+        self._collect()
         with scope:
             async with trio.open_nursery() as self.nursery:
                 if hasattr(self, "upstream"):
@@ -130,7 +132,8 @@ class Simulation:
 
     def _collect(self) -> None:
         gc.collect()
-        self.kernel.after(COLLECT_EVERY_S, self._collect)
+        if self.nodes or self.kernel.now == BEGIN_S:
+            self.kernel.after(COLLECT_EVERY_S, self._collect)
 
     # --- nodes
 
@@ -163,6 +166,13 @@ class Simulation:
         """A node ended by itself: a failure of the run."""
         self.failures.append(f"{node.host} died: {_innermost(error)!r}")
         logging.getLogger("simnet").error("%s died", node.host, exc_info=error)
+
+
+def _lone(error: BaseException) -> BaseException:
+    """What a group of one has in it; a group of several says more than any of them."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _innermost(error: BaseException) -> BaseException:

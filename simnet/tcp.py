@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import socket as real
 import struct
@@ -19,6 +20,7 @@ from simnet.network import (
     CHUNK_BYTES,
     LOOPBACK_TIME_S,
     PACKET_BYTES,
+    PROCESS,
     RETRANSMIT_FIRST_S,
     RETRANSMIT_TRIES_MAX,
     SMALL_BYTES,
@@ -429,6 +431,7 @@ class SimSocket(trio.socket.SocketType):
         self.net = net
         self.host = host
         self.life = host.life
+        self.process = PROCESS.get()
         self.ip, self.port = "0.0.0.0", 0
         self.peer: tuple[str, int] | None = None
         self.incoming: Flow | None = None
@@ -469,7 +472,10 @@ class SimSocket(trio.socket.SocketType):
         return self
 
     def __exit__(
-        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+        self,
+        exc_type: builtins.type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -522,6 +528,7 @@ class SimSocket(trio.socket.SocketType):
         if (self.ip, self.port) in self.host.listening:
             raise os_error(errno.EADDRINUSE)
         self._listening = self.host.listening[self.ip, self.port] = Listening(self, min(backlog, BACKLOG_MAX))
+        self.host.sockets[self] = None
 
     async def accept(self) -> tuple[SimSocket, Any]:
         listening = self._listening
@@ -592,6 +599,8 @@ class SimSocket(trio.socket.SocketType):
         other = SimSocket(net, target)
         other.ip, other.port = ip if target is not host else "127.0.0.1", port
         other.peer = (self.ip, self.port)
+        other.process = door.socket.process
+        host.sockets[self] = target.sockets[other] = None
         name = f"{net.flows}"
         self.outgoing = other.incoming = Flow(net, self, other, port, f"{name}>")
         self.incoming = other.outgoing = Flow(net, other, self, port, f"{name}<")
@@ -704,6 +713,7 @@ class SimSocket(trio.socket.SocketType):
         if self.closed:
             return
         self.closed = True
+        self.host.sockets.pop(self, None)
         if self._listening is not None:
             self._stop_listening(self._listening)
         flow = self.incoming
@@ -714,6 +724,11 @@ class SimSocket(trio.socket.SocketType):
                 self.outgoing.finish()
         self.wake_reader()
         self.wake_writer()
+
+    def abort(self) -> None:
+        """The process that had it is no more: the other end gets a reset."""
+        self.reset_other()
+        self.close()
 
     def detach(self) -> int:
         self.close()
@@ -778,6 +793,14 @@ class SimSocket(trio.socket.SocketType):
     def _check_open(self) -> None:
         if self.closed:
             raise os_error(errno.EBADF)
+
+
+async def listen(ip: str, port: int) -> trio.SocketListener:
+    """A listener on the host of the running task. ip: one of its own, or 0.0.0.0 for all of them."""
+    listening = trio.socket.socket()
+    await listening.bind((ip, port))
+    listening.listen(BACKLOG_MAX)
+    return trio.SocketListener(listening)
 
 
 def _taken(flow: Flow, size_bytes: int) -> bytes:

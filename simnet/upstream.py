@@ -13,6 +13,7 @@ import trio
 from p2pcdn.errors import Unavailable
 from p2pcdn.http1 import Handler, Limits, Request, Response, serve
 from simnet.network import HERE, Host, Net
+from simnet.tcp import listen
 
 PORT = 80
 # A body leaves in parts of this size, so that it can stop, or lie, in its middle.
@@ -99,10 +100,7 @@ class SimUpstream:
 
     async def _serve(self, host: Host, handler: Handler, *, task_status: trio.TaskStatus[None]) -> None:
         HERE.set(host)
-        listening = trio.socket.socket()
-        await listening.bind((host.ip, PORT))
-        listening.listen(4096)
-        listener = trio.SocketListener(listening)
+        listener = await listen(host.ip, PORT)
         now = self.net.kernel.wall_clock
         await serve([listener], handler, limits=LIMITS, cross_site=True, now=now, task_status=task_status)
 

@@ -191,9 +191,11 @@ def _setting(default: Any, kind: Kind, help: str, *, default_text: str = "", off
 class Config:
     """The settings of one node, each with where it came from. Sizes are bytes, durations seconds."""
 
-    host: str = _setting("localhost", HOST, "Where the index listens; localhost means 127.0.0.1 and ::1.")
+    host: str = _setting(
+        "localhost", HOST, "Where the index listens; localhost means 127.0.0.1 and ::1, all every address."
+    )
     port: int = _setting(7272, PORT, "The port of the index; 0 picks a free one and prints it.")
-    peer_host: str = _setting("0.0.0.0", HOST, "Where neighbours reach this node.")
+    peer_host: str = _setting("all", HOST, "Where neighbours reach this node; all means every address.")
     peer_port: int = _setting(7273, PORT, "The port for neighbours; 0 picks a free one.")
     control_socket: Path | None = _setting(
         None,

@@ -57,28 +57,23 @@ class TcpNetwork:
         return trio.SocketStream(connection)
 
 
-async def open_index_listeners(hosts: Sequence[str], port: int) -> list[trio.SocketListener]:
-    """A listener for each host, all on one port; 0 picks one that is free for all of them.
+async def open_listeners(hosts: Sequence[str], port: int, flag: str) -> list[trio.SocketListener]:
+    """A listener for each host, all on one port, which `flag` names; 0 picks one that is free for all of them.
 
     A host of a family that this machine has not (IPv6 is often off) is left out while another one remains.
     Raises CannotListen.
     """
     if port != 0:
-        return await _listen_all(hosts, port, "--port")
+        return await _listen_all(hosts, port, flag)
     for _ in range(FREE_PORT_ATTEMPTS):
-        first = await _listen_all(hosts[:1], 0, "--port", may_miss=len(hosts) > 1)
+        first = await _listen_all(hosts[:1], 0, flag, may_miss=len(hosts) > 1)
         if not first:
-            return await open_index_listeners(hosts[1:], 0)
+            return await open_listeners(hosts[1:], 0, flag)
         try:
-            return first + await _listen_all(hosts[1:], port_of(first[0]), "--port", may_miss=True)
+            return first + await _listen_all(hosts[1:], port_of(first[0]), flag, may_miss=True)
         except CannotListen:
             await first[0].aclose()
-    raise CannotListen("No port was found that is free for all of the index's addresses; name one by --port.")
-
-
-async def open_peer_listener(host: str, port: int) -> trio.SocketListener:
-    """The listener for neighbours; 0 picks a free port. Raises CannotListen."""
-    return (await _listen_all([host], port, "--peer-port"))[0]
+    raise CannotListen(f"No port was found that is free for all addresses; name one by {flag}.")
 
 
 async def open_control_listener(path: Path) -> trio.SocketListener:

@@ -37,8 +37,7 @@ from p2pcdn_daemon.network import (
     TcpNetwork,
     adopted_listeners,
     open_control_listener,
-    open_index_listeners,
-    open_peer_listener,
+    open_listeners,
 )
 from p2pcdn_daemon.notify import notify, watchdog_interval_s
 from p2pcdn_daemon.peers_dns import DnsPeers
@@ -57,8 +56,8 @@ EXIT_AFTER_S = 4.7
 # While the catalog is rebuilt, systemd is asked for so much more time, so often.
 STARTING_MORE_TIME_S = 30
 STARTING_ASKS_EVERY_S = 10
-# The index's hosts where the configuration says "localhost".
-LOOPBACK = ("127.0.0.1", "::1")
+# What two words of the configuration mean for a listener, in both families.
+HOSTS = {"localhost": ("127.0.0.1", "::1"), "all": ("0.0.0.0", "::")}
 
 
 def serve(config: Config, *, ready_fd: int | None = None, errand: Errand | None = None) -> int:
@@ -238,12 +237,13 @@ async def _open_network_faces(config: Config, faces: Adopted, stack: AsyncExitSt
     for listener in (*faces.index, *faces.peer, *faces.control):
         stack.push_async_callback(listener.aclose)
     if not faces.index:
-        faces.index += await open_index_listeners(_index_hosts(config), config.port)
+        faces.index += await open_listeners(_hosts(config.host), config.port, "--port")
         for listener in faces.index:
             stack.push_async_callback(listener.aclose)
     if not faces.peer:
-        faces.peer.append(await open_peer_listener(config.peer_host, config.peer_port))
-        stack.push_async_callback(faces.peer[0].aclose)
+        faces.peer += await open_listeners(_hosts(config.peer_host), config.peer_port, "--peer-port")
+        for listener in faces.peer:
+            stack.push_async_callback(listener.aclose)
 
 
 async def _open_control_faces(config: Config, faces: Adopted, stack: AsyncExitStack) -> None:
@@ -352,14 +352,13 @@ def _sighting(peer: str) -> Sighting:
 # -- names ------------------------------------------------------------------------------------------------------------
 
 
-def _index_hosts(config: Config) -> tuple[str, ...]:
-    return LOOPBACK if config.host == "localhost" else (config.host,)
+def _hosts(host: str) -> tuple[str, ...]:
+    return HOSTS.get(host, (host,))
 
 
 def _own_names(config: Config) -> tuple[str, ...]:
     """A host that the index was told to listen on is one under which clients ask for it."""
-    everywhere = ("localhost", "0.0.0.0", "::")
-    if config.host in everywhere:
+    if config.host in (*HOSTS, *HOSTS["all"]):
         return ()
     return (f"[{config.host}]" if ":" in config.host else config.host,)
 

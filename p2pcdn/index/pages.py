@@ -200,10 +200,11 @@ class Pages:
 
     def _offline_answer(self, index: Index, project: str, held: HeldPage | None) -> HeldPage:
         if held is None:
-            nor_others = ", nor does a member of its group" if self._claimed is not None else ""
-            raise Unavailable(
-                f"This node is offline and holds no page of {project} from {index.url}{nor_others}.", retry_after_s=60
-            )
+            alone = f"This node is offline and holds no page of {project} from {index.url}"
+            if self._claimed is None:
+                raise Unavailable(f"{alone}.", retry_after_s=60)
+            # A member that has it may be met any moment, and pip waits as long as it is told to.
+            raise Unavailable(f"{alone}, nor does a member of its group.", retry_after_s=ROOM_RETRY_S)
         self._counters.claimed_answers += held.claim is not None
         return held
 

@@ -51,6 +51,7 @@ LISTED_EVERY_S = 1.0
 # And at the latest after so long, for what was withdrawn changes no number.
 LISTED_ANEW_S = 60.0
 LISTING_SHARE = 20
+# Rows, or names, looked at before others have a turn: a millisecond.
 ROWS_AT_ONCE = 256
 
 _ROOM = re.compile(r"/v1/room", re.ASCII)
@@ -174,8 +175,13 @@ class Nearby:
         if not self._grouped:
             return await self._ask_about(sha256s[:FILES_ASKED_MAX])
         await self.look_around(names=True)
-        names = self._names
-        return {one for one in sha256s if self._short(one) in names} if names else set()
+        names, near = self._names, set[Sha256]()
+        for number, one in enumerate(sha256s if names else ()):
+            if self._short(one) in names:
+                near.add(one)
+            if number % ROWS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+        return near
 
     async def look_around(self, *, names: bool = False) -> None:
         """Asks the members of the group what they hold, unless they said so just now. names: which files, too."""

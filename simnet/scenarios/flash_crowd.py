@@ -186,7 +186,7 @@ def _result(
         "wrong_bytes": crowd.wrong_bytes,
         "nodes_done": len(crowd.seconds),
         "events": simulation.kernel.events,
-        "cpu_seconds": round(simulation.real_seconds, 2),
+        "cpu_seconds": round(simulation.cpu_seconds, 2),
     }
 
 

@@ -16,10 +16,10 @@ from p2pcdn_daemon.network import (
     TcpNetwork,
     adopted_listeners,
     open_control_listener,
-    open_index_listeners,
-    open_peer_listener,
+    open_listeners,
     port_of,
 )
+from p2pcdn_daemon.run import HOSTS
 from tests.contract.network import check_network
 
 LOOPBACK = ("127.0.0.1", "::1")
@@ -49,7 +49,7 @@ def free_port() -> int:
 
 
 async def test_the_real_network_keeps_the_contract() -> None:
-    (listener,) = await open_index_listeners(["127.0.0.1"], 0)
+    (listener,) = await open_listeners(["127.0.0.1"], 0, "--port")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, echo, [listener])
         for host in ("127.0.0.1", "localhost"):
@@ -63,7 +63,7 @@ async def test_the_real_network_keeps_the_contract() -> None:
 
 @needs_ipv6
 async def test_the_index_listens_on_both_loopbacks_with_one_port() -> None:
-    listeners = await open_index_listeners(LOOPBACK, 0)
+    listeners = await open_listeners(LOOPBACK, 0, "--port")
     assert len({port_of(listener) for listener in listeners}) == 1
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, echo, listeners)
@@ -99,7 +99,7 @@ class WithoutIpv6(trio.abc.SocketFactory):
 async def test_a_port_that_is_free_for_one_family_only_is_not_taken() -> None:
     world = BusyPorts(times=3)
     trio.socket.set_custom_socket_factory(world)
-    listeners = await open_index_listeners(LOOPBACK, 0)
+    listeners = await open_listeners(LOOPBACK, 0, "--port")
     assert len(world.blockers) == 3
     assert port_of(listeners[0]) == port_of(listeners[1])
     for listener in listeners:
@@ -108,44 +108,55 @@ async def test_a_port_that_is_free_for_one_family_only_is_not_taken() -> None:
         blocker.close()
 
 
+async def test_every_address_means_both_families_on_one_port() -> None:
+    listeners = await open_listeners(HOSTS["all"], 0, "--peer-port")
+    port = port_of(listeners[0])
+    for host in LOOPBACK[: len(listeners)]:
+        await (await trio.open_tcp_stream(host, port)).aclose()
+    for listener in listeners:
+        await listener.aclose()
+
+
 async def test_a_machine_without_ipv6_serves_ipv4_alone(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     trio.socket.set_custom_socket_factory(WithoutIpv6())
     for hosts in (LOOPBACK, LOOPBACK[::-1]):
         for port in (0, free_port()):
-            (listener,) = await open_index_listeners(hosts, port)
+            (listener,) = await open_listeners(hosts, port, "--port")
             await listener.aclose()
     assert "no address ::1" in caplog.text
     with pytest.raises(CannotListen, match="--host"):
-        await open_index_listeners(["::1"], 0)
+        await open_listeners(["::1"], 0, "--port")
 
 
 async def test_a_port_in_use_is_said_with_the_flag_that_helps() -> None:
-    listener = await open_peer_listener("127.0.0.1", 0)
+    (listener,) = await open_listeners(["127.0.0.1"], 0, "--peer-port")
     port = port_of(listener)
     with pytest.raises(CannotListen, match=rf"^Port {port} on 127.0.0.1 is in use.*--peer-port\.$"):
-        await open_peer_listener("127.0.0.1", port)
+        await open_listeners(["127.0.0.1"], port, "--peer-port")
     with pytest.raises(CannotListen, match=rf"^Port {port} on 127.0.0.1 is in use.*--port\.$"):
-        await open_index_listeners(["127.0.0.1"], port)
+        await open_listeners(["127.0.0.1"], port, "--port")
     await listener.aclose()
-    await (await open_peer_listener("127.0.0.1", port)).aclose()
+    (again,) = await open_listeners(["127.0.0.1"], port, "--peer-port")
+    await again.aclose()
 
 
 async def test_an_address_that_is_not_ours_is_said() -> None:
     for host in ("203.0.113.7", "name.invalid"):
         with pytest.raises(CannotListen, match="--peer-host"):
-            await open_peer_listener(host, 0)
+            await open_listeners([host], 0, "--peer-port")
 
 
 async def test_a_node_that_starts_anew_need_not_wait() -> None:
-    listener = await open_peer_listener("127.0.0.1", 0)
+    (listener,) = await open_listeners(["127.0.0.1"], 0, "--peer-port")
     port = port_of(listener)
     client = await trio.open_tcp_stream("127.0.0.1", port)
     server = await listener.accept()
     await server.aclose()  # The side that closes first keeps the port in TIME_WAIT.
     await client.aclose()
     await listener.aclose()
-    await (await open_peer_listener("127.0.0.1", port)).aclose()
+    (again,) = await open_listeners(["127.0.0.1"], port, "--peer-port")
+    await again.aclose()
 
 
 async def test_the_control_socket_is_ours_alone(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.end_to_end.test_two_nodes import wait_for_neighbour
 
 # A name of this machine that is none of loopback's usual ones, as a seed's is in a network.
 SEED_HOST = "127.0.0.2"
-SEED = ("--host", "0.0.0.0", "--allow-host", SEED_HOST, "--share", "lan")
+SEED = ("--host", "all", "--allow-host", SEED_HOST, "--share", "lan")
 # Without a group key, files of an index on a private address are for nobody: the recipes say `lan`, or have a key.
 JOB = ("--share", "lan")
 
@@ -133,7 +133,7 @@ def test_the_line_of_the_recipes_takes_a_warm_file_from_the_seed(
 def test_a_seed_is_not_reached_under_a_name_that_it_was_not_given(
     upstream: FaultyUpstream, start_node: StartNode
 ) -> None:
-    seed = start_node(upstream, arguments=["--host", "0.0.0.0"])
+    seed = start_node(upstream, arguments=["--host", "all"])
     job = start_node(index_of(seed))
     answer = job.get("/simple/demo-top/")
     assert answer.status in (502, 503)

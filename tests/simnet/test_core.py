@@ -1,0 +1,309 @@
+"""Whole nodes in virtual time: runs that repeat, leave nothing behind and let nothing out; and the power switch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import trio
+import trio._core._run as trio_run
+
+from p2pcdn.http1.lobby import Lobby
+from simnet.client import Failed
+from simnet.disk import SimDisk
+from simnet.kernel import BEGIN_S, Kernel
+from simnet.network import GIGABIT
+from simnet.node import Options, SimNode
+from simnet.patches import Leak
+from simnet.scenarios.flash_crowd import Wanted, run
+from simnet.simulation import MEMORY, Hang, Simulation
+from simnet.topologies import TOPOLOGIES
+from simnet.upstream import Faults, content_of
+
+ROOT = Path(__file__).parent.parent.parent
+SMALL = Wanted(nodes=5, pieces=8, seed=3)
+
+
+@pytest.fixture(autouse=True)
+def no_logs() -> None:
+    logging.getLogger("p2pcdn").setLevel(logging.CRITICAL)
+
+
+def crowd(wanted: Wanted = SMALL) -> dict[str, object]:
+    result, failures = run(wanted)
+    assert not failures, failures
+    result.pop("cpu_seconds")
+    return result
+
+
+# --- the same seed, the same story
+
+
+def test_a_seed_repeats_itself_in_one_process_and_another_seed_does_not() -> None:
+    first = crowd()
+    assert crowd() == first
+    assert crowd(Wanted(nodes=5, pieces=8, seed=4))["trace_digest"] != first["trace_digest"]
+
+
+def test_a_seed_repeats_itself_in_other_processes_with_other_hash_seeds() -> None:
+    here = crowd()
+    words = ["flash-crowd", "--nodes", "5", "--pieces", "8", "--seed", "3", "--json"]
+    for hash_seed in ("0", "1"):
+        done = subprocess.run(
+            [sys.executable, "-m", "simnet", *words],
+            cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        there = json.loads(done.stdout.splitlines()[-1])
+        there.pop("cpu_seconds")
+        assert there == here
+
+
+def test_every_user_has_the_file_and_the_upstream_gave_it_about_once() -> None:
+    result = crowd()
+    assert result["nodes_done"] == 5
+    assert result["wrong_bytes"] == 0
+    assert result["upstream_bytes_per_file"] < 1.5  # type: ignore[operator]
+    assert result["virtual_seconds"] >= result["bound_seconds"] * 0.99  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("topology", sorted(TOPOLOGIES))
+def test_a_crowd_comes_to_its_end_on_every_topology(topology: str) -> None:
+    assert crowd(Wanted(nodes=6, pieces=8, topology=topology, upstream_rate=GIGABIT / 4))["nodes_done"] == 6
+
+
+# --- nothing is left behind, nothing gets out
+
+
+def test_a_run_leaves_nothing_changed() -> None:
+    def everything() -> list[object]:
+        return [
+            time.time, time.monotonic, time.perf_counter, time.sleep, time.time_ns, os.urandom, random._urandom,  # type: ignore[attr-defined]
+            socket.socket, threading.Thread.start, subprocess.Popen, trio.to_thread.run_sync, Lobby.possible,
+            trio_run.Deadlines.add, trio_run._ALLOW_DETERMINISTIC_SCHEDULING, random.getstate(), trio_run._r.getstate(),
+            len(list(Path("/proc/self/fd").iterdir())), sorted(MEMORY.glob("simnet-*")),
+        ]  # fmt: skip
+
+    crowd()
+    before = everything()
+    crowd()
+    with pytest.raises(RuntimeError, match="on purpose"):
+        _tell(_fails)
+    assert everything() == before
+
+
+async def _fails(simulation: Simulation) -> None:
+    await simulation.start_nodes()
+    raise RuntimeError("on purpose")
+
+
+@pytest.mark.parametrize(
+    "reach",
+    [lambda: time.sleep(1), lambda: socket.socket(), lambda: threading.Thread(target=print).start(),
+     lambda: subprocess.run(["true"], check=True)],
+    ids=["sleep", "socket", "thread", "process"],
+)  # fmt: skip
+def test_nothing_reaches_the_real_world(reach: Callable[[], object]) -> None:
+    async def story(simulation: Simulation) -> None:
+        with pytest.raises(Leak):
+            reach()
+
+    _tell(story)
+
+
+def test_a_socket_outside_of_every_host_is_refused() -> None:
+    async def story(simulation: Simulation) -> None:
+        with pytest.raises(RuntimeError, match="outside of every simulated host"):
+            trio.socket.socket()
+
+    _tell(story)
+
+
+def test_a_story_without_an_end_is_a_hang() -> None:
+    async def waits(simulation: Simulation) -> None:
+        await trio.sleep_forever()
+
+    with pytest.raises(Hang, match="no end"):
+        _tell(waits, time_max_s=100.0)
+    with pytest.raises(Hang, match="everything waits"):
+        Simulation(1, time_max_s=math.inf).run(trio.sleep_forever)
+
+
+# --- time
+
+
+def test_events_come_at_their_times_and_in_their_order_and_can_be_called_off() -> None:
+    seen: list[object] = []
+
+    async def story(simulation: Simulation) -> None:
+        kernel: Kernel = simulation.kernel
+        for name, at in (("c", 2.0), ("a", 1.0), ("b", 1.0), ("never", 1.5)):
+            event = kernel.after(at, seen.append, name)
+            if name == "never":
+                kernel.call_off(event)
+        await trio.sleep(1.2)
+        seen.append("task")
+        await kernel.sleep(2.0)
+        seen.append(round(trio.current_time() - BEGIN_S, 6))
+        assert time.monotonic() == trio.current_time()
+        with trio.move_on_after(0.5) as scope:
+            await kernel.sleep(2.0)
+        assert scope.cancelled_caught
+
+    _tell(story)
+    assert seen == ["a", "b", "task", "c", 3.2]
+
+
+def test_a_clock_that_jumps_is_that_nodes_alone() -> None:
+    async def story(simulation: Simulation) -> None:
+        one, other, *_ = await simulation.start_nodes()
+        before = other.clock.now()
+        one.clock.ahead_s += 3600
+        assert one.clock.now() - other.clock.now() == 3600
+        assert other.clock.now() == before
+
+    _tell(story)
+
+
+# --- nodes and their power
+
+
+def test_a_node_that_lost_its_power_goes_on_with_what_its_disk_has() -> None:
+    content = content_of(1, 3_000_000)
+
+    async def story(simulation: Simulation) -> None:
+        published = simulation.upstream.publish("thing", content)
+        one = simulation.add_node(simulation.topology.nodes[0], Options(disk=_fragile))
+        one.start()
+        await one.ready()
+        assert (await one.install("thing")).sha256 == published.sha256
+        await trio.sleep(20)
+        simulation.upstream.file_faults.status = 503
+        one.power_off()
+        assert not one.host.alive
+        with pytest.raises((Failed, OSError)):
+            await one.install("thing")
+        await trio.sleep(5)
+        await one.restart()
+        assert one.lives == 2
+        assert (await one.install("thing")).sha256 == published.sha256
+        assert len(simulation.upstream.requests) == 1
+
+    _tell(story)
+
+
+def test_power_goes_at_any_moment_and_users_get_the_file_after_it() -> None:
+    content = content_of(1, 3_000_000)
+
+    async def story(simulation: Simulation) -> None:
+        published = simulation.upstream.publish("thing", content)
+        nodes = [simulation.add_node(host, Options(disk=_fragile)) for host in simulation.topology.nodes]
+        for node in nodes:
+            node.start()
+        for node in nodes:
+            await node.ready()
+        await trio.sleep(4)
+        async with trio.open_nursery() as nursery:
+            for node in nodes:
+                nursery.start_soon(_try, node)
+            for node in nodes:
+                await trio.sleep(simulation.dice.uniform(0.001, 0.03))
+                simulation.dice.choice([node.power_off, node.kill])()
+                nursery.start_soon(node.restart)
+        for node in nodes:
+            assert (await node.install("thing")).sha256 == published.sha256
+        assert not simulation.failures
+
+    for seed in range(5):
+        _tell(story, seed=seed)
+
+
+def test_a_node_stops_when_it_is_told_to() -> None:
+    async def story(simulation: Simulation) -> None:
+        one, *_ = await simulation.start_nodes()
+        await one.stop()
+        assert not one.alive
+        await one.restart()
+        assert one.alive
+
+    _tell(story)
+
+
+def test_a_node_that_dies_by_itself_is_a_failure_of_the_run() -> None:
+    async def story(simulation: Simulation) -> None:
+        one, *_ = await simulation.start_nodes()
+        assert one.node is not None
+        one.node._upkeep = _raises  # type: ignore[method-assign]
+        await one.stop()
+        one.options.more["nonsense"] = 1
+        one.start()
+        with pytest.raises(RuntimeError, match="did not come up"):
+            await one.ready()
+        assert "nonsense" in simulation.failures[0]
+
+    _tell(story)
+
+
+async def _raises() -> None:
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [Faults(latency_s=2.0), Faults(status=503, times=1), Faults(cut_after=1_000_000, times=1),
+     Faults(hang_after=1_000_000, times=1), Faults(cut_after=0, times=2)],
+    ids=["late", "503", "cut", "hang", "cut at once"],
+)  # fmt: skip
+def test_an_upstream_with_a_fault_costs_time_and_no_bytes(faults: Faults) -> None:
+    async def story(simulation: Simulation) -> None:
+        published = simulation.upstream.publish("thing", content_of(1, 3_000_000))
+        one, *_ = await simulation.start_nodes()
+        simulation.upstream.file_faults = faults
+        assert (await one.install("thing")).sha256 == published.sha256
+
+    _tell(story)
+
+
+def test_a_lying_upstream_reaches_no_user() -> None:
+    async def story(simulation: Simulation) -> None:
+        simulation.upstream.publish("thing", content_of(1, 3_000_000))
+        one, *_ = await simulation.start_nodes()
+        simulation.upstream.file_faults = Faults(lies=True)
+        with pytest.raises(Failed):
+            await one.install("thing")
+
+    _tell(story)
+
+
+def _fragile(node: SimNode) -> SimDisk:
+    layout = node.layout
+    dice = random.Random(f"disk {node.host.name}")
+    return SimDisk(dice, rooms=(layout.directory, layout.blobs, layout.partials))
+
+
+async def _try(node: SimNode) -> None:
+    try:
+        await node.install("thing")
+    except (Failed, OSError):
+        return
+
+
+def _tell(story: Callable[[Simulation], Awaitable[None]], *, seed: int = 1, time_max_s: float = 600.0) -> None:
+    simulation = Simulation(seed, time_max_s=time_max_s)
+    simulation.build(3)
+
+    async def told() -> None:
+        await story(simulation)
+
+    simulation.run(told)
