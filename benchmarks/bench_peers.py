@@ -32,7 +32,7 @@ from p2pcdn.counters import Counters  # noqa: E402
 from p2pcdn.digest import Sha256  # noqa: E402
 from p2pcdn.http1 import serve  # noqa: E402
 from p2pcdn.store import Origin, Store, StoreLimits  # noqa: E402
-from p2pcdn.swarm import Patience, Swarm  # noqa: E402
+from p2pcdn.swarm import Patience, Swarm, bitfield  # noqa: E402
 from p2pcdn.swarm.exchange import Exchange  # noqa: E402
 from p2pcdn.swarm.manifest import Manifest, manifest_of  # noqa: E402
 from p2pcdn.swarm.messages import PUBLIC_KEY, AskPiece, blob_id  # noqa: E402
@@ -114,12 +114,16 @@ async def by_exchange(port: int, manifest: Manifest) -> None:
 
     async def work() -> None:
         for index in left:
-            start, end = manifest.span(index)
-            async with exchange.ask(address, AskPiece(id_, index), end - start) as answer:
+            start, end = manifest.cut.span(index)
+            async with exchange.ask(address, piece(id_, index, manifest), end - start) as answer:
                 assert manifest.matches(index, answer.body)
 
     await crowd(work)
     await exchange.close()
+
+
+def piece(id_: str, index: int, manifest: Manifest) -> AskPiece:
+    return AskPiece(id_, bitfield.encode(1 << index, manifest.pieces), 0, True)
 
 
 async def by_httpx(port: int, manifest: Manifest) -> None:
@@ -128,7 +132,7 @@ async def by_httpx(port: int, manifest: Manifest) -> None:
 
         async def work() -> None:
             for index in left:
-                answer = await client.get(AskPiece(id_, index).target())
+                answer = await client.get(piece(id_, index, manifest).target())
                 assert manifest.matches(index, answer.content)
 
         await crowd(work)
