@@ -72,6 +72,10 @@ class Network(Protocol):
         """A TCP connection. Raises OSError."""
         ...
 
+    async def connect_sealed(self, host: str, port: int, device: bytes) -> trio.abc.Stream:
+        """TLS 1.3, whose certificate carries exactly this device key (Ed25519, 32 bytes). Raises OSError."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Announcement:

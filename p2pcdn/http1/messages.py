@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from p2pcdn.world import DiskFile
 
@@ -35,6 +36,7 @@ class Request:
     body: raises RemoteProtocolError when the client breaks off or sends too much.
     body_size_bytes: what Content-Length says, None where the body is chunked.
     peer: "127.0.0.1:4711", "[::1]:4711" or "unix:uid=1000". peer_uid: the caller of a unix socket (SO_PEERCRED).
+    connection: what the face wants to remember of the connection; the same one for all its requests, gone with it.
     """
 
     method: str
@@ -48,6 +50,7 @@ class Request:
     version: str = "1.1"
     keep_alive: bool = True
     body_size_bytes: int | None = 0
+    connection: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ they come.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import httptools
 
@@ -54,6 +55,7 @@ class Reader:
         self._face = face
         self._peer = peer
         self._peer_uid = peer_uid
+        self._connection: dict[str, Any] = {}
         self._buffer = b""
         self._parser = httptools.HttpRequestParser(self)
         self._fields: list[tuple[bytes, bytes]] = []
@@ -172,6 +174,7 @@ class Reader:
         if upgrade and size != 0:
             return refusals.MALFORMED
         request = Request(method.decode(), target, path, query, headers, peer=self._peer, peer_uid=self._peer_uid)
+        request.connection = self._connection
         request.body_size_bytes = size
         if version == b"HTTP/1.0":
             request.version = "1.0"

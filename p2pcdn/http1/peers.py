@@ -11,6 +11,8 @@ _MAPPED = "::ffff:"  # how a dual-stack socket writes an IPv4 address
 
 def peer_of(stream: trio.abc.Stream) -> tuple[str, int | None]:
     """Its name for logs and counters, and its user, where it is a process on this machine (SO_PEERCRED)."""
+    if isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
     if not isinstance(stream, trio.SocketStream):
         return "", None
     socket = stream.socket

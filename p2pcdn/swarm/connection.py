@@ -29,7 +29,7 @@ _MILLISECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 class Answer:
     """One whole answer. body: a view into the buffer, good until the next request. retry_after_s: with a 503.
 
-    headers: names in lower case.
+    headers: names in lower case. device: the key that its giver has proven; empty in open mode.
     """
 
     status: int
@@ -37,6 +37,7 @@ class Answer:
     keep_alive: bool
     retry_after_s: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict, compare=False)
+    device: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,15 @@ class Head:
     headers: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
-def encode_request(target: str, host: str) -> bytes:
-    """The request for a path. host: as it stands in a URL, with brackets where it is an IPv6 address."""
+def encode_request(target: str, host: str, ticket: str = "") -> bytes:
+    """The request for a path. host: as it stands in a URL, with brackets where it is an IPv6 address.
+
+    ticket: with the first request of a connection between members of a group (meeting.py).
+    """
     if not target.isascii() or not target.isprintable() or " " in target:
         raise LocalProtocolError(f"not a target: {target[:80]!r}")
-    return f"GET {target} HTTP/1.1\r\nhost: {host}\r\n\r\n".encode("latin-1")
+    line = f"ticket: {ticket}\r\n" if ticket else ""
+    return f"GET {target} HTTP/1.1\r\nhost: {host}\r\n{line}\r\n".encode("latin-1")
 
 
 def buffer_size(body_size_bytes_max: int) -> int:
@@ -142,7 +147,7 @@ def read_head(content: bytes) -> Head:
     return _head(int(match[1]), headers, len(content))
 
 
-_ONCE = frozenset(("content-length", "connection", RETRY_AFTER))
+_ONCE = frozenset(("content-length", "connection", RETRY_AFTER, "ticket-proof"))
 _REFUSED = ("transfer-encoding", "content-encoding", "upgrade", "trailer")
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hmac import compare_digest
 
 import trio
 from trio.lowlevel import wait_readable
 
-from p2pcdn.errors import Unavailable
+from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.swarm.connection import Answer, Reading, buffer_size, encode_request
+from p2pcdn.swarm.meeting import MEET_PATH, MEETING_SIZE_BYTES_MAX, TICKET_PROOF, Meeting
 from p2pcdn.swarm.messages import MANIFEST_SIZE_BYTES_MAX, Ask
 from p2pcdn.swarm.peers import Address
 from p2pcdn.world import Network
@@ -30,6 +32,8 @@ QUESTIONS_PER_PEER = 4
 IDLE_TIME_S = 30.0
 # Buffers kept while nobody uses them: as many as one file needs.
 BUFFERS_KEPT = SLOTS_PER_PEER
+# A record of TLS (RFC 8446, 5.1): the TLS stream makes a buffer of the size that it is asked for, and fills no more.
+TLS_RECORD_SIZE_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class _Link:
     stream: trio.abc.Stream
     fd: int  # of a real socket, else -1
     idle_since: float = 0.0
+    device: bytes = b""  # that its other end has proven
 
 
 @dataclass(slots=True)
@@ -56,15 +61,24 @@ class _Line:
     slots: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(SLOTS_PER_PEER))
     questions: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(QUESTIONS_PER_PEER))
     idle: list[_Link] = field(default_factory=list)
+    idle_sealed: list[_Link] = field(default_factory=list)
     users: int = 0
+    meeting: trio.Lock | None = None
+    failed_meetings: int = 0
+    why_not_met: str = ""
+
+    def links(self, *, sealed: bool) -> list[_Link]:
+        return self.idle_sealed if sealed else self.idle
 
 
 class Exchange:
     """All connections of a node to its peers. Used on trio's thread."""
 
-    def __init__(self, network: Network, patience: Patience) -> None:
+    def __init__(self, network: Network, patience: Patience, meeting: Meeting | None = None) -> None:
+        """meeting: in a group; then nobody is asked before it has proven that it is a member."""
         self.patience = patience
         self._network = network
+        self._meeting = meeting
         self._lines: dict[Address, _Line] = {}
         self._buffers: list[bytearray] = []
 
@@ -86,20 +100,24 @@ class Exchange:
             yield
 
     @asynccontextmanager
-    async def ask(self, address: Address, ask: Ask, body_size_bytes_max: int) -> AsyncIterator[Answer]:
+    async def ask(
+        self, address: Address, ask: Ask, body_size_bytes_max: int, *, sealed_port: int = 0
+    ) -> AsyncIterator[Answer]:
         """The answer; its body is good inside the block only.
 
-        Raises RemoteProtocolError (it broke the protocol), Unavailable (no connection, cut, or silent too long).
+        sealed_port: asks over TLS at this port of the same host, and only the device that was met at `address`; only
+        in a group. Raises RemoteProtocolError (it broke the protocol), Unavailable (no connection, cut, silent too
+        long, or no proof that it is a member).
         """
-        request = encode_request(ask.target(), str(address))
         async with self._line(address) as line:
             buffer = self._buffer(buffer_size(body_size_bytes_max))
             try:
                 with memoryview(buffer) as view:
-                    answer, link = await self._converse(line, address, request, view, body_size_bytes_max)
+                    question = _Question(address, sealed_port, ask.target(), view, body_size_bytes_max)
+                    answer, link = await self._converse(line, question)
                     if answer.keep_alive:
                         link.idle_since = trio.current_time()
-                        line.idle.append(link)
+                        line.links(sealed=question.sealed).append(link)
                     else:
                         await trio.aclose_forcefully(link.stream)
                     try:
@@ -114,7 +132,7 @@ class Exchange:
         """Closes what is idle with a peer that is not trusted any more."""
         line = self._lines.get(address)
         if line is not None:
-            links, line.idle = line.idle, []
+            links, line.idle, line.idle_sealed = [*line.idle, *line.idle_sealed], [], []
             for link in links:
                 await trio.aclose_forcefully(link.stream)
 
@@ -123,9 +141,11 @@ class Exchange:
         before = trio.current_time() - IDLE_TIME_S
         old: list[_Link] = []
         for address, line in list(self._lines.items()):
-            old += [link for link in line.idle if link.idle_since < before]
-            line.idle = [link for link in line.idle if link.idle_since >= before]
-            if not line.idle and not line.users:
+            for sealed in (False, True):
+                links = line.links(sealed=sealed)
+                old += [link for link in links if link.idle_since < before]
+                links[:] = [link for link in links if link.idle_since >= before]
+            if not line.idle and not line.idle_sealed and not line.users:
                 del self._lines[address]
         if not any(line.users for line in self._lines.values()):
             self._buffers.clear()
@@ -156,26 +176,103 @@ class Exchange:
         # Small answers share one size, so that a buffer fits the next question, too.
         return bytearray(max(size_bytes, buffer_size(MANIFEST_SIZE_BYTES_MAX)))
 
-    async def _converse(
-        self, line: _Line, address: Address, request: bytes, view: memoryview, body_size_bytes_max: int
-    ) -> tuple[Answer, _Link]:
-        while line.idle:
-            link = line.idle.pop()
-            reading = Reading(view, body_size_bytes_max)
+    async def _converse(self, line: _Line, question: _Question) -> tuple[Answer, _Link]:
+        links = line.links(sealed=question.sealed)
+        while links:
+            link = links.pop()
             try:
-                return await self._once(link, request, reading), link
+                answer = await self._once(link, question.request(), question.reading())
             except _Stale:
                 continue
-        link = await self._dial(address)
+            return (replace(answer, device=link.device) if link.device else answer), link
+        if self._meeting is not None:
+            return await self._as_member(self._meeting, line, question)
+        if question.sealed:
+            raise Unavailable("Only members of a group ask each other over TLS.")
+        link = await self._dial(question.address)
         try:
-            return await self._once(link, request, Reading(view, body_size_bytes_max)), link
+            return await self._once(link, question.request(), question.reading()), link
+        except _Stale as error:
+            raise Unavailable(f"{question.address} closed the connection instead of answering.") from error
+
+    async def _as_member(self, meeting: Meeting, line: _Line, question: _Question) -> tuple[Answer, _Link]:
+        """Asks on a new connection, which begins with a ticket; where it is not taken any more, once more after a
+        meeting."""
+        address, sealed = question.address, question.sealed
+        for _ in range(2):
+            link = await self._met(meeting, line, question)
+            given = meeting.pass_for(address, sealed=sealed)
+            if given is None:  # pushed out between two steps
+                if link is not None:
+                    await trio.aclose_forcefully(link.stream)
+                continue
+            link = link or await self._dial(address, question.sealed_port, given.device)
+            try:
+                answer = await self._once(link, question.request(given.ticket), question.reading())
+            except _Stale as error:
+                raise Unavailable(f"{address} closed the connection instead of answering.") from error
+            if compare_digest(answer.headers.get(TICKET_PROOF, "").encode(), given.proof.encode()):
+                link.device = given.device
+                return replace(answer, device=given.device), link
+            await trio.aclose_forcefully(link.stream)
+            meeting.forget(address, given.session_id, sealed=sealed)
+            if answer.status != 403:
+                raise Unavailable(f"It answers with {answer.status} and does not prove that it is a member.")
+        raise Unavailable("It does not take us for a member of its group.")
+
+    async def _met(self, meeting: Meeting, line: _Line, question: _Question) -> _Link | None:
+        """Sees to it that we have met. The connection over which that happened, if it did so now."""
+        if meeting.has_met(question.address, sealed=question.sealed):
+            return None
+        if line.meeting is None:
+            line.meeting = trio.Lock()
+        failed_before = line.failed_meetings
+        async with line.meeting:
+            if meeting.has_met(question.address, sealed=question.sealed):
+                return None
+            if line.failed_meetings != failed_before:
+                raise Unavailable(line.why_not_met)  # another one has just tried
+            try:
+                return await self._meet(meeting, question)
+            except (Unavailable, RemoteProtocolError) as error:
+                line.failed_meetings += 1
+                line.why_not_met = str(error)
+                raise
+
+    async def _meet(self, meeting: Meeting, question: _Question) -> _Link:
+        address, sealed = question.address, question.sealed
+        device = meeting.device_of(address) if sealed else None
+        if sealed and device is None:
+            raise Unavailable(f"{address} has not been met yet.")
+        link = await self._dial(address, question.sealed_port, device or b"")
+        knock = meeting.knock(sealed=sealed)
+        request = encode_request(MEET_PATH + knock.encode(), str(address))
+        buffer = memoryview(bytearray(buffer_size(MEETING_SIZE_BYTES_MAX)))
+        try:
+            answer = await self._once(link, request, Reading(buffer, MEETING_SIZE_BYTES_MAX))
         except _Stale as error:
             raise Unavailable(f"{address} closed the connection instead of answering.") from error
+        met = False
+        try:
+            if answer.status == 403:
+                raise Unavailable("It does not take us for a member of its group.")
+            if answer.status != 200 or not answer.keep_alive:
+                raise Unavailable(f"It belongs to no group, and we do: it answers our meeting with {answer.status}.")
+            meeting.met(address, knock, bytes(answer.body), sealed=sealed, device=device)
+            met = True
+        finally:
+            if not met:
+                await trio.aclose_forcefully(link.stream)
+        return link
 
-    async def _dial(self, address: Address) -> _Link:
+    async def _dial(self, address: Address, sealed_port: int = 0, device: bytes = b"") -> _Link:
+        """sealed_port, device: over TLS, and only if it is this device."""
         try:
             with trio.fail_after(self.patience.dial_time_s):
-                stream = await self._network.connect(address.host, address.port)
+                if sealed_port:
+                    stream = await self._network.connect_sealed(address.host, sealed_port, device)
+                else:
+                    stream = await self._network.connect(address.host, address.port)
         except (OSError, trio.TooSlowError) as error:
             raise Unavailable(f"{address} cannot be reached: {_why(error)}.") from error
         fd = stream.socket.fileno() if isinstance(stream, trio.SocketStream) else -1
@@ -215,6 +312,27 @@ class Exchange:
         raise Unavailable(f"Too little came for {patience_s:g} s.")
 
 
+@dataclass(slots=True)
+class _Question:
+    """What is asked of whom, and where the answer goes."""
+
+    address: Address
+    sealed_port: int  # 0: over the plain connection
+    target: str
+    view: memoryview
+    body_size_bytes_max: int
+
+    @property
+    def sealed(self) -> bool:
+        return self.sealed_port != 0
+
+    def request(self, ticket: str = "") -> bytes:
+        return encode_request(self.target, str(self.address), ticket)
+
+    def reading(self) -> Reading:
+        return Reading(self.view, self.body_size_bytes_max)
+
+
 class _Stale(Exception):
     """The connection ended before the first byte of an answer: the other end had closed it while it was idle."""
 
@@ -222,7 +340,8 @@ class _Stale(Exception):
 async def _receive(link: _Link, space: memoryview) -> int:
     """Reads into space; 0 at the end. A real socket is read by its descriptor: no copy, and no lock for each call."""
     if link.fd < 0:
-        content = await link.stream.receive_some(len(space))
+        sealed = isinstance(link.stream, trio.SSLStream)
+        content = await link.stream.receive_some(min(len(space), TLS_RECORD_SIZE_BYTES) if sealed else len(space))
         space[: len(content)] = content
         return len(content)
     while True:
