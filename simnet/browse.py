@@ -21,8 +21,13 @@ class Answer:
     whole: bool = False
 
 
-async def get(host: str, port: int, path: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """One request on a connection of its own. Never raises for what the network or the node does."""
+async def get(
+    host: str, port: int, path: str, headers: Mapping[str, str] | None = None, *, silence_s: float = float("inf")
+) -> Answer:
+    """One request on a connection of its own; given up when nothing comes for `silence_s`.
+
+    Never raises for what the network or the node does.
+    """
     answer = _Reading()
     try:
         stream = await trio.open_tcp_stream(host, port)
@@ -33,9 +38,13 @@ async def get(host: str, port: int, path: str, headers: Mapping[str, str] | None
         head = f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n{lines}\r\n"
         try:
             await stream.send_all(head.encode())
-            while not answer.answer.whole and (content := await stream.receive_some(RECEIVE_SIZE_BYTES)):
+            while not answer.answer.whole:
+                with trio.fail_after(silence_s):
+                    content = await stream.receive_some(RECEIVE_SIZE_BYTES)
+                if not content:
+                    break
                 answer.parser.feed_data(content)
-        except (trio.BrokenResourceError, httptools.HttpParserError):
+        except (trio.BrokenResourceError, trio.TooSlowError, httptools.HttpParserError):
             return answer.finished()
     return answer.finished()
 

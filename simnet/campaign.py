@@ -10,22 +10,20 @@ import argparse
 import importlib
 import json
 import re
-import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 
-from simnet import marks
 from simnet.outcome import Outcome
+from simnet.seeds import run_seeds
 
 # Scenario -> its module, which has `run(seed) -> Outcome` and MARKS.
-SCENARIOS = {"faults-store": "simnet.scenarios.faults_store"}
+SCENARIOS = {"faults": "simnet.scenarios.faults", "faults-store": "simnet.scenarios.faults_store"}
 SEEDS = 200
 PROGRESS_EVERY_S = 0.5
-# A hundred times what a seed takes.
-SEED_CPU_S_MAX = 30.0
 _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -37,6 +35,7 @@ class Tally:
     seeds: int = 0
     failed: list[int] = field(default_factory=list)
     cpu_s: float = 0.0
+    reached: Counter[str] = field(default_factory=Counter)
     unreached: Sequence[str] = ()
 
 
@@ -51,33 +50,6 @@ def replay_command(name: str, seed: int) -> str:
     return f"python -m simnet campaign --scenario {name} --from {seed} --seeds 1"
 
 
-def run_seed(run: Callable[[int], Outcome], seed: int) -> Outcome:
-    """An exception that leaves a scenario is a failure of its seed, and so is one that turns round for ever."""
-    before = signal.signal(signal.SIGVTALRM, _out_of_time)
-    signal.setitimer(signal.ITIMER_VIRTUAL, SEED_CPU_S_MAX)
-    try:
-        return run(seed)
-    except OutOfTime:
-        return Outcome([f"it did not end within {SEED_CPU_S_MAX:g} s of CPU time"], "")
-    except BaseExceptionGroup as group:
-        if group.subgroup(KeyboardInterrupt) is not None:
-            raise KeyboardInterrupt from None
-        return Outcome([f"an exception left the scenario: {_sentence(group)}"], "")
-    except Exception as error:
-        return Outcome([f"an exception left the scenario: {_sentence(error)}"], "")
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
-
-
-class OutOfTime(BaseException):
-    """A seed used up its CPU time."""
-
-
-def _out_of_time(*_: object) -> None:
-    raise OutOfTime
-
-
 def campaign(
     name: str,
     seeds: Iterator[int],
@@ -87,18 +59,15 @@ def campaign(
     """Runs seeds until there are no more."""
     run, promised = scenario(name)
     tally = Tally(name)
-    marks.forget()
-    began = time.process_time()
-    for seed in seeds:
-        outcome = run_seed(run, seed)
+    for told in run_seeds(run, seeds):
         tally.seeds += 1
-        tally.cpu_s = time.process_time() - began
-        if outcome.failures:
-            tally.failed.append(seed)
-            on_failure(seed, outcome)
+        tally.cpu_s += told.cpu_s
+        tally.reached.update(told.marks)
+        if told.outcome.failures:
+            tally.failed.append(told.seed)
+            on_failure(told.seed, told.outcome)
         on_progress(tally)
-    reached = marks.seen()
-    tally.unreached = [mark for mark in promised if mark not in reached]
+    tally.unreached = [mark for mark in promised if mark not in tally.reached]
     return tally
 
 
@@ -119,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
         _say_end(tallies[-1])
     if wanted.json:
         for tally in tallies:
-            print(json.dumps({**tally.__dict__, "unreached": list(tally.unreached)}))
+            print(json.dumps(asdict(tally)))
     return 1 if any(tally.failed for tally in tallies) else 0
 
 
@@ -172,19 +141,6 @@ def _say_end(tally: Tally) -> None:
     for mark in tally.unreached:
         print(f"  never reached: {mark}")
     sys.stdout.flush()
-
-
-def _sentence(error: BaseException) -> str:
-    """The innermost cause, with the place in our code: groups of one tell nothing else."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    place, traceback = "", error.__traceback__
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        if "p2pcdn" in code.co_filename or "simnet" in code.co_filename:
-            place = f" ({'/'.join(code.co_filename.split('/')[-2:])}:{traceback.tb_lineno})"
-        traceback = traceback.tb_next
-    return f"{error!r}{place}"
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from p2pcdn.store.rows import BlobRow
 from p2pcdn.store.shelves import Shelves
 from p2pcdn.store.store import Store
 from p2pcdn.world import DiskFile, Threads
-from simnet.campaign import run_seed, scenario
+from simnet.campaign import scenario
+from simnet.seeds import run_seeds
 
 SEEDS_MAX = 40
 
@@ -68,10 +69,9 @@ def hunt(mutant: Mutant, seeds_max: int = SEEDS_MAX, first: int = 0) -> Catch:
     """Runs seeds until one notices."""
     run, _ = scenario(mutant.scenario)
     with mutant.planted():
-        for seed in range(first, first + seeds_max):
-            outcome = run_seed(run, seed)
-            if outcome.failures:
-                return Catch(mutant, seed, seed - first + 1, outcome.failures[0])
+        for told in run_seeds(run, range(first, first + seeds_max)):
+            if told.outcome.failures:
+                return Catch(mutant, told.seed, told.seed - first + 1, told.outcome.failures[0])
     return Catch(mutant, None, seeds_max, "")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import random
 import shutil
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,6 +28,7 @@ from simnet.inode import Pool
 from simnet.marks import sometimes
 from simnet.outcome import Outcome, repeatable
 from simnet.scale import PIECE_SIZE_BYTES, small_store
+from simnet.seeds import scratch
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,7 +39,6 @@ WORKERS = 3
 ORIGIN = Origin("thing-1.0-py3-none-any.whl", "thing", "0123456789abcdef", "lan")
 # A life ends after so long: opening a store takes some milliseconds, keeping a file some twenty.
 LIFE_S = (0.002, 0.15)
-MEMORY = Path("/dev/shm")
 # One a seed; in most of them only the power goes.
 TROUBLES = ("", "", "", "", "sync", "sync", "write", "full", "rot", "evict")
 
@@ -110,7 +109,7 @@ class Clock:
 
 def run(seed: int) -> Outcome:
     """One seed, in a directory and an event loop of its own."""
-    directory = Path(tempfile.mkdtemp(prefix="simnet-", dir=MEMORY if MEMORY.is_dir() else None))
+    directory = scratch()
     logger = logging.getLogger("p2pcdn.store")
     logger.setLevel(logging.CRITICAL + 1)
     try:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from simnet.campaign import replay_command, run_seed, scenario
+from simnet.campaign import replay_command, scenario
+from simnet.seeds import run_seed
 
 # (scenario, seed, what it found)
 KEPT = [
