@@ -11,14 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2pcdn.swarm.manners import SLOTS, Manners
+from p2pcdn.swarm.manners import SLOTS, SLOTS_SPARING, Manners
 
 SYSFS = Path("/sys")
 ROUTES = Path("/proc/net/route")
 ROUTES_IPV6 = Path("/proc/net/ipv6_route")
 
-# On the air each byte between two neighbours takes its time twice, and a battery pays for it: one neighbour fewer.
-SLOTS_SPARING = SLOTS - 1
 # Files of sysfs hold a word, the table of routes some lines.
 _FILE_SIZE_BYTES_MAX = 1024 * 1024
 _UP = 0x0001  # RTF_UP (route.h)
@@ -44,6 +42,7 @@ def manners_of(machine: Machine, *, upload_limit_bytes_s: int = 0, metered: str 
     limit = upload_limit_bytes_s or None
     if metered == "yes" or (metered == "auto" and machine.modem):
         return Manners(upload_limit_bytes_s=limit, slots=0, prefers_to_give=False)
+    # On the air each byte between two neighbours takes its time twice, and a battery pays for it.
     sparing = machine.wireless or machine.on_battery
     return Manners(upload_limit_bytes_s=limit, slots=SLOTS_SPARING if sparing else SLOTS, prefers_to_give=not sparing)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Slots of a machine on a wire; the same number that a node asks others for at once (docs/protocol.md).
-SLOTS = 3
+# Pieces on their way out at once, of all files together, from a machine on a wire: four files at full width.
+SLOTS = 12
+# From one that should not be felt: one file at full width. Fewer would starve the neighbours behind it in the crowd.
+SLOTS_SPARING = 3
 # What may go out at once although a limit is set: half a second of it. Longer, and a telephone call beside it stutters.
 BURST_S = 0.5
 
@@ -15,7 +17,7 @@ class Manners:
     """What the machine and its link make of a node.
 
     upload_limit_bytes_s: bytes a second to all neighbours together; None where nothing limits it.
-    slots: how many neighbours are served at once; 0 gives nothing to anybody.
+    slots: how many pieces are on their way out at once; 0 gives nothing to anybody, neither manifests nor small files.
     prefers_to_give: whether others should ask here first, and this node be the one that reads an origin: it stands on a
     wire and on mains power.
     """
@@ -27,6 +29,9 @@ class Manners:
 
 class Allowance:
     """A limit on bytes a second, as a schedule: whoever gives something is told how long to wait before it begins.
+
+    Where refusing is better than waiting, as in the swarm: while there is a `backlog_s`, the answer is "later"; else
+    `wait_s` is called for its effect, and what it returns is 0.
 
     Used by one task at a time; times are trio's. However it is called, no span of t seconds sees more than
     `bytes_s * (t + BURST_S)` bytes begun, and one answer more.

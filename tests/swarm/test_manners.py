@@ -63,3 +63,14 @@ def test_a_neighbour_that_always_asks_gets_all_of_the_limit(bytes_s: int, count:
     for _ in range(count):
         now += allowance.wait_s(PIECE, now)
     assert now <= PIECE * (count - 1) / bytes_s + 1e-6
+
+
+def test_with_refusals_in_place_of_waits_the_limit_holds_as_well() -> None:
+    allowance = Allowance(4 * PIECE)
+    given = 0
+    for tick in range(10_000):
+        now = tick / 1000
+        if not allowance.backlog_s(now):
+            assert allowance.wait_s(PIECE, now) == 0.0
+            given += PIECE
+    assert 4 * PIECE * 9.5 <= given <= 4 * PIECE * (10 + BURST_S) + PIECE
