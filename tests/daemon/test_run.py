@@ -361,13 +361,17 @@ def test_prefetch_fills_the_node_and_list_shows_it(home: Path) -> None:
     assert exported.returncode == 0
 
 
-@pytest.mark.parametrize("how", ["flag", "file"])
+@pytest.mark.parametrize("how", ["flag", "file", "dns"])
 def test_a_neighbour_that_was_named_is_met_and_listed(home: Path, how: str) -> None:
     with serving(home) as first:
         told = json.loads(p2pcdn("status", "--store", str(first.store), "--json", home=home).stdout)
         (home / "peers").write_text(f"{told['peer_address']}\n")
-        named = ["--peer", told["peer_address"]] if how == "flag" else ["--peers-file", str(home / "peers")]
-        with serving(home, *named, store="second") as second:
+        named = {
+            "flag": ["--peer", told["peer_address"]],
+            "file": ["--peers-file", str(home / "peers")],
+            "dns": ["--peer-dns", told["peer_address"].replace("127.0.0.1", "localhost")],
+        }
+        with serving(home, *named[how], store="second") as second:
             deadline_s = time.monotonic() + TIME_S_MAX
             while time.monotonic() < deadline_s:
                 peers = p2pcdn("peers", "--store", str(second.store), home=home)

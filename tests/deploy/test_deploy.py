@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ pytest.importorskip("lightkube", reason="pip install -e '.[test]'")
 from p2pcdn import __version__  # noqa: E402
 from p2pcdn_daemon.commands.serve import serve  # noqa: E402
 from p2pcdn_daemon.config import Config, resolve  # noqa: E402
+from tests.daemon.nodes import COMMAND, environment  # noqa: E402
 from tests.deploy import commands, kubernetes  # noqa: E402
 
 DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
@@ -136,6 +139,28 @@ def test_the_node_of_the_daemon_set_starts_with_these_settings() -> None:
     assert f"http://{config.allow_host[0]}:{config.port}/simple/" in hosts
     (daemon_set,) = of_kind("DaemonSet")
     assert daemon_set["spec"]["template"]["spec"]["enableServiceLinks"] is False, "P2PCDN_PORT would be a URL"
+
+
+def test_the_probes_of_the_daemon_set_are_answered() -> None:
+    """With the arguments of the manifest; ports and store are this machine's."""
+    (settings,) = of_kind("ConfigMap")
+    with tempfile.TemporaryDirectory(prefix="p2") as home:
+        environ = settings["data"] | {"P2PCDN_STORE": f"{home}/store", "P2PCDN_UPSTREAM": home}
+        command = [*COMMAND, *container()["args"], "--port", "0", "--peer-port", "0"]
+        node = subprocess.Popen(command, env=environment(Path(home), **environ), stdout=subprocess.PIPE, text=True)
+        try:
+            assert node.stdout is not None
+            port = int(node.stdout.readline().split(":")[2].split("/")[0])
+            for probe in (container()["readinessProbe"], container()["livenessProbe"]):
+                asked = probe["httpGet"]
+                headers = {one["name"]: one["value"] for one in asked["httpHeaders"]}
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+                connection.request("GET", asked["path"], headers=headers)
+                assert connection.getresponse().status == 200
+                connection.close()
+        finally:
+            node.terminate()
+            assert node.wait(30) == 0
 
 
 def test_the_services_lead_to_the_nodes() -> None:
