@@ -99,6 +99,13 @@ class Link:
         self.bytes_carried += wire_bytes
         return done if done > last else last
 
+    def slip(self, first: float, wire_bytes: float) -> float:
+        """The same for something small, which does not wait for what is large."""
+        took_s = wire_bytes / self.rate
+        self.busy_until = max(self.busy_until, self.kernel.now) + took_s
+        self.bytes_carried += wire_bytes
+        return first + took_s
+
     def clog(self) -> None:
         """Nothing moves any more; nothing is lost."""
         self.paused = True
@@ -264,7 +271,7 @@ class Net:
         sockets, host.sockets = host.sockets, {}
         host.listening.clear()
         for socket in sockets:
-            socket.fail(errno.EIO)  # for whoever still waits on this machine; no one else hears of it
+            socket.lose_power()
 
     def kill(self, host: Host, process: object) -> None:
         """A process of the host ends without a word: the system resets its connections and frees its ports."""

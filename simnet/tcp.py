@@ -38,6 +38,8 @@ EVERYWHERE = ("0.0.0.0", "::")
 BACKLOG_MAX = 4096
 # A reader that waits is woken for whole messages and for half a window; for less, when it has waited for so long.
 PATIENT_READER_S = 0.05
+# Instead of a number of bytes: nothing more comes.
+FIN = -1
 # The last chunk of a message is not split for this little.
 CHUNK_SLACK_BYTES = 8 * 1024
 
@@ -80,6 +82,7 @@ class Flow:
         "tries",
         "unsent_wire",
         "up",
+        "window",
         "written",
     )  # fmt: skip
 
@@ -102,7 +105,10 @@ class Flow:
         self.in_flight = 0.0
         self.chunk_bytes = src.up.chunk_bytes()
         slowest = min(src.up.rate, *(hop.rate for hop in self.hops))
-        self.cwnd = 2 * CHUNK_BYTES + slowest * 2 * self.latency_s
+        under_way = slowest * 2 * self.latency_s
+        self.cwnd = 2 * CHUNK_BYTES + under_way
+        # Both ends of a long line take more.
+        self.window = net.window_bytes + (0 if self.local else int(under_way / net.scale))
         self.first = self.last = 0.0  # no later byte comes before these
         self.dirty = self.queued = self.blocked = self.fin = self.fin_sent = self.dead = False
         self.tries = 0
@@ -142,7 +148,7 @@ class Flow:
 
     def _hand_over(self) -> None:
         """Loopback: whatever the window takes, at once."""
-        size_bytes = min(self.written - self.sent, self.net.window_bytes * self.net.scale - (self.sent - self.read))
+        size_bytes = min(self.written - self.sent, self.window * self.net.scale - (self.sent - self.read))
         if size_bytes <= 0:
             self.blocked = True
             return
@@ -151,12 +157,7 @@ class Flow:
         self._sent_on()
 
     def _slips_through(self) -> bool:
-        return (
-            self.can_send()
-            and not self.up.paused
-            and not any(hop.paused for hop in self.hops)
-            and not self.net.weather.loss
-        )
+        return self.can_send() and not self.up.paused and not self.net.weather.loss
 
     def can_send(self) -> bool:
         """Whether the next packet would arrive, as far as anybody can know now."""
@@ -165,23 +166,28 @@ class Flow:
 
     def _send_small(self) -> None:
         raw, wire = self._take(self.unsent_wire)
-        now = self.kernel.now
-        time_s = self._book_small(wire)
         self.in_flight += wire
-        self._landing(now + time_s, raw, wire)
+        self._slip(raw, wire)
         self._sent_on()
 
-    def _book_small(self, wire_bytes: float) -> float:
-        """How long something small is under way; what it slipped past waits a little longer."""
-        now, time_s = self.kernel.now, self.latency_s
-        if self.net.weather.jitter_s:
-            time_s += self.net.dice.uniform(0, self.net.weather.jitter_s)
-        for link in (self.up, *self.hops):
-            took_s = wire_bytes / link.rate
-            time_s += took_s
-            link.busy_until = (link.busy_until if link.busy_until > now else now) + took_s
-            link.bytes_carried += wire_bytes
-        return time_s
+    def _slip(self, raw: int, wire: int) -> None:
+        """Something small goes at once, and what it slips past waits a little longer. raw: FIN for the end."""
+        now, up = self.kernel.now, self.up
+        took_s = wire / up.rate
+        up.busy_until = max(up.busy_until, now) + took_s
+        up.bytes_carried += wire
+        first = self._first()
+        self._travel(0, first, first + took_s, raw, wire)
+
+    def _first(self) -> float:
+        """When what is sent now comes to the end of the first wire. Nothing overtakes within a connection."""
+        net, late_s = self.net, self.latency_s
+        if net.weather.jitter_s:
+            late_s += net.dice.uniform(0, net.weather.jitter_s)
+        if net.weather.loss:
+            late_s += net.lost_for_s()
+        self.first = first = max(self.kernel.now + late_s, self.first)
+        return first
 
     def _take(self, wire_max: float) -> tuple[int, int]:
         """The next bytes to send, about that heavy: how many, and how heavy they are."""
@@ -231,21 +237,16 @@ class Flow:
         if not self.can_send():
             self._stall()
             return None
-        if self.in_flight >= self.cwnd or self.sent - self.read >= self.net.window_bytes:
+        if self.in_flight >= self.cwnd or self.sent - self.read >= self.window:
             self.blocked = True
             return None
-        net, now = self.net, self.kernel.now
         raw, wire = self._take(self.chunk_bytes)
         self.in_flight += wire
         twice = 2 if link is self.hops[-1] else 1
         time_s = twice * wire / link.rate
         link.bytes_carried += twice * wire
-        late_s = self.latency_s
-        if net.weather.jitter_s:
-            late_s += net.dice.uniform(0, net.weather.jitter_s)
-        if net.weather.loss:
-            late_s += net.lost_for_s()
-        self._travel(0, now + late_s, now + late_s + time_s, raw, wire)
+        first = self._first()
+        self._travel(0, first, first + time_s, raw, wire)
         if self.unsent_wire <= UNSENT_BYTES:
             self.sender.wake_writer()
         if self.sent < self.written:
@@ -255,13 +256,11 @@ class Flow:
             else:
                 self.blocked = True
         elif self.fin:
-            net.touch(self)
+            self.net.touch(self)
         return time_s
 
     def _travel(self, hop: int, first: float, last: float, raw: int, wire: int) -> None:
         """Crosses one link after the other; first and last: when its bytes come to the next one."""
-        self.first = first = max(first, self.first)
-        last = max(first, last)
         while hop < len(self.hops):
             link = self.hops[hop]
             if link.paused:
@@ -272,8 +271,11 @@ class Flow:
             if first > self.kernel.now + BOOK_AHEAD_S:
                 self.kernel.at(first, self._travel, hop, first, last, raw, wire)
                 return
-            last = link.book(first, last, wire)
-            first = max(first, last - wire / link.rate)
+            if wire <= SMALL_BYTES:
+                last = max(last, link.slip(first, wire))
+            else:
+                last = link.book(first, last, wire)
+                first = max(first, last - wire / link.rate)
             hop += 1
         self._landing(last, raw, wire)
 
@@ -283,7 +285,10 @@ class Flow:
 
     def _landing(self, time: float, raw: int, wire: int) -> None:
         self.last = time = max(time, self.last)
-        self.kernel.at(time, self._land, raw, wire)
+        if raw == FIN:
+            self.kernel.at(time, self._fin_lands)
+        else:
+            self.kernel.at(time, self._land, raw, wire)
 
     def _stall(self) -> None:
         """Nothing gets through: again after a while, and at last not any more (tcp(7), tcp_retries2; shorter)."""
@@ -319,27 +324,18 @@ class Flow:
         self.kernel.after(self.latency_s, self.sender.fail, errno.ECONNRESET)
 
     def _send_fin(self) -> None:
-        if not self.local and not (self.can_send() and self._slips_through()):
-            if self.src.alive and self.src.life == self.src_life and not self.can_send():
-                self._stall()
-            elif self.src.life == self.src_life:
-                self.kernel.after(RETRANSMIT_FIRST_S if self.net.weather.loss == 0 else 0.01, self._late_fin)
-            return
-        self._fin_goes()
-
-    def _late_fin(self) -> None:
-        if self.can_send() and not any(link.paused for link in (self.up, *self.hops)):
-            self._fin_goes()
+        if self.local:
+            self.fin_sent = True
+            self._landing(self.kernel.now + LOOPBACK_TIME_S, FIN, 0)
+        elif self.src.life != self.src_life:
+            self.dead = True
+        elif not self.can_send():
+            self._stall()
+        elif self.up.paused:
+            self.up.held.append(partial(self.net.touch, self))
         else:
-            self.net.touch(self)
-
-    def _fin_goes(self) -> None:
-        if self.fin_sent or self.dead:
-            return
-        self.fin_sent = True
-        time_s = LOOPBACK_TIME_S if self.local else self._book_small(PACKET_BYTES)
-        self.last = max(self.kernel.now + time_s, self.last)
-        self.kernel.at(self.last, self._fin_lands)
+            self.fin_sent = True
+            self._slip(FIN, PACKET_BYTES)
 
     # --- the receiver's side
 
@@ -372,7 +368,7 @@ class Flow:
             self._unblock_later()
         if receiver.reader is not None and (
             self.delivered == self.written
-            or self.delivered - self.read >= self.net.window_bytes // 2
+            or self.delivered - self.read >= self.window // 2
             or self.kernel.now - receiver.reader_since > PATIENT_READER_S
         ):
             receiver.wake_reader()
@@ -386,7 +382,7 @@ class Flow:
         self._stall()
 
     def _unblock_later(self) -> None:
-        if self.sent - self.read < self.net.window_bytes:
+        if self.sent - self.read < self.window:
             self.blocked = False
             self.kernel.after(self.latency_s, self.net.touch, self)
 
@@ -397,7 +393,7 @@ class Flow:
                 if self.written > self.sent:
                     self.blocked = False
                     self.net.touch(self)
-            elif self.sent - self.read <= self.net.window_bytes // 2 and self.in_flight < self.cwnd:
+            elif self.sent - self.read <= self.window // 2 and self.in_flight < self.cwnd:
                 self._unblock_later()
 
     def _fin_lands(self) -> None:
@@ -767,6 +763,12 @@ class SimSocket(trio.socket.SocketType):
         for flow in (self.incoming, self.outgoing):
             if flow is not None:
                 flow.dead = True
+        self.wake_reader()
+        self.wake_writer()
+
+    def lose_power(self) -> None:
+        """Our machine is off: who waits here hears an error, and the other end hears nothing."""
+        self.error = errno.EIO
         self.wake_reader()
         self.wake_writer()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 import trio
@@ -38,8 +39,9 @@ class Wires:
 
 
 async def echo(stream: trio.SocketStream) -> None:
-    async for part in stream:
-        await stream.send_all(part)
+    with suppress(trio.BrokenResourceError):
+        async for part in stream:
+            await stream.send_all(part)
 
 
 async def swallow(stream: trio.SocketStream) -> None:
@@ -132,6 +134,25 @@ def test_a_wire_takes_the_time_of_its_rate_and_both_ends_work_at_once() -> None:
     wires.run(story)
     assert took[0] == pytest.approx(size / GIGABIT, rel=0.01)
     assert took[1] == pytest.approx(4 * size / GIGABIT, rel=0.01)
+
+
+def test_a_long_line_is_full_from_end_to_end() -> None:
+    wires = Wires("a", "b")
+    a, b = wires.hosts
+    a.latency_s = 0.02
+    size = 100 * MIB
+
+    async def story() -> None:
+        await wires.serve(b, swallow)
+        HERE.set(a)
+        began = now()
+        stream = await connect(b)
+        await stream.send_all(bytes(size))
+        await stream.send_eof()
+        await stream.receive_some()
+        assert now() - began == pytest.approx(size / GIGABIT + 0.08, rel=0.01)
+
+    wires.run(story)
 
 
 def test_connections_share_a_wire_in_equal_parts() -> None:
