@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from p2pcdn.swarm import bitfield
-from p2pcdn.swarm.messages import Advice, AskCrowd
+from p2pcdn.swarm.messages import MAKERS_TOLD_MAX, Advice, AskCrowd
 
 # Classes of pieces, children of a node, and requests that a node has under way: all the same number, so that what a
 # node may ask for is what it can get (notes: symmetry beats depth).
@@ -29,7 +29,6 @@ MEMBERS_MAX = 2048
 OTHERS_TOLD = 12
 # Readers at the same time: one, and those who do not take its word.
 LEASES_MAX = 4
-MAKERS_TOLD = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -66,7 +65,7 @@ class Crowd:
     touched_at: float = 0.0
     members: dict[str, Member] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)  # by the owner's boot id
-    makers: dict[bytes, None] = field(default_factory=dict)
+    makers: dict[bytes, str] = field(default_factory=dict)  # devices that read the origin, with their addresses
     _coming: int = 0
 
     def advise(self, ask: AskCrowd, address: str, now: float) -> Advice:
@@ -82,14 +81,14 @@ class Crowd:
         others = [one for one in self.members.values() if one is not member]
         held = 0
         for one in others:
-            if one.ask.pieces == ask.pieces:
+            if one.ask.pieces == ask.pieces and one.ask.device not in ask.distrusted:
                 held |= one.holds
         return Advice(
             read=reads,
             held=bitfield.encode(held, ask.pieces) if reads and ask.pieces else "",
             parents=tuple(one.address for one in self._parents(member, roots)),
             others=tuple(one.address for one in self._others(member, others)),
-            makers=tuple(key for key in self.makers if key not in ask.distrusted)[-MAKERS_TOLD:],
+            makers=self._makers(ask.distrusted, roots),
             again_ms=AGAIN_FIRST_MS if member.asked <= 2 else AGAIN_MS,
             reach=held.bit_count(),
             size_bytes=next((one.ask.size_bytes for one in roots if one.ask.pieces), None),
@@ -139,8 +138,8 @@ class Crowd:
             return False  # somebody has it all, unless he has gone since
         self.leases[member.boot] = Lease(member.ask.device, now)
         self.makers.pop(member.ask.device, None)
-        self.makers[member.ask.device] = None
-        while len(self.makers) > 4 * MAKERS_TOLD:
+        self.makers[member.ask.device] = member.address
+        while len(self.makers) > MAKERS_TOLD_MAX:
             self.makers.pop(next(iter(self.makers)))
         return True
 
@@ -148,6 +147,12 @@ class Crowd:
         readers = [self.members[boot] for boot in self.leases if boot in self.members]
         whole = [one for one in self.members.values() if one.whole and one not in readers]
         return [one for one in (*readers, *whole) if one.ask.device not in distrusted]
+
+    def _makers(self, distrusted: Sequence[bytes], roots: Sequence[Member]) -> tuple[tuple[bytes, str], ...]:
+        """Those who read it, now or before, and some of those who have it all."""
+        named = {one.ask.device: one.address for one in roots} | self.makers
+        told = [(device, address) for device, address in named.items() if device not in distrusted]
+        return tuple(told[-MAKERS_TOLD_MAX:])
 
     def _parents(self, member: Member, roots: Sequence[Member]) -> list[Member]:
         if member in roots or not roots:

@@ -21,6 +21,7 @@ from p2pcdn.swarm.connection import Answer
 from p2pcdn.swarm.crowd import CLASSES
 from p2pcdn.swarm.manifest import Cut, Manifest, Proof, piece_hash
 from p2pcdn.swarm.messages import (
+    DISTRUSTED_MAKERS_MAX,
     HOLDS,
     MANIFEST_NAME,
     MANIFEST_SIZE_BYTES_MAX,
@@ -54,6 +55,8 @@ EMPTY_PAUSE_S, BUSY_PAUSE_S = 0.03, 0.02
 UNKNOWN_PAUSE_S = 0.25
 # An index that gives no sizes leaves all but the reader waiting for the first word about it.
 SIZE_ASKED_EVERY_S = 0.03
+# So often those who should give are doubted, and somebody else reads, before the room is given up.
+DOUBTING_ROUNDS = 2
 # How often it is looked whether anything moves.
 LOOK_EVERY_S = 0.25
 # The upstream's own watchdog is 30 s; a crowd whose reader brings nothing for longer is given up.
@@ -99,6 +102,9 @@ class Download:
         self._size_bytes_max = size_bytes_max
         self._gives = gives
         self._distrusted = tuple(distrusted_makers)
+        self._doubted: dict[bytes, None] = {}  # devices that gave us nothing, or something wrong
+        self._rounds = 0
+        self._ask_now = trio.Event()
         self._offered: dict[bytes, dict[Peer, Proof | None]] = {}
         self._asked_at: dict[Peer, float] = {}  # those that owe an answer about the manifest
         self._asking = 0
@@ -121,6 +127,7 @@ class Download:
         self._nursery: trio.Nursery | None = None
         self.vouchers: dict[Peer, None] = {}  # those on whose manifest the bytes stand
         self.makers: dict[bytes, None] = {}  # the devices on whose word they stand
+        self.addresses: dict[bytes, Peer] = {}  # of the devices that the tracker named
 
     async def run(self, peers: Sequence[Peer]) -> None:
         """Fills what is missing. Raises Unavailable where the room cannot give it, StoreStopped, what the origin said.
@@ -166,11 +173,36 @@ class Download:
         stalled = stalled_s > patience_s
         undecided = self._choosing or (self._asking > 0 and self._may_yet_be_held(now))
         if self._lease and not self._is_reading and not undecided and (sharing.manifest is None or stalled):
-            self._start_reading()
+            if self._next_run(stalled) is not None:
+                self._start_reading()
         elif self._is_reading or not self._attended or undecided:
             return
-        elif self._is_hopeless(stalled_s):
+        elif self._is_hopeless(stalled_s) and not self._doubt_all(now):
             self._fail(self._short())
+
+    def _doubt_all(self, now: float) -> bool:
+        """Before the room is given up: who should have given is doubted, so that another may read the origin for all.
+
+        False: that was tried already, or this node could not read it.
+        """
+        doubted = [device for device, _ in self._advice.makers if device not in self._doubted]
+        if self._sharing.manifest_proof is not None:
+            doubted.append(self._sharing.manifest_proof.maker)
+        if self._read_origin is None or self._rounds >= DOUBTING_ROUNDS:
+            return False
+        self._rounds += 1
+        self._progress_at = now
+        self._doubt(doubted)
+        return True
+
+    def _doubt(self, devices: Collection[bytes]) -> None:
+        """These are not waited for any more, though what they signed is still good; the tracker hears it at once."""
+        self._doubted.update(dict.fromkeys(devices))
+        proof = self._sharing.manifest_proof
+        if self._sharing.manifest is not None and (proof is None or proof.maker in self._doubted):
+            self._sharing.disown()
+            self.vouchers.clear()
+        self._ask_now.set()
 
     def _may_yet_be_held(self, now: float) -> bool:
         """Whether a neighbour has still time to say that it holds the file, or has not even been asked."""
@@ -217,11 +249,13 @@ class Download:
     async def _rest(self, again_s: float) -> None:
         """Until the tracker is asked again: sooner where nobody knows the size yet, at once when we have learnt it."""
         if self._sharing.cut is not None:
-            await trio.sleep(again_s)
-            return
-        with trio.move_on_after(min(again_s, SIZE_ASKED_EVERY_S)):
-            while self._sharing.cut is None:
-                await self._sharing.changed.park()
+            with trio.move_on_after(again_s):
+                await self._ask_now.wait()
+        else:
+            with trio.move_on_after(min(again_s, SIZE_ASKED_EVERY_S)):
+                while self._sharing.cut is None:
+                    await self._sharing.changed.park()
+        self._ask_now = trio.Event()
 
     def _ask(self) -> AskCrowd:
         sharing = self._sharing
@@ -236,7 +270,7 @@ class Download:
             got=sharing.partial.present_bytes(),
             able=self._read_origin is not None,
             gives=self._gives,
-            distrusted=self._distrusted,
+            distrusted=tuple(dict.fromkeys((*self._distrusted, *self._doubted)))[-DISTRUSTED_MAKERS_MAX:],
         )
 
     def _follow(self, advice: Advice) -> None:
@@ -247,6 +281,9 @@ class Download:
         self._parents = [*parents, *[None] * CLASSES][:CLASSES]
         for address in advice.others:
             self._peer_at(address)
+        for device, address in advice.makers:
+            if (peer := self._peer_at(address)) is not None:
+                self.addresses[device] = peer
         self._lease = advice.read
         self._sharing.changed.unpark_all()
 
@@ -277,9 +314,10 @@ class Download:
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._give_up_without_lease, scope)
-                    while (span := self._next_span()) is not None:
+                    while (run := self._next_run(self._is_stalled())) is not None:
+                        self._reading, start, end = run
                         try:
-                            await self._read_origin(*span, reading.write)
+                            await self._read_origin(start, end, reading.write)
                         finally:
                             with trio.CancelScope(shield=True):
                                 await reading.flush()
@@ -295,27 +333,27 @@ class Download:
             self._is_reading = False
             self._sharing.changed.unpark_all()
 
-    def _next_span(self) -> tuple[int, int | None] | None:
-        """The first run of pieces that neither we nor, as the tracker says, anybody else has."""
+    def _is_stalled(self) -> bool:
+        return trio.current_time() - self._progress_at > self._tools.exchange.patience.no_progress_s
+
+    def _next_run(self, stalled: bool) -> tuple[int, int, int | None] | None:
+        """The first run of pieces that neither we nor, as the tracker says, anybody else has: which, and their bytes.
+
+        What others have comes from them; where it does not, it is read after all.
+        """
         sharing = self._sharing
         cut = sharing.cut
         if cut is None:
-            return 0, None
-        held = self._held_by_others(cut)
-        todo = sharing.missing & ~held
-        if not todo:
-            # What others have comes from them; where it does not, it is read after all.
-            stalled = trio.current_time() - self._progress_at > self._tools.exchange.patience.no_progress_s
-            todo = sharing.missing if stalled else 0
+            return 0, 0, None
+        todo = sharing.missing & ~self._held_by_others(cut) or (sharing.missing if stalled else 0)
         if not todo:
             return None
         first = bitfield.lowest(todo)
         end = first
         while todo >> end & 1:
             end += 1
-        self._reading = ((1 << (end - first)) - 1) << first
         start, stop = cut.span(first)[0], cut.span(end - 1)[1]
-        return start, None if stop == cut.size_bytes else stop
+        return ((1 << (end - first)) - 1) << first, start, None if stop == cut.size_bytes else stop
 
     def _held_by_others(self, cut: Cut) -> int:
         try:
@@ -585,7 +623,7 @@ class Download:
             return False
         if self._tools.identity.group is not None:
             return self._is_member(proof)
-        return proof.maker in self._advice.makers
+        return any(proof.maker == device for device, _ in self._advice.makers)
 
     def _is_member(self, proof: Proof) -> bool:
         return self._tools.identity.is_member(proof.maker, proof.vouch)
@@ -634,14 +672,21 @@ class Download:
             self._sources.pop(peer, None)
             self._tools.peers.was_busy(peer, now)
 
-    def _failed(self, peer: Peer, why: str) -> None:
+    def _left(self, peer: Peer) -> None:
+        """It is no source any more. If it reads the origin for us, or has it all, somebody else must."""
         self._sources.pop(peer, None)
+        doubted = [device for device, one in self.addresses.items() if one is peer and device not in self._doubted]
+        if doubted and not self._over:
+            self._doubt(doubted)
+
+    def _failed(self, peer: Peer, why: str) -> None:
+        self._left(peer)
         if not self._is_quiet(peer):
             log.info("left %s alone: %s", peer.address, why, extra={"peer": str(peer.address), "file": self._name})
             self._tools.peers.failed(peer, why, trio.current_time())
 
     def _lied(self, peer: Peer, why: str) -> None:
-        self._sources.pop(peer, None)
+        self._left(peer)
         refuse(self._tools, peer, self._sharing.sha256, self._name, why)
 
 

@@ -45,6 +45,8 @@ WAIT_MS_MAX = 2_000
 CROWD_SIZE_BYTES_MAX = 16 * 1024
 # Makers whose word one asker does not take; more, and it reads the upstream itself.
 DISTRUSTED_MAKERS_MAX = 4
+# Readers and holders of one file that a tracker names with their keys.
+MAKERS_TOLD_MAX = 8
 
 CBOR_TYPE = "application/cbor"
 PIECE_TYPE = "application/octet-stream"
@@ -154,7 +156,8 @@ class AskCrowd:
 
     boot, port: who asks, and where it can be asked. device: its public key. size_bytes, pieces: of the file; 0 pieces
     while it knows neither. holds: which of them are here, a bitfield as text. got: bytes that are here. able: it can
-    read the upstream. gives: others may ask it first. distrusted: makers whose word it does not take.
+    read the upstream. gives: others may ask it first. distrusted: devices whose word it does not take, or that give it
+    nothing.
     """
 
     id: str
@@ -318,16 +321,17 @@ class Advice:
 
     read: read the upstream; held: then, which pieces others have, so that they need not be read again (a bitfield).
     parents: whom to ask for the pieces of each class (crowd.py); "" is the tracker itself. others: some more.
-    makers: whose signature stands for a piece. again_ms: when to ask again. elsewhere: "" or the address of the node
-    that is the tracker in the eyes of this one; the rest says nothing then. reach: how many pieces the others have, all
-    together. size_bytes: of the file, as a reader says; None while none knows.
+    makers: the devices whose signature stands for a piece, and where each can be asked. again_ms: when to ask again.
+    elsewhere: "" or the address of the node that is the tracker in the eyes of this one; the rest says nothing then.
+    reach: how many pieces the others have, all together. size_bytes: of the file, as a reader says; None while none
+    knows.
     """
 
     read: bool = False
     held: str = ""
     parents: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
-    makers: tuple[bytes, ...] = ()
+    makers: tuple[tuple[bytes, str], ...] = ()
     again_ms: int = 1000
     elsewhere: str = ""
     reach: int = 0
@@ -339,7 +343,7 @@ class Advice:
                 "again": self.again_ms,
                 "elsewhere": self.elsewhere,
                 "held": self.held,
-                "makers": list(self.makers),
+                "makers": [list(one) for one in self.makers],
                 "others": list(self.others),
                 "parents": list(self.parents),
                 "reach": self.reach,
@@ -352,23 +356,21 @@ class Advice:
     def decode(cls, content: bytes) -> Advice:
         """Raises RemoteProtocolError. Fields of later versions are passed over."""
         fields = _map(content, CROWD_SIZE_BYTES_MAX)
-        read, held, makers = fields.get("read"), fields.get("held"), fields.get("makers")
+        read, held = fields.get("read"), fields.get("held")
         again, elsewhere, reach = fields.get("again"), fields.get("elsewhere"), fields.get("reach")
         if type(read) is not bool or type(held) is not str or type(again) is not int or type(reach) is not int:
             raise RemoteProtocolError("a tracker's answer is none")
-        if type(makers) is not list or not all(type(key) is bytes and len(key) == 32 for key in makers[:8]):
-            raise RemoteProtocolError("a tracker's makers are no keys")
         size = fields.get("size")
         if size is not None and (type(size) is not int or not 0 <= size <= SIZE_BYTES_MAX):
             raise RemoteProtocolError("a tracker's size is no number of bytes")
-        if type(elsewhere) is not str or len(makers) > 8:
+        if type(elsewhere) is not str:
             raise RemoteProtocolError("a tracker's answer is none")
         return cls(
             read=read,
             held=held,
             parents=_addresses(fields.get("parents"), 3),
             others=_addresses(fields.get("others"), 32),
-            makers=tuple(makers),
+            makers=_makers(fields.get("makers")),
             again_ms=max(50, min(again, 10_000)),
             elsewhere=_address(elsewhere) if elsewhere else "",
             reach=reach,
@@ -378,6 +380,18 @@ class Advice:
 
 _ADDRESS = re.compile(r"(?:[0-9A-Za-z._-]{1,255}|\[[0-9A-Fa-f:.%a-z0-9]{2,64}\]):[1-9][0-9]{0,4}", re.ASCII)
 _TAG = re.compile(r"(?:[0-9a-f]{16})?", re.ASCII)
+
+
+def _makers(value: Any) -> tuple[tuple[bytes, str], ...]:
+    if type(value) is not list or len(value) > MAKERS_TOLD_MAX:
+        raise RemoteProtocolError("a tracker's makers are none, or too many")
+    return tuple(_maker(one) for one in value)
+
+
+def _maker(value: Any) -> tuple[bytes, str]:
+    if type(value) is not list or len(value) != 2 or type(value[0]) is not bytes or len(value[0]) != 32:
+        raise RemoteProtocolError("a tracker's maker is no key with an address")
+    return value[0], _address(value[1]) if value[1] else ""
 
 
 def _address(value: Any) -> str:

@@ -71,8 +71,7 @@ class Sharing:
             self.learn_size(manifest.size_bytes)
         self.changed.unpark_all()
 
-    def forget(self) -> None:
-        """The bytes were not those of the file."""
-        self.here = self.provable = 0
-        self.proofs.clear()
+    def disown(self) -> None:
+        """Nobody stands by the manifest any more: what only it proves is not passed on."""
         self.manifest = self.manifest_proof = None
+        self.provable = sum(1 << index for index in self.proofs)

@@ -234,12 +234,16 @@ class Swarm:
         for peer in download.vouchers:
             refuse(self._tools, peer, sharing.sha256, partial.origin.filename, "its manifest is not that of this file")
         for maker in download.makers:
-            log.warning(
-                "refused the word of %s: %s: its pieces are not those of this file",
-                maker.hex()[:16],
-                partial.origin.filename,
-                extra={"device": maker.hex(), "file": partial.origin.filename, "sha256": sharing.sha256},
-            )
+            liar = download.addresses.get(maker)
+            if liar is not None and liar not in download.vouchers:
+                refuse(self._tools, liar, sharing.sha256, partial.origin.filename, "it signed pieces of another file")
+            elif liar is None:
+                log.warning(
+                    "refused the word of %s: %s: its pieces are not those of this file",
+                    maker.hex()[:16],
+                    partial.origin.filename,
+                    extra={"device": maker.hex(), "file": partial.origin.filename, "sha256": sharing.sha256},
+                )
 
     def _remember(self, partial: Partial, download: Download, sharing: Sharing) -> None:
         self._downloads[partial.attempt] = (download, sharing)

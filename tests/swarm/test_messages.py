@@ -121,7 +121,9 @@ def test_hello_have_and_small_come_back_as_they_were() -> None:
     assert decode_small(encode_small([None, b"", b"x"]), 3) == [None, b"", b"x"]
     known = [Known("ab" * 16, "192.0.2.1:7273", 3), Known("cd" * 16, "[::1]:1", 0)]
     assert decode_peers(encode_peers(known)) == known
-    advice = Advice(True, "_wE", ("", "192.0.2.1:7273", "[::1]:1"), ("node.example:5",), (bytes(32),), 150, "", 7, 99)
+    advice = Advice(
+        True, "_wE", ("", "192.0.2.1:7273", "[::1]:1"), ("node.example:5",), ((bytes(32), ""),), 150, "", 7, 99
+    )
     assert Advice.decode(advice.encode()) == advice
 
 

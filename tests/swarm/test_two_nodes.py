@@ -11,6 +11,7 @@ import trio
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import Unavailable
 from p2pcdn.store import Origin
+from p2pcdn.swarm import Patience
 from p2pcdn.swarm.messages import PUBLIC_KEY, blob_id
 from p2pcdn.world import Announcement, Sighting
 from tests.swarm.nodes import HANG_S, MIB, content_of, node, until
@@ -66,7 +67,10 @@ async def test_what_a_node_keeps_while_it_runs_and_what_it_held_before_are_both_
 
 async def test_many_files_at_once_all_arrive(tmp_path: Path) -> None:
     contents = [content_of(seed, 2 * MIB + seed) for seed in range(20)]
-    async with node(tmp_path / "a") as first, node(tmp_path / "b", peers=[first.sighting()]) as second:
+    async with (
+        node(tmp_path / "a") as first,
+        node(tmp_path / "b", peers=[first.sighting()], patience=Patience()) as second,
+    ):
         for content in contents:
             await first.keep(content)
 
