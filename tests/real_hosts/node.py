@@ -34,7 +34,7 @@ class HostNode(RunningNode):
         mdns: bool = True,
         program: Sequence[str] = COMMAND,
     ) -> None:
-        usual = ["--file-host", upstream.file_host, "--peer-host", "0.0.0.0"]
+        usual = ["--file-host", upstream.file_host, "--peer-host", "all"]
         usual += ["--port", str(INDEX_PORT), "--peer-port", str(PEER_PORT)]
         super().__init__(
             directory,

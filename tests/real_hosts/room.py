@@ -20,8 +20,8 @@ from tests.real_hosts.lan import Host, Lan
 from tests.real_hosts.node import HostNode
 from tests.real_hosts.upstream import RemoteUpstream
 
-# Two seconds is the goal, which benchmarks/discovery.py measures; two busy cores get patience.
-MEET_TIME_S_MAX = 20.0
+# Two seconds is the goal, which benchmarks/discovery.py measures; busy cores and a chain of names get patience.
+MEET_TIME_S_MAX = 60.0
 CROWD_TIME_S_MAX = 240.0
 
 
