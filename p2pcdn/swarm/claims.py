@@ -234,10 +234,13 @@ class Claims:
     async def _ask(self, peer: Peer, question: AskClaim | AskPage, size_bytes_max: int, sealed: bool) -> bytes | None:
         """The body of its answer; None where it has none to give, or failed, which is noted here."""
         exchange = self._tools.exchange
+        sealed_port = peer.hello.sealed_port if sealed and peer.hello is not None else 0
+        if sealed and not sealed_port:
+            return None  # it has no door at which private things could be asked for
         try:
             async with (
                 exchange.question(peer.address),
-                exchange.ask(peer.address, question, size_bytes_max) as answer,  # type: ignore[arg-type]
+                exchange.ask(peer.address, question, size_bytes_max, sealed_port=sealed_port) as answer,  # type: ignore[arg-type]
             ):
                 self._tools.peers.is_there(peer, trio.current_time())
                 return bytes(answer.body) if answer.status == 200 else None

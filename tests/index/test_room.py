@@ -72,9 +72,9 @@ async def test_a_page_that_came_by_a_claim_is_still_one_after_a_restart(tmp_path
         teacher = await room.member("teacher", says("1.0", x_pypi_last_serial="7"))
         await teacher.versions()
         async with room_in(tmp_path) as other_room:
-            other_room.wires.faces = room.wires.faces
+            other_room.wires.meetings = room.wires.meetings
             student = await other_room.member("student", offline=True)
-            other_room.stranger("teacher", teacher.answer)
+            await other_room.stranger("teacher", teacher.answer)
             before = await student.pages.project("six")
         async with room_in(tmp_path) as other_room:
             student = await other_room.member("student", offline=True)
@@ -471,18 +471,29 @@ async def test_pages_of_an_index_that_is_not_shared_stay_here(tmp_path: Path) ->
         assert room.wires.asked == [], "not even the question is asked"
 
 
-@pytest.mark.parametrize("sealed", [True, False])
-async def test_a_private_page_goes_over_a_sealed_connection_only(tmp_path: Path, sealed: bool) -> None:
+async def test_a_private_page_goes_over_a_sealed_connection_only(tmp_path: Path) -> None:
     async with room_in(tmp_path) as room:
         other = await room.member("other", says("1.0"), indexes=(PRIVATE,))
-        other.sealed = sealed
         student = await room.member("student", offline=True, indexes=(PRIVATE,))
         await other.versions()
-        if sealed:
-            assert await student.versions() == ["1.0"]
-        else:
-            with pytest.raises(Unavailable):
-                await student.versions()
+        assert await student.versions() == ["1.0"]
+        # For somebody to whom the same index is a public one, and who therefore asks openly, it is not there.
+        careless = await room.member("careless", offline=True)
+        with pytest.raises(Unavailable):
+            await careless.versions()
+
+
+async def test_who_has_no_sealed_door_is_not_asked_for_a_private_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.swarm.rooms.SEALED_PORT", 0)
+    async with room_in(tmp_path) as room:
+        other = await room.member("other", says("1.0"), indexes=(PRIVATE,))
+        student = await room.member("student", offline=True, indexes=(PRIVATE,))
+        await other.versions()
+        with pytest.raises(Unavailable):
+            await student.versions()
+        assert room.wires.asked == []
 
 
 async def test_a_page_of_a_directory_of_this_machine_is_no_page_of_others(tmp_path: Path) -> None:

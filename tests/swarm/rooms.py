@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import trio.testing
 
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
+from p2pcdn.errors import Unavailable
 from p2pcdn.group import Device, GroupKey, Identity
 from p2pcdn.http1 import Request, Response, serve_connection
 from p2pcdn.index import Pages
@@ -24,18 +25,24 @@ from p2pcdn.store import Origin, Store
 from p2pcdn.swarm.claims import Claims
 from p2pcdn.swarm.exchange import Exchange, Patience
 from p2pcdn.swarm.manifest import cut_of
-from p2pcdn.swarm.messages import AskHave, blob_id, encode_have, read_target
+from p2pcdn.swarm.meeting import MEET_PATH, Meeting, is_sealed
+from p2pcdn.swarm.messages import HELLO_SIZE_BYTES_MAX, AskHave, AskHello, Hello, blob_id, encode_have, read_target
 from p2pcdn.swarm.nearby import Nearby
 from p2pcdn.swarm.peers import CONFIGURED, Peer, Peers
 from p2pcdn.swarm.tools import Tools
 from p2pcdn.world import Index, Sighting
 from tests.worlds import INDEX, Answer, InlineThreads, Script, ScriptedUpstream, VirtualClock, open_store
 
+PORT, SEALED_PORT = 7273, 7274
 GROUP = GroupKey.from_seed(b"g" * 32)
 OTHER_GROUP = GroupKey.from_seed(b"o" * 32)
 NOWHERE: Script = lambda url, headers: Answer(status=503)  # noqa: E731 - as a script reads best
 
 Handler = Callable[[Request], Response | Awaitable[Response] | None]
+
+
+def boot_of(name: str) -> str:
+    return Sha256.of(name.encode())[:32]
 
 
 def identity(name: str, group: GroupKey | None = GROUP) -> Identity:
@@ -48,18 +55,42 @@ class Wires:
 
     nursery: trio.Nursery
     faces: dict[str, Handler] = field(default_factory=dict)
+    meetings: dict[str, tuple[bytes, Meeting]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
+    def listen(self, host: str, who: Identity, face: Handler) -> None:
+        self.faces[host] = face
+        if who.group is not None:
+            self.meetings[host] = who.device.public, Meeting(who, random.Random(host))
+
     async def connect(self, host: str, port: int) -> trio.abc.Stream:
+        assert port == PORT
+        return self._connect(host, sealed=False)
+
+    async def connect_sealed(self, host: str, port: int, device: bytes) -> trio.abc.Stream:
+        """As TLS would: who is another device is not talked to."""
+        assert port == SEALED_PORT
+        if host in self.meetings and self.meetings[host][0] != device:
+            raise OSError(f"{host} is another device")
+        return self._connect(host, sealed=True)
+
+    def _connect(self, host: str, *, sealed: bool) -> trio.abc.Stream:
         if host not in self.faces:
             raise OSError(f"{host} is not there")
         ours, theirs = trio.testing.memory_stream_pair()
-        self.nursery.start_soon(partial(serve_connection, theirs, partial(self._answer, host), cross_site=True))
-        return ours
 
-    def _answer(self, host: str, request: Request) -> Response | Awaitable[Response]:
-        self.asked.append(f"{host} {request.path}")
-        return self.faces[host](request) or Response(404)
+        def answer(request: Request) -> Response | Awaitable[Response]:
+            if request.path == "/v1/hello" or request.path.startswith(MEET_PATH):
+                return Response(404)  # the two meet, where they can, and that is all
+            self.asked.append(f"{host} {request.path}")
+            return self.faces[host](request) or Response(404)
+
+        handler: Callable[[Request], Response | Awaitable[Response]] = answer
+        if host in self.meetings:
+            meeting = self.meetings[host][1]
+            handler = (meeting.sealed_door if sealed else meeting.door).guard(answer)
+        self.nursery.start_soon(partial(serve_connection, theirs, handler, cross_site=True))
+        return ours
 
 
 @dataclass
@@ -73,14 +104,14 @@ class Member:
     clock: VirtualClock
     counters: Counters
     peers: Peers
+    exchange: Exchange
     claims: Claims
     nearby: Nearby
     pages: Pages
-    sealed: bool = True
 
     def answer(self, request: Request) -> Response | Awaitable[Response] | None:
         """What the peer face of a node does with a member's question."""
-        answer = self.claims.answer(request, sealed=self.sealed) or self.nearby.answer(request)
+        answer = self.claims.answer(request, sealed=is_sealed(request)) or self.nearby.answer(request)
         if answer is None and request.path.startswith("/v1/have/"):
             ask = read_target(request.path, "")
             assert isinstance(ask, AskHave)
@@ -124,9 +155,10 @@ class Room:
         """A new node; `script` is its upstream. The same name again is the same store."""
         store = await self._stack.enter_async_context(open_store(self._directory / name))
         counters, dice, clock, threads = Counters(), random.Random(name), clock or VirtualClock(), InlineThreads()
-        peers = Peers(f"boot of {name}", dice)
+        peers = Peers(boot_of(name), dice)
         who = identity(name, group)
-        tools = Tools(Exchange(self.wires, Patience()), peers, counters, threads, dice, who, cut_of)
+        meeting = Meeting(who, dice) if group is not None else None
+        tools = Tools(Exchange(self.wires, Patience(), meeting), peers, counters, threads, dice, who, cut_of)
 
         def whom() -> list[Peer]:
             return peers.to_ask(trio.current_time(), 1024)
@@ -153,30 +185,36 @@ class Room:
             offline=offline,
             claims=claims,
         )
-        one = Member(name, who, store, upstream, clock, counters, peers, claims, nearby, pages)
+        one = Member(name, who, store, upstream, clock, counters, peers, tools.exchange, claims, nearby, pages)
+        self.wires.listen(name, who, one.answer)
         for other in self.members:
-            self._introduce(one, other.name)
-            self._introduce(other, name)
+            await self._introduce(one, other.name)
+            await self._introduce(other, name)
         for stranger in self._strangers:
-            self._introduce(one, stranger)
+            await self._introduce(one, stranger)
         self.members.append(one)
-        self.wires.faces[name] = one.answer
         return one
 
-    def stranger(self, name: str, answer: Handler) -> None:
-        """A neighbour that follows a script; everybody takes it for a member."""
-        self.wires.faces[name] = answer
+    async def stranger(self, name: str, answer: Handler, group: GroupKey | None = GROUP) -> None:
+        """A neighbour that follows a script: a member that lies."""
+        self.wires.listen(name, identity(name, group), answer)
         self._strangers.append(name)
         for member in self.members:
-            self._introduce(member, name)
+            await self._introduce(member, name)
 
     def leaves(self, member: Member) -> None:
         """It is switched off."""
         del self.wires.faces[member.name]
         self.members.remove(member)
 
-    def _introduce(self, one: Member, name: str) -> None:
-        one.peers.sight(Sighting(name, 7273), CONFIGURED, trio.current_time())
+    async def _introduce(self, one: Member, name: str) -> None:
+        now = trio.current_time()
+        peer = one.peers.sight(Sighting(name, PORT), CONFIGURED, now)
+        assert peer is not None
+        with suppress(Unavailable):  # of another group, or of none
+            async with one.exchange.ask(peer.address, AskHello(), HELLO_SIZE_BYTES_MAX):
+                pass
+        one.peers.answered(peer, Hello(name, boot_of(name), "0", sealed_port=SEALED_PORT), 0.001, now)
 
 
 @asynccontextmanager

@@ -98,7 +98,7 @@ async def test_a_lie_about_a_page_is_not_believed(tmp_path: Path, lie: str) -> N
         await student.versions()  # confirmed at NOW
         student.upstream.script = NOWHERE
         await trio.sleep(100)
-        room.stranger("liar", says(encoded, body))
+        await room.stranger("liar", says(encoded, body))
         assert await student.versions() == ["1.0"]
         assert await strikes(room, "liar") == strikes_due
         assert student.counters.refused_pieces["liar:7273"] == strikes_due
@@ -132,7 +132,7 @@ async def test_a_signed_page_that_is_none_leaves_the_word_to_the_next(
     async with room_in(tmp_path) as room:
         honest = await room.member("honest", lambda url, headers: answer("1.0"))
         await honest.versions()
-        room.stranger("liar", says(claim(body).encode(), body))
+        await room.stranger("liar", says(claim(body).encode(), body))
         student = await room.member("student", offline=True)
         assert await student.versions() == ["1.0"]
         assert await strikes(room, "liar") == 0
@@ -143,7 +143,7 @@ async def test_the_honest_page_is_found_behind_many_lies(tmp_path: Path) -> None
         honest = await room.member("honest", lambda url, headers: answer("1.0"))
         await honest.versions()
         for number, (encoded, body, _) in enumerate(LIES.values()):
-            room.stranger(f"liar{number}", says(encoded, body))
+            await room.stranger(f"liar{number}", says(encoded, body))
         student = await room.member("student", offline=True)
         began = trio.current_time()
         # "One as old as ours" and "a replayed old one" are good claims for who has no page.
@@ -161,7 +161,7 @@ async def test_a_silent_member_costs_its_three_seconds_once(tmp_path: Path) -> N
 
     async with room_in(tmp_path) as room:
         student = await room.member("student", offline=True)
-        room.stranger("silent", says_nothing)
+        await room.stranger("silent", says_nothing)
         began = trio.current_time()
         with pytest.raises(Unavailable):
             await student.versions()
@@ -180,7 +180,7 @@ async def test_a_silent_member_holds_nobody_up_where_another_answers(tmp_path: P
     async with room_in(tmp_path) as room:
         honest = await room.member("honest", lambda url, headers: answer("1.0"))
         await honest.versions()
-        room.stranger("silent", lambda request: silent())
+        await room.stranger("silent", lambda request: silent())
         student = await room.member("student", offline=True)
         began = trio.current_time()
         assert await student.versions() == ["1.0"]
@@ -195,11 +195,11 @@ async def test_who_loses_the_page_in_between_is_not_blamed(tmp_path: Path) -> No
 
     async with room_in(tmp_path) as room:
         student = await room.member("student", offline=True)
-        room.stranger("forgetful", forgetful)
+        await room.stranger("forgetful", forgetful)
         with pytest.raises(Unavailable):
             await student.versions()
         assert await strikes(room, "forgetful") == 0
-        room.stranger("holder", says(encoded, BAD))
+        await room.stranger("holder", says(encoded, BAD))
         await trio.sleep(10)
         assert await student.versions() == ["6.6.6"], "the same word from one that has the page"
 
@@ -210,7 +210,7 @@ async def test_of_two_who_confirmed_the_same_the_later_is_believed(tmp_path: Pat
         async with room_in(tmp_path / f"{early}") as room:
             student = await room.member("student", offline=True)
             for name, at in (("one", early), ("two", late)):
-                room.stranger(name, says(claim(body, at=NOW + at).encode(), body))
+                await room.stranger(name, says(claim(body, at=NOW + at).encode(), body))
             assert (await student.pages.project("six")).checked_at == NOW + 20
 
 
@@ -221,7 +221,7 @@ async def test_in_open_mode_nothing_is_asked_and_nothing_answered(tmp_path: Path
     async with room_in(tmp_path) as room:
         one = await room.member("one", lambda url, headers: answer("1.0"))
         await one.versions()
-        room.stranger("liar", says(GOOD.encode(), BAD))
+        await room.stranger("liar", says(GOOD.encode(), BAD))
         in_open = Claims(one.claims._tools, lambda: list(one.peers), identity("one", None), one.clock)
         in_open.source = one.claims.source
         assert not in_open.can_ask()
@@ -238,7 +238,7 @@ async def test_a_liar_is_banned_after_three_lies(tmp_path: Path) -> None:
     encoded, body, _ = LIES["a wrong signature"]
     async with room_in(tmp_path) as room:
         student = await room.member("student", offline=True)
-        room.stranger("liar", says(encoded, body))
+        await room.stranger("liar", says(encoded, body))
         for _ in range(6):
             with pytest.raises(Unavailable):
                 await student.versions()

@@ -136,7 +136,7 @@ async def test_a_member_that_tells_nonsense_has_a_strike_and_the_others_are_hear
     async with room_in(tmp_path) as room:
         first = await room.member("first")
         second = await room.member("second")
-        room.stranger("liar", tell)
+        await room.stranger("liar", tell)
         await second.keep(content(1), PUBLIC)
         assert await first.nearby.held_nearby(sha256s(1, 2), "lan") == set(sha256s(1))
         assert sum(peer.strikes for peer in first.peers) == strikes
@@ -150,7 +150,7 @@ async def test_a_silent_member_costs_its_three_seconds_once(tmp_path: Path) -> N
     async with room_in(tmp_path) as room:
         first = await room.member("first")
         second = await room.member("second")
-        room.stranger("silent", lambda request: silent())
+        await room.stranger("silent", lambda request: silent())
         await second.keep(content(1), PUBLIC)
         began = trio.current_time()
         assert await first.nearby.held_nearby(sha256s(1, 2), "lan") == set(sha256s(1))
