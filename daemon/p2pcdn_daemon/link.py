@@ -14,8 +14,9 @@ from pathlib import Path
 from p2pcdn.swarm.manners import SLOTS, SLOTS_SPARING, Manners
 
 SYSFS = Path("/sys")
-ROUTES = Path("/proc/net/route")
-ROUTES_IPV6 = Path("/proc/net/ipv6_route")
+# Under /proc/self, which a service sees that is shown processes only (systemd.exec(5), ProcSubset=).
+ROUTES = Path("/proc/self/net/route")
+ROUTES_IPV6 = Path("/proc/self/net/ipv6_route")
 
 # Files of sysfs hold a word, the table of routes some lines.
 _FILE_SIZE_BYTES_MAX = 1024 * 1024
