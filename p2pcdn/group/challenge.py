@@ -189,10 +189,10 @@ class Window:
             self.used = ((self.used << ahead) & ((1 << WINDOW) - 1)) | 1 if ahead < WINDOW else 1
             self.next = number + 1
             return True
-        bit = 1 << -ahead
-        if -ahead >= WINDOW or self.used & bit:
+        behind = -ahead
+        if behind >= WINDOW or self.used >> behind & 1:
             return False
-        self.used |= bit
+        self.used |= 1 << behind
         return True
 
 
