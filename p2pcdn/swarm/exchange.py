@@ -32,6 +32,8 @@ QUESTIONS_PER_PEER = 4
 IDLE_TIME_S = 30.0
 # Buffers kept while nobody uses them: as many as one file needs.
 BUFFERS_KEPT = SLOTS_PER_PEER
+# Smaller buffers are not worth keeping: a room of hundreds that meets would else hold ten megabytes of them a node.
+POOLED_SIZE_BYTES_MIN = 16 * 1024
 # A record of TLS (RFC 8446, 5.1): the TLS stream makes a buffer of the size that it is asked for, and fills no more.
 TLS_RECORD_SIZE_BYTES = 16 * 1024
 
@@ -125,7 +127,7 @@ class Exchange:
                     finally:
                         answer.body.release()
             finally:
-                if len(self._buffers) < BUFFERS_KEPT:
+                if len(buffer) > POOLED_SIZE_BYTES_MIN and len(self._buffers) < BUFFERS_KEPT:
                     self._buffers.append(buffer)
 
     async def hang_up(self, address: Address) -> None:
@@ -169,11 +171,13 @@ class Exchange:
             line.users -= 1
 
     def _buffer(self, size_bytes: int) -> bytearray:
+        if size_bytes <= POOLED_SIZE_BYTES_MIN:
+            return bytearray(size_bytes)
         while self._buffers:
             buffer = self._buffers.pop()
             if len(buffer) >= size_bytes:
                 return buffer
-        # Small answers share one size, so that a buffer fits the next question, too.
+        # Middling answers share one size, so that a buffer fits the next question, too.
         return bytearray(max(size_bytes, buffer_size(MANIFEST_SIZE_BYTES_MAX)))
 
     async def _converse(self, line: _Line, question: _Question) -> tuple[Answer, _Link]:
