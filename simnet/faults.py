@@ -8,12 +8,14 @@ and never stops; more lost packets than TCP survives.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 
 import trio
 
 from p2pcdn.http1 import FileSlice, Handler, Request, Response
+from p2pcdn.world import Index, Upstream, UpstreamResponse
 from simnet.marks import sometimes
 
 # Kind -> how often it is drawn. Those of one node, of some nodes, of the upstream, of the disks.
@@ -35,6 +37,7 @@ KINDS: dict[str, int] = {
     "upstream cuts": 4,
     "upstream lies": 3,
     "upstream slow": 2,
+    "proxy lies": 4,
     "disk full": 2,
     "disk sync": 2,
     "disk write": 2,
@@ -42,7 +45,8 @@ KINDS: dict[str, int] = {
     "rot": 2,
 }
 OF_ONE_NODE = frozenset(
-    {"power", "kill", "clock", "liar", "mute", "drip", "disk full", "disk sync", "disk write", "disk slow", "rot"}
+    {"power", "kill", "clock", "liar", "mute", "drip", "proxy lies"}
+    | {"disk full", "disk sync", "disk write", "disk slow", "rot"}
 )
 BAD_PEERS = frozenset({"liar", "mute", "drip"})
 OF_SOME_NODES = frozenset({"partition", "one way", "clog", "swizzle"})
@@ -162,6 +166,37 @@ class BadPeer:
             case "another":
                 content, self._former = self._former, body
         return Response(response.status, response.headers, content, size_bytes, None, response.head_lines)
+
+
+class LyingProxy:
+    """The door Upstream of a node whose way to the upstream spoils files, as long as `lies`.
+
+    Such a node is honest: it signs what it reads, and learns at the end that it was wrong.
+    """
+
+    def __init__(self, honest: Upstream, dice: random.Random) -> None:
+        self.lies = False
+        self._honest = honest
+        self._dice = dice
+
+    @asynccontextmanager
+    async def get(
+        self, index: Index, url: str, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[UpstreamResponse]:
+        async with self._honest.get(index, url, headers) as response:
+            if self.lies and "/simple/" not in url:
+                response = replace(response, body=self._spoilt(response.body))
+            yield response
+
+    async def aclose(self) -> None:
+        await self._honest.aclose()  # type: ignore[attr-defined]
+
+    async def _spoilt(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for part in body:
+            octets = bytearray(part)
+            if octets:
+                octets[self._dice.randrange(len(octets))] ^= 1
+            yield bytes(octets)
 
 
 async def _whole(response: Response) -> bytes:

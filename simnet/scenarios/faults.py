@@ -33,7 +33,7 @@ from p2pcdn_daemon.upstream import HttpxUpstream, UpstreamSettings, make_index
 from simnet.announcements import Air
 from simnet.browse import Answer, get
 from simnet.disk import SimDisk, fail_once
-from simnet.faults import BadPeer, Fault, plan
+from simnet.faults import BadPeer, Fault, LyingProxy, plan
 from simnet.inode import Pool
 from simnet.kernel import Kernel
 from simnet.machine import INDEX_PORT, LIFE, PEER_PORT, Machine
@@ -120,8 +120,12 @@ class Story:
         self.healed_at = max((fault.until_s for fault in self.faults), default=0.0)
         self.rotten: set[tuple[str, Sha256]] = set()
         self.troubled: set[str] = set()  # machines whose disk was made to fail
+        self.origin_lies = any(fault.kind in ("upstream lies", "proxy lies") for fault in self.faults)
         self.liars = {f"node-{fault.nodes[0]}" for fault in self.faults if fault.kind == "liar"}
         self.cuts: dict[int, tuple[list[Host], list[Host], bool]] = {}
+        self.proxies: dict[int, LyingProxy] = {}  # by the number of their machine; those of the lives that run
+        self.spoilt: set[int] = set()
+        self.spoilt_ever = {fault.nodes[0] for fault in self.faults if fault.kind == "proxy lies"}
         self.asked = 0
 
     # --- the world
@@ -173,7 +177,10 @@ class Story:
         def upstream() -> Upstream:
             made = HttpxUpstream([UpstreamSettings(index)], file_hosts=["files.example"], environment={})
             made._trust[None] = _trust[0]
-            return made
+            proxy = LyingProxy(made, random.Random(f"proxy {self.seed} {number}"))
+            proxy.lies = number in self.spoilt
+            self.proxies[number] = proxy
+            return proxy
 
         discoveries = [] if known else [self.air.discovery()]
         machine = Machine(self.net, host, disk, directory, settings, upstream, lambda: list(discoveries), self.seed)
@@ -251,7 +258,9 @@ class Story:
         start = dice.randrange(len(one.content)) if dice.random() < 0.15 else 0
         answer = await self._ask(machine, path, {"range": f"bytes={start}-"} if start else {})
         if answer is None or not answer.whole:
-            sometimes("a body was broken off", answer is not None and answer.status == 200)
+            if answer is not None and answer.status == 200:
+                sometimes("a body was broken off")
+                self._check_begun(machine, one, answer)
             return False
         if answer.status not in (200, 206):
             return False
@@ -261,6 +270,17 @@ class Story:
             self.failures.append(f"{machine.host}: a completed {answer.status} of {one.filename} has wrong bytes")
         sometimes("a file passed through unkept", "bypass" in answer.headers.get("cache-status", ""))
         return right
+
+    def _check_begun(self, machine: Machine, one: Published, answer: Answer) -> None:
+        """Only an origin's own lie may be in what went out before the proof; in a group, a member's word for it too."""
+        deceived = machine.settings.identity.group is not None or self.machines.index(machine) in self.spoilt_ever
+        if (
+            one.content.startswith(answer.body)
+            or any(fault.kind == "upstream lies" for fault in self.faults)
+            or deceived
+        ):
+            return
+        self.failures.append(f"{machine.host}: a stranger's wrong bytes of {one.filename} went out before the proof")
 
     async def _ask(self, machine: Machine, path: str, headers: dict[str, str]) -> Answer | None:
         """None where the client gave up, or its machine went down."""
@@ -301,6 +321,8 @@ class Story:
                 machines[0].clock.ahead_s += fault.number
             case "rot":
                 await self._rot(machines[0])
+            case "proxy lies":
+                await self._spoil(fault.nodes[0], last_s)
             case "liar" | "mute" | "drip":
                 pass  # they are so from the start
             case _ if fault.kind.startswith("upstream"):
@@ -343,6 +365,13 @@ class Story:
         sometimes("a power cut" if power else "a kill")
         await trio.sleep(last_s if power else 0.0)
         await machine.start_again(lives)
+
+    async def _spoil(self, number: int, last_s: float) -> None:
+        self.spoilt.add(number)
+        self.proxies[number].lies = True
+        await trio.sleep(last_s)
+        self.spoilt.discard(number)
+        self.proxies[number].lies = False
 
     async def _rot(self, machine: Machine) -> None:
         where = machine.disk.rot("/blobs/")
@@ -448,7 +477,7 @@ class Story:
         """Without faults the room reads each file once; else each node may, and each fault may make it begin again."""
         sometimes("the upstream was asked for a range", any(asked for _, asked in self.upstream.requests))
         size = sum(map(len, self.contents.values()))
-        times = NODES * (1 + len(self.faults)) + 2 * sum(fault.kind == "upstream lies" for fault in self.faults) * NODES
+        times = NODES * (1 + len(self.faults)) + 2 * self.origin_lies * NODES
         bound = size * times
         if not self.faults:
             asked = {path for path, _ in self.upstream.requests}
@@ -484,7 +513,7 @@ class Story:
         words = record.getMessage()
         if record.exc_info is None and host is not None and host.name in self.troubled:
             return
-        if words.startswith("wrong bytes:") and any(fault.kind == "upstream lies" for fault in self.faults):
+        if words.startswith("wrong bytes:") and self.origin_lies:
             return
         if host is not None and host.name in self.liars and "broken off" in words:
             return
