@@ -75,7 +75,7 @@ class Reading:
     def __init__(self, buffer: memoryview, body_size_bytes_max: int) -> None:
         """buffer: at least `buffer_size(body_size_bytes_max)` long. An answer whose body is longer is an error."""
         self._buffer = buffer
-        self._body_size_bytes_max = body_size_bytes_max
+        self.body_size_bytes_max = body_size_bytes_max
         self._filled = 0
         self._head: Head | None = None
 
@@ -116,9 +116,9 @@ class Reading:
                 raise RemoteProtocolError(f"the head of an answer has more than {HEAD_SIZE_BYTES_MAX} bytes")
             return None
         head = read_head(seen[: end + 4])
-        if head.size_bytes > self._body_size_bytes_max:
+        if head.size_bytes > self.body_size_bytes_max:
             raise RemoteProtocolError(
-                f"an answer of {head.size_bytes} bytes came where {self._body_size_bytes_max} are the most"
+                f"an answer of {head.size_bytes} bytes came where {self.body_size_bytes_max} are the most"
             )
         return head
 

@@ -139,7 +139,7 @@ class Crowd:
         self.leases[member.boot] = Lease(member.ask.device, now)
         self.makers.pop(member.ask.device, None)
         self.makers[member.ask.device] = member.address
-        while len(self.makers) > MAKERS_TOLD_MAX:
+        while len(self.makers) > MAKERS_TOLD_MAX - 1:
             self.makers.pop(next(iter(self.makers)))
         return True
 
@@ -150,9 +150,9 @@ class Crowd:
 
     def _makers(self, distrusted: Sequence[bytes], roots: Sequence[Member]) -> tuple[tuple[bytes, str], ...]:
         """Those who read it, now or before, and some of those who have it all."""
-        named = {one.ask.device: one.address for one in roots} | self.makers
+        named = self.makers | {one.ask.device: one.address for one in roots}
         told = [(device, address) for device, address in named.items() if device not in distrusted]
-        return tuple(told[-MAKERS_TOLD_MAX:])
+        return tuple(told[:MAKERS_TOLD_MAX])
 
     def _parents(self, member: Member, roots: Sequence[Member]) -> list[Member]:
         if member in roots or not roots:

@@ -103,6 +103,7 @@ class Download:
         self._gives = gives
         self._distrusted = tuple(distrusted_makers)
         self._doubted: dict[bytes, None] = {}  # devices that gave us nothing, or something wrong
+        self._named: dict[bytes, None] = {}  # devices that the tracker has named as readers
         self._rounds = 0
         self._ask_now = trio.Event()
         self._offered: dict[bytes, dict[Peer, Proof | None]] = {}
@@ -119,6 +120,7 @@ class Download:
         self._sources: dict[Peer, _Source] = {}
         self._parents: list[Peer | None] = [None] * CLASSES
         self._question_at = [math.inf] * CLASSES  # when the class's worker asked what it waits for
+        self._asked: dict[int, Peer] = {}  # whom each class's worker asks just now
         self._piece_time_s = 0.05
         self._progress_at = trio.current_time()
         self._pieces_before = -1
@@ -168,6 +170,8 @@ class Download:
         if sharing.whole and not self._is_reading:
             self._over = True
             return
+        # A piece that comes slowly is progress, too: a room on one access point shares its air.
+        self._progress_at = max(self._progress_at, self._heard_at())
         stalled_s = now - self._progress_at
         patience_s = self._tools.exchange.patience.no_progress_s
         stalled = stalled_s > patience_s
@@ -210,6 +214,10 @@ class Download:
             return False
         owing = self._asked_at.values()
         return len(owing) < self._asking or any(now - asked_at < HOLD_OFF_S for asked_at in owing)
+
+    def _heard_at(self) -> float:
+        """When bytes of a piece came last from one of those who are asked just now."""
+        return max((self._tools.exchange.heard_at(peer.address) for peer in self._asked.values()), default=-math.inf)
 
     def _is_hopeless(self, stalled_s: float) -> bool:
         """Whether the room will not give what is missing, or not soon."""
@@ -282,6 +290,7 @@ class Download:
         for address in advice.others:
             self._peer_at(address)
         for device, address in advice.makers:
+            self._named[device] = None
             if (peer := self._peer_at(address)) is not None:
                 self.addresses[device] = peer
         self._lease = advice.read
@@ -481,6 +490,7 @@ class Download:
                     continue
                 peer, wait_ms = choice
                 self._question_at[klass] = math.inf if helping else trio.current_time()
+                self._asked[klass] = peer
                 await self._take(peer, want, wait_ms)
                 self._question_at[klass] = math.inf
         except P2pcdnError as error:
@@ -623,7 +633,7 @@ class Download:
             return False
         if self._tools.identity.group is not None:
             return self._is_member(proof)
-        return any(proof.maker == device for device, _ in self._advice.makers)
+        return proof.maker in self._named
 
     def _is_member(self, proof: Proof) -> bool:
         return self._tools.identity.is_member(proof.maker, proof.vouch)

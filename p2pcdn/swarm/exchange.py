@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,8 +21,11 @@ from p2pcdn.world import Network
 
 # A neighbour that says nothing for so long has gone, and whoever waits goes elsewhere.
 NO_PROGRESS_S = 3.0
-# One that lets bytes drip to keep us waiting: so many must come in that time, or all that is left.
+# One that lets bytes drip to keep us waiting: so many must come in that time, or a quarter of the piece, or all that is
+# left.
 PROGRESS_SIZE_BYTES_MIN = 256 * 1024
+# More than a head: a part of a piece.
+PART_SIZE_BYTES_MIN = 1024
 # A connection of the LAN takes a millisecond. Two seconds are one lost SYN and its repetition.
 DIAL_TIME_S = 2.0
 # Pieces under way from one peer, for all files: as many as it has slots, so that it need not refuse.
@@ -52,6 +56,7 @@ class _Link:
 
     stream: trio.abc.Stream
     fd: int  # of a real socket, else -1
+    line: _Line
     idle_since: float = 0.0
     device: bytes = b""  # that its other end has proven
 
@@ -65,6 +70,7 @@ class _Line:
     idle: list[_Link] = field(default_factory=list)
     idle_sealed: list[_Link] = field(default_factory=list)
     users: int = 0
+    heard_at: float = -math.inf  # when a part of a piece came
     meeting: trio.Lock | None = None
     failed_meetings: int = 0
     why_not_met: str = ""
@@ -88,6 +94,11 @@ class Exchange:
         """How many pieces the peer may be asked for without waiting for others to arrive."""
         line = self._lines.get(address)
         return SLOTS_PER_PEER if line is None else int(line.slots.available_tokens)
+
+    def heard_at(self, address: Address) -> float:
+        """When a part of a piece came last from this peer, trio's time."""
+        line = self._lines.get(address)
+        return -math.inf if line is None else line.heard_at
 
     @asynccontextmanager
     async def slot(self, address: Address) -> AsyncIterator[None]:
@@ -193,7 +204,7 @@ class Exchange:
             return await self._as_member(self._meeting, line, question)
         if question.sealed:
             raise Unavailable("Only members of a group ask each other over TLS.")
-        link = await self._dial(question.address)
+        link = await self._dial(line, question.address)
         try:
             return await self._once(link, question.request(), question.reading()), link
         except _Stale as error:
@@ -210,7 +221,7 @@ class Exchange:
                 if link is not None:
                     await trio.aclose_forcefully(link.stream)
                 continue
-            link = link or await self._dial(address, question.sealed_port, given.device)
+            link = link or await self._dial(line, address, question.sealed_port, given.device)
             try:
                 answer = await self._once(link, question.request(given.ticket), question.reading())
             except _Stale as error:
@@ -237,18 +248,18 @@ class Exchange:
             if line.failed_meetings != failed_before:
                 raise Unavailable(line.why_not_met)  # another one has just tried
             try:
-                return await self._meet(meeting, question)
+                return await self._meet(meeting, line, question)
             except (Unavailable, RemoteProtocolError) as error:
                 line.failed_meetings += 1
                 line.why_not_met = str(error)
                 raise
 
-    async def _meet(self, meeting: Meeting, question: _Question) -> _Link:
+    async def _meet(self, meeting: Meeting, line: _Line, question: _Question) -> _Link:
         address, sealed = question.address, question.sealed
         device = meeting.device_of(address) if sealed else None
         if sealed and device is None:
             raise Unavailable(f"{address} has not been met yet.")
-        link = await self._dial(address, question.sealed_port, device or b"")
+        link = await self._dial(line, address, question.sealed_port, device or b"")
         knock = meeting.knock(sealed=sealed)
         request = encode_request(MEET_PATH + knock.encode(), str(address))
         buffer = memoryview(bytearray(buffer_size(MEETING_SIZE_BYTES_MAX)))
@@ -269,7 +280,7 @@ class Exchange:
                 await trio.aclose_forcefully(link.stream)
         return link
 
-    async def _dial(self, address: Address, sealed_port: int = 0, device: bytes = b"") -> _Link:
+    async def _dial(self, line: _Line, address: Address, sealed_port: int = 0, device: bytes = b"") -> _Link:
         """sealed_port, device: over TLS, and only if it is this device."""
         try:
             with trio.fail_after(self.patience.dial_time_s):
@@ -280,7 +291,7 @@ class Exchange:
         except (OSError, trio.TooSlowError) as error:
             raise Unavailable(f"{address} cannot be reached: {_why(error)}.") from error
         fd = stream.socket.fileno() if isinstance(stream, trio.SocketStream) else -1
-        return _Link(stream, fd)
+        return _Link(stream, fd, line)
 
     async def _once(self, link: _Link, request: bytes, reading: Reading) -> Answer:
         """Asks on one connection, and closes it unless a whole answer came."""
@@ -299,6 +310,7 @@ class Exchange:
 
     async def _watched(self, link: _Link, request: bytes, reading: Reading) -> Answer:
         patience_s = self.patience.no_progress_s
+        progress_size_bytes = min(PROGRESS_SIZE_BYTES_MIN, reading.body_size_bytes_max // 4)
         came = 0
         with trio.move_on_after(patience_s) as watchdog:
             await link.stream.send_all(request)
@@ -306,11 +318,13 @@ class Exchange:
                 size_bytes = await _receive(link, reading.space())
                 if size_bytes == 0:
                     raise trio.BrokenResourceError("the other end closed")
+                if size_bytes >= PART_SIZE_BYTES_MIN:
+                    link.line.heard_at = trio.current_time()
                 answer = reading.received(size_bytes)
                 if answer is not None:
                     return answer
                 came += size_bytes
-                if came >= PROGRESS_SIZE_BYTES_MIN:
+                if came >= progress_size_bytes:
                     came = 0
                     watchdog.deadline = trio.current_time() + patience_s
         raise Unavailable(f"Too little came for {patience_s:g} s.")
