@@ -36,6 +36,7 @@ GRACE_TIME_S = 3.0
 LIMITS = {
     "index": Limits(grace_time_s=GRACE_TIME_S),
     "peer": Limits(grace_time_s=GRACE_TIME_S, write_time_s=5.0),
+    "sealed": Limits(grace_time_s=GRACE_TIME_S, write_time_s=5.0),
     "control": Limits(grace_time_s=GRACE_TIME_S),
 }
 CONTROL_METHODS = frozenset({"GET", "HEAD", "POST"})
@@ -100,9 +101,14 @@ class Node:
         peer_listeners: Sequence[Listener],
         control_listeners: Sequence[Listener],
         stop: trio.Event,
+        sealed_listeners: Sequence[Listener] = (),
+        sealed_port: int = 0,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serves until `stop`; `started()` when all faces accept. Downloads that run then go on at the next start."""
+        """Serves until `stop`; `started()` when all faces accept. Downloads that run then go on at the next start.
+
+        sealed_listeners: in a group, for its members over TLS; all at sealed_port.
+        """
         index_ports = [address(listener)[1] for listener in index_listeners]
         self._index_url = index_url(index_listeners)
         self._peer_address = ":".join(map(str, address(peer_listeners[0]))) if peer_listeners else ""
@@ -110,12 +116,16 @@ class Node:
         async with trio.open_nursery() as rooms:
             index_face, control_face = self._wired(rooms)
             if peer_listeners:
-                await rooms.start(partial(self._swarm.run, peer_port=address(peer_listeners[0])[1]))
+                peer_port = address(peer_listeners[0])[1]
+                await rooms.start(partial(self._swarm.run, peer_port=peer_port, sealed_port=sealed_port))
             rooms.start_soon(self._upkeep)
             async with trio.open_nursery() as faces:
                 serve_face = partial(self._serve, stop=stop)
                 await faces.start(partial(serve_face, "index", index_listeners, index_face, allowed_hosts=hosts))
                 await faces.start(partial(serve_face, "peer", peer_listeners, self._swarm.answer, cross_site=True))
+                if self._swarm.answer_sealed is not None:
+                    sealed_face = self._swarm.answer_sealed
+                    await faces.start(partial(serve_face, "sealed", sealed_listeners, sealed_face, cross_site=True))
                 await faces.start(
                     partial(
                         serve_face, "control", control_listeners, control_face, methods=CONTROL_METHODS, bodies=True
@@ -196,7 +206,7 @@ class Node:
 
         def note_answer(request: Request, status: int, body_size_bytes: int) -> None:
             requests[f"{face} {status}"] += 1
-            if face == "peer":
+            if face in ("peer", "sealed"):
                 self._counters.given_to(request.peer.rpartition(":")[0], body_size_bytes)
 
         def note_refusal(refusal: Refusal, peer: str) -> None:
@@ -236,6 +246,7 @@ class Node:
             "uptime_s": round(trio.current_time() - self._started_at, 3),
             "index_url": self._index_url,
             "peer_address": self._peer_address,
+            "group": self._settings.identity.tag or None,
             "peers": self._peers(),
             "store": {
                 "blobs": summary.blobs,

@@ -208,6 +208,8 @@ class Net:
         self.dns = Dns(kernel)
         self.weather = Weather()
         self.middle: Callable[[Host, Host], tuple[list[Link], float]] = lambda a, b: ([], 0.0)
+        # Changes bytes on their way, where a scenario wants a liar: (from, to, port of the connection, bytes) -> bytes.
+        self.tamper: Callable[[Host, Host, int, bytes], bytes] | None = None
         self.flows = 0
         self._by_ip: dict[str, Host] = {}
         self._cuts: set[tuple[str, str]] = set()

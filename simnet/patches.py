@@ -10,9 +10,11 @@ import os
 import random
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from heapq import heappush
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
@@ -21,6 +23,7 @@ import trio._core._run as trio_run
 import trio._path as trio_path
 import trio._threads as trio_threads
 
+from p2pcdn.group import device
 from p2pcdn.http1.lobby import Lobby
 from p2pcdn.store import place
 from simnet.kernel import EPOCH_S, Kernel
@@ -32,6 +35,7 @@ T = TypeVar("T")
 THREAD_DELAY_S = (50e-6, 800e-6)
 # Each store keeps this much of the disk for itself. A thousand of them would be a gigabyte of memory file system.
 BALLAST_SIZE_BYTES = 4096
+SIGNATURES_REMEMBERED = 16 * 1024
 
 
 class Leak(RuntimeError):
@@ -55,6 +59,7 @@ class Patches:
         random.seed(f"random {seed}")
         self._set_scheduler(seed)
         self._set(Lobby, "possible", False)  # it waits for descriptors, and no simulated socket has one
+        self._remember_signatures()
         self._set(place, "BALLAST_SIZE_BYTES", BALLAST_SIZE_BYTES)
         run_sync = _inline(kernel, random.Random(f"threads {seed}"))
         for module, name in (
@@ -81,6 +86,13 @@ class Patches:
             random.setstate(ours)
             trio_run._r.setstate(trios)
             self._dice_state = None
+
+    def _remember_signatures(self) -> None:
+        """A crowd checks each signature of a file once a node: the answer is known, and costs 0.12 ms each time."""
+        remembered = lru_cache(SIGNATURES_REMEMBERED)(device.verify)
+        for module in list(sys.modules.values()):
+            if module.__name__.startswith("p2pcdn.") and getattr(module, "verify", None) is device.verify:
+                self._set(module, "verify", remembered)
 
     def _set(self, owner: Any, name: str, value: Any) -> None:
         self._old.append((owner, name, owner.__dict__.get(name, getattr(owner, name))))

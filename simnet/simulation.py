@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import random
@@ -27,6 +28,7 @@ from simnet.topologies import Builder, Topology, lan
 from simnet.upstream import SimUpstream
 
 MEMORY = Path("/dev/shm")
+M_MMAP_THRESHOLD = -3
 # A story that has not ended after so long, in virtual seconds, hangs.
 TIME_MAX_S = 3600.0
 # Garbage is collected at moments that the virtual time decides, so that what it finalizes comes at its place.
@@ -81,6 +83,7 @@ class Simulation:
         The world is closed behind it: real sockets, threads, processes and sleeping raise Leak.
         """
         _raise_descriptor_limit()
+        _give_memory_back()
         self.directory = Path(tempfile.mkdtemp(prefix="simnet-", dir=MEMORY if MEMORY.is_dir() else None))
         self.no_certificates = self.directory / "no-certificates"
         self.no_certificates.mkdir()
@@ -179,6 +182,12 @@ def _innermost(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _give_memory_back() -> None:
+    """What is large is mapped, and unmapped when it is freed; glibc would learn to keep it, in pieces (mallopt(3))."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 256 * 1024)
 
 
 def _raise_descriptor_limit() -> None:

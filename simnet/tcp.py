@@ -15,6 +15,7 @@ from typing import Any
 import trio
 from trio.lowlevel import Abort, Task, checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
 
+from simnet.marks import sometimes
 from simnet.network import (
     BOOK_AHEAD_S,
     CHUNK_BYTES,
@@ -70,6 +71,7 @@ class Flow:
         "local",
         "name",
         "net",
+        "port",
         "queued",
         "read",
         "receiver",
@@ -88,7 +90,7 @@ class Flow:
 
     def __init__(self, net: Net, sender: SimSocket, receiver: SimSocket, port: int, name: str) -> None:
         """port: the one that the connection was accepted at; its traffic is counted by it."""
-        self.net, self.kernel, self.name = net, net.kernel, name
+        self.net, self.kernel, self.name, self.port = net, net.kernel, name, port
         self.sender, self.receiver = sender, receiver
         self.src, self.dst = src, dst = sender.host, receiver.host
         self.src_life, self.dst_life = src.life, dst.life
@@ -118,9 +120,12 @@ class Flow:
 
     # --- the sender's side
 
-    def write(self, content: bytes | memoryview) -> None:
+    def write(self, content: bytes) -> None:
         size_bytes = len(content)
         weight = 1 if self.local else self.net.write_weight(size_bytes)
+        if self.net.tamper is not None and not self.local:
+            content = self.net.tamper(self.src, self.dst, self.port, bytes(content))
+            assert len(content) == size_bytes
         self.buffer.append(content)
         self.segments.append([size_bytes, weight])
         self.written += size_bytes
@@ -239,6 +244,7 @@ class Flow:
             return None
         if self.in_flight >= self.cwnd or self.sent - self.read >= self.window:
             self.blocked = True
+            sometimes("a window was full", self.sent - self.read >= self.window)
             return None
         raw, wire = self._take(self.chunk_bytes)
         self.in_flight += wire
@@ -295,9 +301,11 @@ class Flow:
         self.blocked = True
         if self.again is not None:
             return
+        sometimes("bytes had to be sent again")
         self.tries += 1
         if self.tries > RETRANSMIT_TRIES_MAX:
             self.kernel.trace(f"timeout {self.name}")
+            sometimes("a connection timed out")
             self.sender.fail(errno.ETIMEDOUT)
             return
         pause_s = RETRANSMIT_FIRST_S * 2 ** (self.tries - 1)
@@ -321,6 +329,7 @@ class Flow:
     def _reset_by_stranger(self) -> None:
         """The host was started anew and knows nothing of this connection."""
         self.dead = True
+        sometimes("a machine that came back knew nothing of a connection")
         self.kernel.after(self.latency_s, self.sender.fail, errno.ECONNRESET)
 
     def _send_fin(self) -> None:
@@ -590,6 +599,7 @@ class SimSocket(trio.socket.SocketType):
         if door is None:
             return "refused"
         if len(door.queue) >= door.backlog:
+            sometimes("a listener's queue was full")
             return ""
         net.flows += 1
         other = SimSocket(net, target)
@@ -640,6 +650,7 @@ class SimSocket(trio.socket.SocketType):
 
     def _take_back(self, flow: Flow) -> None:
         """Of a send that was cancelled, the socket has what its buffer takes, and no more."""
+        sometimes("a send was cancelled")
         keep = UNSENT_BYTES // self.net.scale
         surplus = flow.written - flow.sent - keep
         while surplus > 0 and flow.segments:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import random
+import zipfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -171,5 +173,27 @@ async def _body(content: bytes, start: int, end: int, faults: Faults, part_size_
 
 
 def content_of(seed: object, size_bytes: int) -> bytes:
-    """Bytes that look like a wheel's: no two parts alike."""
+    """Bytes of which no two parts are alike."""
     return random.Random(f"content {seed}").randbytes(size_bytes)
+
+
+def wheel_of(seed: object, size_bytes: int, project: str = "thing") -> bytes:
+    """A wheel of exactly this size: its metadata, and a large file that no compression makes smaller."""
+    room = size_bytes
+    while True:
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w") as archive:
+            for name, content in (
+                (f"{project}/data.bin", content_of(seed, room)),
+                (
+                    f"{project}-1.0.dist-info/METADATA",
+                    f"Metadata-Version: 2.1\nName: {project}\nVersion: 1.0\n".encode(),
+                ),
+                (f"{project}-1.0.dist-info/WHEEL", b"Wheel-Version: 1.0\nTag: py3-none-any\n"),
+                (f"{project}-1.0.dist-info/RECORD", b""),
+            ):
+                archive.writestr(zipfile.ZipInfo(name), content)
+        surplus = made.tell() - size_bytes
+        if surplus == 0:
+            return made.getvalue()
+        room -= surplus

@@ -56,6 +56,14 @@ class TcpNetwork:
         # SocketStream sets TCP_NODELAY.
         return trio.SocketStream(connection)
 
+    async def connect_sealed(self, host: str, port: int, device: bytes) -> trio.abc.Stream:
+        """TLS 1.3 whose certificate carries exactly this device key. Raises OSError."""
+        from p2pcdn_daemon import tls
+
+        stream = await self.connect(host, port)
+        assert isinstance(stream, trio.SocketStream)
+        return await tls.seal(stream, device)
+
 
 async def open_listeners(hosts: Sequence[str], port: int, flag: str) -> list[trio.SocketListener]:
     """A listener for each host, all on one port, which `flag` names; 0 picks one that is free for all of them.

@@ -17,7 +17,7 @@ from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.group import Device, Identity
-from p2pcdn.http1 import Request, Response
+from p2pcdn.http1 import Handler, Request, Response
 from p2pcdn.store import Origin, Partial, Store
 from p2pcdn.swarm.attendance import Attendance, Place, seen_from
 from p2pcdn.swarm.claims import Claims
@@ -25,6 +25,7 @@ from p2pcdn.swarm.directory import Directory
 from p2pcdn.swarm.download import Download
 from p2pcdn.swarm.exchange import Exchange, Patience
 from p2pcdn.swarm.manifest import cutting
+from p2pcdn.swarm.meeting import Meeting, is_sealed
 from p2pcdn.swarm.messages import (
     DISTRUSTED_MAKERS_MAX,
     HELLO_SIZE_BYTES_MAX,
@@ -103,7 +104,8 @@ class Swarm:
         self._gives = gives
         self._directory = Directory(self._identity.lookup_key)
         self._peers = Peers(self._boot, random)
-        self._exchange = Exchange(network, patience)
+        self._meeting = Meeting(self._identity, random) if self._identity.group is not None else None
+        self._exchange = Exchange(network, patience, self._meeting)
         self._tools = Tools(
             self._exchange, self._peers, counters, threads, random, self._identity, cutting(piece_size_bytes)
         )
@@ -131,18 +133,27 @@ class Swarm:
             grouped=self._identity.group is not None,
             pages=self.claims.count,
         )
+        # The peer face: what neighbours ask of us; in a group what members ask, and over TLS.
+        self.answer: Handler = self._answer if self._meeting is None else self._meeting.door.guard(self._answer)
+        self.answer_sealed = None if self._meeting is None else self._meeting.sealed_door.guard(self._answer)
         self._small: SmallReads | None = None
         self._greeting: set[Peer] = set()
         self._due = trio.Event()
         self._port: int | None = None
+        self._sealed_port = 0
         self._running: trio.Nursery | None = None
         self._asked_for_peers = 0
         self._downloads: OrderedDict[str, tuple[Download, Sharing]] = OrderedDict()  # by the partial's attempt
         self._wrong_makers: OrderedDict[Sha256, dict[bytes, None]] = OrderedDict()
 
-    async def run(self, *, peer_port: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Finds neighbours, greets them, and lets them find us, until it is cancelled."""
-        self._port = peer_port
+    async def run(
+        self, *, peer_port: int, sealed_port: int = 0, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Finds neighbours, greets them, and lets them find us, until it is cancelled.
+
+        sealed_port: where `answer_sealed` answers, 0 where it does not.
+        """
+        self._port, self._sealed_port = peer_port, sealed_port
         self._store.on_kept = self._kept
         send, receive = trio.open_memory_channel[Sighting](SIGHTINGS_WAITING_MAX)
         announcement = Announcement(
@@ -250,10 +261,11 @@ class Swarm:
         if len(self._downloads) > DOWNLOADS_REMEMBERED:
             self._downloads.popitem(last=False)
 
-    def answer(self, request: Request) -> Response | Awaitable[Response]:
-        """The peer face: what neighbours ask of us."""
+    def _answer(self, request: Request) -> Response | Awaitable[Response]:
         return (
-            self.claims.answer(request, sealed=False) or self.nearby.answer(request) or self._provider.answer(request)
+            self.claims.answer(request, sealed=is_sealed(request))
+            or self.nearby.answer(request)
+            or self._provider.answer(request)
         )
 
     def _kept(self, sha256: Sha256) -> None:
@@ -318,7 +330,7 @@ class Swarm:
         self._due.set()
 
     def _hello(self) -> Hello:
-        return Hello(self._node_id, self._boot, self._version, tag=self._identity.tag)
+        return Hello(self._node_id, self._boot, self._version, tag=self._identity.tag, sealed_port=self._sealed_port)
 
     def _was_greeted(self, host: str, port: int, boot: str | None) -> None:
         """Somebody said hello and where it listens: a hint like any other."""

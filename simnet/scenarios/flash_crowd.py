@@ -10,13 +10,14 @@ from typing import IO, Any
 
 import trio
 
+from p2pcdn.digest import Sha256
 from simnet.client import Failed
 from simnet.kernel import BEGIN_S
 from simnet.network import GIGABIT, Host
 from simnet.node import PEER_PORT, Options, SimNode
 from simnet.simulation import Simulation
 from simnet.topologies import TOPOLOGIES, Topology
-from simnet.upstream import content_of
+from simnet.upstream import wheel_of
 
 MIB = 1024 * 1024
 # A piece of the real world, and what stands for it here.
@@ -26,6 +27,8 @@ PIECE_BYTES = 32 * 1024
 MEETING_S = 5.0
 PROJECT = "thing"
 TIME_MAX_S = 1200.0
+# What a user was given is kept by then, on disks that take no time.
+KEPT_AFTER_S = 1.0
 
 
 @dataclass
@@ -106,10 +109,11 @@ def run(wanted: Wanted, trace_file: IO[str] | None = None) -> tuple[dict[str, An
         time_max_s=TIME_MAX_S,
     )
     topology = simulation.build(wanted.nodes, topology=TOPOLOGIES[wanted.topology], upstream_rate=wanted.upstream_rate)
-    content = content_of(wanted.seed, wanted.pieces * wanted.piece_bytes)
+    content = wheel_of(wanted.seed, wanted.pieces * wanted.piece_bytes)
     published = simulation.upstream.publish(PROJECT, content)
     if wanted.neighbours:
         _few_neighbours(simulation, wanted.neighbours)
+    liars = _liars(simulation, wanted.liars)
     crowd = Crowd()
 
     async def user(node: SimNode, start: float) -> None:
@@ -131,9 +135,34 @@ def run(wanted: Wanted, trace_file: IO[str] | None = None) -> tuple[dict[str, An
         async with trio.open_nursery() as users:
             for node in nodes:
                 users.start_soon(user, node, start)
+        await trio.sleep(KEPT_AFTER_S)
+        for node in nodes:
+            if (
+                node.number in crowd.seconds
+                and node.store is not None
+                and not node.store.holds(Sha256(published.sha256))
+            ):
+                crowd.failures.append(f"{node.host} gave the file to its user, and does not hold it")
 
     simulation.run(story)
-    return _result(wanted, simulation, topology, crowd, len(content)), _failures(wanted, simulation, crowd)
+    return _result(wanted, simulation, topology, crowd, len(content), liars), _failures(wanted, simulation, crowd)
+
+
+def _liars(simulation: Simulation, per_cent: int) -> list[Host]:
+    """So many of the nodes give neighbours pieces in which one byte is another one, with the right proofs."""
+    hosts = simulation.topology.nodes
+    liars = simulation.dice.sample(hosts, len(hosts) * per_cent // 100)
+    names = {host.name for host in liars}
+
+    def tamper(sender: Host, receiver: Host, port: int, content: bytes) -> bytes:
+        if sender.name not in names or port != PEER_PORT or len(content) < simulation.net.bulk_from_bytes:
+            return content
+        at = len(content) // 2
+        return b"%b%c%b" % (content[:at], content[at] ^ 1, content[at + 1 :])
+
+    if liars:
+        simulation.net.tamper = tamper
+    return liars
 
 
 def _few_neighbours(simulation: Simulation, most: int) -> None:
@@ -161,7 +190,7 @@ def bound_s(topology: Topology, nodes: int, pieces: int, host: Host, scale_bytes
 
 
 def _result(
-    wanted: Wanted, simulation: Simulation, topology: Topology, crowd: Crowd, size_bytes: int
+    wanted: Wanted, simulation: Simulation, topology: Topology, crowd: Crowd, size_bytes: int, liars: list[Host]
 ) -> dict[str, Any]:
     bounds = [bound_s(topology, wanted.nodes, wanted.pieces, host) for host in topology.nodes]
     ratios = [seconds / bounds[number] for number, seconds in crowd.seconds.items()]
@@ -185,9 +214,16 @@ def _result(
         "duplicates": round(max(0, surplus) / wanted.piece_bytes / pieces, 5),
         "wrong_bytes": crowd.wrong_bytes,
         "nodes_done": len(crowd.seconds),
+        "liars": len(liars),
+        "most_given": round(max(_given(host) for host in topology.nodes) / size_bytes, 3),
         "events": simulation.kernel.events,
         "cpu_seconds": round(simulation.cpu_seconds, 2),
     }
+
+
+def _given(host: Host) -> int:
+    traffic = host.given.get(PEER_PORT)
+    return 0 if traffic is None else traffic.bulk_bytes
 
 
 def _failures(wanted: Wanted, simulation: Simulation, crowd: Crowd) -> Sequence[str]:
