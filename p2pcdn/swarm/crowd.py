@@ -24,6 +24,8 @@ LEASE_S = 3.0
 HOLDER_KEPT_S = 600.0
 # How soon a member asks again: while the crowd still comes together, and then.
 AGAIN_FIRST_MS, AGAIN_MS = 150, 1000
+# A reader of which others have less than half of so many pieces, or more, after the time of a lease, has a thin wire.
+HOARD_PIECES_MIN = 16
 MEMBERS_MAX = 2048
 # Others that are told besides the parents.
 OTHERS_TOLD = 12
@@ -56,6 +58,7 @@ class Lease:
 
     device: bytes
     progress_at: float
+    since: float
 
 
 @dataclass(slots=True)
@@ -79,9 +82,10 @@ class Crowd:
         reads = ask.able and not member.whole and self._grant(member, now)
         roots = self._roots(ask.distrusted, now)
         others = [one for one in self.members.values() if one is not member]
+        hoards = reads and self._hoarder(now)
         held = 0
         for one in others:
-            if one.ask.pieces == ask.pieces and one.ask.device not in ask.distrusted:
+            if one.ask.pieces == ask.pieces and one.ask.device not in ask.distrusted and one is not hoards:
                 held |= one.holds
         return Advice(
             read=reads,
@@ -131,17 +135,30 @@ class Crowd:
             lease.progress_at = max(lease.progress_at, member.progress_at)
             return True
         distrusted = member.ask.distrusted
-        if any(one.device not in distrusted for one in self.leases.values()) or len(self.leases) >= LEASES_MAX:
+        believed = [one for one in self.leases.values() if one.device not in distrusted]
+        if len(self.leases) >= LEASES_MAX or len(believed) > 1 or (believed and self._hoarder(now) is None):
             return False
         held = any(one.whole and one.ask.device not in distrusted for one in self.members.values())
         if held and now < member.progress_at + LEASE_S:
             return False  # somebody has it all, unless he has gone since
-        self.leases[member.boot] = Lease(member.ask.device, now)
+        self.leases[member.boot] = Lease(member.ask.device, now, now)
         self.makers.pop(member.ask.device, None)
         self.makers[member.ask.device] = member.address
         while len(self.makers) > MAKERS_TOLD_MAX - 1:
             self.makers.pop(next(iter(self.makers)))
         return True
+
+    def _hoarder(self, now: float) -> Member | None:
+        """A lone reader that does not give on what it reads: its own wire is thin. Then another one reads beside it."""
+        readers = [boot for boot, one in self.leases.items() if one.since + LEASE_S < now]
+        reader = self.members.get(readers[0]) if readers else None
+        if reader is None or reader.holds.bit_count() < HOARD_PIECES_MIN or len(self.members) < 2:
+            return None
+        passed_on = 0
+        for one in self.members.values():
+            if one is not reader:
+                passed_on |= one.holds
+        return reader if (passed_on & reader.holds).bit_count() * 2 < reader.holds.bit_count() else None
 
     def _roots(self, distrusted: Sequence[bytes], now: float) -> list[Member]:
         readers = [self.members[boot] for boot in self.leases if boot in self.members]

@@ -55,6 +55,10 @@ EMPTY_PAUSE_S, BUSY_PAUSE_S = 0.03, 0.02
 UNKNOWN_PAUSE_S = 0.25
 # An index that gives no sizes leaves all but the reader waiting for the first word about it.
 SIZE_ASKED_EVERY_S = 0.03
+# Parents that have nothing to give are believed for so long; a client of ours would go after 15 s (pip).
+STARVING_S = 9.0
+# A class that is so many pieces behind another has a slow parent: every other time somebody else is asked.
+LAG_MAX = 6
 # So often those who should give are doubted, and somebody else reads, before the room is given up.
 DOUBTING_ROUNDS = 2
 # How often it is looked whether anything moves.
@@ -120,10 +124,15 @@ class Download:
         self._sources: dict[Peer, _Source] = {}
         self._parents: list[Peer | None] = [None] * CLASSES
         self._question_at = [math.inf] * CLASSES  # when the class's worker asked what it waits for
+        self._proofs: dict[int, Proof] = {}  # of pieces that are just being written
+        self._came = [0] * CLASSES  # pieces of each class that came from others
+        self._passed_over = [False] * CLASSES
         self._asked: dict[int, Peer] = {}  # whom each class's worker asks just now
-        self._piece_time_s = 0.05
+        self._answer_time_s = 0.0  # from the question to the last byte
         self._progress_at = trio.current_time()
         self._pieces_before = -1
+        self._fruitful_at = trio.current_time()  # when bytes were kept last
+        self._answered_at = -math.inf  # when somebody said last that he has nothing yet
         self._error: P2pcdnError | None = None
         self._over = False
         self._nursery: trio.Nursery | None = None
@@ -166,13 +175,15 @@ class Download:
         sharing, now = self._sharing, trio.current_time()
         got = sharing.partial.present_bytes()
         if got != self._pieces_before:
-            self._pieces_before, self._progress_at = got, now
+            self._pieces_before, self._progress_at, self._fruitful_at = got, now, now
         if sharing.whole and not self._is_reading:
             self._over = True
             return
         # A piece that comes slowly is progress, too: a room on one access point shares its air.
+        # So is a parent that answers that it has nothing yet; but not for ever.
         self._progress_at = max(self._progress_at, self._heard_at())
-        stalled_s = now - self._progress_at
+        starving_since = min(self._answered_at, self._fruitful_at + STARVING_S)
+        stalled_s = now - max(self._progress_at, starving_since)
         patience_s = self._tools.exchange.patience.no_progress_s
         stalled = stalled_s > patience_s
         undecided = self._choosing or (self._asking > 0 and self._may_yet_be_held(now))
@@ -419,7 +430,7 @@ class Download:
                     if answer.status == 200:
                         return bytes(answer.body), answer.headers.get(PROOF, "")
                     status, retry_after_s = answer.status, answer.retry_after_s
-            del self._asked_at[peer]
+            self._asked_at.pop(peer, None)
             if status != 503:
                 return None
             await trio.sleep(BUSY_PAUSE_S if retry_after_s is None else retry_after_s)
@@ -509,7 +520,7 @@ class Download:
         mine = missing & class_mask(klass, sharing.cut.pieces)
         if mine or not missing:
             return mine, False
-        overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._piece_time_s)
+        overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._answer_time_s)
         now = trio.current_time()
         for other in range(CLASSES):
             theirs = missing & class_mask(other, sharing.cut.pieces)
@@ -524,13 +535,20 @@ class Download:
         if not able:
             return None
         parent = self._parents[klass]
-        if not helping and parent is not None and parent in able:
+        if not helping and parent is not None and parent in able and not self._is_behind(klass):
             return parent, PARENT_WAIT_MS
         if self._sharing.manifest is not None:
             free = self._tools.exchange.free_slots
             most = max(free(peer.address) for peer in able)
             able = [peer for peer in able if free(peer.address) == most]
         return self._tools.dice.choice(able), 0
+
+    def _is_behind(self, klass: int) -> bool:
+        """Whether the parent of this class is to be passed over this time."""
+        if max(self._came) - self._came[klass] < LAG_MAX:
+            return False
+        self._passed_over[klass] = not self._passed_over[klass]
+        return self._passed_over[klass]
 
     async def _wait(self) -> None:
         now = trio.current_time()
@@ -547,11 +565,12 @@ class Download:
                 self._sources.pop(peer, None)
             if peer not in self._sources:
                 return
-            ask = AskPiece(sharing.id, bitfield.encode(want, cut.pieces), wait_ms, sharing.manifest is not None)
+            knew = sharing.manifest
+            ask = AskPiece(sharing.id, bitfield.encode(want, cut.pieces), wait_ms, knew is not None)
             asked_at = trio.current_time()
             try:
                 async with exchange.ask(peer.address, ask, cut.piece_size_bytes) as answer:
-                    fruit = await self._judge(peer, want, cut, answer)
+                    fruit = await self._judge(peer, want, cut, knew, answer)
             except Unavailable as error:
                 if sharing.partial.error is error:
                     raise
@@ -561,17 +580,20 @@ class Download:
                 self._lied(peer, str(error))
                 return
             if fruit:
-                self._piece_time_s += (trio.current_time() - asked_at - self._piece_time_s) / 8
+                self._answer_time_s = _mean(self._answer_time_s, trio.current_time() - asked_at)
         if fruit is None and sharing.manifest is None:
             await self._learn_manifest(peer)
 
-    async def _judge(self, peer: Peer, want: int, cut: Cut, answer: Answer) -> bool | None:
-        """Takes the piece in. True: one came; False: none; None: the manifest is to be asked for first."""
+    async def _judge(self, peer: Peer, want: int, cut: Cut, knew: Manifest | None, answer: Answer) -> bool | None:
+        """Takes the piece in. True: one came; False: none; None: the manifest is to be asked for first.
+
+        knew: the manifest that we said we know.
+        """
         now = trio.current_time()
         source = self._sources.get(peer)
         if answer.status == 200:
             index = _index(answer.headers.get(PIECE_INDEX, ""), want, cut)
-            if await self._is_proven(peer, cut, index, answer):
+            if await self._is_proven(peer, cut, index, knew, answer):
                 await self._keep(peer, cut, index, answer)
                 return True
             return False
@@ -580,6 +602,7 @@ class Download:
         elif answer.status == 428:
             return None
         elif answer.status == 409:
+            self._answered_at = now
             if source is not None:
                 source.refused_since = None
                 holds = answer.headers.get(HOLDS)
@@ -593,7 +616,7 @@ class Download:
         self._sharing.changed.unpark_all()
         return False
 
-    async def _is_proven(self, peer: Peer, cut: Cut, index: int, answer: Answer) -> bool:
+    async def _is_proven(self, peer: Peer, cut: Cut, index: int, knew: Manifest | None, answer: Answer) -> bool:
         """Whether these bytes are the piece. Raises RemoteProtocolError where the peer must have known better."""
         sharing, content = self._sharing, answer.body
         start, end = cut.span(index)
@@ -604,11 +627,10 @@ class Download:
         else:
             hash_ = await self._tools.threads.run(piece_hash, sharing.sha256, cut, index, content)
         word = answer.headers.get(PROOF, "")
-        manifest = sharing.manifest
-        if manifest is not None:
-            if hmac.compare_digest(hash_, manifest.hash_of(index)):
-                return True
-            if peer in self.vouchers or word == f"{MANIFEST_NAME} {manifest.name}":
+        if knew is not None:
+            if hmac.compare_digest(hash_, knew.hash_of(index)):
+                return sharing.manifest is knew  # unless nobody stands by it any more
+            if peer in self.vouchers or word == f"{MANIFEST_NAME} {knew.name}":
                 raise RemoteProtocolError(f"piece {index}: bytes that its own manifest does not name")
             if not word or word.startswith(MANIFEST_NAME):
                 self._sources.pop(peer, None)  # it believes another manifest; the whole file's hash will tell
@@ -623,9 +645,9 @@ class Download:
             if source is not None:
                 source.rest_until = trio.current_time() + UNKNOWN_PAUSE_S
             return False
-        sharing.proofs[index] = proof
+        self._proofs[index] = proof
         self.makers[proof.maker] = None
-        return manifest is None
+        return knew is None
 
     def _is_believed(self, proof: Proof) -> bool:
         """Members of the group are; in open mode those whom the tracker named as readers."""
@@ -646,7 +668,8 @@ class Download:
         elif content:
             vouched = self._tools.identity.group is not None
             await sharing.partial.write(start, content, provisional=True, vouched=vouched)
-        sharing.note(index, sharing.proofs.get(index))
+        sharing.note(index, self._proofs.pop(index, None))
+        self._came[index % CLASSES] += 1
         source = self._sources.get(peer)
         if source is not None:
             source.refused_since = None
@@ -709,6 +732,11 @@ def class_mask(klass: int, pieces: int) -> int:
             _MASKS.clear()
         mask = _MASKS[key] = sum(1 << index for index in range(klass, pieces, CLASSES))
     return mask
+
+
+def _mean(before_s: float, now_s: float) -> float:
+    """A mean in which the last eight count most."""
+    return now_s if before_s == 0.0 else before_s + (now_s - before_s) / 8
 
 
 _MASKS: dict[tuple[int, int], int] = {}

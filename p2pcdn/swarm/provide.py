@@ -249,12 +249,12 @@ class Provider:
             want = bitfield.decode(ask.want, sharing.cut.pieces)
         except RemoteProtocolError:
             return _NOT_HELD
-        able = want & sharing.provable
+        able = want & sharing.givable(knows=ask.knows)
         if not able:
+            if want & sharing.provable:
+                return _ASK_FOR_MANIFEST
             if ask.wait_ms and self._waiting[sharing.sha256] < WAITING_PER_FILE:
                 return self._wait_for_piece(ask, sharing, request)
-            if want & sharing.here and not ask.knows:
-                return _ASK_FOR_MANIFEST
             return _holds(sharing.provable, sharing.cut)
         if self._is_full(sharing.sha256, _host(request.peer)):
             if ask.wait_ms and self._waiting[sharing.sha256] < WAITING_PER_FILE:
@@ -279,7 +279,7 @@ class Provider:
                         return _NOT_HELD
                     if sharing.cut is None or self._is_full(sharing.sha256, host):
                         continue
-                    if able := bitfield.decode(ask.want, sharing.cut.pieces) & sharing.provable:
+                    if able := bitfield.decode(ask.want, sharing.cut.pieces) & sharing.givable(knows=ask.knows):
                         blob = self._blob(ask.id)
                         if blob is None and not self._gives(sharing):
                             return _NOT_HELD
@@ -330,7 +330,7 @@ class Provider:
             return _holds(bitfield.all_of(cut.pieces), cut)
         proofs = {} if sharing is None or ask.knows else sharing.proofs
         if not ask.knows:
-            want = sum(1 << index for index in bitfield.ones(want) if index in proofs)
+            want &= 0 if sharing is None else sharing.signed
             if not want:
                 return _ASK_FOR_MANIFEST
         host = _host(request.peer)

@@ -28,6 +28,7 @@ class Sharing:
         self.manifest: Manifest | None = None
         self.manifest_proof: Proof | None = None
         self.proofs: dict[int, Proof] = {}
+        self.signed = 0  # the pieces that have a proof of their own, a bitfield
         self.changed = trio.lowlevel.ParkingLot()
         self.rarity = Rarity()
         self._cutting = cutting
@@ -55,11 +56,16 @@ class Sharing:
     def whole(self) -> bool:
         return self.cut is not None and not self.missing
 
+    def givable(self, *, knows: bool) -> int:
+        """What may go to one who knows the manifest, or to one who does not: then each piece needs its own proof."""
+        return self.provable if knows else self.signed
+
     def note(self, index: int, proof: Proof | None) -> None:
         """A piece is here now. proof: None where the manifest proves it."""
         self.here |= 1 << index
         if proof is not None:
             self.proofs[index] = proof
+            self.signed |= 1 << index
         if proof is not None or self.manifest is not None:
             self.provable |= 1 << index
         self.changed.unpark_all()
@@ -74,4 +80,4 @@ class Sharing:
     def disown(self) -> None:
         """Nobody stands by the manifest any more: what only it proves is not passed on."""
         self.manifest = self.manifest_proof = None
-        self.provable = sum(1 << index for index in self.proofs)
+        self.provable = self.signed
