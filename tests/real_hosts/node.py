@@ -36,12 +36,15 @@ class HostNode(RunningNode):
     ) -> None:
         usual = ["--file-host", upstream.file_host, "--peer-host", "all"]
         usual += ["--port", str(INDEX_PORT), "--peer-port", str(PEER_PORT)]
+        # A configuration of its own, or it would be that of this machine; the group's key is kept beside it.
+        config = directory / "config.toml"
+        config.touch()
         super().__init__(
             directory,
             upstreams=[upstream.url],
             peers=peers,
             arguments=[*usual, *arguments],
-            environment=environment,
+            environment={"P2PCDN_CONFIG": str(config), **(environment or {})},
             mdns=mdns,
         )
         self.host = host
