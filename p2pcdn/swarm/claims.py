@@ -240,7 +240,7 @@ class Claims:
         try:
             async with (
                 exchange.question(peer.address),
-                exchange.ask(peer.address, question, size_bytes_max, sealed_port=sealed_port) as answer,  # type: ignore[arg-type]
+                exchange.ask(peer.address, question, size_bytes_max, sealed_port=sealed_port) as answer,
             ):
                 self._tools.peers.is_there(peer, trio.current_time())
                 return bytes(answer.body) if answer.status == 200 else None

@@ -286,7 +286,7 @@ class Nearby:
         exchange = self._tools.exchange
         async with (
             exchange.question(peer.address),
-            exchange.ask(peer.address, question, size_bytes_max) as answer,  # type: ignore[arg-type]
+            exchange.ask(peer.address, question, size_bytes_max) as answer,
         ):
             self._tools.peers.is_there(peer, trio.current_time())
             return bytes(answer.body) if answer.status == 200 else None
