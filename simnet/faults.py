@@ -48,6 +48,15 @@ OF_ONE_NODE = frozenset(
     {"power", "kill", "clock", "liar", "mute", "drip", "proxy lies"}
     | {"disk full", "disk sync", "disk write", "disk slow", "rot"}
 )
+# No client has to notice these: neighbours, clocks and disks are not what an install depends on.
+UNSEEN = frozenset({"clock", "liar", "mute", "drip", "disk full", "disk sync", "disk write", "disk slow"})
+# What comes together now and then: a disk fails while the upstream lies, a machine dies while it reads.
+PAIRS = (
+    ("disk full", "upstream lies"),
+    ("disk sync", "upstream lies"),
+    ("disk sync", "power"),
+    ("power", "upstream slow"),
+)
 BAD_PEERS = frozenset({"liar", "mute", "drip"})
 OF_SOME_NODES = frozenset({"partition", "one way", "clog", "swizzle"})
 FAULTS_MAX = 4
@@ -62,7 +71,10 @@ ENDLESS_CHUNK_SIZE_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong. nodes: of whom, by number. number, word: of its kind (a rate, a jump; which lie)."""
+    """One thing that goes wrong. nodes: of whom, by number.
+
+    number, word: of its kind: a rate, a jump; which lie, whether silence is the answer to "all" questions but hello.
+    """
 
     kind: str
     at_s: float
@@ -74,11 +86,22 @@ class Fault:
 
 def plan(dice: random.Random, nodes: int, horizon_s: float) -> Sequence[Fault]:
     """The faults of a seed, in the order of their beginnings; one in eight seeds has none."""
-    if dice.random() < 1 / 8:
+    way = dice.random()
+    if way < 1 / 8:
         return []
+    if way < 2 / 8:
+        kinds = list(dice.choice(PAIRS))
+    else:
+        choice = {kind: often for kind, often in KINDS.items() if kind in UNSEEN or way >= 4 / 8}
+        kinds = dice.choices(list(choice), list(choice.values()), k=dice.randint(1, FAULTS_MAX))
     faults: list[Fault] = []
-    for kind in dice.choices(list(KINDS), list(KINDS.values()), k=dice.randint(1, FAULTS_MAX)):
+    for kind in kinds:
         fault = _draw(kind, dice, nodes, horizon_s)
+        if 1 / 8 <= way < 2 / 8 and faults:
+            # Together: at about the same time, and on the same machine.
+            at_s, first = faults[0].at_s + dice.uniform(-0.3, 0.3), faults[0].nodes
+            nodes_hit = first if fault.nodes else ()
+            fault = replace(fault, at_s=max(0.0, at_s), until_s=max(0.0, at_s) + 3.0, nodes=nodes_hit)
         if _is_survivable([*faults, fault], nodes):
             faults.append(fault)
     return sorted(faults, key=lambda fault: fault.at_s)
@@ -101,7 +124,7 @@ def _draw(kind: str, dice: random.Random, nodes: int, horizon_s: float) -> Fault
         number = dice.randrange(1, 8)
     if kind in BAD_PEERS:
         at_s = 0.0  # a peer does not begin to lie: it is one
-    word = dice.choice(LIES) if kind == "liar" else ""
+    word = dice.choice(LIES) if kind == "liar" else dice.choice(("", "all"))
     return Fault(kind, at_s, until_s, chosen, number, word)
 
 
@@ -126,7 +149,8 @@ class BadPeer:
         self._former = b""
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
-        if not request.path.startswith(PIECES):
+        silent = self._fault.word == "all" and not request.path.startswith("/v1/hello")
+        if not request.path.startswith(PIECES) and not silent:
             return self._honest(request)
         return self._answer(request)
 

@@ -188,7 +188,7 @@ class Machine:
         upstream = self._upstream()
         world = World(upstream, TcpNetwork(), self._discoveries(), self.disk, threads, self.clock, dice)
         node = life.node = Node(self.settings, store, world, node_id=self.host.name, token="token")
-        node._swarm.answer = self.bad(node._swarm.answer)  # type: ignore[method-assign, assignment]
+        node._swarm.answer = self.bad(node._swarm.answer)
         index = await _listener("127.0.0.1", INDEX_PORT)
         peer = await _listener(self.host.ip, PEER_PORT)
         async with trio.open_nursery() as nursery:

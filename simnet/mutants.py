@@ -10,13 +10,15 @@ import argparse
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from p2pcdn.digest import BlobName, Sha256
+from p2pcdn.errors import Unavailable
+from p2pcdn.fetch import Fetch, OriginReader, deliver
 from p2pcdn.store import arrivals, verify
 from p2pcdn.store.arrivals import Arrivals
 from p2pcdn.store.blob import Blob
@@ -26,7 +28,13 @@ from p2pcdn.store.partial import Partial
 from p2pcdn.store.rows import BlobRow
 from p2pcdn.store.shelves import Shelves
 from p2pcdn.store.store import Store
+from p2pcdn.swarm import crowd
+from p2pcdn.swarm.crowd import Crowd
+from p2pcdn.swarm.download import Download
+from p2pcdn.swarm.exchange import Exchange
 from p2pcdn.world import DiskFile, Threads
+from p2pcdn_daemon import outages
+from p2pcdn_daemon.upstream import HttpxUpstream
 from simnet.campaign import scenario
 from simnet.seeds import run_seeds
 
@@ -163,7 +171,7 @@ async def _any_content(self: Partial, got: Sha256) -> None:
 _write = Partial.write
 
 
-async def _write_as_proven(self: Partial, offset: int, content: Any, *, provisional: bool = False) -> None:
+async def _write_as_proven(self: Partial, offset: int, content: Any, **_: bool) -> None:
     await _write(self, offset, content)
 
 
@@ -200,7 +208,45 @@ async def _buries_nothing(self: Store, **changes: Any) -> None:
 
 _change: Callable[..., Awaitable[None]] = Store.change
 
-STORE = "faults-store"
+# --- the swarm, the upstream, the delivery
+
+
+async def _any_piece(self: Download, peer: Any, cut: Any, index: int, answer: Any) -> bool:
+    return True
+
+
+_exchange: Callable[..., None] = Exchange.__init__
+
+
+def _patient_exchange(self: Exchange, network: Any, patience: Any, *more: Any, **settings: Any) -> None:
+    _exchange(self, network, replace(patience, no_progress_s=1e6), *more, **settings)
+
+
+_httpx_upstream: Callable[..., None] = HttpxUpstream.__init__
+
+
+def _patient_upstream(self: HttpxUpstream, settings: Any, **more: Any) -> None:
+    _httpx_upstream(self, settings, **{**more, "patience": outages.Patience(1e6, 1e6, 1e6)})
+
+
+async def _only_from_the_room(self: Fetch, wanted: Any, partial: Partial) -> None:
+    if not await self._from_room(wanted, partial):
+        raise Unavailable("the room does not have it")
+
+
+async def _drain_askew(self: OriginReader, wanted: Any, response: Any, sink: Any, reading: Any) -> None:
+    """What a server without Range sends again from the start is taken for the rest."""
+    async for chunk in response.body:
+        fresh = chunk if reading.end is None else chunk[: reading.end - reading.at]
+        await sink(reading.at, fresh)
+        reading.at += len(fresh)
+
+
+def _no_check(wanted: Any, got: Sha256) -> None:
+    return
+
+
+STORE, FIVE = "faults-store", "faults"
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("a blob's file is not synced before it gets its name", STORE, [(Arrivals, "_sync", _no_fsync)]),
     Mutant("an fsync that failed is tried again, and believed", STORE, [(Arrivals, "_sync", _fsync_again)]),
@@ -218,6 +264,18 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("the scrub does not hash", STORE, [(verify, "_is_right", _always_right)]),
     Mutant("who needs room waits for itself", STORE, [(Arrivals, "drop_idle", _waits_for_itself)]),
     Mutant("a withdrawal is forgotten", STORE, [(Store, "change", _buries_nothing)]),
+    Mutant("a whole node does not sync a blob's file", FIVE, [(Arrivals, "_sync", _no_fsync)]),
+    Mutant("a whole node does not sync a blob's name", FIVE, [(Shelves, "put", _unsynced_name)]),
+    Mutant("a node does not look at the sha256 at the end", FIVE, [(Partial, "_refuse_content", _any_content)]),
+    Mutant("a peer's bytes reach clients before the proof", FIVE, [(Partial, "write", _write_as_proven)]),
+    Mutant("pieces of peers are not checked", FIVE, [(Download, "_is_proven", _any_piece)]),
+    Mutant("a silent neighbour is waited for", FIVE, [(Exchange, "__init__", _patient_exchange)]),
+    Mutant("a silent upstream is waited for", FIVE, [(HttpxUpstream, "__init__", _patient_upstream)]),
+    Mutant("what the room does not give is not asked of the upstream", FIVE, [(Fetch, "_fill", _only_from_the_room)]),
+    Mutant("everybody reads the upstream", FIVE, [(Crowd, "_grant", lambda self, member, now: True)]),
+    Mutant("a lease never moves", FIVE, [(crowd, "LEASE_S", 1e9)]),
+    Mutant("a cut download goes on at the wrong place", FIVE, [(OriginReader, "_drain", _drain_askew)]),
+    Mutant("what passes through unkept is not checked", FIVE, [(deliver, "_check", _no_check)]),
 )
 
 if __name__ == "__main__":

@@ -89,9 +89,10 @@ class Patches:
 
     def _remember_signatures(self) -> None:
         """A crowd checks each signature of a file once a node: the answer is known, and costs 0.12 ms each time."""
-        remembered = lru_cache(SIGNATURES_REMEMBERED)(device.verify)
+        verify = device.verify
+        remembered = lru_cache(SIGNATURES_REMEMBERED)(verify)
         for module in list(sys.modules.values()):
-            if module.__name__.startswith("p2pcdn.") and getattr(module, "verify", None) is device.verify:
+            if module.__name__.startswith("p2pcdn.") and getattr(module, "verify", None) is verify:
                 self._set(module, "verify", remembered)
 
     def _set(self, owner: Any, name: str, value: Any) -> None:

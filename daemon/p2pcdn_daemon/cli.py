@@ -13,32 +13,16 @@ from collections.abc import Sequence
 import click
 
 from p2pcdn import __version__
-from p2pcdn_daemon.commands import install, keep, look, serve
+from p2pcdn_daemon.commands import group, install, keep, look, options, serve
 from p2pcdn_daemon.config import ConfigError
 from p2pcdn_daemon.control import NodeRefused, NoNode
-
-# Longer than the first sentence of any command.
-SENTENCE_LENGTH_MAX = 300
 
 EXIT_REFUSED = 1
 EXIT_UNUSABLE = 2
 EXIT_INTERRUPTED = 130
 
 
-class InOrder(click.Group):
-    """Lists the commands in the order in which a new user meets them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Each command with its whole first sentence; click would cut it."""
-        rows = [(name, command.get_short_help_str(SENTENCE_LENGTH_MAX)) for name, command in self.commands.items()]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
-
-
-@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=options.InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="p2pcdn", message="%(prog)s %(version)s")
 def commands() -> None:
     """A package index on your own machine: each package comes into the building once.
@@ -55,6 +39,7 @@ for _command in (
     install.prefetch,
     look.list_,
     look.peers,
+    group.group,
     keep.pin,
     keep.unpin,
     keep.gc,

@@ -197,6 +197,18 @@ class Config:
     port: int = _setting(7272, PORT, "The port of the index; 0 picks a free one and prints it.")
     peer_host: str = _setting("all", HOST, "Where neighbours reach this node; all means every address.")
     peer_port: int = _setting(7273, PORT, "The port for neighbours; 0 picks a free one.")
+    group_key_file: Path | None = _setting(
+        None,
+        PATH,
+        "The file of the group's key (`p2pcdn group`); the key itself may stand in `P2PCDN_GROUP_KEY`.",
+        default_text="`group.key` beside the configuration file; without one this node is in no group",
+    )
+    sealed_port: int | None = _setting(
+        None,
+        PORT,
+        "In a group, the port for private files, over TLS; 0 picks a free one.",
+        default_text="the one after `peer-port`, or a free one",
+    )
     control_socket: Path | None = _setting(
         None,
         PATH,
@@ -329,7 +341,8 @@ def _rows() -> dict[str, Setting]:
 SETTINGS: Mapping[str, Setting] = _rows()
 
 # Environment variables of ours that are no settings.
-OTHER_VARIABLES = frozenset({"P2PCDN_CONFIG", "P2PCDN_DEBUG"})
+GROUP_KEY_VARIABLE = "P2PCDN_GROUP_KEY"
+OTHER_VARIABLES = frozenset({"P2PCDN_CONFIG", "P2PCDN_DEBUG", GROUP_KEY_VARIABLE})
 # The credentials of an index have variables of their own (docs/configuration.md).
 _INDEX_VARIABLE = re.compile(r"P2PCDN_INDEX_[A-Z0-9_]+_(USERNAME|PASSWORD)")
 

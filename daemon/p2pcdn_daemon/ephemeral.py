@@ -16,9 +16,16 @@ from p2pcdn_daemon import places
 from p2pcdn_daemon.config import Config, ConfigError
 
 # What is another's where the machine has a node too: its file names that node's, and a job's must not meet it.
-_OF_THE_MACHINE = ("store", "port", "peer-port", "control-socket")
+_OF_THE_MACHINE = ("store", "port", "peer-port", "sealed-port", "control-socket")
 # Several jobs of one machine are several nodes, on whatever ports are free; a log of a job shows what went wrong.
-_USUAL: dict[str, Any] = {"port": 0, "peer-port": 0, "control-socket": None, "no-mdns": True, "log-level": "warning"}
+_USUAL: dict[str, Any] = {
+    "port": 0,
+    "peer-port": 0,
+    "sealed-port": 0,
+    "control-socket": None,
+    "no-mdns": True,
+    "log-level": "warning",
+}
 _PREFIX = "job-"
 _LOCK = "lock"
 

@@ -1,4 +1,4 @@
-"""What a node knows of itself from start to start: its random name, and the secret path of its private indexes."""
+"""What a node knows of itself from start to start: its name, its device key, the secret path of its private indexes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,27 @@ from contextlib import suppress
 from pathlib import Path
 
 from p2pcdn.errors import StoreUnusable
+from p2pcdn.group import Device
+from p2pcdn.group.device import SEED_SIZE_BYTES
 
 NODE_ID_BITS = 128
 TOKEN_BITS = 256
 # The files hold one short line; more is not ours.
 _SIZE_BYTES_MAX = 256
 _NODE_ID = re.compile(r"[0-9a-f]{32}")
+_SEED = re.compile(r"[0-9a-f]{64}")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32,128}")
 
 
 def node_id(store: Path) -> str:
     """32 hexadecimal digits, random, kept in the store. They say nothing of the machine. Raises StoreUnusable."""
     return _kept(store / "node_id", _NODE_ID, secrets.token_hex(NODE_ID_BITS // 8))
+
+
+def device(store: Path) -> Device:
+    """The key that this node signs with and proves itself by, drawn at its first start. Raises StoreUnusable."""
+    line = _kept(store / "device_key", _SEED, secrets.token_hex(SEED_SIZE_BYTES))
+    return Device.from_seed(bytes.fromhex(line))
 
 
 def token(store: Path) -> str:

@@ -20,11 +20,11 @@ import trio
 
 from p2pcdn import __version__
 from p2pcdn.errors import StoreUnusable
-from p2pcdn.group import Device, Identity
+from p2pcdn.group import Identity
 from p2pcdn.node import Node, Settings, address, index_url
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.world import Discovery, Sighting, World
-from p2pcdn_daemon import identity, logs, places
+from p2pcdn_daemon import group_key, identity, logs, places
 from p2pcdn_daemon.clock import WallClock
 from p2pcdn_daemon.config import Config, ConfigError, unknown_variables
 from p2pcdn_daemon.disk import RealDisk
@@ -38,6 +38,7 @@ from p2pcdn_daemon.network import (
     adopted_listeners,
     open_control_listener,
     open_listeners,
+    port_of,
 )
 from p2pcdn_daemon.notify import notify, watchdog_interval_s
 from p2pcdn_daemon.peers_dns import DnsPeers
@@ -186,6 +187,7 @@ async def _serve(config: Config, ready: Ready, errand: Errand | None) -> int:
 
 
 async def _run_node(config: Config, ready: Ready, life: Life, stack: AsyncExitStack) -> None:
+    group = group_key.take(config)
     faces = adopted_listeners()
     await _open_network_faces(config, faces, stack)
     upstreams = upstreams_of(config, [address(listener) for listener in faces.index])
@@ -199,8 +201,9 @@ async def _run_node(config: Config, ready: Ready, life: Life, stack: AsyncExitSt
         allow_hosts=(*_own_names(config), *config.allow_host),
         static_peers=tuple(_sighting(peer) for peer in config.peer),
         version=__version__,
-        identity=Identity(Device.from_seed(os.urandom(32))),
+        identity=Identity(identity.device(config.store), group),
     )
+    sealed, sealed_port = await _open_sealed_face(config, faces, settings.identity, stack)
     node = Node(settings, store, world, node_id=identity.node_id(config.store), token=identity.token(config.store))
     async with trio.open_nursery() as nursery:
         run = partial(
@@ -208,12 +211,17 @@ async def _run_node(config: Config, ready: Ready, life: Life, stack: AsyncExitSt
             index_listeners=faces.index,
             peer_listeners=faces.peer,
             control_listeners=faces.control,
+            sealed_listeners=sealed,
+            sealed_port=sealed_port,
             stop=life.stop,
         )
         await nursery.start(run)
         life.is_ready = True
         url = index_url(faces.index)
-        log.info("ready", extra={"index": url, "store": str(config.store), "pid": os.getpid()})
+        log.info(
+            "ready",
+            extra={"index": url, "store": str(config.store), "pid": os.getpid(), "group": settings.identity.tag},
+        )
         ready.say(url)
         nursery.start_soon(life.run_errand, _errands_environment(config, node))
         if sys.stdout.isatty() and life.errand is None:
@@ -244,6 +252,31 @@ async def _open_network_faces(config: Config, faces: Adopted, stack: AsyncExitSt
         faces.peer += await open_listeners(_hosts(config.peer_host), config.peer_port, "--peer-port")
         for listener in faces.peer:
             stack.push_async_callback(listener.aclose)
+
+
+async def _open_sealed_face(
+    config: Config, faces: Adopted, who: Identity, stack: AsyncExitStack
+) -> tuple[list[trio.SSLListener[trio.SocketStream]], int]:
+    """In a group, where members get private files over TLS, and its port; nothing in open mode. Raises CannotListen."""
+    if who.group is None:
+        return [], 0
+    from p2pcdn_daemon import tls
+
+    hosts = _hosts(config.peer_host)
+    if config.sealed_port is not None:
+        listeners = await open_listeners(hosts, config.sealed_port, "--sealed-port")
+    else:
+        port = (port_of(faces.peer[0]) + 1) % 65536 if config.peer_port else 0
+        try:
+            listeners = await open_listeners(hosts, port, "--sealed-port")
+        except CannotListen:
+            # Members are told the port; only a firewall wants it to be always the same.
+            listeners = await open_listeners(hosts, 0, "--sealed-port")
+    context = tls.server_context(who.device)
+    for listener in listeners:
+        stack.push_async_callback(listener.aclose)
+    sealed = [trio.SSLListener(listener, context, https_compatible=True) for listener in listeners]
+    return sealed, port_of(listeners[0])
 
 
 async def _open_control_faces(config: Config, faces: Adopted, stack: AsyncExitStack) -> None:

@@ -10,6 +10,7 @@ import os
 import ssl
 import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 
 import trio
 from cryptography import x509
@@ -80,13 +81,11 @@ def _load(context: ssl.SSLContext, device: Device) -> None:
     certificate = builder.sign(key, None)
     content = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     content += certificate.public_bytes(Encoding.PEM)
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("p2pcdn", os.MFD_CLOEXEC)
-        try:
-            os.write(descriptor, content)
-            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-        finally:
-            os.close(descriptor)
+    if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
+        with os.fdopen(os.memfd_create("p2pcdn", os.MFD_CLOEXEC), "wb") as memory:
+            memory.write(content)
+            memory.flush()
+            context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}")
         return
     with tempfile.NamedTemporaryFile() as file:
         file.write(content)

@@ -23,7 +23,7 @@ from p2pcdn.index.held import HeldPage
 from p2pcdn.index.shelf import PageShelf, checked_record, unpacked
 from p2pcdn.names import is_normalized
 from p2pcdn.store import Store
-from p2pcdn.swarm.claims import AHEAD_S_MAX, KIND, PAGE_SIZE_BYTES_MAX, Claims
+from p2pcdn.swarm.claims import AHEAD_S_MAX, KIND, PAGE_SIZE_BYTES_MAX, Claims, Word
 from p2pcdn.world import Clock, Index, Threads
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class ClaimedPages:
         self._names_read = False
         self._reading = trio.Lock()
         # By index key and project: what was signed, by version and time.
-        self._signed: OrderedDict[tuple[str, str], tuple[str, float, bytes | None]] = OrderedDict()
+        self._signed: OrderedDict[tuple[str, str], tuple[str, float, Word | None]] = OrderedDict()
         shelf.on_kept = self._note_kept
         claims.source = self
 
@@ -124,21 +124,22 @@ class ClaimedPages:
 
     # --- given to members
 
-    async def claim(self, id_: str, *, sealed: bool) -> bytes | None:
-        """The encoded claim about a page: the one that it came by, else our own word for what our upstream said."""
+    async def claim(self, id_: str, *, sealed: bool) -> Word | None:
+        """The claim about a page: the one that it came by, else our own word for what our upstream said."""
         name = await self._find(id_, sealed)
         held = await self._shelf.recall(*name) if name is not None else None
         if held is None:
             return None
         key = held.index.key, held.project
-        version, checked_at, encoded = self._signed.get(key, ("", 0.0, None))
+        version, checked_at, word = self._signed.get(key, ("", 0.0, None))
         if (version, checked_at) != (held.version, held.checked_at):
             content = await self._content_of(held)
             encoded = self._word_for(held, content) if content is not None else None
-            self._signed[key] = held.version, held.checked_at, encoded
+            word = Word(encoded, len(content)) if content is not None and encoded is not None else None
+            self._signed[key] = held.version, held.checked_at, word
             if len(self._signed) > SIGNED_MAX:
                 self._signed.popitem(last=False)
-        return encoded
+        return word
 
     def _word_for(self, held: HeldPage, content: bytes) -> bytes | None:
         now, subject = self._clock.now(), subject_of(held.index, held.project)

@@ -32,14 +32,14 @@ KIND = "page"
 CLAIM_SIZE_BYTES_MAX = 1024
 # PyPI's largest pages have some 30 MiB; packed, a fifth of that at most. Twice that is no page.
 PAGE_SIZE_BYTES_MAX = 12 * 1024 * 1024
-# All who live are asked, so many at once.
-ASKED_AT_ONCE = 16
+# All who live are asked, so many at once: a dozen that were just switched off must not hold up the others.
+ASKED_AT_ONCE = 64
 # Whoever has not answered by then holds nobody up: an installer waits behind it.
 CLAIMS_WAIT_S = 3.0
 # After the first good claim, how long a newer one is waited for.
 NEWER_WAIT_S = 0.25
 # The page itself, through a room in which thirty ask for it at once. pip gives up after 15 s of silence.
-PAGE_WAIT_S = 5.0
+PAGE_WAIT_S = 9.0
 # So many claims are followed to their page, the newest first; the others would not be better.
 FOLLOWED_MAX = 4
 # Clocks of a room differ by seconds. What was made later than that is no time by which pages could be compared.
@@ -47,6 +47,9 @@ AHEAD_S_MAX = 600.0
 
 _CLAIM = re.compile(r"/v1/page/([0-9a-f]{64})", re.ASCII)
 _PAGE = re.compile(r"/v1/page/([0-9a-f]{64})/([0-9a-f]{64})", re.ASCII)
+# The header in which a claim comes with the size of its page: so much room is made for it, and no more.
+PAGE_SIZE = "page-size"
+_SIZE = re.compile(r"[1-9][0-9]{0,7}", re.ASCII)
 _NOT_HELD = Response(404)
 _CBOR = (("content-type", CBOR_TYPE),)
 
@@ -72,11 +75,19 @@ class AskPage:
         return f"/v1/page/{self.id}/{self.body_hash}"
 
 
+@dataclass(frozen=True, slots=True)
+class Word:
+    """An encoded claim, and the size of the content that it is about."""
+
+    encoded: bytes
+    size_bytes: int
+
+
 class Source(Protocol):
     """The pages of this node. sealed: whether only that member can read the answer; private pages are given so only."""
 
-    async def claim(self, id_: str, *, sealed: bool) -> bytes | None:
-        """The encoded claim about a page, ours or the one it came by; None where there is none to give."""
+    async def claim(self, id_: str, *, sealed: bool) -> Word | None:
+        """The claim about a page, ours or the one it came by; None where there is none to give."""
         ...
 
     async def content(self, id_: str, body_hash: bytes, *, sealed: bool) -> bytes | None:
@@ -91,15 +102,15 @@ class Source(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Offer:
     claim: Claim
-    encoded: bytes
+    word: Word
     peer: Peer
 
 
 @dataclass(slots=True)
 class _Offers:
-    """What came so far. pending: who still owes an answer."""
+    """What came so far. sent: when those were asked who still owe an answer."""
 
-    pending: set[Peer]
+    sent: dict[Peer, float] = field(default_factory=dict)
     good: list[_Offer] = field(default_factory=list)
 
 
@@ -158,12 +169,12 @@ class Claims:
         offers = await self._offers(peers, id_, subject, newer_than, sealed)
         with trio.move_on_after(PAGE_WAIT_S):
             for offer in _to_follow(offers):
-                holders = [other.peer for other in offers if other.claim.body_hash == offer.claim.body_hash]
+                holders = [other for other in offers if other.claim.body_hash == offer.claim.body_hash]
                 content = await self._content(holders, id_, offer.claim, sealed)
                 if content is None:
                     continue
                 try:
-                    return await read(offer.claim, offer.encoded, content)
+                    return await read(offer.claim, offer.word.encoded, content)
                 except RemoteProtocolError as error:
                     # Its maker may have another version of us: no strike, but its word is not taken either.
                     self._note(offer.peer, f"its page was not taken: {error}")
@@ -172,16 +183,15 @@ class Claims:
     async def _offers(
         self, peers: Sequence[Peer], id_: str, subject: bytes, newer_than: float, sealed: bool
     ) -> list[_Offer]:
-        offers = _Offers(set(peers))
+        offers = _Offers()
         at_once = trio.CapacityLimiter(ASKED_AT_ONCE)
-        asked: set[Peer] = set()
         patience_s = min(CLAIMS_WAIT_S, self._tools.exchange.patience.no_progress_s)
 
         async def ask(peer: Peer) -> None:
-            async with at_once:
-                asked.add(peer)
+            async with at_once, self._tools.exchange.question(peer.address):
+                offers.sent[peer] = trio.current_time()
                 offer = await self._offer(peer, id_, subject, newer_than, sealed)
-                offers.pending.discard(peer)
+                del offers.sent[peer]
             if offer is not None:
                 offers.good.append(offer)
                 patience.deadline = min(patience.deadline, trio.current_time() + NEWER_WAIT_S)
@@ -190,18 +200,19 @@ class Claims:
             async with trio.open_nursery() as nursery:
                 for peer in peers:
                     nursery.start_soon(ask, peer)
-        if patience.cancelled_caught and not offers.good:
-            for peer in offers.pending & asked:
+        for peer, sent_at in offers.sent.items():
+            # Not for the time in which the question waited here for its turn, nor for a moment's silence.
+            if trio.current_time() - sent_at > patience_s / 2:
                 self._tools.peers.failed(peer, "no answer in time", trio.current_time())
         return offers.good
 
     async def _offer(self, peer: Peer, id_: str, subject: bytes, newer_than: float, sealed: bool) -> _Offer | None:
-        encoded = await self._ask(peer, AskClaim(id_), CLAIM_SIZE_BYTES_MAX, sealed)
-        if encoded is None:
+        word = await self._word(peer, id_, sealed)
+        if word is None:
             return None
         now = self._clock.now()
         try:
-            claim = Claim.decode(encoded)
+            claim = Claim.decode(word.encoded)
         except RemoteProtocolError as error:
             self._struck(peer, str(error))
             return None
@@ -217,33 +228,49 @@ class Claims:
         if wrong is not None:
             self._struck(peer, f"it gave a claim that is none: {wrong}")
             return None
-        return _Offer(claim, encoded, peer) if claim.made_at > newer_than else None
+        return _Offer(claim, word, peer) if claim.made_at > newer_than else None
 
-    async def _content(self, holders: Sequence[Peer], id_: str, claim: Claim, sealed: bool) -> bytes | None:
-        for peer in holders:
-            content = await self._ask(peer, AskPage(id_, claim.body_hash.hex()), PAGE_SIZE_BYTES_MAX, sealed)
-            if content is None:
+    async def _word(self, peer: Peer, id_: str, sealed: bool) -> Word | None:
+        answer = await self._ask(peer, AskClaim(id_), CLAIM_SIZE_BYTES_MAX, sealed)
+        if answer is None:
+            return None
+        encoded, size = answer
+        if not _SIZE.fullmatch(size) or int(size) > PAGE_SIZE_BYTES_MAX:
+            self._struck(peer, "it gave a claim that does not say how large its page is")
+            return None
+        return Word(encoded, int(size))
+
+    async def _content(self, holders: Sequence[_Offer], id_: str, claim: Claim, sealed: bool) -> bytes | None:
+        """Of whoever answered first: it has the least to do."""
+        question = AskPage(id_, claim.body_hash.hex())
+        for offer in holders:
+            async with self._tools.exchange.slot(offer.peer.address):
+                answer = await self._ask(offer.peer, question, offer.word.size_bytes, sealed)
+            if answer is None:
                 continue
+            content, _ = answer
             wrong = claim.check(self.identity, content, self._clock.now())
             if wrong is None:
-                self._tools.peers.gave(peer, len(content), trio.current_time())
+                self._tools.peers.gave(offer.peer, len(content), trio.current_time())
                 return content
-            self._struck(peer, f"it gave a page that is not the one it was asked for: {wrong}")
+            self._struck(offer.peer, f"it gave a page that is not the one it was asked for: {wrong}")
         return None
 
-    async def _ask(self, peer: Peer, question: AskClaim | AskPage, size_bytes_max: int, sealed: bool) -> bytes | None:
-        """The body of its answer; None where it has none to give, or failed, which is noted here."""
-        exchange = self._tools.exchange
+    async def _ask(
+        self, peer: Peer, question: AskClaim | AskPage, size_bytes_max: int, sealed: bool
+    ) -> tuple[bytes, str] | None:
+        """The body of its answer, and what that says of the page's size.
+
+        None where it has none to give, or failed, which is noted here.
+        """
         sealed_port = peer.hello.sealed_port if sealed and peer.hello is not None else 0
         if sealed and not sealed_port:
             return None  # it has no door at which private things could be asked for
         try:
-            async with (
-                exchange.question(peer.address),
-                exchange.ask(peer.address, question, size_bytes_max, sealed_port=sealed_port) as answer,  # type: ignore[arg-type]
-            ):
+            asking = self._tools.exchange.ask(peer.address, question, size_bytes_max, sealed_port=sealed_port)
+            async with asking as answer:
                 self._tools.peers.is_there(peer, trio.current_time())
-                return bytes(answer.body) if answer.status == 200 else None
+                return (bytes(answer.body), answer.headers.get(PAGE_SIZE, "")) if answer.status == 200 else None
         except Unavailable as error:
             self._tools.peers.failed(peer, str(error), trio.current_time())
         except RemoteProtocolError as error:
@@ -271,13 +298,18 @@ class Claims:
         if self.source is None or not self.believes:
             return None
         if match := _CLAIM.fullmatch(request.path):
-            return _given(self.source.claim(match[1], sealed=sealed))
+            return _word_given(self.source.claim(match[1], sealed=sealed))
         if match := _PAGE.fullmatch(request.path):
-            return _given(self.source.content(match[1], bytes.fromhex(match[2]), sealed=sealed))
+            return _page_given(self.source.content(match[1], bytes.fromhex(match[2]), sealed=sealed))
         return None
 
 
-async def _given(finding: Awaitable[bytes | None]) -> Response:
+async def _word_given(finding: Awaitable[Word | None]) -> Response:
+    word = await finding
+    return _NOT_HELD if word is None else Response(200, (*_CBOR, (PAGE_SIZE, str(word.size_bytes))), word.encoded)
+
+
+async def _page_given(finding: Awaitable[bytes | None]) -> Response:
     content = await finding
     return _NOT_HELD if content is None else Response(200, _CBOR, content)
 

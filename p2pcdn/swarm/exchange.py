@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from hmac import compare_digest
+from typing import Protocol
 
 import trio
 from trio.lowlevel import wait_readable
@@ -15,7 +16,7 @@ from trio.lowlevel import wait_readable
 from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.swarm.connection import Answer, Reading, buffer_size, encode_request
 from p2pcdn.swarm.meeting import MEET_PATH, MEETING_SIZE_BYTES_MAX, TICKET_PROOF, Meeting
-from p2pcdn.swarm.messages import MANIFEST_SIZE_BYTES_MAX, Ask
+from p2pcdn.swarm.messages import MANIFEST_SIZE_BYTES_MAX
 from p2pcdn.swarm.peers import Address
 from p2pcdn.world import Network
 
@@ -40,6 +41,14 @@ BUFFERS_KEPT = SLOTS_PER_PEER
 POOLED_SIZE_BYTES_MIN = 16 * 1024
 # A record of TLS (RFC 8446, 5.1): the TLS stream makes a buffer of the size that it is asked for, and fills no more.
 TLS_RECORD_SIZE_BYTES = 16 * 1024
+
+
+class Question(Protocol):
+    """What one node asks another."""
+
+    def target(self) -> str:
+        """The path and the query of the request."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +123,7 @@ class Exchange:
 
     @asynccontextmanager
     async def ask(
-        self, address: Address, ask: Ask, body_size_bytes_max: int, *, sealed_port: int = 0
+        self, address: Address, ask: Question, body_size_bytes_max: int, *, sealed_port: int = 0
     ) -> AsyncIterator[Answer]:
         """The answer; its body is good inside the block only.
 

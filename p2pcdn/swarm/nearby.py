@@ -40,10 +40,11 @@ COUNT_MAX = 1 << 60
 REMEMBERED_SIZE_BYTES_MAX = 64 * 1024 * 1024
 # Members that are asked, and how many at once; a larger room has everything somewhere among these.
 ASKED_MAX = 256
-ASKED_AT_ONCE = 16
+ASKED_AT_ONCE = 64
 # How long an answer counts: somebody in the room has perhaps fetched something meanwhile.
 KNOWN_S = 5.0
-# In open mode, how many files of a page neighbours are asked about, and how many answers are remembered.
+# In open mode: how many neighbours are asked, about how many files of a page, and how many answers are remembered.
+OPEN_ASKED_MAX = 16
 FILES_ASKED_MAX = 2048
 ANSWERS_REMEMBERED_MAX = 50_000
 # Our own list is made again after a change: at most so often, and not so often that it takes more than a twentieth.
@@ -257,7 +258,7 @@ class Nearby:
     async def _ask_about(self, sha256s: Sequence[Sha256]) -> set[Sha256]:
         """In open mode: asks neighbours which of these they have, unless they said so just now."""
         now = trio.current_time()
-        peers = self._whom()[:ASKED_AT_ONCE]
+        peers = self._whom()[:OPEN_ASKED_MAX]
         unknown = [one for one in sha256s if self._answers.get(one, (-KNOWN_S, False))[0] + KNOWN_S <= now]
         found: set[Sha256] = set()
 
@@ -286,7 +287,7 @@ class Nearby:
         exchange = self._tools.exchange
         async with (
             exchange.question(peer.address),
-            exchange.ask(peer.address, question, size_bytes_max) as answer,  # type: ignore[arg-type]
+            exchange.ask(peer.address, question, size_bytes_max) as answer,
         ):
             self._tools.peers.is_there(peer, trio.current_time())
             return bytes(answer.body) if answer.status == 200 else None

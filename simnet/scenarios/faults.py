@@ -33,7 +33,7 @@ from p2pcdn_daemon.upstream import HttpxUpstream, UpstreamSettings, make_index
 from simnet.announcements import Air
 from simnet.browse import Answer, get
 from simnet.disk import SimDisk, fail_once
-from simnet.faults import BadPeer, Fault, LyingProxy, plan
+from simnet.faults import UNSEEN, BadPeer, Fault, LyingProxy, plan
 from simnet.inode import Pool
 from simnet.kernel import Kernel
 from simnet.machine import INDEX_PORT, LIFE, PEER_PORT, Machine
@@ -121,6 +121,7 @@ class Story:
         self.rotten: set[tuple[str, Sha256]] = set()
         self.troubled: set[str] = set()  # machines whose disk was made to fail
         self.origin_lies = any(fault.kind in ("upstream lies", "proxy lies") for fault in self.faults)
+        self.unseen = all(fault.kind in UNSEEN for fault in self.faults)
         self.liars = {f"node-{fault.nodes[0]}" for fault in self.faults if fault.kind == "liar"}
         self.cuts: dict[int, tuple[list[Host], list[Host], bool]] = {}
         self.proxies: dict[int, LyingProxy] = {}  # by the number of their machine; those of the lives that run
@@ -132,10 +133,11 @@ class Story:
 
     def _build(self) -> None:
         dice, net = self.dice, self.net
-        rate = dice.choice([8, 50, 400]) * MEGABIT
+        rate = dice.choice([1, 8, 50, 400]) * MEGABIT
         index = net.add_host("index.example", ip="198.51.100.1", up=rate, down=rate, latency_s=2e-3)
         files = net.add_host("files.example", ip="198.51.100.2", up=rate, down=rate, latency_s=2e-3)
         self.upstream = FaultyUpstream(net, index, files, as_json=dice.random() < 0.7)
+        self.upstream.knows_range = dice.random() < 0.8
         for project in ("alpha", "beta"):
             for number in range(dice.randint(1, 2)):
                 content = dice.randbytes(dice.choice(SIZES) + dice.randrange(1000))
@@ -237,6 +239,8 @@ class Story:
         tries = 0
         while not self.failures and not await self._take(machine, one, dice):
             tries += 1
+            if self.unseen:
+                self.failures.append(f"{machine.host} did not give {one.filename}, and the upstream was well")
             sometimes("a client was refused and came again")
             await trio.sleep(dice.uniform(*PAUSE_S))
         self.asked += 1
@@ -479,6 +483,11 @@ class Story:
         size = sum(map(len, self.contents.values()))
         times = NODES * (1 + len(self.faults)) + 2 * self.origin_lies * NODES
         bound = size * times
+        kinds = {fault.kind for fault in self.faults}
+        if kinds <= {"power", "kill", "clock", "disk slow"}:
+            # Who dies reads again what it had not synced; who comes back knows nobody for a moment.
+            deaths = sum(fault.kind in ("power", "kill") for fault in self.faults)
+            bound = size * (1 + 2 * deaths) + 2 * PIECE_SIZE_BYTES * len(self.contents)
         if not self.faults:
             asked = {path for path, _ in self.upstream.requests}
             bound = sum(len(self.upstream.published[path].content) + 2 * PIECE_SIZE_BYTES for path in asked)
@@ -533,15 +542,23 @@ class _Listener(logging.Handler):
 
 @dataclass
 class FaultyUpstream(SimUpstream):
-    """With pages in JSON, sizes in them, where `as_json`."""
+    """With pages in JSON, sizes in them, where `as_json`; without `knows_range` it sends all of a file each time."""
 
     as_json: bool = False
+    knows_range: bool = True
+
+    async def _file(self, request: Request) -> Response:
+        if not self.knows_range:
+            request.headers = {name: value for name, value in request.headers.items() if name != "range"}
+        return await super()._file(request)
 
     async def _page(self, request: Request) -> Response:
+        faults = self.index_faults.taken()
+        if faults.hang_after is not None:
+            await trio.sleep_forever()
         if not self.as_json:
             return await super()._page(request)
         self.page_requests += 1
-        faults = self.index_faults.taken()
         await self._delay(faults)
         if faults.status is not None:
             return Response(faults.status)

@@ -133,7 +133,7 @@ def test_the_node_of_the_daemon_set_starts_with_these_settings() -> None:
     mounts = {mount["name"]: mount["mountPath"] for mount in container()["volumeMounts"]}
     assert config.store.parent == Path(mounts["store"]), "the volume's own directory belongs to root"
     ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
-    assert (config.port, config.peer_port) == (ports["index"], ports["peer"])
+    assert (config.port, config.peer_port, config.peer_port + 1) == (ports["index"], ports["peer"], ports["sealed"])
     (job,) = load("kubernetes-job.yaml")
     hosts = {one["value"] for one in job["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert f"http://{config.allow_host[0]}:{config.port}/simple/" in hosts
@@ -180,7 +180,8 @@ def test_the_seed_of_the_compose_file_starts_with_these_settings() -> None:
     environ = {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in seed["environment"].items()}
     config = configured(seed["command"], environ)
     assert config.allow_host == ("seed",)
-    assert {f"{config.port}:{config.port}", f"{config.peer_port}:{config.peer_port}"} == set(seed["ports"])
+    ports = (config.port, config.peer_port, config.peer_port + 1)  # the last is for private files
+    assert {f"{port}:{port}" for port in ports} == set(seed["ports"])
 
 
 @pytest.mark.parametrize("name", ["github-actions.yml", "gitlab-ci.yml"])

@@ -102,6 +102,10 @@ class Lan:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._ends.close()
 
+    def on_switch(self, *words: str | Path) -> list[str]:
+        """The same command on the switch, where each host's wire is an interface of the host's name."""
+        return self._switch.command(*words)
+
     def unplug(self, host: Host) -> None:
         """Its wire is out of the switch: nothing comes or goes, and nobody is told."""
         self._switch.ip(f"link set {host.name} down")

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from p2pcdn.http1 import FileSlice, Request, Response
-from p2pcdn.swarm import Swarm
+from p2pcdn.swarm.provide import Provider
 from p2pcdn.world import DiskFile, Index, Upstream, UpstreamResponse
 from p2pcdn_daemon import run, upstream
 from p2pcdn_daemon.cli import main as p2pcdn
@@ -35,15 +35,15 @@ def main() -> None:
 
 
 def lie_in_what_it_serves() -> None:
-    honest = Swarm.answer
+    honest = Provider.answer
 
-    def answer(self: Swarm, request: Request) -> Response | Awaitable[Response]:
+    def answer(self: Provider, request: Request) -> Response | Awaitable[Response]:
         given = honest(self, request)
         if "/piece" not in request.path:
             return given
         return _turned(given) if isinstance(given, Response) else _turned_later(given)
 
-    Swarm.answer = answer  # type: ignore[method-assign]
+    Provider.answer = answer  # type: ignore[method-assign]
 
 
 def lie_in_what_it_reads() -> None:

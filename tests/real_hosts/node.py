@@ -19,6 +19,7 @@ SHARING = ("--share", "lan")
 class HostNode(RunningNode):
     """`with HostNode(host, directory, upstream) as node:` runs there until the block ends.
 
+    config: what stands in its configuration file; then the upstream stands there, too.
     program: what is run instead of the daemon's own `main`; it takes the same arguments.
     """
 
@@ -32,16 +33,20 @@ class HostNode(RunningNode):
         arguments: Sequence[str] = SHARING,
         environment: dict[str, str] | None = None,
         mdns: bool = True,
+        config: str = "",
         program: Sequence[str] = COMMAND,
     ) -> None:
         usual = ["--file-host", upstream.file_host, "--peer-host", "all"]
         usual += ["--port", str(INDEX_PORT), "--peer-port", str(PEER_PORT)]
+        # A configuration of its own, or it would be that of this machine; the group's key is kept beside it.
+        file = directory / "config.toml"
+        file.write_text(config)
         super().__init__(
             directory,
-            upstreams=[upstream.url],
+            upstreams=[] if config else [upstream.url],
             peers=peers,
             arguments=[*usual, *arguments],
-            environment=environment,
+            environment={"P2PCDN_CONFIG": str(file), **(environment or {})},
             mdns=mdns,
         )
         self.host = host
@@ -51,6 +56,11 @@ class HostNode(RunningNode):
         usual = super().command()
         assert tuple(usual[: len(COMMAND)]) == COMMAND
         return self.host.command(*self._program, *usual[len(COMMAND) :])
+
+    @property
+    def users_index_url(self) -> str:
+        """What `p2pcdn run` gives to pip: the secret path, where there is a private index."""
+        return str(self.status().get("private_index_url") or self.index_url)
 
     @property
     def peer_address(self) -> str:

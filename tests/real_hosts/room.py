@@ -125,7 +125,9 @@ class Room:
     def users(self, nodes: Sequence[HostNode], *requirements: str) -> list[User]:
         """A user at each node, all downloading the same from the same moment on."""
         pip = newest_pip()
-        users = [User(node.host, node.index_url, self.new_directory(f"user-{node.host.name}"), pip) for node in nodes]
+        users = [
+            User(node.host, node.users_index_url, self.new_directory(f"user-{node.host.name}"), pip) for node in nodes
+        ]
         for user in users:
             user.start(*requirements)
             self._ends.callback(user.end)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.bench.node import ROOT
-from tests.bench.upstream import FaultyUpstream
+from tests.bench.upstream import FaultyUpstream, Style
 from tests.bench.wheels import Distribution, make_wheel, real_wheels
 from tests.real_hosts.lan import Host
 
@@ -36,10 +36,11 @@ class Made:
 
 @dataclass(frozen=True)
 class Holds:
-    """What the upstream is to hold. real: also the pinned list of real wheels."""
+    """What the upstream is to hold. real: also the pinned list of real wheels. credentials: it asks for them."""
 
     made: Sequence[Made] = ()
     real: bool = False
+    credentials: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,11 @@ class RemoteUpstream:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._end()
 
+    @property
+    def url_with_credentials(self) -> str:
+        assert self.holds.credentials
+        return self.url.replace("://", "://{}:{}@".format(*self.holds.credentials))
+
     def file_of(self, project: str) -> Held:
         """The only file of a project."""
         (held,) = (held for held in self.files.values() if held.project == project)
@@ -135,7 +141,10 @@ def main() -> None:
         files.append(make_wheel(made.pop("project"), made.pop("version"), **made))
     if holds["real"]:
         files += real_wheels().files
-    with FaultyUpstream(files, address=sys.argv[1], send_buffer_bytes=SEND_BUFFER_BYTES) as upstream:
+    private = holds["credentials"]
+    # Credentials go to the index's own host and port only.
+    style = Style(credentials=(private[0], private[1]), other_host=False) if private else Style()
+    with FaultyUpstream(files, style, address=sys.argv[1], send_buffer_bytes=SEND_BUFFER_BYTES) as upstream:
         held = [asdict(Held(one.filename, one.project, one.sha256, len(one.content))) for one in files]
         _say({"url": upstream.url, "file_host": upstream.file_host, "files": held})
         for line in sys.stdin:

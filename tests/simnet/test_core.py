@@ -27,7 +27,7 @@ from simnet.network import GIGABIT
 from simnet.node import Options, SimNode
 from simnet.patches import Leak
 from simnet.scenarios.flash_crowd import Wanted, run
-from simnet.simulation import MEMORY, Hang, Simulation
+from simnet.simulation import Hang, Simulation
 from simnet.topologies import TOPOLOGIES
 from simnet.upstream import Faults, content_of
 
@@ -92,7 +92,7 @@ def test_a_run_leaves_nothing_changed() -> None:
             time.time, time.monotonic, time.perf_counter, time.sleep, time.time_ns, os.urandom, random._urandom,  # type: ignore[attr-defined]
             socket.socket, threading.Thread.start, subprocess.Popen, trio.to_thread.run_sync, Lobby.possible,
             trio_run.Deadlines.add, trio_run._ALLOW_DETERMINISTIC_SCHEDULING, random.getstate(), trio_run._r.getstate(),
-            len(list(Path("/proc/self/fd").iterdir())), sorted(MEMORY.glob("simnet-*")),
+            len(list(Path("/proc/self/fd").iterdir())),
         ]  # fmt: skip
 
     crowd()
@@ -101,6 +101,18 @@ def test_a_run_leaves_nothing_changed() -> None:
     with pytest.raises(RuntimeError, match="on purpose"):
         _tell(_fails)
     assert everything() == before
+
+
+def test_the_directory_of_a_run_goes_with_it() -> None:
+    seen: list[Path] = []
+
+    async def story(simulation: Simulation) -> None:
+        await simulation.start_nodes()
+        seen.append(simulation.directory)
+        assert simulation.directory.is_dir()
+
+    _tell(story)
+    assert not seen[0].exists()
 
 
 async def _fails(simulation: Simulation) -> None:

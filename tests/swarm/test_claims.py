@@ -18,7 +18,7 @@ from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.group import Claim, Identity
 from p2pcdn.http1 import Request, Response
 from p2pcdn.index.claimed import subject_of
-from p2pcdn.swarm.claims import AHEAD_S_MAX, CLAIMS_WAIT_S, KIND, PAGE_SIZE_BYTES_MAX, Claims
+from p2pcdn.swarm.claims import AHEAD_S_MAX, CLAIMS_WAIT_S, KIND, PAGE_SIZE, PAGE_SIZE_BYTES_MAX, Claims
 from p2pcdn.swarm.nearby import Holding
 from tests.index.test_pages import JSON, answer, page
 from tests.swarm.rooms import NOWHERE, OTHER_GROUP, Handler, Room, identity, room_in
@@ -54,7 +54,9 @@ def says(encoded: bytes, body: bytes) -> Handler:
     def answer_with(request: Request) -> Response | None:
         if not request.path.startswith("/v1/page/"):
             return None
-        return Response(200, (), encoded if request.path.count("/") == 3 else body)
+        if request.path.count("/") == 3:
+            return Response(200, ((PAGE_SIZE, str(len(body) or 1)),), encoded)
+        return Response(200, (), body)
 
     return answer_with
 
@@ -87,7 +89,7 @@ LIES: dict[str, tuple[bytes, bytes, int]] = {
 }
 
 
-OF_THE_PAGE = ("another body", "no body", "a huge page")
+OF_THE_PAGE = ("another body", "no body")
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -104,6 +106,20 @@ async def test_a_lie_about_a_page_is_not_believed(tmp_path: Path, lie: str) -> N
         assert student.counters.refused_pieces["liar:7273"] == strikes_due
         fetched = [path for path in room.wires.asked if path.count("/") == 4]
         assert len(fetched) == (lie in OF_THE_PAGE), "no page is fetched for a claim that is none"
+
+
+@pytest.mark.parametrize("size", ["", "0", "-1", "x", "1" * 9, str(len(BAD) - 1), str(PAGE_SIZE_BYTES_MAX + 1)])
+async def test_a_page_is_as_large_as_was_said(tmp_path: Path, size: str) -> None:
+    def odd(request: Request) -> Response:
+        first = request.path.count("/") == 3
+        return Response(200, ((PAGE_SIZE, size),) if size and first else (), GOOD.encode() if first else BAD)
+
+    async with room_in(tmp_path) as room:
+        student = await room.member("student", offline=True)
+        await room.stranger("odd", odd)
+        with pytest.raises(Unavailable):
+            await student.versions()
+        assert await strikes(room, "odd") == 1
 
 
 def unreadable() -> dict[str, bytes]:
@@ -191,7 +207,7 @@ async def test_who_loses_the_page_in_between_is_not_blamed(tmp_path: Path) -> No
     encoded = claim(BAD).encode()
 
     def forgetful(request: Request) -> Response | None:
-        return Response(200, (), encoded) if request.path.count("/") == 3 else None
+        return Response(200, ((PAGE_SIZE, str(len(BAD))),), encoded) if request.path.count("/") == 3 else None
 
     async with room_in(tmp_path) as room:
         student = await room.member("student", offline=True)

@@ -1,4 +1,4 @@
-"""The flags that several commands share, made from the table of settings."""
+"""What several commands share: flags made from the table of settings, and how a list of commands looks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,29 @@ _ASKING = {
 }
 
 
+# Longer than the first sentence of any command.
+SENTENCE_LENGTH_MAX = 300
+
+
+class InOrder(click.Group):
+    """Lists the commands in the order in which a new user meets them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each command with its whole first sentence; click would cut it."""
+        rows = [(name, command.get_short_help_str(SENTENCE_LENGTH_MAX)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
 def settings(*keys: str) -> Callable[[Function], Function]:
     """Gives a command the flags of these settings (all, without keys) and --config; it receives them as `**flags`."""
 
     def decorate(function: Function) -> Function:
         for key in reversed(keys or tuple(SETTINGS)):
-            function = _option(SETTINGS[key], _ASKING[key] if keys else None)(function)
+            function = _option(SETTINGS[key], _ASKING.get(key) if keys else None)(function)
         return click.option(
             "--config",
             "config_file",
