@@ -18,6 +18,7 @@ from p2pcdn.http1 import AllowedHosts, Handler, Limits, Refusal, Request, serve
 from p2pcdn.index import Pages
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.swarm import Swarm
+from p2pcdn.swarm.manners import Manners
 from p2pcdn.web.control_face import ControlFace
 from p2pcdn.web.files import FileDesk
 from p2pcdn.web.index_face import IndexFace
@@ -50,6 +51,7 @@ class Settings:
 
     identity: the node's device key, and the group it is in. piece_size_bytes: into which files are cut for neighbours,
     the same at all of them; None: by the file's size (a simulation scales pieces down with its links).
+    manners: how much the machine gives to neighbours at the start; `Node.mind` tells a change.
     """
 
     indexes: tuple[Index, ...]
@@ -60,6 +62,7 @@ class Settings:
     version: str
     identity: Identity
     piece_size_bytes: int | None = None
+    manners: Manners = Manners()  # noqa: RUF009 - frozen
 
 
 class Node:
@@ -92,7 +95,12 @@ class Node:
             shares={index.key: index.share for index in settings.indexes},
             identity=settings.identity,
             piece_size_bytes=settings.piece_size_bytes,
+            manners=settings.manners,
         )
+
+    def mind(self, manners: Manners) -> None:
+        """How much is given to neighbours from now on: the machine has changed its link, or its plug was pulled."""
+        self._swarm.mind(manners)
 
     async def run(
         self,

@@ -23,6 +23,7 @@ from p2pcdn.errors import StoreUnusable
 from p2pcdn.group import Identity
 from p2pcdn.node import Node, Settings, address, index_url
 from p2pcdn.store import Store, StoreLimits
+from p2pcdn.swarm.manners import Manners
 from p2pcdn.world import Discovery, Sighting, World
 from p2pcdn_daemon import group_key, identity, logs, places
 from p2pcdn_daemon.clock import WallClock
@@ -31,6 +32,7 @@ from p2pcdn_daemon.disk import RealDisk
 from p2pcdn_daemon.environment import index_environment
 from p2pcdn_daemon.errand import Errand
 from p2pcdn_daemon.indexes import upstreams_of
+from p2pcdn_daemon.link import look, manners_of
 from p2pcdn_daemon.network import (
     Adopted,
     CannotListen,
@@ -57,6 +59,8 @@ EXIT_AFTER_S = 4.7
 # While the catalog is rebuilt, systemd is asked for so much more time, so often.
 STARTING_MORE_TIME_S = 30
 STARTING_ASKS_EVERY_S = 10
+# How often the links and the battery are looked at: some files of the kernel's, a millisecond.
+LOOK_AT_MACHINE_EVERY_S = 30.0
 # What two words of the configuration mean for a listener, in both families.
 HOSTS = {"localhost": ("127.0.0.1", "::1"), "all": ("0.0.0.0", "::")}
 
@@ -202,6 +206,7 @@ async def _run_node(config: Config, ready: Ready, life: Life, stack: AsyncExitSt
         static_peers=tuple(_sighting(peer) for peer in config.peer),
         version=__version__,
         identity=Identity(identity.device(config.store), group),
+        manners=_manners(config),
     )
     sealed, sealed_port = await _open_sealed_face(config, faces, settings.identity, stack)
     node = Node(settings, store, world, node_id=identity.node_id(config.store), token=identity.token(config.store))
@@ -224,6 +229,7 @@ async def _run_node(config: Config, ready: Ready, life: Life, stack: AsyncExitSt
         )
         ready.say(url)
         nursery.start_soon(life.run_errand, _errands_environment(config, node))
+        nursery.start_soon(_mind_manners, config, node, life.stop)
         if sys.stdout.isatty() and life.errand is None:
             click.echo(welcome(config, url, [one.index.url for one in upstreams]))
 
@@ -371,6 +377,18 @@ def _discoveries(config: Config) -> list[Discovery]:
 
         found.append(MdnsDiscovery(config.mdns_interface))
     return found
+
+
+def _manners(config: Config) -> Manners:
+    return manners_of(look(), upload_limit_bytes_s=config.upload_limit, metered=config.metered)
+
+
+async def _mind_manners(config: Config, node: Node, stop: trio.Event) -> None:
+    """Tells the node when the machine has changed its link, or its plug was pulled."""
+    while not stop.is_set():
+        with trio.move_on_after(LOOK_AT_MACHINE_EVERY_S):
+            await stop.wait()
+        node.mind(_manners(config))
 
 
 def _limits(config: Config) -> StoreLimits:

@@ -20,6 +20,7 @@ from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.crowd import CLASSES
 from p2pcdn.swarm.directory import Directory
 from p2pcdn.swarm.manifest import Cut, Cutting, Manifest, manifest_of, piece_hash, prove_manifest
+from p2pcdn.swarm.manners import Allowance, Manners
 from p2pcdn.swarm.messages import (
     CBOR_TYPE,
     HOLDS,
@@ -50,8 +51,6 @@ from p2pcdn.world import DiskFile, Share, Threads
 
 log = logging.getLogger(__name__)
 
-# Pieces on their way out at once, of all files together: four files at full width.
-SLOTS = 12
 # One host (a few nodes of its users) cannot take all of them.
 SLOTS_PER_HOST = 6
 # Of one file: as many as its asker has questions under way. More would only share the same wire, and a piece that
@@ -101,6 +100,7 @@ class Provider:
         known: Callable[[], Sequence[Known]],
         shares: Mapping[str, Share],
         tools: Tools,
+        manners: Manners = Manners(),  # noqa: B008 - frozen
     ) -> None:
         """on_hello: told the host, the port and the boot id of a node that said where it can be asked.
 
@@ -116,6 +116,8 @@ class Provider:
         self._known = known
         self._shares = shares
         self._tools = tools
+        self._manners = manners
+        self._allowance = Allowance(manners.upload_limit_bytes_s)
         self._files = _OpenFiles()
         self._slots: Counter[str] = Counter()
         self._giving: Counter[Sha256] = Counter()
@@ -202,11 +204,19 @@ class Provider:
             return None
         return blob if self.may_share(blob.origin) else None
 
+    def mind(self, manners: Manners) -> None:
+        """From now on: the machine has changed its link, or its plug was pulled."""
+        if manners.upload_limit_bytes_s != self._manners.upload_limit_bytes_s:
+            self._allowance = Allowance(manners.upload_limit_bytes_s)
+        self._manners = manners
+
     def may_share(self, origin: Origin) -> bool:
         """Whether it was kept for the whole network, and its index still is for it: who closes it, closes what is here.
 
         An index that is not configured any more is as open as the most open one that is. There are no groups yet.
         """
+        if not self._manners.slots:
+            return False
         open_to: tuple[Share, ...] = ("lan",) if self._tools.identity.group is None else ("lan", "group")
         others = any(share in open_to for share in self._shares.values()) or not self._shares
         now = self._shares.get(origin.index_key)
@@ -221,6 +231,7 @@ class Provider:
             fits = content is not None and len(content) + 8 <= room
             room -= len(content) + 8 if fits and content is not None else 8
             contents.append(content if fits else None)
+        self._spend(sum(map(len, filter(None, contents))))
         return contents
 
     def _advice(self, ask: AskCrowd, request: Request) -> Response:
@@ -308,6 +319,7 @@ class Provider:
             word = f"{MANIFEST_NAME} {sharing.manifest.name}"
         sharing.rarity.goes_out(index)
         done = self._taken_slot(sharing.sha256, host, sharing.changed)
+        self._spend(end - start)
         reader = sharing.partial.reader()
         file = reader.__enter__()
 
@@ -344,6 +356,7 @@ class Provider:
         start, end = cut.span(index)
         headers = (*_PIECE, (PIECE_INDEX, str(index)), *(((PROOF, word),) if word else ()))
         if blob.content is not None:
+            self._spend(end - start)
             return Response(200, headers, blob.content[start:end])
         opened = self._files.get(blob.sha256)
         if opened is None:
@@ -363,6 +376,7 @@ class Provider:
 
     def _send(self, opened: _OpenFile, headers: Headers, start: int, size_bytes: int, host: str) -> Response:
         done = self._taken_slot(opened.sha256, host, None)
+        self._spend(size_bytes)
         opened.users += 1
 
         def sent() -> None:
@@ -382,13 +396,19 @@ class Provider:
 
     def _is_full(self, sha256: Sha256, host: str) -> bool:
         return (
-            self._slots.total() >= SLOTS
+            self._slots.total() >= self._manners.slots
             or self._slots[host] >= SLOTS_PER_HOST
             or self._giving[sha256] >= SLOTS_PER_FILE
+            or self._allowance.backlog_s(trio.current_time()) > 0
         )
 
+    def _spend(self, size_bytes: int) -> None:
+        """Notes bytes that go out; who asks for more before their time has passed is told to come back."""
+        self._allowance.wait_s(size_bytes, trio.current_time())
+
     def _come_later(self) -> Response:
-        wait_ms = round(min(RETRY_MAX_MS, max(RETRY_MIN_MS, self._piece_time_s * 1000)))
+        wait_s = max(self._piece_time_s, self._allowance.backlog_s(trio.current_time()))
+        wait_ms = round(min(RETRY_MAX_MS, max(RETRY_MIN_MS, wait_s * 1000)))
         return Response(503, ((RETRY_AFTER, str(wait_ms)),))
 
     def _taken_slot(self, sha256: Sha256, host: str, waiting: trio.lowlevel.ParkingLot | None) -> Callable[[], None]:

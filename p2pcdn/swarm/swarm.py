@@ -25,6 +25,7 @@ from p2pcdn.swarm.directory import Directory
 from p2pcdn.swarm.download import Download
 from p2pcdn.swarm.exchange import Exchange, Patience
 from p2pcdn.swarm.manifest import cutting
+from p2pcdn.swarm.manners import Manners
 from p2pcdn.swarm.meeting import Meeting, is_sealed
 from p2pcdn.swarm.messages import (
     DISTRUSTED_MAKERS_MAX,
@@ -85,13 +86,13 @@ class Swarm:
         shares: Mapping[str, Share] = MappingProxyType({}),
         identity: Identity | None = None,
         piece_size_bytes: int | None = None,
-        gives: bool = True,
+        manners: Manners = Manners(),  # noqa: B008 - frozen
         patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
         """node_id: shown to neighbours. shares: to whom each index's files may be given, by its key.
 
-        identity: None draws a device key for this run, in open mode. piece_size_bytes: see `Settings`. gives: whether
-        others should ask here first (`Manners.prefers_to_give`).
+        identity: None draws a device key for this run, in open mode. piece_size_bytes: see `Settings`.
+        manners: how much is given at the start; see `mind`.
         """
         self._store = store
         self._discoveries = discoveries
@@ -101,7 +102,7 @@ class Swarm:
         self._boot = f"{random.getrandbits(128):032x}"
         self._node_id = node_id or self._boot[:16]
         self._identity = identity or Identity(Device.from_seed(random.randbytes(32)))
-        self._gives = gives
+        self._manners = manners
         self._directory = Directory(self._identity.lookup_key)
         self._peers = Peers(self._boot, random)
         self._meeting = Meeting(self._identity, random) if self._identity.group is not None else None
@@ -120,6 +121,7 @@ class Swarm:
             self._known,
             shares,
             self._tools,
+            manners,
         )
         # The one that has a page may be anybody, so all are asked.
         everybody = partial(self._whom, most=PEERS_MAX)
@@ -207,7 +209,7 @@ class Swarm:
             boot=self._boot,
             port=self._port,
             size_bytes_max=self._store.summary().limit_bytes,
-            gives=self._gives,
+            gives=self._manners.prefers_to_give,
             distrusted_makers=tuple(self._wrong_makers.get(sha256, ())),
         )
         self._remember(partial, download, sharing)
@@ -267,6 +269,11 @@ class Swarm:
             or self.nearby.answer(request)
             or self._provider.answer(request)
         )
+
+    def mind(self, manners: Manners) -> None:
+        """From now on: the machine has changed its link, or its plug was pulled."""
+        self._manners = manners
+        self._provider.mind(manners)
 
     def _kept(self, sha256: Sha256) -> None:
         self._provider.kept(sha256, soon_wanted=any(peer.living for peer in self._peers))

@@ -11,6 +11,7 @@ from p2pcdn.digest import Sha256
 from p2pcdn.http1 import FileSlice, Request, Response
 from p2pcdn.store import Origin
 from p2pcdn.swarm.manifest import Manifest, Proof, manifest_of
+from p2pcdn.swarm.manners import SLOTS
 from p2pcdn.swarm.messages import (
     IDS_MAX,
     PUBLIC_KEY,
@@ -20,7 +21,7 @@ from p2pcdn.swarm.messages import (
     decode_have,
     decode_small,
 )
-from p2pcdn.swarm.provide import SLOTS, SLOTS_PER_FILE, SLOTS_PER_HOST
+from p2pcdn.swarm.provide import SLOTS_PER_FILE, SLOTS_PER_HOST
 from p2pcdn.swarm.swarm import Swarm
 from p2pcdn.world import Share
 from tests.swarm.nodes import MIB, PUBLIC, content_of, node, piece_path, until
