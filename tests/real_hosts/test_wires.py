@@ -42,8 +42,8 @@ def test_a_host_that_was_unplugged_for_a_while_costs_nobody_the_file(
         lan.plug_in(wire)
     wait_for(users)
     assert [user.hashes() for user in users] == [{wheel.filename: wheel.sha256}] * NODES
-    # Who was alone for a while may have read all of it alone.
-    assert upstream.sent_bytes(wheel.filename) <= 2 * wheel.size_bytes + 4 * MIB
+    # Who was alone for a while may have read all of it alone, and who had its pieces from there a part.
+    assert upstream.sent_bytes(wheel.filename) <= 5 * wheel.size_bytes // 2
     assert not any(row["strikes"] for node in nodes for row in node.status()["peers"]), "to be away is no lie"
 
 
