@@ -1,0 +1,1 @@
+"""Any bytes at the doors that strangers reach: `python -m fuzz` says how."""
