@@ -93,7 +93,7 @@ class Metadata:
 
     async def _read_declared(self, wanted: Wanted, declared: Sha256) -> bytes:
         if self._swarm.may_ask_for(wanted.origin):
-            content = await self._swarm.read(declared, METADATA_SIZE_BYTES_MAX)
+            content = await self._swarm.read(declared, METADATA_SIZE_BYTES_MAX, wanted.index.share)
             if content is not None:
                 return content
         self._refuse_offline(wanted)

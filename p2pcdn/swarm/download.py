@@ -35,7 +35,7 @@ from p2pcdn.swarm.messages import (
 from p2pcdn.swarm.peers import CROWD, Peer
 from p2pcdn.swarm.reading import INLINE_SIZE_BYTES_MAX, Reading, ReadOrigin
 from p2pcdn.swarm.sharing import Sharing
-from p2pcdn.swarm.tools import Tools, refuse
+from p2pcdn.swarm.tools import Tools, refuse, sealed_port
 from p2pcdn.world import Sighting
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,7 @@ class Download:
         self._port = port
         self._size_bytes_max = size_bytes_max
         self._gives = gives
+        self._sealed = sharing.partial.origin.share == "group"  # private files travel over TLS
         self._distrusted = tuple(distrusted_makers)
         self._doubted: dict[bytes, None] = {}  # devices that gave us nothing, or something wrong
         self._named: dict[bytes, None] = {}  # devices that the tracker has named as readers
@@ -113,6 +114,8 @@ class Download:
         self._offered: dict[bytes, dict[Peer, Proof | None]] = {}
         self._asked_at: dict[Peer, float] = {}  # those that owe an answer about the manifest
         self._asking = 0
+        self._neighbours: tuple[Peer, ...] = ()
+        self._origin_error: P2pcdnError | None = None
         self._choosing = False  # manifests came, and none is chosen yet
         self._began = trio.current_time()
         self._advice = Advice()
@@ -146,6 +149,7 @@ class Download:
         What came stays in the partial.
         """
         self._asking = len(peers)
+        self._neighbours = tuple(peers)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for peer in peers:
@@ -242,8 +246,10 @@ class Download:
                 return True
         return stalled_s > SILENT_CROWD_S
 
-    def _short(self) -> Unavailable:
+    def _short(self) -> P2pcdnError:
         sharing = self._sharing
+        if self._origin_error is not None:
+            return self._origin_error
         if not sharing.here:
             return Unavailable(f"No neighbour has {self._name}.")
         return Unavailable(
@@ -314,6 +320,8 @@ class Download:
         peer = self._tools.peers.sight(Sighting(address.host, address.port), CROWD, trio.current_time())
         if peer is None or self._sharing.sha256 in peer.distrusted:
             return None
+        if self._sealed and peer.hello is None:
+            self._tools.meet(peer)  # it has not told yet where it speaks TLS
         self._sources.setdefault(peer, _Source())
         return peer
 
@@ -388,11 +396,19 @@ class Download:
 
     def _origin_failed(self, error: P2pcdnError) -> None:
         self._read_origin = None
-        if self._sharing.partial.error is not None or not isinstance(error, Unavailable) or not self._sources:
+        if self._sharing.partial.error is not None or not isinstance(error, Unavailable):
             self._fail(error)
-        else:
-            log.info("the upstream fails us; perhaps not others: %s", error, extra={"file": self._name})
-            self._lease = False
+            return
+        log.info("the upstream fails us; perhaps not others: %s", error, extra={"file": self._name})
+        self._lease = False
+        self._origin_error = error
+        # Somebody may have come to hold the file since we asked.
+        assert self._nursery is not None
+        for peer in self._neighbours:
+            if not self._is_quiet(peer):
+                self._asking += 1
+                self._nursery.start_soon(self._ask_for_manifest, peer)
+        self._ask_now.set()
 
     # --- who has all of it
 
@@ -422,11 +438,14 @@ class Download:
     async def _manifest_of(self, peer: Peer) -> tuple[bytes, str] | None:
         while True:
             async with self._tools.exchange.question(peer.address):
-                if self._is_quiet(peer):
+                if self._is_quiet(peer) or not self._is_reachable(peer):
                     return None
                 question = AskManifest(self._sharing.id)
                 self._asked_at[peer] = trio.current_time()
-                async with self._tools.exchange.ask(peer.address, question, MANIFEST_SIZE_BYTES_MAX) as answer:
+                asking = self._tools.exchange.ask(
+                    peer.address, question, MANIFEST_SIZE_BYTES_MAX, sealed_port=self._port_of(peer)
+                )
+                async with asking as answer:
                     if answer.status == 200:
                         return bytes(answer.body), answer.headers.get(PROOF, "")
                     status, retry_after_s = answer.status, answer.retry_after_s
@@ -531,7 +550,11 @@ class Download:
     def _whom(self, klass: int, helping: bool) -> tuple[Peer, int] | None:
         """The parent of the class while it gives; else somebody else who may have something."""
         now = trio.current_time()
-        able = [peer for peer, source in self._sources.items() if source.rest_until <= now and not self._is_quiet(peer)]
+        able = [
+            peer
+            for peer, source in self._sources.items()
+            if source.rest_until <= now and not self._is_quiet(peer) and self._is_reachable(peer)
+        ]
         if not able:
             return None
         parent = self._parents[klass]
@@ -569,7 +592,8 @@ class Download:
             ask = AskPiece(sharing.id, bitfield.encode(want, cut.pieces), wait_ms, knew is not None)
             asked_at = trio.current_time()
             try:
-                async with exchange.ask(peer.address, ask, cut.piece_size_bytes) as answer:
+                asking = exchange.ask(peer.address, ask, cut.piece_size_bytes, sealed_port=self._port_of(peer))
+                async with asking as answer:
                     fruit = await self._judge(peer, want, cut, knew, answer)
             except Unavailable as error:
                 if sharing.partial.error is error:
@@ -704,6 +728,13 @@ class Download:
             log.info("%s is too busy for %s", peer.address, self._name)
             self._sources.pop(peer, None)
             self._tools.peers.was_busy(peer, now)
+
+    def _is_reachable(self, peer: Peer) -> bool:
+        """A private file is asked for over TLS, of those who said where they speak it."""
+        return not self._sealed or sealed_port(peer) != 0
+
+    def _port_of(self, peer: Peer) -> int:
+        return sealed_port(peer) if self._sealed else 0
 
     def _left(self, peer: Peer) -> None:
         """It is no source any more. If it reads the origin for us, or has it all, somebody else must."""

@@ -21,6 +21,7 @@ from p2pcdn.swarm.crowd import CLASSES
 from p2pcdn.swarm.directory import Directory
 from p2pcdn.swarm.manifest import Cut, Cutting, Manifest, manifest_of, piece_hash, prove_manifest
 from p2pcdn.swarm.manners import Allowance, Manners
+from p2pcdn.swarm.meeting import is_sealed
 from p2pcdn.swarm.messages import (
     CBOR_TYPE,
     HOLDS,
@@ -152,7 +153,7 @@ class Provider:
         if isinstance(ask, AskPiece):
             return self._piece(ask, request)
         if isinstance(ask, AskManifest):
-            return self._manifest(ask)
+            return self._manifest(ask, sealed=is_sealed(request))
         if isinstance(ask, AskHello):
             return self._say_hello(ask, request)
         if isinstance(ask, AskCrowd):
@@ -162,7 +163,7 @@ class Provider:
         if isinstance(ask, AskHave):
             sizes = [None if blob is None else blob.size_bytes for blob in map(self._blob, ask.ids)]
             return Response(200, _CBOR, encode_have(sizes))
-        return Response(200, _CBOR, encode_small(self._small_ones(ask.ids)))
+        return Response(200, _CBOR, encode_small(self._small_ones(ask.ids, sealed=is_sealed(request))))
 
     def share(self, sharing: Sharing) -> None:
         """From now on its pieces are given away as they come."""
@@ -192,8 +193,8 @@ class Provider:
             self._on_hello(host, ask.port, ask.boot)
         return Response(200, _CBOR, self._hello().encode())
 
-    def _blob(self, id_: str) -> Blob | None:
-        """The blob if it is here and may be given."""
+    def _blob(self, id_: str, *, sealed: bool = True) -> Blob | None:
+        """The blob if it is here and may be given. sealed: over TLS; the group's private files go no other way."""
         sha256 = self._directory.find(id_)
         if sha256 is None:
             return None
@@ -202,13 +203,16 @@ class Provider:
             if not self._store.holds(sha256):
                 self._files.forget(sha256)
             return None
-        return blob if self.may_share(blob.origin) else None
+        return blob if self._may_go(blob.origin, sealed=sealed) else None
 
     def mind(self, manners: Manners) -> None:
         """From now on: the machine has changed its link, or its plug was pulled."""
         if manners.upload_limit_bytes_s != self._manners.upload_limit_bytes_s:
             self._allowance = Allowance(manners.upload_limit_bytes_s)
         self._manners = manners
+
+    def _may_go(self, origin: Origin, *, sealed: bool) -> bool:
+        return self.may_share(origin) and (sealed or origin.share == "lan")
 
     def may_share(self, origin: Origin) -> bool:
         """Whether it was kept for the whole network, and its index still is for it: who closes it, closes what is here.
@@ -222,11 +226,11 @@ class Provider:
         now = self._shares.get(origin.index_key)
         return origin.share in open_to and (others if now is None else now in open_to)
 
-    def _small_ones(self, ids: tuple[str, ...]) -> list[bytes | None]:
+    def _small_ones(self, ids: tuple[str, ...], *, sealed: bool) -> list[bytes | None]:
         contents: list[bytes | None] = []
         # What CBOR adds to each, and to the list.
         room = SMALL_SIZE_BYTES_MAX - 16
-        for blob in map(self._blob, ids):
+        for blob in (self._blob(id_, sealed=sealed) for id_ in ids):
             content = None if blob is None else blob.content
             fits = content is not None and len(content) + 8 <= room
             room -= len(content) + 8 if fits and content is not None else 8
@@ -246,10 +250,10 @@ class Provider:
 
     def _piece(self, ask: AskPiece, request: Request) -> Response | Awaitable[Response]:
         sharing = self._sharings.get(ask.id)
-        blob = self._blob(ask.id)
+        blob = self._blob(ask.id, sealed=is_sealed(request))
         if blob is not None:
             return self._piece_of_blob(ask, blob, sharing, request)
-        if sharing is None or not self._gives(sharing):
+        if sharing is None or not self._gives(sharing, sealed=is_sealed(request)):
             return _NOT_HELD
         return self._piece_of_growing(ask, sharing, request)
 
@@ -273,10 +277,10 @@ class Provider:
             return self._come_later()
         return self._send_growing(sharing, sharing.rarity.rarest(able, self._tools.dice), _host(request.peer))
 
-    def _gives(self, sharing: Sharing) -> bool:
+    def _gives(self, sharing: Sharing, *, sealed: bool) -> bool:
         """Whether it still grows and may be given. One that became a blob is given as such, or is gone."""
         partial = sharing.partial
-        return partial.error is None and partial.blob is None and self.may_share(partial.origin)
+        return partial.error is None and partial.blob is None and self._may_go(partial.origin, sealed=sealed)
 
     async def _wait_for_piece(self, ask: AskPiece, sharing: Sharing, request: Request) -> Response:
         """A child waits for the next piece, or for its turn; it is told when none came in time."""
@@ -291,8 +295,8 @@ class Provider:
                     if sharing.cut is None or self._is_full(sharing.sha256, host):
                         continue
                     if able := bitfield.decode(ask.want, sharing.cut.pieces) & sharing.givable(knows=ask.knows):
-                        blob = self._blob(ask.id)
-                        if blob is None and not self._gives(sharing):
+                        blob = self._blob(ask.id, sealed=is_sealed(request))
+                        if blob is None and not self._gives(sharing, sealed=is_sealed(request)):
                             return _NOT_HELD
                         if blob is None:
                             return self._send_growing(sharing, sharing.rarity.rarest(able, self._tools.dice), host)
@@ -435,19 +439,19 @@ class Provider:
 
     # --- manifests
 
-    def _manifest(self, ask: AskManifest) -> Response | Awaitable[Response]:
-        blob = self._blob(ask.id)
+    def _manifest(self, ask: AskManifest, *, sealed: bool) -> Response | Awaitable[Response]:
+        blob = self._blob(ask.id, sealed=sealed)
         if blob is None:
-            return self._manifest_of_growing(ask.id)
+            return self._manifest_of_growing(ask.id, sealed=sealed)
         if blob.content is not None:
             return _manifest_answer(*self._signed(blob.sha256, manifest_of(blob.sha256, blob.content, self._cutting)))
         made = self._made(blob)
         return self._make_and_send(blob) if made is None else _manifest_answer(*made)
 
-    def _manifest_of_growing(self, id_: str) -> Response:
+    def _manifest_of_growing(self, id_: str, *, sealed: bool) -> Response:
         """The one by which a file comes in is passed on, with the word of whoever made it."""
         sharing = self._sharings.get(id_)
-        if sharing is None or sharing.manifest is None or not self._gives(sharing):
+        if sharing is None or sharing.manifest is None or not self._gives(sharing, sealed=sealed):
             return _NOT_HELD
         word = "" if sharing.manifest_proof is None else sharing.manifest_proof.encode()
         return _manifest_answer(sharing.manifest.encode(), word, sharing.manifest.name)

@@ -19,7 +19,7 @@ from p2pcdn.swarm.messages import (
     decode_small,
 )
 from p2pcdn.swarm.peers import Peer
-from p2pcdn.swarm.tools import Tools, refuse
+from p2pcdn.swarm.tools import Tools, refuse, sealed_port
 
 
 @dataclass(slots=True, eq=False)
@@ -29,6 +29,7 @@ class _Wish:
     sha256: Sha256
     id: str
     size_bytes_max: int
+    sealed: bool = False  # private: asked for over TLS
     over: trio.Event = field(default_factory=trio.Event)
     content: bytes | None = None
     taken: bool = False  # asked of a peer just now
@@ -57,9 +58,9 @@ class SmallReads:
         self._waiting: list[_Wish] = []
         self._running = False
 
-    async def read(self, sha256: Sha256, id_: str, size_bytes_max: int) -> bytes | None:
-        """The blob, right by its sha256, or None where nobody gave it."""
-        wish = _Wish(sha256, id_, size_bytes_max)
+    async def read(self, sha256: Sha256, id_: str, size_bytes_max: int, *, sealed: bool = False) -> bytes | None:
+        """The blob, right by its sha256, or None where nobody gave it. sealed: a private one, only over TLS."""
+        wish = _Wish(sha256, id_, size_bytes_max, sealed)
         self._waiting.append(wish)
         if not self._running:
             self._running = True
@@ -72,15 +73,17 @@ class SmallReads:
             while self._waiting:
                 # Those who are about to ask, too, in the same turn of the loop.
                 await trio.lowlevel.checkpoint()
-                wishes, self._waiting = self._waiting[:IDS_MAX], self._waiting[IDS_MAX:]
-                await self._ask(wishes)
+                sealed = self._waiting[0].sealed
+                wishes = [wish for wish in self._waiting if wish.sealed == sealed][:IDS_MAX]
+                self._waiting = [wish for wish in self._waiting if wish not in wishes]
+                await self._ask(wishes, sealed)
         finally:
             self._running = False
             for wish in self._waiting:
                 wish.over.set()
 
-    async def _ask(self, wishes: list[_Wish]) -> None:
-        peers = self._whom()
+    async def _ask(self, wishes: list[_Wish], sealed: bool) -> None:
+        peers = [peer for peer in self._whom() if not sealed or sealed_port(peer)]
         batch = _Batch(wishes, len(peers))
         try:
             async with trio.open_nursery() as nursery:
@@ -122,7 +125,9 @@ class SmallReads:
         question = AskHave(tuple(wish.id for wish in wishes))
         async with (
             self._tools.exchange.question(peer.address),
-            self._tools.exchange.ask(peer.address, question, HAVE_SIZE_BYTES_MAX) as answer,
+            self._tools.exchange.ask(
+                peer.address, question, HAVE_SIZE_BYTES_MAX, sealed_port=sealed_port(peer) if wishes[0].sealed else 0
+            ) as answer,
         ):
             if answer.status != 200:
                 return []
@@ -141,7 +146,9 @@ class SmallReads:
             question = AskSmall(tuple(wish.id for wish in mine))
             async with (
                 self._tools.exchange.question(peer.address),
-                self._tools.exchange.ask(peer.address, question, SMALL_SIZE_BYTES_MAX) as answer,
+                self._tools.exchange.ask(
+                    peer.address, question, SMALL_SIZE_BYTES_MAX, sealed_port=sealed_port(peer) if mine[0].sealed else 0
+                ) as answer,
             ):
                 if answer.status != 200:
                     return 0

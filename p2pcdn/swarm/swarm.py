@@ -107,9 +107,8 @@ class Swarm:
         self._peers = Peers(self._boot, random)
         self._meeting = Meeting(self._identity, random) if self._identity.group is not None else None
         self._exchange = Exchange(network, patience, self._meeting)
-        self._tools = Tools(
-            self._exchange, self._peers, counters, threads, random, self._identity, cutting(piece_size_bytes)
-        )
+        cut = cutting(piece_size_bytes)
+        self._tools = Tools(self._exchange, self._peers, counters, threads, random, self._identity, cut, self._meet)
         self._tracker = Tracker()
         self._provider = Provider(
             store,
@@ -224,11 +223,14 @@ class Swarm:
     def may_ask_for(self, origin: Origin) -> bool:
         return origin.share == "lan" or (origin.share == "group" and self._identity.group is not None)
 
-    async def read(self, sha256: Sha256, size_bytes_max: int) -> bytes | None:
-        """A small blob from a neighbour, right by its sha256; None where none gives it within 3 s."""
+    async def read(self, sha256: Sha256, size_bytes_max: int, share: Share = "lan") -> bytes | None:
+        """A small blob from a neighbour, right by its sha256; None where none gives it within 3 s.
+
+        share: of its index; what only the group may have is asked for over TLS.
+        """
         if self._small is None or not self._whom():
             return None
-        return await self._small.read(sha256, self._directory.id_of(sha256), size_bytes_max)
+        return await self._small.read(sha256, self._directory.id_of(sha256), size_bytes_max, sealed=share == "group")
 
     def distrust(self, partial: Partial) -> None:
         """The whole file's hash was wrong although every piece was as its maker said: nobody takes his word again."""
@@ -264,6 +266,8 @@ class Swarm:
             self._downloads.popitem(last=False)
 
     def _answer(self, request: Request) -> Response | Awaitable[Response]:
+        if not self._manners.slots:
+            return self._provider.answer(request)  # a metered link gives nothing to anybody
         return (
             self.claims.answer(request, sealed=is_sealed(request))
             or self.nearby.answer(request)
@@ -342,6 +346,12 @@ class Swarm:
     def _was_greeted(self, host: str, port: int, boot: str | None) -> None:
         """Somebody said hello and where it listens: a hint like any other."""
         self._sight(Sighting(host, port, boot), ASKED_US)
+
+    def _meet(self, peer: Peer) -> None:
+        """Somebody of whom we only heard is to say hello now."""
+        if peer.hello is None and not peer.down:
+            peer.ask_at = min(peer.ask_at, trio.current_time())
+            self._due.set()
 
     def _sight(self, sighting: Sighting, source: str) -> None:
         peer = self._peers.sight(sighting, source, trio.current_time())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
@@ -30,6 +31,12 @@ class Tools:
     dice: random.Random
     identity: Identity
     cutting: Cutting
+    meet: Callable[[Peer], None] = lambda peer: None  # says hello to one of whom we only heard
+
+
+def sealed_port(peer: Peer) -> int:
+    """Where it speaks TLS; 0 where it does not, or has not told yet."""
+    return 0 if peer.hello is None else peer.hello.sealed_port
 
 
 def refuse(tools: Tools, peer: Peer, sha256: Sha256, name: str, why: str) -> None:
