@@ -46,7 +46,7 @@ def test_a_liar_who_reads_the_origin_costs_nobody_the_file(
     for user in users:
         assert user.hashes() == {wheel.filename: wheel.sha256}
     see_that_the_liar_is_known(liar, honest, wheel)
-    # The liar may waste one file's bytes, for all of them together: one reads in its place, and perhaps one beside that.
+    # The liar may waste one file for all of them together: one reads in its place, and perhaps one beside that.
     assert upstream.sent_bytes(wheel.filename) - sent_to(liar, upstream, wheel) <= 2 * wheel.size_bytes
 
 
