@@ -18,8 +18,9 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.compare import Figures, alternate, cpu_s, report
+from tests.real_hosts.groups import make_group
 from tests.real_hosts.lan import Host, Lan, why_no_lan
-from tests.real_hosts.node import HostNode
+from tests.real_hosts.node import SHARING, HostNode
 from tests.real_hosts.room import Room, User, newest_pip, wait_for
 from tests.real_hosts.space import space
 from tests.real_hosts.upstream import Holds, Made, RemoteUpstream
@@ -73,6 +74,7 @@ def main() -> None:
     options.add_argument(
         "--client", choices=["plain", "pip"], default="plain", help="plain: reads, hashes, keeps nothing"
     )
+    options.add_argument("--group", action="store_true", help="the nodes are a group; else they share with everybody")
     chosen = options.parse_args()
     if why := why_no_lan():
         sys.exit(f"There is no LAN: {why}.")
@@ -86,7 +88,7 @@ def main() -> None:
         for host in lan.hosts:
             host.limit_sending(chosen.port_mbit_s * 1_000_000)
         size_bytes = upstream.file_of(PROJECT).size_bytes
-        crowds = Crowds(lan, upstream, directory, chosen.client)
+        crowds = Crowds(lan, upstream, directory, chosen.client, in_group=chosen.group)
         seen: dict[str, list[Round]] = {"without nodes": [], "p2pcdn": []}
 
         def run(name: str) -> float:
@@ -126,11 +128,12 @@ def bound_s(size_bytes: int, nodes: int, line_bits_per_s: float, port_bits_per_s
 class Crowds:
     """Crowds on one LAN, each with new stores."""
 
-    def __init__(self, lan: Lan, upstream: RemoteUpstream, directory: Path, client: str) -> None:
+    def __init__(self, lan: Lan, upstream: RemoteUpstream, directory: Path, client: str, *, in_group: bool) -> None:
         self._lan = lan
         self._upstream = upstream
         self._directory = directory
         self._client = client
+        self._in_group = in_group
         self._file = upstream.file_of(PROJECT)
 
     def direct(self) -> Round:
@@ -139,8 +142,11 @@ class Crowds:
 
     def by_nodes(self) -> Round:
         with Room(self._lan, self._upstream, self._directory) as room:
-            nodes = room.nodes()
-            room.meet(nodes)
+            arguments = () if self._in_group else SHARING
+            nodes = [room.node(host, arguments=arguments) for host in self._lan.hosts]
+            if self._in_group:
+                make_group(nodes)
+            room.meet(room.start(*nodes))
             return self._crowd(room, [(node.host, node.index_url) for node in nodes], nodes)
 
     def _crowd(self, room: Room, indexes: Sequence[tuple[Host, str]], nodes: Sequence[HostNode]) -> Round:

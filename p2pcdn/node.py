@@ -33,11 +33,13 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 UPKEEP_EVERY_S = 15.0
 # A node that is told to stop is gone within five seconds; answers that run get most of that.
 GRACE_TIME_S = 3.0
-# A neighbour that takes nothing for so long has gone; it must not hold a slot that others wait for.
+# A neighbour that takes nothing for so long has gone; it must not hold a slot that others wait for. And one host must
+# not hold all connections.
+PEER_LIMITS = Limits(grace_time_s=GRACE_TIME_S, write_time_s=5.0, connections_per_host_max=256)
 LIMITS = {
     "index": Limits(grace_time_s=GRACE_TIME_S),
-    "peer": Limits(grace_time_s=GRACE_TIME_S, write_time_s=5.0),
-    "sealed": Limits(grace_time_s=GRACE_TIME_S, write_time_s=5.0),
+    "peer": PEER_LIMITS,
+    "sealed": PEER_LIMITS,
     "control": Limits(grace_time_s=GRACE_TIME_S),
 }
 CONTROL_METHODS = frozenset({"GET", "HEAD", "POST"})

@@ -199,6 +199,10 @@ class SimNode:
             if self._over.is_set():
                 raise RuntimeError(f"{self.host} did not come up: {self.died!r}")
 
+    async def over(self) -> None:
+        """Returns when the life that was ended has unwound."""
+        await self._over.wait()
+
     async def stop(self) -> None:
         """SIGTERM: it ends what runs, says goodbye and closes its store."""
         self._stop.set()

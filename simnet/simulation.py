@@ -128,6 +128,7 @@ class Simulation:
                 for node in self.nodes:
                     if node.alive:
                         node.power_off()
+                        await node.over()  # one by one: a thousand that unwind at once take gigabytes
                 self.nursery.cancel_scope.cancel()
         if scope.cancelled_caught:
             why = "everything waits for ever" if deadlocked else f"it has no end within {self._time_max_s:g} s"

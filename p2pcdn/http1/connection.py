@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,6 +39,7 @@ class Service:
     on_refusal: Callable[[Refusal, str], None] | None = None
     heads: HeadWriter = field(default_factory=HeadWriter)
     lobby: Lobby | None = None
+    hosts: Counter[str] = field(default_factory=Counter)  # how many connections each has
 
 
 # What is left to do of an answer; it says whether another request may follow on the connection.
@@ -55,6 +57,7 @@ class Connection:
         self._wire = open_wire(stream, self._patience)
         peer, uid = peer_of(stream)
         self._peer = peer
+        self.host = peer.rpartition(":")[0]
         self._reader = Reader(service.face, peer, uid)
         self._ending = False
         self._answering = False

@@ -104,6 +104,8 @@ class Limits:
     body_time_s: float = 60.0
     # uv opens 50 connections, a classroom is 30 machines at the peer face. Two descriptors each.
     connections_max: int = 512
+    # Of one host, where strangers may come: it must leave room for the others. None: as many as there are.
+    connections_per_host_max: int | None = None
     # Exported stores come in by the control face.
     body_size_bytes_max: int = 1 << 40
     # After `stop`: what runs may end within this time.

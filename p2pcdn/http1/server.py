@@ -108,10 +108,21 @@ async def _accept(
 async def _run(stream: trio.abc.Stream, service: Service, connections: set[Connection]) -> None:
     connection = Connection(stream, service)
     connections.add(connection)
+    service.hosts[connection.host] += 1
     try:
-        if len(connections) > service.face.limits.connections_max:
+        if _is_crowded(connection, service, connections):
             await connection.refuse(refusals.CROWDED)
         else:
             await connection.run()
     finally:
         connections.discard(connection)
+        service.hosts[connection.host] -= 1
+        if not service.hosts[connection.host]:
+            del service.hosts[connection.host]
+
+
+def _is_crowded(connection: Connection, service: Service, connections: set[Connection]) -> bool:
+    limits = service.face.limits
+    per_host = limits.connections_per_host_max
+    from_one_host = per_host is not None and service.hosts[connection.host] > per_host
+    return from_one_host or len(connections) > limits.connections_max

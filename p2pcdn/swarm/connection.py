@@ -18,6 +18,8 @@ from p2pcdn.swarm.messages import RETRY_AFTER, RETRY_AFTER_MS_MAX
 # Our own server's heads have 200 bytes. Whoever sends more than this has something else in mind.
 HEAD_SIZE_BYTES_MAX = 8 * 1024
 HEADERS_MAX = 50
+# A refusal says why, in a sentence, and may be longer than the few bytes that were asked for.
+REFUSAL_SIZE_BYTES_MAX = 1024
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2}) [\t -~\x80-\xff]{0,200}")
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}):[ \t]*([\t -~\x80-\xff]{0,2048})")
@@ -66,7 +68,7 @@ def encode_request(target: str, host: str, ticket: str = "") -> bytes:
 def buffer_size(body_size_bytes_max: int) -> int:
     """How large a buffer must be for an answer with such a body."""
     # One byte more: a surplus is seen, and not taken for the beginning of the next answer.
-    return HEAD_SIZE_BYTES_MAX + body_size_bytes_max + 1
+    return HEAD_SIZE_BYTES_MAX + max(body_size_bytes_max, REFUSAL_SIZE_BYTES_MAX) + 1
 
 
 class Reading:
@@ -116,10 +118,10 @@ class Reading:
                 raise RemoteProtocolError(f"the head of an answer has more than {HEAD_SIZE_BYTES_MAX} bytes")
             return None
         head = read_head(seen[: end + 4])
-        if head.size_bytes > self.body_size_bytes_max:
-            raise RemoteProtocolError(
-                f"an answer of {head.size_bytes} bytes came where {self.body_size_bytes_max} are the most"
-            )
+        refused = head.status >= 300
+        most = max(self.body_size_bytes_max, REFUSAL_SIZE_BYTES_MAX) if refused else self.body_size_bytes_max
+        if head.size_bytes > most:
+            raise RemoteProtocolError(f"an answer of {head.size_bytes} bytes came where {most} are the most")
         return head
 
 

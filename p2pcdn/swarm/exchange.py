@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from hmac import compare_digest
+from mmap import mmap
 from typing import Protocol
 
 import trio
@@ -97,7 +98,7 @@ class Exchange:
         self._network = network
         self._meeting = meeting
         self._lines: dict[Address, _Line] = {}
-        self._buffers: list[bytearray] = []
+        self._buffers: list[bytearray | mmap] = []
 
     def free_slots(self, address: Address) -> int:
         """How many pieces the peer may be asked for without waiting for others to arrive."""
@@ -190,7 +191,7 @@ class Exchange:
         finally:
             line.users -= 1
 
-    def _buffer(self, size_bytes: int) -> bytearray:
+    def _buffer(self, size_bytes: int) -> bytearray | mmap:
         if size_bytes <= POOLED_SIZE_BYTES_MIN:
             return bytearray(size_bytes)
         while self._buffers:
@@ -198,7 +199,8 @@ class Exchange:
             if len(buffer) >= size_bytes:
                 return buffer
         # Middling answers share one size, so that a buffer fits the next question, too.
-        return bytearray(max(size_bytes, buffer_size(MANIFEST_SIZE_BYTES_MAX)))
+        # Mapped, not allocated: an answer that may have 4 MiB and has 4 KiB takes the memory of 4 KiB.
+        return mmap(-1, max(size_bytes, buffer_size(MANIFEST_SIZE_BYTES_MAX)))
 
     async def _converse(self, line: _Line, question: _Question) -> tuple[Answer, _Link]:
         links = line.links(sealed=question.sealed)

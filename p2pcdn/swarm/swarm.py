@@ -404,6 +404,8 @@ class Swarm:
                 async with self._exchange.ask(
                     peer.address, AskHello(self._port, self._boot), HELLO_SIZE_BYTES_MAX
                 ) as answer:
+                    if answer.status == 403:
+                        raise Unavailable("It speaks to members of its group only.")
                     if answer.status != 200:
                         raise Unavailable(f"It answers hello with {answer.status}.")
                     hello = Hello.decode(bytes(answer.body))

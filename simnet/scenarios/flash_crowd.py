@@ -12,6 +12,7 @@ import trio
 
 from p2pcdn.digest import Sha256
 from simnet.client import Failed
+from simnet.inode import Pool
 from simnet.kernel import BEGIN_S
 from simnet.network import GIGABIT, Host
 from simnet.node import PEER_PORT, Options, SimNode
@@ -108,6 +109,7 @@ def run(wanted: Wanted, trace_file: IO[str] | None = None) -> tuple[dict[str, An
         trace_file=trace_file,
         time_max_s=TIME_MAX_S,
     )
+    simulation.pool = Pool(wanted.piece_bytes)  # no piece is put together from two blocks
     topology = simulation.build(wanted.nodes, topology=TOPOLOGIES[wanted.topology], upstream_rate=wanted.upstream_rate)
     content = wheel_of(wanted.seed, wanted.pieces * wanted.piece_bytes)
     published = simulation.upstream.publish(PROJECT, content)

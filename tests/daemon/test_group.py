@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import stat
 import subprocess
 import time
@@ -17,7 +18,7 @@ import click
 import pytest
 
 from p2pcdn.group import GroupKey
-from p2pcdn_daemon import group_key, identity
+from p2pcdn_daemon import group_key, identity, tls
 from p2pcdn_daemon.commands.group import group
 from p2pcdn_daemon.config import ConfigError, resolve
 from p2pcdn_daemon.demo_index import make_wheel
@@ -209,12 +210,49 @@ def test_members_share_over_the_wire_and_a_stranger_is_told_nothing(home: Path) 
             while not (wrong := [one["wrong"] for one in status_of(home, c.store)["peers"]]):  # type: ignore[attr-defined]
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-            assert wrong != [None]
+            assert wrong == ["It speaks to members of its group only."]
         host, port = peer.split(":")
         for question in (b"GET /v1/hello", b"GET /v1/peers", b"GET /v1/have/" + b"0" * 64):
             with socket.create_connection((host, int(port)), timeout=TIME_S_MAX) as stream:
                 stream.sendall(question + b" HTTP/1.1\r\nhost: x\r\n\r\n")
                 assert stream.recv(12) == b"HTTP/1.1 403"
+
+
+def test_private_files_have_a_port_whose_certificate_is_the_device_key(home: Path) -> None:
+    """And a taken port is a sentence where it was asked for, and another port where it was not."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = int(taken.getsockname()[1])
+        variables = {"P2PCDN_GROUP_KEY": KEY.line}
+        run = p2pcdn(
+            *("serve", "--port", "0", "--peer-host", "127.0.0.1", "--peer-port", "0", "--no-mdns"),
+            *("--store", str(home / "a"), "--upstream", str(home / "wheels"), "--sealed-port", str(port)),
+            home=home,
+            variables=variables,
+        )
+        assert_one_sentence(run)
+        assert "--sealed-port" in run.stderr
+    with serving(home, "--sealed-port", str(port), variables=variables) as node:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=TIME_S_MAX) as stream,
+            context.wrap_socket(stream) as sealed,
+        ):
+            assert sealed.version() == "TLSv1.3"
+            assert tls._key_of(sealed.getpeercert(binary_form=True)) == identity.device(node.store).public
+            sealed.sendall(b"GET /v1/hello HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert sealed.recv(12) == b"HTTP/1.1 403"
+
+
+def test_in_open_mode_there_is_no_port_for_private_files(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    with (
+        serving(home, "--sealed-port", str(port)),
+        pytest.raises(ConnectionRefusedError),
+        socket.create_connection(("127.0.0.1", port)),
+    ):
+        pass
 
 
 def test_a_key_that_cannot_be_used_stops_the_node_before_it_starts(home: Path) -> None:

@@ -7,6 +7,7 @@ import http.client
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import trio
@@ -274,6 +275,35 @@ async def test_one_connection_too_many_is_told_so(face, served, read_all):
         third = await connect()
         await third.send_all(ask("/page"))
         assert body(await read_all(third)) == PAGE
+
+
+async def test_one_host_cannot_hold_all_connections(face):
+    """A stranger opens what he can and says nothing; whoever comes from elsewhere is served."""
+    limits = Limits(connections_per_host_max=2)
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="0.0.0.0")
+        port = listeners[0].socket.getsockname()[1]
+        await nursery.start(partial(serve, listeners, face, limits=limits, cross_site=True))
+
+        async def dial(host):
+            stream = trio.SocketStream(trio.socket.socket())
+            await stream.socket.bind((host, 0))
+            await stream.socket.connect(("127.0.0.1", port))
+            return stream
+
+        async def status(stream):
+            await stream.send_all(GET % b"/page")
+            return bytes(await stream.receive_some(12))
+
+        held = [await dial("127.0.0.7") for _ in range(2)]
+        for stream in held:
+            assert await status(stream) == b"HTTP/1.1 200"
+        assert await (await dial("127.0.0.7")).receive_some(12) == b"HTTP/1.1 503"
+        assert await status(await dial("127.0.0.8")) == b"HTTP/1.1 200"
+        await held[0].aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert await status(await dial("127.0.0.7")) == b"HTTP/1.1 200"
+        nursery.cancel_scope.cancel()
 
 
 async def test_stop_closes_idle_connections_and_lets_a_running_answer_end(face, served, read_all):

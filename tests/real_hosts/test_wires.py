@@ -65,5 +65,5 @@ def test_a_reader_with_a_thin_wire_holds_nobody_up(room: Room, lan: Lan, upstrea
     # Had they waited for that wire, the file would have needed so long to pass it once.
     through_it_s = wheel.size_bytes * 8 / THIN_BITS_PER_S
     assert max(user.seconds for user in users) < through_it_s / 2
-    # One of them reads in its place, for all.
-    assert upstream.sent_bytes(wheel.filename) <= 2 * wheel.size_bytes + 4 * MIB
+    # One of them reads in its place, for all, and perhaps one beside that.
+    assert upstream.sent_bytes(wheel.filename) <= 3 * wheel.size_bytes

@@ -163,6 +163,22 @@ async def test_a_server_that_began_anew_is_met_again() -> None:
         await exchange.close()
 
 
+async def test_a_refusal_that_is_longer_than_what_was_asked_for_is_no_offence() -> None:
+    """The last piece of a file may have a byte; the refusal of an old ticket has a sentence."""
+    async with member() as server:
+        exchange = exchange_of(meeting(CLIENT))
+        await ask(exchange, server.address)
+        await exchange.hang_up(server.address)
+        server.meeting.door._hosts.clear()
+        server.meeting.door._ids.clear()
+        async with exchange.ask(server.address, AskHello(), 5) as answer:
+            assert bytes(answer.body) == b"hello"
+        with pytest.raises(RemoteProtocolError):
+            async with exchange.ask(server.address, AskHello(), 4):
+                pass
+        await exchange.close()
+
+
 async def test_another_node_at_the_same_address_is_known_for_another_one() -> None:
     ours = meeting(CLIENT)
     async with member() as server, member(THIRD) as other:
