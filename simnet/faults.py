@@ -27,6 +27,7 @@ KINDS: dict[str, int] = {
     "swizzle": 2,
     "power": 5,
     "kill": 3,
+    "reader dies": 3,
     "clock": 2,
     "liar": 5,
     "mute": 2,
@@ -37,7 +38,7 @@ KINDS: dict[str, int] = {
     "upstream cuts": 4,
     "upstream lies": 3,
     "upstream slow": 2,
-    "proxy lies": 4,
+    "proxy lies": 6,
     "disk full": 2,
     "disk sync": 2,
     "disk write": 2,
@@ -57,6 +58,8 @@ PAIRS = (
     ("disk sync", "power"),
     ("power", "upstream slow"),
 )
+# "reader dies": whoever reads a file from the upstream next loses its power in the middle of it.
+DEATHS = frozenset({"power", "kill", "reader dies"})
 BAD_PEERS = frozenset({"liar", "mute", "drip"})
 OF_SOME_NODES = frozenset({"partition", "one way", "clog", "swizzle"})
 FAULTS_MAX = 4
@@ -91,8 +94,11 @@ def plan(dice: random.Random, nodes: int, horizon_s: float) -> Sequence[Fault]:
         return []
     if way < 2 / 8:
         kinds = list(dice.choice(PAIRS))
+    elif way < 3 / 8:
+        kinds = [dice.choice(["power", "kill", "reader dies"])]
+        horizon_s /= 3  # while the first files are under way
     else:
-        choice = {kind: often for kind, often in KINDS.items() if kind in UNSEEN or way >= 4 / 8}
+        choice = {kind: often for kind, often in KINDS.items() if kind in UNSEEN or way >= 4.5 / 8}
         kinds = dice.choices(list(choice), list(choice.values()), k=dice.randint(1, FAULTS_MAX))
     faults: list[Fault] = []
     for kind in kinds:
@@ -122,7 +128,7 @@ def _draw(kind: str, dice: random.Random, nodes: int, horizon_s: float) -> Fault
         number = dice.choice(CLOCK_JUMPS_S)
     elif kind.startswith("disk"):
         number = dice.randrange(1, 8)
-    if kind in BAD_PEERS:
+    if kind in BAD_PEERS or kind in ("proxy lies", "reader dies"):
         at_s = 0.0  # a peer does not begin to lie: it is one
     word = dice.choice(LIES) if kind == "liar" else dice.choice(("", "all"))
     return Fault(kind, at_s, until_s, chosen, number, word)
@@ -130,7 +136,7 @@ def _draw(kind: str, dice: random.Random, nodes: int, horizon_s: float) -> Fault
 
 def _is_survivable(faults: Sequence[Fault], nodes: int) -> bool:
     bad = [fault.nodes for fault in faults if fault.kind in BAD_PEERS]
-    lives = [fault for fault in faults if fault.kind in ("power", "kill")]
+    lives = [fault for fault in faults if fault.kind in DEATHS]
     apart = all(
         one.nodes != other.nodes or one.until_s + 1.0 < other.at_s or other.until_s + 1.0 < one.at_s
         for number, one in enumerate(lives)

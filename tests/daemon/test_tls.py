@@ -33,9 +33,9 @@ def meeting(device: Device, group: GroupKey = GROUP) -> Meeting:
 
 
 @asynccontextmanager
-async def node(device: Device = SERVER, certified: Device = SERVER) -> AsyncIterator[tuple[Address, int, list[object]]]:
-    """A member with both listeners. certified: whose certificate it shows."""
-    theirs = meeting(device)
+async def node(certified: Device = SERVER, inside: Device = SERVER) -> AsyncIterator[tuple[Address, int, list[object]]]:
+    """A member with both listeners. certified: whose certificate it shows. inside: who is met over TLS."""
+    theirs = meeting(SERVER)
     asked: list[object] = []
 
     def face(request: Request) -> Response:
@@ -48,7 +48,7 @@ async def node(device: Device = SERVER, certified: Device = SERVER) -> AsyncIter
     wrapped = [trio.SSLListener(listener, context, https_compatible=True) for listener in sealed]
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(serve, plain, theirs.door.guard(face), cross_site=True))
-        await nursery.start(partial(serve, wrapped, theirs.sealed_door.guard(face), cross_site=True))
+        await nursery.start(partial(serve, wrapped, meeting(inside).sealed_door.guard(face), cross_site=True))
         with trio.fail_after(20):
             yield Address("127.0.0.1", _port(plain[0])), _port(sealed[0]), asked
         nursery.cancel_scope.cancel()
@@ -90,6 +90,16 @@ async def test_another_devices_certificate_is_not_taken() -> None:
         exchange = Exchange(TcpNetwork(), SHORT, meeting(CLIENT))
         await ask(exchange, address)
         with pytest.raises(Unavailable, match="another device answers"):
+            await ask(exchange, address, sealed_port)
+        assert asked == [(CLIENT.public, False)]
+
+
+async def test_who_is_met_inside_is_whose_certificate_it_is() -> None:
+    """Another member that has got hold of the connection cannot answer in the certificate's name."""
+    async with node(inside=OTHER) as (address, sealed_port, asked):
+        exchange = Exchange(TcpNetwork(), SHORT, meeting(CLIENT))
+        await ask(exchange, address)
+        with pytest.raises(Unavailable, match="did not prove"):
             await ask(exchange, address, sealed_port)
         assert asked == [(CLIENT.public, False)]
 

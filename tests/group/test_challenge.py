@@ -57,13 +57,15 @@ def test_without_the_group_key_a_knock_is_not_answered() -> None:
 
 
 def test_a_stranger_who_answers_a_knock_proves_nothing() -> None:
+    """He has a device key and all that the code can do, but another group's key."""
     alice, stranger = member(ALICE), member(BOB, GroupKey.from_seed(b"\1" * 32))
     knock = Knock.make(alice, bytes(16), sealed=False)
-    theirs = Knock.make(stranger, knock.nonce, sealed=False)
-    answered = welcome(stranger, replace(theirs, device=ALICE.public, mark=b""), bytes(16), bytes(8), sealed=False)
-    assert answered is None  # he cannot even make it with his own code
+    as_if_it_were_right = replace(knock, mark=stranger.group.knock(ALICE.public + knock.nonce + b"\0"))
+    answered = welcome(stranger, as_if_it_were_right, bytes(16), bytes(8), sealed=False)
+    assert answered is not None
+    assert enter(alice, knock, answered[0], sealed=False) is None
     for forged in (bytes(16), b"\xff" * 16):
-        assert enter(alice, knock, Welcome(BOB.public, bytes(16), bytes(8), forged), sealed=False) is None
+        assert enter(alice, knock, replace(answered[0], proof=forged), sealed=False) is None
 
 
 def test_a_member_cannot_pass_for_another_members_device() -> None:

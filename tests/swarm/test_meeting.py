@@ -363,6 +363,13 @@ async def test_what_was_proven_in_plain_text_opens_no_sealed_door() -> None:
 # --- bounds
 
 
+async def test_a_device_that_begins_anew_again_and_again_has_one_session() -> None:
+    async with member() as server:
+        for seed in range(10):
+            await ask(exchange_of(meeting(CLIENT, seed=seed)), server.address)
+        assert len(server.meeting.door._hosts) == len(server.meeting.door._ids) == 1
+
+
 async def test_sessions_are_bounded_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meeting_room, "SESSIONS_MAX", 3)
     async with member() as server:
