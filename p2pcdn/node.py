@@ -53,6 +53,7 @@ class Settings:
 
     identity: the node's device key, and the group it is in. piece_size_bytes: into which files are cut for neighbours,
     the same at all of them; None: by the file's size (a simulation scales pieces down with its links).
+    origin_readers: how many nodes of a room may read one file from its upstream at once (1 to 4), each its part.
     manners: how much the machine gives to neighbours at the start; `Node.mind` tells a change.
     """
 
@@ -64,6 +65,7 @@ class Settings:
     version: str
     identity: Identity
     piece_size_bytes: int | None = None
+    origin_readers: int = 1
     manners: Manners = Manners()  # noqa: RUF009 - frozen
 
 
@@ -97,6 +99,7 @@ class Node:
             shares={index.key: index.share for index in settings.indexes},
             identity=settings.identity,
             piece_size_bytes=settings.piece_size_bytes,
+            origin_readers=settings.origin_readers,
             manners=settings.manners,
         )
 

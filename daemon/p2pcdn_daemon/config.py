@@ -178,6 +178,7 @@ FORMAT = Kind("text|json", _one_of("text", "json"), form="text or json")
 PEER = Kind("HOST:PORT", _host_and_port, form="HOST:PORT")
 PEER_DNS = Kind("NAME[:PORT]", _peer_dns, form="NAME:PORT or name of SRV records")
 METERED = Kind("auto|yes|no", _one_of("auto", "yes", "no"), form="auto, yes or no")
+READERS = Kind("1|2|3|4", lambda text: int(_one_of("1", "2", "3", "4")(text)), form="1, 2, 3 or 4")
 UPSTREAM = Kind("URL", _upstream, lambda upstream: cast(UpstreamSetting, upstream).public_url, form="URL or directory")
 
 
@@ -270,6 +271,12 @@ class Config:
         "auto",
         METERED,
         "Whether the link costs by the byte: then neighbours get nothing. auto: yes for a mobile modem.",
+    )
+    origin_readers: int = _setting(
+        1,
+        READERS,
+        "How many nodes of a room may read one file from its upstream at once, each its part; more than 1 only where one"
+        " connection to the upstream is slower than the line.",
     )
     allow_host: tuple[str, ...] = _setting(
         (),

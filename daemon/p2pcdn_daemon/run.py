@@ -206,6 +206,7 @@ async def _run_node(config: Config, ready: Ready, life: Life, stack: AsyncExitSt
         static_peers=tuple(_sighting(peer) for peer in config.peer),
         version=__version__,
         identity=Identity(identity.device(config.store), group),
+        origin_readers=config.origin_readers,
         manners=_manners(config),
     )
     sealed, sealed_port = await _open_sealed_face(config, faces, settings.identity, stack)

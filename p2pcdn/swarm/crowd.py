@@ -31,6 +31,8 @@ MEMBERS_MAX = 2048
 OTHERS_TOLD = 12
 # Readers at the same time: one, and those who do not take its word.
 LEASES_MAX = 4
+# Where the first, second, third and fourth of them begins, so that they meet each other late.
+PARTS = (0.0, 0.5, 0.25, 0.75)
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +61,7 @@ class Lease:
     device: bytes
     progress_at: float
     since: float
+    part: float = 0.0  # of the file, where it begins
 
 
 @dataclass(slots=True)
@@ -95,6 +98,7 @@ class Crowd:
             makers=self._makers(ask.distrusted, roots),
             again_ms=AGAIN_FIRST_MS if member.asked <= 2 else AGAIN_MS,
             reach=held.bit_count(),
+            part=self.leases[member.boot].part if reads else 0.0,
             size_bytes=next((one.ask.size_bytes for one in roots if one.ask.pieces), None),
         )
 
@@ -136,12 +140,13 @@ class Crowd:
             return True
         distrusted = member.ask.distrusted
         believed = [one for one in self.leases.values() if one.device not in distrusted]
-        if len(self.leases) >= LEASES_MAX or len(believed) > 1 or (believed and self._hoarder(now) is None):
+        enough = member.ask.readers + (self._hoarder(now) is not None)
+        if len(self.leases) >= LEASES_MAX or len(believed) >= enough:
             return False
         held = any(one.whole and one.ask.device not in distrusted for one in self.members.values())
         if held and now < member.progress_at + LEASE_S:
             return False  # somebody has it all, unless he has gone since
-        self.leases[member.boot] = Lease(member.ask.device, now, now)
+        self.leases[member.boot] = Lease(member.ask.device, now, now, PARTS[len(believed)])
         self.makers.pop(member.ask.device, None)
         self.makers[member.ask.device] = member.address
         while len(self.makers) > MAKERS_TOLD_MAX - 1:

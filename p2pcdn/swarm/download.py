@@ -59,6 +59,8 @@ SIZE_ASKED_EVERY_S = 0.03
 STARVING_S = 9.0
 # A class that is so many pieces behind another has a slow parent: every other time somebody else is asked.
 LAG_MAX = 6
+# Pieces that are about to come from the origin are not asked of others.
+READ_AHEAD_PIECES = 8
 # So often those who should give are doubted, and somebody else reads, before the room is given up.
 DOUBTING_ROUNDS = 2
 # How often it is looked whether anything moves.
@@ -91,11 +93,12 @@ class Download:
         port: int,
         size_bytes_max: int,
         gives: bool = True,
+        readers: int = 1,
         distrusted_makers: Sequence[bytes] = (),
     ) -> None:
         """read_origin: None where this node cannot read it. boot, port: under which others know us.
 
-        distrusted_makers: whose word for this file was wrong before.
+        readers: how many may read the origin at once. distrusted_makers: whose word for this file was wrong before.
         """
         self._sharing = sharing
         self._attendance = attendance
@@ -105,6 +108,7 @@ class Download:
         self._port = port
         self._size_bytes_max = size_bytes_max
         self._gives = gives
+        self._readers = readers
         self._sealed = sharing.partial.origin.share == "group"  # private files travel over TLS
         self._distrusted = tuple(distrusted_makers)
         self._doubted: dict[bytes, None] = {}  # devices that gave us nothing, or something wrong
@@ -294,6 +298,7 @@ class Download:
             holds=bitfield.encode(sharing.here, sharing.pieces) if sharing.here else "",
             got=sharing.partial.present_bytes(),
             able=self._read_origin is not None,
+            readers=self._readers,
             gives=self._gives,
             distrusted=tuple(dict.fromkeys((*self._distrusted, *self._doubted)))[-DISTRUSTED_MAKERS_MAX:],
         )
@@ -343,9 +348,10 @@ class Download:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._give_up_without_lease, scope)
                     while (run := self._next_run(self._is_stalled())) is not None:
-                        self._reading, start, end = run
                         try:
-                            await self._read_origin(start, end, reading.write)
+                            await self._read_run(reading, run)
+                        except _Enough:
+                            pass
                         finally:
                             with trio.CancelScope(shield=True):
                                 await reading.flush()
@@ -361,27 +367,53 @@ class Download:
             self._is_reading = False
             self._sharing.changed.unpark_all()
 
+    async def _read_run(self, reading: Reading, run: _Run) -> None:
+        """Raises _Enough where the rest of it need not be read any more, and what the origin says."""
+
+        async def take(at: int, content: bytes) -> None:
+            await reading.write(at, content)
+            self._go_on_while_needed(at + len(content), run)
+
+        assert self._read_origin is not None
+        self._go_on_while_needed(run.start, run)
+        await self._read_origin(run.start, run.end, take)
+
     def _is_stalled(self) -> bool:
         return trio.current_time() - self._progress_at > self._tools.exchange.patience.no_progress_s
 
-    def _next_run(self, stalled: bool) -> tuple[int, int, int | None] | None:
-        """The first run of pieces that neither we nor, as the tracker says, anybody else has: which, and their bytes.
+    def _next_run(self, stalled: bool) -> _Run | None:
+        """The next pieces that neither we nor, as the tracker says, anybody else has.
 
         What others have comes from them; where it does not, it is read after all.
         """
         sharing = self._sharing
         cut = sharing.cut
         if cut is None:
-            return 0, 0, None
-        todo = sharing.missing & ~self._held_by_others(cut) or (sharing.missing if stalled else 0)
+            return _Run(0, None, insist=False)
+        todo = sharing.missing & ~self._held_by_others(cut)
+        insist = not todo and stalled
+        if insist:
+            todo = sharing.missing
         if not todo:
             return None
-        first = bitfield.lowest(todo)
+        behind = todo >> int(cut.pieces * self._advice.part) << int(cut.pieces * self._advice.part)
+        first = bitfield.lowest(behind or todo)
         end = first
         while todo >> end & 1:
             end += 1
         start, stop = cut.span(first)[0], cut.span(end - 1)[1]
-        return ((1 << (end - first)) - 1) << first, start, None if stop == cut.size_bytes else stop
+        return _Run(start, None if stop == cut.size_bytes else stop, insist)
+
+    def _go_on_while_needed(self, at: int, run: _Run) -> None:
+        """Marks the next pieces as being read. Raises _Enough where the next one is here, or somebody has it."""
+        cut = self._sharing.cut
+        if cut is None:
+            return
+        index = at // cut.piece_size_bytes
+        self._reading = ((1 << READ_AHEAD_PIECES) - 1) << index & bitfield.all_of(cut.pieces)
+        there = self._sharing.here if run.insist else self._sharing.here | self._held_by_others(cut)
+        if at % cut.piece_size_bytes == 0 and index < cut.pieces and there >> index & 1:
+            raise _Enough
 
     def _held_by_others(self, cut: Cut) -> int:
         try:
@@ -752,6 +784,19 @@ class Download:
     def _lied(self, peer: Peer, why: str) -> None:
         self._left(peer)
         refuse(self._tools, peer, self._sharing.sha256, self._name, why)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Bytes of the origin; to the end of the file where end is None. insist: though others say that they have them."""
+
+    start: int
+    end: int | None
+    insist: bool
+
+
+class _Enough(Exception):
+    """The rest of this run is here, or comes from others."""
 
 
 def class_mask(klass: int, pieces: int) -> int:

@@ -156,8 +156,9 @@ class AskCrowd:
 
     boot, port: who asks, and where it can be asked. device: its public key. size_bytes, pieces: of the file; 0 pieces
     while it knows neither. holds: which of them are here, a bitfield as text. got: bytes that are here. able: it can
-    read the upstream. gives: others may ask it first. distrusted: devices whose word it does not take, or that give it
-    nothing.
+    read the upstream. gives: others may ask it first. readers: so many may read the origin at once, each its part,
+    where one connection to it is slower than the line. distrusted: devices whose word it does not take, or that give
+    it nothing.
     """
 
     id: str
@@ -170,20 +171,21 @@ class AskCrowd:
     got: int = 0
     able: bool = True
     gives: bool = True
+    readers: int = 1
     distrusted: tuple[bytes, ...] = ()
 
     def target(self) -> str:
         distrusted = ",".join(key.hex() for key in self.distrusted)
         return (
             f"/v1/crowd/{self.id}?boot={self.boot}&port={self.port}&device={self.device.hex()}"
-            f"&size={self.size_bytes}&pieces={self.pieces}&holds={self.holds}&got={self.got}&able={self.able:d}&gives={self.gives:d}&distrusted={distrusted}"
+            f"&size={self.size_bytes}&pieces={self.pieces}&holds={self.holds}&got={self.got}&able={self.able:d}&gives={self.gives:d}&readers={self.readers}&distrusted={distrusted}"
         )
 
 
 _ASK_CROWD = re.compile(
     rf"boot=([0-9a-f]{{32}})&port=([1-9][0-9]{{0,4}})&device=({_HEX})&size=(0|[1-9][0-9]{{0,10}})"
     rf"&pieces=(0|[1-9][0-9]{{0,3}})"
-    rf"&holds=([0-9A-Za-z_-]{{0,1368}})&got=(0|[1-9][0-9]{{0,12}})&able=([01])&gives=([01])"
+    rf"&holds=([0-9A-Za-z_-]{{0,1368}})&got=(0|[1-9][0-9]{{0,12}})&able=([01])&gives=([01])&readers=([1-4])"
     rf"&distrusted=((?:{_HEX}(?:,{_HEX}){{0,{DISTRUSTED_MAKERS_MAX - 1}}})?)",
     re.ASCII,
 )
@@ -216,7 +218,7 @@ def _ask_crowd(id_: str, query: str) -> AskCrowd:
     match = _ASK_CROWD.fullmatch(query)
     if match is None or not 0 < int(match[2]) < 65536:
         raise RemoteProtocolError("A question to a tracker is not one.")
-    distrusted = tuple(bytes.fromhex(key) for key in match[10].split(",") if key)
+    distrusted = tuple(bytes.fromhex(key) for key in match[11].split(",") if key)
     return AskCrowd(
         id=id_,
         boot=match[1],
@@ -228,6 +230,7 @@ def _ask_crowd(id_: str, query: str) -> AskCrowd:
         got=int(match[7]),
         able=match[8] == "1",
         gives=match[9] == "1",
+        readers=int(match[10]),
         distrusted=distrusted,
     )
 
@@ -319,7 +322,8 @@ def _known(value: Any) -> Known:
 class Advice:
     """What a tracker tells one of those who fetch a file.
 
-    read: read the upstream; held: then, which pieces others have, so that they need not be read again (a bitfield).
+    read: read the upstream, beginning at this `part` of the file, in [0, 1). held: with it, which pieces others have,
+    so that they need not be read again (a bitfield).
     parents: whom to ask for the pieces of each class (crowd.py); "" is the tracker itself. others: some more.
     makers: the devices whose signature stands for a piece, and where each can be asked. again_ms: when to ask again.
     elsewhere: "" or the address of the node that is the tracker in the eyes of this one; the rest says nothing then.
@@ -336,6 +340,7 @@ class Advice:
     elsewhere: str = ""
     reach: int = 0
     size_bytes: int | None = None
+    part: float = 0.0
 
     def encode(self) -> bytes:
         return frames.encode(
@@ -346,6 +351,7 @@ class Advice:
                 "makers": [list(one) for one in self.makers],
                 "others": list(self.others),
                 "parents": list(self.parents),
+                "part": self.part,
                 "reach": self.reach,
                 "read": self.read,
                 "size": self.size_bytes,
@@ -360,7 +366,9 @@ class Advice:
         again, elsewhere, reach = fields.get("again"), fields.get("elsewhere"), fields.get("reach")
         if type(read) is not bool or type(held) is not str or type(again) is not int or type(reach) is not int:
             raise RemoteProtocolError("a tracker's answer is none")
-        size = fields.get("size")
+        size, part = fields.get("size"), fields.get("part")
+        if type(part) is not float or not 0 <= part < 1:
+            raise RemoteProtocolError("a tracker's part is no part")
         if size is not None and (type(size) is not int or not 0 <= size <= SIZE_BYTES_MAX):
             raise RemoteProtocolError("a tracker's size is no number of bytes")
         if type(elsewhere) is not str:
@@ -375,6 +383,7 @@ class Advice:
             elsewhere=_address(elsewhere) if elsewhere else "",
             reach=reach,
             size_bytes=size,
+            part=part,
         )
 
 

@@ -86,13 +86,14 @@ class Swarm:
         shares: Mapping[str, Share] = MappingProxyType({}),
         identity: Identity | None = None,
         piece_size_bytes: int | None = None,
+        origin_readers: int = 1,
         manners: Manners = Manners(),  # noqa: B008 - frozen
         patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
         """node_id: shown to neighbours. shares: to whom each index's files may be given, by its key.
 
         identity: None draws a device key for this run, in open mode. piece_size_bytes: see `Settings`.
-        manners: how much is given at the start; see `mind`.
+        origin_readers: how many nodes may read an origin at once. manners: how much is given at the start; see `mind`.
         """
         self._store = store
         self._discoveries = discoveries
@@ -103,6 +104,7 @@ class Swarm:
         self._node_id = node_id or self._boot[:16]
         self._identity = identity or Identity(Device.from_seed(random.randbytes(32)))
         self._manners = manners
+        self._origin_readers = origin_readers
         self._directory = Directory(self._identity.lookup_key)
         self._peers = Peers(self._boot, random)
         self._meeting = Meeting(self._identity, random) if self._identity.group is not None else None
@@ -209,6 +211,7 @@ class Swarm:
             port=self._port,
             size_bytes_max=self._store.summary().limit_bytes,
             gives=self._manners.prefers_to_give,
+            readers=self._origin_readers,
             distrusted_makers=tuple(self._wrong_makers.get(sha256, ())),
         )
         self._remember(partial, download, sharing)

@@ -44,7 +44,7 @@ def test_a_flag_beats_the_environment_and_the_environment_the_file(tmp_path: Pat
 def test_every_setting_can_be_given_in_all_three_ways(tmp_path: Path) -> None:
     examples = {"upstream": "https://index.example/simple/", "peer": "10.0.0.1:7273", "share": "lan", "keep-for": "30d"}
     examples |= {"log-level": "debug", "log-format": "json", "store-size": "1MB", "pages-size": "1MB"}
-    examples |= {"peer-dns": "_peer._tcp.p2pcdn.example", "upload-limit": "1MB", "metered": "no"}
+    examples |= {"peer-dns": "_peer._tcp.p2pcdn.example", "upload-limit": "1MB", "metered": "no", "origin-readers": "2"}
     for key, setting in SETTINGS.items():
         usual = "true" if setting.off else "12"
         word = examples.get(key, usual)

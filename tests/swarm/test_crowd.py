@@ -148,6 +148,34 @@ def test_who_does_not_believe_the_reader_reads_itself_and_is_believed_by_its_lik
     assert len(crowd.leases) <= LEASES_MAX
 
 
+def test_where_one_connection_is_the_limit_several_read_each_its_part() -> None:
+    crowd = Crowd()
+    advice = [
+        crowd.advise(AskCrowd(ID, boot(number), 1, device_of(number), 1200, PIECES, readers=3), address(number), 0.0)
+        for number in range(5)
+    ]
+    assert [one.read for one in advice] == [True, True, True, False, False]
+    assert [one.part for one in advice] == [0.0, 0.5, 0.25, 0.0, 0.0]
+
+
+def test_a_reader_that_keeps_what_it_reads_gets_one_beside_it() -> None:
+    crowd = Crowd()
+    pieces = 32
+    for tick in range(8):
+        holds = (1 << (4 * tick)) - 1 & bitfield.all_of(pieces)
+        ask_ = AskCrowd(
+            ID, boot(0), 1, device_of(0), 3200, pieces, bitfield.encode(holds, pieces), got=holds.bit_count() * 100
+        )
+        assert crowd.advise(ask_, address(0), tick / 2).read
+        others = [
+            crowd.advise(AskCrowd(ID, boot(number), 1, device_of(number), 3200, pieces), address(number), tick / 2)
+            for number in (1, 2)
+        ]
+    assert [one.read for one in others] == [True, False]
+    assert others[0].part == 0.5
+    assert bitfield.decode(others[0].held, pieces) == 0, "what only the first one has does not count"
+
+
 def test_one_that_cannot_read_is_never_told_to() -> None:
     crowd = Crowd()
     assert not tell(crowd, 0, 0.0, able=False).read
