@@ -35,7 +35,14 @@ UPKEEP_EVERY_S = 15.0
 GRACE_TIME_S = 3.0
 # A neighbour that takes nothing for so long has gone; it must not hold a slot that others wait for. And one host must
 # not hold all connections.
-PEER_LIMITS = Limits(grace_time_s=GRACE_TIME_S, write_time_s=5.0, connections_per_host_max=256)
+PEER_LIMITS = Limits(
+    grace_time_s=GRACE_TIME_S,
+    write_time_s=12.0,
+    connections_max=PEER_CONNECTIONS_MAX,
+    connections_per_host_max=256,
+)
+# A tracker is asked by everybody who fetches its file: a thousand nodes, and some that come back.
+PEER_CONNECTIONS_MAX = 2048
 LIMITS = {
     "index": Limits(grace_time_s=GRACE_TIME_S),
     "peer": PEER_LIMITS,

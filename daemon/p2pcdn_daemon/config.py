@@ -275,8 +275,8 @@ class Config:
     origin_readers: int = _setting(
         1,
         READERS,
-        "How many nodes of a room may read one file from its upstream at once, each its part; more than 1 only where one"
-        " connection to the upstream is slower than the line.",
+        "How many nodes of a room may read one file from its upstream at once, each its part; more than 1 only where"
+        " one connection to the upstream is slower than the line.",
     )
     allow_host: tuple[str, ...] = _setting(
         (),
