@@ -28,7 +28,7 @@ def main(words: Sequence[str]) -> int:
     for name, module in SCENARIOS.items():
         about = import_module(module)
         one = scenarios.add_parser(name, help=about.__doc__, description=about.__doc__)
-        one.add_argument("--nodes", type=int, default=10, metavar="N")
+        one.add_argument("--nodes", type=positive, default=10, metavar="N")
         one.add_argument("--seed", type=int, default=1, metavar="S")
         one.add_argument("--json", action="store_true", help="the last line is one JSON object")
         one.add_argument("--trace", type=Path, metavar="FILE", help="everything that happened, a line each")
@@ -50,6 +50,12 @@ def main(words: Sequence[str]) -> int:
     if failures:
         print(f"Again: {command}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def positive(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return int(text)
 
 
 def _show(result: dict[str, Any], *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import random
 import zipfile
 from collections.abc import AsyncIterator
@@ -75,6 +76,7 @@ class SimUpstream:
     file_faults: Faults = field(default_factory=Faults)
     requests: list[tuple[str, str]] = field(default_factory=list)
     page_requests: int = 0
+    says_sizes: bool = True  # as an index of the JSON API does; one of plain HTML does not
 
     @property
     def index_url(self) -> str:
@@ -113,15 +115,21 @@ class SimUpstream:
         if faults.status is not None:
             return Response(faults.status)
         project = request.path.removeprefix("/simple/").rstrip("/")
-        links = [
-            f'<a href="http://{self.files.name}{one.path}#sha256={one.sha256}">{one.filename}</a><br>'
+        files = [
+            {
+                "filename": one.filename,
+                "url": f"http://{self.files.name}{one.path}",
+                "hashes": {"sha256": one.sha256},
+                **({"size": len(one.content)} if self.says_sizes else {}),
+            }
             for one in self.published.values()
             if one.project == project
         ]
-        if not links:
+        if not files:
             return Response(404)
-        page = f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode()
-        return Response(200, [("content-type", "text/html"), ("cache-control", "max-age=600")], page)
+        page = json.dumps({"meta": {"api-version": "1.1"}, "name": project, "files": files}).encode()
+        headers = [("content-type", "application/vnd.pypi.simple.v1+json"), ("cache-control", "max-age=600")]
+        return Response(200, headers, page)
 
     async def _file(self, request: Request) -> Response:
         asked = request.headers.get("range", "")

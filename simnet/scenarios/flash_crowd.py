@@ -44,6 +44,7 @@ class Wanted:
     neighbours: int = 0
     liars: int = 0
     piece_bytes: int = PIECE_BYTES
+    no_sizes: bool = False
 
     def command(self) -> str:
         """Runs it again."""
@@ -57,6 +58,8 @@ class Wanted:
                     if isinstance(value, float)
                     else f"--{name.replace('_', '-')} {value}"
                 )
+        if self.no_sizes:
+            words.append("--no-sizes")
         return " ".join(words)
 
 
@@ -77,23 +80,44 @@ def rate_of(text: str) -> float:
     return value * GIGABIT if value <= 16 else value
 
 
+def piece_size(text: str) -> int:
+    """A power of two, so that a MiB is a whole number of times as heavy."""
+    if int(text) not in [1 << power for power in range(10, 21)]:
+        raise argparse.ArgumentTypeError(f"{text} is no power of two from 1 KiB to 1 MiB")
+    return int(text)
+
+
+def count(text: str) -> int:
+    if not 1 <= int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to a million")
+    return int(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pieces", type=int, default=128, metavar="M", help="pieces of the file (default 128)")
+    parser.add_argument("--pieces", type=count, default=128, metavar="M", help="pieces of the file (default 128)")
     parser.add_argument(
         "--upstream-rate", type=rate_of, default=GIGABIT, metavar="R",
         help="bytes a second, or up to 16: in LAN ports of 1 Gbit/s (default 1)",
     )  # fmt: skip
     parser.add_argument(
-        "--liars", type=int, default=0, metavar="P", help="per cent of the nodes that give wrong pieces"
+        "--liars",
+        type=int,
+        choices=range(101),
+        default=0,
+        metavar="P",
+        help="per cent of the nodes that give wrong pieces",
     )
     parser.add_argument("--topology", choices=sorted(TOPOLOGIES), default="lan")
-    parser.add_argument("--neighbours", type=int, default=0, metavar="K", help="whom each hears of (default: all)")
-    parser.add_argument("--piece-bytes", type=int, default=PIECE_BYTES, help="what stands for a piece of 1 MiB")
+    parser.add_argument("--neighbours", type=count, default=0, metavar="K", help="whom each hears of (default: all)")
+    parser.add_argument("--no-sizes", action="store_true", help="the index does not say how large files are")
+    parser.add_argument(
+        "--piece-bytes", type=piece_size, default=PIECE_BYTES, metavar="BYTES", help="what stands for a piece of 1 MiB"
+    )
 
 
 def main(arguments: argparse.Namespace, trace_file: IO[str] | None) -> tuple[dict[str, Any], Sequence[str], str]:
     """What the run gave, its failures, and the command that repeats it."""
-    names = ("nodes", "pieces", "seed", "upstream_rate", "topology", "neighbours", "liars", "piece_bytes")
+    names = ("nodes", "pieces", "seed", "upstream_rate", "topology", "neighbours", "liars", "piece_bytes", "no_sizes")
     wanted = Wanted(**{name: getattr(arguments, name) for name in names})
     result, failures = run(wanted, trace_file)
     return result, failures, wanted.command()
@@ -113,6 +137,7 @@ def run(wanted: Wanted, trace_file: IO[str] | None = None) -> tuple[dict[str, An
     topology = simulation.build(wanted.nodes, topology=TOPOLOGIES[wanted.topology], upstream_rate=wanted.upstream_rate)
     content = wheel_of(wanted.seed, wanted.pieces * wanted.piece_bytes)
     published = simulation.upstream.publish(PROJECT, content)
+    simulation.upstream.says_sizes = not wanted.no_sizes
     if wanted.neighbours:
         _few_neighbours(simulation, wanted.neighbours)
     liars = _liars(simulation, wanted.liars)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -20,6 +21,7 @@ import trio
 import trio._core._run as trio_run
 
 from p2pcdn.http1.lobby import Lobby
+from simnet.__main__ import main
 from simnet.client import Failed
 from simnet.disk import SimDisk
 from simnet.kernel import BEGIN_S, Kernel
@@ -81,6 +83,26 @@ def test_every_user_has_the_file_and_the_upstream_gave_it_about_once() -> None:
 @pytest.mark.parametrize("topology", sorted(TOPOLOGIES))
 def test_a_crowd_comes_to_its_end_on_every_topology(topology: str) -> None:
     assert crowd(Wanted(nodes=6, pieces=8, topology=topology, upstream_rate=GIGABIT / 4))["nodes_done"] == 6
+
+
+def test_liars_cost_time_and_no_wrong_byte() -> None:
+    result = crowd(Wanted(nodes=10, pieces=8, liars=20))
+    assert (result["liars"], result["wrong_bytes"], result["nodes_done"]) == (2, 0, 10)
+
+
+def test_a_run_that_fails_says_how_it_is_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["flash-crowd", "--nodes", "2", "--pieces", "2", "--upstream-rate", "100", "--seed", "9"]
+    assert main(words) == 1
+    again = capsys.readouterr().err.splitlines()[-1]
+    assert again.endswith("python -m simnet flash-crowd --nodes 2 --pieces 2 --seed 9 --upstream-rate 100")
+
+
+def test_the_trace_is_a_line_for_each_thing_that_happened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["flash-crowd", "--nodes", "2", "--pieces", "2", "--json", "--trace", str(tmp_path / "trace")]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    trace = (tmp_path / "trace").read_bytes()
+    assert hashlib.blake2b(trace, digest_size=16).hexdigest() == result["trace_digest"]
+    assert trace.count(b" done node-") == 2
 
 
 # --- nothing is left behind, nothing gets out
