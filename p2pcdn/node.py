@@ -33,6 +33,8 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 UPKEEP_EVERY_S = 15.0
 # A node that is told to stop is gone within five seconds; answers that run get most of that.
 GRACE_TIME_S = 3.0
+# A tracker is asked by everybody who fetches its file: a thousand nodes, and some that come back.
+PEER_CONNECTIONS_MAX = 2048
 # A neighbour that takes nothing for so long has gone; it must not hold a slot that others wait for. And one host must
 # not hold all connections.
 PEER_LIMITS = Limits(
@@ -41,8 +43,6 @@ PEER_LIMITS = Limits(
     connections_max=PEER_CONNECTIONS_MAX,
     connections_per_host_max=256,
 )
-# A tracker is asked by everybody who fetches its file: a thousand nodes, and some that come back.
-PEER_CONNECTIONS_MAX = 2048
 LIMITS = {
     "index": Limits(grace_time_s=GRACE_TIME_S),
     "peer": PEER_LIMITS,
