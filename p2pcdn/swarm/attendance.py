@@ -43,15 +43,15 @@ class Attendance:
         self._ranks = ranks
         self._answered: Address | None = None
 
-    async def ask(self, ask: AskCrowd) -> tuple[Advice, Place, bool]:
-        """The advice, and whether it is the room's: False where nobody answered and the node must help itself."""
+    async def ask(self, ask: AskCrowd) -> tuple[Advice, Place]:
+        """The advice of the first in rank that answers; where nobody does, that the node help itself."""
         for peer in self._ranks(self._id)[:TRIED_MAX]:
             if peer is None:
-                return self._tracker.advise(ask, "", trio.current_time()), Place(None), True
+                return self._tracker.advise(ask, "", trio.current_time()), Place(None)
             advice, address = await self._of(peer.address, ask)
             if advice is not None:
-                return advice, Place(address), True
-        return Advice(read=ask.able), Place(None), False
+                return advice, Place(address)
+        return Advice(read=ask.able), Place(None)
 
     async def _of(self, address: Address, ask: AskCrowd) -> tuple[Advice | None, Address]:
         advice = await self._question(address, ask)

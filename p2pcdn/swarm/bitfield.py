@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator
+from functools import lru_cache
 
 from p2pcdn.errors import RemoteProtocolError
 
@@ -30,6 +31,12 @@ def decode(text: str, pieces: int) -> int:
 
 def all_of(pieces: int) -> int:
     return (1 << pieces) - 1
+
+
+@lru_cache(maxsize=256)
+def each_third(first: int, pieces: int) -> int:
+    """The pieces `first`, `first + 3` and so on: one of the three classes of a crowd."""
+    return sum(1 << index for index in range(first, pieces, 3))
 
 
 def ones(bits: int) -> Iterator[int]:

@@ -242,18 +242,19 @@ class Swarm:
             return
         download, sharing = remembered
         self._provider.unshare(sharing)
+        belief = download.belief
         makers = self._wrong_makers.setdefault(sharing.sha256, {})
-        makers.update(download.makers)
+        makers.update(belief.makers)
         makers.pop(self._identity.device.public, None)
         while len(makers) > DISTRUSTED_MAKERS_MAX:
             makers.pop(next(iter(makers)))
         while len(self._wrong_makers) > DOWNLOADS_REMEMBERED:
             self._wrong_makers.popitem(last=False)
-        for peer in download.vouchers:
+        for peer in belief.vouchers:
             refuse(self._tools, peer, sharing.sha256, partial.origin.filename, "its manifest is not that of this file")
-        for maker in download.makers:
-            liar = download.addresses.get(maker)
-            if liar is not None and liar not in download.vouchers:
+        for maker in belief.makers:
+            liar = belief.named.get(maker)
+            if liar is not None and liar not in belief.vouchers:
                 refuse(self._tools, liar, sharing.sha256, partial.origin.filename, "it signed pieces of another file")
             elif liar is None:
                 log.warning(

@@ -1,0 +1,154 @@
+"""Who has the whole file: its manifest is asked of many, and the one for which most vouch is adopted."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from p2pcdn.errors import RemoteProtocolError
+from p2pcdn.swarm.belief import Belief
+from p2pcdn.swarm.manifest import Manifest, Proof
+from p2pcdn.swarm.messages import MANIFEST_SIZE_BYTES_MAX, PROOF, AskManifest
+from p2pcdn.swarm.peers import Peer
+from p2pcdn.swarm.sharing import Sharing
+from p2pcdn.swarm.sources import BUSY_PAUSE_S, Sources
+from p2pcdn.swarm.tools import Tools
+
+log = logging.getLogger(__name__)
+
+# After the first manifest others are waited for as long again, and at least so long: most of a room answers at once.
+SECOND_OPINION_S = 0.01
+# Before the origin is read, each neighbour has so long to say that it holds the file: a hundred times what it needs,
+# for its machine may be busy with the same install.
+HOLD_OFF_S = 0.5
+
+
+class Holders:
+    """One download's. Its questions run in tasks of the download; whoever holds the file joins the sources."""
+
+    def __init__(self, sharing: Sharing, sources: Sources, belief: Belief, tools: Tools, size_bytes_max: int) -> None:
+        """size_bytes_max: where the index names no size, a neighbour's word is believed up to this."""
+        self._sharing = sharing
+        self._sources = sources
+        self._belief = belief
+        self._tools = tools
+        self._size_bytes_max = size_bytes_max
+        self._began = trio.current_time()
+        self._offered: dict[bytes, dict[Peer, Proof | None]] = {}
+        self._asked_at: dict[Peer, float] = {}  # those that owe an answer
+        self._choosing = False  # manifests came, and none is chosen yet
+        self.asking = 0
+
+    def undecided(self, now: float) -> bool:
+        """Whether somebody may still turn out to hold the file, or a manifest waits to be chosen."""
+        return self._choosing or (self.asking > 0 and self._may_yet_answer(now))
+
+    def asks(self, peers: Sequence[Peer]) -> list[Callable[[], Awaitable[None]]]:
+        """A task for each of these; they count as asked from now on."""
+        self.asking += len(peers)
+        return [_bound(self._ask, peer) for peer in peers]
+
+    async def ask(self, peer: Peer) -> None:
+        """Asks one that says that it has the file."""
+        self.asking += 1
+        await self._ask(peer)
+
+    async def choose(self) -> None:
+        """Adopts the manifest for which most vouch, shortly after the first came."""
+        sharing = self._sharing
+        while not self._offered:
+            await sharing.changed.park()
+        with trio.move_on_after(max(SECOND_OPINION_S, trio.current_time() - self._began)):
+            while self.asking:
+                await sharing.changed.park()
+        most = max(map(len, self._offered.values()))
+        content = self._tools.dice.choice([one for one, peers in self._offered.items() if len(peers) == most])
+        manifest = Manifest.decode(sharing.sha256, content, self._tools.cutting)
+        self._choosing = False
+        if sharing.cut not in (None, manifest.cut):
+            return  # the crowd began with another size; its pieces prove themselves
+        peers = self._offered[content]
+        proof = next((proof for proof in peers.values() if proof is not None), None)
+        sharing.adopt(manifest, proof)
+        if proof is not None:
+            self._belief.makers[proof.maker] = None
+        self._sources.keep_only(peers)
+        for peer in peers:
+            self._join(peer)
+
+    # --- below
+
+    def _may_yet_answer(self, now: float) -> bool:
+        """Whether one of the asked has still time to answer, or has not even been asked."""
+        if now - self._began > self._tools.exchange.patience.no_progress_s:
+            return False
+        owing = self._asked_at.values()
+        return len(owing) < self.asking or any(now - asked_at < HOLD_OFF_S for asked_at in owing)
+
+    async def _ask(self, peer: Peer) -> None:
+        patience_s = self._tools.exchange.patience.no_progress_s
+        try:
+            with trio.move_on_after(patience_s) as patience:
+                with self._sources.blamed(peer, "manifest"):
+                    await self._ask_and_take(peer)
+            if patience.cancelled_caught:
+                if trio.current_time() - self._asked_at.get(peer, math.inf) >= patience_s / 2:
+                    self._sources.failed(peer, "no manifest in time")
+                else:
+                    # It makes manifests, or most of the time went by in our own queue.
+                    log.info("%s needs too long for a manifest of %s", peer.address, self._sources.name)
+                    self._tools.peers.was_busy(peer, trio.current_time())
+        finally:
+            self.asking -= 1
+            self._asked_at.pop(peer, None)
+            self._sharing.changed.unpark_all()
+
+    async def _ask_and_take(self, peer: Peer) -> None:
+        exchange = self._tools.exchange
+        while True:
+            async with exchange.question(peer.address):
+                if self._sources.is_quiet(peer) or not self._sources.is_reachable(peer):
+                    return
+                question = AskManifest(self._sharing.id)
+                self._asked_at[peer] = trio.current_time()
+                port = self._sources.port_of(peer)
+                async with exchange.ask(peer.address, question, MANIFEST_SIZE_BYTES_MAX, sealed_port=port) as answer:
+                    if answer.status == 200:
+                        self._offer(peer, bytes(answer.body), answer.headers.get(PROOF, ""))
+                        return
+                    status, retry_after_s = answer.status, answer.retry_after_s
+            self._asked_at.pop(peer, None)
+            if status != 503:
+                return
+            await trio.sleep(BUSY_PAUSE_S if retry_after_s is None else retry_after_s)
+
+    def _offer(self, peer: Peer, content: bytes, word: str) -> None:
+        """Takes a manifest in. Raises RemoteProtocolError where it or its proof is none."""
+        sharing = self._sharing
+        manifest = Manifest.decode(sharing.sha256, content, self._tools.cutting)
+        known = sharing.partial.size_bytes
+        if known is not None and manifest.size_bytes != known:
+            raise RemoteProtocolError(f"it says {manifest.size_bytes} bytes, and the file has {known}")
+        if known is None and manifest.size_bytes > self._size_bytes_max:
+            log.info("%s says that %s has %d bytes, too many", peer.address, self._sources.name, manifest.size_bytes)
+            return
+        proof = self._belief.takes_manifest(content, word)
+        if proof is not None and proof.maker in self._belief.distrusted:
+            return
+        self._tools.peers.is_there(peer, trio.current_time())
+        self._choosing = self._choosing or not self._offered
+        self._offered.setdefault(content, {})[peer] = proof
+        if sharing.manifest is not None and content == sharing.manifest.encode():
+            self._join(peer)
+        sharing.changed.unpark_all()
+
+    def _join(self, peer: Peer) -> None:
+        self._belief.vouchers[peer] = None
+        self._sources.add(peer)
+
+
+def _bound(ask: Callable[[Peer], Awaitable[None]], peer: Peer) -> Callable[[], Awaitable[None]]:
+    return lambda: ask(peer)

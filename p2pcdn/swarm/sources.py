@@ -1,0 +1,183 @@
+"""Whom one download may ask, and what becomes of those who put it off, fail, or lie."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import trio
+
+from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.swarm.crowd import CLASSES
+from p2pcdn.swarm.peers import Peer
+from p2pcdn.swarm.sharing import Sharing
+from p2pcdn.swarm.tools import Tools, refuse, sealed_port
+
+log = logging.getLogger(__name__)
+
+# One that had nothing for us, or is full and does not say for how long.
+EMPTY_PAUSE_S, BUSY_PAUSE_S = 0.03, 0.02
+# One that does not know the file: it may be about to begin.
+UNKNOWN_PAUSE_S = 0.25
+# A parent is asked to wait for its next piece; others give what they have or nothing.
+PARENT_WAIT_MS = 400
+# A class that is so many pieces behind another has a slow parent: every other time somebody else is asked.
+LAG_MAX = 6
+
+
+@dataclass(slots=True)
+class _Source:
+    """One whom we may ask. rest_until: not before that. refused_since: since when it has only put us off."""
+
+    rest_until: float = 0.0
+    refused_since: float | None = None
+
+
+class Sources:
+    """One download's. parents: for each class of pieces whom the tracker named, None where nobody."""
+
+    def __init__(self, sharing: Sharing, tools: Tools, on_left: Callable[[Peer], None]) -> None:
+        """on_left: called when one is no source any more because it failed or lied."""
+        self._sharing = sharing
+        self._tools = tools
+        self._on_left = on_left
+        self._sealed = sharing.partial.origin.share == "group"  # private files travel over TLS
+        self._able: dict[Peer, _Source] = {}
+        self.parents: list[Peer | None] = [None] * CLASSES
+        self._came = [0] * CLASSES  # pieces of each class that came from others
+        self._passed_over = [False] * CLASSES
+
+    def __contains__(self, peer: Peer) -> bool:
+        return peer in self._able
+
+    def __bool__(self) -> bool:
+        return bool(self._able)
+
+    @property
+    def name(self) -> str:
+        return self._sharing.partial.origin.filename
+
+    def add(self, peer: Peer) -> None:
+        """One that may have pieces, unless it has lied about this file."""
+        if self._sharing.sha256 in peer.distrusted:
+            return
+        if self._sealed and peer.hello is None:
+            self._tools.meet(peer)  # it has not told yet where it speaks TLS
+        self._able.setdefault(peer, _Source())
+        self._sharing.changed.unpark_all()
+
+    def keep_only(self, peers: Collection[Peer]) -> None:
+        """Only these, and the parents."""
+        for peer in list(self._able):
+            if peer not in peers and peer not in self.parents:
+                del self._able[peer]
+
+    def drop(self, peer: Peer) -> None:
+        """It has nothing more for this file; nobody's fault."""
+        self._able.pop(peer, None)
+
+    def choose(self, klass: int, *, helping: bool) -> tuple[Peer, int] | None:
+        """Whom to ask, and for how long to let it wait (ms): the parent of the class while it gives, else another.
+
+        helping: for a class that is not the worker's own; then its parent is left to its own worker.
+        """
+        now = trio.current_time()
+        able = [
+            peer
+            for peer, source in self._able.items()
+            if source.rest_until <= now and not self.is_quiet(peer) and self.is_reachable(peer)
+        ]
+        if not able:
+            return None
+        parent = self.parents[klass]
+        if not helping and parent is not None and parent in able and not self._is_behind(klass):
+            return parent, PARENT_WAIT_MS
+        if self._sharing.manifest is not None:
+            free = self._tools.exchange.free_slots
+            most = max(free(peer.address) for peer in able)
+            able = [peer for peer in able if free(peer.address) == most]
+        return self._tools.dice.choice(able), 0
+
+    def rested_at(self, now: float) -> float:
+        """When the next one may be asked again; a second from now where nobody rests."""
+        return min((one.rest_until for one in self._able.values() if one.rest_until > now), default=now + 1)
+
+    def _is_behind(self, klass: int) -> bool:
+        """Whether the parent of this class is to be passed over this time."""
+        if max(self._came) - self._came[klass] < LAG_MAX:
+            return False
+        self._passed_over[klass] = not self._passed_over[klass]
+        return self._passed_over[klass]
+
+    # --- what becomes of one
+
+    def gave(self, peer: Peer, index: int) -> None:
+        self._came[index % CLASSES] += 1
+        source = self._able.get(peer)
+        if source is not None:
+            source.refused_since = None
+
+    def had_nothing(self, peer: Peer, *, holds_some: bool) -> None:
+        source = self._able.get(peer)
+        if source is not None:
+            source.refused_since = None
+            source.rest_until = trio.current_time() + (EMPTY_PAUSE_S if holds_some else 2 * EMPTY_PAUSE_S)
+
+    def rests(self, peer: Peer, pause_s: float = UNKNOWN_PAUSE_S) -> None:
+        """It is not asked for a while."""
+        source = self._able.get(peer)
+        if source is not None:
+            source.rest_until = trio.current_time() + pause_s
+
+    def was_full(self, peer: Peer, retry_after_s: float | None) -> None:
+        now = trio.current_time()
+        source = self._able.get(peer)
+        if source is None:
+            return
+        source.refused_since = source.refused_since if source.refused_since is not None else now
+        pause_s = BUSY_PAUSE_S if retry_after_s is None else retry_after_s
+        source.rest_until = now + pause_s * (0.5 + self._tools.dice.random())
+        if source.rest_until - source.refused_since > self._tools.exchange.patience.no_progress_s:
+            log.info("%s is too busy for %s", peer.address, self.name)
+            self._able.pop(peer, None)
+            self._tools.peers.was_busy(peer, now)
+
+    def failed(self, peer: Peer, why: str) -> None:
+        self._left(peer)
+        if not self.is_quiet(peer):
+            log.info("left %s alone: %s", peer.address, why, extra={"peer": str(peer.address), "file": self.name})
+            self._tools.peers.failed(peer, why, trio.current_time())
+
+    def lied(self, peer: Peer, why: str) -> None:
+        self._left(peer)
+        refuse(self._tools, peer, self._sharing.sha256, self.name, why)
+
+    @contextmanager
+    def blamed(self, peer: Peer, for_: str = "") -> Iterator[None]:
+        """Within it an error of the conversation is this peer's: it failed, or it lied. The store's errors go on."""
+        try:
+            yield
+        except Unavailable as error:
+            if self._sharing.partial.error is error:
+                raise
+            self.failed(peer, str(error))
+        except RemoteProtocolError as error:
+            self.lied(peer, f"{for_}: {error}" if for_ else str(error))
+
+    def _left(self, peer: Peer) -> None:
+        self._able.pop(peer, None)
+        self._on_left(peer)
+
+    # --- how to ask one
+
+    def is_quiet(self, peer: Peer) -> bool:
+        return self._tools.peers.is_quiet(peer, trio.current_time())
+
+    def is_reachable(self, peer: Peer) -> bool:
+        """A private file is asked for over TLS, of those who said where they speak it."""
+        return not self._sealed or sealed_port(peer) != 0
+
+    def port_of(self, peer: Peer) -> int:
+        return sealed_port(peer) if self._sealed else 0
