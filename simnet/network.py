@@ -19,8 +19,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import trio
-
 from simnet.dns import Dns
 from simnet.kernel import Kernel
 
@@ -323,15 +321,3 @@ class Net:
 
 def os_error(number: int) -> OSError:
     return OSError(number, errno.errorcode[number])
-
-
-class Factory(trio.abc.SocketFactory):
-    """What trio.socket.socket gives in a simulated world."""
-
-    def __init__(self, net: Net) -> None:
-        self._net = net
-
-    def socket(self, family: int = 2, type: int = 1, proto: int = 0) -> SimSocket:
-        from simnet.tcp import SimSocket
-
-        return SimSocket(self._net, here(), int(family))

@@ -21,9 +21,10 @@ from simnet.announcements import Air
 from simnet.disk import SimDisk
 from simnet.inode import Pool
 from simnet.kernel import BEGIN_S, Kernel
-from simnet.network import GIGABIT, Factory, Host, Net
+from simnet.network import GIGABIT, Host, Net
 from simnet.node import Options, SimNode
 from simnet.patches import Patches
+from simnet.tcp import Factory
 from simnet.topologies import Builder, Topology, lan
 from simnet.upstream import SimUpstream
 

@@ -32,6 +32,7 @@ from simnet.network import (
     Link,
     Net,
     Traffic,
+    here,
     os_error,
 )
 
@@ -806,6 +807,16 @@ class SimSocket(trio.socket.SocketType):
     def _check_open(self) -> None:
         if self.closed:
             raise os_error(errno.EBADF)
+
+
+class Factory(trio.abc.SocketFactory):
+    """What trio.socket.socket gives in a simulated world."""
+
+    def __init__(self, net: Net) -> None:
+        self._net = net
+
+    def socket(self, family: int = 2, type: int = 1, proto: int = 0) -> SimSocket:
+        return SimSocket(self._net, here(), int(family))
 
 
 async def listen(ip: str, port: int) -> trio.SocketListener:

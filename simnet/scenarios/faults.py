@@ -38,11 +38,12 @@ from simnet.inode import Pool
 from simnet.kernel import Kernel
 from simnet.machine import INDEX_PORT, LIFE, PEER_PORT, Machine
 from simnet.marks import sometimes
-from simnet.network import HERE, Factory, Host, Net
+from simnet.network import HERE, Host, Net
 from simnet.outcome import Outcome
 from simnet.patches import Patches
 from simnet.scale import PIECE_SIZE_BYTES, small_store
 from simnet.seeds import scratch
+from simnet.tcp import Factory
 from simnet.upstream import Published, SimUpstream
 
 NODES = 5

@@ -1,0 +1,82 @@
+"""Seeds in a child process: outcomes come back, and neither a crash nor an endless seed ends the campaign."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+import pytest
+
+from simnet import campaign, seeds
+from simnet.marks import sometimes
+from simnet.outcome import Outcome
+from simnet.seeds import Told, run_seeds
+
+
+def test_outcomes_and_marks_come_back_in_order() -> None:
+    def run(seed: int) -> Outcome:
+        sometimes("an even seed", seed % 2 == 0)
+        return Outcome(["odd"] if seed % 2 else [], f"digest {seed}")
+
+    told = list(run_seeds(run, range(4)))
+    assert [one.seed for one in told] == [0, 1, 2, 3]
+    assert [list(one.outcome.failures) for one in told] == [[], ["odd"], [], ["odd"]]
+    assert [one.marks for one in told] == [{"an even seed": 1}, {}, {"an even seed": 1}, {}]
+    assert told[2].outcome.digest == "digest 2"
+
+
+def test_an_exception_is_a_failure_with_its_place() -> None:
+    def run(seed: int) -> Outcome:
+        raise ExceptionGroup("outer", [ZeroDivisionError("inner")])
+
+    (told,) = run_seeds(run, [7])
+    assert "ZeroDivisionError('inner')" in told.outcome.failures[0]
+
+
+def test_a_seed_that_ends_the_process_is_a_failure_and_the_next_ones_run() -> None:
+    def run(seed: int) -> Outcome:
+        if seed == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Outcome([], str(os.getpid()))
+
+    before, crashed, after = run_seeds(run, range(3))
+    assert crashed.outcome.failures == ["it ended the process (signal SIGKILL)"]
+    assert before.outcome.digest != after.outcome.digest, "another process"
+
+
+def test_a_seed_without_an_end_is_a_failure_that_says_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seeds, "SEED_CPU_S_MAX", 0.2)
+
+    def turn_round() -> None:
+        while True:
+            pass
+
+    def run(seed: int) -> Outcome:
+        if seed == 0:
+            turn_round()
+        return Outcome([], "")
+
+    endless, after = run_seeds(run, range(2))
+    assert re.search(r"did not end within 0.2 s of CPU time; .*test_seeds.py:\d+", endless.outcome.failures[0])
+    assert after == Told(1, Outcome([], ""), {}, after.cpu_s)
+
+
+def test_a_failure_is_told_with_one_command_and_unreached_branches_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(seed: int) -> Outcome:
+        sometimes("seen", seed == 3)
+        return Outcome(["it broke"] if seed == 4 else [], "")
+
+    monkeypatch.setattr(campaign, "UNREACHED_FROM_SEEDS", 2)
+    monkeypatch.setattr(campaign, "scenario", lambda name: (run, ("seen", "never seen")))
+    assert campaign.main(["--scenario", "faults", "--from", "3", "--seeds", "2"]) == 1
+    told = capsys.readouterr().out
+    assert "faults, seed 4: it broke\n  python -m simnet campaign --scenario faults --from 4 --seeds 1\n" in told
+    assert "1 of 2 seeds clean" in told
+    assert told.endswith("  never reached: never seen\n")
+
+
+def test_times_are_read_as_people_write_them() -> None:
+    assert [campaign.duration_s(text) for text in ("90", "90s", "10m", "1.5h")] == [90, 90, 600, 5400]
