@@ -22,8 +22,9 @@ CLASSES = 3
 LEASE_S = 3.0
 # A member that has all of it stays a root for so long after it was last heard.
 HOLDER_KEPT_S = 600.0
-# How soon a member asks again: while the crowd still comes together, and then.
-AGAIN_FIRST_MS, AGAIN_MS = 150, 1000
+# How soon a member asks again: at first soon, for a tree that was drawn while the crowd came together has a long trunk
+# (with 150 ms, a third longer); then to be heard.
+AGAIN_MS = (10, 30, 60, 1000)
 # A reader of which others have less than half of so many pieces, or more, after the time of a lease, has a thin wire.
 HOARD_PIECES_MIN = 16
 MEMBERS_MAX = 2048
@@ -96,7 +97,7 @@ class Crowd:
             parents=tuple(one.address for one in self._parents(member, roots)),
             others=tuple(one.address for one in self._others(member, others)),
             makers=self._makers(ask.distrusted, roots),
-            again_ms=AGAIN_FIRST_MS if member.asked <= 2 else AGAIN_MS,
+            again_ms=AGAIN_MS[min(member.asked, len(AGAIN_MS)) - 1],
             reach=held.bit_count(),
             part=self.leases[member.boot].part if reads else 0.0,
             size_bytes=next((one.ask.size_bytes for one in roots if one.ask.pieces), None),

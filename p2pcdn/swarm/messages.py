@@ -379,7 +379,7 @@ class Advice:
             parents=_addresses(fields.get("parents"), 3),
             others=_addresses(fields.get("others"), 32),
             makers=_makers(fields.get("makers")),
-            again_ms=max(50, min(again, 10_000)),
+            again_ms=max(10, min(again, 10_000)),
             elsewhere=_address(elsewhere) if elsewhere else "",
             reach=reach,
             size_bytes=size,
