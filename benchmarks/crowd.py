@@ -12,8 +12,9 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -26,6 +27,7 @@ from tests.real_hosts.space import space
 from tests.real_hosts.upstream import Holds, Made, RemoteUpstream
 
 PROJECT = "demo-torch"
+DIRECT = "without nodes"
 MIB = 1024 * 1024
 # Ethernet, IP and TCP with time stamps take 66 of the 1514 bytes of a full frame.
 PAYLOAD = 1448 / 1514
@@ -74,7 +76,6 @@ def main() -> None:
     options.add_argument(
         "--client", choices=["plain", "pip"], default="plain", help="plain: reads, hashes, keeps nothing"
     )
-    options.add_argument("--group", action="store_true", help="the nodes are a group; else they share with everybody")
     chosen = options.parse_args()
     if why := why_no_lan():
         sys.exit(f"There is no LAN: {why}.")
@@ -88,35 +89,48 @@ def main() -> None:
         for host in lan.hosts:
             host.limit_sending(chosen.port_mbit_s * 1_000_000)
         size_bytes = upstream.file_of(PROJECT).size_bytes
-        crowds = Crowds(lan, upstream, directory, chosen.client, in_group=chosen.group)
-        seen: dict[str, list[Round]] = {"without nodes": [], "p2pcdn": []}
-
-        def run(name: str) -> float:
-            crowd = crowds.direct() if name == "without nodes" else crowds.by_nodes()
-            seen[name].append(crowd)
-            return crowd.last_s
-
-        totals = alternate({name: lambda name=name: run(name) for name in seen}, chosen.rounds, warm_up=False)  # type: ignore[misc]
-        title = f"{chosen.nodes} hosts, one cold file of {chosen.size_mb} MiB, line {chosen.line_mbit_s} Mbit/s"
-        report(f"{title}: the last has it after", "s", totals, "without nodes")
         bound = bound_s(size_bytes, chosen.nodes, chosen.line_mbit_s * 1e6, chosen.port_mbit_s * 1e6)
-        print(f"  {'bound':<22} {bound:>12.4g} s")
-        for name, rounds in seen.items():
-            figures = [[one.last_s / bound, one.upstream_bytes / size_bytes] for one in rounds]
-            ratio, times = (median(column) for column in zip(*figures, strict=True))
-            print(f"  {name:<22} last : bound {ratio:.3f}; the upstream sent {times:.4f} files")
-        own = seen["p2pcdn"]
-        report(
-            "the median host",
-            "s",
-            {name: Figures(tuple(one.median_s for one in rows)) for name, rows in seen.items()},
-            "without nodes",
+        seen = crowded(Crowds(lan, upstream, directory, chosen.client), chosen.rounds)
+    line = f"line {chosen.line_mbit_s} Mbit/s, ports {chosen.port_mbit_s} Mbit/s"
+    print(f"{chosen.nodes} hosts, one cold file of {chosen.size_mb} MiB, {line}; bound {bound:.2f} s")
+    tell(seen, bound, size_bytes, chosen.nodes)
+
+
+def crowded(crowds: Crowds, count: int) -> dict[str, list[Round]]:
+    """The rounds of each way, in turns."""
+    ways: dict[str, Callable[[], Round]] = {
+        DIRECT: crowds.direct,
+        "p2pcdn": partial(crowds.by_nodes, in_group=False),
+        "p2pcdn, a group": partial(crowds.by_nodes, in_group=True),
+    }
+    seen: dict[str, list[Round]] = {name: [] for name in ways}
+
+    def run(name: str) -> float:
+        seen[name].append(ways[name]())
+        return seen[name][-1].last_s
+
+    alternate({name: partial(run, name) for name in ways}, count, warm_up=False)
+    return seen
+
+
+def tell(seen: Mapping[str, Sequence[Round]], bound: float, size_bytes: int, nodes: int) -> None:
+    for title, figure in (
+        ("the last has it after", lambda one: one.last_s),
+        ("the median host", lambda one: one.median_s),
+        ("the last first byte", lambda one: one.first_byte_s),
+    ):
+        figures = {name: Figures(tuple(map(figure, rounds))) for name, rounds in seen.items()}
+        if figures[DIRECT].median:  # pip does not say when its first byte came
+            report(title, "s", figures, DIRECT)
+    print()
+    for name, rounds in seen.items():
+        ratio = median(one.last_s for one in rounds) / bound
+        files = median(one.upstream_bytes for one in rounds) / size_bytes
+        cpu = median(one.node_cpu_s for one in rounds) / nodes / (size_bytes / 1e9)
+        print(
+            f"  {name:<22} last : bound {ratio:.3f}   files that the upstream sent {files:.4f}   "
+            f"CPU of a node {cpu:.2f} s/GB"
         )
-        if chosen.client == "plain":
-            firsts = {name: Figures(tuple(one.first_byte_s for one in rows)) for name, rows in seen.items()}
-            report("the last first byte", "s", firsts, "without nodes")
-        cpu = median(one.node_cpu_s for one in own) / chosen.nodes / (size_bytes / 1e9)
-        print(f"\nCPU of a node: {cpu:.2f} s/GB that it delivers, all that it does for others included")
 
 
 def bound_s(size_bytes: int, nodes: int, line_bits_per_s: float, port_bits_per_s: float) -> float:
@@ -128,23 +142,22 @@ def bound_s(size_bytes: int, nodes: int, line_bits_per_s: float, port_bits_per_s
 class Crowds:
     """Crowds on one LAN, each with new stores."""
 
-    def __init__(self, lan: Lan, upstream: RemoteUpstream, directory: Path, client: str, *, in_group: bool) -> None:
+    def __init__(self, lan: Lan, upstream: RemoteUpstream, directory: Path, client: str) -> None:
         self._lan = lan
         self._upstream = upstream
         self._directory = directory
         self._client = client
-        self._in_group = in_group
         self._file = upstream.file_of(PROJECT)
 
     def direct(self) -> Round:
         with Room(self._lan, self._upstream, self._directory) as room:
             return self._crowd(room, [(host, self._upstream.url) for host in self._lan.hosts], [])
 
-    def by_nodes(self) -> Round:
+    def by_nodes(self, *, in_group: bool) -> Round:
+        """In a group a member's word lets bytes through to the client at once; else the whole file's hash must."""
         with Room(self._lan, self._upstream, self._directory) as room:
-            arguments = () if self._in_group else SHARING
-            nodes = [room.node(host, arguments=arguments) for host in self._lan.hosts]
-            if self._in_group:
+            nodes = [room.node(host, arguments=() if in_group else SHARING) for host in self._lan.hosts]
+            if in_group:
                 make_group(nodes)
             room.meet(room.start(*nodes))
             return self._crowd(room, [(node.host, node.index_url) for node in nodes], nodes)
