@@ -77,7 +77,7 @@ class Partial:
         self._present = present  # all bytes that are there
         self._firm = firm  # of these, the ones that not only a peer vouches for
         self._open = Ranges(firm)  # and those that a member of our group vouches for: readers may have them
-        self._shown = 0  # how far readers were shown bytes that are not firm
+        self._shown = Ranges()  # what readers were shown before it was firm
         self._hasher = Hasher(file, journal, keeper, present, firm, self._changed)
         self._writing = trio.Lock()
         self._finishing = trio.Lock()
@@ -122,7 +122,8 @@ class Partial:
 
         provisional: only a peer vouches for them; such bytes give way to others, and reach no reader before the proof
         unless they are vouched for: by a member of our group.
-        Raises StoreStopped (disk full or failing), RemoteProtocolError (beyond the size), or what `fail` was told.
+        Raises StoreStopped (disk full or failing), RemoteProtocolError (beyond the size), DigestMismatch (readers were
+        shown other bytes there on a member's word, so this attempt must `fail`), or what `fail` was told.
         """
         octets = memoryview(content).cast("B")
         end = offset + octets.nbytes
@@ -132,6 +133,7 @@ class Partial:
                 return
             settled = self._present if provisional else self._firm
             for left, right in settled.missing(offset, end):
+                await self._refuse_other_than_shown(octets[left - offset : right - offset], left)
                 # Unmarked while they are overwritten: a cancelled write may have changed them or not.
                 self._hasher.unmark(left, right)
                 self._open.remove(left, right)
@@ -183,7 +185,7 @@ class Partial:
 
         If they were wrong, this attempt must `fail`, so that no reader goes on in the right ones behind them.
         """
-        return any(start < self._shown for start, _ in self._firm.missing(0, self._shown))
+        return any(self._firm.missing(start, end) for start, end in self._shown)
 
     async def forget_provisional(self) -> None:
         """Drops what only a peer vouched for. Raises StoreStopped."""
@@ -232,7 +234,8 @@ class Partial:
                 raise self.error.with_traceback(None)
             end = min(self._open.end_from(offset), self._open_end())
             if end > offset:
-                self._shown = max(self._shown, end)
+                for left, right in self._firm.missing(offset, end):
+                    self._shown.add(left, right)
                 return end
             await self._watchers.park()
 
@@ -292,6 +295,15 @@ class Partial:
             raise RemoteProtocolError(f"{self.origin.filename} has {self.size_bytes} bytes, and byte {end} came.")
         if end > self._keeper.size_bytes_max:
             raise StoreStopped(f"{self.origin.filename} is larger than the whole store; it passes through unkept.")
+
+    async def _refuse_other_than_shown(self, octets: memoryview, offset: int) -> None:
+        for start, end in self._shown.within(offset, offset + octets.nbytes):
+            try:
+                before = await self.file.pread(end - start, start)
+            except OSError as error:
+                raise self._keeper.failed(error) from error
+            if before != octets[start - offset : end - offset]:
+                raise DigestMismatch(self.origin.filename, expected=f"sha256:{self.sha256}", got="two kinds of bytes")
 
     async def _write_all(self, octets: memoryview, offset: int) -> None:
         try:

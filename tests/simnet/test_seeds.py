@@ -69,6 +69,7 @@ def test_a_failure_is_told_with_one_command_and_unreached_branches_by_name(
         sometimes("seen", seed == 3)
         return Outcome(["it broke"] if seed == 4 else [], "")
 
+    monkeypatch.setattr(campaign, "UNREACHED_FROM_SEEDS", 2)
     monkeypatch.setattr(campaign, "scenario", lambda name: (run, ("seen", "never seen")))
     assert campaign.main(["--scenario", "faults", "--from", "3", "--seeds", "2"]) == 1
     told = capsys.readouterr().out

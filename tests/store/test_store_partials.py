@@ -158,6 +158,37 @@ async def test_a_mismatch_reaches_everybody_and_nothing_is_kept(directory: Path)
         assert again.missing() == [(0, len(CONTENT))]
 
 
+async def test_who_was_shown_a_members_wrong_bytes_never_completes_in_the_right_ones(directory: Path) -> None:
+    content = content_of(5, 3 * MIB)
+    wrong = bytes([content[0] ^ 1]) + content[1:MIB]
+    async with opened(directory) as store:
+        partial = await store.grow(Sha256.of(content), len(content), WHEEL)
+        await partial.write(0, wrong, provisional=True, vouched=True)
+        assert await partial.readable(0) == MIB
+        await partial.write(MIB, content[MIB:])
+        assert not partial.missing()
+        with pytest.raises(DigestMismatch):
+            await partial.write(0, content[:MIB])
+        assert partial.has_shown_unproven()
+        with pytest.raises(DigestMismatch):
+            await partial.finish()
+        partial.fail(DigestMismatch("thing", expected="", got=""))
+        with pytest.raises(DigestMismatch):
+            await partial.readable(MIB)
+
+
+async def test_the_same_bytes_from_the_origin_make_what_was_shown_firm(directory: Path) -> None:
+    content = content_of(5, 2 * MIB)
+    async with opened(directory) as store:
+        partial = await store.grow(Sha256.of(content), len(content), WHEEL)
+        await partial.write(0, content[:MIB], provisional=True, vouched=True)
+        assert await partial.readable(MIB // 2) == MIB, "a range, too"
+        assert partial.has_shown_unproven()
+        await partial.write(0, content)
+        assert not partial.has_shown_unproven()
+        assert (await partial.finish()).size_bytes == len(content)
+
+
 async def test_a_peers_lie_that_the_hash_finds_costs_only_what_the_peer_vouched_for(directory: Path) -> None:
     async with opened(directory) as store:
         partial = await grow(store)
