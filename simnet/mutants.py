@@ -190,6 +190,10 @@ async def _write_as_proven(self: Partial, offset: int, content: Any, **_: bool) 
     await _write(self, offset, content)
 
 
+async def _anything_over(self: Partial, octets: memoryview, offset: int) -> None:
+    return
+
+
 async def _believed_pieces(file: DiskFile, past: Past, threads: Threads) -> list[Piece]:
     return list(past.pieces.values())
 
@@ -274,6 +278,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("a peer's bytes go out before the proof", STORE, [(Partial, "write", _write_as_proven)]),
     Mutant(
         "the journal is believed without looking at the bytes", STORE, [(arrivals, "verified_pieces", _believed_pieces)]
+    ),
+    Mutant(
+        "other bytes come over those that were shown", STORE, [(Partial, "_refuse_other_than_shown", _anything_over)]
     ),
     Mutant("a file is deleted before its row", STORE, [(Store, "drop", _file_before_row)]),
     Mutant("the scrub does not hash", STORE, [(verify, "_is_right", _always_right)]),

@@ -6,21 +6,20 @@ from outside. Pieces leave by sendfile, and nobody queues for one: a full node s
 
 from __future__ import annotations
 
-import logging
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import trio
 
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import NotFound, P2pcdnError, RemoteProtocolError, StoreStopped
+from p2pcdn.errors import NotFound, RemoteProtocolError
 from p2pcdn.http1 import FileSlice, Request, Response
 from p2pcdn.store import Blob, Origin, Store
 from p2pcdn.swarm import bitfield
-from p2pcdn.swarm.crowd import CLASSES
 from p2pcdn.swarm.directory import Directory
-from p2pcdn.swarm.manifest import Cut, Cutting, Manifest, manifest_of, piece_hash, prove_manifest
-from p2pcdn.swarm.manners import Allowance, Manners
+from p2pcdn.swarm.manifest import Cut
+from p2pcdn.swarm.manifests import Manifests, passed_on
+from p2pcdn.swarm.manners import Manners
 from p2pcdn.swarm.meeting import is_sealed
 from p2pcdn.swarm.messages import (
     CBOR_TYPE,
@@ -29,7 +28,6 @@ from p2pcdn.swarm.messages import (
     PIECE_INDEX,
     PIECE_TYPE,
     PROOF,
-    RETRY_AFTER,
     SMALL_SIZE_BYTES_MAX,
     Advice,
     AskCrowd,
@@ -45,36 +43,15 @@ from p2pcdn.swarm.messages import (
     encode_small,
     read_target,
 )
+from p2pcdn.swarm.open_files import OPEN_FILE_IDLE_S, OpenFile, OpenFiles
 from p2pcdn.swarm.rarity import Rarity
 from p2pcdn.swarm.sharing import Sharing
+from p2pcdn.swarm.slots import Slots
 from p2pcdn.swarm.tools import Tools
-from p2pcdn.world import DiskFile, Share, Threads
+from p2pcdn.world import Share, Threads
 
-log = logging.getLogger(__name__)
-
-# One host (a few nodes of its users) cannot take all of them.
-SLOTS_PER_HOST = 6
-# Of one file: as many as its asker has questions under way. More would only share the same wire, and a piece that
-# arrives late is passed on late.
-SLOTS_PER_FILE = CLASSES
 # Askers that wait for a piece of one file: its three children, and some whom the tracker will soon tell otherwise.
 WAITING_PER_FILE = 9
-# How soon a refused one may come back: about the time in which one piece leaves. Milliseconds.
-RETRY_MIN_MS, RETRY_MAX_MS = 5, 500
-# A manifest of a file that lies on a slow disk: the asking node is told to come back rather than to wait.
-MANIFEST_WAIT_S = 1.0
-MANIFEST_RETRY_MS = 500
-# The manifest of a file of this size is made when it is kept, while it still lies in memory; that of a smaller one in
-# the moment in which it is first asked for.
-EAGER_SIZE_BYTES_MIN = 64 * 1024 * 1024
-# Manifests made at once: each reads a whole file.
-MAKERS_MAX = 2
-# Manifests in memory, 32 bytes a piece; the others are a read of the catalog away.
-MANIFESTS_KEPT = 64
-# Blobs that stay open between two pieces. An open one is not evicted, so not for long.
-OPEN_FILES_MAX = 32
-OPEN_FILE_IDLE_S = 10.0
-
 # Files in transit, and those that came lately, whose proofs are still asked for.
 SHARINGS_MAX = 64
 
@@ -109,7 +86,6 @@ class Provider:
         that we may name.
         """
         self._store = store
-        self._threads = threads
         self._directory = directory
         self._hello = hello
         self._on_hello = on_hello
@@ -118,30 +94,23 @@ class Provider:
         self._shares = shares
         self._tools = tools
         self._manners = manners
-        self._allowance = Allowance(manners.upload_limit_bytes_s)
-        self._files = _OpenFiles()
-        self._slots: Counter[str] = Counter()
-        self._giving: Counter[Sha256] = Counter()
+        self._slots = Slots(manners)
+        self._files = OpenFiles()
+        self._manifests = Manifests(store, threads, tools.identity, tools.cutting)
         self._waiting: Counter[Sha256] = Counter()
         self._sharings: OrderedDict[str, Sharing] = OrderedDict()
         self._rarities: OrderedDict[Sha256, Rarity] = OrderedDict()
-        self._piece_time_s = 0.02
-        self._manifests: OrderedDict[Sha256, tuple[bytes, str, str]] = OrderedDict()  # with its proof and its name
-        self._making: dict[Sha256, trio.Event] = {}
-        self._makers = trio.CapacityLimiter(MAKERS_MAX)
-        self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Makes manifests and closes files that nobody asks for any more, until it is cancelled."""
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+                await nursery.start(self._manifests.run)
                 task_status.started()
                 while True:
                     await trio.sleep(OPEN_FILE_IDLE_S)
                     self._files.close_idle()
         finally:
-            self._nursery = None
             self._files.close_all()
 
     def answer(self, request: Request) -> Response | Awaitable[Response]:
@@ -181,9 +150,26 @@ class Provider:
     def kept(self, sha256: Sha256, *, soon_wanted: bool) -> None:
         """A blob came into the store. soon_wanted: there are neighbours, who perhaps want the same in a moment."""
         self._directory.add(sha256)
-        blob = self._blob(self._directory.id_of(sha256)) if soon_wanted and self._nursery is not None else None
-        if blob is not None and blob.size_bytes >= EAGER_SIZE_BYTES_MIN and self._made(blob) is None:
-            self._start_making(blob)
+        blob = self._blob(self._directory.id_of(sha256)) if soon_wanted and self._manifests.running else None
+        if blob is not None:
+            self._manifests.make_ahead(blob)
+
+    def mind(self, manners: Manners) -> None:
+        """From now on: the machine has changed its link, or its plug was pulled."""
+        self._manners = manners
+        self._slots.mind(manners)
+
+    def may_share(self, origin: Origin) -> bool:
+        """Whether it was kept for the whole network, and its index still is for it: who closes it, closes what is here.
+
+        An index that is not configured any more is as open as the most open one that is. There are no groups yet.
+        """
+        if not self._manners.slots:
+            return False
+        open_to: tuple[Share, ...] = ("lan",) if self._tools.identity.group is None else ("lan", "group")
+        others = any(share in open_to for share in self._shares.values()) or not self._shares
+        now = self._shares.get(origin.index_key)
+        return origin.share in open_to and (others if now is None else now in open_to)
 
     # --- below
 
@@ -205,26 +191,8 @@ class Provider:
             return None
         return blob if self._may_go(blob.origin, sealed=sealed) else None
 
-    def mind(self, manners: Manners) -> None:
-        """From now on: the machine has changed its link, or its plug was pulled."""
-        if manners.upload_limit_bytes_s != self._manners.upload_limit_bytes_s:
-            self._allowance = Allowance(manners.upload_limit_bytes_s)
-        self._manners = manners
-
     def _may_go(self, origin: Origin, *, sealed: bool) -> bool:
         return self.may_share(origin) and (sealed or origin.share == "lan")
-
-    def may_share(self, origin: Origin) -> bool:
-        """Whether it was kept for the whole network, and its index still is for it: who closes it, closes what is here.
-
-        An index that is not configured any more is as open as the most open one that is. There are no groups yet.
-        """
-        if not self._manners.slots:
-            return False
-        open_to: tuple[Share, ...] = ("lan",) if self._tools.identity.group is None else ("lan", "group")
-        others = any(share in open_to for share in self._shares.values()) or not self._shares
-        now = self._shares.get(origin.index_key)
-        return origin.share in open_to and (others if now is None else now in open_to)
 
     def _small_ones(self, ids: tuple[str, ...], *, sealed: bool) -> list[bytes | None]:
         contents: list[bytes | None] = []
@@ -235,7 +203,7 @@ class Provider:
             fits = content is not None and len(content) + 8 <= room
             room -= len(content) + 8 if fits and content is not None else 8
             contents.append(content if fits else None)
-        self._spend(sum(map(len, filter(None, contents))))
+        self._slots.spend(sum(map(len, filter(None, contents))))
         return contents
 
     def _advice(self, ask: AskCrowd, request: Request) -> Response:
@@ -246,7 +214,16 @@ class Provider:
             return _NOT_HELD
         return Response(200, _CBOR, advice.encode())
 
-    # --- pieces
+    # --- manifests and pieces
+
+    def _manifest(self, ask: AskManifest, *, sealed: bool) -> Response | Awaitable[Response]:
+        blob = self._blob(ask.id, sealed=sealed)
+        if blob is not None:
+            return self._manifests.answer(blob)
+        sharing = self._sharings.get(ask.id)
+        if sharing is None or sharing.manifest is None or not self._gives(sharing, sealed=sealed):
+            return _NOT_HELD
+        return passed_on(sharing.manifest, sharing.manifest_proof)
 
     def _piece(self, ask: AskPiece, request: Request) -> Response | Awaitable[Response]:
         sharing = self._sharings.get(ask.id)
@@ -271,10 +248,10 @@ class Provider:
             if ask.wait_ms and self._waiting[sharing.sha256] < WAITING_PER_FILE:
                 return self._wait_for_piece(ask, sharing, request)
             return _holds(sharing.provable, sharing.cut)
-        if self._is_full(sharing.sha256, _host(request.peer)):
+        if self._slots.full(sharing.sha256, _host(request.peer)):
             if ask.wait_ms and self._waiting[sharing.sha256] < WAITING_PER_FILE:
                 return self._wait_for_piece(ask, sharing, request)
-            return self._come_later()
+            return self._slots.come_later()
         return self._send_growing(sharing, sharing.rarity.rarest(able, self._tools.dice), _host(request.peer))
 
     def _gives(self, sharing: Sharing, *, sealed: bool) -> bool:
@@ -292,7 +269,7 @@ class Provider:
                     await sharing.changed.park()
                     if self._sharings.get(ask.id) is not sharing or sharing.partial.error is not None:
                         return _NOT_HELD
-                    if sharing.cut is None or self._is_full(sharing.sha256, host):
+                    if sharing.cut is None or self._slots.full(sharing.sha256, host):
                         continue
                     if able := bitfield.decode(ask.want, sharing.cut.pieces) & sharing.givable(knows=ask.knows):
                         blob = self._blob(ask.id, sealed=is_sealed(request))
@@ -322,8 +299,8 @@ class Provider:
             assert sharing.manifest is not None
             word = f"{MANIFEST_NAME} {sharing.manifest.name}"
         sharing.rarity.goes_out(index)
-        done = self._taken_slot(sharing.sha256, host, sharing.changed)
-        self._spend(end - start)
+        done = self._slots.take(sharing.sha256, host, sharing.changed)
+        self._slots.spend(end - start)
         reader = sharing.partial.reader()
         file = reader.__enter__()
 
@@ -350,17 +327,17 @@ class Provider:
             if not want:
                 return _ASK_FOR_MANIFEST
         host = _host(request.peer)
-        if self._is_full(blob.sha256, host):
-            return self._come_later()
+        if self._slots.full(blob.sha256, host):
+            return self._slots.come_later()
         rarity = self._rarity_of(blob.sha256, sharing)
         index = rarity.rarest(want, self._tools.dice)
         rarity.goes_out(index)
-        made = self._made(blob)
-        word = proofs[index].encode() if index in proofs else f"{MANIFEST_NAME} {made[2]}" if made else ""
+        name = self._manifests.name_of(blob)
+        word = proofs[index].encode() if index in proofs else f"{MANIFEST_NAME} {name}" if name else ""
         start, end = cut.span(index)
         headers = (*_PIECE, (PIECE_INDEX, str(index)), *(((PROOF, word),) if word else ()))
         if blob.content is not None:
-            self._spend(end - start)
+            self._slots.spend(end - start)
             return Response(200, headers, blob.content[start:end])
         opened = self._files.get(blob.sha256)
         if opened is None:
@@ -368,7 +345,7 @@ class Provider:
         return self._send(opened, headers, start, end - start, host)
 
     async def _open_and_send(self, blob: Blob, headers: Headers, start: int, size_bytes: int, host: str) -> Response:
-        done = self._taken_slot(blob.sha256, host, None)
+        done = self._slots.take(blob.sha256, host, None)
         try:
             opened = self._files.get(blob.sha256) or self._files.add(blob.sha256, await blob.open())
         except NotFound:
@@ -378,9 +355,9 @@ class Provider:
             done()
         return self._send(opened, headers, start, size_bytes, host)
 
-    def _send(self, opened: _OpenFile, headers: Headers, start: int, size_bytes: int, host: str) -> Response:
-        done = self._taken_slot(opened.sha256, host, None)
-        self._spend(size_bytes)
+    def _send(self, opened: OpenFile, headers: Headers, start: int, size_bytes: int, host: str) -> Response:
+        done = self._slots.take(opened.sha256, host, None)
+        self._slots.spend(size_bytes)
         opened.users += 1
 
         def sent() -> None:
@@ -398,211 +375,11 @@ class Provider:
             self._rarities.popitem(last=False)
         return rarity
 
-    def _is_full(self, sha256: Sha256, host: str) -> bool:
-        return (
-            self._slots.total() >= self._manners.slots
-            or self._slots[host] >= SLOTS_PER_HOST
-            or self._giving[sha256] >= SLOTS_PER_FILE
-            or self._allowance.backlog_s(trio.current_time()) > 0
-        )
-
-    def _spend(self, size_bytes: int) -> None:
-        """Notes bytes that go out; who asks for more before their time has passed is told to come back."""
-        self._allowance.wait_s(size_bytes, trio.current_time())
-
-    def _come_later(self) -> Response:
-        wait_s = max(self._piece_time_s, self._allowance.backlog_s(trio.current_time()))
-        wait_ms = round(min(RETRY_MAX_MS, max(RETRY_MIN_MS, wait_s * 1000)))
-        return Response(503, ((RETRY_AFTER, str(wait_ms)),))
-
-    def _taken_slot(self, sha256: Sha256, host: str, waiting: trio.lowlevel.ParkingLot | None) -> Callable[[], None]:
-        """Counts a piece that goes out, and gives what ends it."""
-        self._slots[host] += 1
-        self._giving[sha256] += 1
-        began = trio.current_time()
-
-        def done() -> None:
-            self._give_back(host)
-            self._giving[sha256] -= 1
-            if not self._giving[sha256]:
-                del self._giving[sha256]
-            self._piece_time_s += (trio.current_time() - began - self._piece_time_s) / 8
-            if waiting is not None:
-                waiting.unpark_all()
-
-        return done
-
-    def _give_back(self, host: str) -> None:
-        self._slots[host] -= 1
-        if not self._slots[host]:
-            del self._slots[host]
-
-    # --- manifests
-
-    def _manifest(self, ask: AskManifest, *, sealed: bool) -> Response | Awaitable[Response]:
-        blob = self._blob(ask.id, sealed=sealed)
-        if blob is None:
-            return self._manifest_of_growing(ask.id, sealed=sealed)
-        if blob.content is not None:
-            return _manifest_answer(*self._signed(blob.sha256, manifest_of(blob.sha256, blob.content, self._cutting)))
-        made = self._made(blob)
-        return self._make_and_send(blob) if made is None else _manifest_answer(*made)
-
-    def _manifest_of_growing(self, id_: str, *, sealed: bool) -> Response:
-        """The one by which a file comes in is passed on, with the word of whoever made it."""
-        sharing = self._sharings.get(id_)
-        if sharing is None or sharing.manifest is None or not self._gives(sharing, sealed=sealed):
-            return _NOT_HELD
-        word = "" if sharing.manifest_proof is None else sharing.manifest_proof.encode()
-        return _manifest_answer(sharing.manifest.encode(), word, sharing.manifest.name)
-
-    @property
-    def _cutting(self) -> Cutting:
-        return self._tools.cutting
-
-    def _signed(self, sha256: Sha256, manifest: Manifest) -> tuple[bytes, str, str]:
-        content = manifest.encode()
-        return content, prove_manifest(self._tools.identity, sha256, content).encode(), manifest.name
-
-    def _made(self, blob: Blob) -> tuple[bytes, str, str] | None:
-        made = self._manifests.get(blob.sha256)
-        if made is None:
-            content = self._store.value("manifests", blob.sha256)
-            manifest = None if content is None else _fitting(blob, content, self._cutting)
-            if manifest is None:
-                return None
-            made = self._remember(blob.sha256, manifest)
-        return made
-
-    def _remember(self, sha256: Sha256, manifest: Manifest) -> tuple[bytes, str, str]:
-        made = self._manifests[sha256] = self._signed(sha256, manifest)
-        self._manifests.move_to_end(sha256)
-        if len(self._manifests) > MANIFESTS_KEPT:
-            self._manifests.popitem(last=False)
-        return made
-
-    async def _make_and_send(self, blob: Blob) -> Response:
-        if self._nursery is None:
-            return Response(503, ((RETRY_AFTER, str(MANIFEST_RETRY_MS)),))
-        done = self._start_making(blob)
-        with trio.move_on_after(MANIFEST_WAIT_S):
-            await done.wait()
-        made = self._manifests.get(blob.sha256)
-        if made is not None:
-            return _manifest_answer(*made)
-        return _NOT_HELD if done.is_set() else Response(503, ((RETRY_AFTER, str(MANIFEST_RETRY_MS)),))
-
-    def _start_making(self, blob: Blob) -> trio.Event:
-        assert self._nursery is not None
-        done = self._making.get(blob.sha256)
-        if done is None:
-            done = self._making[blob.sha256] = trio.Event()
-            self._nursery.start_soon(self._make, blob, done)
-        return done
-
-    async def _make(self, blob: Blob, done: trio.Event) -> None:
-        try:
-            async with self._makers:
-                manifest = await make_manifest(blob, self._threads, self._cutting)
-            self._remember(blob.sha256, manifest)
-            await self._store.change(values={("manifests", blob.sha256): manifest.encode()})
-        except StoreStopped as error:
-            log.debug("a manifest was not kept: %s", error)
-        except (P2pcdnError, OSError) as error:
-            log.warning("no manifest of %s: %s", blob.origin.filename, error)
-        finally:
-            done.set()
-            del self._making[blob.sha256]
-
-
-async def make_manifest(blob: Blob, threads: Threads, cutting: Cutting) -> Manifest:
-    """Reads a whole blob and hashes its pieces in a thread. Raises NotFound, OSError."""
-    hashes = bytearray()
-    cut = cutting(blob.size_bytes)
-    file = await blob.open()
-    try:
-        for index in range(cut.pieces):
-            start, end = cut.span(index)
-            content = await file.pread(end - start, start)
-            if len(content) != end - start:
-                raise NotFound(f"{blob.origin.filename} is shorter than it was when it was kept.")
-            hashes += await threads.run(piece_hash, blob.sha256, cut, index, content)
-    finally:
-        file.close()
-    return Manifest(blob.sha256, cut, bytes(hashes))
-
-
-def _fitting(blob: Blob, content: bytes, cutting: Cutting) -> Manifest | None:
-    try:
-        manifest = Manifest.decode(blob.sha256, content, cutting)
-    except RemoteProtocolError:
-        return None
-    return manifest if manifest.size_bytes == blob.size_bytes else None
-
 
 def _holds(bits: int, cut: Cut) -> Response:
     """None of what is wanted; this is what there is."""
     return Response(409, ((HOLDS, bitfield.encode(bits, cut.pieces)),))
 
 
-def _manifest_answer(content: bytes, word: str, _name: str) -> Response:
-    return Response(200, (*_CBOR, (PROOF, word)) if word else _CBOR, content)
-
-
 def _host(peer: str) -> str:
     return peer.rpartition(":")[0].removeprefix("[").removesuffix("]")
-
-
-class _OpenFile:
-    __slots__ = ("file", "left_at", "sha256", "users")
-
-    def __init__(self, sha256: Sha256, file: DiskFile) -> None:
-        self.sha256 = sha256
-        self.file = file
-        self.users = 0
-        self.left_at = trio.current_time()
-
-
-class _OpenFiles:
-    """Files that are open for the next piece; closed when nobody asked for a while."""
-
-    def __init__(self) -> None:
-        self._open: OrderedDict[Sha256, _OpenFile] = OrderedDict()
-
-    def get(self, sha256: Sha256) -> _OpenFile | None:
-        opened = self._open.get(sha256)
-        if opened is not None:
-            self._open.move_to_end(sha256)
-        return opened
-
-    def add(self, sha256: Sha256, file: DiskFile) -> _OpenFile:
-        there = self._open.get(sha256)
-        if there is not None:
-            file.close()
-            return there
-        opened = self._open[sha256] = _OpenFile(sha256, file)
-        if len(self._open) > OPEN_FILES_MAX:
-            idle = next((one for one in self._open.values() if not one.users and one is not opened), None)
-            if idle is not None:
-                self.forget(idle.sha256)
-        return opened
-
-    def leave(self, opened: _OpenFile) -> None:
-        opened.users -= 1
-        opened.left_at = trio.current_time()
-        if not opened.users and self._open.get(opened.sha256) is not opened:
-            opened.file.close()
-
-    def forget(self, sha256: Sha256) -> None:
-        opened = self._open.pop(sha256, None)
-        if opened is not None and not opened.users:
-            opened.file.close()
-
-    def close_idle(self) -> None:
-        before = trio.current_time() - OPEN_FILE_IDLE_S
-        for opened in [one for one in self._open.values() if not one.users and one.left_at <= before]:
-            self.forget(opened.sha256)
-
-    def close_all(self) -> None:
-        for sha256 in list(self._open):
-            self.forget(sha256)

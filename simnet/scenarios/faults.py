@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from p2pcdn.digest import Sha256
+from p2pcdn.digest import BlobName, Sha256
 from p2pcdn.group import Device, GroupKey, Identity
 from p2pcdn.http1 import Request, Response
 from p2pcdn.node import Settings
@@ -403,13 +403,14 @@ class Story:
 
     async def _rot(self, machine: Machine) -> None:
         where = machine.disk.rot("/blobs/")
-        life = machine.life
-        if where is None or life is None or life.store is None or life.is_over():
+        if where is None:
             return
-        store = life.store
-        rows = [row for row in store.rows() if row.name == where[0].name]
-        self.rotten.update((machine.host.name, row.sha256) for row in rows)
-        await self._scrub(machine, store)
+        # By its name, for its row may come later than the rot.
+        hit = [sha256 for sha256, content in self.contents.items() if BlobName.of(content) == where[0].name]
+        self.rotten.update((machine.host.name, Sha256(sha256)) for sha256 in hit)
+        life = machine.life
+        if life is not None and life.store is not None and not life.is_over():
+            await self._scrub(machine, life.store)
 
     async def _scrub(self, machine: Machine, store: Store) -> None:
         HERE.set(machine.host)

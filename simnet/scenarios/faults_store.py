@@ -56,6 +56,7 @@ MARKS = (
     "a blob was dropped",
     "wrong bytes of an origin were refused",
     "wrong bytes of a peer were replaced",
+    "a reader who was shown a member's lie was broken off",
     "rot was found by the scrub",
     "the scrub took in a file without a row",
     "a small blob was kept in the catalog",
@@ -73,7 +74,7 @@ class Known:
     buried: dict[Sha256, set[bool]] = field(default_factory=dict)
     pinned: set[Sha256] = field(default_factory=set)
     lied: set[Sha256] = field(default_factory=set)  # wrong bytes may be among its pieces
-    vouched: set[Sha256] = field(default_factory=set)  # wrong bytes that an origin vouched for
+    vouched: set[Sha256] = field(default_factory=set)  # wrong bytes that an origin or a member vouched for
     rotten: set[Sha256] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
 
@@ -299,7 +300,9 @@ class Story:
     async def _grow(self, store: Store, sha256: Sha256) -> None:
         with self._alone(sha256) as free:
             if free:
-                await self._fill(store, sha256, self.dice.choice(["", "", "", "origin lies", "peer lies"]))
+                await self._fill(
+                    store, sha256, self.dice.choice(["", "", "", "origin lies", "peer lies", "member lies"])
+                )
 
     async def _fill(self, store: Store, sha256: Sha256, lie: str) -> None:
         content, known, generation = self.known.contents[sha256], self.known, self.disk.generation
@@ -308,16 +311,21 @@ class Story:
         if partial.size_bytes is None:
             partial.set_size(len(content))
         chunks = self._chunks(partial, content)
+        right = chunks[:1]
         if lie and chunks:
             at, chunk = chunks[0]
             chunks[0] = at, bytes([chunk[0] ^ 1]) + chunk[1:]
             known.lied.add(sha256)
-            if lie == "origin lies":
+            if lie != "peer lies":
                 known.vouched.add(sha256)
-        for number, (at, chunk) in enumerate(chunks):
-            provisional = lie == "peer lies" if number == 0 else self.dice.random() < 0.3
-            await partial.write(at, chunk, provisional=provisional)
         try:
+            for number, (at, chunk) in enumerate(chunks):
+                of_peer = lie in ("peer lies", "member lies") if number == 0 else self.dice.random() < 0.3
+                vouched = lie == "member lies" if number == 0 else self.dice.random() < 0.5
+                await partial.write(at, chunk, provisional=of_peer, vouched=of_peer and vouched)
+            if lie == "member lies" and self.dice.random() < 0.7:
+                for at, chunk in right:
+                    await partial.write(at, chunk)  # the origin's word comes later than the member's
             await partial.finish()
         except DigestMismatch as error:
             if sha256 not in known.lied:
@@ -325,6 +333,10 @@ class Story:
             if not partial.is_provisional():
                 # It stays among those lied about: the power may bring the partial back whose names are just gone.
                 sometimes("wrong bytes of an origin were refused")
+                return
+            if partial.has_shown_unproven():
+                sometimes("a reader who was shown a member's lie was broken off")
+                partial.fail(error)
                 return
             await partial.forget_provisional()
             for at, chunk in self._chunks(partial, content):

@@ -21,7 +21,7 @@ from p2pcdn.swarm.messages import (
     decode_have,
     decode_small,
 )
-from p2pcdn.swarm.provide import SLOTS_PER_FILE, SLOTS_PER_HOST
+from p2pcdn.swarm.slots import SLOTS_PER_FILE, SLOTS_PER_HOST
 from p2pcdn.swarm.swarm import Swarm
 from p2pcdn.world import Share
 from tests.swarm.nodes import MIB, PUBLIC, content_of, node, piece_path, until
