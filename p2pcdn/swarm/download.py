@@ -24,7 +24,7 @@ from p2pcdn.swarm.messages import DISTRUSTED_MAKERS_MAX, HOLDS, PIECE_INDEX, Adv
 from p2pcdn.swarm.peers import CROWD, Peer
 from p2pcdn.swarm.reading import ReadOrigin
 from p2pcdn.swarm.sharing import Sharing
-from p2pcdn.swarm.sources import Sources
+from p2pcdn.swarm.sources import PARENT_WAIT_MS_MIN, Sources
 from p2pcdn.swarm.tools import Tools
 from p2pcdn.swarm.turn import Turn
 from p2pcdn.world import Sighting
@@ -85,6 +85,7 @@ class Download:
         self._turn = Turn(sharing, tools, read_origin)
         self._advice = Advice()
         self._attended = False
+        self._advised_until = 0.0
         self._neighbours: tuple[Peer, ...] = ()
         self._doubted: dict[bytes, None] = {}  # devices that gave us nothing, or something wrong
         self._rounds = 0
@@ -229,8 +230,10 @@ class Download:
         while True:
             self._advice, place = await self._attendance.ask(self._question())
             self._attended = True
+            again_s = self._advice.again_ms / 1000 * (0.9 + self._tools.dice.random() / 5)
+            self._advised_until = trio.current_time() + again_s
             self._follow(self._advice, place)
-            await self._rest(self._advice.again_ms / 1000 * (0.9 + self._tools.dice.random() / 5))
+            await self._rest(again_s)
 
     async def _rest(self, again_s: float) -> None:
         """Until the tracker is asked again: sooner where nobody knows the size yet, at once when we have learnt it."""
@@ -327,7 +330,9 @@ class Download:
                 peer, wait_ms = choice
                 self._asked[klass] = peer
                 self._asked_at[klass] = math.inf if helping else trio.current_time()
-                await self._take(peer, want, wait_ms)
+                # Nobody waits at a parent for longer than it is likely to stay one.
+                advised_ms = round((self._advised_until - trio.current_time()) * 1000)
+                await self._take(peer, want, min(wait_ms, max(advised_ms, PARENT_WAIT_MS_MIN)))
                 self._asked_at[klass] = math.inf
         except P2pcdnError as error:
             # The store's, or whoever ended the partial: nobody's pieces can help now.

@@ -23,6 +23,7 @@ EMPTY_PAUSE_S, BUSY_PAUSE_S = 0.03, 0.02
 UNKNOWN_PAUSE_S = 0.25
 # A parent is asked to wait for its next piece; others give what they have or nothing.
 PARENT_WAIT_MS = 400
+PARENT_WAIT_MS_MIN = 20
 # A class that is so many pieces behind another has a slow parent: every other time somebody else is asked.
 LAG_MAX = 6
 
