@@ -99,22 +99,24 @@ class Fetch:
     # -- the one download -----------------------------------------------------------------------------------------
 
     async def _download(self, wanted: Wanted, partial: Partial) -> None:
+        """After a lie that clients saw, what runs is another attempt than the one that began: see `_fill_and_finish`."""
         name = wanted.file.filename
         try:
             blob = await self._fill_and_finish(wanted, partial)
             log.info("kept", extra={"file": name, "size_bytes": blob.size_bytes})
-            self._attempts[wanted.key] = partial.attempt
+            self._attempts[wanted.key] = self._running[wanted.key].attempt
             while len(self._attempts) > ATTEMPTS_REMEMBERED:
                 self._attempts.popitem(last=False)
             if wanted.file.sha256 is None:
                 await self._store.change(values={("trusted", wanted.key): blob.sha256.encode()})
         except P2pcdnError as error:
             log.warning("did not arrive: %s", error, extra={"file": name})
-            partial.fail(error)
+            self._running[wanted.key].fail(error)
             return
         except Exception:
             log.exception("%s did not arrive", name)
-            partial.fail(Unavailable(f"A fault of this node stopped the download of {name}; its log has the details."))
+            fault = Unavailable(f"A fault of this node stopped the download of {name}; its log has the details.")
+            self._running[wanted.key].fail(fault)
             return
         finally:
             del self._running[wanted.key], self._alone[wanted.key]
@@ -153,12 +155,10 @@ class Fetch:
             if not partial.is_provisional():
                 raise
             self._swarm.distrust(partial)
-            if partial.has_shown_unproven():
+            spoilt = partial.has_shown_unproven()
+            await partial.forget_provisional()  # or the next attempt would begin with them
+            if spoilt:
                 raise
-        except P2pcdnError as error:
-            partial.fail(error)
-            raise
-        await partial.forget_provisional()
         await self._from_upstream(wanted, partial)
         return await partial.finish()
 
