@@ -1,4 +1,4 @@
-"""On whose word the bytes of one file are taken: that of an adopted manifest, or a signature that comes with the piece."""
+"""On whose word the bytes of one file are taken: an adopted manifest's, or that of a signature beside the piece."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from p2pcdn.swarm.tools import Tools
 
 
 class Belief:
-    """One download's. makers: the devices on whose word its bytes stand. vouchers: the peers that gave the manifest.
+    """One download's. makers: the devices on whose word its bytes stand. vouchers: the peers that gave the manifest,
+    with the device that signed it.
 
     named: devices that the tracker has named as readers, with the peer that it named.
     """
@@ -28,7 +29,7 @@ class Belief:
         self.distrusted = tuple(distrusted)
         self.named: dict[bytes, Peer | None] = {}
         self.makers: dict[bytes, None] = {}
-        self.vouchers: dict[Peer, None] = {}
+        self.vouchers: dict[Peer, bytes] = {}
 
     def takes_manifest(self, content: bytes, word: str) -> Proof | None:
         """Who signed it, None where nobody need. Raises RemoteProtocolError where the signature is none."""
@@ -54,13 +55,16 @@ class Belief:
         if knew is not None:
             if hmac.compare_digest(hash_, knew.hash_of(index)):
                 return self._sharing.manifest is knew  # unless nobody stands by it any more
-            if peer in self.vouchers or word == f"{MANIFEST_NAME} {knew.name}":
+            leans_on_it = peer in self.vouchers and (not word or word.startswith(MANIFEST_NAME))
+            if leans_on_it or word == f"{MANIFEST_NAME} {knew.name}":
                 raise RemoteProtocolError(f"piece {index}: bytes that its own manifest does not name")
             return False  # it believes another one; the whole file's hash will tell
         if not word or word.startswith(MANIFEST_NAME):
             raise RemoteProtocolError(f"piece {index}: no proof came with it")
         proof = Proof.decode(word)
         if not proof.holds_for_piece(hash_):
+            if self._sharing.partial.size_bytes is None:
+                return False  # perhaps it is we who cut the file wrongly: only the crowd told us its size
             raise RemoteProtocolError(f"piece {index}: bytes that nobody signed")
         if not self._is_believed(proof):
             return False

@@ -18,6 +18,7 @@ from p2pcdn.swarm.attendance import Attendance, Place, seen_from
 from p2pcdn.swarm.belief import Belief
 from p2pcdn.swarm.connection import Answer
 from p2pcdn.swarm.crowd import CLASSES
+from p2pcdn.swarm.exchange import PROGRESS_SIZE_BYTES_MIN
 from p2pcdn.swarm.holders import SECOND_OPINION_S, Holders
 from p2pcdn.swarm.manifest import Cut, Manifest, Proof
 from p2pcdn.swarm.messages import DISTRUSTED_MAKERS_MAX, HOLDS, PIECE_INDEX, Advice, AskCrowd, AskPiece
@@ -34,15 +35,16 @@ log = logging.getLogger(__name__)
 # Where nobody but a peer says how long a file is, it may not be longer than this.
 UNNAMED_SIZE_BYTES_MAX = 8 * 1024**3
 # An index that gives no sizes leaves all but the reader waiting for the first word about it.
-SIZE_ASKED_EVERY_S = 0.03
+SIZE_ASKED_EVERY_S, SIZE_ASKED_EVERY_MAX_S = 0.03, 0.5
 # How often it is looked whether anything moves.
 LOOK_EVERY_S = 0.25
 # Parents that have nothing to give are believed for so long; a client of ours would go after 15 s (pip).
 STARVING_S = 9.0
 # So often those who should give are doubted, and somebody else reads, before the room is given up.
 DOUBTING_ROUNDS = 2
-# The upstream's own watchdog is 30 s; a crowd whose reader brings nothing for longer is given up.
-SILENT_CROWD_S = 35.0
+# A reader that brings nothing loses its lease after three seconds; a crowd in which nobody brings anything for so long
+# is given up.
+SILENT_CROWD_S = 12.0
 # A question is asked again elsewhere after so many times the usual time of an answer, when nothing else is left to do.
 OVERDUE_FACTOR, OVERDUE_MIN_S = 4.0, 0.1
 
@@ -89,11 +91,12 @@ class Download:
         self._neighbours: tuple[Peer, ...] = ()
         self._doubted: dict[bytes, None] = {}  # devices that gave us nothing, or something wrong
         self._rounds = 0
+        self._size_asked_every_s = SIZE_ASKED_EVERY_S / 2
         self._ask_now = trio.Event()
         self._asked: dict[int, Peer] = {}  # whom each class's worker asked last
         self._asked_at = [math.inf] * CLASSES  # when it asked what it waits for
         self._answer_time_s = 0.0  # from a question to the last byte of its piece
-        self._present_bytes = -1
+        self._got_bytes = 0
         self._fruitful_at = trio.current_time()  # when bytes were kept last
         self._moved_at = trio.current_time()  # when anything moved last
         self._answered_at = -math.inf  # when somebody said last that he has nothing yet
@@ -138,7 +141,8 @@ class Download:
     def _look(self) -> None:
         sharing, turn, now = self._sharing, self._turn, trio.current_time()
         stalled_s = self._stalled_s(now)
-        if sharing.whole and not turn.running:
+        # Whole by its pieces, or by bytes that came in another way (the drip that keeps a client patient).
+        if (sharing.whole or not sharing.partial.missing()) and not turn.running:
             self._over = True
             return
         stalled = stalled_s > self._patience_s
@@ -157,11 +161,15 @@ class Download:
         A piece that comes slowly is progress, too: a room on one access point shares its air. So is a parent that says
         that it has nothing yet; but not for ever.
         """
-        present_bytes = self._sharing.partial.present_bytes()
-        if present_bytes != self._present_bytes:
-            self._present_bytes, self._moved_at, self._fruitful_at = present_bytes, now, now
-        heard_at = (self._tools.exchange.heard_at(peer.address) for peer in self._asked.values())
-        self._moved_at = max(self._moved_at, *heard_at, -math.inf)
+        sharing = self._sharing
+        if sharing.got_bytes != self._got_bytes:
+            self._got_bytes, self._moved_at, self._fruitful_at = sharing.got_bytes, now, now
+        # What is heard may be thrown away: it counts for as long as one slow piece takes.
+        piece_size_bytes = 0 if sharing.cut is None else sharing.cut.piece_size_bytes
+        slow_piece_s = max(STARVING_S, piece_size_bytes / PROGRESS_SIZE_BYTES_MIN * self._patience_s)
+        for peer in self._asked.values():
+            heard_at = self._tools.exchange.heard_at(peer.address)
+            self._moved_at = max(self._moved_at, min(heard_at, self._fruitful_at + slow_piece_s))
         return now - max(self._moved_at, min(self._answered_at, self._fruitful_at + STARVING_S))
 
     @property
@@ -198,9 +206,7 @@ class Download:
     def _doubt(self, devices: Collection[bytes]) -> None:
         """These are not waited for any more, though what they signed is still good; the tracker hears it at once."""
         self._doubted.update(dict.fromkeys(devices))
-        proof = self._sharing.manifest_proof
-        if self._sharing.manifest is not None and (proof is None or proof.maker in self._doubted):
-            self.belief.disown()
+        self._holders.doubt(self._doubted)
         self._ask_now.set()
 
     def _somebody_left(self, peer: Peer) -> None:
@@ -241,7 +247,8 @@ class Download:
             with trio.move_on_after(again_s):
                 await self._ask_now.wait()
         else:
-            with trio.move_on_after(min(again_s, SIZE_ASKED_EVERY_S)):
+            self._size_asked_every_s = min(2 * self._size_asked_every_s, SIZE_ASKED_EVERY_MAX_S)
+            with trio.move_on_after(min(again_s, self._size_asked_every_s)):
                 while self._sharing.cut is None:
                     await self._sharing.changed.park()
         self._ask_now = trio.Event()
@@ -256,7 +263,7 @@ class Download:
             size_bytes=0 if sharing.cut is None else sharing.cut.size_bytes,
             pieces=sharing.pieces,
             holds=bitfield.encode(sharing.here, sharing.pieces) if sharing.here else "",
-            got=sharing.partial.present_bytes(),
+            got=sharing.got_bytes,
             able=self._turn.able,
             readers=self._readers,
             gives=self._gives,
@@ -272,6 +279,8 @@ class Download:
         for address in advice.others:
             self._peer_at(address, place)
         for device, address in advice.makers:
+            if device == self._tools.identity.device.public:
+                continue
             peer = self._peer_at(address, place)
             self.belief.named[device] = peer or self.belief.named.get(device)
         self._turn.follow(advice)
@@ -334,6 +343,7 @@ class Download:
                 advised_ms = round((self._advised_until - trio.current_time()) * 1000)
                 await self._take(peer, want, min(wait_ms, max(advised_ms, PARENT_WAIT_MS_MIN)))
                 self._asked_at[klass] = math.inf
+                del self._asked[klass]
         except P2pcdnError as error:
             # The store's, or whoever ended the partial: nobody's pieces can help now.
             self._fail(error)
@@ -364,7 +374,7 @@ class Download:
         ask = AskPiece(sharing.id, bitfield.encode(want, cut.pieces), wait_ms, knew is not None)
         needs_manifest = False
         async with exchange.slot(peer.address):
-            if peer not in self._sources or self._sources.is_quiet(peer):
+            if peer not in self._sources or self._sources.is_quiet(peer) or not self._sources.is_reachable(peer):
                 self._sources.drop(peer)
                 return
             asked_at = trio.current_time()
@@ -407,19 +417,24 @@ class Download:
             else:
                 self._sources.rests(peer)
             return False
-        await self._keep(cut, index, answer.body)
-        self._sharing.note(index, proof if isinstance(proof, Proof) else None)
+        if await self._keep(cut, index, answer.body):
+            self._sharing.note(index, proof if isinstance(proof, Proof) else None)
         self._sources.gave(peer, index)
         self._tools.counters.peer_bytes[str(peer.address)] += len(answer.body)
         self._tools.peers.gave(peer, len(answer.body), trio.current_time())
         return True
 
-    async def _keep(self, cut: Cut, index: int, content: memoryview) -> None:
-        if self._sharing.here >> index & 1:
-            self._tools.counters.duplicate_bytes += len(content)
-        elif content:
+    async def _keep(self, cut: Cut, index: int, content: memoryview) -> bool:
+        """Whether these are the bytes that are kept now: a piece may have come twice."""
+        sharing = self._sharing
+        if not sharing.here >> index & 1 and content:
             vouched = self._tools.identity.group is not None
-            await self._sharing.partial.write(cut.span(index)[0], content, provisional=True, vouched=vouched)
+            await sharing.partial.write(cut.span(index)[0], content, provisional=True, vouched=vouched)
+        if sharing.here >> index & 1 or sharing.cut != cut:
+            self._tools.counters.duplicate_bytes += len(content)
+            return False
+        sharing.got_bytes += len(content)
+        return True
 
 
 def _index(text: str, want: int, cut: Cut) -> int:

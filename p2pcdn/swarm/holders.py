@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import trio
 
@@ -57,27 +57,58 @@ class Holders:
         await self._ask(peer)
 
     async def choose(self) -> None:
-        """Adopts the manifest for which most vouch, shortly after the first came."""
+        """Adopts the manifest for which most vouch, shortly after the first came; and anew when it was disowned."""
         sharing = self._sharing
-        while not self._offered:
-            await sharing.changed.park()
-        with trio.move_on_after(max(SECOND_OPINION_S, trio.current_time() - self._began)):
-            while self.asking:
+        while True:
+            while sharing.manifest is not None or not self._offered:
                 await sharing.changed.park()
+            with trio.move_on_after(min(HOLD_OFF_S, max(SECOND_OPINION_S, trio.current_time() - self._began))):
+                while self.asking:
+                    await sharing.changed.park()
+            if self._offered:
+                self._adopt_best()
+            self._choosing = False
+
+    def doubt(self, doubted: Collection[bytes]) -> None:
+        """Manifests that only these devices signed do not count any more; one that another signed, too, stays."""
+        for content, peers in list(self._offered.items()):
+            for peer, proof in list(peers.items()):
+                if proof is None or proof.maker in doubted:
+                    del peers[peer]
+            if not peers:
+                del self._offered[content]
+        sharing, proof = self._sharing, self._sharing.manifest_proof
+        if sharing.manifest is None or (proof is not None and proof.maker not in doubted):
+            return
+        left = self._offered.get(sharing.manifest.encode(), {})
+        self._belief.vouchers.clear()
+        if left:
+            self._stand_by(left)
+        else:
+            self._belief.disown()
+            self._choosing = bool(self._offered)
+            sharing.changed.unpark_all()
+
+    def _adopt_best(self) -> None:
+        sharing = self._sharing
         most = max(map(len, self._offered.values()))
         content = self._tools.dice.choice([one for one, peers in self._offered.items() if len(peers) == most])
         manifest = Manifest.decode(sharing.sha256, content, self._tools.cutting)
-        self._choosing = False
-        if sharing.cut not in (None, manifest.cut):
-            return  # the crowd began with another size; its pieces prove themselves
         peers = self._offered[content]
-        proof = next((proof for proof in peers.values() if proof is not None), None)
-        sharing.adopt(manifest, proof)
+        if sharing.cut not in (None, manifest.cut):
+            del self._offered[content]  # the crowd began with another size; its pieces prove themselves
+            return
+        sharing.adopt(manifest, None)
+        self._sources.keep_only(peers)
+        self._stand_by(peers)
+
+    def _stand_by(self, peers: Mapping[Peer, Proof | None]) -> None:
+        """These vouch for the manifest that we have adopted."""
+        self._sharing.manifest_proof = proof = next((one for one in peers.values() if one is not None), None)
         if proof is not None:
             self._belief.makers[proof.maker] = None
-        self._sources.keep_only(peers)
-        for peer in peers:
-            self._join(peer)
+        for peer, own in peers.items():
+            self._join(peer, own)
 
     # --- below
 
@@ -142,11 +173,11 @@ class Holders:
         self._choosing = self._choosing or not self._offered
         self._offered.setdefault(content, {})[peer] = proof
         if sharing.manifest is not None and content == sharing.manifest.encode():
-            self._join(peer)
+            self._join(peer, proof)
         sharing.changed.unpark_all()
 
-    def _join(self, peer: Peer) -> None:
-        self._belief.vouchers[peer] = None
+    def _join(self, peer: Peer, proof: Proof | None) -> None:
+        self._belief.vouchers[peer] = b"" if proof is None else proof.maker
         self._sources.add(peer)
 
 

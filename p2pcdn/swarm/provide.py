@@ -305,8 +305,10 @@ class Provider:
         file = reader.__enter__()
 
         def sent() -> None:
-            reader.__exit__(None, None, None)
-            done()
+            try:
+                reader.__exit__(None, None, None)
+            finally:
+                done()
 
         headers = (*_PIECE, (PIECE_INDEX, str(index)), (PROOF, word))
         return Response(200, headers, FileSlice(file, start, end - start), release=sent)

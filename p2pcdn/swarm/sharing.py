@@ -29,19 +29,26 @@ class Sharing:
         self.manifest_proof: Proof | None = None
         self.proofs: dict[int, Proof] = {}
         self.signed = 0  # the pieces that have a proof of their own, a bitfield
+        self.got_bytes = 0  # that the room and our own reading brought
         self.changed = trio.lowlevel.ParkingLot()
         self.rarity = Rarity()
         self._cutting = cutting
         self.learn_size(partial.size_bytes)
 
     def learn_size(self, size_bytes: int | None) -> None:
-        """The index, the upstream or the crowd says it; the first word counts until the file is proven."""
-        if self.cut is None and size_bytes is not None:
-            self.cut = self._cutting(size_bytes)
-            for start, end in self.partial.present(provisional=True):
-                for index in self.cut.within(start, end):
-                    self.here |= 1 << index
-            self.changed.unpark_all()
+        """The index, the upstream or the crowd says it. The crowd's word is over when the other two contradict it."""
+        known = self.partial.size_bytes
+        size_bytes = size_bytes if known is None else known
+        if size_bytes is None or (self.cut is not None and known in (None, self.cut.size_bytes)):
+            return
+        contradicted = self.cut is not None
+        self.cut = self._cutting(size_bytes)
+        self.here = self.provable = self.signed = 0
+        self.proofs.clear()
+        for start, end in self.partial.present(provisional=not contradicted):
+            for index in self.cut.within(start, end):
+                self.here |= 1 << index
+        self.changed.unpark_all()
 
     @property
     def pieces(self) -> int:

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 EMPTY_PAUSE_S, BUSY_PAUSE_S = 0.03, 0.02
 # One that does not know the file: it may be about to begin.
 UNKNOWN_PAUSE_S = 0.25
+# Whom one download knows: a tracker names some fifteen each time. The oldest go.
+SOURCES_MAX = 64
 # A parent is asked to wait for its next piece; others give what they have or nothing.
 PARENT_WAIT_MS = 400
 PARENT_WAIT_MS_MIN = 20
@@ -66,7 +68,10 @@ class Sources:
             return
         if self._sealed and peer.hello is None:
             self._tools.meet(peer)  # it has not told yet where it speaks TLS
-        self._able.setdefault(peer, _Source())
+        if peer not in self._able:
+            self._able[peer] = _Source()
+            if len(self._able) > SOURCES_MAX:
+                del self._able[next(one for one in self._able if one is not peer and one not in self.parents)]
         self._sharing.changed.unpark_all()
 
     def keep_only(self, peers: Collection[Peer]) -> None:

@@ -250,8 +250,9 @@ class Swarm:
             makers.pop(next(iter(makers)))
         while len(self._wrong_makers) > DOWNLOADS_REMEMBERED:
             self._wrong_makers.popitem(last=False)
-        for peer in belief.vouchers:
-            refuse(self._tools, peer, sharing.sha256, partial.origin.filename, "its manifest is not that of this file")
+        for peer, maker in belief.vouchers.items():
+            if belief.named.get(maker) in (None, peer):  # others only passed it on
+                refuse(self._tools, peer, sharing.sha256, partial.origin.filename, "its manifest is not of this file")
         for maker in belief.makers:
             liar = belief.named.get(maker)
             if liar is not None and liar not in belief.vouchers:

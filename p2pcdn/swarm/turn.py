@@ -81,14 +81,18 @@ class Turn:
 
     async def _read_runs(self, reading: Reading, is_stalled: Callable[[], bool]) -> None:
         while (run := self._next_run(is_stalled())) is not None:
+            ended = False
             try:
                 await self._read_run(reading, run)
+                ended = True
             except _Enough:
                 pass
             finally:
                 with trio.CancelScope(shield=True):
                     await reading.flush()
             self._sharing.learn_size(self._sharing.partial.present_bytes())  # where nobody said it before the end
+            if ended:
+                self._refuse_short(run)
 
     async def _read_run(self, reading: Reading, run: _Run) -> None:
         async def take(at: int, content: bytes) -> None:
@@ -98,6 +102,13 @@ class Turn:
         assert self._read_origin is not None
         self._go_on_while_needed(run.start, run)
         await self._read_origin(run.start, run.end, take)
+
+    def _refuse_short(self, run: _Run) -> None:
+        """An upstream that ends well before the file does would be read for ever."""
+        cut = self._sharing.cut
+        if cut is not None and self._sharing.missing >> run.start // cut.piece_size_bytes & 1:
+            name = self._sharing.partial.origin.filename
+            raise RemoteProtocolError(f"The upstream gave fewer bytes of {name} than its index says.")
 
     def _next_run(self, stalled: bool) -> _Run | None:
         """The next pieces that neither we nor, as the tracker says, anybody else has.
