@@ -14,8 +14,9 @@ from p2pcdn.swarm.rarity import Rarity
 class Sharing:
     """Filled by a Download, given away by the Provider; used on trio's thread.
 
-    cut: None while nobody knows the size. came_bytes: what the room and our own reading for it brought. here: the pieces whose bytes are written. provable: those of them for which
-    there is a proof or the manifest, which alone may go to others.
+    cut: None while nobody knows the size. came_bytes: what the room and our own reading for it brought. here: the
+    pieces whose bytes are written. provable: those of them for which there is a proof or the manifest, which alone may
+    go to others.
     """
 
     def __init__(self, partial: Partial, sha256: Sha256, id_: str, cutting: Cutting) -> None:
