@@ -99,7 +99,7 @@ class Fetch:
     # -- the one download -----------------------------------------------------------------------------------------
 
     async def _download(self, wanted: Wanted, partial: Partial) -> None:
-        """After a lie that clients saw, what runs is not the attempt that began: see `_fill_and_finish`."""
+        """After a lie that clients saw, another attempt runs than the one that began: see `_fill_and_finish`."""
         name = wanted.file.filename
         try:
             blob = await self._fill_and_finish(wanted, partial)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ ANSWER_TIME_S = 0.5
 NEXT_ANSWER_TIME_S = 1.0
 # So many in rank are tried; then the node helps itself.
 TRIED_MAX = 3
+# One that nobody but others told us of, and that did not answer so often, is not tried again for this file.
+SILENT_MAX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +45,47 @@ class Attendance:
         self._tracker = tracker
         self._ranks = ranks
         self._answered: Address | None = None
+        self._silent = Counter[Address]()  # how often one of whom we only heard did not answer
+        self._forsaken: dict[Address, None] = {}
 
     async def ask(self, ask: AskCrowd) -> tuple[Advice, Place]:
         """The advice of the first in rank that answers; where nobody does, that the node help itself."""
-        for peer in self._ranks(self._id)[:TRIED_MAX]:
+        for peer in self._whom():
             if peer is None:
                 return self._tracker.advise(ask, "", trio.current_time()), Place(None)
             advice, address = await self._of(peer.address, ask)
             if advice is not None:
                 return advice, Place(address)
+            if not peer.living:
+                self._silent[peer.address] += 1
         return Advice(read=ask.able), Place(None)
+
+    def forsake(self) -> None:
+        """Whoever advised us last did so badly: the next in rank is asked from now on."""
+        if self._answered is not None:
+            self._forsaken[self._answered] = None
+            self._answered = None
+
+    def _whom(self) -> list[Peer | None]:
+        """The first in rank; where some of these are hearsay, then the first that have said hello to us themselves.
+
+        For whoever tells of a thousand nodes that are not there would else leave nobody to ask, and each node of the
+        room would read for itself.
+        """
+        ranked = [one for one in self._ranks(self._id) if one is None or not self._is_passed_over(one.address)]
+        first, others = ranked[:TRIED_MAX], ranked[TRIED_MAX:]
+        if all(one is None or one.living for one in first):
+            return first
+        return first + [one for one in others if one is None or one.living][:TRIED_MAX]
+
+    def _is_passed_over(self, address: Address) -> bool:
+        return address in self._forsaken or self._silent[address] >= SILENT_MAX
 
     async def _of(self, address: Address, ask: AskCrowd) -> tuple[Advice | None, Address]:
         advice = await self._question(address, ask)
         if advice is not None and advice.elsewhere:
             better = seen_from(advice.elsewhere, Place(address))
-            if better is not None and better != address:
+            if better is not None and better != address and not self._is_passed_over(better):
                 other = await self._question(better, ask)
                 if other is not None and not other.elsewhere:
                     return other, better

@@ -20,6 +20,9 @@ from p2pcdn.swarm.messages import MAKERS_TOLD_MAX, Advice, AskCrowd
 CLASSES = 3
 # A member that is silent for so long has gone, and a reader that brings nothing new for so long gives its lease up.
 LEASE_S = 3.0
+# Where one lease after the other lapses, the upstream is slow to begin rather than the readers dead: each next one has
+# twice the time, for a reading that is cut before its first byte brings nobody anything.
+LEASE_MAX_S = 48.0
 # A member that has all of it stays a root for so long after it was last heard.
 HOLDER_KEPT_S = 600.0
 # A crowd comes together for so long before anybody is told a parent: who asks one that is not to stay takes pieces from
@@ -76,6 +79,7 @@ class Crowd:
     makers: dict[bytes, str] = field(default_factory=dict)  # devices that read the origin, with their addresses
     _coming: int = 0
     _began_at: float = 0.0
+    _lapsed: int = 0  # leases that brought nothing, one after the other
 
     def advise(self, ask: AskCrowd, address: str, now: float) -> Advice:
         """What the asking member is to do. address: where it is asked; "" for the tracker itself."""
@@ -100,7 +104,7 @@ class Crowd:
             held=bitfield.encode(held, ask.pieces) if reads and ask.pieces else "",
             parents=tuple(one.address for one in self._parents(member, roots)) if gathering_s <= 0 else (),
             others=tuple(one.address for one in self._others(member, others)) if gathering_s <= 0 else (),
-            makers=self._makers(ask.distrusted, roots),
+            makers=self._makers(ask, roots),
             again_ms=AGAIN_MS[min(member.asked, len(AGAIN_MS)) - 1]
             if gathering_s <= 0
             else round(gathering_s * 1000) + 1,
@@ -125,6 +129,8 @@ class Crowd:
         if ask.got > member.ask.got:
             member.progress_at = now
             member.lapsed = False
+            if ask.boot in self.leases:
+                self._lapsed = 0
         member.ask, member.heard_at = ask, now
         member.holds = bitfield.decode(ask.holds, ask.pieces) if ask.pieces and ask.holds else 0
         return member
@@ -136,9 +142,11 @@ class Crowd:
 
     def _grant(self, member: Member, now: float) -> bool:
         """Whether this member holds a lease now."""
-        for boot in [boot for boot, one in self.leases.items() if one.progress_at + LEASE_S < now]:
+        patience_s = min(LEASE_S * 2**self._lapsed, LEASE_MAX_S)
+        for boot in [boot for boot, one in self.leases.items() if one.progress_at + patience_s < now]:
             del self.leases[boot]
             self.members[boot].lapsed = True
+            self._lapsed = min(self._lapsed + 1, 8)
         if member.lapsed and any(one.ask.able and not one.lapsed and not one.whole for one in self.members.values()):
             return False
         lease = self.leases.get(member.boot)
@@ -177,10 +185,11 @@ class Crowd:
         whole = [one for one in self.members.values() if one.whole and one not in readers]
         return [one for one in (*readers, *whole) if one.ask.device not in distrusted]
 
-    def _makers(self, distrusted: Sequence[bytes], roots: Sequence[Member]) -> tuple[tuple[bytes, str], ...]:
-        """Those who read it, now or before, and some of those who have it all."""
+    def _makers(self, ask: AskCrowd, roots: Sequence[Member]) -> tuple[tuple[bytes, str], ...]:
+        """Those who read it, now or before, and some of those who have it all; not the asking one: it knows itself."""
         named = self.makers | {one.ask.device: one.address for one in roots}
-        told = [(device, address) for device, address in named.items() if device not in distrusted]
+        passed_over = {ask.device, *ask.distrusted}
+        told = [(device, address) for device, address in named.items() if device not in passed_over]
         return tuple(told[:MAKERS_TOLD_MAX])
 
     def _parents(self, member: Member, roots: Sequence[Member]) -> list[Member]:

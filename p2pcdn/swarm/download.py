@@ -162,8 +162,8 @@ class Download:
         that it has nothing yet; but not for ever.
         """
         sharing = self._sharing
-        if sharing.got_bytes != self._got_bytes:
-            self._got_bytes, self._moved_at, self._fruitful_at = sharing.got_bytes, now, now
+        if sharing.came_bytes != self._got_bytes:
+            self._got_bytes, self._moved_at, self._fruitful_at = sharing.came_bytes, now, now
         # What is heard may be thrown away: it counts for as long as one slow piece takes.
         piece_size_bytes = 0 if sharing.cut is None else sharing.cut.piece_size_bytes
         slow_piece_s = max(STARVING_S, piece_size_bytes / PROGRESS_SIZE_BYTES_MIN * self._patience_s)
@@ -199,6 +199,7 @@ class Download:
             return False
         self._rounds += 1
         self._moved_at = now
+        self._attendance.forsake()
         proof = self._sharing.manifest_proof
         self._doubt([device for device, _ in self._advice.makers] + ([proof.maker] if proof is not None else []))
         return True
@@ -263,7 +264,7 @@ class Download:
             size_bytes=0 if sharing.cut is None else sharing.cut.size_bytes,
             pieces=sharing.pieces,
             holds=bitfield.encode(sharing.here, sharing.pieces) if sharing.here else "",
-            got=sharing.got_bytes,
+            got=sharing.came_bytes,
             able=self._turn.able,
             readers=self._readers,
             gives=self._gives,
@@ -433,7 +434,7 @@ class Download:
         if sharing.here >> index & 1 or sharing.cut != cut:
             self._tools.counters.duplicate_bytes += len(content)
             return False
-        sharing.got_bytes += len(content)
+        sharing.came_bytes += len(content)
         return True
 
 

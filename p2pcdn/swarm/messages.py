@@ -216,7 +216,8 @@ def read_target(path: str, query: str) -> Ask:
 
 def _ask_crowd(id_: str, query: str) -> AskCrowd:
     match = _ASK_CROWD.fullmatch(query)
-    if match is None or not 0 < int(match[2]) < 65536:
+    if match is None or not 0 < int(match[2]) < 65536 or int(match[4]) > SIZE_BYTES_MAX:
+        # A size that no answer may name would spoil the answers to all others.
         raise RemoteProtocolError("A question to a tracker is not one.")
     distrusted = tuple(bytes.fromhex(key) for key in match[11].split(",") if key)
     return AskCrowd(
@@ -387,7 +388,7 @@ class Advice:
         )
 
 
-_ADDRESS = re.compile(r"(?:[0-9A-Za-z._-]{1,255}|\[[0-9A-Fa-f:.%a-z0-9]{2,64}\]):[1-9][0-9]{0,4}", re.ASCII)
+_ADDRESS = re.compile(r"(?:[0-9A-Za-z._-]{1,255}|\[[0-9A-Za-z:.%_-]{2,64}\]):[1-9][0-9]{0,4}", re.ASCII)
 _TAG = re.compile(r"(?:[0-9a-f]{16})?", re.ASCII)
 
 
@@ -404,7 +405,7 @@ def _maker(value: Any) -> tuple[bytes, str]:
 
 
 def _address(value: Any) -> str:
-    if type(value) is not str or not _ADDRESS.fullmatch(value):
+    if type(value) is not str or not _ADDRESS.fullmatch(value) or int(value.rpartition(":")[2]) > 65535:
         raise RemoteProtocolError("an address is not host:port")
     return value
 

@@ -154,6 +154,8 @@ class Peers:
                 # It is new, or was started anew: what failed before says little.
                 peer.ask_at = min(peer.ask_at, now + GREETING_FIRST_S * peer.failures)
             return peer
+        if source == CROWD and not _is_literal(address.host):
+            return None  # a tracker does not make us look names up
         if source != CONFIGURED and not self._make_room(address.host):
             return None
         peer = self._table[address] = Peer(address, source, ask_at=self._first_hello(address, source, now))
@@ -186,8 +188,12 @@ class Peers:
         return now + GREETED_BY_AND_BY_S * self._dice.random()
 
     def members(self, now: float) -> list[Peer]:
-        """Everybody who counts as one of the room, but those that are left alone now; each node once."""
-        return list({peer.boot: peer for peer in self._table.values() if self._counts(peer, now)}.values())
+        """Everybody who counts as one of the room, but those that are left alone now; each node once.
+
+        Under the address at which it answers: hearsay may give anybody's boot id to anybody.
+        """
+        able = sorted((peer for peer in self._table.values() if self._counts(peer, now)), key=lambda peer: peer.living)
+        return list({peer.boot: peer for peer in able}.values())
 
     def _counts(self, peer: Peer, now: float) -> bool:
         return peer.boot != self._own_boot and peer.is_member(now) and not self.is_quiet(peer, now)
@@ -359,6 +365,14 @@ def _address(sighting: Sighting) -> Address | None:
     if literal.is_multicast or literal.is_unspecified:
         return None
     return Address(host, sighting.port)
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _status(peer: Peer, bytes_in: int, given_bytes: dict[str, int], now: float) -> PeerStatus:

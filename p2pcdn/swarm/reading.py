@@ -86,5 +86,5 @@ class Reading:
         if end > self._written:
             content = bytes(memoryview(self._content)[self._written : end])
             await self._sharing.partial.write(self._at + self._written, content)
-            self._sharing.got_bytes += len(content)
+            self._sharing.came_bytes += len(content)
             self._written = end

@@ -14,8 +14,9 @@ from p2pcdn.swarm.rarity import Rarity
 class Sharing:
     """Filled by a Download, given away by the Provider; used on trio's thread.
 
-    cut: None while nobody knows the size. here: the pieces whose bytes are written. provable: those of them for which
-    there is a proof or the manifest, which alone may go to others.
+    cut: None while nobody knows the size. came_bytes: what the room and our own reading for it brought. here: the
+    pieces whose bytes are written. provable: those of them for which there is a proof or the manifest, which alone may
+    go to others.
     """
 
     def __init__(self, partial: Partial, sha256: Sha256, id_: str, cutting: Cutting) -> None:
@@ -23,13 +24,13 @@ class Sharing:
         self.sha256 = sha256
         self.id = id_
         self.cut: Cut | None = None
+        self.came_bytes = 0
         self.here = 0
         self.provable = 0
         self.manifest: Manifest | None = None
         self.manifest_proof: Proof | None = None
         self.proofs: dict[int, Proof] = {}
         self.signed = 0  # the pieces that have a proof of their own, a bitfield
-        self.got_bytes = 0  # that the room and our own reading brought
         self.changed = trio.lowlevel.ParkingLot()
         self.rarity = Rarity()
         self._cutting = cutting

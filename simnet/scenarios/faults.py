@@ -58,6 +58,7 @@ PATIENCE_S = 15.0
 PAUSE_S = (0.2, 1.0)
 FETCHES_MAX = 4
 DISK_SIZE_BYTES = 1 << 30
+HEAD_SIZE_BYTES = 250
 MEGABIT = 125_000.0
 SIZES = (1_800, 24_000, 70_000, 150_000)
 
@@ -519,6 +520,7 @@ class Story:
             bound = sum(len(one.content) + 2 * PIECE_SIZE_BYTES for one in asked)
         # What no hash vouches for goes from nobody to nobody.
         bound += sum(NODES * len(one.content) for one in published if one.filename == self.upstream.hashless)
+        bound += HEAD_SIZE_BYTES * len(self.upstream.requests)  # heads are counted, too
         if self.upstream.sent_bytes > bound:
             self.failures.append(f"the upstream sent {self.upstream.sent_bytes} bytes, and {bound} were to be enough")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from p2pcdn.counters import Counters
 from p2pcdn.errors import DigestMismatch, P2pcdnError
@@ -27,9 +28,12 @@ class Members:
     def __init__(self, given: Sequence[bytes | P2pcdnError]) -> None:
         self._given = list(given)
         self.filled: list[Partial] = []
+        self.again = trio.Event()
 
     async def fill(self, partial: Partial, read_origin: ReadOrigin | None = None) -> None:
         self.filled.append(partial)
+        if len(self.filled) == 2:
+            self.again.set()
         content = self._given.pop(0)
         if isinstance(content, P2pcdnError):
             raise content
@@ -67,9 +71,9 @@ async def second_attempt(fetch: Fetch, members: Members) -> Partial:
     assert isinstance(first, Partial)
     with pytest.raises(DigestMismatch):
         await first.wait_finished()
-    while len(members.filled) < 2:
-        await trio.sleep(0.01)
-    assert members.filled[0] is first and members.filled[1].attempt != first.attempt
+    await members.again.wait()
+    assert members.filled[0] is first
+    assert members.filled[1].attempt != first.attempt
     return members.filled[1]
 
 
@@ -77,10 +81,8 @@ async def test_who_read_a_lie_cannot_go_on_in_the_right_file(tmp_path: Path) -> 
     async with fetching(tmp_path, [WRONG, CONTENT]) as (fetch, members):
         second = await second_attempt(fetch, members)
         await second.wait_finished()
-        with trio.fail_after(5):
-            while (attempt := fetch.attempt_of(wanted())) is None:
-                await trio.sleep(0.01)
-        assert attempt == second.attempt
+        await trio.testing.wait_all_tasks_blocked()
+        assert fetch.attempt_of(wanted()) == second.attempt
 
 
 @pytest.mark.parametrize("then", [WRONG, P2pcdnError("The store is tired.")], ids=["a second lie", "a failure"])
@@ -92,5 +94,6 @@ async def test_whoever_waits_for_the_second_attempt_hears_that_it_failed(
         with trio.fail_after(5), pytest.raises(P2pcdnError):
             await second.wait_finished()
         third = await fetch.open(wanted())
-        assert isinstance(third, Partial) and third.attempt != second.attempt, "and it can be asked for again"
+        assert isinstance(third, Partial)
+        assert third.attempt != second.attempt, "and it can be asked for again"
         await third.wait_finished()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.bench.patience import until
 from tests.real_hosts.lan import Lan
 from tests.real_hosts.node import PEER_PORT
@@ -41,6 +43,7 @@ def test_one_member_that_is_named_is_enough_to_find_the_rest(room: Room, lan: La
     room.meet(room.start(first, *others))
 
 
+@pytest.mark.slow
 def test_a_chain_of_names_is_enough_too(room: Room, lan: Lan) -> None:
     chain = [room.node(lan.hosts[0], mdns=False)]
     for before, host in zip(lan.hosts, lan.hosts[1:], strict=False):

@@ -121,6 +121,29 @@ def test_a_slow_reader_that_gets_some_bytes_keeps_it() -> None:
         assert not tell(crowd, 1, tick / 2).read
 
 
+def test_an_upstream_that_is_slow_to_begin_is_read_by_somebody_in_the_end() -> None:
+    crowd, dice, members = Crowd(), random.Random(1), range(20)
+    tick_s, begins_after_s = 0.5, 8.0
+    reading_since: dict[int, float] = {}
+    for tick in range(120):
+        now = tick * tick_s
+        for number in dice.sample(members, len(members)):
+            if not tell(crowd, number, now).read:
+                reading_since.pop(number, None)
+            elif now - reading_since.setdefault(number, now) >= begins_after_s:
+                assert len(reading_since) == 1
+                return
+    raise AssertionError("each was cut off before its first byte")
+
+
+def test_a_reader_is_not_told_to_ask_itself() -> None:
+    crowd = Crowd()
+    tell(crowd, 0, 0.0)
+    tell(crowd, 1, 0.1)
+    assert tell(crowd, 0, 0.2).makers == ()
+    assert tell(crowd, 1, 0.2).makers == ((device_of(0), address(0)),)
+
+
 def test_where_somebody_has_it_all_nobody_reads_unless_he_has_gone() -> None:
     crowd = Crowd()
     whole = bitfield.all_of(PIECES)

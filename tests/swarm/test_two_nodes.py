@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import trio
 
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import Unavailable
+from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.store import Origin
 from p2pcdn.swarm import Patience
 from p2pcdn.swarm.messages import PUBLIC_KEY, blob_id
 from p2pcdn.world import Announcement, Sighting
-from tests.swarm.nodes import HANG_S, MIB, content_of, node, until
+from tests.swarm.nodes import HANG_S, MIB, TestNode, content_of, node, until
 
 SIZES = [0, 1, 256 * 1024, 256 * 1024 + 1, 3 * MIB + 7, 8 * MIB + 1, 20 * MIB]
 
@@ -245,3 +246,49 @@ async def test_a_provider_that_evicts_the_file_in_the_middle_is_left_without_bla
         for start, end in partial.missing():
             await partial.write(start, content[start:end])
         assert (await partial.finish()).sha256 == Sha256.of(content)
+
+
+async def test_an_upstream_that_ends_before_the_file_does_is_an_error_and_not_read_for_ever(tmp_path: Path) -> None:
+    content = content_of(14, 3 * MIB)
+    reads = 0
+
+    async def read_short(start: int, end: int | None, sink: Callable[[int, bytes], Awaitable[None]]) -> None:
+        nonlocal reads
+        reads += 1
+        await sink(start, content[start : 3 * MIB - 5])
+
+    async with node(tmp_path / "a") as alone:
+        partial = await alone.wants(content)
+        with trio.fail_after(HANG_S), pytest.raises(RemoteProtocolError):
+            await alone.swarm.fill(partial, read_short)
+        assert reads <= 2
+
+
+async def test_a_room_reads_the_origin_once_and_passes_pieces_on_while_they_come(tmp_path: Path) -> None:
+    content = content_of(15, 12 * MIB)
+    reads: list[tuple[int, int | None]] = []
+
+    async def read_origin(start: int, end: int | None, sink: Callable[[int, bytes], Awaitable[None]]) -> None:
+        reads.append((start, end))
+        for at in range(start, len(content) if end is None else end, 65536):
+            await trio.sleep(0.001)
+            await sink(at, content[at : at + 65536])
+
+    async with (
+        node(tmp_path / "a") as first,
+        node(tmp_path / "b", peers=[first.sighting()]) as second,
+        node(tmp_path / "c", peers=[first.sighting()]) as third,
+    ):
+        await until(lambda: all(len(one.swarm.peers()) == 2 for one in (first, second, third)))
+
+        async def fetch(it: TestNode) -> None:
+            partial = await it.wants(content)
+            await it.swarm.fill(partial, read_origin)
+            assert (await partial.finish()).sha256 == Sha256.of(content)
+
+        with trio.fail_after(HANG_S):
+            async with trio.open_nursery() as nursery:
+                for it in (first, second, third):
+                    nursery.start_soon(fetch, it)
+        assert reads == [(0, None)]
+        assert sum(sum(it.counters.peer_bytes.values()) for it in (first, second, third)) == 2 * len(content)

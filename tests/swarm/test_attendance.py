@@ -1,0 +1,96 @@
+"""Whom a node asks what to do, where others choose what it hears of."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import pytest
+import trio
+
+from p2pcdn.errors import RemoteProtocolError
+from p2pcdn.swarm.attendance import Attendance
+from p2pcdn.swarm.messages import Advice, AskCrowd, Hello, read_target
+from p2pcdn.swarm.peers import CONFIGURED, CROWD, TOLD, Address, Peer, Peers
+from p2pcdn.swarm.tracker import Tracker
+from p2pcdn.world import Sighting
+
+ID, OWN, BOOT = "ab" * 32, "0f" * 16, "aa" * 16
+ASK = AskCrowd(ID, OWN, 7273, bytes(32))
+
+
+class Room:
+    """Those who answer as trackers; everybody else is silent."""
+
+    def __init__(self, answers: Mapping[str, Advice]) -> None:
+        self._answers = answers
+        self.asked: list[str] = []
+
+    @asynccontextmanager
+    async def ask(self, address: Address, ask: AskCrowd, most: int) -> AsyncIterator[SimpleNamespace]:
+        self.asked.append(str(address))
+        if str(address) not in self._answers:
+            await trio.sleep_forever()
+        yield SimpleNamespace(status=200, body=self._answers[str(address)].encode())
+
+
+def attendance(room: Room, ranks: Sequence[Peer | None]) -> Attendance:
+    return Attendance(ID, room, Tracker(), lambda id_: ranks)  # type: ignore[arg-type]
+
+
+def peer(number: int, *, living: bool) -> Peer:
+    hello = Hello("n", f"{number:032x}", "1") if living else None
+    return Peer(Address(f"192.0.2.{number}", 7273), CONFIGURED, hello=hello, heard_boot=f"{number:032x}")
+
+
+async def test_nodes_that_are_not_there_do_not_make_everybody_read(autojump_clock: trio.abc.Clock) -> None:
+    forged = [peer(number, living=False) for number in range(1, 20)]
+    room = Room({"192.0.2.50:7273": Advice(reach=7)})
+    asking = attendance(room, [*forged, peer(50, living=True)])
+    advice, place = await asking.ask(ASK)
+    assert (advice.reach, advice.read, str(place.address)) == (7, False, "192.0.2.50:7273")
+    assert trio.current_time() > 1.0
+    await asking.ask(ASK)
+    room.asked.clear()
+    await asking.ask(ASK)
+    assert set(room.asked).isdisjoint(str(one.address) for one in forged[:3]), "those were silent twice"
+
+
+async def test_one_that_advised_badly_is_not_asked_again(autojump_clock: trio.abc.Clock) -> None:
+    room = Room({"192.0.2.1:7273": Advice(reach=1), "192.0.2.2:7273": Advice(elsewhere="192.0.2.1:7273")})
+    asking = attendance(room, [peer(1, living=True), peer(2, living=True), None])
+    assert (await asking.ask(ASK))[0].reach == 1
+    asking.forsake()
+    assert (await asking.ask(ASK))[0].read, "we are the next in rank"
+    assert room.asked == ["192.0.2.1:7273", "192.0.2.2:7273"]
+
+
+def test_hearsay_does_not_take_the_place_of_a_node_that_answers() -> None:
+    peers = Peers(OWN, random.Random(1))
+    there = peers.sight(Sighting("192.0.2.1", 7273), CONFIGURED, 0.0)
+    assert there is not None
+    peers.answered(there, Hello("n", BOOT, "1"), 0.001, 0.0)
+    assert peers.told(BOOT, Address("198.51.100.9", 80), 0.0, 1.0) is not None
+    assert peers.members(1.0) == [there]
+
+
+def test_a_tracker_does_not_make_us_look_names_up() -> None:
+    peers = Peers(OWN, random.Random(1))
+    assert peers.sight(Sighting("victim.example", 443), CROWD, 0.0) is None
+    assert peers.sight(Sighting("victim.example", 443, BOOT), TOLD, 0.0) is None
+    known = peers.sight(Sighting("seed.example", 7273), CONFIGURED, 0.0)
+    assert peers.sight(Sighting("seed.example", 7273), CROWD, 0.0) is known
+
+
+def test_no_question_spoils_the_answers_to_others() -> None:
+    target = AskCrowd(ID, BOOT, 7273, bytes(32), size_bytes=99_999_999_999, pieces=1, holds="AQ").target()
+    with pytest.raises(RemoteProtocolError):
+        read_target(*target.split("?"))
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1:65536", "192.0.2.1:99999"])
+def test_an_advice_with_a_port_that_is_none_is_no_advice(address: str) -> None:
+    with pytest.raises(RemoteProtocolError):
+        Advice.decode(Advice(elsewhere=address).encode())
