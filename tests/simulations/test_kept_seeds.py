@@ -18,6 +18,8 @@ KEPT = [
     ("faults", 4, "a neighbour asked for a file that was gone again, and got half a piece of a closed file"),
     ("faults", 95, "two workers asked one neighbour for its manifest, and the second ended the download"),
     ("faults", 1350, "a client was shown a member's wrong bytes, and completed in the right ones that came later"),
+    ("faults", 1133, "the drip filled a file piece by piece, and the download did not see that it was whole"),
+    ("faults", 2173, "the same"),
     ("faults", 141, "who had the lease and nothing to read turned round at full speed"),
 ]
 SMALL = {"faults": range(40), "faults-store": range(40)}
