@@ -215,5 +215,10 @@ def _parent(member: Member, klass: int, rest: Iterable[Member], roots: Sequence[
     if place < len(roots):
         return roots[place]
     above = (place - len(roots)) // CLASSES
-    # Too few pass it on: the roots give more.
-    return order[above] if above < place and above < max(len(inner), 1) else roots[place % len(roots)]
+    if above < min(place, max(len(inner), 1)):
+        return order[above]
+    # There is room for all but two or three, which sit behind the last ones: those stand low in their own tree, too, and
+    # have a hand free. More of them mean that many do not give: then the roots must.
+    hand = (place - len(roots)) % CLASSES
+    before = order[max(place - 1 - 2 * hand, 0)]
+    return before if above == len(inner) and before.ask.gives else roots[place % len(roots)]

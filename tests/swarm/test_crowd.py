@@ -78,7 +78,7 @@ def test_every_class_is_a_tree_from_the_reader_and_nobody_gives_to_more_than_its
                 at, steps = parents[at][klass], steps + 1
                 assert steps < 12, "no circle, and no long way"
             deepest = max(deepest, steps)
-        assert CLASSES ** (deepest - 2) <= members
+        assert CLASSES ** (deepest - 3) <= members
     given_by = Counter(parent for told in parents.values() for parent in told)
     assert max(given_by.values()) <= 2 * CLASSES
 
