@@ -27,7 +27,7 @@ LEASE_MAX_S = 48.0
 HOLDER_KEPT_S = 600.0
 # A crowd comes together for so long before anybody is told a parent: who asks one that is not to stay takes pieces from
 # the root twice (a sixth of the time, measured with fifty nodes).
-GATHERING_S = 0.02
+GATHERING_S = 0.01
 # How soon a member asks again: at first soon, for others are coming; then to be heard.
 AGAIN_MS = (200, 1000)
 # A reader of which others have less than half of so many pieces, or more, after the time of a lease, has a thin wire.
@@ -217,8 +217,8 @@ def _parent(member: Member, klass: int, rest: Iterable[Member], roots: Sequence[
     above = (place - len(roots)) // CLASSES
     if above < min(place, max(len(inner), 1)):
         return order[above]
-    # There is room for all but two or three, which sit behind the last ones: those stand low in their own tree, too, and
-    # have a hand free. More of them mean that many do not give: then the roots must.
+    # There is room for all but two or three, which sit behind the last ones: those stand low in their own tree, too,
+    # and have a hand free. More of them mean that many do not give: then the roots must.
     hand = (place - len(roots)) % CLASSES
     before = order[max(place - 1 - 2 * hand, 0)]
     return before if above == len(inner) and before.ask.gives else roots[place % len(roots)]

@@ -284,6 +284,8 @@ class Download:
                 continue
             peer = self._peer_at(address, place)
             self.belief.named[device] = peer or self.belief.named.get(device)
+            if peer is not None and self._sharing.manifest is None:
+                self._sources.readers.add(peer)
         self._turn.follow(advice)
         self._sharing.changed.unpark_all()
 

@@ -27,7 +27,7 @@ SOURCES_MAX = 64
 PARENT_WAIT_MS = 400
 PARENT_WAIT_MS_MIN = 20
 # A class that is so many pieces behind another has a slow parent: every other time somebody else is asked.
-LAG_MAX = 6
+LAG_MAX = 20
 
 
 @dataclass(slots=True)
@@ -39,7 +39,10 @@ class _Source:
 
 
 class Sources:
-    """One download's. parents: for each class of pieces whom the tracker named, None where nobody."""
+    """One download's. parents: for each class of pieces whom the tracker named, None where nobody.
+
+    readers: those of whom the tracker said that they read the origin, or have it all.
+    """
 
     def __init__(self, sharing: Sharing, tools: Tools, on_left: Callable[[Peer], None]) -> None:
         """on_left: called when one is no source any more because it failed or lied."""
@@ -49,6 +52,7 @@ class Sources:
         self._sealed = sharing.partial.origin.share == "group"  # private files travel over TLS
         self._able: dict[Peer, _Source] = {}
         self.parents: list[Peer | None] = [None] * CLASSES
+        self.readers: set[Peer] = set()
         self._came = [0] * CLASSES  # pieces of each class that came from others
         self._passed_over = [False] * CLASSES
 
@@ -100,6 +104,8 @@ class Sources:
         parent = self.parents[klass]
         if not helping and parent is not None and parent in able and not self._is_behind(klass):
             return parent, PARENT_WAIT_MS
+        # The wire of whoever reads for all is the room's: only its children ask it, while there are others.
+        able = [peer for peer in able if peer not in self.readers] or able
         if self._sharing.manifest is not None:
             free = self._tools.exchange.free_slots
             most = max(free(peer.address) for peer in able)
