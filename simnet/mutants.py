@@ -28,9 +28,9 @@ from p2pcdn.store.partial import Partial
 from p2pcdn.store.rows import BlobRow
 from p2pcdn.store.shelves import Shelves
 from p2pcdn.store.store import Store
-from p2pcdn.swarm import crowd
+from p2pcdn.swarm import crowd, holders
+from p2pcdn.swarm.belief import Belief
 from p2pcdn.swarm.crowd import Crowd
-from p2pcdn.swarm.download import Download
 from p2pcdn.swarm.exchange import Exchange
 from p2pcdn.world import DiskFile, Threads
 from p2pcdn_daemon import outages
@@ -290,8 +290,12 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("a whole node does not sync a blob's name", FIVE, [(Shelves, "put", _unsynced_name)]),
     Mutant("a node does not look at the sha256 at the end", FIVE, [(Partial, "_refuse_content", _any_content)]),
     Mutant("a peer's bytes reach clients before the proof", FIVE, [(Partial, "write", _write_as_proven)], 100),
-    Mutant("pieces of peers are not checked", FIVE, [(Download, "_is_proven", _any_piece)], 40),
-    Mutant("a silent neighbour is waited for", FIVE, [(Exchange, "__init__", _patient_exchange)]),
+    Mutant("pieces of peers are not checked", FIVE, [(Belief, "takes_piece", _any_piece)], 40),
+    Mutant(
+        "a silent neighbour is waited for",
+        FIVE,
+        [(Exchange, "__init__", _patient_exchange), (holders, "HOLD_OFF_S", 1e9)],
+    ),
     Mutant("a silent upstream is waited for", FIVE, [(HttpxUpstream, "__init__", _patient_upstream)]),
     Mutant("what the room does not give is not asked of the upstream", FIVE, [(Fetch, "_fill", _only_from_the_room)]),
     Mutant("everybody reads the upstream", FIVE, [(Crowd, "_grant", lambda self, member, now: True)]),

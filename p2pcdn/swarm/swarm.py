@@ -15,16 +15,18 @@ import trio
 
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.errors import P2pcdnError, RemoteProtocolError, Unavailable
 from p2pcdn.group import Device, Identity
 from p2pcdn.http1 import Handler, Request, Response
 from p2pcdn.store import Origin, Partial, Store
 from p2pcdn.swarm.attendance import Attendance, Place, seen_from
+from p2pcdn.swarm.belief import Belief
 from p2pcdn.swarm.claims import Claims
 from p2pcdn.swarm.directory import Directory
 from p2pcdn.swarm.download import Download
 from p2pcdn.swarm.exchange import Exchange, Patience
-from p2pcdn.swarm.manifest import cutting
+from p2pcdn.swarm.manifest import Proof, cutting
+from p2pcdn.swarm.manifests import make_manifest
 from p2pcdn.swarm.manners import Manners
 from p2pcdn.swarm.meeting import Meeting, is_sealed
 from p2pcdn.swarm.messages import (
@@ -147,6 +149,7 @@ class Swarm:
         self._running: trio.Nursery | None = None
         self._asked_for_peers = 0
         self._downloads: OrderedDict[str, tuple[Download, Sharing]] = OrderedDict()  # by the partial's attempt
+        self._suspects: dict[Sha256, tuple[Belief, dict[int, Proof]]] = {}
         self._wrong_makers: OrderedDict[Sha256, dict[bytes, None]] = OrderedDict()
 
     async def run(
@@ -253,17 +256,46 @@ class Swarm:
         for peer, maker in belief.vouchers.items():
             if belief.named.get(maker) in (None, peer):  # others only passed it on
                 refuse(self._tools, peer, sharing.sha256, partial.origin.filename, "its manifest is not of this file")
-        for maker in belief.makers:
-            liar = belief.named.get(maker)
-            if liar is not None and liar not in belief.vouchers:
-                refuse(self._tools, liar, sharing.sha256, partial.origin.filename, "it signed pieces of another file")
-            elif liar is None:
+        if len(belief.makers) == 1:
+            self._refuse_makers(partial.origin.filename, sharing.sha256, belief.named, list(belief.makers))
+        else:
+            # Which of them lied, the right file will tell: its pieces do not fit what the liar signed.
+            self._suspects[sharing.sha256] = (belief, dict(sharing.proofs))
+            if len(self._suspects) > DOWNLOADS_REMEMBERED:
+                self._suspects.pop(next(iter(self._suspects)))
+
+    def _refuse_makers(
+        self, filename: str, sha256: Sha256, named: Mapping[bytes, Peer | None], makers: Sequence[bytes]
+    ) -> None:
+        for maker in makers:
+            liar = named.get(maker)
+            if liar is not None:
+                refuse(self._tools, liar, sha256, filename, "it signed pieces of another file")
+            else:
                 log.warning(
                     "refused the word of %s: %s: its pieces are not those of this file",
                     maker.hex()[:16],
-                    partial.origin.filename,
-                    extra={"device": maker.hex(), "file": partial.origin.filename, "sha256": sharing.sha256},
+                    filename,
+                    extra={"device": maker.hex(), "file": filename, "sha256": sha256},
                 )
+
+    async def _convict(self, sha256: Sha256) -> None:
+        """The right file has come: whoever signed another piece of it has lied."""
+        belief, proofs = self._suspects.pop(sha256)
+        blob = self._store.blob(sha256, mark=False)
+        if blob is None:
+            return
+        try:
+            manifest = await make_manifest(blob, self._tools.threads, self._tools.cutting)
+        except (P2pcdnError, OSError) as error:
+            log.debug("nobody was convicted: %s", error)
+            return
+        liars = {
+            proof.maker
+            for index, proof in proofs.items()
+            if index >= manifest.pieces or not proof.holds_for_piece(manifest.hash_of(index))
+        }
+        self._refuse_makers(blob.origin.filename, sha256, belief.named, sorted(liars))
 
     def _remember(self, partial: Partial, download: Download, sharing: Sharing) -> None:
         self._downloads[partial.attempt] = (download, sharing)
@@ -285,6 +317,8 @@ class Swarm:
         self._provider.mind(manners)
 
     def _kept(self, sha256: Sha256) -> None:
+        if sha256 in self._suspects and self._running is not None:
+            self._running.start_soon(self._convict, sha256)
         self._provider.kept(sha256, soon_wanted=any(peer.living for peer in self._peers))
 
     # --- neighbours

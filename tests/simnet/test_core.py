@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,8 +38,12 @@ SMALL = Wanted(nodes=5, pieces=8, seed=3)
 
 
 @pytest.fixture(autouse=True)
-def no_logs() -> None:
-    logging.getLogger("p2pcdn").setLevel(logging.CRITICAL)
+def no_logs() -> Iterator[None]:
+    logger = logging.getLogger("p2pcdn")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    yield
+    logger.setLevel(before)
 
 
 def crowd(wanted: Wanted = SMALL) -> dict[str, object]:

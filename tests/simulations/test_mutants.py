@@ -15,7 +15,6 @@ QUICK = (
     "no tail is held back from readers",
     "a withdrawal is forgotten",
     "a whole node does not sync a blob's file",
-    "a silent neighbour is waited for",
     "what the room does not give is not asked of the upstream",
     "pieces of peers are not checked",
 )
