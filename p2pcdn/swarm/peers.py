@@ -190,9 +190,10 @@ class Peers:
     def members(self, now: float) -> list[Peer]:
         """Everybody who counts as one of the room, but those that are left alone now; each node once.
 
-        Under the address at which it answers: hearsay may give anybody's boot id to anybody.
+        Under the address at which it answers, the configured one first: hearsay may give anybody's boot id to anybody.
         """
-        able = sorted((peer for peer in self._table.values() if self._counts(peer, now)), key=lambda peer: peer.living)
+        able = [peer for peer in self._table.values() if self._counts(peer, now)]
+        able.sort(key=lambda peer: (peer.living, peer.configured))
         return list({peer.boot: peer for peer in able}.values())
 
     def _counts(self, peer: Peer, now: float) -> bool:
