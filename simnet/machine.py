@@ -42,10 +42,12 @@ class LifeThreads:
     Between the two the power may go: then it happened, and nobody was told. A life that is over gets nothing.
     """
 
-    def __init__(self, disk: SimDisk, dice: random.Random) -> None:
+    def __init__(self, disk: SimDisk, dice: random.Random, *, delay_s: tuple[float, float] = THREAD_DELAY_S) -> None:
+        """delay_s: the least and the most that either delay takes."""
         self._disk = disk
         self._generation = disk.generation
         self._dice = dice
+        self._delay_s = delay_s
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -55,7 +57,7 @@ class LifeThreads:
         return value
 
     async def _wait(self) -> None:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + self._dice.uniform(*THREAD_DELAY_S)):
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + self._dice.uniform(*self._delay_s)):
             await trio.sleep_forever()
         if self._generation != self._disk.generation:
             raise PowerCut

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.swarm.connection import Answer
-from p2pcdn.swarm.manifest import Cut, Manifest, Proof, piece_hash
+from p2pcdn.swarm.manifest import Cut, Manifest, Proof
 from p2pcdn.swarm.messages import MANIFEST_NAME, PROOF
 from p2pcdn.swarm.peers import Peer
-from p2pcdn.swarm.reading import INLINE_SIZE_BYTES_MAX
 from p2pcdn.swarm.sharing import Sharing
-from p2pcdn.swarm.tools import Tools
+from p2pcdn.swarm.tools import Tools, hash_piece
 
 
 class Belief:
@@ -50,7 +49,7 @@ class Belief:
         start, end = cut.span(index)
         if len(answer.body) != end - start:
             raise RemoteProtocolError(f"piece {index}: {len(answer.body)} bytes, and it has {end - start}")
-        hash_ = await self._hash(cut, index, answer.body)
+        hash_ = await hash_piece(self._tools.threads, self._sharing.sha256, cut, index, answer.body)
         word = answer.headers.get(PROOF, "")
         if knew is not None:
             if hmac.compare_digest(hash_, knew.hash_of(index)):
@@ -75,12 +74,6 @@ class Belief:
         """Nobody stands by the manifest any more."""
         self._sharing.disown()
         self.vouchers.clear()
-
-    async def _hash(self, cut: Cut, index: int, content: memoryview) -> bytes:
-        sha256 = self._sharing.sha256
-        if len(content) <= INLINE_SIZE_BYTES_MAX:
-            return piece_hash(sha256, cut, index, content)
-        return await self._tools.threads.run(piece_hash, sha256, cut, index, content)
 
     def _is_believed(self, proof: Proof) -> bool:
         """Members of the group are; in open mode those whom the tracker named as readers."""

@@ -20,7 +20,7 @@ from p2pcdn.group import Claim, Identity
 from p2pcdn.http1 import Request, Response
 from p2pcdn.swarm.messages import CBOR_TYPE
 from p2pcdn.swarm.peers import Address, Peer
-from p2pcdn.swarm.tools import Tools
+from p2pcdn.swarm.tools import Tools, sealed_port
 from p2pcdn.world import Clock
 
 log = logging.getLogger(__name__)
@@ -263,11 +263,11 @@ class Claims:
 
         None where it has none to give, or failed, which is noted here.
         """
-        sealed_port = peer.hello.sealed_port if sealed and peer.hello is not None else 0
-        if sealed and not sealed_port:
+        port = sealed_port(peer) if sealed else 0
+        if sealed and not port:
             return None  # it has no door at which private things could be asked for
         try:
-            asking = self._tools.exchange.ask(peer.address, question, size_bytes_max, sealed_port=sealed_port)
+            asking = self._tools.exchange.ask(peer.address, question, size_bytes_max, sealed_port=port)
             async with asking as answer:
                 self._tools.peers.is_there(peer, trio.current_time())
                 return (bytes(answer.body), answer.headers.get(PAGE_SIZE, "")) if answer.status == 200 else None

@@ -98,7 +98,7 @@ class Holders:
         if sharing.cut not in (None, manifest.cut):
             del self._offered[content]  # the crowd began with another size; its pieces prove themselves
             return
-        sharing.adopt(manifest, None)
+        sharing.adopt(manifest)
         self._sources.keep_only(peers)
         self._stand_by(peers)
 

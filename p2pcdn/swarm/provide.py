@@ -1,7 +1,7 @@
 """The peer face: what neighbours ask of us, and what they get.
 
-Only whole blobs whose files may go to the whole network. Unknown, private, withdrawn and unfinished ones look the same
-from outside. Pieces leave by sendfile, and nobody queues for one: a full node says so at once.
+Blobs, and files that still arrive; public ones to everybody, in a group private ones to its members over TLS. Unknown,
+private and withdrawn ones look the same from outside. Pieces leave by sendfile; a full node says so at once.
 """
 
 from __future__ import annotations
@@ -44,11 +44,12 @@ from p2pcdn.swarm.messages import (
     read_target,
 )
 from p2pcdn.swarm.open_files import OPEN_FILE_IDLE_S, OpenFile, OpenFiles
+from p2pcdn.swarm.peers import Address
 from p2pcdn.swarm.rarity import Rarity
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.slots import Slots
 from p2pcdn.swarm.tools import Tools
-from p2pcdn.world import Share, Threads
+from p2pcdn.world import Share
 
 # Askers that wait for a piece of one file: its three children, and some whom the tracker will soon tell otherwise.
 WAITING_PER_FILE = 9
@@ -70,7 +71,6 @@ class Provider:
     def __init__(
         self,
         store: Store,
-        threads: Threads,
         directory: Directory,
         hello: Callable[[], Hello],
         on_hello: Callable[[str, int, str | None], None],
@@ -96,7 +96,7 @@ class Provider:
         self._manners = manners
         self._slots = Slots(manners)
         self._files = OpenFiles()
-        self._manifests = Manifests(store, threads, tools.identity, tools.cutting)
+        self._manifests = Manifests(store, tools.threads, tools.identity, tools.cutting)
         self._waiting: Counter[Sha256] = Counter()
         self._sharings: OrderedDict[str, Sharing] = OrderedDict()
         self._rarities: OrderedDict[Sha256, Rarity] = OrderedDict()
@@ -160,9 +160,10 @@ class Provider:
         self._slots.mind(manners)
 
     def may_share(self, origin: Origin) -> bool:
-        """Whether it was kept for the whole network, and its index still is for it: who closes it, closes what is here.
+        """Whether it was kept for those who ask us, and its index still is: who closes that, closes what is here.
 
-        An index that is not configured any more is as open as the most open one that is. There are no groups yet.
+        They are the whole network, or our group. An index that is not configured any more is as open as the most open
+        one that is.
         """
         if not self._manners.slots:
             return False
@@ -209,7 +210,7 @@ class Provider:
     def _advice(self, ask: AskCrowd, request: Request) -> Response:
         host = _host(request.peer)
         try:
-            advice = self._advise(ask, f"[{host}]:{ask.port}" if ":" in host else f"{host}:{ask.port}")
+            advice = self._advise(ask, str(Address(host, ask.port)))
         except RemoteProtocolError:
             return _NOT_HELD
         return Response(200, _CBOR, advice.encode())
@@ -235,8 +236,9 @@ class Provider:
         return self._piece_of_growing(ask, sharing, request)
 
     def _piece_of_growing(self, ask: AskPiece, sharing: Sharing, request: Request) -> Response | Awaitable[Response]:
+        may_wait = ask.wait_ms > 0 and self._waiting[sharing.sha256] < WAITING_PER_FILE
         if sharing.cut is None:
-            return _NOTHING_YET if not ask.wait_ms else self._wait_for_piece(ask, sharing, request)
+            return self._wait_for_piece(ask, sharing, request) if may_wait else _NOTHING_YET
         try:
             want = bitfield.decode(ask.want, sharing.cut.pieces)
         except RemoteProtocolError:
@@ -245,13 +247,9 @@ class Provider:
         if not able:
             if want & sharing.provable:
                 return _ASK_FOR_MANIFEST
-            if ask.wait_ms and self._waiting[sharing.sha256] < WAITING_PER_FILE:
-                return self._wait_for_piece(ask, sharing, request)
-            return _holds(sharing.provable, sharing.cut)
+            return self._wait_for_piece(ask, sharing, request) if may_wait else _holds(sharing.provable, sharing.cut)
         if self._slots.full(sharing.sha256, _host(request.peer)):
-            if ask.wait_ms and self._waiting[sharing.sha256] < WAITING_PER_FILE:
-                return self._wait_for_piece(ask, sharing, request)
-            return self._slots.come_later()
+            return self._wait_for_piece(ask, sharing, request) if may_wait else self._slots.come_later()
         return self._send_growing(sharing, sharing.rarity.rarest(able, self._tools.dice), _host(request.peer))
 
     def _gives(self, sharing: Sharing, *, sealed: bool) -> bool:

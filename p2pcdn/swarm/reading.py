@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from p2pcdn.group import Identity
-from p2pcdn.swarm.manifest import Cut, piece_hash, prove_piece
+from p2pcdn.swarm.manifest import Cut, prove_piece
 from p2pcdn.swarm.sharing import Sharing
+from p2pcdn.swarm.tools import hash_piece
 from p2pcdn.world import Threads
 
 # Takes bytes at an offset of the file.
@@ -20,9 +21,6 @@ ReadOrigin = Callable[[int, int | None, Sink], Awaitable[None]]
 WRITE_AFTER_S = 1.0
 # While the size is unknown, and so the cut: a write that is worth a step of the journal.
 WRITE_SIZE_BYTES = 512 * 1024
-# A piece of 1 MiB is hashed on the loop: 0.25 ms. In a thread it was slower (1.6 GB/s for 1.8) and dearer (0.47 CPU
-# seconds a GB for 0.35), measured with two cores by benchmarks/bench_peers.py.
-INLINE_SIZE_BYTES_MAX = 1024 * 1024
 
 
 class Reading:
@@ -67,10 +65,7 @@ class Reading:
             start, stop = cut.span(index)
             piece = bytes(memoryview(self._content)[start - self._at : stop - self._at])
             await self._write_to(stop - self._at)
-            if len(piece) <= INLINE_SIZE_BYTES_MAX:
-                hash_ = piece_hash(self._sharing.sha256, cut, index, piece)
-            else:
-                hash_ = await self._threads.run(piece_hash, self._sharing.sha256, cut, index, piece)
+            hash_ = await hash_piece(self._threads, self._sharing.sha256, cut, index, piece)
             self._sharing.note(index, prove_piece(self._identity, hash_))
         if whole:
             done = cut.span(whole[-1])[1] - self._at

@@ -78,9 +78,9 @@ class Sharing:
             self.provable |= 1 << index
         self.changed.unpark_all()
 
-    def adopt(self, manifest: Manifest, proof: Proof | None) -> None:
-        """The whole list is known: it proves what is here, but for what only others' word stands for."""
-        self.manifest, self.manifest_proof = manifest, proof
+    def adopt(self, manifest: Manifest) -> None:
+        """The whole list is known; who stands by it, whoever adopts it says in `manifest_proof`."""
+        self.manifest = manifest
         if self.cut is None:
             self.learn_size(manifest.size_bytes)
         self.changed.unpark_all()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.swarm.connection import Answer
 from p2pcdn.swarm.messages import (
     HAVE_SIZE_BYTES_MAX,
     IDS_MAX,
@@ -121,13 +123,18 @@ class SmallReads:
             elif not await self._take(peer, mine, batch):
                 return
 
+    def _ask_one(
+        self, peer: Peer, question: AskHave | AskSmall, size_bytes_max: int, wishes: list[_Wish]
+    ) -> AbstractAsyncContextManager[Answer]:
+        """All wishes of a batch are sealed, or none is."""
+        port = sealed_port(peer) if wishes[0].sealed else 0
+        return self._tools.exchange.ask(peer.address, question, size_bytes_max, sealed_port=port)
+
     async def _held(self, peer: Peer, wishes: list[_Wish]) -> list[_Wish]:
         question = AskHave(tuple(wish.id for wish in wishes))
         async with (
             self._tools.exchange.question(peer.address),
-            self._tools.exchange.ask(
-                peer.address, question, HAVE_SIZE_BYTES_MAX, sealed_port=sealed_port(peer) if wishes[0].sealed else 0
-            ) as answer,
+            self._ask_one(peer, question, HAVE_SIZE_BYTES_MAX, wishes) as answer,
         ):
             if answer.status != 200:
                 return []
@@ -146,9 +153,7 @@ class SmallReads:
             question = AskSmall(tuple(wish.id for wish in mine))
             async with (
                 self._tools.exchange.question(peer.address),
-                self._tools.exchange.ask(
-                    peer.address, question, SMALL_SIZE_BYTES_MAX, sealed_port=sealed_port(peer) if mine[0].sealed else 0
-                ) as answer,
+                self._ask_one(peer, question, SMALL_SIZE_BYTES_MAX, mine) as answer,
             ):
                 if answer.status != 200:
                     return 0

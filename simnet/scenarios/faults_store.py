@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import trio
 import trio.testing
@@ -23,18 +22,19 @@ from p2pcdn.digest import BlobName, Sha256
 from p2pcdn.errors import DigestMismatch, NotFound, P2pcdnError, StoreStopped
 from p2pcdn.store import Origin, Partial, Store, StoreLimits
 from p2pcdn.store.layout import Layout
-from simnet.disk import PowerCut, SimDisk, fail_once
+from simnet.disk import SimDisk, fail_once
 from simnet.inode import Pool
+from simnet.machine import LifeThreads
 from simnet.marks import sometimes
 from simnet.outcome import Outcome, repeatable
 from simnet.scale import PIECE_SIZE_BYTES, small_store
 from simnet.seeds import scratch
 
-P = ParamSpec("P")
-T = TypeVar("T")
 Job = Callable[[Store, Sha256], Awaitable[None]]
 
 LIVES = 4
+# A life is short, so that work is often under way when the power goes.
+THREAD_DELAY_S = (20e-6, 1e-3)
 WORKERS = 3
 ORIGIN = Origin("thing-1.0-py3-none-any.whl", "thing", "0123456789abcdef", "lan")
 # A life ends after so long: opening a store takes some milliseconds, keeping a file some twenty.
@@ -77,28 +77,6 @@ class Known:
     vouched: set[Sha256] = field(default_factory=set)  # wrong bytes that an origin or a member vouched for
     rotten: set[Sha256] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
-
-
-class LifeThreads:
-    """Work runs inline after a seeded delay, and is told of after another: between the two the power may go."""
-
-    def __init__(self, disk: SimDisk, dice: random.Random) -> None:
-        self._disk = disk
-        self._generation = disk.generation
-        self._dice = dice
-
-    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        await self._wait()
-        value = function(*args, **kwargs)
-        await self._wait()
-        return value
-
-    async def _wait(self) -> None:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + self._dice.uniform(20e-6, 1e-3)):
-            await trio.sleep_forever()
-        if self._generation != self._disk.generation:
-            raise PowerCut
 
 
 class Clock:
@@ -205,7 +183,7 @@ class Story:
         return await Store.open(
             self.layout.directory,
             disk=self.disk,
-            threads=LifeThreads(self.disk, self.dice),
+            threads=LifeThreads(self.disk, self.dice, delay_s=THREAD_DELAY_S),
             clock=Clock(),
             random=self.dice,
             limits=self.limits,
