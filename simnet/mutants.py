@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import trio
 
 from p2pcdn.digest import BlobName, Sha256
-from p2pcdn.errors import Unavailable
+from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.fetch import Fetch, OriginReader, deliver
 from p2pcdn.store import arrivals, verify
 from p2pcdn.store.arrivals import Arrivals
@@ -29,6 +29,7 @@ from p2pcdn.store.rows import BlobRow
 from p2pcdn.store.shelves import Shelves
 from p2pcdn.store.store import Store
 from p2pcdn.swarm import crowd, holders
+from p2pcdn.swarm.arrival import Arrival
 from p2pcdn.swarm.belief import Belief
 from p2pcdn.swarm.crowd import Crowd
 from p2pcdn.swarm.exchange import Exchange
@@ -230,8 +231,17 @@ _change: Callable[..., Awaitable[None]] = Store.change
 # --- the swarm, the upstream, the delivery
 
 
-async def _any_piece(*_: object) -> bool:
+def _any_piece(*_: object) -> bool:
     return True
+
+
+_grew: Callable[[Arrival, memoryview], None] = Arrival.grew
+
+
+def _any_part(self: Arrival, body: memoryview) -> None:
+    with suppress(RemoteProtocolError):
+        _grew(self, body)
+    self.right = sum(end <= len(body) for _, end in self._spans)
 
 
 _exchange: Callable[..., None] = Exchange.__init__
@@ -290,7 +300,12 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("a whole node does not sync a blob's name", FIVE, [(Shelves, "put", _unsynced_name)]),
     Mutant("a node does not look at the sha256 at the end", FIVE, [(Partial, "_refuse_content", _any_content)]),
     Mutant("a peer's bytes reach clients before the proof", FIVE, [(Partial, "write", _write_as_proven)], 100),
-    Mutant("pieces of peers are not checked", FIVE, [(Belief, "takes_piece", _any_piece)], 40),
+    Mutant(
+        "pieces of peers are not checked",
+        FIVE,
+        [(Belief, "takes_piece", _any_piece), (Arrival, "grew", _any_part)],
+        40,
+    ),
     Mutant(
         "a silent neighbour is waited for",
         FIVE,

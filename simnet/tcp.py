@@ -38,7 +38,7 @@ from simnet.network import (
 
 EVERYWHERE = ("0.0.0.0", "::")
 BACKLOG_MAX = 4096
-# A reader that waits is woken for whole messages and for half a window; for less, when it has waited for so long.
+# A reader that waits is woken for whole messages and for a part of a piece; for less, when it has waited for so long.
 PATIENT_READER_S = 0.05
 # Instead of a number of bytes: nothing more comes.
 FIN = -1
@@ -378,7 +378,7 @@ class Flow:
             self._unblock_later()
         if receiver.reader is not None and (
             self.delivered == self.written
-            or self.delivered - self.read >= self.window // 2
+            or self.delivered - self.read >= self.net.wake_bytes
             or self.kernel.now - receiver.reader_since > PATIENT_READER_S
         ):
             receiver.wake_reader()

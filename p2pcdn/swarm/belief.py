@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from p2pcdn.errors import RemoteProtocolError
-from p2pcdn.swarm.connection import Answer
-from p2pcdn.swarm.manifest import Cut, Manifest, Proof
+from p2pcdn.swarm.manifest import Cut, Manifest, Proof, piece_hash
 from p2pcdn.swarm.messages import MANIFEST_NAME, PROOF
 from p2pcdn.swarm.peers import Peer
 from p2pcdn.swarm.sharing import Sharing
-from p2pcdn.swarm.tools import Tools, hash_piece
+from p2pcdn.swarm.tools import Tools
 
 
 class Belief:
@@ -39,18 +38,16 @@ class Belief:
             raise RemoteProtocolError("its manifest is signed by nobody of the group")
         return proof
 
-    async def takes_piece(
-        self, peer: Peer, cut: Cut, index: int, knew: Manifest | None, answer: Answer
+    def takes_piece(
+        self, peer: Peer, cut: Cut, index: int, knew: Manifest | None, headers: Mapping[str, str], parts: bytes
     ) -> Proof | bool:
         """The proof of a piece that is right, True where the manifest proves it; False where it says nothing to us.
 
-        knew: the manifest that we said we know. Raises RemoteProtocolError where the peer must have known better.
+        knew: the manifest that we said we know. parts: the hashes of the piece's parts. Raises RemoteProtocolError
+        where the peer must have known better.
         """
-        start, end = cut.span(index)
-        if len(answer.body) != end - start:
-            raise RemoteProtocolError(f"piece {index}: {len(answer.body)} bytes, and it has {end - start}")
-        hash_ = await hash_piece(self._tools.threads, self._sharing.sha256, cut, index, answer.body)
-        word = answer.headers.get(PROOF, "")
+        hash_ = piece_hash(self._sharing.sha256, cut, index, parts)
+        word = headers.get(PROOF, "")
         if knew is not None:
             if hmac.compare_digest(hash_, knew.hash_of(index)):
                 return self._sharing.manifest is knew  # unless nobody stands by it any more

@@ -9,7 +9,7 @@ several times (four times the CPU, measured).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from p2pcdn.errors import LocalProtocolError, RemoteProtocolError
@@ -54,6 +54,10 @@ class Head:
     headers: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
+# Sees an answer grow: its head, and what is here of its body.
+Watch = Callable[[Head, memoryview], None]
+
+
 def encode_request(target: str, host: str, ticket: str = "") -> bytes:
     """The request for a path. host: as it stands in a URL, with brackets where it is an IPv6 address.
 
@@ -74,16 +78,25 @@ def buffer_size(body_size_bytes_max: int) -> int:
 class Reading:
     """The reading of one answer into a buffer."""
 
-    def __init__(self, buffer: memoryview, body_size_bytes_max: int) -> None:
-        """buffer: at least `buffer_size(body_size_bytes_max)` long. An answer whose body is longer is an error."""
+    def __init__(self, buffer: memoryview, body_size_bytes_max: int, watch: Watch | None = None) -> None:
+        """buffer: at least `buffer_size(body_size_bytes_max)` long. An answer whose body is longer is an error.
+
+        watch: for whoever reads; see `head` and `body`.
+        """
+        self.watch = watch
         self._buffer = buffer
         self.body_size_bytes_max = body_size_bytes_max
         self._filled = 0
-        self._head: Head | None = None
+        self.head: Head | None = None
 
     @property
     def begun(self) -> bool:
         return self._filled > 0
+
+    @property
+    def body(self) -> memoryview:
+        """What is here of it; only once there is a head."""
+        return self._buffer[self.head.end : self._filled] if self.head is not None else self._buffer[:0]
 
     def space(self) -> memoryview:
         """Where the next bytes belong; never empty before the answer is whole."""
@@ -98,9 +111,9 @@ class Reading:
             raise RemoteProtocolError("the connection ended in the middle of an answer")
         searched = max(0, self._filled - 3)
         self._filled += size_bytes
-        head = self._head
+        head = self.head
         if head is None:
-            head = self._head = self._find_head(searched)
+            head = self.head = self._find_head(searched)
             if head is None:
                 return None
         whole = head.end + head.size_bytes

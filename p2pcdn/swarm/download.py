@@ -12,20 +12,19 @@ from collections.abc import Collection, Sequence
 
 import trio
 
-from p2pcdn.errors import P2pcdnError, RemoteProtocolError, Unavailable
+from p2pcdn.errors import P2pcdnError, Unavailable
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.attendance import Attendance, Place, seen_from
 from p2pcdn.swarm.belief import Belief
-from p2pcdn.swarm.connection import Answer
 from p2pcdn.swarm.crowd import CLASSES
 from p2pcdn.swarm.exchange import PROGRESS_SIZE_BYTES_MIN
-from p2pcdn.swarm.holders import SECOND_OPINION_S, Holders
-from p2pcdn.swarm.manifest import Cut, Manifest, Proof
-from p2pcdn.swarm.messages import DISTRUSTED_MAKERS_MAX, HOLDS, PIECE_INDEX, Advice, AskCrowd, AskPiece
+from p2pcdn.swarm.holders import Holders
+from p2pcdn.swarm.messages import DISTRUSTED_MAKERS_MAX, Advice, AskCrowd
 from p2pcdn.swarm.peers import CROWD, Peer
 from p2pcdn.swarm.reading import ReadOrigin
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.sources import PARENT_WAIT_MS_MIN, Sources
+from p2pcdn.swarm.taking import Taking
 from p2pcdn.swarm.tools import Tools
 from p2pcdn.swarm.turn import Turn
 from p2pcdn.world import Sighting
@@ -84,6 +83,7 @@ class Download:
         self.belief = Belief(sharing, tools, distrusted_makers)
         self._sources = Sources(sharing, tools, self._somebody_left)
         self._holders = Holders(sharing, self._sources, self.belief, tools, self._size_bytes_max)
+        self._taking = Taking(sharing, self._sources, self.belief, self._holders, tools)
         self._turn = Turn(sharing, tools, read_origin)
         self._advice = Advice()
         self._attended = False
@@ -95,11 +95,9 @@ class Download:
         self._ask_now = trio.Event()
         self._asked: dict[int, Peer] = {}  # whom each class's worker asked last
         self._asked_at = [math.inf] * CLASSES  # when it asked what it waits for
-        self._answer_time_s = 0.0  # from a question to the last byte of its piece
         self._got_bytes = 0
         self._fruitful_at = trio.current_time()  # when bytes were kept last
         self._moved_at = trio.current_time()  # when anything moved last
-        self._answered_at = -math.inf  # when somebody said last that he has nothing yet
         self._error: P2pcdnError | None = None
         self._origin_error: P2pcdnError | None = None
         self._over = False
@@ -170,7 +168,7 @@ class Download:
         for peer in self._asked.values():
             heard_at = self._tools.exchange.heard_at(peer.address)
             self._moved_at = max(self._moved_at, min(heard_at, self._fruitful_at + slow_piece_s))
-        return now - max(self._moved_at, min(self._answered_at, self._fruitful_at + STARVING_S))
+        return now - max(self._moved_at, min(self._taking.answered_at, self._fruitful_at + STARVING_S))
 
     @property
     def _patience_s(self) -> float:
@@ -344,7 +342,7 @@ class Download:
                 self._asked_at[klass] = math.inf if helping else trio.current_time()
                 # Nobody waits at a parent for longer than it is likely to stay one.
                 advised_ms = round((self._advised_until - trio.current_time()) * 1000)
-                await self._take(peer, want, min(wait_ms, max(advised_ms, PARENT_WAIT_MS_MIN)))
+                await self._taking.take(peer, want, min(wait_ms, max(advised_ms, PARENT_WAIT_MS_MIN)))
                 self._asked_at[klass] = math.inf
                 del self._asked[klass]
         except P2pcdnError as error:
@@ -361,87 +359,10 @@ class Download:
         mine = missing & bitfield.each_third(klass, sharing.pieces)
         if mine or not missing:
             return mine, False
-        overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._answer_time_s)
+        overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._taking.answer_time_s)
         now = trio.current_time()
         for other in range(CLASSES):
             theirs = missing & bitfield.each_third(other, sharing.pieces)
             if theirs and self._asked_at[other] + overdue_s < now:
                 return theirs, True
         return 0, False
-
-    async def _take(self, peer: Peer, want: int, wait_ms: int) -> None:
-        """Asks for one of these pieces, and keeps what comes. Raises StoreStopped, or what ended the partial."""
-        sharing, exchange, knew = self._sharing, self._tools.exchange, self._sharing.manifest
-        cut = sharing.cut
-        assert cut is not None
-        ask = AskPiece(sharing.id, bitfield.encode(want, cut.pieces), wait_ms, knew is not None)
-        needs_manifest = False
-        async with exchange.slot(peer.address):
-            if peer not in self._sources or self._sources.is_quiet(peer) or not self._sources.is_reachable(peer):
-                self._sources.drop(peer)
-                return
-            asked_at = trio.current_time()
-            with self._sources.blamed(peer):
-                port = self._sources.port_of(peer)
-                async with exchange.ask(peer.address, ask, cut.piece_size_bytes, sealed_port=port) as answer:
-                    if answer.status == 200:
-                        if await self._take_in(peer, want, cut, knew, answer):
-                            took_s = trio.current_time() - asked_at
-                            before_s = self._answer_time_s
-                            self._answer_time_s = before_s + (took_s - before_s) / 8 if before_s else took_s
-                    else:
-                        needs_manifest = answer.status == 428
-                        self._note_refusal(peer, cut, answer)
-        if needs_manifest and sharing.manifest is None:
-            await self._holders.ask(peer)
-            self._sources.rests(peer, SECOND_OPINION_S)
-
-    def _note_refusal(self, peer: Peer, cut: Cut, answer: Answer) -> None:
-        """It gave no piece. Raises RemoteProtocolError where it says nonsense."""
-        if answer.status == 503:
-            self._sources.was_full(peer, answer.retry_after_s)
-        elif answer.status == 409:
-            self._answered_at = trio.current_time()
-            holds = answer.headers.get(HOLDS)
-            self._sources.had_nothing(peer, holds_some=bool(holds and bitfield.decode(holds, cut.pieces)))
-        elif answer.status != 428 and peer in self.belief.vouchers:
-            self._sources.drop(peer)  # it was evicted there, or the node was started anew
-        elif answer.status != 428:
-            self._sources.rests(peer)
-        self._sharing.changed.unpark_all()
-
-    async def _take_in(self, peer: Peer, want: int, cut: Cut, knew: Manifest | None, answer: Answer) -> bool:
-        """Whether the piece was right, and is kept. Raises RemoteProtocolError where its giver must know better."""
-        index = _index(answer.headers.get(PIECE_INDEX, ""), want, cut)
-        proof = await self.belief.takes_piece(peer, cut, index, knew, answer)
-        if not proof:
-            if knew is not None and knew is self._sharing.manifest:
-                self._sources.drop(peer)
-            else:
-                self._sources.rests(peer)
-            return False
-        if await self._keep(cut, index, answer.body):
-            self._sharing.note(index, proof if isinstance(proof, Proof) else None)
-        self._sources.gave(peer, index)
-        self._tools.counters.peer_bytes[str(peer.address)] += len(answer.body)
-        self._tools.peers.gave(peer, len(answer.body), trio.current_time())
-        return True
-
-    async def _keep(self, cut: Cut, index: int, content: memoryview) -> bool:
-        """Whether these are the bytes that are kept now: a piece may have come twice."""
-        sharing = self._sharing
-        if not sharing.here >> index & 1 and content:
-            vouched = self._tools.identity.group is not None
-            await sharing.partial.write(cut.span(index)[0], content, provisional=True, vouched=vouched)
-        if sharing.here >> index & 1 or sharing.cut != cut:
-            self._tools.counters.duplicate_bytes += len(content)
-            return False
-        sharing.came_bytes += len(content)
-        return True
-
-
-def _index(text: str, want: int, cut: Cut) -> int:
-    index = int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else -1
-    if not 0 <= index < cut.pieces or not want >> index & 1:
-        raise RemoteProtocolError("a piece came that was not asked for")
-    return index

@@ -15,7 +15,7 @@ import trio
 from trio.lowlevel import wait_readable
 
 from p2pcdn.errors import RemoteProtocolError, Unavailable
-from p2pcdn.swarm.connection import Answer, Reading, buffer_size, encode_request
+from p2pcdn.swarm.connection import Answer, Reading, Watch, buffer_size, encode_request
 from p2pcdn.swarm.meeting import MEET_PATH, MEETING_SIZE_BYTES_MAX, TICKET_PROOF, Meeting
 from p2pcdn.swarm.messages import MANIFEST_SIZE_BYTES_MAX
 from p2pcdn.swarm.peers import Address
@@ -124,9 +124,15 @@ class Exchange:
 
     @asynccontextmanager
     async def ask(
-        self, address: Address, ask: Question, body_size_bytes_max: int, *, sealed_port: int = 0
+        self,
+        address: Address,
+        ask: Question,
+        body_size_bytes_max: int,
+        *,
+        sealed_port: int = 0,
+        watch: Watch | None = None,
     ) -> AsyncIterator[Answer]:
-        """The answer; its body is good inside the block only.
+        """The answer; its body is good inside the block only. watch: sees it grow; what it raises ends the answer.
 
         sealed_port: asks over TLS at this port of the same host, and only the device that was met at `address`; only
         in a group. Raises RemoteProtocolError (it broke the protocol), Unavailable (no connection, cut, silent too
@@ -136,7 +142,7 @@ class Exchange:
             buffer = self._buffer(buffer_size(body_size_bytes_max))
             try:
                 with memoryview(buffer) as view:
-                    question = _Question(address, sealed_port, ask.target(), view, body_size_bytes_max)
+                    question = _Question(address, sealed_port, ask.target(), view, body_size_bytes_max, watch)
                     answer, link = await self._converse(line, question)
                     if answer.keep_alive:
                         link.idle_since = trio.current_time()
@@ -332,6 +338,8 @@ class Exchange:
                 if size_bytes >= PART_SIZE_BYTES_MIN:
                     link.line.heard_at = trio.current_time()
                 answer = reading.received(size_bytes)
+                if reading.watch is not None and reading.head is not None:
+                    reading.watch(reading.head, reading.body)
                 if answer is not None:
                     return answer
                 came += size_bytes
@@ -350,6 +358,7 @@ class _Question:
     target: str
     view: memoryview
     body_size_bytes_max: int
+    watch: Watch | None = None
 
     @property
     def sealed(self) -> bool:
@@ -359,7 +368,7 @@ class _Question:
         return encode_request(self.target, str(self.address), ticket)
 
     def reading(self) -> Reading:
-        return Reading(self.view, self.body_size_bytes_max)
+        return Reading(self.view, self.body_size_bytes_max, self.watch)
 
 
 class _Stale(Exception):

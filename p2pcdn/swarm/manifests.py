@@ -13,7 +13,7 @@ from p2pcdn.errors import NotFound, P2pcdnError, RemoteProtocolError, StoreStopp
 from p2pcdn.group import Identity
 from p2pcdn.http1 import Response
 from p2pcdn.store import Blob, Store
-from p2pcdn.swarm.manifest import Cutting, Manifest, Proof, manifest_of, piece_hash, prove_manifest
+from p2pcdn.swarm.manifest import Cutting, Manifest, Proof, manifest_of, part_hashes, piece_hash, prove_manifest
 from p2pcdn.swarm.messages import CBOR_TYPE, PROOF, RETRY_AFTER
 from p2pcdn.world import Threads
 
@@ -145,7 +145,8 @@ async def make_manifest(blob: Blob, threads: Threads, cutting: Cutting) -> Manif
             content = await file.pread(end - start, start)
             if len(content) != end - start:
                 raise NotFound(f"{blob.origin.filename} is shorter than it was when it was kept.")
-            hashes += await threads.run(piece_hash, blob.sha256, cut, index, content)
+            parts = await threads.run(part_hashes, blob.sha256, cut, index, content)
+            hashes += piece_hash(blob.sha256, cut, index, parts)
     finally:
         file.close()
     return Manifest(blob.sha256, cut, bytes(hashes))

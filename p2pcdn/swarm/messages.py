@@ -55,6 +55,9 @@ RETRY_AFTER = "retry-after-ms"
 # of the whole manifest.
 PIECE_INDEX = "piece"
 PROOF = "proof"
+# The hashes of its parts (`encode_hashes`), where the answering node knows them; and that it is still arriving there.
+PARTS = "parts"
+PASSED_ON = "passed-on"
 MANIFEST_NAME = "manifest"
 # What the answering node holds: a bitfield, with every answer that brings no piece. 409: none of the wanted ones is
 # here; 428: ask for the manifest first, for no proof goes with these pieces; 503: later.

@@ -25,6 +25,8 @@ from p2pcdn.swarm.messages import (
     CBOR_TYPE,
     HOLDS,
     MANIFEST_NAME,
+    PARTS,
+    PASSED_ON,
     PIECE_INDEX,
     PIECE_TYPE,
     PROOF,
@@ -243,7 +245,7 @@ class Provider:
             want = bitfield.decode(ask.want, sharing.cut.pieces)
         except RemoteProtocolError:
             return _NOT_HELD
-        able = want & sharing.givable(knows=ask.knows)
+        able = _able(ask, sharing, want)
         if not able:
             if want & sharing.provable:
                 return _ASK_FOR_MANIFEST
@@ -269,7 +271,7 @@ class Provider:
                         return _NOT_HELD
                     if sharing.cut is None or self._slots.full(sharing.sha256, host):
                         continue
-                    if able := bitfield.decode(ask.want, sharing.cut.pieces) & sharing.givable(knows=ask.knows):
+                    if able := _able(ask, sharing, bitfield.decode(ask.want, sharing.cut.pieces)):
                         blob = self._blob(ask.id, sealed=is_sealed(request))
                         if blob is None and not self._gives(sharing, sealed=is_sealed(request)):
                             return _NOT_HELD
@@ -288,9 +290,10 @@ class Provider:
         return _holds(sharing.provable, sharing.cut)
 
     def _send_growing(self, sharing: Sharing, index: int, host: str) -> Response:
-        cut, proof = sharing.cut, sharing.proofs.get(index)
+        cut, arrival = sharing.cut, None if sharing.here >> index & 1 else sharing.arriving[index]
         assert cut is not None
         start, end = cut.span(index)
+        proof = sharing.proofs.get(index) if arrival is None else arrival.proof
         if proof is not None:
             word = proof.encode()
         else:
@@ -308,7 +311,12 @@ class Provider:
             finally:
                 done()
 
-        headers = (*_PIECE, (PIECE_INDEX, str(index)), (PROOF, word))
+        headers: Headers = (*_PIECE, (PIECE_INDEX, str(index)), (PROOF, word))
+        if arrival is not None:
+            headers = (*headers, (PARTS, arrival.parts.hex()), (PASSED_ON, "1"))
+            return Response(200, headers, arrival.passed_on(file), size_bytes=end - start, release=sent)
+        if index in sharing.parts:
+            headers = (*headers, (PARTS, sharing.parts[index].hex()))
         return Response(200, headers, FileSlice(file, start, end - start), release=sent)
 
     def _piece_of_blob(
@@ -335,7 +343,10 @@ class Provider:
         name = self._manifests.name_of(blob)
         word = proofs[index].encode() if index in proofs else f"{MANIFEST_NAME} {name}" if name else ""
         start, end = cut.span(index)
-        headers = (*_PIECE, (PIECE_INDEX, str(index)), *(((PROOF, word),) if word else ()))
+        parts = None if sharing is None else sharing.parts.get(index)
+        headers: Headers = (*_PIECE, (PIECE_INDEX, str(index)), *(((PROOF, word),) if word else ()))
+        if parts is not None:
+            headers = (*headers, (PARTS, parts.hex()))
         if blob.content is not None:
             self._slots.spend(end - start)
             return Response(200, headers, blob.content[start:end])
@@ -374,6 +385,12 @@ class Provider:
         if len(self._rarities) > SHARINGS_MAX:
             self._rarities.popitem(last=False)
         return rarity
+
+
+def _able(ask: AskPiece, sharing: Sharing, want: int) -> int:
+    """Which of these may go out now, a bitfield. What still arrives goes only to those who would wait for it."""
+    able = want & sharing.givable(knows=ask.knows)
+    return able or (want & sharing.passable(knows=ask.knows) if ask.wait_ms else 0)
 
 
 def _holds(bits: int, cut: Cut) -> Response:

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from p2pcdn.group import Identity
-from p2pcdn.swarm.manifest import Cut, prove_piece
+from p2pcdn.swarm.manifest import Cut, piece_hash, prove_piece
 from p2pcdn.swarm.sharing import Sharing
-from p2pcdn.swarm.tools import hash_piece
+from p2pcdn.swarm.tools import hash_parts
 from p2pcdn.world import Threads
 
 # Takes bytes at an offset of the file.
@@ -65,8 +65,9 @@ class Reading:
             start, stop = cut.span(index)
             piece = bytes(memoryview(self._content)[start - self._at : stop - self._at])
             await self._write_to(stop - self._at)
-            hash_ = await hash_piece(self._threads, self._sharing.sha256, cut, index, piece)
-            self._sharing.note(index, prove_piece(self._identity, hash_))
+            sha256 = self._sharing.sha256
+            parts = await hash_parts(self._threads, sha256, cut, index, piece)
+            self._sharing.note(index, prove_piece(self._identity, piece_hash(sha256, cut, index, parts)), parts)
         if whole:
             done = cut.span(whole[-1])[1] - self._at
             del self._content[:done]

@@ -7,6 +7,7 @@ import trio
 from p2pcdn.digest import Sha256
 from p2pcdn.store import Partial
 from p2pcdn.swarm import bitfield
+from p2pcdn.swarm.arrival import Arrival
 from p2pcdn.swarm.manifest import Cut, Cutting, Manifest, Proof
 from p2pcdn.swarm.rarity import Rarity
 
@@ -16,7 +17,7 @@ class Sharing:
 
     cut: None while nobody knows the size. came_bytes: what the room and our own reading for it brought. here: the
     pieces whose bytes are written. provable: those of them for which there is a proof or the manifest, which alone may
-    go to others.
+    go to others. arriving: pieces of which a part is here and right, by their index.
     """
 
     def __init__(self, partial: Partial, sha256: Sha256, id_: str, cutting: Cutting) -> None:
@@ -30,6 +31,8 @@ class Sharing:
         self.manifest: Manifest | None = None
         self.manifest_proof: Proof | None = None
         self.proofs: dict[int, Proof] = {}
+        self.parts: dict[int, bytes] = {}  # the hashes of the parts of the pieces that came in this attempt
+        self.arriving: dict[int, Arrival] = {}
         self.signed = 0  # the pieces that have a proof of their own, a bitfield
         self.changed = trio.lowlevel.ParkingLot()
         self.rarity = Rarity()
@@ -46,6 +49,7 @@ class Sharing:
         self.cut = self._cutting(size_bytes)
         self.here = self.provable = self.signed = 0
         self.proofs.clear()
+        self.parts.clear()
         for start, end in self.partial.present(provisional=not contradicted):
             for index in self.cut.within(start, end):
                 self.here |= 1 << index
@@ -68,9 +72,15 @@ class Sharing:
         """What may go to one who knows the manifest, or to one who does not: then each piece needs its own proof."""
         return self.provable if knows else self.signed
 
-    def note(self, index: int, proof: Proof | None) -> None:
-        """A piece is here now. proof: None where the manifest proves it."""
+    def passable(self, *, knows: bool) -> int:
+        """The pieces that still arrive and may be passed on as they do, to one who knows the manifest, or does not."""
+        listed = knows and self.manifest is not None
+        return sum(1 << index for index, one in self.arriving.items() if listed or one.proof is not None)
+
+    def note(self, index: int, proof: Proof | None, parts: bytes) -> None:
+        """A piece is here now. proof: None where the manifest proves it. parts: the hashes of its parts."""
         self.here |= 1 << index
+        self.parts[index] = parts
         if proof is not None:
             self.proofs[index] = proof
             self.signed |= 1 << index

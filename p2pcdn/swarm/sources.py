@@ -28,14 +28,23 @@ PARENT_WAIT_MS = 400
 PARENT_WAIT_MS_MIN = 20
 # A class that is so many pieces behind another has a slow parent: every other time somebody else is asked.
 LAG_MAX = 20
+# One that breaks off so often in the middle of a piece that it passes on has failed.
+BROKEN_OFF_MAX = 3
 
 
 @dataclass(slots=True)
 class _Source:
-    """One whom we may ask. rest_until: not before that. refused_since: since when it has only put us off."""
+    """One whom we may ask. rest_until: not before that. empty_until: nor, unless as one that lets us wait, before that.
+
+    refused_since: since when it has only put us off.
+
+    broken_off: how often it broke off what it passed on, since it last gave a piece.
+    """
 
     rest_until: float = 0.0
+    empty_until: float = 0.0
     refused_since: float | None = None
+    broken_off: int = 0
 
 
 class Sources:
@@ -104,6 +113,9 @@ class Sources:
         parent = self.parents[klass]
         if not helping and parent is not None and parent in able and not self._is_behind(klass):
             return parent, PARENT_WAIT_MS
+        able = [peer for peer in able if self._able[peer].empty_until <= now]
+        if not able:
+            return None
         # The wire of whoever reads for all is the room's: only its children ask it, while there are others.
         able = [peer for peer in able if peer not in self.readers] or able
         if self._sharing.manifest is not None:
@@ -114,7 +126,8 @@ class Sources:
 
     def rested_at(self, now: float) -> float:
         """When the next one may be asked again; a second from now where nobody rests."""
-        return min((one.rest_until for one in self._able.values() if one.rest_until > now), default=now + 1)
+        until = (max(one.rest_until, one.empty_until) for one in self._able.values())
+        return min((one for one in until if one > now), default=now + 1)
 
     def _is_behind(self, klass: int) -> bool:
         """Whether the parent of this class is to be passed over this time."""
@@ -130,12 +143,13 @@ class Sources:
         source = self._able.get(peer)
         if source is not None:
             source.refused_since = None
+            source.broken_off = 0
 
     def had_nothing(self, peer: Peer, *, holds_some: bool) -> None:
         source = self._able.get(peer)
         if source is not None:
             source.refused_since = None
-            source.rest_until = trio.current_time() + (EMPTY_PAUSE_S if holds_some else 2 * EMPTY_PAUSE_S)
+            source.empty_until = trio.current_time() + (EMPTY_PAUSE_S if holds_some else 2 * EMPTY_PAUSE_S)
 
     def rests(self, peer: Peer, pause_s: float = UNKNOWN_PAUSE_S) -> None:
         """It is not asked for a while."""
@@ -156,6 +170,17 @@ class Sources:
             self._able.pop(peer, None)
             self._tools.peers.was_busy(peer, now)
 
+    def broke_off(self, peer: Peer, why: str) -> None:
+        """In the middle of what it was itself being given. Once is nothing; time after time it is its own fault."""
+        source = self._able.get(peer)
+        if source is None:
+            return
+        source.broken_off += 1
+        if source.broken_off >= BROKEN_OFF_MAX:
+            self.failed(peer, why)
+        else:
+            self.rests(peer)
+
     def failed(self, peer: Peer, why: str) -> None:
         self._left(peer)
         if not self.is_quiet(peer):
@@ -167,14 +192,20 @@ class Sources:
         refuse(self._tools, peer, self._sharing.sha256, self.name, why)
 
     @contextmanager
-    def blamed(self, peer: Peer, for_: str = "") -> Iterator[None]:
-        """Within it an error of the conversation is this peer's: it failed, or it lied. The store's errors go on."""
+    def blamed(self, peer: Peer, for_: str = "", *, passing_on: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Within it an error of the conversation is this peer's: it failed, or it lied. The store's errors go on.
+
+        passing_on: whether it gives what it has not whole yet; then breaking off may be its own giver's fault.
+        """
         try:
             yield
         except Unavailable as error:
             if self._sharing.partial.error is error:
                 raise
-            self.failed(peer, str(error))
+            if passing_on():
+                self.broke_off(peer, str(error))
+            else:
+                self.failed(peer, str(error))
         except RemoteProtocolError as error:
             self.lied(peer, f"{for_}: {error}" if for_ else str(error))
 

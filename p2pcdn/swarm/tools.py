@@ -13,7 +13,7 @@ from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.group import Identity
 from p2pcdn.swarm.exchange import Exchange
-from p2pcdn.swarm.manifest import Cut, Cutting, piece_hash
+from p2pcdn.swarm.manifest import Cut, Cutting, part_hashes
 from p2pcdn.swarm.peers import Peer, Peers
 from p2pcdn.world import Threads
 
@@ -38,11 +38,11 @@ class Tools:
     meet: Callable[[Peer], None] = lambda peer: None  # says hello to one of whom we only heard
 
 
-async def hash_piece(threads: Threads, sha256: Sha256, cut: Cut, index: int, content: bytes | memoryview) -> bytes:
-    """The keyed hash of a piece that has just come, on the loop or in a thread by its size."""
+async def hash_parts(threads: Threads, sha256: Sha256, cut: Cut, index: int, content: bytes | memoryview) -> bytes:
+    """The hashes of the parts of a piece that has just come, on the loop or in a thread by its size."""
     if len(content) <= INLINE_SIZE_BYTES_MAX:
-        return piece_hash(sha256, cut, index, content)
-    return await threads.run(piece_hash, sha256, cut, index, content)
+        return part_hashes(sha256, cut, index, content)
+    return await threads.run(part_hashes, sha256, cut, index, content)
 
 
 def sealed_port(peer: Peer) -> int:

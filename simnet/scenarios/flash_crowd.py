@@ -128,7 +128,7 @@ def run(wanted: Wanted, trace_file: IO[str] | None = None) -> tuple[dict[str, An
     simulation = Simulation(
         wanted.seed,
         scale=scale,
-        bulk_from_bytes=wanted.piece_bytes // 2,
+        bulk_from_bytes=wanted.piece_bytes // 8,
         options=Options(piece_size_bytes=wanted.piece_bytes, thread_delay_s=None),
         trace_file=trace_file,
         time_max_s=TIME_MAX_S,

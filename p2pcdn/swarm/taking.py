@@ -1,0 +1,201 @@
+"""One question for a piece: what comes is checked while it comes, offered to others while it comes, and kept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import trio
+
+from p2pcdn.errors import RemoteProtocolError
+from p2pcdn.swarm import bitfield
+from p2pcdn.swarm.arrival import Arrival
+from p2pcdn.swarm.belief import Belief
+from p2pcdn.swarm.connection import Answer, Head
+from p2pcdn.swarm.holders import SECOND_OPINION_S, Holders
+from p2pcdn.swarm.manifest import Cut, Manifest, Proof
+from p2pcdn.swarm.messages import HOLDS, PARTS, PASSED_ON, PIECE_INDEX, AskPiece
+from p2pcdn.swarm.peers import Peer
+from p2pcdn.swarm.sharing import Sharing
+from p2pcdn.swarm.sources import Sources
+from p2pcdn.swarm.tools import Tools, hash_parts
+
+
+class Taking:
+    """One download's, used by its workers. answer_time_s: from a question to the last byte of its piece, on average.
+
+    answered_at: when somebody said last that he has nothing yet.
+    """
+
+    def __init__(self, sharing: Sharing, sources: Sources, belief: Belief, holders: Holders, tools: Tools) -> None:
+        self._sharing = sharing
+        self._sources = sources
+        self._belief = belief
+        self._holders = holders
+        self._tools = tools
+        self.answer_time_s = 0.0
+        self.answered_at = -math.inf
+
+    async def take(self, peer: Peer, want: int, wait_ms: int) -> None:
+        """Asks for one of these pieces, and keeps what comes. Raises StoreStopped, or what ended the partial."""
+        sharing, exchange = self._sharing, self._tools.exchange
+        assert sharing.cut is not None
+        coming = _Coming(peer, want, sharing.cut, sharing.manifest)
+        ask = AskPiece(sharing.id, bitfield.encode(want, coming.cut.pieces), wait_ms, coming.knew is not None)
+        needs_manifest = False
+        async with exchange.slot(peer.address):
+            if peer not in self._sources or self._sources.is_quiet(peer) or not self._sources.is_reachable(peer):
+                self._sources.drop(peer)
+                return
+            with self._sources.blamed(peer, passing_on=lambda: coming.passed_on):
+                asking = exchange.ask(
+                    peer.address,
+                    ask,
+                    coming.cut.piece_size_bytes,
+                    sealed_port=self._sources.port_of(peer),
+                    watch=lambda head, body: self._watch(coming, head, body),
+                )
+                try:
+                    async with asking as answer:
+                        needs_manifest = answer.status == 428
+                        await self._answered(coming, answer)
+                finally:
+                    self._ended(coming)
+        if needs_manifest and sharing.manifest is None:
+            await self._holders.ask(peer)
+            self._sources.rests(peer, SECOND_OPINION_S)
+
+    # --- while it comes
+
+    def _watch(self, coming: _Coming, head: Head, body: memoryview) -> None:
+        """Raises RemoteProtocolError as soon as something is wrong."""
+        if head.status != 200:
+            return
+        if not coming.begun:
+            coming.begun = True
+            coming.passed_on = PASSED_ON in head.headers
+            self._begin(coming, head)
+        if coming.arrival is not None:
+            coming.arrival.grew(body)
+            index = coming.arrival.index
+            if coming.arrival.right and not coming.offered and not self._sharing.here >> index & 1:
+                coming.offered = True
+                self._sharing.arriving.setdefault(index, coming.arrival)
+                self._sharing.changed.unpark_all()
+
+    def _begin(self, coming: _Coming, head: Head) -> None:
+        """Takes the word for the piece before the first byte of it is here, where its parts are named."""
+        index = _index(head.headers.get(PIECE_INDEX, ""), coming.want, coming.cut)
+        if head.size_bytes != (size_bytes := _size_bytes(coming.cut, index)):
+            raise RemoteProtocolError(f"piece {index}: {head.size_bytes} bytes, and it has {size_bytes}")
+        if PARTS not in head.headers:
+            return
+        try:
+            parts = bytes.fromhex(head.headers[PARTS])
+        except ValueError as error:
+            raise RemoteProtocolError(f"piece {index}: the hashes of its parts are no hashes") from error
+        proof = self._belief.takes_piece(coming.peer, coming.cut, index, coming.knew, head.headers, parts)
+        if proof:
+            word = proof if isinstance(proof, Proof) else None
+            coming.arrival = Arrival(self._sharing.sha256, coming.cut, index, parts, word)
+
+    # --- when it is here
+
+    async def _answered(self, coming: _Coming, answer: Answer) -> None:
+        if answer.status != 200:
+            self._refused(coming, answer)
+        elif await self._take_in(coming, answer):
+            took_s = trio.current_time() - coming.asked_at
+            before_s = self.answer_time_s
+            self.answer_time_s = before_s + (took_s - before_s) / 8 if before_s else took_s
+
+    def _refused(self, coming: _Coming, answer: Answer) -> None:
+        """It gave no piece. Raises RemoteProtocolError where it says nonsense."""
+        peer, sources = coming.peer, self._sources
+        if answer.status == 503:
+            sources.was_full(peer, answer.retry_after_s)
+        elif answer.status == 409:
+            self.answered_at = trio.current_time()
+            holds = answer.headers.get(HOLDS)
+            sources.had_nothing(peer, holds_some=bool(holds and bitfield.decode(holds, coming.cut.pieces)))
+        elif answer.status != 428 and peer in self._belief.vouchers:
+            sources.drop(peer)  # it was evicted there, or the node was started anew
+        elif answer.status != 428:
+            sources.rests(peer)
+        self._sharing.changed.unpark_all()
+
+    async def _take_in(self, coming: _Coming, answer: Answer) -> bool:
+        """Whether the piece was right, and is kept. Raises RemoteProtocolError where its giver must know better."""
+        peer, cut, knew, arrival = coming.peer, coming.cut, coming.knew, coming.arrival
+        index = _index(answer.headers.get(PIECE_INDEX, ""), coming.want, cut)
+        proof: Proof | bool
+        if arrival is not None:
+            parts, proof = arrival.parts, arrival.proof or True
+        else:
+            parts = await hash_parts(self._tools.threads, self._sharing.sha256, cut, index, answer.body)
+            proof = self._belief.takes_piece(peer, cut, index, knew, answer.headers, parts)
+        if not proof or (arrival is not None and arrival.proof is None and self._sharing.manifest is not knew):
+            if knew is not None and knew is self._sharing.manifest:
+                self._sources.drop(peer)
+            else:
+                self._sources.rests(peer)
+            return False
+        if await self._keep(cut, index, answer.body):
+            self._sharing.note(index, proof if isinstance(proof, Proof) else None, parts)
+            coming.kept = True
+        self._sources.gave(peer, index)
+        self._tools.counters.peer_bytes[str(peer.address)] += len(answer.body)
+        self._tools.peers.gave(peer, len(answer.body), trio.current_time())
+        return True
+
+    async def _keep(self, cut: Cut, index: int, content: memoryview) -> bool:
+        """Whether these are the bytes that are kept now: a piece may have come twice."""
+        sharing = self._sharing
+        if not sharing.here >> index & 1 and content:
+            vouched = self._tools.identity.group is not None
+            await sharing.partial.write(cut.span(index)[0], content, provisional=True, vouched=vouched)
+        if sharing.here >> index & 1 or sharing.cut != cut:
+            self._tools.counters.duplicate_bytes += len(content)
+            return False
+        sharing.came_bytes += len(content)
+        return True
+
+    def _ended(self, coming: _Coming) -> None:
+        arrival = coming.arrival
+        if arrival is None:
+            return
+        if self._sharing.arriving.get(arrival.index) is arrival:
+            del self._sharing.arriving[arrival.index]
+        arrival.end(kept=coming.kept)
+
+
+@dataclass(slots=True)
+class _Coming:
+    """One question's answer. want: a bitfield. knew: the manifest that we said we know.
+
+    passed_on: its giver does not have all of it yet, and may have to break off. arrival: once its parts are named and
+    believed. offered: others may have it as it comes.
+    """
+
+    peer: Peer
+    want: int
+    cut: Cut
+    knew: Manifest | None
+    asked_at: float = field(default_factory=trio.current_time)
+    begun: bool = False
+    passed_on: bool = False
+    arrival: Arrival | None = None
+    offered: bool = False
+    kept: bool = False
+
+
+def _index(text: str, want: int, cut: Cut) -> int:
+    index = int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else -1
+    if not 0 <= index < cut.pieces or not want >> index & 1:
+        raise RemoteProtocolError("a piece came that was not asked for")
+    return index
+
+
+def _size_bytes(cut: Cut, index: int) -> int:
+    start, end = cut.span(index)
+    return end - start
