@@ -1,23 +1,17 @@
-"""Those who fetch one file at the same time, as its tracker sees them: who reads the origin, and who asks whom. Pure.
+"""Those who fetch one file at the same time, as its tracker sees them: who reads the origin, who asks whom. Pure.
 
-The pieces fall into three classes by their number. For each class the members form a tree: the roots hold or read the
-file, and a third of the members, another third for each class, pass its pieces on to three others each. So everybody
-sends as much as it receives, a piece reaches the last of a thousand in seven steps, and nobody tells anybody what it
-has: one question brings one piece (docs/decisions/0005; SplitStream, SOSP 2003, has the idea of disjoint trees).
-The trees are advice. Who gets nothing from its parent asks others.
+Whom each one asks for pieces, `plan.py` says. It is advice: who gets nothing from its parent asks others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from p2pcdn.swarm import bitfield
-from p2pcdn.swarm.messages import MAKERS_TOLD_MAX, Advice, AskCrowd
+from p2pcdn.swarm.messages import MAKERS_TOLD_MAX, TRACKER, Advice, AskCrowd
+from p2pcdn.swarm.plan import CLASSES, Plan, Seat
 
-# Classes of pieces, children of a node, and requests that a node has under way: all the same number, so that what a
-# node may ask for is what it can get (notes: symmetry beats depth).
-CLASSES = 3
 # A member that is silent for so long has gone, and a reader that brings nothing new for so long gives its lease up.
 LEASE_S = 3.0
 # Where one lease after the other lapses, the upstream is slow to begin rather than the readers dead: each next one has
@@ -43,11 +37,12 @@ PARTS = (0.0, 0.5, 0.25, 0.75)
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One who fetches the file, or has it. number: in the order of coming; it says which class it passes on."""
+    """One who fetches the file, or has it. number: in the order of coming. seat: its places in the plan."""
 
     boot: str
     address: str
     number: int
+    seat: Seat
     ask: AskCrowd
     heard_at: float
     progress_at: float
@@ -77,6 +72,7 @@ class Crowd:
     members: dict[str, Member] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)  # by the owner's boot id
     makers: dict[bytes, str] = field(default_factory=dict)  # devices that read the origin, with their addresses
+    plan: Plan = field(default_factory=Plan)
     _coming: int = 0
     _began_at: float = 0.0
     _lapsed: int = 0  # leases that brought nothing, one after the other
@@ -91,6 +87,7 @@ class Crowd:
         if member is None:
             return Advice(read=ask.able)  # so many at once are nobody's classroom: it helps itself
         member.asked += gathering_s <= 0
+        self._hear_complaints(member)
         reads = ask.able and not member.whole and self._grant(member, now)
         roots = self._roots(ask.distrusted, now)
         others = [one for one in self.members.values() if one is not member]
@@ -102,7 +99,7 @@ class Crowd:
         return Advice(
             read=reads,
             held=bitfield.encode(held, ask.pieces) if reads and ask.pieces else "",
-            parents=tuple(one.address for one in self._parents(member, roots)) if gathering_s <= 0 else (),
+            parents=self._parents(member, roots) if gathering_s <= 0 else (),
             others=tuple(one.address for one in self._others(member, others)) if gathering_s <= 0 else (),
             makers=self._makers(ask, roots),
             again_ms=AGAIN_MS[min(member.asked, len(AGAIN_MS)) - 1]
@@ -114,8 +111,10 @@ class Crowd:
         )
 
     def leave(self, boot: str) -> None:
-        self.members.pop(boot, None)
+        member = self.members.pop(boot, None)
         self.leases.pop(boot, None)
+        if member is not None:
+            self.plan.leave(member.seat)
 
     # --- below
 
@@ -124,7 +123,9 @@ class Crowd:
         if member is None or member.address != address:
             if len(self.members) >= MEMBERS_MAX:
                 return None
-            member = self.members[ask.boot] = Member(ask.boot, address, self._coming, ask, now, now)
+            self.leave(ask.boot)  # it came back, at another address
+            seat = self.plan.join(gives=ask.gives, source=_holds_all(ask))
+            member = self.members[ask.boot] = Member(ask.boot, address, self._coming, seat, ask, now, now)
             self._coming += 1
         if ask.got > member.ask.got:
             member.progress_at = now
@@ -133,7 +134,15 @@ class Crowd:
                 self._lapsed = 0
         member.ask, member.heard_at = ask, now
         member.holds = bitfield.decode(ask.holds, ask.pieces) if ask.pieces and ask.holds else 0
+        if member.whole and not member.seat.source:
+            self.plan.is_whole(member.seat)
         return member
+
+    def _hear_complaints(self, member: Member) -> None:
+        if member.ask.left:
+            left = {"" if one == TRACKER else one for one in member.ask.left}
+            for other in [one for one in self.members.values() if one.address in left and one is not member]:
+                self.plan.complains(member.seat, other.seat)
 
     def _forget_the_silent(self, now: float) -> None:
         for boot, member in list(self.members.items()):
@@ -146,6 +155,8 @@ class Crowd:
         for boot in [boot for boot, one in self.leases.items() if one.progress_at + patience_s < now]:
             del self.leases[boot]
             self.members[boot].lapsed = True
+            if not self.members[boot].whole:
+                self.plan.is_no_source(self.members[boot].seat)
             self._lapsed = min(self._lapsed + 1, 8)
         if member.lapsed and any(one.ask.able and not one.lapsed and not one.whole for one in self.members.values()):
             return False
@@ -162,6 +173,7 @@ class Crowd:
         if held and now < member.progress_at + LEASE_S:
             return False  # somebody has it all, unless he has gone since
         self.leases[member.boot] = Lease(member.ask.device, now, now, PARTS[len(believed)])
+        self.plan.becomes_source(member.seat)
         self.makers.pop(member.ask.device, None)
         self.makers[member.ask.device] = member.address
         while len(self.makers) > MAKERS_TOLD_MAX - 1:
@@ -192,33 +204,22 @@ class Crowd:
         told = [(device, address) for device, address in named.items() if device not in passed_over]
         return tuple(told[:MAKERS_TOLD_MAX])
 
-    def _parents(self, member: Member, roots: Sequence[Member]) -> list[Member]:
-        if member in roots or not roots:
-            return [one for one in roots if one is not member][:CLASSES]
-        rest = [one for one in self.members.values() if one not in roots]
-        return [_parent(member, klass, rest, roots) for klass in range(CLASSES)]
+    def _parents(self, member: Member, roots: Sequence[Member]) -> tuple[str | None, ...]:
+        """For each class whom to ask, None where nobody has a hand free. Who reads or has it all asks its like."""
+        if member.seat.source or not roots:
+            return tuple(one.address for one in roots if one is not member)[:CLASSES]
+        addresses = {one.seat: one.address for one in self.members.values() if one.seat in member.seat.parents}
+        return tuple(None if parent is None else addresses[parent] for parent in member.seat.parents)
 
     def _others(self, member: Member, others: Sequence[Member]) -> list[Member]:
         """Some more to ask, others for each member: those who came around the same time, and on from there."""
+        others = [one for one in others if not one.seat.accused]
         if len(others) <= OTHERS_TOLD:
-            return list(others)
+            return others
         step = 1 + len(others) // OTHERS_TOLD
         return [others[(member.number * 7 + at * step) % len(others)] for at in range(OTHERS_TOLD)]
 
 
-def _parent(member: Member, klass: int, rest: Iterable[Member], roots: Sequence[Member]) -> Member:
-    """Whom a member asks for the pieces of a class. Those who pass the class on stand first, in the order of coming."""
-    inner = [one for one in rest if one.number % CLASSES == klass and one.ask.gives]
-    leaves = [one for one in rest if one.number % CLASSES != klass or not one.ask.gives]
-    order = [*inner, *leaves]
-    place = order.index(member)
-    if place < len(roots):
-        return roots[place]
-    above = (place - len(roots)) // CLASSES
-    if above < min(place, max(len(inner), 1)):
-        return order[above]
-    # There is room for all but two or three, which sit behind the last ones: those stand low in their own tree, too,
-    # and have a hand free. More of them mean that many do not give: then the roots must.
-    hand = (place - len(roots)) % CLASSES
-    before = order[max(place - 1 - 2 * hand, 0)]
-    return before if above == len(inner) and before.ask.gives else roots[place % len(roots)]
+def _holds_all(ask: AskCrowd) -> bool:
+    """Raises RemoteProtocolError."""
+    return bool(ask.pieces and ask.holds) and bitfield.decode(ask.holds, ask.pieces) == bitfield.all_of(ask.pieces)

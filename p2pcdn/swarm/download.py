@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Collection, Sequence
+from itertools import islice
 
 import trio
 
@@ -16,11 +17,11 @@ from p2pcdn.errors import P2pcdnError, Unavailable
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.attendance import Attendance, Place, seen_from
 from p2pcdn.swarm.belief import Belief
-from p2pcdn.swarm.crowd import CLASSES
 from p2pcdn.swarm.exchange import PROGRESS_SIZE_BYTES_MIN
 from p2pcdn.swarm.holders import Holders
-from p2pcdn.swarm.messages import DISTRUSTED_MAKERS_MAX, Advice, AskCrowd
+from p2pcdn.swarm.messages import DISTRUSTED_MAKERS_MAX, LEFT_MAX, TRACKER, Advice, AskCrowd
 from p2pcdn.swarm.peers import CROWD, Peer
+from p2pcdn.swarm.plan import CLASSES
 from p2pcdn.swarm.reading import ReadOrigin
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.sources import PARENT_WAIT_MS_MIN, Sources
@@ -44,6 +45,8 @@ DOUBTING_ROUNDS = 2
 # A reader that brings nothing loses its lease after three seconds; a crowd in which nobody brings anything for so long
 # is given up.
 SILENT_CROWD_S = 12.0
+# A class that lacks so many pieces, when another is done, is helped: its parent is slower, or it has none.
+HELPED_PIECES_MIN = 12
 # A question is asked again elsewhere after so many times the usual time of an answer, when nothing else is left to do.
 OVERDUE_FACTOR, OVERDUE_MIN_S = 4.0, 0.1
 
@@ -89,6 +92,8 @@ class Download:
         self._attended = False
         self._advised_until = 0.0
         self._neighbours: tuple[Peer, ...] = ()
+        self._told: dict[Peer, str] = {}  # our parents, as the tracker calls them
+        self._left: tuple[str, ...] = ()  # those that lied to us, or failed us
         self._doubted: dict[bytes, None] = {}  # devices that gave us nothing, or something wrong
         self._rounds = 0
         self._size_asked_every_s = SIZE_ASKED_EVERY_S / 2
@@ -209,7 +214,11 @@ class Download:
         self._ask_now.set()
 
     def _somebody_left(self, peer: Peer) -> None:
-        """If it reads the origin for us, or has all of it, somebody else must."""
+        """Its tracker hears of a parent that failed us; and if it reads the origin, or has all of it, another must."""
+        told = self._told.get(peer)
+        if told is not None and told not in self._left and not self._over:
+            self._left = (*self._left, told)[-LEFT_MAX:]
+            self._ask_now.set()
         doubted = [device for device, one in self.belief.named.items() if one is peer and device not in self._doubted]
         if doubted and not self._over:
             self._doubt(doubted)
@@ -267,12 +276,18 @@ class Download:
             readers=self._readers,
             gives=self._gives,
             distrusted=tuple(dict.fromkeys((*self.belief.distrusted, *self._doubted)))[-DISTRUSTED_MAKERS_MAX:],
+            left=self._left,
         )
 
     def _follow(self, advice: Advice, place: Place) -> None:
         if advice.size_bytes is not None and advice.size_bytes <= self._size_bytes_max:
             self._sharing.learn_size(advice.size_bytes)
-        parents = [self._peer_at(address, place) for address in advice.parents]
+        parents = [None if told is None else self._peer_at(told, place) for told in advice.parents]
+        self._told = {
+            peer: told or TRACKER
+            for peer, told in zip(parents, advice.parents, strict=True)
+            if peer is not None and told is not None
+        }
         parents = parents * CLASSES if len(parents) == 1 else parents
         self._sources.parents = [*parents, *[None] * CLASSES][:CLASSES]
         for address in advice.others:
@@ -352,17 +367,32 @@ class Download:
     def _want(self, klass: int) -> tuple[int, bool]:
         """What this worker may ask for: pieces of its class, which nobody else asks for.
 
-        When its class is done it helps another whose question is overdue; the second value says so.
+        When its class is done it helps the one that lacks most, from its end; or another whose question is overdue.
+        The second value says so.
         """
         sharing = self._sharing
         missing = sharing.missing & ~self._turn.ahead
-        mine = missing & bitfield.each_third(klass, sharing.pieces)
-        if mine or not missing:
-            return mine, False
+        if not missing:
+            return 0, False
+        of_class = [missing & bitfield.each_third(one, sharing.pieces) for one in range(CLASSES)]
+        mine, most = of_class[klass], max(of_class, key=int.bit_count)
+        if mine:
+            return (_first_half(mine) if mine == most and not all(of_class) else mine), False
+        if most.bit_count() >= HELPED_PIECES_MIN:
+            return most & ~_first_half(most), True
         overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._taking.answer_time_s)
         now = trio.current_time()
         for other in range(CLASSES):
-            theirs = missing & bitfield.each_third(other, sharing.pieces)
+            theirs = of_class[other]
             if theirs and self._asked_at[other] + overdue_s < now:
                 return theirs, True
         return 0, False
+
+
+def _first_half(pieces: int) -> int:
+    """The first of these pieces, or all where there are few (bitfields): who reads for a client needs them sooner."""
+    count = pieces.bit_count()
+    if count < HELPED_PIECES_MIN:
+        return pieces
+    kept = islice(bitfield.ones(pieces), (count + 1) // 2)
+    return sum(1 << index for index in kept)

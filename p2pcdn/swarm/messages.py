@@ -45,6 +45,9 @@ WAIT_MS_MAX = 2_000
 CROWD_SIZE_BYTES_MAX = 16 * 1024
 # Makers whose word one asker does not take; more, and it reads the upstream itself.
 DISTRUSTED_MAKERS_MAX = 4
+# Parents that one asker complains about; and how it writes the tracker itself, whose own address is nobody's to say.
+LEFT_MAX = 4
+TRACKER = "-"
 # Readers and holders of one file that a tracker names with their keys.
 MAKERS_TOLD_MAX = 8
 
@@ -161,7 +164,7 @@ class AskCrowd:
     while it knows neither. holds: which of them are here, a bitfield as text. got: bytes that are here. able: it can
     read the upstream. gives: others may ask it first. readers: so many may read the origin at once, each its part,
     where one connection to it is slower than the line. distrusted: devices whose word it does not take, or that give
-    it nothing.
+    it nothing. left: parents that lied to it or failed it, as the tracker named them; `TRACKER` for the tracker.
     """
 
     id: str
@@ -176,12 +179,13 @@ class AskCrowd:
     gives: bool = True
     readers: int = 1
     distrusted: tuple[bytes, ...] = ()
+    left: tuple[str, ...] = ()
 
     def target(self) -> str:
         distrusted = ",".join(key.hex() for key in self.distrusted)
         return (
             f"/v1/crowd/{self.id}?boot={self.boot}&port={self.port}&device={self.device.hex()}"
-            f"&size={self.size_bytes}&pieces={self.pieces}&holds={self.holds}&got={self.got}&able={self.able:d}&gives={self.gives:d}&readers={self.readers}&distrusted={distrusted}"
+            f"&size={self.size_bytes}&pieces={self.pieces}&holds={self.holds}&got={self.got}&able={self.able:d}&gives={self.gives:d}&readers={self.readers}&distrusted={distrusted}&left={','.join(self.left)}"
         )
 
 
@@ -189,7 +193,8 @@ _ASK_CROWD = re.compile(
     rf"boot=([0-9a-f]{{32}})&port=([1-9][0-9]{{0,4}})&device=({_HEX})&size=(0|[1-9][0-9]{{0,10}})"
     rf"&pieces=(0|[1-9][0-9]{{0,3}})"
     rf"&holds=([0-9A-Za-z_-]{{0,1368}})&got=(0|[1-9][0-9]{{0,12}})&able=([01])&gives=([01])&readers=([1-4])"
-    rf"&distrusted=((?:{_HEX}(?:,{_HEX}){{0,{DISTRUSTED_MAKERS_MAX - 1}}})?)",
+    rf"&distrusted=((?:{_HEX}(?:,{_HEX}){{0,{DISTRUSTED_MAKERS_MAX - 1}}})?)"
+    r"&left=([0-9A-Za-z.:%_\[\],-]{0,1024})",
     re.ASCII,
 )
 
@@ -236,7 +241,15 @@ def _ask_crowd(id_: str, query: str) -> AskCrowd:
         gives=match[9] == "1",
         readers=int(match[10]),
         distrusted=distrusted,
+        left=_left(match[12]),
     )
+
+
+def _left(text: str) -> tuple[str, ...]:
+    left = text.split(",") if text else []
+    if len(left) > LEFT_MAX:
+        raise RemoteProtocolError("A question to a tracker complains about too many.")
+    return tuple(one if one == TRACKER else _address(one) for one in left)
 
 
 def _ask_hello(query: str) -> AskHello:
@@ -328,7 +341,8 @@ class Advice:
 
     read: read the upstream, beginning at this `part` of the file, in [0, 1). held: with it, which pieces others have,
     so that they need not be read again (a bitfield).
-    parents: whom to ask for the pieces of each class (crowd.py); "" is the tracker itself. others: some more.
+    parents: whom to ask for the pieces of each class (plan.py), None where nobody has a hand free; "" is the tracker
+    itself. others: some more.
     makers: the devices whose signature stands for a piece, and where each can be asked. again_ms: when to ask again.
     elsewhere: "" or the address of the node that is the tracker in the eyes of this one; the rest says nothing then.
     reach: how many pieces the others have, all together. size_bytes: of the file, as a reader says; None while none
@@ -337,7 +351,7 @@ class Advice:
 
     read: bool = False
     held: str = ""
-    parents: tuple[str, ...] = ()
+    parents: tuple[str | None, ...] = ()
     others: tuple[str, ...] = ()
     makers: tuple[tuple[bytes, str], ...] = ()
     again_ms: int = 1000
@@ -380,7 +394,7 @@ class Advice:
         return cls(
             read=read,
             held=held,
-            parents=_addresses(fields.get("parents"), 3),
+            parents=_parents(fields.get("parents")),
             others=_addresses(fields.get("others"), 32),
             makers=_makers(fields.get("makers")),
             again_ms=max(10, min(again, 10_000)),
@@ -411,6 +425,12 @@ def _address(value: Any) -> str:
     if type(value) is not str or not _ADDRESS.fullmatch(value) or int(value.rpartition(":")[2]) > 65535:
         raise RemoteProtocolError("an address is not host:port")
     return value
+
+
+def _parents(value: Any) -> tuple[str | None, ...]:
+    if type(value) is not list or len(value) > 3:
+        raise RemoteProtocolError("a tracker's parents are none, or too many")
+    return tuple(one if one is None or one == "" else _address(one) for one in value)
 
 
 def _addresses(value: Any, most: int) -> tuple[str, ...]:

@@ -9,9 +9,9 @@ import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.http1 import Response
-from p2pcdn.swarm.crowd import CLASSES
 from p2pcdn.swarm.manners import Allowance, Manners
 from p2pcdn.swarm.messages import RETRY_AFTER
+from p2pcdn.swarm.plan import CLASSES
 
 # One host (a few nodes of its users) cannot take all of them.
 SLOTS_PER_HOST = 6

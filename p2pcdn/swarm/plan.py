@@ -1,0 +1,230 @@
+"""Who asks whom: a tree for each class of pieces over the members of one crowd, kept as they come, fail and go. Pure.
+
+A piece's class is its number modulo three. In each tree those stand near the root who pass its class on, a third of the
+members; each has three hands, and so sends as much as it receives. A piece reaches the last of a thousand in seven
+steps (SplitStream, SOSP 2003, has the idea of disjoint trees; docs/decisions/0006). Whoever comes or goes moves few
+others: a parent that changes is a wire that is cold for a moment.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+
+# Classes of pieces, children of a node, and requests that a node has under way: all the same number, so that what a
+# node may ask for is what it can get (notes: symmetry beats depth).
+CLASSES = 3
+HANDS = 3
+# Whom one member may complain about: more, and it is perhaps its own fault.
+COMPLAINTS_MAX = 4
+
+
+class Seat:
+    """A member's places in the trees. Changed by its `Plan` only.
+
+    passes_on: the class that it gives to others; None where it gives none. source: it has all of it, or reads it: it
+    needs no parent. hands: for each class, how many children it takes. refused: whom it does not want to ask again.
+    accused: whether somebody who was told to ask it complained.
+    """
+
+    __slots__ = ("accused", "children", "hands", "parents", "passes_on", "refused", "source")
+
+    def __init__(self) -> None:
+        self.passes_on: int | None = None
+        self.source = False
+        self.hands = [0] * CLASSES
+        self.parents: list[Seat | None] = [None] * CLASSES
+        self.children: list[dict[Seat, None]] = [{} for _ in range(CLASSES)]
+        self.refused: set[Seat] = set()
+        self.accused = False
+
+
+class Plan:
+    """The trees of one file. Used by its crowd."""
+
+    def __init__(self) -> None:
+        self._seats: dict[Seat, None] = {}
+        self._passing = Counter[int]()  # how many pass each class on
+        self._homeless: list[dict[Seat, None]] = [{} for _ in range(CLASSES)]
+
+    def join(self, *, gives: bool, source: bool) -> Seat:
+        """A new member. source: has all of it, or reads it for the others."""
+        seat = Seat()
+        self._seats[seat] = None
+        if source:
+            self.becomes_source(seat)
+            return seat
+        if gives:
+            self._employ(seat, min(range(CLASSES), key=lambda klass: self._passing[klass]))
+        for klass in range(CLASSES):
+            self._seek(seat, klass)
+        self._settle()
+        return seat
+
+    def leave(self, seat: Seat) -> None:
+        for klass in range(CLASSES):
+            self._let_go(seat, klass)
+            self._homeless[klass].pop(seat, None)
+        self._dismiss(seat)
+        del self._seats[seat]
+        for other in self._seats:
+            other.refused.discard(seat)
+        self._settle()
+
+    def becomes_source(self, seat: Seat) -> None:
+        """It reads the file for all from now on, or came with all of it: one child of each class asks it."""
+        for klass in range(CLASSES):
+            self._let_go(seat, klass)
+            self._homeless[klass].pop(seat, None)
+        self._dismiss(seat)
+        seat.source = True
+        seat.hands = [HANDS // CLASSES] * CLASSES
+        self._settle()
+
+    def is_whole(self, seat: Seat) -> None:
+        """It has all of it now, and gives on to whom it gave."""
+        seat.source = True
+        for klass in range(CLASSES):
+            self._let_go(seat, klass)
+            self._homeless[klass].pop(seat, None)
+        self._settle()
+
+    def is_no_source(self, seat: Seat) -> None:
+        """It read for all, and does not any more, and has not all of it."""
+        seat.source = False
+        self._dismiss(seat)
+        for klass in range(CLASSES):
+            self._seek(seat, klass)
+        self._settle()
+
+    def complains(self, seat: Seat, of: Seat) -> None:
+        """It asked its parent as it was told, and got something wrong, or nothing.
+
+        The parent has a hand less from then on: a liar soon has none, and who is accused wrongly loses one.
+        """
+        if len(seat.refused) >= COMPLAINTS_MAX:
+            return
+        for klass in range(CLASSES):
+            if seat.parents[klass] is of:
+                seat.refused.add(of)
+                of.accused = True
+                of.hands[klass] -= 1
+                self._let_go(seat, klass)
+                self._seek(seat, klass)
+        self._settle()
+
+    # --- below
+
+    def _employ(self, seat: Seat, klass: int) -> None:
+        seat.passes_on = klass
+        seat.hands[klass] = HANDS
+        self._passing[klass] += 1
+
+    def _dismiss(self, seat: Seat) -> None:
+        """It gives to nobody any more; who asked it seeks another, those first who pass on what they get."""
+        if seat.passes_on is not None:
+            self._passing[seat.passes_on] -= 1
+            seat.passes_on = None
+        seat.hands = [0] * CLASSES
+        for klass in range(CLASSES):
+            left = _givers_first(seat.children[klass], klass)
+            for child in left:
+                self._let_go(child, klass)
+            for child in left:
+                self._seek(child, klass)
+
+    def _let_go(self, child: Seat, klass: int) -> None:
+        parent = child.parents[klass]
+        if parent is not None:
+            del parent.children[klass][child]
+            child.parents[klass] = None
+
+    def _take(self, parent: Seat, child: Seat, klass: int) -> None:
+        parent.children[klass][child] = None
+        child.parents[klass] = parent
+
+    def _settle(self) -> None:
+        """Whoever found no hand free tries again, those first who pass on what they get."""
+        for klass, homeless in enumerate(self._homeless):
+            for child in _givers_first(homeless, klass):
+                del homeless[child]
+                self._seek(child, klass)
+
+    def _seek(self, child: Seat, klass: int) -> None:
+        """Finds a parent as near to the root as there is a hand. Who passes on takes the place of one who does not."""
+        if child.source:
+            return
+        for parent in self._by_depth(klass):
+            if parent is child or parent in child.refused:
+                continue
+            free = len(parent.children[klass]) < parent.hands[klass]
+            leaf = None if free or not child.hands[klass] else self._leaf_of(parent, klass)
+            if (free or leaf is not None) and not self._is_below(parent, child, klass):
+                if leaf is not None:
+                    self._let_go(leaf, klass)
+                self._take(parent, child, klass)
+                if leaf is not None:
+                    self._seek(leaf, klass)
+                return
+        lender = self._lender(child, klass)
+        if lender is None:
+            self._homeless[klass][child] = None
+        else:
+            self._take(lender, child, klass)
+
+    def _lender(self, child: Seat, klass: int) -> Seat | None:
+        """One that has a hand free for another class, and lends it to this one; the nearest to the root."""
+        lenders = [
+            seat
+            for seat in self._seats
+            if (own := seat.passes_on) is not None
+            and len(seat.children[own]) < seat.hands[own]
+            and seat is not child
+            and seat not in child.refused
+            and not self._is_below(seat, child, klass)
+        ]
+        if not lenders:
+            return None
+        lender = min(lenders, key=lambda seat: self._depth(seat, klass))
+        assert lender.passes_on is not None
+        lender.hands[lender.passes_on] -= 1
+        lender.hands[klass] += 1
+        return lender
+
+    def _by_depth(self, klass: int) -> Iterator[Seat]:
+        """All who take children, level by level; trees without a root come last."""
+        queue = deque(seat for seat in self._seats if seat.source)
+        queue.extend(self._homeless[klass])
+        while queue:
+            seat = queue.popleft()
+            if seat.hands[klass]:
+                yield seat
+            queue.extend(child for child in seat.children[klass] if child.hands[klass])
+
+    def _leaf_of(self, parent: Seat, klass: int) -> Seat | None:
+        return next((child for child in parent.children[klass] if not child.hands[klass]), None)
+
+    def _depth(self, seat: Seat, klass: int) -> float:
+        """How many steps from a source; infinitely many where there is none above."""
+        depth, one = 0, seat
+        while not one.source:
+            above = one.parents[klass]
+            if above is None:
+                return math.inf
+            depth, one = depth + 1, above
+        return depth
+
+    def _is_below(self, seat: Seat, above: Seat, klass: int) -> bool:
+        """Whether the one gets this class by way of the other."""
+        one: Seat | None = seat
+        while one is not None:
+            if one is above:
+                return True
+            one = one.parents[klass]
+        return False
+
+
+def _givers_first(seats: Iterable[Seat], klass: int) -> list[Seat]:
+    """Those who take children themselves need a place near the root."""
+    return sorted(seats, key=lambda seat: not seat.hands[klass])
