@@ -22,8 +22,10 @@ HOLDER_KEPT_S = 600.0
 # A crowd comes together for so long before anybody is told a parent: who asks one that is not to stay takes pieces from
 # the root twice (a sixth of the time, measured with fifty nodes).
 GATHERING_S = 0.01
-# How soon a member asks again: at first soon, for others are coming; then to be heard.
-AGAIN_MS = (200, 1000)
+# How soon a member asks again: at first soon, for others come and liars are found, and whoever was moved does not know
+# yet; then to be heard. Of a large crowd the tracker would hear too much.
+AGAIN_MS = (20, 20, 20, 20, 20, 40, 80, 160, 320, 640, 1000)
+AGAIN_MEMBERS = 200
 # A reader of which others have less than half of so many pieces, or more, after the time of a lease, has a thin wire.
 HOARD_PIECES_MIN = 16
 MEMBERS_MAX = 2048
@@ -102,9 +104,7 @@ class Crowd:
             parents=self._parents(member, roots) if gathering_s <= 0 else (),
             others=tuple(one.address for one in self._others(member, others)) if gathering_s <= 0 else (),
             makers=self._makers(ask, roots),
-            again_ms=AGAIN_MS[min(member.asked, len(AGAIN_MS)) - 1]
-            if gathering_s <= 0
-            else round(gathering_s * 1000) + 1,
+            again_ms=self._again_ms(member) if gathering_s <= 0 else round(gathering_s * 1000) + 1,
             reach=held.bit_count(),
             part=self.leases[member.boot].part if reads else 0.0,
             size_bytes=next((one.ask.size_bytes for one in roots if one.ask.pieces), None),
@@ -203,6 +203,10 @@ class Crowd:
         passed_over = {ask.device, *ask.distrusted}
         told = [(device, address) for device, address in named.items() if device not in passed_over]
         return tuple(told[:MAKERS_TOLD_MAX])
+
+    def _again_ms(self, member: Member) -> int:
+        soon_ms = AGAIN_MS[min(member.asked, len(AGAIN_MS)) - 1]
+        return min(AGAIN_MS[-1], soon_ms * -(-len(self.members) // AGAIN_MEMBERS))
 
     def _parents(self, member: Member, roots: Sequence[Member]) -> tuple[str | None, ...]:
         """For each class whom to ask, None where nobody has a hand free. Who reads or has it all asks its like."""

@@ -46,7 +46,7 @@ DOUBTING_ROUNDS = 2
 # is given up.
 SILENT_CROWD_S = 12.0
 # A class that lacks so many pieces, when another is done, is helped: its parent is slower, or it has none.
-HELPED_PIECES_MIN = 12
+HELPED_PIECES_MIN = 4
 # A question is asked again elsewhere after so many times the usual time of an answer, when nothing else is left to do.
 OVERDUE_FACTOR, OVERDUE_MIN_S = 4.0, 0.1
 
@@ -92,6 +92,7 @@ class Download:
         self._attended = False
         self._advised_until = 0.0
         self._neighbours: tuple[Peer, ...] = ()
+        self._guests: set[int] = set()  # the classes that have a second worker
         self._told: dict[Peer, str] = {}  # our parents, as the tracker calls them
         self._left: tuple[str, ...] = ()  # those that lied to us, or failed us
         self._doubted: dict[bytes, None] = {}  # devices that gave us nothing, or something wrong
@@ -299,6 +300,10 @@ class Download:
             self.belief.named[device] = peer or self.belief.named.get(device)
             if peer is not None and self._sharing.manifest is None:
                 self._sources.readers.add(peer)
+        for klass in range(CLASSES):
+            if self._sources.is_guest(klass) and klass not in self._guests and self._nursery is not None:
+                self._guests.add(klass)
+                self._nursery.start_soon(self._work_as_guest, klass)
         self._turn.follow(advice)
         self._sharing.changed.unpark_all()
 
@@ -364,20 +369,36 @@ class Download:
             # The store's, or whoever ended the partial: nobody's pieces can help now.
             self._fail(error)
 
+    async def _work_as_guest(self, klass: int) -> None:
+        """A second worker for a class in which no parent has a hand free: a guest waits twice as long for a piece."""
+        try:
+            while self._sources.is_guest(klass):
+                mine = self._missing_of(klass)
+                choice = self._sources.choose(klass, helping=False) if mine.bit_count() >= HELPED_PIECES_MIN else None
+                if choice is None:
+                    break
+                await self._taking.take(choice[0], mine & ~_first_half(mine), choice[1])
+        except P2pcdnError as error:
+            self._fail(error)
+        finally:
+            self._guests.discard(klass)
+
+    def _missing_of(self, klass: int) -> int:
+        return self._sharing.missing & ~self._turn.ahead & bitfield.each_third(klass, self._sharing.pieces)
+
     def _want(self, klass: int) -> tuple[int, bool]:
         """What this worker may ask for: pieces of its class, which nobody else asks for.
 
         When its class is done it helps the one that lacks most, from its end; or another whose question is overdue.
         The second value says so.
         """
-        sharing = self._sharing
-        missing = sharing.missing & ~self._turn.ahead
-        if not missing:
-            return 0, False
-        of_class = [missing & bitfield.each_third(one, sharing.pieces) for one in range(CLASSES)]
+        of_class = [self._missing_of(one) for one in range(CLASSES)]
         mine, most = of_class[klass], max(of_class, key=int.bit_count)
+        if not most:
+            return 0, False
         if mine:
-            return (_first_half(mine) if mine == most and not all(of_class) else mine), False
+            shared = klass in self._guests or (mine == most and not all(of_class))
+            return (_first_half(mine) if shared else mine), False
         if most.bit_count() >= HELPED_PIECES_MIN:
             return most & ~_first_half(most), True
         overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._taking.answer_time_s)

@@ -150,6 +150,30 @@ class Plan:
             for child in _givers_first(homeless, klass):
                 del homeless[child]
                 self._seek(child, klass)
+        self._share_shortage()
+
+    def _share_shortage(self) -> None:
+        """Where hands are short in one class and not in another, the classes share that: the slowest one counts."""
+        while True:
+            by_shortage = sorted(range(CLASSES), key=lambda klass: len(self._homeless[klass]))
+            least, most = by_shortage[0], by_shortage[-1]
+            if len(self._homeless[most]) - len(self._homeless[least]) < 2 or not self._move_hand(least, most):
+                return
+
+    def _move_hand(self, klass: int, to: int) -> bool:
+        """From a child that passes nothing on to one that has no parent in the other class."""
+        child = max(self._homeless[to], key=lambda seat: sum(seat in homeless for homeless in self._homeless))
+        for parent in self._seats:
+            leaf = None if parent.passes_on != klass else self._leaf_of(parent, klass)
+            if leaf is not None and parent not in child.refused and not self._is_below(parent, child, to):
+                self._let_go(leaf, klass)
+                self._homeless[klass][leaf] = None
+                parent.hands[klass] -= 1
+                parent.hands[to] += 1
+                del self._homeless[to][child]
+                self._take(parent, child, to)
+                return True
+        return False
 
     def _seek(self, child: Seat, klass: int) -> None:
         """Finds a parent as near to the root as there is a hand. Who passes on takes the place of one who does not."""

@@ -6,7 +6,7 @@ private and withdrawn ones look the same from outside. Pieces leave by sendfile;
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import trio
@@ -99,7 +99,7 @@ class Provider:
         self._slots = Slots(manners)
         self._files = OpenFiles()
         self._manifests = Manifests(store, tools.threads, tools.identity, tools.cutting)
-        self._waiting: Counter[Sha256] = Counter()
+        self._waiting: dict[Sha256, list[_Waiting]] = {}
         self._sharings: OrderedDict[str, Sharing] = OrderedDict()
         self._rarities: OrderedDict[Sha256, Rarity] = OrderedDict()
 
@@ -238,7 +238,7 @@ class Provider:
         return self._piece_of_growing(ask, sharing, request)
 
     def _piece_of_growing(self, ask: AskPiece, sharing: Sharing, request: Request) -> Response | Awaitable[Response]:
-        may_wait = ask.wait_ms > 0 and self._waiting[sharing.sha256] < WAITING_PER_FILE
+        may_wait = ask.wait_ms > 0 and len(self._waiting.get(sharing.sha256, ())) < WAITING_PER_FILE
         if sharing.cut is None:
             return self._wait_for_piece(ask, sharing, request) if may_wait else _NOTHING_YET
         try:
@@ -260,9 +260,13 @@ class Provider:
         return partial.error is None and partial.blob is None and self._may_go(partial.origin, sealed=sealed)
 
     async def _wait_for_piece(self, ask: AskPiece, sharing: Sharing, request: Request) -> Response:
-        """A child waits for the next piece, or for its turn; it is told when none came in time."""
-        host = _host(request.peer)
-        self._waiting[sharing.sha256] += 1
+        """A child waits for the next piece, or for its turn; it is told when none came in time.
+
+        Who lacks most goes first: where there is not enough for all, the last one counts.
+        """
+        host, me = _host(request.peer), _Waiting(ask, sharing)
+        waiting = self._waiting.setdefault(sharing.sha256, [])
+        waiting.append(me)
         try:
             with trio.move_on_after(ask.wait_ms / 1000):
                 while True:
@@ -271,7 +275,8 @@ class Provider:
                         return _NOT_HELD
                     if sharing.cut is None or self._slots.full(sharing.sha256, host):
                         continue
-                    if able := _able(ask, sharing, bitfield.decode(ask.want, sharing.cut.pieces)):
+                    able = me.able()
+                    if able and not any(one.need > me.need and one.able() for one in waiting):
                         blob = self._blob(ask.id, sealed=is_sealed(request))
                         if blob is None and not self._gives(sharing, sealed=is_sealed(request)):
                             return _NOT_HELD
@@ -282,8 +287,8 @@ class Provider:
         except RemoteProtocolError:
             return _NOT_HELD
         finally:
-            self._waiting[sharing.sha256] -= 1
-            if not self._waiting[sharing.sha256]:
+            waiting.remove(me)
+            if not waiting and self._waiting.get(sharing.sha256) is waiting:
                 del self._waiting[sharing.sha256]
         if sharing.cut is None:
             return _NOTHING_YET
@@ -385,6 +390,25 @@ class Provider:
         if len(self._rarities) > SHARINGS_MAX:
             self._rarities.popitem(last=False)
         return rarity
+
+
+class _Waiting:
+    """One question that waits. need: how many pieces it wants, 0 while nobody knows how many there are."""
+
+    __slots__ = ("_ask", "_sharing", "_want", "need")
+
+    def __init__(self, ask: AskPiece, sharing: Sharing) -> None:
+        self._ask = ask
+        self._sharing = sharing
+        self._want = 0
+        self.need = 0
+
+    def able(self) -> int:
+        """Which of the wanted pieces may go out now. Raises RemoteProtocolError where the question makes no sense."""
+        if not self.need and self._sharing.cut is not None:
+            self._want = bitfield.decode(self._ask.want, self._sharing.cut.pieces)
+            self.need = self._want.bit_count()
+        return _able(self._ask, self._sharing, self._want)
 
 
 def _able(ask: AskPiece, sharing: Sharing, want: int) -> int:

@@ -27,7 +27,7 @@ SOURCES_MAX = 64
 PARENT_WAIT_MS = 400
 PARENT_WAIT_MS_MIN = 20
 # Where no parent has a hand free, any node is asked to wait a little: each gets every piece sooner or later.
-GUEST_WAIT_MS = 100
+GUEST_WAIT_MS = 60
 # A class that is so many pieces behind another has a slow parent: every other time somebody else is asked.
 LAG_MAX = 20
 # One that breaks off so often in the middle of a piece that it passes on has failed.
@@ -119,19 +119,20 @@ class Sources:
         if not able:
             return None
         # The wire of whoever reads for all is the room's: only its children ask it, while there are others.
-        able = [peer for peer in able if peer not in self.readers] or able
+        if not helping:
+            able = [peer for peer in able if peer not in self.readers] or able
         if self._sharing.manifest is not None:
             free = self._tools.exchange.free_slots
             most = max(free(peer.address) for peer in able)
             able = [peer for peer in able if free(peer.address) == most]
-        return self._tools.dice.choice(able), GUEST_WAIT_MS if self._is_guest(klass) and not helping else 0
+        return self._tools.dice.choice(able), GUEST_WAIT_MS if self.is_guest(klass) and not helping else 0
 
     def rested_at(self, now: float) -> float:
         """When the next one may be asked again; a second from now where nobody rests."""
         until = (max(one.rest_until, one.empty_until) for one in self._able.values())
         return min((one for one in until if one > now), default=now + 1)
 
-    def _is_guest(self, klass: int) -> bool:
+    def is_guest(self, klass: int) -> bool:
         """Whether the trees are known, and there was no hand free for us in this one."""
         return self.parents[klass] is None and any(self.parents)
 
