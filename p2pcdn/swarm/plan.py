@@ -92,6 +92,8 @@ class Plan:
 
     def is_no_source(self, seat: Seat) -> None:
         """It read for all, and does not any more, and has not all of it."""
+        if not seat.source:
+            return
         seat.source = False
         self._dismiss(seat)
         for klass in range(CLASSES):
@@ -141,6 +143,7 @@ class Plan:
             child.parents[klass] = None
 
     def _take(self, parent: Seat, child: Seat, klass: int) -> None:
+        assert child.parents[klass] is None
         parent.children[klass][child] = None
         child.parents[klass] = parent
 

@@ -62,9 +62,10 @@ GREETINGS_AT_ONCE = 32
 SIGHTINGS_WAITING_MAX = 256
 # Downloads of which is remembered on whose word they stand, until the file is proven or not.
 DOWNLOADS_REMEMBERED = 64
-# Nodes that are asked whom they know when they are first met; and then one of them, so often.
+# Nodes that are asked whom they know when they are first met; then one of them, soon again while it names new ones, so
+# that a room in which each hears of a few agrees on who there is (and on its trackers) within seconds; then so often.
 FIRST_ASKED_FOR_PEERS = 3
-ASK_FOR_PEERS_EVERY_S = 20.0
+ASK_FOR_PEERS_SOON_S, ASK_FOR_PEERS_EVERY_S = 0.5, 20.0
 # How often idle connections are looked at.
 TIDY_EVERY_S = 15.0
 
@@ -354,11 +355,13 @@ class Swarm:
 
     async def _hear_of_others(self) -> None:
         """Asks a neighbour now and then whom it knows: so that one `--peer` is enough to find the room."""
+        pause_s = ASK_FOR_PEERS_SOON_S
         while True:
-            await trio.sleep(ASK_FOR_PEERS_EVERY_S * (0.5 + self._tools.dice.random()))
-            peers = self._peers.to_ask(trio.current_time(), 1)
-            if peers:
-                await self._ask_for_peers(peers[0])
+            await trio.sleep(pause_s * (0.5 + self._tools.dice.random()))
+            known = len(self._peers)
+            for peer in self._peers.to_ask(trio.current_time(), 1):
+                await self._ask_for_peers(peer)
+            pause_s = ASK_FOR_PEERS_SOON_S if len(self._peers) > known else ASK_FOR_PEERS_EVERY_S
 
     async def _ask_for_peers(self, peer: Peer) -> None:
         try:

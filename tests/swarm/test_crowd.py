@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pcdn.swarm import bitfield
-from p2pcdn.swarm.crowd import CLASSES, HOLDER_KEPT_S, LEASE_S, LEASES_MAX, MEMBERS_MAX, Crowd
+from p2pcdn.swarm.crowd import HOLDER_KEPT_S, LEASE_S, LEASES_MAX, MEMBERS_MAX, Crowd
 from p2pcdn.swarm.messages import Advice, AskCrowd
+from p2pcdn.swarm.plan import CLASSES
 from p2pcdn.swarm.rarity import Rarity
 from p2pcdn.swarm.tracker import CROWDS_MAX, Tracker, ranked
 
@@ -89,7 +91,7 @@ def test_who_would_rather_not_give_is_nobodys_parent_while_others_are() -> None:
         tell(crowd, number, 0.0, gives=number % 2 == 0)
     for number in range(1, 30):
         for parent in tell(crowd, number, 0.1, gives=number % 2 == 0).parents:
-            assert int(parent.rpartition(":")[2]) % 2 == 0
+            assert parent is None or int(parent.rpartition(":")[2]) % 2 == 0
 
 
 def test_a_reader_that_falls_silent_is_replaced_after_the_lease_and_knows_what_others_have() -> None:
@@ -236,3 +238,30 @@ def test_the_rarest_goes_out_first() -> None:
     assert rarity.rarest(0b1111, dice) == 0, "what never went out"
     assert rarity.rarest(0b1110, dice) == 1, "what went out once"
     assert {rarity.rarest(0b1100, dice) for _ in range(50)} == {2, 3}
+
+
+def test_a_parent_of_which_its_children_complain_is_soon_nobodys_parent_and_nobody_is_sent_to_it() -> None:
+    crowd = Crowd()
+    for number in range(40):
+        tell(crowd, number, 0.0)
+    parents = {number: tell(crowd, number, 0.1).parents for number in range(1, 40)}
+    liar = parents[39][0]
+    victims = [number for number, told in parents.items() if liar in told]
+    for number in victims:
+        told = crowd.advise(replace(ask(number), left=(str(liar),)), address(number), 0.2)
+        assert liar not in told.parents
+    assert len(victims) == CLASSES
+    for number in range(1, 40):
+        told = tell(crowd, number, 0.3)
+        assert liar not in told.parents
+        assert liar not in told.others
+
+
+def test_who_complains_of_one_that_was_never_its_parent_changes_nothing() -> None:
+    crowd = Crowd()
+    for number in range(40):
+        tell(crowd, number, 0.0)
+    before = {number: tell(crowd, number, 0.1).parents for number in range(1, 40)}
+    stranger = next(number for number in range(1, 40) if address(number) not in before[39])
+    crowd.advise(replace(ask(39), left=(address(stranger),)), address(39), 0.2)
+    assert {number: tell(crowd, number, 0.3).parents for number in range(1, 40)} == before
