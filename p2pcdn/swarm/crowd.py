@@ -23,6 +23,9 @@ LEASE_S = 3.0
 # Where one lease after the other lapses, the upstream is slow to begin rather than the readers dead: each next one has
 # twice the time, for a reading that is cut before its first byte brings nobody anything.
 LEASE_MAX_S = 48.0
+# Where a member usually waits longer than a third of that for its next piece, as on shared air, silence is judged by
+# that, up to so long (pip: 15 s).
+PACE_FACTOR, PATIENCE_MAX_S = 3.0, 9.0
 # A member that has all of it stays a root for so long after it was last heard.
 HOLDER_KEPT_S = 600.0
 # A crowd comes together for so long before anybody is told a parent: who asks one that is not to stay takes pieces from
@@ -79,6 +82,7 @@ class Crowd:
     makers: dict[bytes, str] = field(default_factory=dict)  # devices that read the origin, with their addresses
     _coming: int = 0
     _began_at: float = 0.0
+    _pace_s: float = 0.0  # between two pieces of a member, on the average
     _lapsed: int = 0  # leases that brought nothing, one after the other
 
     def advise(self, ask: AskCrowd, address: str, now: float) -> Advice:
@@ -127,6 +131,7 @@ class Crowd:
             member = self.members[ask.boot] = Member(ask.boot, address, self._coming, ask, now, now)
             self._coming += 1
         if ask.got > member.ask.got:
+            self._pace_s += (now - member.progress_at - self._pace_s) / 8
             member.progress_at = now
             member.lapsed = False
             if ask.boot in self.leases:
@@ -142,7 +147,7 @@ class Crowd:
 
     def _grant(self, member: Member, now: float) -> bool:
         """Whether this member holds a lease now."""
-        patience_s = min(LEASE_S * 2**self._lapsed, LEASE_MAX_S)
+        patience_s = min(self._patience_s * 2**self._lapsed, LEASE_MAX_S)
         for boot in [boot for boot, one in self.leases.items() if one.progress_at + patience_s < now]:
             del self.leases[boot]
             self.members[boot].lapsed = True
@@ -159,7 +164,7 @@ class Crowd:
         if len(self.leases) >= LEASES_MAX or len(believed) >= enough:
             return False
         held = any(one.whole and one.ask.device not in distrusted for one in self.members.values())
-        if held and now < member.progress_at + LEASE_S:
+        if held and now < member.progress_at + self._patience_s:
             return False  # somebody has it all, unless he has gone since
         self.leases[member.boot] = Lease(member.ask.device, now, now, PARTS[len(believed)])
         self.makers.pop(member.ask.device, None)
@@ -167,6 +172,11 @@ class Crowd:
         while len(self.makers) > MAKERS_TOLD_MAX - 1:
             self.makers.pop(next(iter(self.makers)))
         return True
+
+    @property
+    def _patience_s(self) -> float:
+        """How long a member may be without anything new before somebody has failed it."""
+        return max(LEASE_S, min(PACE_FACTOR * self._pace_s, PATIENCE_MAX_S))
 
     def _hoarder(self, now: float) -> Member | None:
         """A lone reader that does not give on what it reads: its own wire is thin. Then another one reads beside it."""

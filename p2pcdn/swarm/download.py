@@ -66,6 +66,7 @@ class Download:
         port: int,
         size_bytes_max: int,
         gives: bool = True,
+        on_air: bool = False,
         readers: int = 1,
         distrusted_makers: Sequence[bytes] = (),
     ) -> None:
@@ -79,6 +80,7 @@ class Download:
         self._boot = boot
         self._port = port
         self._gives = gives
+        self._on_air = on_air
         self._readers = readers
         self._size_bytes_max = min(UNNAMED_SIZE_BYTES_MAX, size_bytes_max)
         self.belief = Belief(sharing, tools, distrusted_makers)
@@ -95,7 +97,6 @@ class Download:
         self._ask_now = trio.Event()
         self._asked: dict[int, Peer] = {}  # whom each class's worker asked last
         self._asked_at = [math.inf] * CLASSES  # when it asked what it waits for
-        self._answer_time_s = 0.0  # from a question to the last byte of its piece
         self._got_bytes = 0
         self._fruitful_at = trio.current_time()  # when bytes were kept last
         self._moved_at = trio.current_time()  # when anything moved last
@@ -117,8 +118,8 @@ class Download:
                 nursery.start_soon(ask)
             nursery.start_soon(self._holders.choose)
             nursery.start_soon(self._attend)
-            for klass in range(CLASSES):
-                nursery.start_soon(self._work, klass)
+            for classes in _turns(on_air=self._on_air):
+                nursery.start_soon(self._work, classes)
             while not self._is_over():
                 with trio.move_on_after(LOOK_EVERY_S):
                     await self._sharing.changed.park()
@@ -174,7 +175,7 @@ class Download:
 
     @property
     def _patience_s(self) -> float:
-        return self._tools.exchange.patience.no_progress_s
+        return self._sources.patience_s
 
     def _is_stalled(self) -> bool:
         return trio.current_time() - self._moved_at > self._patience_s
@@ -330,26 +331,32 @@ class Download:
 
     # --- pieces
 
-    async def _work(self, klass: int) -> None:
+    async def _work(self, classes: Sequence[int]) -> None:
+        """Asks for a piece of one of these classes after the other."""
         try:
             while not self._sharing.whole:
-                want, helping = self._want(klass)
-                choice = self._sources.choose(klass, helping=helping) if want else None
-                if choice is None:
+                if not any([await self._ask_somebody(klass) for klass in classes]):
                     with trio.move_on_at(min(self._sources.rested_at(now := trio.current_time()), now + 1)):
                         await self._sharing.changed.park()
-                    continue
-                peer, wait_ms = choice
-                self._asked[klass] = peer
-                self._asked_at[klass] = math.inf if helping else trio.current_time()
-                # Nobody waits at a parent for longer than it is likely to stay one.
-                advised_ms = round((self._advised_until - trio.current_time()) * 1000)
-                await self._take(peer, want, min(wait_ms, max(advised_ms, PARENT_WAIT_MS_MIN)))
-                self._asked_at[klass] = math.inf
-                del self._asked[klass]
         except P2pcdnError as error:
             # The store's, or whoever ended the partial: nobody's pieces can help now.
             self._fail(error)
+
+    async def _ask_somebody(self, klass: int) -> bool:
+        """One question for a piece, and what becomes of it; False where there is nobody to ask now, or nothing."""
+        want, helping = self._want(klass)
+        choice = self._sources.choose(klass, helping=helping) if want else None
+        if choice is None:
+            return False
+        peer, wait_ms = choice
+        self._asked[klass] = peer
+        self._asked_at[klass] = math.inf if helping else trio.current_time()
+        # Nobody waits at a parent for longer than it is likely to stay one.
+        advised_ms = round((self._advised_until - trio.current_time()) * 1000)
+        await self._take(peer, want, min(wait_ms, max(advised_ms, PARENT_WAIT_MS_MIN)))
+        self._asked_at[klass] = math.inf
+        del self._asked[klass]
+        return True
 
     def _want(self, klass: int) -> tuple[int, bool]:
         """What this worker may ask for: pieces of its class, which nobody else asks for.
@@ -361,7 +368,7 @@ class Download:
         mine = missing & bitfield.each_third(klass, sharing.pieces)
         if mine or not missing:
             return mine, False
-        overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._answer_time_s)
+        overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._sources.answer_time_s)
         now = trio.current_time()
         for other in range(CLASSES):
             theirs = missing & bitfield.each_third(other, sharing.pieces)
@@ -385,10 +392,8 @@ class Download:
                 port = self._sources.port_of(peer)
                 async with exchange.ask(peer.address, ask, cut.piece_size_bytes, sealed_port=port) as answer:
                     if answer.status == 200:
-                        if await self._take_in(peer, want, cut, knew, answer):
-                            took_s = trio.current_time() - asked_at
-                            before_s = self._answer_time_s
-                            self._answer_time_s = before_s + (took_s - before_s) / 8 if before_s else took_s
+                        took_s = trio.current_time() - asked_at
+                        await self._take_in(peer, want, cut, knew, answer, took_s)
                     else:
                         needs_manifest = answer.status == 428
                         self._note_refusal(peer, cut, answer)
@@ -410,8 +415,10 @@ class Download:
             self._sources.rests(peer)
         self._sharing.changed.unpark_all()
 
-    async def _take_in(self, peer: Peer, want: int, cut: Cut, knew: Manifest | None, answer: Answer) -> bool:
-        """Whether the piece was right, and is kept. Raises RemoteProtocolError where its giver must know better."""
+    async def _take_in(
+        self, peer: Peer, want: int, cut: Cut, knew: Manifest | None, answer: Answer, took_s: float
+    ) -> None:
+        """Keeps a piece that is right. Raises RemoteProtocolError where its giver must know better."""
         index = _index(answer.headers.get(PIECE_INDEX, ""), want, cut)
         proof = await self.belief.takes_piece(peer, cut, index, knew, answer)
         if not proof:
@@ -419,13 +426,12 @@ class Download:
                 self._sources.drop(peer)
             else:
                 self._sources.rests(peer)
-            return False
+            return
         if await self._keep(cut, index, answer.body):
             self._sharing.note(index, proof if isinstance(proof, Proof) else None)
-        self._sources.gave(peer, index)
+        self._sources.gave(peer, index, took_s)
         self._tools.counters.peer_bytes[str(peer.address)] += len(answer.body)
         self._tools.peers.gave(peer, len(answer.body), trio.current_time())
-        return True
 
     async def _keep(self, cut: Cut, index: int, content: memoryview) -> bool:
         """Whether these are the bytes that are kept now: a piece may have come twice."""
@@ -438,6 +444,11 @@ class Download:
             return False
         sharing.came_bytes += len(content)
         return True
+
+
+def _turns(*, on_air: bool) -> list[range]:
+    """The classes of each worker. Where the air is shared one question is under way: more would all be slower."""
+    return [range(CLASSES)] if on_air else [range(klass, klass + 1) for klass in range(CLASSES)]
 
 
 def _index(text: str, want: int, cut: Cut) -> int:

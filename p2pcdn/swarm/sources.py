@@ -26,6 +26,9 @@ SOURCES_MAX = 64
 # A parent is asked to wait for its next piece; others give what they have or nothing.
 PARENT_WAIT_MS = 400
 PARENT_WAIT_MS_MIN = 20
+# Silence is judged by what a piece usually takes here: so many times that, the watchdog's three seconds at least, and
+# no longer than a client of ours can wait behind it (pip: 15 s).
+PATIENCE_FACTOR, PATIENCE_MAX_S = 3.0, 9.0
 # A class that is so many pieces behind another has a slow parent: every other time somebody else is asked.
 LAG_MAX = 20
 
@@ -55,6 +58,7 @@ class Sources:
         self.readers: set[Peer] = set()
         self._came = [0] * CLASSES  # pieces of each class that came from others
         self._passed_over = [False] * CLASSES
+        self.answer_time_s = 0.0  # from a question to the last byte of its piece; 0 before the first
 
     def __contains__(self, peer: Peer) -> bool:
         return peer in self._able
@@ -65,6 +69,12 @@ class Sources:
     @property
     def name(self) -> str:
         return self._sharing.partial.origin.filename
+
+    @property
+    def patience_s(self) -> float:
+        """How long nothing may come. On shared air a piece takes seconds, and who waits for it is not dead."""
+        least_s = self._tools.exchange.patience.no_progress_s
+        return max(least_s, min(PATIENCE_FACTOR * self.answer_time_s, PATIENCE_MAX_S))
 
     def add(self, peer: Peer) -> None:
         """One that may have pieces, unless it has lied about this file."""
@@ -125,7 +135,10 @@ class Sources:
 
     # --- what becomes of one
 
-    def gave(self, peer: Peer, index: int) -> None:
+    def gave(self, peer: Peer, index: int, took_s: float) -> None:
+        """A right piece. took_s: from the question on."""
+        before_s = self.answer_time_s
+        self.answer_time_s = before_s + (took_s - before_s) / 8 if before_s else took_s
         self._came[index % CLASSES] += 1
         source = self._able.get(peer)
         if source is not None:
@@ -151,7 +164,7 @@ class Sources:
         source.refused_since = source.refused_since if source.refused_since is not None else now
         pause_s = BUSY_PAUSE_S if retry_after_s is None else retry_after_s
         source.rest_until = now + pause_s * (0.5 + self._tools.dice.random())
-        if source.rest_until - source.refused_since > self._tools.exchange.patience.no_progress_s:
+        if source.rest_until - source.refused_since > self.patience_s:
             log.info("%s is too busy for %s", peer.address, self.name)
             self._able.pop(peer, None)
             self._tools.peers.was_busy(peer, now)

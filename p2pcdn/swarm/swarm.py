@@ -213,6 +213,7 @@ class Swarm:
             port=self._port,
             size_bytes_max=self._store.summary().limit_bytes,
             gives=self._manners.prefers_to_give,
+            on_air=self._manners.on_air,
             readers=self._origin_readers,
             distrusted_makers=tuple(self._wrong_makers.get(sha256, ())),
         )

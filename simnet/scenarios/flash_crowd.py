@@ -207,8 +207,8 @@ def bound_s(topology: Topology, nodes: int, pieces: int, host: Host, scale_bytes
     piece_s = scale_bytes / topology.port_rate
     file_bytes = pieces * scale_bytes
     if topology.shared_air:
-        # The upstream is wired: the access point sends each byte once to each, or twice between two of them.
-        return max(nodes * file_bytes / topology.port_rate, file_bytes / topology.upstream_rate)
+        # One reads, the upstream being wired: its bytes are in the air once. From one node to another they are twice.
+        return max((2 * nodes - 1) * file_bytes / topology.port_rate, file_bytes / topology.upstream_rate)
     fast = (file_bytes / topology.port_rate) * (1 + math.floor(math.log2(max(1, nodes))) / pieces)
     lines = [topology.upstream_rate] + ([topology.thin_rate] if topology.thin_rate else [])
     slow = max(file_bytes / rate for rate in lines) + (math.ceil(math.log2(nodes + 1)) - 1) * piece_s

@@ -236,3 +236,30 @@ def test_the_rarest_goes_out_first() -> None:
     assert rarity.rarest(0b1111, dice) == 0, "what never went out"
     assert rarity.rarest(0b1110, dice) == 1, "what went out once"
     assert {rarity.rarest(0b1100, dice) for _ in range(50)} == {2, 3}
+
+
+def test_a_slow_room_is_given_time_and_a_quick_one_is_not() -> None:
+    """A member without anything new for five seconds, while another has it all, may read: unless all are so slow."""
+    for pace_s, reads in ((0.5, True), (2.5, False)):
+        crowd, everything = Crowd(), bitfield.all_of(PIECES)
+        tell(crowd, 0, 0.0, everything)
+        now = 0.0
+        for number in range(1, 9):
+            tell(crowd, number, now)
+        for got in range(1, 9):
+            for _ in range(4):
+                now += pace_s / 4
+                tell(crowd, 0, now, everything)
+                for number in range(1, 9):
+                    tell(crowd, number, now, bitfield.all_of(got - 1))
+            for number in range(1, 9):
+                tell(crowd, number, now, bitfield.all_of(got))
+        for _ in range(5):
+            now += 1.0
+            tell(crowd, 0, now, everything)
+            advice = tell(crowd, 1, now, bitfield.all_of(8))
+        assert advice.read == reads
+        for _ in range(8):
+            now += 1.0
+            advice = tell(crowd, 1, now, bitfield.all_of(8))
+        assert advice.read, "not for ever"
