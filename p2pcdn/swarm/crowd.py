@@ -9,6 +9,7 @@ The trees are advice. Who gets nothing from its parent asks others.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -36,10 +37,14 @@ AGAIN_MS = (200, 1000)
 # A reader of which others have less than half of so many pieces, or more, after the time of a lease, has a thin wire.
 HOARD_PIECES_MIN = 16
 MEMBERS_MAX = 2048
+# Of them from one host, so that nobody fills the crowd alone; the fleets that share an address are smaller.
+MEMBERS_PER_HOST_MAX = 64
 # Others that are told besides the parents.
 OTHERS_TOLD = 12
 # Readers at the same time: one, and those who do not take its word.
 LEASES_MAX = 4
+# Of these for one host: in open mode anybody may draw boot ids, and who holds all of them keeps everybody waiting.
+LEASES_PER_HOST_MAX = 2
 # Where the first, second, third and fourth of them begins, so that they meet each other late.
 PARTS = (0.0, 0.5, 0.25, 0.75)
 
@@ -54,9 +59,9 @@ class Member:
     ask: AskCrowd
     heard_at: float
     progress_at: float
+    host: str
     holds: int = 0
     asked: int = 0
-    lapsed: bool = False  # had a lease and brought nothing; others come first
 
     @property
     def whole(self) -> bool:
@@ -84,6 +89,7 @@ class Crowd:
     _began_at: float = 0.0
     _pace_s: float = 0.0  # between two pieces of a member, on the average
     _lapsed: int = 0  # leases that brought nothing, one after the other
+    _fruitless: dict[str, None] = field(default_factory=dict)  # hosts whose leases those were; others come first
 
     def advise(self, ask: AskCrowd, address: str, now: float) -> Advice:
         """What the asking member is to do. address: where it is asked; "" for the tracker itself."""
@@ -126,14 +132,15 @@ class Crowd:
     def _member(self, ask: AskCrowd, address: str, now: float) -> Member | None:
         member = self.members.get(ask.boot)
         if member is None or member.address != address:
-            if len(self.members) >= MEMBERS_MAX:
+            host = _host(address)
+            if len(self.members) >= MEMBERS_MAX or self._of_host(host) >= MEMBERS_PER_HOST_MAX:
                 return None
-            member = self.members[ask.boot] = Member(ask.boot, address, self._coming, ask, now, now)
+            member = self.members[ask.boot] = Member(ask.boot, address, self._coming, ask, now, now, host)
             self._coming += 1
         if ask.got > member.ask.got:
             self._pace_s += (now - member.progress_at - self._pace_s) / 8
             member.progress_at = now
-            member.lapsed = False
+            self._fruitless.pop(member.host, None)
             if ask.boot in self.leases:
                 self._lapsed = 0
         member.ask, member.heard_at = ask, now
@@ -143,16 +150,29 @@ class Crowd:
     def _forget_the_silent(self, now: float) -> None:
         for boot, member in list(self.members.items()):
             if member.heard_at + (HOLDER_KEPT_S if member.whole else LEASE_S) < now:
+                if boot in self.leases and not member.whole:
+                    self._is_fruitless(boot)
                 self.leave(boot)
+
+    def _is_fruitless(self, boot: str) -> None:
+        """Its lease is over, and the whole host's turn with it: a host may draw as many boot ids as it likes."""
+        del self.leases[boot]
+        self._fruitless[self.members[boot].host] = None
+        if len(self._fruitless) > MEMBERS_MAX:
+            self._fruitless.pop(next(iter(self._fruitless)))
+
+    def _of_host(self, host: str) -> int:
+        return sum(one.host == host for one in self.members.values())
 
     def _grant(self, member: Member, now: float) -> bool:
         """Whether this member holds a lease now."""
         patience_s = min(self._patience_s * 2**self._lapsed, LEASE_MAX_S)
         for boot in [boot for boot, one in self.leases.items() if one.progress_at + patience_s < now]:
-            del self.leases[boot]
-            self.members[boot].lapsed = True
+            self._is_fruitless(boot)
             self._lapsed = min(self._lapsed + 1, 8)
-        if member.lapsed and any(one.ask.able and not one.lapsed and not one.whole for one in self.members.values()):
+        if member.host in self._fruitless and any(
+            one.ask.able and one.host not in self._fruitless and not one.whole for one in self.members.values()
+        ):
             return False
         lease = self.leases.get(member.boot)
         if lease is not None:
@@ -162,6 +182,8 @@ class Crowd:
         believed = [one for one in self.leases.values() if one.device not in distrusted]
         enough = member.ask.readers + (self._hoarder(now) is not None)
         if len(self.leases) >= LEASES_MAX or len(believed) >= enough:
+            return False
+        if sum(self.members[boot].host == member.host for boot in self.leases) >= LEASES_PER_HOST_MAX:
             return False
         held = any(one.whole and one.ask.device not in distrusted for one in self.members.values())
         if held and now < member.progress_at + self._patience_s:
@@ -214,6 +236,14 @@ class Crowd:
             return list(others)
         step = 1 + len(others) // OTHERS_TOLD
         return [others[(member.number * 7 + at * step) % len(others)] for at in range(OTHERS_TOLD)]
+
+
+def _host(address: str) -> str:
+    """Whose it is: an IPv4 address, or the network of an IPv6 one, of which a machine has as many as it likes."""
+    host = address.rpartition(":")[0]
+    if not host.startswith("["):
+        return host
+    return ":".join(ipaddress.IPv6Address(host[1:-1].partition("%")[0]).exploded.split(":")[:4])
 
 
 def _parent(member: Member, klass: int, rest: Iterable[Member], roots: Sequence[Member]) -> Member:

@@ -38,12 +38,13 @@ UNNAMED_SIZE_BYTES_MAX = 8 * 1024**3
 SIZE_ASKED_EVERY_S, SIZE_ASKED_EVERY_MAX_S = 0.03, 0.5
 # How often it is looked whether anything moves.
 LOOK_EVERY_S = 0.25
-# Parents that have nothing to give are believed for so long; a client of ours would go after 15 s (pip).
+# Parents that have nothing to give, but get more themselves, are believed for so long; a client of ours would go after
+# 15 s (pip).
 STARVING_S = 9.0
 # So often those who should give are doubted, and somebody else reads, before the room is given up.
 DOUBTING_ROUNDS = 2
 # A reader that brings nothing loses its lease after three seconds; a crowd in which nobody brings anything for so long
-# is given up.
+# is doubted, then for half of it, then for a third: 22 s in all, whoever holds the leases.
 SILENT_CROWD_S = 12.0
 # A question is asked again elsewhere after so many times the usual time of an answer, when nothing else is left to do.
 OVERDUE_FACTOR, OVERDUE_MIN_S = 4.0, 0.1
@@ -100,7 +101,9 @@ class Download:
         self._got_bytes = 0
         self._fruitful_at = trio.current_time()  # when bytes were kept last
         self._moved_at = trio.current_time()  # when anything moved last
-        self._answered_at = -math.inf  # when somebody said last that he has nothing yet
+        self._answered_at = -math.inf  # when somebody who has nothing for us said last that he has more than before
+        self._told: dict[Peer, int] = {}  # how many pieces he had
+        self._lacking_since = math.inf  # since when others have what we have not
         self._error: P2pcdnError | None = None
         self._origin_error: P2pcdnError | None = None
         self._over = False
@@ -153,16 +156,20 @@ class Download:
                 self._start_reading()
         elif turn.running or not self._attended or undecided:
             return
-        elif self._is_hopeless(stalled_s) and not self._doubt_all(now):
+        elif self._is_hopeless(stalled_s, now) and not self._doubt_all(now):
             self._fail(self._short())
 
     def _stalled_s(self, now: float) -> float:
         """For how long nothing has moved.
 
-        A piece that comes slowly is progress, too: a room on one access point shares its air. So is a parent that says
-        that it has nothing yet; but not for ever.
+        A piece that comes slowly is progress, too: a room on one access point shares its air. So is a parent that has
+        nothing for us yet, but more than before; not for ever.
         """
         sharing = self._sharing
+        if sharing.manifest is None and self._advice.reach <= sharing.here.bit_count():
+            self._lacking_since = math.inf
+        else:
+            self._lacking_since = min(self._lacking_since, now)
         if sharing.came_bytes != self._got_bytes:
             self._got_bytes, self._moved_at, self._fruitful_at = sharing.came_bytes, now, now
         # What is heard may be thrown away: it counts for as long as one slow piece takes.
@@ -180,16 +187,15 @@ class Download:
     def _is_stalled(self) -> bool:
         return trio.current_time() - self._moved_at > self._patience_s
 
-    def _is_hopeless(self, stalled_s: float) -> bool:
+    def _is_hopeless(self, stalled_s: float, now: float) -> bool:
         """Whether the room will not give what is missing, or not soon."""
         sharing, cannot_read = self._sharing, not self._turn.able
         if not self._holders.asking and not self._sources and (cannot_read or sharing.manifest is not None):
             return True
-        if stalled_s > self._patience_s:
-            there_is_more = sharing.manifest is not None or self._advice.reach > sharing.here.bit_count()
-            if there_is_more or cannot_read:
-                return True
-        return stalled_s > SILENT_CROWD_S
+        # What has just come to somebody is still on its way to us, however long ago the last piece came.
+        if cannot_read or now - self._lacking_since > self._patience_s or not self._advice.parents:
+            return stalled_s > self._patience_s
+        return stalled_s > SILENT_CROWD_S / (1 + self._rounds)
 
     def _doubt_all(self, now: float) -> bool:
         """Before the room is given up: who should have given is doubted, so that another may read the origin for all.
@@ -406,9 +412,11 @@ class Download:
         if answer.status == 503:
             self._sources.was_full(peer, answer.retry_after_s)
         elif answer.status == 409:
-            self._answered_at = trio.current_time()
             holds = answer.headers.get(HOLDS)
-            self._sources.had_nothing(peer, holds_some=bool(holds and bitfield.decode(holds, cut.pieces)))
+            pieces = bitfield.decode(holds, cut.pieces).bit_count() if holds else 0
+            if pieces > self._told.get(peer, 0):
+                self._told[peer], self._answered_at = pieces, trio.current_time()
+            self._sources.had_nothing(peer, holds_some=pieces > 0)
         elif answer.status != 428 and peer in self.belief.vouchers:
             self._sources.drop(peer)  # it was evicted there, or the node was started anew
         elif answer.status != 428:

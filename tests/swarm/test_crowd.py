@@ -5,11 +5,21 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pcdn.swarm import bitfield
-from p2pcdn.swarm.crowd import CLASSES, HOLDER_KEPT_S, LEASE_S, LEASES_MAX, MEMBERS_MAX, Crowd
+from p2pcdn.swarm.crowd import (
+    CLASSES,
+    HOLDER_KEPT_S,
+    LEASE_S,
+    LEASES_MAX,
+    LEASES_PER_HOST_MAX,
+    MEMBERS_MAX,
+    MEMBERS_PER_HOST_MAX,
+    Crowd,
+)
 from p2pcdn.swarm.messages import Advice, AskCrowd
 from p2pcdn.swarm.rarity import Rarity
 from p2pcdn.swarm.tracker import CROWDS_MAX, Tracker, ranked
@@ -213,6 +223,41 @@ def test_forged_members_and_forged_files_are_bounded() -> None:
     for number in range(CROWDS_MAX + 100):
         tracker.advise(AskCrowd(f"{number:064x}", boot(1), 1, bytes(32)), "192.0.2.1:1", 0.0)
     assert tracker.crowds() == CROWDS_MAX
+
+
+def test_one_host_cannot_keep_a_file_from_others_however_many_boot_ids_it_draws() -> None:
+    """It draws another one whenever its lease lapses, and is always the first to ask."""
+    crowd, here = Crowd(), "198.51.100.7:1"
+    for tick in range(20):
+        now = tick / 2
+        for number in (100, 101 + tick):
+            crowd.advise(ask(number), here, now)
+        if tick and tell(crowd, 1, now).read:
+            assert now <= LEASE_S + 1
+            return
+    raise AssertionError("nobody else ever read")
+
+
+def test_one_host_holds_some_leases_and_not_all_of_them() -> None:
+    crowd, distrusted = Crowd(), tuple(device_of(number) for number in range(100, 104))
+    for number in range(100, 110):
+        sybil = AskCrowd(ID, boot(number), 1, device_of(number), 1200, PIECES, distrusted=distrusted[: number - 100])
+        crowd.advise(sybil, "198.51.100.7:1", 0.0)
+    assert len(crowd.leases) == LEASES_PER_HOST_MAX
+    honest = AskCrowd(ID, boot(1), 1, device_of(1), 1200, PIECES, distrusted=distrusted)
+    assert crowd.advise(honest, address(1), 0.1).read
+
+
+@pytest.mark.parametrize("host", ["198.51.100.7", "[2001:db8:1:2::{0:x}]"])
+def test_one_host_cannot_fill_a_crowd(host: str) -> None:
+    crowd = Crowd()
+    told = [
+        crowd.advise(ask(number), host.format(number) + ":1", 0.0).read for number in range(MEMBERS_PER_HOST_MAX + 5)
+    ]
+    assert len(crowd.members) == MEMBERS_PER_HOST_MAX
+    assert told[-5:] == [True] * 5, "those help themselves"
+    assert not tell(crowd, 1000, 0.1).read, "others are members as ever"
+    assert len(crowd.members) == MEMBERS_PER_HOST_MAX + 1
 
 
 def test_every_node_ranks_the_room_alike_and_a_leaver_moves_only_its_own_files() -> None:
