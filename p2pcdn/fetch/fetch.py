@@ -191,7 +191,8 @@ class Fetch:
             nursery.start_soon(self._drip, wanted, partial)
             nursery.start_soon(_cancel_after, alone, nursery.cancel_scope)
             try:
-                await self._swarm.fill(partial, None if self._offline else read_origin)
+                wire_bytes_s = self._origin.wires.of(wanted.index.key, trio.current_time())
+                await self._swarm.fill(partial, None if self._offline else read_origin, wire_bytes_s=wire_bytes_s)
             except P2pcdnError as error:  # raised below, for a nursery makes a group of it
                 failed = error
             nursery.cancel_scope.cancel()

@@ -76,6 +76,7 @@ class Lease:
     progress_at: float
     since: float
     part: float = 0.0  # of the file, where it begins
+    races: bool = False  # granted because the room was slower than its owner's wire
 
 
 @dataclass(slots=True)
@@ -85,6 +86,7 @@ class Crowd:
     members: dict[str, Member] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)  # by the owner's boot id
     makers: dict[bytes, str] = field(default_factory=dict)  # devices that read the origin, with their addresses
+    _outrun: frozenset[str] = frozenset()  # boot ids of who was found too slow to be a root while another one races
     _coming: int = 0
     _began_at: float = 0.0
     _pace_s: float = 0.0  # between two pieces of a member, on the average
@@ -104,10 +106,12 @@ class Crowd:
         reads = ask.able and not member.whole and self._grant(member, now)
         roots = self._roots(ask.distrusted, now)
         others = [one for one in self.members.values() if one is not member]
-        hoards = reads and self._hoarder(now)
+        passed_over = self._outrun
+        if reads and (hoards := self._hoarder(now)) is not None:
+            passed_over |= {hoards.boot}
         held = 0
         for one in others:
-            if one.ask.pieces == ask.pieces and one.ask.device not in ask.distrusted and one is not hoards:
+            if one.ask.pieces == ask.pieces and one.ask.device not in ask.distrusted and one.boot not in passed_over:
                 held |= one.holds
         return Advice(
             read=reads,
@@ -120,12 +124,13 @@ class Crowd:
             else round(gathering_s * 1000) + 1,
             reach=held.bit_count(),
             part=self.leases[member.boot].part if reads else 0.0,
+            members=len(self.members),
             size_bytes=next((one.ask.size_bytes for one in roots if one.ask.pieces), None),
         )
 
     def leave(self, boot: str) -> None:
         self.members.pop(boot, None)
-        self.leases.pop(boot, None)
+        self._end_lease(boot)
 
     # --- below
 
@@ -156,10 +161,17 @@ class Crowd:
 
     def _is_fruitless(self, boot: str) -> None:
         """Its lease is over, and the whole host's turn with it: a host may draw as many boot ids as it likes."""
-        del self.leases[boot]
+        self._end_lease(boot)
+        if self.members[boot].whole:
+            return
         self._fruitless[self.members[boot].host] = None
         if len(self._fruitless) > MEMBERS_MAX:
             self._fruitless.pop(next(iter(self._fruitless)))
+
+    def _end_lease(self, boot: str) -> None:
+        lease = self.leases.pop(boot, None)
+        if lease is not None and lease.races and not (boot in self.members and self.members[boot].whole):
+            self._outrun = frozenset()  # those who were slow are all that there is again
 
     def _of_host(self, host: str) -> int:
         return sum(one.host == host for one in self.members.values())
@@ -175,20 +187,26 @@ class Crowd:
         ):
             return False
         lease = self.leases.get(member.boot)
-        if lease is not None:
+        if lease is not None and lease.races and not member.ask.slow:
+            self._end_lease(member.boot)  # its wire was no quicker than the room
+        elif lease is not None:
             lease.progress_at = max(lease.progress_at, member.progress_at)
             return True
         distrusted = member.ask.distrusted
         believed = [one for one in self.leases.values() if one.device not in distrusted]
-        enough = member.ask.readers + (self._hoarder(now) is not None)
+        races = member.ask.slow and not self._outrun
+        enough = member.ask.readers + (races or self._hoarder(now) is not None)
         if len(self.leases) >= LEASES_MAX or len(believed) >= enough:
             return False
         if sum(self.members[boot].host == member.host for boot in self.leases) >= LEASES_PER_HOST_MAX:
             return False
         held = any(one.whole and one.ask.device not in distrusted for one in self.members.values())
-        if held and now < member.progress_at + self._patience_s:
+        if held and not races and now < member.progress_at + self._patience_s:
             return False  # somebody has it all, unless he has gone since
-        self.leases[member.boot] = Lease(member.ask.device, now, now, PARTS[len(believed)])
+        if races:
+            self._outrun = frozenset(one.boot for one in self._roots(member.ask.distrusted, now))
+        part = 0.0 if races else PARTS[len(believed)]
+        self.leases[member.boot] = Lease(member.ask.device, now, now, part, races)
         self.makers.pop(member.ask.device, None)
         self.makers[member.ask.device] = member.address
         while len(self.makers) > MAKERS_TOLD_MAX - 1:
@@ -215,7 +233,8 @@ class Crowd:
     def _roots(self, distrusted: Sequence[bytes], now: float) -> list[Member]:
         readers = [self.members[boot] for boot in self.leases if boot in self.members]
         whole = [one for one in self.members.values() if one.whole and one not in readers]
-        return [one for one in (*readers, *whole) if one.ask.device not in distrusted]
+        roots = [one for one in (*readers, *whole) if one.ask.device not in distrusted]
+        return [one for one in roots if one.boot not in self._outrun] or roots
 
     def _makers(self, ask: AskCrowd, roots: Sequence[Member]) -> tuple[tuple[bytes, str], ...]:
         """Those who read it, now or before, and some of those who have it all; not the asking one: it knows itself."""

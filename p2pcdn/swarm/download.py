@@ -23,6 +23,7 @@ from p2pcdn.swarm.holders import SECOND_OPINION_S, Holders
 from p2pcdn.swarm.manifest import Cut, Manifest, Proof
 from p2pcdn.swarm.messages import DISTRUSTED_MAKERS_MAX, HOLDS, PIECE_INDEX, Advice, AskCrowd, AskPiece
 from p2pcdn.swarm.peers import CROWD, Peer
+from p2pcdn.swarm.race import Race
 from p2pcdn.swarm.reading import ReadOrigin
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.sources import PARENT_WAIT_MS_MIN, Sources
@@ -69,11 +70,13 @@ class Download:
         gives: bool = True,
         on_air: bool = False,
         readers: int = 1,
+        wire_bytes_s: float | None = None,
         distrusted_makers: Sequence[bytes] = (),
     ) -> None:
         """read_origin: None where this node cannot read it. boot, port: under which others know us.
 
-        readers: how many may read the origin at once. distrusted_makers: whose word for this file was wrong before.
+        on_air: see `Manners`. readers: how many may read the origin at once. wire_bytes_s: how fast our wire to it was.
+        distrusted_makers: whose word for this file was wrong before.
         """
         self._sharing = sharing
         self._attendance = attendance
@@ -88,6 +91,7 @@ class Download:
         self._sources = Sources(sharing, tools, self._somebody_left)
         self._holders = Holders(sharing, self._sources, self.belief, tools, self._size_bytes_max)
         self._turn = Turn(sharing, tools, read_origin)
+        self._race = Race(wire_bytes_s, on_air=on_air)
         self._advice = Advice()
         self._attended = False
         self._advised_until = 0.0
@@ -151,7 +155,9 @@ class Download:
             return
         stalled = stalled_s > self._patience_s
         undecided = self._holders.undecided(now)
-        if turn.ours and not turn.running and not undecided and (sharing.manifest is None or stalled):
+        self._compare(now)
+        wanted = sharing.manifest is None or stalled or self._race.lost
+        if turn.ours and not turn.running and not undecided and wanted:
             if turn.able and turn.has_work(stalled=stalled):
                 self._start_reading()
         elif turn.running or not self._attended or undecided:
@@ -179,6 +185,23 @@ class Download:
             heard_at = self._tools.exchange.heard_at(peer.address)
             self._moved_at = max(self._moved_at, min(heard_at, self._fruitful_at + slow_piece_s))
         return now - max(self._moved_at, min(self._answered_at, self._fruitful_at + STARVING_S))
+
+    def _compare(self, now: float) -> None:
+        """The room with our own wire; what comes of that the tracker hears at once."""
+        sharing, before = self._sharing, self._race.lost
+        if self._turn.running:
+            self._race.note_reading(now, sharing.read_bytes)
+        elif self._turn.able and sharing.cut is not None:
+            self._race.note(
+                now,
+                sharing.came_bytes - sharing.read_bytes,
+                sharing.missing.bit_count() * sharing.cut.piece_size_bytes,
+                piece_s=self._sources.answer_time_s,
+                members=self._advice.members,
+            )
+        if self._race.lost != before:
+            log.info("the room is slower than the wire: %s", self._race.lost, extra={"file": self._sources.name})
+            self._ask_now.set()
 
     @property
     def _patience_s(self) -> float:
@@ -274,6 +297,7 @@ class Download:
             got=sharing.came_bytes,
             able=self._turn.able,
             readers=self._readers,
+            slow=self._race.lost,
             gives=self._gives,
             distrusted=tuple(dict.fromkeys((*self.belief.distrusted, *self._doubted)))[-DISTRUSTED_MAKERS_MAX:],
         )
