@@ -19,7 +19,7 @@ from p2pcdn.swarm.belief import Belief
 from p2pcdn.swarm.connection import Answer
 from p2pcdn.swarm.crowd import CLASSES
 from p2pcdn.swarm.exchange import PROGRESS_SIZE_BYTES_MIN
-from p2pcdn.swarm.holders import SECOND_OPINION_S, Holders
+from p2pcdn.swarm.holders import HOLD_OFF_S, SECOND_OPINION_S, Holders
 from p2pcdn.swarm.manifest import Cut, Manifest, Proof
 from p2pcdn.swarm.messages import DISTRUSTED_MAKERS_MAX, HOLDS, PIECE_INDEX, Advice, AskCrowd, AskPiece
 from p2pcdn.swarm.peers import CROWD, Peer
@@ -156,7 +156,9 @@ class Download:
         stalled = stalled_s > self._patience_s
         undecided = self._holders.undecided(now)
         self._compare(now)
-        wanted = sharing.manifest is None or stalled or self._race.lost
+        # Whoever stood by the manifest may be the one that has gone: then the others are not waited for as long again.
+        failed = bool(self._doubted) and stalled_s > HOLD_OFF_S
+        wanted = sharing.manifest is None or stalled or failed or self._race.lost
         if turn.ours and not turn.running and not undecided and wanted:
             if turn.able and turn.has_work(stalled=stalled):
                 self._start_reading()
@@ -286,6 +288,8 @@ class Download:
 
     def _question(self) -> AskCrowd:
         sharing = self._sharing
+        # What only a manifest proved by which nobody stands any more cannot be given: others must not wait for it.
+        holds = sharing.here if sharing.whole else sharing.provable
         return AskCrowd(
             id=sharing.id,
             boot=self._boot,
@@ -293,7 +297,7 @@ class Download:
             device=self._tools.identity.device.public,
             size_bytes=0 if sharing.cut is None else sharing.cut.size_bytes,
             pieces=sharing.pieces,
-            holds=bitfield.encode(sharing.here, sharing.pieces) if sharing.here else "",
+            holds=bitfield.encode(holds, sharing.pieces) if holds else "",
             got=sharing.came_bytes,
             able=self._turn.able,
             readers=self._readers,
@@ -344,6 +348,7 @@ class Download:
             self._origin_failed(error)
         finally:
             self._turn.running = False
+            self._ask_now.set()  # what others had when it began they may have lost since
             self._sharing.changed.unpark_all()
 
     def _origin_failed(self, error: P2pcdnError) -> None:
