@@ -45,7 +45,7 @@ STARVING_S = 9.0
 # So often those who should give are doubted, and somebody else reads, before the room is given up.
 DOUBTING_ROUNDS = 2
 # A reader that brings nothing loses its lease after three seconds; a crowd in which nobody brings anything for so long
-# is doubted, then for half of it, then for a third: 22 s in all, whoever holds the leases.
+# is doubted: twice, and then the node helps itself, whoever holds the leases.
 SILENT_CROWD_S = 12.0
 # A question is asked again elsewhere after so many times the usual time of an answer, when nothing else is left to do.
 OVERDUE_FACTOR, OVERDUE_MIN_S = 4.0, 0.1
@@ -108,6 +108,7 @@ class Download:
         self._answered_at = -math.inf  # when somebody who has nothing for us said last that he has more than before
         self._told: dict[Peer, int] = {}  # how many pieces he had
         self._lacking_since = math.inf  # since when others have what we have not
+        self._unadvised_since = math.inf  # since when the tracker names nobody to ask, and does not let us read
         self._error: P2pcdnError | None = None
         self._origin_error: P2pcdnError | None = None
         self._over = False
@@ -218,9 +219,10 @@ class Download:
         if not self._holders.asking and not self._sources and (cannot_read or sharing.manifest is not None):
             return True
         # What has just come to somebody is still on its way to us, however long ago the last piece came.
-        if cannot_read or now - self._lacking_since > self._patience_s or not self._advice.parents:
+        since = min(self._lacking_since, self._unadvised_since)
+        if cannot_read or now - since > self._patience_s:
             return stalled_s > self._patience_s
-        return stalled_s > SILENT_CROWD_S / (1 + self._rounds)
+        return stalled_s > SILENT_CROWD_S
 
     def _doubt_all(self, now: float) -> bool:
         """Before the room is given up: who should have given is doubted, so that another may read the origin for all.
@@ -307,6 +309,8 @@ class Download:
         )
 
     def _follow(self, advice: Advice, place: Place) -> None:
+        now = trio.current_time()
+        self._unadvised_since = math.inf if advice.parents or advice.read else min(self._unadvised_since, now)
         if advice.size_bytes is not None and advice.size_bytes <= self._size_bytes_max:
             self._sharing.learn_size(advice.size_bytes)
         parents = [self._peer_at(address, place) for address in advice.parents]
