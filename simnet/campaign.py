@@ -21,7 +21,11 @@ from simnet.outcome import Outcome
 from simnet.seeds import run_seeds
 
 # Scenario -> its module, which has `run(seed) -> Outcome` and MARKS.
-SCENARIOS = {"faults": "simnet.scenarios.faults", "faults-store": "simnet.scenarios.faults_store"}
+SCENARIOS = {
+    "faults": "simnet.scenarios.faults",
+    "faults-silence": "simnet.scenarios.faults_silence",
+    "faults-store": "simnet.scenarios.faults_store",
+}
 SEEDS = 200
 PROGRESS_EVERY_S = 0.5
 # A handful of seeds does not reach what is rare, and who replays one knows.

@@ -275,7 +275,7 @@ def _no_check(wanted: Any, got: Sha256) -> None:
     return
 
 
-STORE, FIVE = "faults-store", "faults"
+STORE, FIVE, SILENCE = "faults-store", "faults", "faults-silence"
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("a blob's file is not synced before it gets its name", STORE, [(Arrivals, "_sync", _no_fsync)]),
     Mutant("an fsync that failed is tried again, and believed", STORE, [(Arrivals, "_sync", _fsync_again)]),
@@ -308,7 +308,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a silent neighbour is waited for",
-        FIVE,
+        SILENCE,
         [(Exchange, "__init__", _patient_exchange), (holders, "HOLD_OFF_S", 1e9)],
     ),
     Mutant("a silent upstream is waited for", FIVE, [(HttpxUpstream, "__init__", _patient_upstream)]),

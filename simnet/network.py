@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from simnet.dns import Dns
 from simnet.kernel import Kernel
@@ -64,19 +64,33 @@ def here() -> Host:
         raise RuntimeError("a socket was asked for outside of every simulated host") from None
 
 
+class Sender(Protocol):
+    """What takes its turn at a link. queued: whether it waits there."""
+
+    queued: bool
+
+    def depart(self, link: Link) -> float | None:
+        """Its turn: sends a chunk and says how long the link is busy with it, or None where nothing can go."""
+        ...
+
+
 class Link:
     """One direction of a wire, or a medium that all share. rate: bytes a second; may be changed at any time."""
 
-    __slots__ = ("active", "busy_until", "bytes_carried", "held", "kernel", "name", "net", "paused", "queue", "rate")
+    __slots__ = (
+        "active", "busy_until", "bytes_carried", "held", "kernel", "name", "net", "paused", "queue", "rate", "shared",
+    )  # fmt: skip
 
-    def __init__(self, net: Net, name: str, rate: float) -> None:
+    def __init__(self, net: Net, name: str, rate: float, *, shared: bool = False) -> None:
+        """shared: by both directions of several hosts; then what comes in takes its turn with what goes out."""
         self.net = net
         self.kernel = net.kernel
         self.name = name
         self.rate = rate
+        self.shared = shared
         self.busy_until = 0.0
         self.bytes_carried = 0.0
-        self.queue: deque[Flow] = deque()
+        self.queue: deque[Sender] = deque()
         self.active = False
         self.paused = False
         self.held: list[Callable[[], None]] = []
@@ -84,8 +98,8 @@ class Link:
     def chunk_bytes(self) -> float:
         return min(CHUNK_BYTES, max(CHUNK_BYTES_MIN, self.rate * CHUNK_TIME_MAX_S))
 
-    def enqueue(self, flow: Flow) -> None:
-        """The flow has something to send, and takes its turn."""
+    def enqueue(self, flow: Sender) -> None:
+        """It has something to send, and takes its turn."""
         flow.queued = True
         self.queue.append(flow)
         if not self.active and not self.paused:
@@ -241,9 +255,9 @@ class Net:
         self.dns.names[name] = [ip]
         return host
 
-    def link(self, name: str, rate: float) -> Link:
+    def link(self, name: str, rate: float, *, shared: bool = False) -> Link:
         """A link between hosts, for `middle`, or a medium that hosts share."""
-        return Link(self, name, rate)
+        return Link(self, name, rate, shared=shared)
 
     def host_at(self, ip: str) -> Host | None:
         return self._by_ip.get(ip)

@@ -20,6 +20,7 @@ from p2pcdn.node import Node, Settings
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.store.layout import Layout
 from p2pcdn.world import Discovery, DiskFile, Sighting, World
+from p2pcdn_daemon.link import Machine, manners_of
 from p2pcdn_daemon.network import TcpNetwork
 from p2pcdn_daemon.upstream import UpstreamSettings, make_index, open_upstream
 from simnet import client
@@ -314,7 +315,7 @@ class SimNode:
                 version=VERSION,
                 identity=self.identity,
                 piece_size_bytes=options.piece_size_bytes,
-                **options.more,
+                **{"manners": manners_of(Machine(wireless=host.kind == "wireless")), **options.more},
             )
             self.node = node = Node(settings, store, world, node_id=host.name, token=self._token)
             async with trio.open_nursery() as nursery:

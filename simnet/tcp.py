@@ -46,6 +46,40 @@ FIN = -1
 CHUNK_SLACK_BYTES = 8 * 1024
 
 
+class Relay:
+    """A connection's bytes from outside that wait at the access point: in the air they take their turn like others."""
+
+    __slots__ = ("coming", "flow", "queued", "waiting")
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.queued = False
+        self.coming = 0  # chunks that are on their way here, or wait
+        self.waiting: deque[tuple[int, int, int]] = deque()  # hop, raw, wire
+
+    def expect(self, at: float, hop: int, raw: int, wire: int) -> None:
+        """A chunk is here at that time."""
+        self.coming += 1
+        self.flow.kernel.at(max(at, self.flow.kernel.now), self._came, hop, raw, wire)
+
+    def _came(self, hop: int, raw: int, wire: int) -> None:
+        self.waiting.append((hop, raw, wire))
+        if not self.queued:
+            self.flow.hops[hop].enqueue(self)
+
+    def depart(self, link: Link) -> float | None:
+        hop, raw, wire = self.waiting.popleft()
+        self.coming -= 1
+        time_s = wire / link.rate
+        link.bytes_carried += wire
+        now = self.flow.kernel.now
+        self.flow.travel(hop + 1, now, now + time_s, raw, wire)
+        if self.waiting:
+            link.queue.append(self)
+            self.queued = True
+        return time_s
+
+
 class Flow:
     """One direction of a connection. The positions count bytes from the beginning of the connection."""
 
@@ -76,6 +110,7 @@ class Flow:
         "queued",
         "read",
         "receiver",
+        "relay",
         "segments",
         "sender",
         "sent",
@@ -101,6 +136,7 @@ class Flow:
         self.latency_s = LOOPBACK_TIME_S if self.local else src.latency_s + dst.latency_s + extra_s
         # On a shared medium the last hop is the first one again, and the bytes cross it twice.
         self.hops: list[Link] = [*middle, dst.down]
+        self.relay = Relay(self) if dst.down.shared else None
         self.buffer: deque[bytes | memoryview] = deque()
         self.segments: deque[list[int]] = deque()  # [bytes not yet sent, what each weighs]
         self.written = self.sent = self.delivered = self.read = 0
@@ -183,7 +219,7 @@ class Flow:
         up.busy_until = max(up.busy_until, now) + took_s
         up.bytes_carried += wire
         first = self._first()
-        self._travel(0, first, first + took_s, raw, wire)
+        self.travel(0, first, first + took_s, raw, wire)
 
     def _first(self) -> float:
         """When what is sent now comes to the end of the first wire. Nothing overtakes within a connection."""
@@ -253,7 +289,7 @@ class Flow:
         time_s = twice * wire / link.rate
         link.bytes_carried += twice * wire
         first = self._first()
-        self._travel(0, first, first + time_s, raw, wire)
+        self.travel(0, first, first + time_s, raw, wire)
         if self.unsent_wire <= UNSENT_BYTES:
             self.sender.wake_writer()
         if self.sent < self.written:
@@ -266,7 +302,7 @@ class Flow:
             self.net.touch(self)
         return time_s
 
-    def _travel(self, hop: int, first: float, last: float, raw: int, wire: int) -> None:
+    def travel(self, hop: int, first: float, last: float, raw: int, wire: int) -> None:
         """Crosses one link after the other; first and last: when its bytes come to the next one."""
         while hop < len(self.hops):
             link = self.hops[hop]
@@ -276,7 +312,10 @@ class Flow:
             if link is self.up:  # a shared medium: it has been on it twice already
                 break
             if first > self.kernel.now + BOOK_AHEAD_S:
-                self.kernel.at(first, self._travel, hop, first, last, raw, wire)
+                self.kernel.at(first, self.travel, hop, first, last, raw, wire)
+                return
+            if self.relay is not None and link.shared and (wire > SMALL_BYTES or self.relay.coming):
+                self.relay.expect(last, hop, raw, wire)
                 return
             if wire <= SMALL_BYTES:
                 last = max(last, link.slip(first, wire))
@@ -288,7 +327,7 @@ class Flow:
 
     def _go_on(self, hop: int, first: float, last: float, raw: int, wire: int) -> None:
         now = self.kernel.now
-        self._travel(hop, max(first, now), max(last, now), raw, wire)
+        self.travel(hop, max(first, now), max(last, now), raw, wire)
 
     def _landing(self, time: float, raw: int, wire: int) -> None:
         self.last = time = max(time, self.last)

@@ -56,7 +56,7 @@ def office(net: Net, nodes: int, upstream_rate: float) -> Topology:
 
 def wifi(net: Net, nodes: int, upstream_rate: float) -> Topology:
     """One access point of 200 Mbit/s of air for all: what a laptop sends to a laptop is in the air twice."""
-    air = net.link("air", GIGABIT / 5)
+    air = net.link("air", GIGABIT / 5, shared=True)
     hosts = [
         net.add_host(f"node-{number}", up=air, down=air, latency_s=1e-3, kind="wireless") for number in range(nodes)
     ]

@@ -98,9 +98,9 @@ class SimUpstream:
 
     @property
     def sent_bytes(self) -> int:
-        """Bytes of files that left the file host, heads not counted."""
+        """Bytes that left the file host; what is small (a head, a drip) by its weight beside a byte of a piece."""
         traffic = self.files.given.get(PORT)
-        return 0 if traffic is None else traffic.bulk_bytes
+        return 0 if traffic is None else traffic.bulk_bytes + (traffic.all_bytes - traffic.bulk_bytes) // self.net.scale
 
     async def _serve(self, host: Host, handler: Handler, *, task_status: trio.TaskStatus[None]) -> None:
         HERE.set(host)

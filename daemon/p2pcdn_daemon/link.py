@@ -45,7 +45,12 @@ def manners_of(machine: Machine, *, upload_limit_bytes_s: int = 0, metered: str 
         return Manners(upload_limit_bytes_s=limit, slots=0, prefers_to_give=False)
     # On the air each byte between two neighbours takes its time twice, and a battery pays for it.
     sparing = machine.wireless or machine.on_battery
-    return Manners(upload_limit_bytes_s=limit, slots=SLOTS_SPARING if sparing else SLOTS, prefers_to_give=not sparing)
+    return Manners(
+        upload_limit_bytes_s=limit,
+        slots=SLOTS_SPARING if sparing else SLOTS,
+        prefers_to_give=not sparing,
+        on_air=machine.wireless,
+    )
 
 
 def look(sysfs: Path = SYSFS, routes: Path = ROUTES, routes_ipv6: Path = ROUTES_IPV6) -> Machine:

@@ -26,7 +26,7 @@ WRITE_AFTER_S = 1.0
 # pip hangs up after 15 s without a byte. While only a peer's unproven bytes arrive, the upstream is asked for a few
 # at the place where the client stands, each time that so long has passed.
 DRIP_AFTER_S = 8.0
-DRIP_SIZE_BYTES = 64 * 1024
+DRIP_SIZE_BYTES = 4 * 1024
 # Attempts that came to a good end, by which a client that was cut off may go on in the whole file.
 ATTEMPTS_REMEMBERED = 1024
 
@@ -191,7 +191,8 @@ class Fetch:
             nursery.start_soon(self._drip, wanted, partial)
             nursery.start_soon(_cancel_after, alone, nursery.cancel_scope)
             try:
-                await self._swarm.fill(partial, None if self._offline else read_origin)
+                wire_bytes_s = self._origin.wires.of(wanted.index.key, trio.current_time())
+                await self._swarm.fill(partial, None if self._offline else read_origin, wire_bytes_s=wire_bytes_s)
             except P2pcdnError as error:  # raised below, for a nursery makes a group of it
                 failed = error
             nursery.cancel_scope.cancel()

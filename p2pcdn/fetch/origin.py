@@ -16,6 +16,7 @@ from p2pcdn.answers import refusal
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import P2pcdnError, Refused, RemoteProtocolError, Unavailable
+from p2pcdn.fetch.wires import Meter, Wires
 from p2pcdn.simple import File
 from p2pcdn.store import Origin
 from p2pcdn.world import Index, Upstream, UpstreamResponse
@@ -94,13 +95,14 @@ class _Reading:
 
 
 class OriginReader:
-    """Reads files from upstreams; from none where `offline`. Holds no state between two reads."""
+    """Reads files from upstreams; from none where `offline`. wires: how fast that went, all that it remembers."""
 
     def __init__(self, upstream: Upstream, counters: Counters, dice: random.Random, *, offline: bool = False) -> None:
         self._upstream = upstream
         self._offline = offline
         self._counters = counters
         self._dice = dice
+        self.wires = Wires()
 
     async def read(
         self,
@@ -168,7 +170,9 @@ class OriginReader:
     async def _drain(self, wanted: Wanted, response: UpstreamResponse, sink: Sink, reading: _Reading) -> None:
         # An upstream that does not know Range sends the file from its first byte; what we have already is passed over.
         position = reading.at if response.status == 206 else 0
+        meter = Meter()
         async for chunk in response.body:
+            meter.came(len(chunk), trio.current_time())
             self._counters.upstream_bytes[wanted.index.url] += len(chunk)
             if position + len(chunk) > FILE_SIZE_BYTES_MAX:
                 raise Refused(f"{wanted.file.filename} is larger than {FILE_SIZE_BYTES_MAX >> 30} GiB; it was cut.")
@@ -179,8 +183,10 @@ class OriginReader:
             if fresh:
                 await sink(reading.at, fresh)
                 reading.at += len(fresh)
+            meter.waits(trio.current_time())
             if reading.is_over():
                 break
+        self.wires.note(wanted.index.key, meter)
 
     async def _pause(self, wanted: Wanted, fruitless: int, error: P2pcdnError) -> None:
         pause_s = min(PAUSE_FIRST_S * 2**fruitless, PAUSE_MAX_S)

@@ -5,6 +5,7 @@ Whom each one asks for pieces, `plan.py` says. It is advice: who gets nothing fr
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,9 @@ LEASE_S = 3.0
 # Where one lease after the other lapses, the upstream is slow to begin rather than the readers dead: each next one has
 # twice the time, for a reading that is cut before its first byte brings nobody anything.
 LEASE_MAX_S = 48.0
+# Where a member usually waits longer than a third of that for its next piece, as on shared air, silence is judged by
+# that, up to so long (pip: 15 s).
+PACE_FACTOR, PATIENCE_MAX_S = 3.0, 9.0
 # A member that has all of it stays a root for so long after it was last heard.
 HOLDER_KEPT_S = 600.0
 # A crowd comes together for so long before anybody is told a parent: who asks one that is not to stay takes pieces from
@@ -29,10 +33,14 @@ AGAIN_MEMBERS = 200
 # A reader of which others have less than half of so many pieces, or more, after the time of a lease, has a thin wire.
 HOARD_PIECES_MIN = 16
 MEMBERS_MAX = 2048
+# Of them from one host, so that nobody fills the crowd alone; the fleets that share an address are smaller.
+MEMBERS_PER_HOST_MAX = 64
 # Others that are told besides the parents.
 OTHERS_TOLD = 12
 # Readers at the same time: one, and those who do not take its word.
 LEASES_MAX = 4
+# Of these for one host: in open mode anybody may draw boot ids, and who holds all of them keeps everybody waiting.
+LEASES_PER_HOST_MAX = 2
 # Where the first, second, third and fourth of them begins, so that they meet each other late.
 PARTS = (0.0, 0.5, 0.25, 0.75)
 
@@ -48,9 +56,9 @@ class Member:
     ask: AskCrowd
     heard_at: float
     progress_at: float
+    host: str
     holds: int = 0
     asked: int = 0
-    lapsed: bool = False  # had a lease and brought nothing; others come first
 
     @property
     def whole(self) -> bool:
@@ -65,6 +73,7 @@ class Lease:
     progress_at: float
     since: float
     part: float = 0.0  # of the file, where it begins
+    races: bool = False  # granted because the room was slower than its owner's wire
 
 
 @dataclass(slots=True)
@@ -75,9 +84,12 @@ class Crowd:
     leases: dict[str, Lease] = field(default_factory=dict)  # by the owner's boot id
     makers: dict[bytes, str] = field(default_factory=dict)  # devices that read the origin, with their addresses
     plan: Plan = field(default_factory=Plan)
+    _outrun: frozenset[str] = frozenset()  # boot ids of who was found too slow to be a root while another one races
     _coming: int = 0
     _began_at: float = 0.0
+    _pace_s: float = 0.0  # between two pieces of a member, on the average
     _lapsed: int = 0  # leases that brought nothing, one after the other
+    _fruitless: dict[str, None] = field(default_factory=dict)  # hosts whose leases those were; others come first
 
     def advise(self, ask: AskCrowd, address: str, now: float) -> Advice:
         """What the asking member is to do. address: where it is asked; "" for the tracker itself."""
@@ -93,10 +105,12 @@ class Crowd:
         reads = ask.able and not member.whole and self._grant(member, now)
         roots = self._roots(ask.distrusted, now)
         others = [one for one in self.members.values() if one is not member]
-        hoards = reads and self._hoarder(now)
+        passed_over = self._outrun
+        if reads and (hoards := self._hoarder(now)) is not None:
+            passed_over |= {hoards.boot}
         held = 0
         for one in others:
-            if one.ask.pieces == ask.pieces and one.ask.device not in ask.distrusted and one is not hoards:
+            if one.ask.pieces == ask.pieces and one.ask.device not in ask.distrusted and one.boot not in passed_over:
                 held |= one.holds
         return Advice(
             read=reads,
@@ -107,12 +121,13 @@ class Crowd:
             again_ms=self._again_ms(member) if gathering_s <= 0 else round(gathering_s * 1000) + 1,
             reach=held.bit_count(),
             part=self.leases[member.boot].part if reads else 0.0,
+            members=len(self.members),
             size_bytes=next((one.ask.size_bytes for one in roots if one.ask.pieces), None),
         )
 
     def leave(self, boot: str) -> None:
+        self._end_lease(boot)
         member = self.members.pop(boot, None)
-        self.leases.pop(boot, None)
         if member is not None:
             self.plan.leave(member.seat)
 
@@ -121,15 +136,17 @@ class Crowd:
     def _member(self, ask: AskCrowd, address: str, now: float) -> Member | None:
         member = self.members.get(ask.boot)
         if member is None or member.address != address:
-            if len(self.members) >= MEMBERS_MAX:
+            host = _host(address)
+            if len(self.members) >= MEMBERS_MAX or self._of_host(host) >= MEMBERS_PER_HOST_MAX:
                 return None
             self.leave(ask.boot)  # it came back, at another address
             seat = self.plan.join(gives=ask.gives, source=_holds_all(ask))
-            member = self.members[ask.boot] = Member(ask.boot, address, self._coming, seat, ask, now, now)
+            member = self.members[ask.boot] = Member(ask.boot, address, self._coming, seat, ask, now, now, host)
             self._coming += 1
         if ask.got > member.ask.got:
+            self._pace_s += (now - member.progress_at - self._pace_s) / 8
             member.progress_at = now
-            member.lapsed = False
+            self._fruitless.pop(member.host, None)
             if ask.boot in self.leases:
                 self._lapsed = 0
         member.ask, member.heard_at = ask, now
@@ -147,38 +164,79 @@ class Crowd:
     def _forget_the_silent(self, now: float) -> None:
         for boot, member in list(self.members.items()):
             if member.heard_at + (HOLDER_KEPT_S if member.whole else LEASE_S) < now:
+                if boot in self.leases and not member.whole:
+                    self._is_fruitless(boot)
                 self.leave(boot)
+
+    def _is_fruitless(self, boot: str) -> None:
+        """Its lease is over, and the whole host's turn with it: a host may draw as many boot ids as it likes."""
+        self._end_lease(boot)
+        if self.members[boot].whole:
+            return
+        self._fruitless[self.members[boot].host] = None
+        if len(self._fruitless) > MEMBERS_MAX:
+            self._fruitless.pop(next(iter(self._fruitless)))
+
+    def _end_lease(self, boot: str) -> None:
+        lease, member = self.leases.pop(boot, None), self.members.get(boot)
+        if lease is None or (member is not None and member.whole):
+            return
+        if member is not None:
+            self.plan.is_no_source(member.seat)
+        if lease.races:
+            back, self._outrun = self._outrun, frozenset()  # those who were slow are all that there is again
+            for one in self._roots((), 0.0):
+                if one.boot in back:
+                    self.plan.becomes_source(one.seat)
+
+    def _of_host(self, host: str) -> int:
+        return sum(one.host == host for one in self.members.values())
 
     def _grant(self, member: Member, now: float) -> bool:
         """Whether this member holds a lease now."""
-        patience_s = min(LEASE_S * 2**self._lapsed, LEASE_MAX_S)
+        patience_s = min(self._patience_s * 2**self._lapsed, LEASE_MAX_S)
         for boot in [boot for boot, one in self.leases.items() if one.progress_at + patience_s < now]:
-            del self.leases[boot]
-            self.members[boot].lapsed = True
-            if not self.members[boot].whole:
-                self.plan.is_no_source(self.members[boot].seat)
+            self._is_fruitless(boot)
             self._lapsed = min(self._lapsed + 1, 8)
-        if member.lapsed and any(one.ask.able and not one.lapsed and not one.whole for one in self.members.values()):
+        if member.host in self._fruitless and any(
+            one.ask.able and one.host not in self._fruitless and not one.whole for one in self.members.values()
+        ):
             return False
         lease = self.leases.get(member.boot)
-        if lease is not None:
+        if lease is not None and lease.races and not member.ask.slow:
+            self._end_lease(member.boot)  # its wire was no quicker than the room
+        elif lease is not None:
             lease.progress_at = max(lease.progress_at, member.progress_at)
             return True
         distrusted = member.ask.distrusted
         believed = [one for one in self.leases.values() if one.device not in distrusted]
-        enough = member.ask.readers + (self._hoarder(now) is not None)
+        races = member.ask.slow and not self._outrun
+        enough = member.ask.readers + (races or self._hoarder(now) is not None)
         if len(self.leases) >= LEASES_MAX or len(believed) >= enough:
             return False
+        if sum(self.members[boot].host == member.host for boot in self.leases) >= LEASES_PER_HOST_MAX:
+            return False
         held = any(one.whole and one.ask.device not in distrusted for one in self.members.values())
-        if held and now < member.progress_at + LEASE_S:
+        if held and not races and now < member.progress_at + self._patience_s:
             return False  # somebody has it all, unless he has gone since
-        self.leases[member.boot] = Lease(member.ask.device, now, now, PARTS[len(believed)])
+        if races:
+            slow = self._roots(member.ask.distrusted, now)
+            self._outrun = frozenset(one.boot for one in slow)
+            for one in slow:
+                self.plan.is_too_slow(one.seat)
+        part = 0.0 if races else PARTS[len(believed)]
+        self.leases[member.boot] = Lease(member.ask.device, now, now, part, races)
         self.plan.becomes_source(member.seat)
         self.makers.pop(member.ask.device, None)
         self.makers[member.ask.device] = member.address
         while len(self.makers) > MAKERS_TOLD_MAX - 1:
             self.makers.pop(next(iter(self.makers)))
         return True
+
+    @property
+    def _patience_s(self) -> float:
+        """How long a member may be without anything new before somebody has failed it."""
+        return max(LEASE_S, min(PACE_FACTOR * self._pace_s, PATIENCE_MAX_S))
 
     def _hoarder(self, now: float) -> Member | None:
         """A lone reader that does not give on what it reads: its own wire is thin. Then another one reads beside it."""
@@ -195,7 +253,8 @@ class Crowd:
     def _roots(self, distrusted: Sequence[bytes], now: float) -> list[Member]:
         readers = [self.members[boot] for boot in self.leases if boot in self.members]
         whole = [one for one in self.members.values() if one.whole and one not in readers]
-        return [one for one in (*readers, *whole) if one.ask.device not in distrusted]
+        roots = [one for one in (*readers, *whole) if one.ask.device not in distrusted]
+        return [one for one in roots if one.boot not in self._outrun] or roots
 
     def _makers(self, ask: AskCrowd, roots: Sequence[Member]) -> tuple[tuple[bytes, str], ...]:
         """Those who read it, now or before, and some of those who have it all; not the asking one: it knows itself."""
@@ -227,3 +286,11 @@ class Crowd:
 def _holds_all(ask: AskCrowd) -> bool:
     """Raises RemoteProtocolError."""
     return bool(ask.pieces and ask.holds) and bitfield.decode(ask.holds, ask.pieces) == bitfield.all_of(ask.pieces)
+
+
+def _host(address: str) -> str:
+    """Whose it is: an IPv4 address, or the network of an IPv6 one, of which a machine has as many as it likes."""
+    host = address.rpartition(":")[0]
+    if not host.startswith("["):
+        return host
+    return ":".join(ipaddress.IPv6Address(host[1:-1].partition("%")[0]).exploded.split(":")[:4])

@@ -18,10 +18,11 @@ from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.attendance import Attendance, Place, seen_from
 from p2pcdn.swarm.belief import Belief
 from p2pcdn.swarm.exchange import PROGRESS_SIZE_BYTES_MIN
-from p2pcdn.swarm.holders import Holders
+from p2pcdn.swarm.holders import HOLD_OFF_S, Holders
 from p2pcdn.swarm.messages import DISTRUSTED_MAKERS_MAX, LEFT_MAX, TRACKER, Advice, AskCrowd
 from p2pcdn.swarm.peers import CROWD, Peer
 from p2pcdn.swarm.plan import CLASSES
+from p2pcdn.swarm.race import Race
 from p2pcdn.swarm.reading import ReadOrigin
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.sources import PARENT_WAIT_MS_MIN, Sources
@@ -38,12 +39,13 @@ UNNAMED_SIZE_BYTES_MAX = 8 * 1024**3
 SIZE_ASKED_EVERY_S, SIZE_ASKED_EVERY_MAX_S = 0.03, 0.5
 # How often it is looked whether anything moves.
 LOOK_EVERY_S = 0.25
-# Parents that have nothing to give are believed for so long; a client of ours would go after 15 s (pip).
+# Parents that have nothing to give, but get more themselves, are believed for so long; a client of ours would go after
+# 15 s (pip).
 STARVING_S = 9.0
 # So often those who should give are doubted, and somebody else reads, before the room is given up.
 DOUBTING_ROUNDS = 2
 # A reader that brings nothing loses its lease after three seconds; a crowd in which nobody brings anything for so long
-# is given up.
+# is doubted: twice, and then the node helps itself, whoever holds the leases.
 SILENT_CROWD_S = 12.0
 # A class that lacks so many pieces, when another is done, is helped: its parent is slower, or it has none.
 HELPED_PIECES_MIN = 4
@@ -68,12 +70,15 @@ class Download:
         port: int,
         size_bytes_max: int,
         gives: bool = True,
+        on_air: bool = False,
         readers: int = 1,
+        wire_bytes_s: float | None = None,
         distrusted_makers: Sequence[bytes] = (),
     ) -> None:
         """read_origin: None where this node cannot read it. boot, port: under which others know us.
 
-        readers: how many may read the origin at once. distrusted_makers: whose word for this file was wrong before.
+        on_air: see `Manners`. readers: how many may read the origin at once. wire_bytes_s: how fast our wire to it was.
+        distrusted_makers: whose word for this file was wrong before.
         """
         self._sharing = sharing
         self._attendance = attendance
@@ -81,6 +86,7 @@ class Download:
         self._boot = boot
         self._port = port
         self._gives = gives
+        self._on_air = on_air
         self._readers = readers
         self._size_bytes_max = min(UNNAMED_SIZE_BYTES_MAX, size_bytes_max)
         self.belief = Belief(sharing, tools, distrusted_makers)
@@ -88,6 +94,7 @@ class Download:
         self._holders = Holders(sharing, self._sources, self.belief, tools, self._size_bytes_max)
         self._taking = Taking(sharing, self._sources, self.belief, self._holders, tools)
         self._turn = Turn(sharing, tools, read_origin)
+        self._race = Race(wire_bytes_s, on_air=on_air)
         self._advice = Advice()
         self._attended = False
         self._advised_until = 0.0
@@ -104,6 +111,8 @@ class Download:
         self._got_bytes = 0
         self._fruitful_at = trio.current_time()  # when bytes were kept last
         self._moved_at = trio.current_time()  # when anything moved last
+        self._lacking_since = math.inf  # since when others have what we have not
+        self._unadvised_since = math.inf  # since when the tracker names nobody to ask, and does not let us read
         self._error: P2pcdnError | None = None
         self._origin_error: P2pcdnError | None = None
         self._over = False
@@ -121,8 +130,8 @@ class Download:
                 nursery.start_soon(ask)
             nursery.start_soon(self._holders.choose)
             nursery.start_soon(self._attend)
-            for klass in range(CLASSES):
-                nursery.start_soon(self._work, klass)
+            for classes in _turns(on_air=self._on_air):
+                nursery.start_soon(self._work, classes)
             while not self._is_over():
                 with trio.move_on_after(LOOK_EVERY_S):
                     await self._sharing.changed.park()
@@ -151,21 +160,29 @@ class Download:
             return
         stalled = stalled_s > self._patience_s
         undecided = self._holders.undecided(now)
-        if turn.ours and not turn.running and not undecided and (sharing.manifest is None or stalled):
+        self._compare(now)
+        # Whoever stood by the manifest may be the one that has gone: then the others are not waited for as long again.
+        failed = bool(self._doubted) and stalled_s > HOLD_OFF_S
+        wanted = sharing.manifest is None or stalled or failed or self._race.lost
+        if turn.ours and not turn.running and not undecided and wanted:
             if turn.able and turn.has_work(stalled=stalled):
                 self._start_reading()
         elif turn.running or not self._attended or undecided:
             return
-        elif self._is_hopeless(stalled_s) and not self._doubt_all(now):
+        elif self._is_hopeless(stalled_s, now) and not self._doubt_all(now):
             self._fail(self._short())
 
     def _stalled_s(self, now: float) -> float:
         """For how long nothing has moved.
 
-        A piece that comes slowly is progress, too: a room on one access point shares its air. So is a parent that says
-        that it has nothing yet; but not for ever.
+        A piece that comes slowly is progress, too: a room on one access point shares its air. So is a parent that has
+        nothing for us yet, but more than before; not for ever.
         """
         sharing = self._sharing
+        if sharing.manifest is None and self._advice.reach <= sharing.here.bit_count():
+            self._lacking_since = math.inf
+        else:
+            self._lacking_since = min(self._lacking_since, now)
         if sharing.came_bytes != self._got_bytes:
             self._got_bytes, self._moved_at, self._fruitful_at = sharing.came_bytes, now, now
         # What is heard may be thrown away: it counts for as long as one slow piece takes.
@@ -176,22 +193,39 @@ class Download:
             self._moved_at = max(self._moved_at, min(heard_at, self._fruitful_at + slow_piece_s))
         return now - max(self._moved_at, min(self._taking.answered_at, self._fruitful_at + STARVING_S))
 
+    def _compare(self, now: float) -> None:
+        """The room with our own wire; what comes of that the tracker hears at once."""
+        sharing, before = self._sharing, self._race.lost
+        if self._turn.running:
+            self._race.note_reading(now, sharing.read_bytes)
+        elif self._turn.able and sharing.cut is not None:
+            self._race.note(
+                now,
+                sharing.came_bytes - sharing.read_bytes,
+                sharing.missing.bit_count() * sharing.cut.piece_size_bytes,
+                piece_s=self._sources.answer_time_s,
+                members=self._advice.members,
+            )
+        if self._race.lost != before:
+            log.info("the room is slower than the wire: %s", self._race.lost, extra={"file": self._sources.name})
+            self._ask_now.set()
+
     @property
     def _patience_s(self) -> float:
-        return self._tools.exchange.patience.no_progress_s
+        return self._sources.patience_s
 
     def _is_stalled(self) -> bool:
         return trio.current_time() - self._moved_at > self._patience_s
 
-    def _is_hopeless(self, stalled_s: float) -> bool:
+    def _is_hopeless(self, stalled_s: float, now: float) -> bool:
         """Whether the room will not give what is missing, or not soon."""
         sharing, cannot_read = self._sharing, not self._turn.able
         if not self._holders.asking and not self._sources and (cannot_read or sharing.manifest is not None):
             return True
-        if stalled_s > self._patience_s:
-            there_is_more = sharing.manifest is not None or self._advice.reach > sharing.here.bit_count()
-            if there_is_more or cannot_read:
-                return True
+        # What has just come to somebody is still on its way to us, however long ago the last piece came.
+        since = min(self._lacking_since, self._unadvised_since)
+        if cannot_read or now - since > self._patience_s:
+            return stalled_s > self._patience_s
         return stalled_s > SILENT_CROWD_S
 
     def _doubt_all(self, now: float) -> bool:
@@ -264,6 +298,8 @@ class Download:
 
     def _question(self) -> AskCrowd:
         sharing = self._sharing
+        # What only a manifest proved by which nobody stands any more cannot be given: others must not wait for it.
+        holds = sharing.here if sharing.whole else sharing.provable
         return AskCrowd(
             id=sharing.id,
             boot=self._boot,
@@ -271,16 +307,19 @@ class Download:
             device=self._tools.identity.device.public,
             size_bytes=0 if sharing.cut is None else sharing.cut.size_bytes,
             pieces=sharing.pieces,
-            holds=bitfield.encode(sharing.here, sharing.pieces) if sharing.here else "",
+            holds=bitfield.encode(holds, sharing.pieces) if holds else "",
             got=sharing.came_bytes,
             able=self._turn.able,
             readers=self._readers,
+            slow=self._race.lost,
             gives=self._gives,
             distrusted=tuple(dict.fromkeys((*self.belief.distrusted, *self._doubted)))[-DISTRUSTED_MAKERS_MAX:],
             left=self._left,
         )
 
     def _follow(self, advice: Advice, place: Place) -> None:
+        now = trio.current_time()
+        self._unadvised_since = math.inf if advice.parents or advice.read else min(self._unadvised_since, now)
         if advice.size_bytes is not None and advice.size_bytes <= self._size_bytes_max:
             self._sharing.learn_size(advice.size_bytes)
         parents = [None if told is None else self._peer_at(told, place) for told in advice.parents]
@@ -331,6 +370,7 @@ class Download:
             self._origin_failed(error)
         finally:
             self._turn.running = False
+            self._ask_now.set()  # what others had when it began they may have lost since
             self._sharing.changed.unpark_all()
 
     def _origin_failed(self, error: P2pcdnError) -> None:
@@ -348,26 +388,32 @@ class Download:
 
     # --- pieces
 
-    async def _work(self, klass: int) -> None:
+    async def _work(self, classes: Sequence[int]) -> None:
+        """Asks for a piece of one of these classes after the other."""
         try:
             while not self._sharing.whole:
-                want, helping = self._want(klass)
-                choice = self._sources.choose(klass, helping=helping) if want else None
-                if choice is None:
+                if not any([await self._ask_somebody(klass) for klass in classes]):
                     with trio.move_on_at(min(self._sources.rested_at(now := trio.current_time()), now + 1)):
                         await self._sharing.changed.park()
-                    continue
-                peer, wait_ms = choice
-                self._asked[klass] = peer
-                self._asked_at[klass] = math.inf if helping else trio.current_time()
-                # Nobody waits at a parent for longer than it is likely to stay one.
-                advised_ms = round((self._advised_until - trio.current_time()) * 1000)
-                await self._taking.take(peer, want, min(wait_ms, max(advised_ms, PARENT_WAIT_MS_MIN)))
-                self._asked_at[klass] = math.inf
-                del self._asked[klass]
         except P2pcdnError as error:
             # The store's, or whoever ended the partial: nobody's pieces can help now.
             self._fail(error)
+
+    async def _ask_somebody(self, klass: int) -> bool:
+        """One question for a piece, and what becomes of it; False where there is nobody to ask now, or nothing."""
+        want, helping = self._want(klass)
+        choice = self._sources.choose(klass, helping=helping) if want else None
+        if choice is None:
+            return False
+        peer, wait_ms = choice
+        self._asked[klass] = peer
+        self._asked_at[klass] = math.inf if helping else trio.current_time()
+        # Nobody waits at a parent for longer than it is likely to stay one.
+        advised_ms = round((self._advised_until - trio.current_time()) * 1000)
+        await self._taking.take(peer, want, min(wait_ms, max(advised_ms, PARENT_WAIT_MS_MIN)))
+        self._asked_at[klass] = math.inf
+        del self._asked[klass]
+        return True
 
     async def _work_as_guest(self, klass: int) -> None:
         """A second worker for a class in which no parent has a hand free: a guest waits twice as long for a piece."""
@@ -401,13 +447,18 @@ class Download:
             return (_first_half(mine) if shared else mine), False
         if most.bit_count() >= HELPED_PIECES_MIN:
             return most & ~_first_half(most), True
-        overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._taking.answer_time_s)
+        overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._sources.answer_time_s)
         now = trio.current_time()
         for other in range(CLASSES):
             theirs = of_class[other]
             if theirs and self._asked_at[other] + overdue_s < now:
                 return theirs, True
         return 0, False
+
+
+def _turns(*, on_air: bool) -> list[range]:
+    """The classes of each worker. Where the air is shared one question is under way: more would all be slower."""
+    return [range(CLASSES)] if on_air else [range(klass, klass + 1) for klass in range(CLASSES)]
 
 
 def _first_half(pieces: int) -> int:

@@ -20,11 +20,13 @@ class Manners:
     slots: how many pieces are on their way out at once; 0 gives nothing to anybody, neither manifests nor small files.
     prefers_to_give: whether others should ask here first, and this node be the one that reads an origin: it stands on a
     wire and on mains power.
+    on_air: whether its link is a medium on which all take turns, and a byte between two neighbours takes two.
     """
 
     upload_limit_bytes_s: int | None = None
     slots: int = SLOTS
     prefers_to_give: bool = True
+    on_air: bool = False
 
 
 class Allowance:

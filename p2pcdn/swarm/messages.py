@@ -163,8 +163,9 @@ class AskCrowd:
     boot, port: who asks, and where it can be asked. device: its public key. size_bytes, pieces: of the file; 0 pieces
     while it knows neither. holds: which of them are here, a bitfield as text. got: bytes that are here. able: it can
     read the upstream. gives: others may ask it first. readers: so many may read the origin at once, each its part,
-    where one connection to it is slower than the line. distrusted: devices whose word it does not take, or that give
-    it nothing. left: parents that lied to it or failed it, as the tracker named them; `TRACKER` for the tracker.
+    where one connection to it is slower than the line. slow: the room is slower than its own wire to the upstream.
+    distrusted: devices whose word it does not take, or that give it nothing. left: parents that lied to it or failed
+    it, as the tracker named them; `TRACKER` for the tracker.
     """
 
     id: str
@@ -179,13 +180,15 @@ class AskCrowd:
     gives: bool = True
     readers: int = 1
     distrusted: tuple[bytes, ...] = ()
+    slow: bool = False
     left: tuple[str, ...] = ()
 
     def target(self) -> str:
         distrusted = ",".join(key.hex() for key in self.distrusted)
         return (
             f"/v1/crowd/{self.id}?boot={self.boot}&port={self.port}&device={self.device.hex()}"
-            f"&size={self.size_bytes}&pieces={self.pieces}&holds={self.holds}&got={self.got}&able={self.able:d}&gives={self.gives:d}&readers={self.readers}&distrusted={distrusted}&left={','.join(self.left)}"
+            f"&size={self.size_bytes}&pieces={self.pieces}&holds={self.holds}&got={self.got}&able={self.able:d}&gives={self.gives:d}&readers={self.readers}"
+            f"&slow={self.slow:d}&distrusted={distrusted}&left={','.join(self.left)}"
         )
 
 
@@ -193,7 +196,7 @@ _ASK_CROWD = re.compile(
     rf"boot=([0-9a-f]{{32}})&port=([1-9][0-9]{{0,4}})&device=({_HEX})&size=(0|[1-9][0-9]{{0,10}})"
     rf"&pieces=(0|[1-9][0-9]{{0,3}})"
     rf"&holds=([0-9A-Za-z_-]{{0,1368}})&got=(0|[1-9][0-9]{{0,12}})&able=([01])&gives=([01])&readers=([1-4])"
-    rf"&distrusted=((?:{_HEX}(?:,{_HEX}){{0,{DISTRUSTED_MAKERS_MAX - 1}}})?)"
+    rf"&slow=([01])&distrusted=((?:{_HEX}(?:,{_HEX}){{0,{DISTRUSTED_MAKERS_MAX - 1}}})?)"
     r"&left=([0-9A-Za-z.:%_\[\],-]{0,1024})",
     re.ASCII,
 )
@@ -227,7 +230,7 @@ def _ask_crowd(id_: str, query: str) -> AskCrowd:
     if match is None or not 0 < int(match[2]) < 65536 or int(match[4]) > SIZE_BYTES_MAX:
         # A size that no answer may name would spoil the answers to all others.
         raise RemoteProtocolError("A question to a tracker is not one.")
-    distrusted = tuple(bytes.fromhex(key) for key in match[11].split(",") if key)
+    distrusted = tuple(bytes.fromhex(key) for key in match[12].split(",") if key)
     return AskCrowd(
         id=id_,
         boot=match[1],
@@ -240,8 +243,9 @@ def _ask_crowd(id_: str, query: str) -> AskCrowd:
         able=match[8] == "1",
         gives=match[9] == "1",
         readers=int(match[10]),
+        slow=match[11] == "1",
         distrusted=distrusted,
-        left=_left(match[12]),
+        left=_left(match[13]),
     )
 
 
@@ -345,8 +349,8 @@ class Advice:
     itself. others: some more.
     makers: the devices whose signature stands for a piece, and where each can be asked. again_ms: when to ask again.
     elsewhere: "" or the address of the node that is the tracker in the eyes of this one; the rest says nothing then.
-    reach: how many pieces the others have, all together. size_bytes: of the file, as a reader says; None while none
-    knows.
+    reach: how many pieces the others have, all together. members: how many they are, with the one who asks.
+    size_bytes: of the file, as a reader says; None while none knows.
     """
 
     read: bool = False
@@ -359,6 +363,7 @@ class Advice:
     reach: int = 0
     size_bytes: int | None = None
     part: float = 0.0
+    members: int = 1
 
     def encode(self) -> bytes:
         return frames.encode(
@@ -366,6 +371,7 @@ class Advice:
                 "again": self.again_ms,
                 "elsewhere": self.elsewhere,
                 "held": self.held,
+                "members": self.members,
                 "makers": [list(one) for one in self.makers],
                 "others": list(self.others),
                 "parents": list(self.parents),
@@ -384,7 +390,9 @@ class Advice:
         again, elsewhere, reach = fields.get("again"), fields.get("elsewhere"), fields.get("reach")
         if type(read) is not bool or type(held) is not str or type(again) is not int or type(reach) is not int:
             raise RemoteProtocolError("a tracker's answer is none")
-        size, part = fields.get("size"), fields.get("part")
+        size, part, members = fields.get("size"), fields.get("part"), fields.get("members")
+        if type(members) is not int or members < 1:
+            raise RemoteProtocolError("a tracker's crowd is no number of members")
         if type(part) is not float or not 0 <= part < 1:
             raise RemoteProtocolError("a tracker's part is no part")
         if size is not None and (type(size) is not int or not 0 <= size <= SIZE_BYTES_MAX):
@@ -402,6 +410,7 @@ class Advice:
             reach=reach,
             size_bytes=size,
             part=part,
+            members=members,
         )
 
 

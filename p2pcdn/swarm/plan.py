@@ -100,6 +100,11 @@ class Plan:
             self._seek(seat, klass)
         self._settle()
 
+    def is_too_slow(self, seat: Seat) -> None:
+        """A source that is slower than another one: nobody asks it first any more."""
+        self._dismiss(seat)
+        self._settle()
+
     def complains(self, seat: Seat, of: Seat) -> None:
         """It asked its parent as it was told, and got something wrong, or nothing.
 
@@ -148,11 +153,13 @@ class Plan:
         child.parents[klass] = parent
 
     def _settle(self) -> None:
-        """Whoever found no hand free tries again, those first who pass on what they get."""
-        for klass, homeless in enumerate(self._homeless):
-            for child in _givers_first(homeless, klass):
-                del homeless[child]
-                self._seek(child, klass)
+        """Whoever found no hand free tries again, those first who pass on what they get; then others may find one."""
+        before = -1
+        while before != (before := sum(map(len, self._homeless))) and before:
+            for klass, homeless in enumerate(self._homeless):
+                for child in _givers_first(homeless, klass):
+                    del homeless[child]
+                    self._seek(child, klass)
         self._share_shortage()
 
     def _share_shortage(self) -> None:
@@ -170,11 +177,11 @@ class Plan:
             leaf = None if parent.passes_on != klass else self._leaf_of(parent, klass)
             if leaf is not None and parent not in child.refused and not self._is_below(parent, child, to):
                 self._let_go(leaf, klass)
-                self._homeless[klass][leaf] = None
                 parent.hands[klass] -= 1
                 parent.hands[to] += 1
                 del self._homeless[to][child]
                 self._take(parent, child, to)
+                self._seek(leaf, klass)
                 return True
         return False
 

@@ -83,4 +83,5 @@ class Reading:
             content = bytes(memoryview(self._content)[self._written : end])
             await self._sharing.partial.write(self._at + self._written, content)
             self._sharing.came_bytes += len(content)
+            self._sharing.read_bytes += len(content)
             self._written = end

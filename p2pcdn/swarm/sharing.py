@@ -15,7 +15,8 @@ from p2pcdn.swarm.rarity import Rarity
 class Sharing:
     """Filled by a Download, given away by the Provider; used on trio's thread.
 
-    cut: None while nobody knows the size. came_bytes: what the room and our own reading for it brought. here: the
+    cut: None while nobody knows the size. came_bytes: what the room and our own reading for it brought; read_bytes:
+    what the latter did. here: the
     pieces whose bytes are written. provable: those of them for which there is a proof or the manifest, which alone may
     go to others. arriving: pieces of which a part is here and right, by their index.
     """
@@ -25,7 +26,7 @@ class Sharing:
         self.sha256 = sha256
         self.id = id_
         self.cut: Cut | None = None
-        self.came_bytes = 0
+        self.came_bytes = self.read_bytes = 0
         self.here = 0
         self.provable = 0
         self.manifest: Manifest | None = None

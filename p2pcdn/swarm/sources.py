@@ -28,6 +28,9 @@ PARENT_WAIT_MS = 400
 PARENT_WAIT_MS_MIN = 20
 # Where no parent has a hand free, any node is asked to wait a little: each gets every piece sooner or later.
 GUEST_WAIT_MS = 60
+# Silence is judged by what a piece usually takes here: so many times that, the watchdog's three seconds at least, and
+# no longer than a client of ours can wait behind it (pip: 15 s).
+PATIENCE_FACTOR, PATIENCE_MAX_S = 3.0, 9.0
 # A class that is so many pieces behind another has a slow parent: every other time somebody else is asked.
 LAG_MAX = 20
 # One that breaks off so often in the middle of a piece that it passes on has failed.
@@ -66,6 +69,7 @@ class Sources:
         self.readers: set[Peer] = set()
         self._came = [0] * CLASSES  # pieces of each class that came from others
         self._passed_over = [False] * CLASSES
+        self.answer_time_s = 0.0  # from a question to the last byte of its piece; 0 before the first
 
     def __contains__(self, peer: Peer) -> bool:
         return peer in self._able
@@ -76,6 +80,12 @@ class Sources:
     @property
     def name(self) -> str:
         return self._sharing.partial.origin.filename
+
+    @property
+    def patience_s(self) -> float:
+        """How long nothing may come. On shared air a piece takes seconds, and who waits for it is not dead."""
+        least_s = self._tools.exchange.patience.no_progress_s
+        return max(least_s, min(PATIENCE_FACTOR * self.answer_time_s, PATIENCE_MAX_S))
 
     def add(self, peer: Peer) -> None:
         """One that may have pieces, unless it has lied about this file."""
@@ -145,18 +155,24 @@ class Sources:
 
     # --- what becomes of one
 
-    def gave(self, peer: Peer, index: int) -> None:
+    def gave(self, peer: Peer, index: int, took_s: float) -> None:
+        """A right piece. took_s: from the question on."""
+        before_s = self.answer_time_s
+        self.answer_time_s = before_s + (took_s - before_s) / 8 if before_s else took_s
         self._came[index % CLASSES] += 1
         source = self._able.get(peer)
         if source is not None:
             source.refused_since = None
             source.broken_off = 0
 
-    def had_nothing(self, peer: Peer, *, holds_some: bool) -> None:
+    def had_nothing(self, peer: Peer, *, holds_some: bool, refused_to_wait: bool) -> None:
+        """refused_to_wait: it was asked to let us wait, and said so at once."""
         source = self._able.get(peer)
         if source is not None:
             source.refused_since = None
             source.empty_until = trio.current_time() + (EMPTY_PAUSE_S if holds_some else 2 * EMPTY_PAUSE_S)
+            if refused_to_wait:
+                source.rest_until = source.empty_until
 
     def rests(self, peer: Peer, pause_s: float = UNKNOWN_PAUSE_S) -> None:
         """It is not asked for a while."""
@@ -172,7 +188,7 @@ class Sources:
         source.refused_since = source.refused_since if source.refused_since is not None else now
         pause_s = BUSY_PAUSE_S if retry_after_s is None else retry_after_s
         source.rest_until = now + pause_s * (0.5 + self._tools.dice.random())
-        if source.rest_until - source.refused_since > self._tools.exchange.patience.no_progress_s:
+        if source.rest_until - source.refused_since > self.patience_s:
             log.info("%s is too busy for %s", peer.address, self.name)
             self._able.pop(peer, None)
             self._tools.peers.was_busy(peer, now)

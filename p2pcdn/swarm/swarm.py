@@ -187,12 +187,15 @@ class Swarm:
 
     # --- bytes
 
-    async def fill(self, partial: Partial, read_origin: ReadOrigin | None = None) -> None:
+    async def fill(
+        self, partial: Partial, read_origin: ReadOrigin | None = None, *, wire_bytes_s: float | None = None
+    ) -> None:
         """Fills what is missing: from the room, and from the origin when it is this node's turn to read it.
 
-        A peer's bytes are provisional until the whole file is proven. Raises Unavailable where the room does not have
-        all of it (what came stays): at once where there is none and no origin, after at most 3 s without progress;
-        StoreStopped; and what `read_origin` raised.
+        A peer's bytes are provisional until the whole file is proven. wire_bytes_s: how fast this node's wire to the
+        origin was, where that is known: a room that stays far behind it is helped. Raises Unavailable where the room
+        does not have all of it (what came stays): at once where there is none and no origin, after at most 3 s without
+        progress; StoreStopped; and what `read_origin` raised.
         """
         sha256, origin = partial.sha256, partial.origin
         if sha256 is None:
@@ -214,7 +217,9 @@ class Swarm:
             port=self._port,
             size_bytes_max=self._store.summary().limit_bytes,
             gives=self._manners.prefers_to_give,
+            on_air=self._manners.on_air,
             readers=self._origin_readers,
+            wire_bytes_s=wire_bytes_s,
             distrusted_makers=tuple(self._wrong_makers.get(sha256, ())),
         )
         self._remember(partial, download, sharing)

@@ -22,9 +22,9 @@ from p2pcdn.swarm.tools import Tools, hash_parts
 
 
 class Taking:
-    """One download's, used by its workers. answer_time_s: from a question to the last byte of its piece, on average.
+    """One download's, used by its workers.
 
-    answered_at: when somebody said last that he has nothing yet.
+    answered_at: when somebody who has nothing for us said last that he has more than before.
     """
 
     def __init__(self, sharing: Sharing, sources: Sources, belief: Belief, holders: Holders, tools: Tools) -> None:
@@ -33,14 +33,14 @@ class Taking:
         self._belief = belief
         self._holders = holders
         self._tools = tools
-        self.answer_time_s = 0.0
         self.answered_at = -math.inf
+        self._had: dict[Peer, int] = {}  # how many pieces he had
 
     async def take(self, peer: Peer, want: int, wait_ms: int) -> None:
         """Asks for one of these pieces, and keeps what comes. Raises StoreStopped, or what ended the partial."""
         sharing, exchange = self._sharing, self._tools.exchange
         assert sharing.cut is not None
-        coming = _Coming(peer, want, sharing.cut, sharing.manifest)
+        coming = _Coming(peer, want, wait_ms, sharing.cut, sharing.manifest)
         ask = AskPiece(sharing.id, bitfield.encode(want, coming.cut.pieces), wait_ms, coming.knew is not None)
         needs_manifest = False
         async with exchange.slot(peer.address):
@@ -102,12 +102,10 @@ class Taking:
     # --- when it is here
 
     async def _answered(self, coming: _Coming, answer: Answer) -> None:
-        if answer.status != 200:
+        if answer.status == 200:
+            await self._take_in(coming, answer, trio.current_time() - coming.asked_at)
+        else:
             self._refused(coming, answer)
-        elif await self._take_in(coming, answer):
-            took_s = trio.current_time() - coming.asked_at
-            before_s = self.answer_time_s
-            self.answer_time_s = before_s + (took_s - before_s) / 8 if before_s else took_s
 
     def _refused(self, coming: _Coming, answer: Answer) -> None:
         """It gave no piece. Raises RemoteProtocolError where it says nonsense."""
@@ -115,17 +113,20 @@ class Taking:
         if answer.status == 503:
             sources.was_full(peer, answer.retry_after_s)
         elif answer.status == 409:
-            self.answered_at = trio.current_time()
             holds = answer.headers.get(HOLDS)
-            sources.had_nothing(peer, holds_some=bool(holds and bitfield.decode(holds, coming.cut.pieces)))
+            pieces = bitfield.decode(holds, coming.cut.pieces).bit_count() if holds else 0
+            if pieces > self._had.get(peer, 0):
+                self._had[peer], self.answered_at = pieces, trio.current_time()
+            waited_ms = 1000 * (trio.current_time() - coming.asked_at)
+            sources.had_nothing(peer, holds_some=pieces > 0, refused_to_wait=waited_ms < coming.wait_ms / 2)
         elif answer.status != 428 and peer in self._belief.vouchers:
             sources.drop(peer)  # it was evicted there, or the node was started anew
         elif answer.status != 428:
             sources.rests(peer)
         self._sharing.changed.unpark_all()
 
-    async def _take_in(self, coming: _Coming, answer: Answer) -> bool:
-        """Whether the piece was right, and is kept. Raises RemoteProtocolError where its giver must know better."""
+    async def _take_in(self, coming: _Coming, answer: Answer, took_s: float) -> None:
+        """Keeps a piece that is right. Raises RemoteProtocolError where its giver must know better."""
         peer, cut, knew, arrival = coming.peer, coming.cut, coming.knew, coming.arrival
         index = _index(answer.headers.get(PIECE_INDEX, ""), coming.want, cut)
         proof: Proof | bool
@@ -139,14 +140,13 @@ class Taking:
                 self._sources.drop(peer)
             else:
                 self._sources.rests(peer)
-            return False
+            return
         if await self._keep(cut, index, answer.body):
             self._sharing.note(index, proof if isinstance(proof, Proof) else None, parts)
             coming.kept = True
-        self._sources.gave(peer, index)
+        self._sources.gave(peer, index, took_s)
         self._tools.counters.peer_bytes[str(peer.address)] += len(answer.body)
         self._tools.peers.gave(peer, len(answer.body), trio.current_time())
-        return True
 
     async def _keep(self, cut: Cut, index: int, content: memoryview) -> bool:
         """Whether these are the bytes that are kept now: a piece may have come twice."""
@@ -179,6 +179,7 @@ class _Coming:
 
     peer: Peer
     want: int
+    wait_ms: int
     cut: Cut
     knew: Manifest | None
     asked_at: float = field(default_factory=trio.current_time)

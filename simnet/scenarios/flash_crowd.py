@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, fields
 from typing import IO, Any
 
 import trio
@@ -28,6 +29,8 @@ PIECE_BYTES = 32 * 1024
 MEETING_S = 5.0
 PROJECT = "thing"
 TIME_MAX_S = 1200.0
+# By so much some come before the others, where that is wanted.
+EARLY_S = 0.005
 # What a user was given is kept by then, on disks that take no time.
 KEPT_AFTER_S = 1.0
 
@@ -69,7 +72,33 @@ class Crowd:
 
     seconds: dict[int, float] = field(default_factory=dict)
     wrong_bytes: int = 0
-    failures: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)  # HOST: why
+
+    def leave_out(self, excused: Collection[int], asking: Collection[str]) -> None:
+        """What became of these does not count."""
+        for number in excused:
+            self.seconds.pop(number, None)
+        self.failures = [one for one in self.failures if one.partition(":")[0] in asking]
+
+
+class Trouble:
+    """What happens to a crowd beside; nothing here. early: nodes whose users begin a moment before the others.
+
+    excused: nodes that need not have the file in the end, or have it already; the figures are without them.
+    """
+
+    early: frozenset[int] = frozenset()
+    excused: frozenset[int] = frozenset()
+
+    def build(self, simulation: Simulation, size_bytes: int) -> None:
+        """Before the run; size_bytes: of the file."""
+
+    async def before(self, simulation: Simulation, nodes: Sequence[SimNode], piece_bytes: int) -> None:
+        """When all nodes are there."""
+
+    def planted(self) -> AbstractContextManager[None]:
+        """What is changed of the product for the time of the run."""
+        return nullcontext()
 
 
 def rate_of(text: str) -> float:
@@ -117,13 +146,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, trace_file: IO[str] | None) -> tuple[dict[str, Any], Sequence[str], str]:
     """What the run gave, its failures, and the command that repeats it."""
-    names = ("nodes", "pieces", "seed", "upstream_rate", "topology", "neighbours", "liars", "piece_bytes", "no_sizes")
-    wanted = Wanted(**{name: getattr(arguments, name) for name in names})
+    wanted = wanted_of(arguments)
     result, failures = run(wanted, trace_file)
     return result, failures, wanted.command()
 
 
-def run(wanted: Wanted, trace_file: IO[str] | None = None) -> tuple[dict[str, Any], Sequence[str]]:
+def wanted_of(arguments: argparse.Namespace) -> Wanted:
+    return Wanted(**{one.name: getattr(arguments, one.name) for one in fields(Wanted)})
+
+
+def run(
+    wanted: Wanted, trace_file: IO[str] | None = None, trouble: Trouble | None = None
+) -> tuple[dict[str, Any], Sequence[str]]:
+    trouble = trouble or Trouble()
     scale = REAL_PIECE_BYTES // wanted.piece_bytes
     simulation = Simulation(
         wanted.seed,
@@ -141,7 +176,9 @@ def run(wanted: Wanted, trace_file: IO[str] | None = None) -> tuple[dict[str, An
     if wanted.neighbours:
         _few_neighbours(simulation, wanted.neighbours)
     liars = _liars(simulation, wanted.liars)
+    trouble.build(simulation, len(content))
     crowd = Crowd()
+    sent_before = 0
 
     async def user(node: SimNode, start: float) -> None:
         await trio.sleep_until(start)
@@ -157,11 +194,18 @@ def run(wanted: Wanted, trace_file: IO[str] | None = None) -> tuple[dict[str, An
             simulation.kernel.trace(f"done {node.host}")
 
     async def story() -> None:
+        nonlocal sent_before
         nodes = await simulation.start_nodes()
-        start = BEGIN_S + MEETING_S
-        async with trio.open_nursery() as users:
-            for node in nodes:
-                users.start_soon(user, node, start)
+        await trio.sleep_until(BEGIN_S + MEETING_S / 2)
+        await trouble.before(simulation, nodes, wanted.piece_bytes)
+        sent_before = simulation.upstream.sent_bytes
+        start = max(BEGIN_S + MEETING_S, trio.current_time() + EARLY_S)
+        async with trio.open_nursery() as excused:
+            async with trio.open_nursery() as users:
+                for node in nodes:
+                    nursery = excused if node.number in trouble.excused else users
+                    nursery.start_soon(user, node, start - EARLY_S if node.number in trouble.early else start)
+            excused.cancel_scope.cancel()
         await trio.sleep(KEPT_AFTER_S)
         for node in nodes:
             if (
@@ -171,8 +215,13 @@ def run(wanted: Wanted, trace_file: IO[str] | None = None) -> tuple[dict[str, An
             ):
                 crowd.failures.append(f"{node.host} gave the file to its user, and does not hold it")
 
-    simulation.run(story)
-    return _result(wanted, simulation, topology, crowd, len(content), liars), _failures(wanted, simulation, crowd)
+    with trouble.planted():
+        simulation.run(story)
+    asking = [node for node in simulation.nodes if node.number not in trouble.excused]
+    crowd.leave_out(trouble.excused, {str(node.host) for node in asking})
+    sent = simulation.upstream.sent_bytes - sent_before
+    result = _result(wanted, simulation, topology, crowd, len(content), sent, liars)
+    return result, _failures(len(asking), simulation, crowd)
 
 
 def _liars(simulation: Simulation, per_cent: int) -> list[Host]:
@@ -207,8 +256,8 @@ def bound_s(topology: Topology, nodes: int, pieces: int, host: Host, scale_bytes
     piece_s = scale_bytes / topology.port_rate
     file_bytes = pieces * scale_bytes
     if topology.shared_air:
-        # The upstream is wired: the access point sends each byte once to each, or twice between two of them.
-        return max(nodes * file_bytes / topology.port_rate, file_bytes / topology.upstream_rate)
+        # One reads, the upstream being wired: its bytes are in the air once. From one node to another they are twice.
+        return max((2 * nodes - 1) * file_bytes / topology.port_rate, file_bytes / topology.upstream_rate)
     fast = (file_bytes / topology.port_rate) * (1 + math.floor(math.log2(max(1, nodes))) / pieces)
     lines = [topology.upstream_rate] + ([topology.thin_rate] if topology.thin_rate else [])
     slow = max(file_bytes / rate for rate in lines) + (math.ceil(math.log2(nodes + 1)) - 1) * piece_s
@@ -217,12 +266,17 @@ def bound_s(topology: Topology, nodes: int, pieces: int, host: Host, scale_bytes
 
 
 def _result(
-    wanted: Wanted, simulation: Simulation, topology: Topology, crowd: Crowd, size_bytes: int, liars: list[Host]
+    wanted: Wanted,
+    simulation: Simulation,
+    topology: Topology,
+    crowd: Crowd,
+    size_bytes: int,
+    sent: int,
+    liars: list[Host],
 ) -> dict[str, Any]:
     bounds = [bound_s(topology, wanted.nodes, wanted.pieces, host) for host in topology.nodes]
     ratios = [seconds / bounds[number] for number, seconds in crowd.seconds.items()]
     from_peers = sum(host.taken[PEER_PORT].bulk_bytes for host in topology.nodes if PEER_PORT in host.taken)
-    sent = simulation.upstream.sent_bytes
     surplus = from_peers + sent - size_bytes * wanted.nodes
     pieces = wanted.nodes * wanted.pieces
     return {
@@ -253,10 +307,10 @@ def _given(host: Host) -> int:
     return 0 if traffic is None else traffic.bulk_bytes
 
 
-def _failures(wanted: Wanted, simulation: Simulation, crowd: Crowd) -> Sequence[str]:
+def _failures(asking: int, simulation: Simulation, crowd: Crowd) -> Sequence[str]:
     failures = [*simulation.failures, *crowd.failures[:5]]
     if crowd.wrong_bytes:
         failures.append(f"{crowd.wrong_bytes} wrong bytes reached users")
-    if len(crowd.seconds) < wanted.nodes:
-        failures.append(f"{wanted.nodes - len(crowd.seconds)} of {wanted.nodes} users did not get the file")
+    if len(crowd.seconds) < asking:
+        failures.append(f"{asking - len(crowd.seconds)} of {asking} users did not get the file")
     return failures

@@ -60,6 +60,11 @@ def test_a_machine_on_a_wire_gives_freely(kernel: Kernel) -> None:
     assert manners_of(Machine()) == Manners(None, SLOTS, True)
 
 
+def test_a_machine_on_the_air_says_so_and_one_on_battery_alone_does_not() -> None:
+    assert manners_of(Machine(wireless=True)).on_air
+    assert not manners_of(Machine(on_battery=True)).on_air
+
+
 def test_nothing_to_read_is_a_machine_on_a_wire(tmp_path: Path) -> None:
     assert look(tmp_path, tmp_path / "route", tmp_path / "route6") == Machine()
 
@@ -110,7 +115,7 @@ def test_a_battery_that_runs_down_is_told_from_a_plug(
 
 @pytest.mark.parametrize("machine", [Machine(wireless=True), Machine(on_battery=True), Machine(True, False, True)])
 def test_on_the_air_and_on_battery_a_node_gives_less_and_lets_others_go_first(machine: Machine) -> None:
-    assert manners_of(machine, upload_limit_bytes_s=5) == Manners(5, SLOTS_SPARING, False)
+    assert manners_of(machine, upload_limit_bytes_s=5) == Manners(5, SLOTS_SPARING, False, on_air=machine.wireless)
 
 
 def test_the_links_of_the_default_routes_are_read_in_their_order() -> None:

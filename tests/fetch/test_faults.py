@@ -27,7 +27,7 @@ async def test_a_disk_that_fills_up_while_neighbours_give_lets_the_file_pass_thr
 ) -> None:
     async with scripted(tmp_path, lambda url, headers: Answer(CONTENT)) as (world, _):
 
-        async def full(partial: Partial, read_origin: object) -> None:
+        async def full(partial: Partial, read_origin: object, **known: object) -> None:
             raise StoreStopped("The disk is full.")
 
         world.swarm.fill = full  # type: ignore[method-assign]
@@ -163,7 +163,7 @@ async def test_a_drip_that_is_stopped_in_its_write_leaves_no_hole(
 ) -> None:
     async with scripted(tmp_path, lambda url, headers: Answer(CONTENT)) as (world, _):
 
-        async def give_all_while_the_drip_writes(partial: Partial, read_origin: object) -> None:
+        async def give_all_while_the_drip_writes(partial: Partial, read_origin: object, **known: object) -> None:
             await partial.write(0, CONTENT, provisional=True)
             pwrite = partial.file.pwrite
 

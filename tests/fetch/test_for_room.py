@@ -23,7 +23,7 @@ class Room:
     def __init__(self, *, our_turn: bool) -> None:
         self._our_turn = our_turn
 
-    async def fill(self, partial: Partial, read_origin: ReadOrigin | None = None) -> None:
+    async def fill(self, partial: Partial, read_origin: ReadOrigin | None = None, **known: object) -> None:
         if not self._our_turn:
             await trio.sleep_forever()
         assert read_origin is not None

@@ -30,7 +30,7 @@ class Members:
         self.filled: list[Partial] = []
         self.again = trio.Event()
 
-    async def fill(self, partial: Partial, read_origin: ReadOrigin | None = None) -> None:
+    async def fill(self, partial: Partial, read_origin: ReadOrigin | None = None, **known: object) -> None:
         self.filled.append(partial)
         if len(self.filled) == 2:
             self.again.set()

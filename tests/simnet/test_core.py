@@ -89,6 +89,19 @@ def test_a_crowd_comes_to_its_end_on_every_topology(topology: str) -> None:
     assert crowd(Wanted(nodes=6, pieces=8, topology=topology, upstream_rate=GIGABIT / 4))["nodes_done"] == 6
 
 
+def test_a_room_on_one_access_point_reads_once_and_takes_little_more_than_its_air_allows() -> None:
+    result = crowd(Wanted(nodes=12, pieces=24, topology="wifi"))
+    assert result["duplicates"] < 0.001  # type: ignore[operator]
+    assert result["upstream_bytes_per_file"] < 1 + 2 / 24  # type: ignore[operator]
+    assert 0.99 < result["ratio_to_bound"] < 1.05  # type: ignore[operator]
+
+
+def test_two_sites_read_once_each() -> None:
+    result = crowd(Wanted(nodes=10, pieces=24, topology="two-sites"))
+    assert result["duplicates"] == 0
+    assert 2 <= result["upstream_bytes_per_file"] < 2 + 2 / 24  # type: ignore[operator]
+
+
 def test_liars_cost_time_and_no_wrong_byte() -> None:
     result = crowd(Wanted(nodes=10, pieces=8, liars=20))
     assert (result["liars"], result["wrong_bytes"], result["nodes_done"]) == (2, 0, 10)

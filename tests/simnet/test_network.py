@@ -482,7 +482,7 @@ def test_losses_and_jitter_cost_time_and_no_bytes() -> None:
 def test_two_in_one_room_of_air_take_it_twice() -> None:
     simulation = Simulation(1)
     net = simulation.net
-    air = net.link("air", GIGABIT / 5)
+    air = net.link("air", GIGABIT / 5, shared=True)
     laptops = [net.add_host(f"laptop-{number}", up=air, down=air) for number in range(2)]
     wired = net.add_host("wired")
     size = 10 * MIB
@@ -510,6 +510,42 @@ def test_two_in_one_room_of_air_take_it_twice() -> None:
     simulation.run(story)
     once = size / (GIGABIT / 5)
     assert took == pytest.approx([2 * once, once, once], rel=0.05)
+
+
+def test_what_comes_from_outside_takes_its_turn_in_the_air() -> None:
+    """Of three that send at once each has its share, whoever stands behind the access point."""
+    simulation = Simulation(1)
+    net = simulation.net
+    air = net.link("air", GIGABIT / 5, shared=True)
+    laptops = [net.add_host(f"laptop-{number}", up=air, down=air) for number in range(3)]
+    wired = net.add_host("wired")
+    took: dict[str, float] = {}
+
+    async def send(sender: Host, receiver: Host) -> None:
+        HERE.set(sender)
+        began = now()
+        stream = await connect(receiver, 80)
+        await stream.send_all(bytes(10 * MIB))
+        await stream.send_eof()
+        await stream.receive_some()
+        took[sender.name] = now() - began
+
+    async def story() -> None:
+        async with trio.open_nursery() as nursery:
+            for receiver in (laptops[1], laptops[2], wired):
+
+                async def listen(host: Host = receiver, *, task_status: trio.TaskStatus[None]) -> None:
+                    HERE.set(host)
+                    await trio.serve_tcp(swallow, 80, host="0.0.0.0", task_status=task_status)
+
+                await simulation.nursery.start(listen)
+            for sender, receiver in ((wired, laptops[1]), (laptops[0], laptops[2]), (laptops[1], wired)):
+                nursery.start_soon(send, sender, receiver)
+
+    simulation.run(story)
+    once = 10 * MIB / (GIGABIT / 5)
+    # In each turn: once, twice and once; when the single ones are done the other has two halves more.
+    assert took == pytest.approx({"wired": 4 * once, "laptop-1": 4 * once, "laptop-0": 4 * once}, rel=0.06)
 
 
 def test_weights_make_small_pieces_heavy_and_leave_heads_light() -> None:

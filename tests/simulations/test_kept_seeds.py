@@ -20,9 +20,13 @@ KEPT = [
     ("faults", 1350, "a client was shown a member's wrong bytes, and completed in the right ones that came later"),
     ("faults", 1133, "the drip filled a file piece by piece, and the download did not see that it was whole"),
     ("faults", 2173, "the same"),
+    ("faults-silence", 3, "pieces that only a gone member's manifest proved were waited for: 9 s instead of 3"),
+    ("faults-silence", 31, "the same"),
+    ("faults-silence", 4, "a gone holder's manifest came back by a neighbour, and kept the reader from reading: 7 s"),
+    ("faults-silence", 107, "who had read all that nobody had asked the tracker what was missing a second later"),
     ("faults", 141, "who had the lease and nothing to read turned round at full speed"),
 ]
-SMALL = {"faults": range(40), "faults-store": range(40)}
+SMALL = {"faults": range(40), "faults-silence": range(20), "faults-store": range(40)}
 
 
 @pytest.mark.parametrize(("name", "seed"), [(name, seed) for name, seed, _ in KEPT])

@@ -17,6 +17,7 @@ QUICK = (
     "a whole node does not sync a blob's file",
     "what the room does not give is not asked of the upstream",
     "pieces of peers are not checked",
+    "a silent neighbour is waited for",
 )
 
 

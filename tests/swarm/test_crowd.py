@@ -6,11 +6,20 @@ import random
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pcdn.swarm import bitfield
-from p2pcdn.swarm.crowd import HOLDER_KEPT_S, LEASE_S, LEASES_MAX, MEMBERS_MAX, Crowd
+from p2pcdn.swarm.crowd import (
+    HOLDER_KEPT_S,
+    LEASE_S,
+    LEASES_MAX,
+    LEASES_PER_HOST_MAX,
+    MEMBERS_MAX,
+    MEMBERS_PER_HOST_MAX,
+    Crowd,
+)
 from p2pcdn.swarm.messages import Advice, AskCrowd
 from p2pcdn.swarm.plan import CLASSES
 from p2pcdn.swarm.rarity import Rarity
@@ -217,6 +226,41 @@ def test_forged_members_and_forged_files_are_bounded() -> None:
     assert tracker.crowds() == CROWDS_MAX
 
 
+def test_one_host_cannot_keep_a_file_from_others_however_many_boot_ids_it_draws() -> None:
+    """It draws another one whenever its lease lapses, and is always the first to ask."""
+    crowd, here = Crowd(), "198.51.100.7:1"
+    for tick in range(20):
+        now = tick / 2
+        for number in (100, 101 + tick):
+            crowd.advise(ask(number), here, now)
+        if tick and tell(crowd, 1, now).read:
+            assert now <= LEASE_S + 1
+            return
+    raise AssertionError("nobody else ever read")
+
+
+def test_one_host_holds_some_leases_and_not_all_of_them() -> None:
+    crowd, distrusted = Crowd(), tuple(device_of(number) for number in range(100, 104))
+    for number in range(100, 110):
+        sybil = AskCrowd(ID, boot(number), 1, device_of(number), 1200, PIECES, distrusted=distrusted[: number - 100])
+        crowd.advise(sybil, "198.51.100.7:1", 0.0)
+    assert len(crowd.leases) == LEASES_PER_HOST_MAX
+    honest = AskCrowd(ID, boot(1), 1, device_of(1), 1200, PIECES, distrusted=distrusted)
+    assert crowd.advise(honest, address(1), 0.1).read
+
+
+@pytest.mark.parametrize("host", ["198.51.100.7", "[2001:db8:1:2::{0:x}]"])
+def test_one_host_cannot_fill_a_crowd(host: str) -> None:
+    crowd = Crowd()
+    told = [
+        crowd.advise(ask(number), host.format(number) + ":1", 0.0).read for number in range(MEMBERS_PER_HOST_MAX + 5)
+    ]
+    assert len(crowd.members) == MEMBERS_PER_HOST_MAX
+    assert told[-5:] == [True] * 5, "those help themselves"
+    assert not tell(crowd, 1000, 0.1).read, "others are members as ever"
+    assert len(crowd.members) == MEMBERS_PER_HOST_MAX + 1
+
+
 def test_every_node_ranks_the_room_alike_and_a_leaver_moves_only_its_own_files() -> None:
     room = [boot(number) for number in range(20)]
     mixed = random.Random(3).sample(room, len(room))
@@ -265,3 +309,30 @@ def test_who_complains_of_one_that_was_never_its_parent_changes_nothing() -> Non
     stranger = next(number for number in range(1, 40) if address(number) not in before[39])
     crowd.advise(replace(ask(39), left=(address(stranger),)), address(39), 0.2)
     assert {number: tell(crowd, number, 0.3).parents for number in range(1, 40)} == before
+
+
+def test_a_slow_room_is_given_time_and_a_quick_one_is_not() -> None:
+    """A member without anything new for five seconds, while another has it all, may read: unless all are so slow."""
+    for pace_s, reads in ((0.5, True), (2.5, False)):
+        crowd, everything = Crowd(), bitfield.all_of(PIECES)
+        tell(crowd, 0, 0.0, everything)
+        now = 0.0
+        for number in range(1, 9):
+            tell(crowd, number, now)
+        for got in range(1, 9):
+            for _ in range(4):
+                now += pace_s / 4
+                tell(crowd, 0, now, everything)
+                for number in range(1, 9):
+                    tell(crowd, number, now, bitfield.all_of(got - 1))
+            for number in range(1, 9):
+                tell(crowd, number, now, bitfield.all_of(got))
+        for _ in range(5):
+            now += 1.0
+            tell(crowd, 0, now, everything)
+            advice = tell(crowd, 1, now, bitfield.all_of(8))
+        assert advice.read == reads
+        for _ in range(8):
+            now += 1.0
+            advice = tell(crowd, 1, now, bitfield.all_of(8))
+        assert advice.read, "not for ever"

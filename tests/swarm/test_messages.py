@@ -74,7 +74,7 @@ VALUES = st.recursive(
         AskPiece(ID, "AA", 400, True),
         AskPeers(),
         AskCrowd(ID, "ab" * 16, 7273, bytes(32)),
-        AskCrowd(ID, "ab" * 16, 1, bytes(32), 9000, 9, "_wE", 8191, False, False, 4, (bytes(32), b"x" * 32)),
+        AskCrowd(ID, "ab" * 16, 1, bytes(32), 9000, 9, "_wE", 8191, False, False, 4, (bytes(32), b"x" * 32), True),
     ],
 )
 def test_a_question_is_read_as_it_was_asked(ask: Ask) -> None:

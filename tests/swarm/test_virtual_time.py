@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from functools import partial as bind
 from pathlib import Path
@@ -15,10 +15,13 @@ import trio.testing
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import Unavailable
-from p2pcdn.http1 import serve_connection
+from p2pcdn.http1 import Request, Response, serve_connection
 from p2pcdn.store import Store
 from p2pcdn.swarm import Swarm
+from p2pcdn.swarm.download import LOOK_EVERY_S, SILENT_CROWD_S
 from p2pcdn.swarm.exchange import DIAL_TIME_S, NO_PROGRESS_S
+from p2pcdn.swarm.messages import Advice
+from p2pcdn.swarm.reading import Sink
 from p2pcdn.world import Sighting
 from tests.swarm.nodes import MIB, PUBLIC, content_of
 from tests.worlds import InlineThreads, VirtualClock, open_store
@@ -116,6 +119,60 @@ async def test_a_neighbour_that_falls_silent_costs_its_watchdog_once_for_fifty_f
             for seed in range(50):
                 nursery.start_soon(want, seed)
         assert trio.current_time() - began <= at_most_s + 0.01
+
+
+async def test_a_holder_that_only_says_that_it_has_nothing_costs_three_seconds(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with two(tmp_path) as (wires, taker, store):
+        honest = wires.listening["a"].answer
+
+        def stingy(request: Request) -> Response | Awaitable[Response]:
+            return Response(409) if request.path.endswith("/piece") else honest(request)
+
+        wires.listening["a"].answer = stingy
+        await taker._exchange.close()  # or it would be asked over a connection that began before
+        partial = await store.grow(Sha256.of(CONTENT), len(CONTENT), PUBLIC)
+
+        async def read_origin(start: int, end: int | None, sink: Sink) -> None:
+            await sink(start, CONTENT[start:end])
+
+        began = trio.current_time()
+        await taker.fill(partial, read_origin)
+        assert NO_PROGRESS_S <= trio.current_time() - began <= NO_PROGRESS_S + 2 * LOOK_EVERY_S
+        await partial.finish()
+
+
+@pytest.mark.parametrize(
+    ("reader", "at_most_s"), [(False, NO_PROGRESS_S), (True, SILENT_CROWD_S)], ids=["nobody reads", "it reads itself"]
+)
+async def test_a_tracker_that_lets_nobody_read_costs_a_bounded_time(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, reader: bool, at_most_s: float
+) -> None:
+    """It says so of every file; of some it is the tracker, of the others we are."""
+    said = Advice(parents=("",) * 3, makers=((bytes(32), ""),), again_ms=1000) if reader else Advice(again_ms=1000)
+    async with two(tmp_path) as (wires, taker, store):
+
+        def lying(request: Request) -> Response | Awaitable[Response]:
+            if request.path.startswith("/v1/crowd/"):
+                return Response(200, (), said.encode())
+            return Response(409) if request.path.endswith("/piece") else Response(404)
+
+        wires.listening["a"].answer = lying
+        await taker._exchange.close()
+        took: list[float] = []
+        for seed in range(20, 26):
+            content = content_of(seed, 2 * MIB)
+            partial = await store.grow(Sha256.of(content), len(content), PUBLIC)
+
+            async def read_origin(start: int, end: int | None, sink: Sink, content: bytes = content) -> None:
+                await sink(start, content[start:end])
+
+            began = trio.current_time()
+            await taker.fill(partial, read_origin)
+            took.append(trio.current_time() - began)
+        assert max(took) <= at_most_s + 4 * LOOK_EVERY_S
+        assert max(took) >= NO_PROGRESS_S, "it was the tracker of one of them"
 
 
 async def test_a_neighbour_that_comes_back_is_found_again(

@@ -1,0 +1,70 @@
+"""What one dead, lying or thin-wired node costs a crowd, in small sizes; the large ones are in docs/performance.md."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from p2pcdn.swarm.crowd import AGAIN_MS, LEASE_S
+from p2pcdn.swarm.race import WINDOW_S
+from simnet.__main__ import main
+from simnet.scenarios.flash_crowd import Wanted
+from simnet.scenarios.hardship import THIN_RATE, run
+
+PIECES = 64
+SMALL = Wanted(nodes=6, pieces=PIECES, upstream_rate=125_000_000.0 / 4)
+# A member asks its tracker so often, and is told then.
+ASKED_EVERY_S = AGAIN_MS[-1] / 1000 * 1.1
+
+
+@pytest.fixture(autouse=True)
+def no_logs() -> Iterator[None]:
+    logger = logging.getLogger("p2pcdn")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    yield
+    logger.setLevel(before)
+
+
+def figures(kind: str, wanted: Wanted = SMALL) -> dict[str, Any]:
+    result, failures = run(wanted, kind)
+    assert not failures, failures
+    assert result["wrong_bytes"] == 0
+    return result
+
+
+def test_a_reader_that_dies_costs_one_lease_and_little_is_read_again() -> None:
+    result = figures("reader-dies")
+    assert result["nodes_done"] == SMALL.nodes - 1
+    assert result["virtual_seconds"] <= result["plain_seconds"] + LEASE_S + ASKED_EVERY_S
+    assert result["upstream_bytes_per_file"] <= 1 + 3 / PIECES
+
+
+def test_a_reader_that_lies_costs_the_time_once_more_and_one_lease() -> None:
+    result = figures("reader-lies")
+    assert result["nodes_done"] == SMALL.nodes - 1
+    assert result["virtual_seconds"] <= 2 * result["plain_seconds"] + LEASE_S
+
+
+@pytest.mark.parametrize("kind", ["thin-reader", "thin-holder"])
+def test_a_room_behind_a_thin_wire_is_no_slower_than_the_upstream_alone(kind: str) -> None:
+    result = figures(kind)
+    assert result["virtual_seconds"] <= result["alone_seconds"]
+    assert result["virtual_seconds"] <= result["plain_seconds"] + WINDOW_S + 2 * ASKED_EVERY_S
+    assert result["virtual_seconds"] < PIECES * 1024 * 1024 / THIN_RATE / 2, "the thin wire alone"
+    assert result["upstream_bytes_per_file"] <= 1.2
+
+
+def test_one_node_with_a_neighbour_behind_a_thin_wire_loses_the_time_of_a_look() -> None:
+    result = figures("thin-holder", Wanted(nodes=2, pieces=256, upstream_rate=125_000_000.0 / 4))
+    assert result["virtual_seconds"] <= result["alone_seconds"] + WINDOW_S + ASKED_EVERY_S
+
+
+def test_the_command_prints_its_figures_as_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hardship", "--kind", "reader-dies", "--nodes", "3", "--pieces", "8", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {"kind", "trace_digest", "virtual_seconds", "plain_seconds", "alone_seconds"} <= set(result)
