@@ -53,6 +53,11 @@ class Layout:
     def partials(self) -> Path:
         return self.directory / "partials"
 
+    @property
+    def trees(self) -> Path:
+        """Unpacked wheels, and their byte code; a directory here whose name has no row is nothing."""
+        return self.directory / "trees"
+
     def shelf(self, name: BlobName) -> Path:
         """The directory of a blob: 256 of them keep each small."""
         return self.blobs / name[:2]

@@ -12,7 +12,7 @@ from blake3 import blake3
 from p2pcdn.digest import BlobName, Sha256, TwoHashes
 from p2pcdn.store.blob_table import BlobTable, put_row
 from p2pcdn.store.catalog import Catalog, Rows
-from p2pcdn.store.rows import BLOBS, SMALL, UNKNOWN, VALUES, BlobRow
+from p2pcdn.store.rows import BLOBS, SMALL, TREES, UNKNOWN, VALUES, BlobRow
 from p2pcdn.store.shelves import Shelves
 from p2pcdn.world import Clock, DiskFile, Threads
 
@@ -58,7 +58,7 @@ async def verify(
 
 
 def _drop_rotten_rows(rows: Rows) -> int:
-    number = sum(rows.drop_rotten(table) for table in (BLOBS, SMALL, *VALUES.values()))
+    number = sum(rows.drop_rotten(table) for table in (BLOBS, SMALL, TREES, *VALUES.values()))
     rows.recount()
     return number
 
