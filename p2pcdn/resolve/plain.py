@@ -1,0 +1,97 @@
+"""Values of this room as tuples of plain things, which CBOR or a pipe can carry, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Value = TypeVar("Value")
+
+
+def to_plain(value: Any) -> Any:
+    """A dataclass becomes the tuple of its fields; tuples, strings, numbers, booleans and None stay."""
+    if isinstance(value, tuple):
+        return tuple([to_plain(part) for part in value])
+    if is_dataclass(value):
+        return tuple([to_plain(getattr(value, name)) for name in _names(type(value))])
+    return value
+
+
+def from_plain(kind: type[Value], plain: Any) -> Value:
+    """The value of this dataclass that `plain` was; lists do for tuples. Raises ValueError for another shape."""
+    built = _builder(kind)(plain)
+    assert isinstance(built, kind)
+    return built
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
+@cache
+def _builder(kind: Any) -> Callable[[Any], Any]:
+    """What turns the plain form of one type into it."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        return _dataclass_builder(kind)
+    if origin is tuple:
+        return _tuple_builder(parts)
+    if origin in (Union, UnionType):
+        return _optional_builder(parts)
+    if origin is Literal:
+        return _choice_builder(parts)
+    return _atom_builder(kind)
+
+
+def _dataclass_builder(kind: Any) -> Callable[[Any], Any]:
+    hints = get_type_hints(kind)
+    builders = [_builder(hints[name]) for name in _names(kind)]
+
+    def build(plain: Any) -> Any:
+        parts = _sequence(plain, kind.__name__)
+        if len(parts) != len(builders):
+            raise ValueError(f"a {kind.__name__} has {len(builders)} fields, not {len(parts)}")
+        return kind(*[one(part) for one, part in zip(builders, parts, strict=True)])
+
+    return build
+
+
+def _tuple_builder(parts: tuple[Any, ...]) -> Callable[[Any], Any]:
+    if parts[-1] is Ellipsis:
+        one = _builder(parts[0])
+        return lambda plain: tuple([one(part) for part in _sequence(plain, "tuple")])
+    builders = [_builder(part) for part in parts]
+    return lambda plain: tuple([b(part) for b, part in zip(builders, _sequence(plain, "tuple"), strict=True)])
+
+
+def _optional_builder(parts: tuple[Any, ...]) -> Callable[[Any], Any]:
+    (present,) = [_builder(part) for part in parts if part is not type(None)]
+    return lambda plain: None if plain is None else present(plain)
+
+
+def _choice_builder(choices: tuple[Any, ...]) -> Callable[[Any], Any]:
+    def build(plain: Any) -> Any:
+        if plain not in choices:
+            raise ValueError(f"{plain!r} is none of {', '.join(choices)}")
+        return plain
+
+    return build
+
+
+def _atom_builder(kind: type) -> Callable[[Any], Any]:
+    def build(plain: Any) -> Any:
+        if not isinstance(plain, kind):
+            raise ValueError(f"{plain!r} is no {kind.__name__}")
+        return plain
+
+    return build
+
+
+def _sequence(plain: Any, what: str) -> list[Any] | tuple[Any, ...]:
+    if not isinstance(plain, list | tuple):
+        raise ValueError(f"{plain!r} is no {what}")
+    return plain
