@@ -31,7 +31,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _MountAttributes(ctypes.Structure):
-    _fields_ = (("set", ctypes.c_uint64), ("clear", ctypes.c_uint64), ("kind", ctypes.c_uint64), ("user", ctypes.c_uint64))
+    _fields_ = (
+        ("set", ctypes.c_uint64),
+        ("clear", ctypes.c_uint64),
+        ("kind", ctypes.c_uint64),
+        ("user", ctypes.c_uint64),
+    )
 
 
 class _Program(ctypes.Structure):
@@ -108,7 +113,10 @@ def load_filter(program: bytes) -> None:
     steps = ctypes.create_string_buffer(program, len(program))
     head = _Program(len(program) // 8, ctypes.cast(steps, ctypes.c_void_p))
     mode = ctypes.c_ulong(_SECCOMP_MODE_FILTER)
-    _checked("seccomp", _libc.prctl(ctypes.c_int(PR_SET_SECCOMP), mode, ctypes.byref(head), ctypes.c_ulong(0), ctypes.c_ulong(0)))
+    _checked(
+        "seccomp",
+        _libc.prctl(ctypes.c_int(PR_SET_SECCOMP), mode, ctypes.byref(head), ctypes.c_ulong(0), ctypes.c_ulong(0)),
+    )
 
 
 def _set_attributes(what: str, directory: int, path: bytes, flags: int, attributes: int) -> None:

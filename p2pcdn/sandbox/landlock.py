@@ -1,4 +1,4 @@
-"""Landlock: what a process may touch by path, said by itself, for ever (the kernel's Documentation/userspace-api/landlock)."""
+"""Landlock: a process gives up paths for ever (the kernel's Documentation/userspace-api/landlock.rst)."""
 
 from __future__ import annotations
 

@@ -103,7 +103,11 @@ def _enter_namespaces(plan: Plan) -> None:
 def _write_maps(process: int, plan: Plan, ready: int) -> None:
     if os.read(ready, 1) != b"!":
         os._exit(1)
-    lines = {"setgroups": "deny", "uid_map": f"{INSIDE_ID} {plan['user']} 1", "gid_map": f"{INSIDE_ID} {plan['group']} 1"}
+    lines = {
+        "setgroups": "deny",
+        "uid_map": f"{INSIDE_ID} {plan['user']} 1",
+        "gid_map": f"{INSIDE_ID} {plan['group']} 1",
+    }
     try:
         for name, line in lines.items():
             with open(f"/proc/{process}/{name}", "w", encoding="ascii") as file:

@@ -41,8 +41,8 @@ def no_mounts(error: OSError) -> Missing:
     what = f"{error.filename}: {error.strerror}"
     if error.errno in (errno.EPERM, errno.EACCES) and _setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
         return Missing(
-            f"AppArmor takes the rights out of user namespaces ({what}); install a profile that allows `userns` for this"
-            " interpreter, or set kernel.apparmor_restrict_unprivileged_userns to 0"
+            f"AppArmor takes the rights out of user namespaces ({what}); install a profile that allows `userns` for"
+            " this interpreter, or set kernel.apparmor_restrict_unprivileged_userns to 0"
         )
     if error.errno == errno.EPERM and _filtered():
         return Missing(f"this container's seccomp profile forbids mounts ({what})")

@@ -1,4 +1,4 @@
-"""What the launcher is told: a plan in JSON, in front of whatever else comes on its stdin; and the one line it answers."""
+"""What the launcher is told, a plan in JSON in front of whatever else comes on its stdin; and the line it answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # typing costs the launcher 5 ms
         argv: list[str]
 
     class Report(TypedDict, total=False):
-        """Either `missing`, a sentence, or which of the layers that may be absent are there: `landlock` (0: no), `proc`."""
+        """Either `missing`, a sentence; or what stands that some machines lack: `landlock` (0: no), `proc`."""
 
         missing: str
         landlock: int

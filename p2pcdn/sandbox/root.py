@@ -1,4 +1,4 @@
-"""A root with nothing in it but what a plan names: read-only trees, one writable scratch, a few devices, its own /proc."""
+"""A root with nothing in it but what a plan names: read-only trees, one writable scratch, a few devices, a /proc."""
 
 from __future__ import annotations
 

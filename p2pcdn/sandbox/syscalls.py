@@ -95,7 +95,7 @@ _BY_MACHINE: dict[str, tuple[int, int | None]] = {
 
 
 def number(name: str, machine: str) -> int | None:
-    """The number of a call on a machine of ARCHES, or None where it never existed. Raises KeyError for an unknown one."""
+    """The number of a call on a machine of ARCHES, None where it never existed. Raises KeyError."""
     if name in _EVERYWHERE:
         return _EVERYWHERE[name]
     x86_64, aarch64 = _BY_MACHINE[name]
