@@ -164,6 +164,38 @@ class Threads(Protocol):
         ...
 
 
+class Process(Protocol):
+    """A program that runs, and its pipes. It belongs to whoever opened it."""
+
+    @property
+    def stdin(self) -> trio.abc.SendStream: ...
+    @property
+    def stdout(self) -> trio.abc.ReceiveStream: ...
+    @property
+    def stderr(self) -> trio.abc.ReceiveStream: ...
+
+    async def wait(self) -> int:
+        """Its exit code; minus the number of the signal that ended it."""
+        ...
+
+    def kill(self) -> None:
+        """Ends it at once, and what it started in its own group; nothing happens when it has ended."""
+        ...
+
+
+class Processes(Protocol):
+    """Other programs. A sandbox is not made here: `p2pcdn/sandbox/run.py` starts its launcher through this door."""
+
+    def open(
+        self, argv: Sequence[str], environment: Mapping[str, str], directory: Path | None = None
+    ) -> AbstractAsyncContextManager[Process]:
+        """Starts a program by its path, with exactly this environment and no descriptor but its three pipes.
+
+        Leaving the block ends it and waits for it. Raises OSError where it cannot be started.
+        """
+        ...
+
+
 class Clock(Protocol):
     """The wall clock: for ages, expiry and log lines; never for waiting."""
 

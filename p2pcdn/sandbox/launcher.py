@@ -1,0 +1,223 @@
+"""Shuts the doors of a sandbox one after the other, then becomes the program. A program of its own: stdlib and ctypes.
+
+Three processes: the *keeper* stays outside, watches its parent and mirrors how it ended; the *init* is process 1 of the
+sandbox and builds its root; the last one takes the remaining rights off itself and becomes the program. When the
+keeper dies, the kernel ends the init, and with it everything that was ever started inside.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+import resource
+import select
+import signal
+import struct
+import sys
+
+from p2pcdn.sandbox import kernel, landlock, obstacles, root
+from p2pcdn.sandbox.plan import read_plan, write_report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from p2pcdn.sandbox.plan import Plan
+
+# Who the program is inside. Not root: much software behaves otherwise, or badly, as root.
+INSIDE_ID = 1000
+# The launcher's own exit codes, after sysexits.h and the shell: no sandbox; the program could not be started.
+EXIT_MISSING, EXIT_NO_PROGRAM = 70, 127
+
+_NAMESPACES = (
+    kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET
+    | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWCGROUP
+)  # fmt: skip
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+_STATUS = struct.Struct("i")
+
+
+def main() -> NoReturn:
+    plan = read_plan(_STDIN)
+    try:
+        _keep(plan)
+    except obstacles.Missing as missing:
+        write_report(_STDOUT, {"missing": str(missing)})
+    except OSError as error:
+        write_report(_STDOUT, {"missing": f"{error.filename or 'a system call'}: {error.strerror}"})
+    os._exit(EXIT_MISSING)
+
+
+def _keep(plan: Plan) -> NoReturn:
+    os.closerange(3, 1 << 20)
+    obstacles.check_kernel()
+    parent = _watch_parent(plan["parent"])
+    keeper = os.pidfd_open(os.getpid())
+    _enter_namespaces(plan)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    told, tell = os.pipe()
+    init = os.fork()
+    if init == 0:
+        _guard(lambda: _init(plan, keeper, tell))
+    os.close(tell)
+    # Only the program holds its pipes: when it is gone, whoever reads them sees their end.
+    _let_go_of_streams()
+    _wait_for(init, parent)
+    status = os.read(told, _STATUS.size)
+    _mirror(_STATUS.unpack(status)[0] if len(status) == _STATUS.size else signal.SIGKILL)
+
+
+def _watch_parent(parent: int) -> int:
+    """A descriptor that becomes readable when the parent has ended.
+
+    PR_SET_PDEATHSIG would follow the *thread* that started us, and trio starts programs in threads that come and go.
+    """
+    watched = os.pidfd_open(parent)
+    if os.getppid() != parent:
+        os._exit(EXIT_MISSING)  # it died before we looked, and nobody listens
+    return watched
+
+
+def _enter_namespaces(plan: Plan) -> None:
+    """New namespaces in which the plan's user is INSIDE_ID. Root's maps must be written from the outside, so all are."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+    ready, go = os.pipe()
+    ourselves = os.getpid()
+    writer = os.fork()
+    if writer == 0:
+        os.close(go)
+        _guard(lambda: _write_maps(ourselves, plan, ready))
+    os.close(ready)
+    try:
+        kernel.unshare(_NAMESPACES)
+    except OSError as error:
+        raise obstacles.no_namespaces(error) from error
+    os.write(go, b"!")
+    os.close(go)
+    if os.waitpid(writer, 0)[1] != 0:
+        raise obstacles.Missing(f"user {plan['user']} cannot be shown in a user namespace of this container")
+
+
+def _write_maps(process: int, plan: Plan, ready: int) -> None:
+    if os.read(ready, 1) != b"!":
+        os._exit(1)
+    lines = {
+        "setgroups": "deny",
+        "uid_map": f"{INSIDE_ID} {plan['user']} 1",
+        "gid_map": f"{INSIDE_ID} {plan['group']} 1",
+    }
+    try:
+        for name, line in lines.items():
+            with open(f"/proc/{process}/{name}", "w", encoding="ascii") as file:
+                file.write(line)
+    except OSError:
+        os._exit(1)
+    os._exit(0)
+
+
+def _init(plan: Plan, keeper: int, tell: int) -> None:
+    """Process 1: builds the root, starts the program, buries the orphans, and ends with the program."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        kernel.mount("", "/", kernel.MS_REC | kernel.MS_PRIVATE)
+        trees = root.Trees(plan)
+        os.setresgid(INSIDE_ID, INSIDE_ID, INSIDE_ID)
+        os.setresuid(INSIDE_ID, INSIDE_ID, INSIDE_ID)
+        proc = root.enter(plan, trees)
+    except OSError as error:
+        raise obstacles.no_mounts(error) from error
+    _die_with(keeper)
+    kernel.syscall("sethostname", {"x86_64": 170, "aarch64": 161}[os.uname().machine], b"sandbox", 7)
+    program = os.fork()
+    if program == 0:
+        _guard(lambda: _become(plan, proc))
+    _let_go_of_streams()
+    while True:
+        process, status = os.waitpid(-1, 0)
+        if process == program:
+            os.write(tell, _STATUS.pack(status))
+            os._exit(0)
+
+
+def _die_with(keeper: int) -> None:
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if select.select([keeper], [], [], 0)[0]:
+        os._exit(EXIT_MISSING)
+    os.close(keeper)
+
+
+def _become(plan: Plan, proc: bool) -> None:
+    os.setsid()
+    os.closerange(3, 1 << 20)
+    os.umask(0o022)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for name, value in plan["limits"]:
+        resource.setrlimit(getattr(resource, name), (value, value))
+    kernel.drop_capabilities()
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    abi = _restrict_paths(plan, proc) if plan["landlock"] else 0
+    os.chdir(plan["directory"])
+    kernel.load_filter(binascii.a2b_base64(plan["filter"]))
+    write_report(_STDOUT, {"landlock": abi, "proc": proc})
+    try:
+        os.execve(plan["argv"][0], plan["argv"], plan["environment"])
+    except OSError as error:
+        os.write(_STDERR, f"{plan['argv'][0]} cannot be started: {error.strerror}\n".encode())
+        os._exit(EXIT_NO_PROGRAM)
+
+
+def _restrict_paths(plan: Plan, proc: bool) -> int:
+    abi = landlock.version()
+    if abi:
+        shown = [path for path in plan["system"] if os.path.exists(path)]
+        shown += [target for _, target, writable in plan["binds"] if not writable]
+        shown += [path for path, _ in plan["files"]] + (["/proc"] if proc else [])
+        written = [root.SCRATCH, "/tmp", "/dev/shm", *plan["devices"]]
+        written += [target for _, target, writable in plan["binds"] if writable]
+        landlock.restrict(abi, shown, written)
+    return abi
+
+
+def _guard(step: Callable[[], None]) -> NoReturn:
+    """A forked process never returns into its parent's code; what it could not do it says itself."""
+    try:
+        step()
+    except obstacles.Missing as missing:
+        write_report(_STDOUT, {"missing": str(missing)})
+    except OSError as error:
+        write_report(_STDOUT, {"missing": f"{error.filename or 'a system call'}: {error.strerror}"})
+    finally:
+        os._exit(EXIT_MISSING)
+
+
+def _let_go_of_streams() -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (_STDIN, _STDOUT, _STDERR):
+        os.dup2(nothing, stream)
+    os.close(nothing)
+
+
+def _wait_for(init: int, parent: int) -> None:
+    """Until the init has ended; ends it if the parent ends first."""
+    ended = os.pidfd_open(init)
+    poll = select.poll()
+    poll.register(ended, select.POLLIN)
+    poll.register(parent, select.POLLIN)
+    if any(descriptor == parent for descriptor, _ in poll.poll()):
+        signal.pidfd_send_signal(ended, signal.SIGKILL)
+    os.waitpid(init, 0)
+
+
+def _mirror(status: int) -> NoReturn:
+    """Ends as the program ended, so that whoever waits for us learns it."""
+    if os.WIFSIGNALED(status):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        number = os.WTERMSIG(status)
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    sys.exit(os.waitstatus_to_exitcode(status))
