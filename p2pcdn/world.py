@@ -206,7 +206,7 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All doors of one node."""
+    """All doors of one node. processes: None in a world without other programs: such a node solves nothing."""
 
     upstream: Upstream
     network: Network
@@ -215,3 +215,4 @@ class World:
     threads: Threads
     clock: Clock
     random: random.Random
+    processes: Processes | None = None

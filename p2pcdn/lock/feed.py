@@ -47,9 +47,10 @@ class Feed:
         Tables as they are kept; metadata as [source, the rest]. Raises Unavailable, Refused for what is needed.
         """
         needed: list[Key] = [*need.tables, *need.metadata]
+        likely: list[Key] = [*need.likely_tables, *need.likely_metadata]
         for key in needed:
             self._start(key, self._needed)
-        for key in (*need.likely_tables, *need.likely_metadata):
+        for key in likely:
             if len(self._coming) + len(self._come) < LIKELY_WAITING_MAX:
                 self._start(key, self._likely)
         while not any(key in self._come for key in needed):

@@ -34,7 +34,7 @@ class Messages:
     def __init__(self) -> None:
         self._waiting = bytearray()
 
-    def receive(self, chunk: bytes) -> Iterator[dict[str, Any]]:
+    def receive(self, chunk: bytes | bytearray) -> Iterator[dict[str, Any]]:
         """The messages that are whole now. Raises RemoteProtocolError."""
         self._waiting += chunk
         while len(self._waiting) >= LENGTH_SIZE_BYTES:
