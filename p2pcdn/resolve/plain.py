@@ -16,19 +16,20 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple([to_plain(part) for part in value])
     if is_dataclass(value):
-        return tuple([to_plain(getattr(value, name)) for name in _names(type(value))])
+        return tuple([to_plain(getattr(value, name)) for name in _names(value.__class__)])
     return value
 
 
 def from_plain(kind: type[Value], plain: Any) -> Value:
     """The value of this dataclass that `plain` was; lists do for tuples. Raises ValueError for another shape."""
-    built = _builder(kind)(plain)
+    build: Callable[[Any], Any] = _builder(kind)  # type: ignore[arg-type]  # a class is hashable
+    built = build(plain)
     assert isinstance(built, kind)
     return built
 
 
 @cache
-def _names(kind: type) -> tuple[str, ...]:
+def _names(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))
 
 

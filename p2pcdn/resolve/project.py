@@ -1,0 +1,119 @@
+"""The versions of one project as one target sees them: which there are, and why some of them cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from packaging.version import InvalidVersion, Version
+
+from p2pcdn.resolve import term
+from p2pcdn.resolve.model import Metadata, Release, Source, Table
+from p2pcdn.resolve.ranges import Versions
+from p2pcdn.resolve.term import NOTHING
+
+# Says why a release cannot be used; "" where it can.
+Judge = Callable[[str, Release], str]
+
+
+class Project:
+    """Release i, in the order of versions, is bit i + 1 of a term. Releases are judged when somebody asks for them."""
+
+    def __init__(
+        self,
+        name: str,
+        rows: Iterable[tuple[Version, Release, Source]],
+        judge: Judge,
+        *,
+        index: str = "",
+        missing: str = "",
+    ) -> None:
+        # Two spellings of one version ("1.0", "1.0.0") are two releases; the order among them is that of the text.
+        ordered = sorted(rows, key=lambda row: (row[2].version, row[2].url))
+        ordered.sort(key=lambda row: row[0])
+        self.name = name
+        self.index = index
+        self.missing = missing
+        self.versions = Versions([version for version, _, _ in ordered])
+        self.releases = [release for _, release, _ in ordered]
+        self.sources = [source for _, _, source in ordered]
+        self.prereleases = _where(version.is_prerelease and not source.url for version, _, source in ordered)
+        self.yanked = _where(release.yanked is not None for release in self.releases)
+        self._judge = judge
+        self._usable = NOTHING
+        self._reasons: dict[int, str] = {}
+
+    def why_not(self, index: int) -> str:
+        """Why this version cannot be used; "" where it can."""
+        if self._usable & term.version(index):
+            return ""
+        reason = self._reasons.get(index)
+        if reason is None:
+            reason = self._judge(self.name, self.releases[index])
+            if reason:
+                self._reasons[index] = reason
+            else:
+                self._usable |= term.version(index)
+        return reason
+
+    def condemn(self, index: int, reason: str) -> None:
+        """This version turned out to be useless."""
+        self._usable &= ~term.version(index)
+        self._reasons[index] = reason
+
+    def first_usable(self, versions: int, *, lowest: bool = False) -> int | None:
+        """The index of the highest (lowest) usable one of these versions, a positive term."""
+        among = versions & self.versions.all
+        return next((i for i in (term.upwards if lowest else term.downwards)(among) if not self.why_not(i)), None)
+
+    def any_usable(self, versions: int) -> bool:
+        return bool(versions & self._usable) or self.first_usable(versions) is not None
+
+    def has_finals(self) -> bool:
+        """Whether any version can be used that is neither a pre-release nor yanked."""
+        return self.any_usable(term.PRESENT & ~self.prereleases & ~self.yanked)
+
+    def at_url(self, url: str) -> int:
+        """The term of what this direct URL gives."""
+        return _where(source.url == url for source in self.sources)
+
+
+def project_of(table: Table, judge: Judge) -> Project:
+    """Out of an index's table; strings that are no versions are left out (PEP 440; pip does so, too)."""
+    rows = []
+    for release in table.releases:
+        try:
+            version = Version(release.version)
+        except InvalidVersion:
+            continue
+        rows.append((version, release, Source(table.project, release.version)))
+    return Project(table.project, rows, judge, index=table.index, missing=table.missing)
+
+
+def project_at(name: str, found: Iterable[Metadata], judge: Judge) -> Project:
+    """Out of what direct URLs gave. One that is broken stays, with its reason."""
+    rows = []
+    broken = {}
+    for one in found:
+        try:
+            version = Version(one.version)
+        except InvalidVersion:
+            version = Version("0")
+            broken[one.source] = one.broken or f"its metadata says {one.version!r}, which is no version"
+        wheel = one.source.url.partition("#")[0].rpartition("/")[2].removesuffix(".whl")
+        tags = ("-".join(wheel.split("-")[-3:]),) if ".whl" in one.source.url and wheel.count("-") >= 4 else ()
+        release = Release(str(version), one.requires_python, tags=tags, sdist=not tags)
+        rows.append((version, release, one.source))
+        if one.broken:
+            broken[one.source] = one.broken
+    project = Project(name, rows, judge)
+    for source, reason in broken.items():
+        project.condemn(project.sources.index(source), reason)
+    return project
+
+
+def _where(flags: Iterable[bool]) -> int:
+    found = NOTHING
+    for index, flag in enumerate(flags):
+        if flag:
+            found |= term.version(index)
+    return found

@@ -1,0 +1,157 @@
+"""Python's view of a resolution: which projects there are, and what a version of one requires on this target.
+
+An extra is a package of its own: `flask[async]` has flask's versions, requires that very version of flask, and what
+flask says for `extra == "async"`. So packages are named `project` or `project[extra]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from p2pcdn.resolve.judge import Judgement
+from p2pcdn.resolve.model import BadRequirement, Metadata, Source, Table, Target, Wanted
+from p2pcdn.resolve.project import Project, project_at, project_of
+from p2pcdn.resolve.requirement import Markers, Requirement, parse
+
+
+def package_name(project: str, extra: str) -> str:
+    return f"{project}[{extra}]" if extra else project
+
+
+def parts_of(package: str) -> tuple[str, str]:
+    """(project, extra) of a package's name."""
+    project, _, extra = package.partition("[")
+    return project, extra.removesuffix("]")
+
+
+class View:
+    """What is known: tables and metadata as they came, read in the light of what is wanted and of the target.
+
+    Projects that a direct URL leads to have only the versions that such URLs give. Only the user, and what stands at a
+    URL of his, may name URLs; a package of an index may not.
+    """
+
+    def __init__(self, wanted: Wanted, target: Target) -> None:
+        """Raises BadRequirement."""
+        self.judgement = Judgement(wanted, target)
+        self._markers = Markers(dict(target.environment))
+        self._projects: dict[str, Project] = {}
+        self._metadata: dict[Source, Metadata] = {}
+        self._requirements: dict[tuple[Source, str], tuple[Requirement, ...]] = {}
+        self._overrides = _by_project(map(parse, wanted.overrides))
+        self.constraints = _by_project(one for one in map(parse, wanted.constraints) if self._markers.hold(one.marker))
+        self.root = tuple(self._replaced(one for one in map(parse, wanted.requirements) if self._holds(one)))
+        self._urls: dict[str, dict[Source, None]] = {}
+
+    def learn(self, tables: Iterable[Table], metadata: Iterable[Metadata]) -> None:
+        for table in tables:
+            if table.project not in self._projects:
+                self._projects[table.project] = project_of(table, self.judgement)
+        for one in metadata:
+            self._metadata.setdefault(one.source, one)
+
+    def project(self, name: str) -> Project | None:
+        """None while its table, or what stands at its URLs, is not known."""
+        if name in self._urls and name not in self._projects:
+            self._projects[name] = project_at(name, [self._metadata[one] for one in self._urls[name]], self.judgement)
+        return self._projects.get(name)
+
+    def metadata(self, source: Source) -> Metadata | None:
+        return self._metadata.get(source)
+
+    def unread_urls(self) -> tuple[Source, ...]:
+        """Direct URLs, of the user and of what stands at them, whose metadata is not known.
+
+        Once there are none, the versions of those projects are known. To be asked before any project.
+        """
+        found: dict[Source, None] = {}
+        seen: set[tuple[Source, str]] = set()
+        ahead = [*self.root]
+        for several in (*self.constraints.values(), *self._overrides.values()):
+            ahead += several
+        while ahead:
+            one = ahead.pop()
+            if not one.url:
+                continue
+            source = Source(one.project, url=one.url)
+            found[source] = None
+            for extra in ("", *one.extras):
+                if source in self._metadata and (source, extra) not in seen:
+                    seen.add((source, extra))
+                    ahead += self.requirements(source, extra)
+        for source in found:
+            self._urls.setdefault(source.project, {})[source] = None
+        return tuple(source for source in found if source not in self._metadata)
+
+    def requirements(self, source: Source, extra: str) -> tuple[Requirement, ...]:
+        """What this version requires on this target; with an extra, what this extra adds.
+
+        Its metadata is known. What makes it unusable is in `objection`; then there are none.
+        """
+        known = self._requirements.get((source, extra))
+        if known is None:
+            try:
+                known = tuple(self._replaced(self._applicable(self._metadata[source], extra)))
+            except BadRequirement:
+                known = ()
+            self._requirements[source, extra] = known
+        return known
+
+    def objection(self, source: Source) -> str:
+        """Why the metadata of this version, which is known, makes it unusable; "" where it does not."""
+        metadata = self._metadata[source]
+        if metadata.broken:
+            return f"cannot be used: {metadata.broken}"
+        if not self.judgement.runs_on_python(metadata.requires_python):
+            return f"needs Python {metadata.requires_python}, and this is Python {self.judgement.python}"
+        try:
+            required = [*self._replaced(self._applicable(metadata, ""))]
+        except BadRequirement as error:
+            return f"has broken metadata: {error}"
+        strange = next((one for one in required if one.url and not self._may_name(source, one)), None)
+        if strange is not None:
+            return f"requires {strange.text}, and only you may name a URL: require that, too"
+        return ""
+
+    def provides(self, source: Source, extra: str) -> bool:
+        """Whether it has the extra. Metadata that names none at all may be older than `Provides-Extra`."""
+        return extra in self._metadata[source].provides_extra or bool(self.requirements(source, extra))
+
+    def _may_name(self, source: Source, requirement: Requirement) -> bool:
+        return bool(source.url) or Source(requirement.project, url=requirement.url) in self._urls.get(
+            requirement.project, ()
+        )
+
+    def _applicable(self, metadata: Metadata, extra: str) -> Iterator[Requirement]:
+        for text in metadata.requires_dist:
+            one = parse(text)
+            if not extra:
+                if self._markers.hold(one.marker):
+                    yield one
+            elif "extra" in one.marker and self._markers.hold(one.marker, extra) and not self._markers.hold(one.marker):
+                yield one
+
+    def _replaced(self, requirements: Iterable[Requirement]) -> Iterator[Requirement]:
+        """With the user's overrides in their place."""
+        for one in requirements:
+            instead = self._overrides.get(one.project)
+            if instead is None:
+                yield one
+            else:
+                extras = one.extras
+                yield from (
+                    replace(other, extras=tuple(sorted({*extras, *other.extras})))
+                    for other in instead
+                    if self._holds(other)
+                )
+
+    def _holds(self, requirement: Requirement) -> bool:
+        return self._markers.hold(requirement.marker)
+
+
+def _by_project(requirements: Iterable[Requirement]) -> dict[str, list[Requirement]]:
+    found: dict[str, list[Requirement]] = {}
+    for one in requirements:
+        found.setdefault(one.project, []).append(one)
+    return found

@@ -1,0 +1,15 @@
+"""Which commands `zephyr` has. Each is a file of this folder, loaded only when it is called; adding one is a row here.
+
+Such a file has `DESCRIPTION` (sentences for --help), `arguments(parser)` and `run(call) -> exit code`.
+"""
+
+from __future__ import annotations
+
+# The name as typed, and its sentence in `zephyr --help`, in the order in which a new user meets them. The file is
+# called the same, with `_` for `-`, and with one at the end where Python has that word for itself.
+COMMANDS = {
+    "venv": "Makes, lists, removes and enters virtual environments.",
+    "python": "Shows the interpreters of this machine.",
+    "config": "Shows the settings in force, and where each comes from.",
+    "shell-hook": "Prints a function with which your shell enters environments.",
+}

@@ -1,0 +1,30 @@
+"""URLs of indexes as users write them: which can be used, and how one is shown without its credentials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+
+def check_url(text: str) -> str:
+    """An http, https or file URL, or a directory as one; with its credentials. Raises ValueError."""
+    if text.startswith(("/", "~", "./", "../")):
+        return Path(text).expanduser().absolute().as_uri()
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme == "file" or (parts.scheme in ("http", "https") and bool(parts.hostname))
+        usable = usable and (parts.port or 1) > 0 and not parts.query
+    except ValueError:
+        usable = False
+    if not usable or not text.isprintable() or " " in text:
+        raise ValueError(f"{public_url(text)[:80]!r} is not an http, https or file URL of an index, nor a directory.")
+    return text
+
+
+def public_url(url: str) -> str:
+    """The URL without user name and password, however badly it is written."""
+    if "@" not in url:
+        return url
+    from p2pcdn_daemon.config import without_credentials
+
+    return without_credentials(url)
