@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -16,13 +16,17 @@ from p2pcdn.fetch import Delivery, Fetch, Metadata, OriginReader
 from p2pcdn.group import Identity
 from p2pcdn.http1 import AllowedHosts, Handler, Limits, Refusal, Request, serve
 from p2pcdn.index import Pages
+from p2pcdn.lock.facts import Facts
+from p2pcdn.lock.locker import Locker
+from p2pcdn.lock.solvers import Solvers
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.swarm import Swarm
 from p2pcdn.swarm.manners import Manners
-from p2pcdn.web.control_face import ControlFace
+from p2pcdn.web.control_face import ControlFace, Route
 from p2pcdn.web.files import FileDesk
 from p2pcdn.web.index_face import IndexFace
 from p2pcdn.web.pages import PageDesk
+from p2pcdn.web.zephyr_face import ZephyrFace
 from p2pcdn.world import Index, Sighting, World
 
 log = logging.getLogger(__name__)
@@ -210,8 +214,20 @@ class Node:
             peers=self._peers,
             nursery=nursery,
             look_around=self._swarm.nearby.look_around,
+            more=self._zephyr_routes(pages, metadata, nursery),
         )
         return index_face, control_face
+
+    def _zephyr_routes(
+        self, pages: Pages, metadata: Metadata, nursery: trio.Nursery
+    ) -> Mapping[tuple[str, str], Route]:
+        """None in a world without other programs."""
+        world = self._world
+        if world.processes is None:
+            return {}
+        facts = Facts(pages, metadata, self._store, world.threads)
+        locker = Locker(facts, Solvers(world.processes, nursery), self._store, self._settings.version)
+        return ZephyrFace(locker).routes()
 
     async def _serve(
         self,

@@ -40,7 +40,7 @@ class Builder(Protocol):
     """Who knows the metadata of what is no wheel."""
 
     async def metadata_of_sdist(self, wanted: Wanted) -> bytes:
-        """The METADATA of the wheel that an sdist becomes. Raises BuildFailed, SandboxUnusable, what fetching raises."""
+        """The METADATA of the wheel that an sdist becomes. Raises BuildFailed, SandboxUnusable, and as fetching."""
         ...
 
 

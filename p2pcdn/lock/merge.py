@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from p2pcdn.lock.targets import PLATFORMS, Cell, Platform
 from p2pcdn.resolve import Edge, Pin, Solution
+
+C = TypeVar("C", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,7 +38,6 @@ class Merged:
     """One package of a lock: a version, or a direct URL, of a project. marker: "" where it is always wanted.
 
     dependencies: (project, version) of what it requires, wherever; the version is empty where the name says enough.
-    cells: those of the matrix that have it.
     """
 
     project: str
@@ -45,12 +46,17 @@ class Merged:
     url: str
     marker: str
     dependencies: tuple[tuple[str, str], ...]
-    cells: frozenset[Cell]
 
 
-def merge(solutions: Mapping[Cell, Solution], roots: Mapping[Root, Sequence[str]]) -> tuple[Merged, ...]:
-    """roots: the requirements of each, as the resolver was given them. Sorted by project, then version."""
-    wanted: dict[Pin, dict[frozenset[Root], set[Cell]]] = defaultdict(lambda: defaultdict(set))
+def merge(
+    solutions: Mapping[C, Solution], roots: Mapping[Root, Sequence[str]], where: Callable[[frozenset[C]], str]
+) -> tuple[Merged, ...]:
+    """The packages of all solutions, sorted by project, then version.
+
+    solutions: by target. roots: the requirements of each, as the resolver was given them. where: the marker that holds
+    for these targets and no others, "" for all of them.
+    """
+    wanted: dict[Pin, dict[frozenset[Root], set[C]]] = defaultdict(lambda: defaultdict(set))
     children: dict[Pin, set[Pin]] = defaultdict(set)
     for cell, solution in solutions.items():
         pins = {pin.project: _source(pin) for pin in solution.pins}
@@ -60,16 +66,14 @@ def merge(solutions: Mapping[Cell, Solution], roots: Mapping[Root, Sequence[str]
             if edge.parent in pins and edge.child in pins:
                 children[pins[edge.parent]].add(pins[edge.child])
     several = {pin.project for pin in wanted if sum(other.project == pin.project for other in wanted) > 1}
-    whole = frozenset(solutions)
     return tuple(
         Merged(
             pin.project,
             pin.version,
             pin.index,
             pin.url,
-            _marker(wanted[pin], whole),
+            _marker(wanted[pin], where),
             tuple(sorted({(c.project, c.version if c.project in several else "") for c in children[pin]})),
-            frozenset(cell for cells in wanted[pin].values() for cell in cells),
         )
         for pin in sorted(wanted, key=lambda pin: (pin.project, pin.version, pin.url))
     )
@@ -127,14 +131,14 @@ def _folded(requirement: str) -> str:
 # -- where, in the words of PEP 508 -----------------------------------------------------------------------------------
 
 
-def _marker(wanted: Mapping[frozenset[Root], set[Cell]], whole: frozenset[Cell]) -> str:
+def _marker(wanted: Mapping[frozenset[Root], set[C]], where: Callable[[frozenset[C]], str]) -> str:
     parts = []
     for who in sorted(wanted, key=lambda who: (len(who), sorted(who))):
-        where = cells_marker(frozenset(wanted[who]), whole)
+        there = where(frozenset(wanted[who]))
         for_whom = " or ".join(root.marker for root in sorted(who))
-        if not where and not for_whom:
+        if not there and not for_whom:
             return ""
-        parts.append(_both(where, for_whom))
+        parts.append(_both(there, for_whom))
     return _either(parts)
 
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from p2pcdn.envs.errors import BadLock, BadWheel, CannotInstall, CannotPlan, NothingFits
 from p2pcdn.errors import (
+    BuildFailed,
     DigestMismatch,
     LocalProtocolError,
     NotFound,
     P2pcdnError,
     Refused,
     RemoteProtocolError,
+    SandboxUnusable,
     StoreStopped,
     StoreUnusable,
     Unavailable,
 )
 from p2pcdn.http1 import Response
+from p2pcdn.lock.solvers import SolverFailed
+from p2pcdn.resolve import BadRequirement, NoSolution
 
 # status and title of each error; the detail is the error's own sentence, which uv prints.
 STATUS: dict[type[P2pcdnError], tuple[int, str]] = {
@@ -28,6 +33,16 @@ STATUS: dict[type[P2pcdnError], tuple[int, str]] = {
     StoreStopped: (503, "The store does not write"),
     StoreUnusable: (503, "The store cannot be used"),
     LocalProtocolError: (500, "A fault of this node"),
+    NoSolution: (409, "No versions fit together"),
+    BadRequirement: (400, "Not a requirement"),
+    SolverFailed: (500, "The solver failed"),
+    BadLock: (400, "Not a lock"),
+    NothingFits: (409, "Nothing in the lock fits"),
+    BadWheel: (502, "A wheel that is not installed"),
+    CannotPlan: (409, "The wheels do not fit together"),
+    CannotInstall: (500, "Not installed"),
+    SandboxUnusable: (503, "No sandbox can be had"),
+    BuildFailed: (502, "A build failed"),
 }
 
 

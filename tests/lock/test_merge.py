@@ -50,13 +50,17 @@ def solution(*pins: tuple[str, str], edges: tuple[tuple[str, str, str, str], ...
     )
 
 
+def where(cells: frozenset[Cell]) -> str:
+    return cells_marker(cells, frozenset(CELLS))
+
+
 def by_name(merged: tuple[Merged, ...]) -> dict[str, Merged]:
     return {f"{one.project} {one.version}": one for one in merged}
 
 
 def test_what_everybody_needs_everywhere_has_no_marker() -> None:
     found = solution(("app", "1"), ("lib", "2"), edges=(("", "", "app", "app"), ("app", "", "lib", "lib>=1")))
-    merged = by_name(merge(dict.fromkeys(CELLS, found), {PROJECT: ["app"]}))
+    merged = by_name(merge(dict.fromkeys(CELLS, found), {PROJECT: ["app"]}, where))
     assert [one.marker for one in merged.values()] == ["", ""]
     assert merged["app 1"].dependencies == (("lib", ""),)
 
@@ -64,7 +68,7 @@ def test_what_everybody_needs_everywhere_has_no_marker() -> None:
 def test_two_versions_of_a_project_are_disjoint_and_named_by_who_needs_them() -> None:
     old = solution(("app", "1"), ("lib", "1"), edges=(("", "", "app", "app"), ("app", "", "lib", "lib")))
     new = solution(("app", "1"), ("lib", "2"), edges=(("", "", "app", "app"), ("app", "", "lib", "lib")))
-    merged = by_name(merge({cell: old if cell.minor < 11 else new for cell in CELLS}, {PROJECT: ["app"]}))
+    merged = by_name(merge({cell: old if cell.minor < 11 else new for cell in CELLS}, {PROJECT: ["app"]}, where))
     assert merged["lib 1"].marker == "python_version < '3.11'"
     assert merged["lib 2"].marker == "python_version >= '3.11'"
     assert merged["app 1"].dependencies == (("lib", "1"), ("lib", "2"))
@@ -80,7 +84,7 @@ def test_groups_and_extras_become_conditions_and_reach_through_extras_of_others(
     )
     found = solution(("app", "1"), ("check", "1"), ("quick", "1"), ("shared", "1"), edges=edges)
     roots = {PROJECT: ["app"], DEV: ["check"], FAST: ["quick[c]"]}
-    merged = by_name(merge(dict.fromkeys(CELLS, found), roots))
+    merged = by_name(merge(dict.fromkeys(CELLS, found), roots, where))
     assert merged["app 1"].marker == ""
     assert merged["check 1"].marker == "'dev' in dependency_groups"
     assert merged["quick 1"].marker == "'fast' in extras"
@@ -92,7 +96,7 @@ def test_a_group_that_needs_something_on_one_platform_only_says_both() -> None:
     windows = solution(("app", "1"), ("colour", "1"), edges=(*base, ("", "", "colour", "colour;os_name=='nt'")))
     others = solution(("app", "1"), edges=base)
     solutions = {cell: windows if cell.platform.os_name == "nt" else others for cell in CELLS}
-    merged = by_name(merge(solutions, {PROJECT: ["app"], DEV: ["colour; os_name == 'nt'"]}))
+    merged = by_name(merge(solutions, {PROJECT: ["app"], DEV: ["colour; os_name == 'nt'"]}, where))
     marker = merged["colour 1"].marker
     for cell in CELLS:
         assert holds(marker, cell, groups=frozenset({"dev"})) == (cell.platform.os_name == "nt")

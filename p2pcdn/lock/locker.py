@@ -1,0 +1,268 @@
+"""Makes locks: a question in, one resolution for each target, one lock out; and the same again from memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import trio
+
+from p2pcdn import frames
+from p2pcdn.envs.pylock import read_lock
+from p2pcdn.errors import P2pcdnError, RemoteProtocolError, StoreStopped
+from p2pcdn.index.held import HeldPage
+from p2pcdn.lock import question as asked
+from p2pcdn.lock.compose import Composed, compose
+from p2pcdn.lock.facts import Facts
+from p2pcdn.lock.feed import Feed, open_feed
+from p2pcdn.lock.merge import PROJECT, Merged, Root, cells_marker, merge
+from p2pcdn.lock.solvers import Session, Solvers
+from p2pcdn.lock.targets import Cell, listed_tags, matrix
+from p2pcdn.resolve import NoSolution, Solution, Target, Wanted
+from p2pcdn.store import Store
+
+C = TypeVar("C", bound=Hashable)
+
+# Of so many targets it is said why they fail; then the others are not tried.
+FAILURES_MAX = 6
+# Pages that are confirmed at the same time before a lock of former days is given again.
+PAGES_AT_ONCE_MAX = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is wanted, and of what was locked before. fields: as `question.complete` gives them.
+
+    former: (project, version) that are kept where they fit.
+    """
+
+    fields: Mapping[str, Any]
+    former: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def roots(self) -> dict[Root, Sequence[str]]:
+        return {
+            PROJECT: self.fields["requirements"],
+            **{Root("extra", name): texts for name, texts in self.fields["extras"].items()},
+            **{Root("group", name): texts for name, texts in self.fields["groups"].items()},
+        }
+
+    @property
+    def wanted(self) -> Wanted:
+        told: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in self.fields.items()
+            if name not in ("requirements", "extras", "groups", "requires_python", "environments")
+        }
+        every = dict.fromkeys(text for texts in self.roots.values() for text in texts)
+        return Wanted(tuple(every), preferences=self.former, **told)
+
+    def digest(self, *more: str) -> str:
+        """Names the question with what was locked before, and what else its answer depends on."""
+        parts = [asked.digest(self.fields), *(f"{name}=={version}" for name, version in self.former), *more]
+        return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A lock. again: it came from memory, for nothing that it stands on has changed."""
+
+    text: str
+    packages: int
+    warnings: tuple[str, ...]
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OneTarget:
+    """The interpreter for which something is resolved now; it is all of its matrix."""
+
+    name: str
+    target: Target
+
+
+@dataclass(slots=True)
+class Locker:
+    """Used by one trio loop."""
+
+    facts: Facts
+    solvers: Solvers
+    store: Store
+    version: str
+    _running: dict[str, trio.Lock] = field(default_factory=dict)
+
+    async def lock(self, question: Question) -> Locked:
+        """A lock for all targets of the question's matrix.
+
+        Raises NoSolution (whose report says for which targets), BadRequirement, SolverFailed, Unavailable, Refused.
+        """
+        cells = matrix(question.fields["requires_python"], question.fields["environments"])
+        tags = frozenset(tag for cell in cells for tag in listed_tags(cell.platform, cell.minor))
+        return await self._again_or_new(question, "matrix", {cell: cell.target for cell in cells}, tags)
+
+    async def resolve(self, question: Question, one: OneTarget) -> Locked:
+        """A lock for one interpreter. Raises as `lock` does."""
+        target = repr((one.target.environment, one.target.tags))
+        return await self._again_or_new(question, target, {one: one.target}, frozenset(one.target.tags or ()))
+
+    async def _again_or_new(
+        self, question: Question, of: str, targets: Mapping[Any, Target], tags: frozenset[str]
+    ) -> Locked:
+        key = f"lock/{question.digest(of, self.version)}"
+        turn = self._running.setdefault(key, trio.Lock())
+        try:
+            async with turn:  # who asks the same at the same time waits, and gets it again
+                return await self._again(key) or await self._new(key, question, targets, tags)
+        finally:
+            if not turn.statistics().tasks_waiting:
+                self._running.pop(key, None)
+
+    # -- once more ----------------------------------------------------------------------------------------------------
+
+    async def _again(self, key: str) -> Locked | None:
+        """The lock that this question got last, if every page that it stands on still says the same."""
+        octets = self.store.value("environments", key)
+        if octets is None:
+            return None
+        record = frames.decode(octets)
+        if not await self._unchanged(record["pages"]):
+            return None
+        return Locked(record["lock"], record["packages"], tuple(record["warnings"]), again=True)
+
+    async def _unchanged(self, pages: Sequence[Sequence[str]]) -> bool:
+        """pages: [project, key of the index, version]."""
+        stale = []
+        for project, index_key, version in pages:
+            held = self.facts.pages.fresh(project)
+            if held is None:
+                stale.append((project, index_key, version))
+            elif (held.index.key, held.version) != (index_key, version):
+                return False
+        changed = False
+        limiter = trio.CapacityLimiter(PAGES_AT_ONCE_MAX)
+
+        async def confirm(project: str, index_key: str, version: str) -> None:
+            nonlocal changed
+            async with limiter:
+                try:
+                    held = await self.facts.page(project)
+                except P2pcdnError:
+                    changed = True  # solving anew says what is the matter
+                else:
+                    changed = changed or (held.index.key, held.version) != (index_key, version)
+
+        async with trio.open_nursery() as nursery:
+            for one in stale:
+                nursery.start_soon(confirm, *one)
+        return not changed
+
+    async def _keep(self, key: str, locked: Locked, pages: Mapping[str, HeldPage | None]) -> None:
+        if None in pages.values():
+            return  # a project that nobody has may appear any minute
+        held = [[project, page.index.key, page.version] for project, page in sorted(pages.items()) if page is not None]
+        record = {
+            "lock": locked.text,
+            "packages": locked.packages,
+            "warnings": list(locked.warnings),
+            "pages": held,
+        }
+        try:
+            await self.store.change(values={("environments", key): frames.encode(record)})
+        except StoreStopped:
+            return  # status says why; it is solved again then
+
+    # -- anew ---------------------------------------------------------------------------------------------------------
+
+    async def _new(self, key: str, question: Question, targets: Mapping[Any, Target], tags: frozenset[str]) -> Locked:
+        async with open_feed(self.facts) as feed, self.solvers.session(feed) as session:
+            solutions = await _solve(session, question.wanted, targets)
+            merged = merge(solutions, question.roots, lambda cells: _cells_marker(cells, solutions))
+            composed = await self._compose(question, merged, solutions, feed, tags)
+            warnings = dict.fromkeys(text for solution in solutions.values() for text in solution.warnings)
+            locked = Locked(composed.text, len(merged), (*warnings, *composed.warnings))
+            await self._keep(key, locked, feed.pages)
+            return locked
+
+    async def _compose(
+        self,
+        question: Question,
+        merged: Sequence[Merged],
+        solutions: Mapping[Any, Solution],
+        feed: Feed,
+        tags: frozenset[str],
+    ) -> Composed:
+        cells = [cell for cell in solutions if isinstance(cell, Cell)]
+        return await self.facts.threads.run(compose, question.fields, merged, cells, feed.pages, feed.files, tags)
+
+
+async def _solve(session: Session, wanted: Wanted, targets: Mapping[C, Target]) -> dict[C, Solution]:
+    """One resolution a target; each prefers what those before it chose, so that a lock forks only where it must."""
+    solutions: dict[C, Solution] = {}
+    failures: dict[C, NoSolution] = {}
+    preferences = dict.fromkeys(wanted.preferences)
+    for cell, target in targets.items():
+        try:
+            solution = await session.resolve(replace(wanted, preferences=tuple(preferences)), target)
+        except NoSolution as error:
+            failures[cell] = error
+            if len(failures) == FAILURES_MAX:
+                break
+            continue
+        solutions[cell] = solution
+        preferences |= dict.fromkeys((pin.project, pin.version) for pin in solution.pins if not pin.url)
+    if failures:
+        raise _for_targets(failures, len(targets))
+    return solutions
+
+
+def _for_targets(failures: Mapping[Any, NoSolution], targets: int) -> NoSolution:
+    """One report of those of several targets; equal ones are said once."""
+    if targets == 1:
+        return next(iter(failures.values()))
+    same: dict[tuple[tuple[str, ...], str], list[str]] = {}
+    for cell, error in failures.items():
+        same.setdefault((error.sentences, error.suggestion), []).append(cell.name)
+    sentences = []
+    for (proof, suggestion), names in same.items():
+        more = " and others" if len(failures) == FAILURES_MAX else ""
+        sentences.append(f"For {', '.join(names)}{more}:")
+        sentences += [f"  {sentence}" for sentence in (*proof, *([suggestion] if suggestion else ()))]
+    wanted = dict.fromkeys(text for error in failures.values() for text in error.requirements)
+    return NoSolution(tuple(sentences), requirements=tuple(wanted))
+
+
+def _cells_marker(cells: Iterable[Any], solutions: Mapping[Any, Solution]) -> str:
+    some, whole = frozenset(cells), frozenset(solutions)
+    return "" if some == whole else cells_marker(some, whole)
+
+
+def parse_question(value: Mapping[str, Any], *, former: str | None = None, upgrade: object = ()) -> Question:
+    """A question as JSON said it. former: the lock of before; upgrade: True, or the projects that are not kept of it.
+
+    Raises RemoteProtocolError for another shape, BadLock for a former lock that is none.
+    """
+    for name, default in asked.DEFAULTS.items():
+        given = value.get(name, default)
+        if not _fits(given, default):
+            raise RemoteProtocolError(f"{name} is not what it should be.")
+    if unknown := sorted(set(value) - set(asked.DEFAULTS)):
+        raise RemoteProtocolError(f"A question has no {', '.join(unknown)}.")
+    kept = () if former is None or upgrade is True else pins_of(former)
+    dropped = set(upgrade) if isinstance(upgrade, list) else set()
+    return Question(asked.complete(value), tuple(pin for pin in kept if pin[0] not in dropped))
+
+
+def _fits(given: object, default: object) -> bool:
+    if isinstance(default, dict):
+        return isinstance(given, dict) and all(_fits(texts, []) for texts in given.values())
+    if isinstance(default, list):
+        return isinstance(given, list) and all(isinstance(text, str) for text in given)
+    return isinstance(given, str) or (default is None and given is None)
+
+
+def pins_of(lock: str) -> tuple[tuple[str, str], ...]:
+    """(project, version) of the packages of a lock. Raises BadLock."""
+    parsed = read_lock(lock.encode(), "The former lock")
+    return tuple((package.name, package.version) for package in parsed.packages if package.version is not None)
