@@ -35,6 +35,7 @@ FLOORS: dict[str, int] = {
     "p2pcdn.carry": 6,
     "p2pcdn.build": 6,
     "p2pcdn.lock": 6,
+    "p2pcdn.provision": 6,
     "p2pcdn.calls": 6,
     "p2pcdn.web": 7,
     "p2pcdn.node": 8,

@@ -334,8 +334,8 @@ class Store:
     async def keep_tree(self, sha256: Sha256, make: Make, kind: str = "") -> Tree:
         """Has a wheel unpacked, or its byte code made, into a tree that lasts until its blob goes or room is needed.
 
-        make(file, directory) gets the wheel's file and fills an empty directory, in threads or processes; where it
-        raises, nothing of it is kept. For one key, one call at a time: the caller sees to that. Raises NotFound where
+        make(file, directory) gets the wheel's file and makes the directory, in threads or processes; where it raises,
+        nothing of it is kept. For one key, one call at a time: the caller sees to that. Raises NotFound where
         the blob is not here (or is small, and no file), StoreStopped, and what `make` raises.
         """
         tree = await self._trees.keep(TreeKey(sha256, kind), make)

@@ -76,7 +76,7 @@ class Tree:
     listing: bytes
 
 
-# Fills an empty directory from the wheel's file.
+# Makes a directory of this name out of the wheel's file.
 Make = Callable[[Path, Path], Awaitable[Made]]
 
 
@@ -134,7 +134,6 @@ class Trees:
         try:
             new = self._aside(key, "new")
             try:
-                await self.threads.run(new.mkdir, 0o700)
                 made = await make(self.shelves.layout.blob(blob.name), new)
             except OSError as error:
                 if is_full(error) or error.errno == errno.EIO:

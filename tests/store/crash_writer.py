@@ -81,7 +81,7 @@ async def after_the_stop(store: Store) -> int:
 
 async def make_tree(wheel: Path, directory: Path) -> Made:
     """Two files, of which one lies deeper; the listing says how many bytes each must have."""
-    (directory / "package").mkdir()
+    (directory / "package").mkdir(parents=True)
     (directory / "package" / "__init__.py").write_bytes(wheel.read_bytes()[:2000])
     (directory / "METADATA").write_bytes(b"Name: thing\n")
     return Made(b"package/__init__.py 2000\nMETADATA 12", 2012)

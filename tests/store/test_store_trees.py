@@ -19,7 +19,7 @@ FILE_SIZE_BYTES = 10_000
 
 
 async def unpack(wheel: Path, directory: Path) -> Made:
-    (directory / "a").mkdir()
+    (directory / "a").mkdir(parents=True)
     for name in ("a/one", "two"):
         path = directory / name
         path.write_bytes(wheel.read_bytes()[:FILE_SIZE_BYTES].ljust(FILE_SIZE_BYTES))
@@ -114,10 +114,12 @@ async def test_a_spared_tree_stays(directory: Path) -> None:
 
 async def test_what_fails_leaves_nothing(directory: Path) -> None:
     async def half(wheel: Path, tree: Path) -> Made:
+        tree.mkdir()
         (tree / "one").write_bytes(b"half")
         raise RemoteProtocolError("its RECORD lies")
 
     async def too_long(wheel: Path, tree: Path) -> Made:
+        tree.mkdir()
         (tree / ("x" * 300)).write_bytes(b"")
         return Made(b"", 0)
 

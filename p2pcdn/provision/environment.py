@@ -1,0 +1,248 @@
+"""One environment made ready: chosen from a lock, its wheels fetched, unpacked and compiled, and its plan."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import trio
+
+from p2pcdn import frames
+from p2pcdn.digest import Sha256
+from p2pcdn.envs.errors import NothingFits
+from p2pcdn.envs.listing import Listing
+from p2pcdn.envs.model import Chosen, Target
+from p2pcdn.envs.planning import ReadyWheel, make_plan
+from p2pcdn.envs.pylock import read_lock
+from p2pcdn.envs.scheme import Scheme
+from p2pcdn.envs.selection import select
+from p2pcdn.errors import P2pcdnError, StoreStopped
+from p2pcdn.provision.bytecode import Bytecode, Compiler, compiled_of
+from p2pcdn.provision.order import dependencies_first
+from p2pcdn.provision.wheels import Wheels, sha256_of
+from p2pcdn.store import Store, Tree
+from p2pcdn.world import Threads
+
+log = logging.getLogger(__name__)
+
+# Counted up when the same question would get another plan.
+FORMAT = 1
+# For so long after an answer its trees are not evicted: whoever asked is linking them now.
+LEASE_TIME_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an environment is to be. lock: the text of a pylock.toml. groups: None for the lock's default ones.
+
+    requested: the projects that the user named himself. bytecode: None where nobody wants any.
+    """
+
+    lock: str
+    target: Target
+    scheme: Scheme
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] | None = None
+    requested: tuple[str, ...] = ()
+    bytecode: Bytecode | None = None
+
+    def digest(self) -> str:
+        """Names the choice: everything that it depends on."""
+        scheme = self.scheme.as_dict()
+        parts = [FORMAT, self.lock, dict(self.target.markers), self.target.tags, scheme]
+        parts += [sorted(self.extras), None if self.groups is None else sorted(self.groups), sorted(self.requested)]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One wheel of an environment, for its history: which index and which hash, and whence the bytes came now.
+
+    tree, bytecode: where they lie on this machine; bytecode is "" where there is none yet.
+    """
+
+    project: str
+    version: str
+    filename: str
+    sha256: str
+    index: str
+    came_from: str
+    tree: str
+    bytecode: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An environment that only has to be linked. plan: encoded; digest: of the plan; wheels: in the plan's order."""
+
+    plan: bytes
+    digest: str
+    wheels: tuple[Told, ...]
+    notes: tuple[str, ...] = ()
+
+
+# Told how many wheels of how many are ready, and which came last.
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(slots=True)
+class Provisioner:
+    """Used by one trio loop."""
+
+    store: Store
+    wheels: Wheels
+    compiler: Compiler
+    threads: Threads
+    nursery: trio.Nursery
+
+    async def choose(self, asked: Asked) -> list[Chosen]:
+        """What of the lock is installed, dependencies first. Raises BadLock, NothingFits."""
+        return await self.threads.run(_choose, asked)
+
+    def again(self, asked: Asked) -> Ready | None:
+        """The environment from memory, if all its trees are here; no waiting, and no look at the lock."""
+        octets = self.store.value("environments", f"plan/{asked.digest()}")
+        if octets is None:
+            return None
+        record = frames.decode(octets)
+        told = []
+        for row in record["wheels"]:
+            tree = self.store.tree(Sha256(row["sha256"]))
+            code = self._bytecode(Sha256(row["sha256"]), asked.bytecode)
+            if tree is None or (code is None) == (asked.bytecode is not None and row["bytecode"]):
+                return None
+            if asked.bytecode is not None and code is not None and not row["bytecode"]:
+                return None  # it was compiled meanwhile
+            places = {"tree": str(tree.path), "bytecode": str(code.path) if code is not None else ""}
+            told.append(Told(**{**row, **places, "came_from": "store"}))
+        self._lease(told)
+        return Ready(record["plan"], record["digest"], tuple(told), tuple(record["notes"]))
+
+    async def provide(self, asked: Asked, chosen: Sequence[Chosen], progress: Progress) -> Ready:
+        """Raises what `Wheels.tree` raises, NothingFits, CannotPlan, CompileFailed where byte code is waited for."""
+        with self.store.spared([sha256_of(one.file) for one in chosen if one.file is not None]):
+            trees, came_from = await self._trees(chosen, progress)
+            if asked.bytecode is not None and asked.bytecode.wait:
+                await self.compiler.compile(trees, asked.bytecode)
+            ready = await self._planned(asked, chosen, trees, came_from)
+            self._lease(ready.wheels)
+        if asked.bytecode is not None and not asked.bytecode.wait:
+            self.nursery.start_soon(self._compile_later, trees, asked.bytecode)
+        return ready
+
+    # -- trees --------------------------------------------------------------------------------------------------------
+
+    async def _trees(self, chosen: Sequence[Chosen], progress: Progress) -> tuple[list[Tree], list[str]]:
+        found: dict[int, tuple[Tree, str]] = {}
+        failed: list[P2pcdnError] = []
+
+        async def one(at: int, wanted: Chosen) -> None:
+            try:
+                found[at] = await self._tree(wanted)
+            except P2pcdnError as error:  # raised below, for a nursery makes a group of it
+                failed.append(error)
+                nursery.cancel_scope.cancel()
+                return
+            progress(len(found), len(chosen), wanted.file.name if wanted.file is not None else wanted.package.name)
+
+        async with trio.open_nursery() as nursery:
+            for at, wanted in enumerate(chosen):
+                nursery.start_soon(one, at, wanted)
+        if failed:
+            raise failed[0]
+        pairs = [found[at] for at in range(len(chosen))]
+        return [tree for tree, _ in pairs], [come for _, come in pairs]
+
+    async def _tree(self, wanted: Chosen) -> tuple[Tree, str]:
+        if wanted.kind != "wheel" or wanted.file is None:
+            raise NothingFits(
+                f"{wanted.package.name} {wanted.package.version or ''} has no wheel for this environment, "
+                f"only {_KINDS[wanted.kind]}, which this node does not build."
+            )
+        return await self.wheels.tree(wanted.package, wanted.file)
+
+    def _bytecode(self, sha256: Sha256, bytecode: Bytecode | None) -> Tree | None:
+        return self.store.tree(sha256, bytecode.cache_tag) if bytecode is not None else None
+
+    async def _compile_later(self, trees: list[Tree], bytecode: Bytecode) -> None:
+        try:
+            await self.compiler.compile(trees, bytecode)
+        except P2pcdnError as error:
+            log.warning("no byte code: %s", error)
+
+    def _lease(self, wheels: Sequence[Told]) -> None:
+        self.nursery.start_soon(self._spare, [Sha256(one.sha256) for one in wheels])
+
+    async def _spare(self, blobs: list[Sha256]) -> None:
+        with self.store.spared(blobs):
+            await trio.sleep(LEASE_TIME_S)
+
+    # -- the plan -----------------------------------------------------------------------------------------------------
+
+    async def _planned(
+        self, asked: Asked, chosen: Sequence[Chosen], trees: Sequence[Tree], came_from: Sequence[str]
+    ) -> Ready:
+        codes = [self._bytecode(tree.key.sha256, asked.bytecode) for tree in trees]
+        told = tuple(
+            Told(
+                project=one.package.name,
+                version=one.package.version or "",
+                filename=one.file.name if one.file is not None else "",
+                sha256=str(tree.key.sha256),
+                index=one.package.index or "",
+                came_from=come,
+                tree=str(tree.path),
+                bytecode=str(code.path) if code is not None else "",
+            )
+            for one, tree, come, code in zip(chosen, trees, came_from, codes, strict=True)
+        )
+        plan, digest, notes = await self.threads.run(_plan, asked, told, trees, codes)
+        ready = Ready(plan, digest, told, notes)
+        await self._keep(asked, ready)
+        return ready
+
+    async def _keep(self, asked: Asked, ready: Ready) -> None:
+        rows = [{**asdict(one), "bytecode": "yes" if one.bytecode else "", "tree": ""} for one in ready.wheels]
+        record = {"wheels": rows, "plan": ready.plan, "digest": ready.digest, "notes": list(ready.notes)}
+        try:
+            await self.store.change(values={("environments", f"plan/{asked.digest()}"): frames.encode(record)})
+        except StoreStopped:
+            return  # status says why; it is planned again then
+
+
+_KINDS: Mapping[str, str] = {
+    "sdist": "an sdist",
+    "archive": "an archive",
+    "directory": "a source directory",
+    "vcs": "a repository",
+    "wheel": "a wheel",
+}
+
+
+def _choose(asked: Asked) -> list[Chosen]:
+    lock = read_lock(asked.lock.encode(), "The lock")
+    return dependencies_first(select(lock, asked.target, extras=asked.extras, groups=asked.groups))
+
+
+def _plan(
+    asked: Asked, told: Sequence[Told], trees: Sequence[Tree], codes: Sequence[Tree | None]
+) -> tuple[bytes, str, tuple[str, ...]]:
+    listings = [Listing.decode(tree.listing) for tree in trees]
+    requested: Any = frozenset(asked.requested)
+    wheels = [
+        ReadyWheel(
+            listing,
+            one.filename,
+            one.sha256,
+            requested=one.project in requested,
+            bytecode=compiled_of(code) if code is not None else (),
+        )
+        for listing, one, code in zip(listings, told, codes, strict=True)
+    ]
+    plan = make_plan(wheels, asked.scheme)
+    notes = (note for listing in listings for note in listing.notes)
+    return plan.encode(), plan.digest(), tuple(notes)
