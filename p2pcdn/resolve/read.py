@@ -44,8 +44,9 @@ def read_metadata(source: Source, text: str, *, built: bool = True) -> Metadata:
     What cannot be read, or is open until it is built, comes back as broken.
     """
     found: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        if not line.strip():
+    # Only "\n" ends a line here: a licence text within a header may hold form feeds, and lines of blanks.
+    for line in text.split("\n"):
+        if line in ("", "\r"):
             break
         name, colon, value = line.partition(":")
         if colon and not line[0].isspace():
