@@ -70,17 +70,16 @@ class Record:
     are written.
     """
 
-    __slots__ = ("base", "bytecode", "path", "rows", "wheel")
+    __slots__ = ("base", "path", "rows", "wheel")
 
-    def __init__(self, wheel: int, path: str, base: str, rows: str, bytecode: list[str]) -> None:
+    def __init__(self, wheel: int, path: str, base: str, rows: str) -> None:
         self.wheel = wheel
         self.path = path
         self.base = base
         self.rows = rows
-        self.bytecode = bytecode
 
     def row(self) -> list[Any]:
-        return [self.wheel, self.path, self.base, self.rows, self.bytecode]
+        return [self.wheel, self.path, self.base, self.rows]
 
 
 class Script:
