@@ -202,18 +202,21 @@ class Plan:
         value = json.loads(content)
         if not isinstance(value, dict) or value.get("format") != FORMAT:
             raise ValueError("not a plan of this format")
-        plan = cls(
-            python=value["python"],
-            site=value["site"],
-            windows=value["windows"],
-            wheels=[PlannedWheel(*row) for row in value["wheels"]],
-            directories=value["directories"],
-            links=[Links(*row) for row in value["links"]],
-            records=[Record(*row) for row in value["records"]],
-            scripts=[Script(*row) for row in value["scripts"]],
-            writes=[Write(*row) for row in value["writes"]],
-            conflicts=[Conflict(*row) for row in value["conflicts"]],
-        )
+        try:
+            plan = cls(
+                python=value["python"],
+                site=value["site"],
+                windows=value["windows"],
+                wheels=[PlannedWheel(*row) for row in value["wheels"]],
+                directories=value["directories"],
+                links=[Links(*row) for row in value["links"]],
+                records=[Record(*row) for row in value["records"]],
+                scripts=[Script(*row) for row in value["scripts"]],
+                writes=[Write(*row) for row in value["writes"]],
+                conflicts=[Conflict(*row) for row in value["conflicts"]],
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a plan of this format: {error!r}") from error
         plan._encoded = content
         return plan
 
