@@ -70,17 +70,16 @@ class Record:
     are written.
     """
 
-    __slots__ = ("base", "bytecode", "path", "rows", "wheel")
+    __slots__ = ("base", "path", "rows", "wheel")
 
-    def __init__(self, wheel: int, path: str, base: str, rows: str, bytecode: list[str]) -> None:
+    def __init__(self, wheel: int, path: str, base: str, rows: str) -> None:
         self.wheel = wheel
         self.path = path
         self.base = base
         self.rows = rows
-        self.bytecode = bytecode
 
     def row(self) -> list[Any]:
-        return [self.wheel, self.path, self.base, self.rows, self.bytecode]
+        return [self.wheel, self.path, self.base, self.rows]
 
 
 class Script:
@@ -203,18 +202,21 @@ class Plan:
         value = json.loads(content)
         if not isinstance(value, dict) or value.get("format") != FORMAT:
             raise ValueError("not a plan of this format")
-        plan = cls(
-            python=value["python"],
-            site=value["site"],
-            windows=value["windows"],
-            wheels=[PlannedWheel(*row) for row in value["wheels"]],
-            directories=value["directories"],
-            links=[Links(*row) for row in value["links"]],
-            records=[Record(*row) for row in value["records"]],
-            scripts=[Script(*row) for row in value["scripts"]],
-            writes=[Write(*row) for row in value["writes"]],
-            conflicts=[Conflict(*row) for row in value["conflicts"]],
-        )
+        try:
+            plan = cls(
+                python=value["python"],
+                site=value["site"],
+                windows=value["windows"],
+                wheels=[PlannedWheel(*row) for row in value["wheels"]],
+                directories=value["directories"],
+                links=[Links(*row) for row in value["links"]],
+                records=[Record(*row) for row in value["records"]],
+                scripts=[Script(*row) for row in value["scripts"]],
+                writes=[Write(*row) for row in value["writes"]],
+                conflicts=[Conflict(*row) for row in value["conflicts"]],
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a plan of this format: {error!r}") from error
         plan._encoded = content
         return plan
 
