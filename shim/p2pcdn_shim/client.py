@@ -13,8 +13,10 @@ import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from io import BufferedReader
-from typing import Any, cast
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # A node that lives takes a connection at once; a solver or a large download may be silent for some time.
 CONNECT_TIME_S = 3.0
@@ -194,7 +196,7 @@ class _Answer:
     """One answer as it comes in; RFC 9112, as far as a node goes. Used by one question."""
 
     def __init__(self, stream: socket.socket) -> None:
-        self._file = cast(BufferedReader, stream.makefile("rb", CHUNK_SIZE_BYTES))
+        self._file = stream.makefile("rb")
         self.status, self.reason = self._status_line()
         self._fields = self._read_fields()
 

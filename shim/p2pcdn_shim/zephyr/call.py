@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 from p2pcdn_shim.zephyr.voice import Voice
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from p2pcdn_shim.client import Client
     from p2pcdn_shim.zephyr.config import Config
 
@@ -38,13 +38,11 @@ class Call:
             self.voice.warn(f"{name} is set but is no setting of zephyr.")
         return config
 
-    @contextmanager
-    def node(self) -> Iterator[Client]:
-        """The node: the user's, started if none runs, or with --no-node one that ends with this block.
+    def node(self) -> AbstractContextManager[Client]:
+        """The node: the user's, started if none runs, or with --no-node one that ends with the block.
 
         Raises ZephyrError.
         """
         from p2pcdn_shim.zephyr.node import reach
 
-        with reach(self.config, self.voice) as client:
-            yield client
+        return reach(self.config, self.voice)

@@ -10,10 +10,13 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import NoReturn
 
 from p2pcdn_shim.zephyr.commands import COMMANDS
 from p2pcdn_shim.zephyr.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ZephyrError
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:

@@ -8,16 +8,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.settings import BY_KEY, SETTINGS, IndexSetting, Setting, bounded
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
+
+if TYPE_CHECKING:
+    from typing import Any
 
 # Variables of ours that are no settings.
 OTHER_VARIABLES = frozenset({"ZEPHYR_CONFIG_FILE", "ZEPHYR_CACHE_DIR", "ZEPHYR_DEBUG", "ZEPHYR_SHELL"})
 
 
-class Config(NamedTuple):
+class Config(Value):
     """Each setting's value; what it means stands in settings.py. origins: where a value that is no default came from.
 
     project_file: the pyproject.toml of the project that the command works in, None outside one.
@@ -28,7 +31,7 @@ class Config(NamedTuple):
     venvs: Path | None = None
     index_url: str | None = None
     extra_index_url: tuple[str, ...] = ()
-    named_indexes: tuple[IndexSetting, ...] = ()
+    index: tuple[IndexSetting, ...] = ()
     find_links: tuple[Path, ...] = ()
     trusted_host: tuple[str, ...] = ()
     keyring: str = "auto"

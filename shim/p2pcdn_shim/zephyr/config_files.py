@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.settings import BY_KEY, IndexSetting, Setting, bounded
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 # A file of settings has some dozens of lines, a large project's pyproject.toml some thousands.
 FILE_SIZE_BYTES_MAX = 4 * 1024 * 1024
 
-Value = tuple[str, Any, str]
+Given = tuple[str, object, str]
 
 
-def read_user_settings(file: Path, *, must_exist: bool) -> Iterator[Value]:
+def read_user_settings(file: Path, *, must_exist: bool) -> Iterator[Given]:
     """Key, value and origin of each setting in a file of its own. Raises UsageError."""
     text = read_text(file)
     if text is None:
@@ -26,7 +29,7 @@ def read_user_settings(file: Path, *, must_exist: bool) -> Iterator[Value]:
     yield from _settings(parse_toml(text, file), text, file, "")
 
 
-def read_project_settings(file: Path) -> Iterator[Value]:
+def read_project_settings(file: Path) -> Iterator[Given]:
     """Key, value and origin of each setting in [tool.zephyr]. Raises UsageError."""
     text = read_text(file)
     if text is None or "zephyr" not in text:  # most projects say nothing of us, and parsing takes longer than looking
@@ -82,7 +85,7 @@ def line_of(text: str, table: str, key: str) -> int:
     return found
 
 
-def _settings(table: Mapping[str, Any], text: str, file: Path, name: str) -> Iterator[Value]:
+def _settings(table: Mapping[str, Any], text: str, file: Path, name: str) -> Iterator[Given]:
     for key, raw in table.items():
         line = line_of(text, name, key)
         where = f"{file}, line {line}"

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from p2pcdn_shim.zephyr.config import Config
 from p2pcdn_shim.zephyr.credentials import Credentials, credentials_of
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.urls import public_url
+from p2pcdn_shim.zephyr.values import Value
 
-_LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|::1|.*\.localhost")
+_LOOPBACK = r"localhost|127\.[0-9.]+|::1|.*\.localhost"
 
 
-class Index(NamedTuple):
+class Index(Value):
     """One index to ask. url: without credentials, with a slash at the end. explicit: only for what is pinned to it."""
 
     url: str
@@ -32,15 +32,15 @@ def indexes_of(config: Config, environ: Mapping[str, str] = os.environ) -> list[
     Further indexes with names stand before the default one: a name of the company's must not be taken from a public
     index. Raises UsageError for one that would be asked over plain http and whose host nobody trusted by name.
     """
-    named = [one for one in config.named_indexes if not one.default]
-    defaults = [one.url for one in config.named_indexes if one.default]
+    named = [one for one in config.index if not one.default]
+    defaults = [one.url for one in config.index if one.default]
     if config.index_url and (config.origin("index-url").startswith(("flag", "variable")) or not defaults):
         defaults = [config.index_url]
     found: list[Index] = []
     for one in named:
         found.append(_index(one.url, one.name, config, environ, explicit=one.explicit))
     for url in defaults[:1]:
-        name = next((one.name for one in config.named_indexes if one.default and one.url == url), None)
+        name = next((one.name for one in config.index if one.default and one.url == url), None)
         found.append(_index(url, name, config, environ, default=True))
     for url in config.extra_index_url:
         found.append(_index(url, None, config, environ))
@@ -53,7 +53,7 @@ def is_trusted(url: str, trusted_hosts: tuple[str, ...]) -> bool:
     host = (parts.hostname or "").lower()
     bracketed = f"[{host}]" if ":" in host else host
     named = {bracketed, f"{bracketed}:{parts.port or 80}"}
-    return bool(_LOOPBACK.fullmatch(host)) or not named.isdisjoint(trusted_hosts)
+    return bool(re.fullmatch(_LOOPBACK, host)) or not named.isdisjoint(trusted_hosts)
 
 
 def _index(

@@ -11,20 +11,21 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from p2pcdn_shim.zephyr import platforms
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.probes import Probe, probe
+from p2pcdn_shim.zephyr.values import Value
 from p2pcdn_shim.zephyr.versions import is_specifier, satisfies
 
-_VERSION = re.compile(r"(?:python|cpython|cp)?-?(\d+)(?:\.(\d+))?(?:\.(\d+(?:(?:a|b|rc)\d+)?))?(t?)", re.IGNORECASE)
-_OTHER = re.compile(r"(pypy|graalpy)-?(\d+(?:\.\d+){0,2})?", re.IGNORECASE)
+# Compiled only where something is asked for: that would take longer than to make an environment.
+_VERSION = r"(?i)(?:python|cpython|cp)?-?(\d+)(?:\.(\d+))?(?:\.(\d+(?:(?:a|b|rc)\d+)?))?(t?)"
+_OTHER = r"(?i)(pypy|graalpy)-?(\d+(?:\.\d+){0,2})?"
 # A line with a version; a larger file is none of that kind.
 PIN_SIZE_BYTES_MAX = 4096
 
 
-class Request(NamedTuple):
+class Request(Value):
     """What is asked for. specifier: of PEP 440. minor: where it can only be that one. why: who asks, for a sentence."""
 
     specifier: str = ""
@@ -74,9 +75,9 @@ def parse_request(text: str) -> Request:
     if is_specifier(text):
         _check_specifier(text)
         return Request(text, why=f"Python {text}")
-    if match := _OTHER.fullmatch(text):
+    if match := re.fullmatch(_OTHER, text):
         return Request(f"=={match[2]}.*" if match[2] else "", None, match[1].lower(), why=text)
-    if match := _VERSION.fullmatch(text):
+    if match := re.fullmatch(_VERSION, text):
         major, minor, micro, threads = match.groups()
         if major != "3" and minor is None and len(major) > 1 and major[0] == "3":  # cp312
             major, minor = "3", major[1:]
@@ -105,7 +106,7 @@ def _named_file(wanted: str, directory: Path, environ: Mapping[str, str]) -> Pat
         if not path.exists():
             raise UsageError(f"There is no interpreter {path}.")
         return path
-    if _VERSION.fullmatch(wanted) or _OTHER.fullmatch(wanted) or is_specifier(wanted):
+    if re.fullmatch(_VERSION, wanted) or re.fullmatch(_OTHER, wanted) or is_specifier(wanted):
         return None
     for folder in platforms.search_path(environ):
         if platforms.is_executable(folder / wanted):
@@ -116,7 +117,7 @@ def _named_file(wanted: str, directory: Path, environ: Mapping[str, str]) -> Pat
 def _asked_by(project_file: Path | None, directory: Path) -> Request:
     if (pin := _pin(directory)) is not None:
         file, pinned = pin
-        return parse_request(pinned)._replace(why=f"Python {pinned} ({file})")
+        return parse_request(pinned).but(why=f"Python {pinned} ({file})")
     if project_file is not None and (text := _requires_python(project_file)):
         try:
             satisfies("3.12.0", text)
@@ -134,7 +135,7 @@ def _pin(directory: Path) -> tuple[Path, str] | None:
             words = file.read_text(encoding="utf-8")[:PIN_SIZE_BYTES_MAX].split()
         except (OSError, UnicodeDecodeError):
             continue
-        return (file, words[0]) if words and _VERSION.fullmatch(words[0]) else None
+        return (file, words[0]) if words and re.fullmatch(_VERSION, words[0]) else None
     return None
 
 

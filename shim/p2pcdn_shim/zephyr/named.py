@@ -12,7 +12,7 @@ from p2pcdn_shim.zephyr.config import Config
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.venv import Environment, read_settings
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 
 def place_of(word: str | None, config: Config, directory: Path) -> Path:
@@ -24,7 +24,7 @@ def place_of(word: str | None, config: Config, directory: Path) -> Path:
         return project_place(config, directory)
     if os.sep in word or "/" in word or word.startswith((".", "~")):
         return directory / Path(word).expanduser()
-    if not _NAME.fullmatch(word):
+    if not re.fullmatch(_NAME, word):
         raise UsageError(f"{word[:60]!r} is neither the name of an environment nor a path (./{word[:20]}).")
     return named_directory(config) / word
 
@@ -47,5 +47,5 @@ def named(config: Config) -> Iterator[Environment]:
     except OSError:
         return
     for place in places:
-        if _NAME.fullmatch(place.name) and (settings := read_settings(place)) is not None:
+        if re.fullmatch(_NAME, place.name) and (settings := read_settings(place)) is not None:
             yield Environment(place, settings)

@@ -12,13 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import DEVNULL, Popen, TimeoutExpired
-from typing import IO
 
 from p2pcdn_shim.client import Client, NoNode, find
 from p2pcdn_shim.zephyr import platforms
 from p2pcdn_shim.zephyr.config import Config
 from p2pcdn_shim.zephyr.errors import ZephyrError
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 from p2pcdn_shim.zephyr.voice import Voice
+
+if TYPE_CHECKING:
+    from typing import IO
 
 # A node is ready within a second or two; a large store whose catalog is rebuilt takes longer.
 READY_TIME_S = 60.0
@@ -86,7 +89,7 @@ def _spawn(arguments: Sequence[str], environ: Mapping[str, str], log: IO[bytes])
     ready, theirs = os.pipe()
     try:
         node = Popen(
-            [sys.executable, "-m", "p2pcdn_daemon", *arguments, "--ready-fd", str(theirs)],
+            [sys.executable, "-P", "-m", "p2pcdn_daemon", *arguments, "--ready-fd", str(theirs)],
             stdin=DEVNULL, stdout=DEVNULL, stderr=log, pass_fds=[theirs], start_new_session=True, env=dict(environ),
             cwd="/",
         )  # fmt: skip

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from argparse import SUPPRESS, ArgumentParser, HelpFormatter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
 
 from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from p2pcdn_shim.zephyr.call import Call
 
 # Flags that may stand before the command and take a word with them.

@@ -7,10 +7,13 @@ import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from p2pcdn_shim.zephyr import platforms
 from p2pcdn_shim.zephyr.errors import ZephyrError
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
+
+if TYPE_CHECKING:
+    from typing import Any
 
 # A cold interpreter on a loaded machine answers within some seconds; a shim that asks a server is no interpreter.
 PROBE_TIME_S = 30
@@ -18,7 +21,7 @@ PROBE_TIME_S = 30
 FORMAT = 1
 
 
-class Probe(NamedTuple):
+class Probe(Value):
     """One interpreter. Paths are text, for they go into JSON and questions to the node.
 
     executable: as it was found, links not followed. base_executable: that of the installation behind an environment.

@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
+
+if TYPE_CHECKING:
+    from typing import Any
 
 # Lists longer than this are a mistake.
 VALUES_MAX = 1024
 
 
-class IndexSetting(NamedTuple):
+class IndexSetting(Value):
     """One index as the user wrote it. url may hold credentials: never print it; `urls.public_url` shows it."""
 
     url: str
@@ -26,7 +29,7 @@ class IndexSetting(NamedTuple):
     explicit: bool = False
 
 
-class Kind(NamedTuple):
+class Kind(Value):
     """How one kind of value is read.
 
     read: from text; raises ValueError with a sentence that begins with the value. toml: the type that TOML has for it.
@@ -40,7 +43,7 @@ class Kind(NamedTuple):
     is_path: bool = False
 
 
-class Setting(NamedTuple):
+class Setting(Value):
     """One row. many: a list; in the environment split at spaces. default_text: what the documents say of None."""
 
     key: str
@@ -51,8 +54,7 @@ class Setting(NamedTuple):
 
     @property
     def field_name(self) -> str:
-        """In `Config`; a tuple has an `index` of its own."""
-        return "named_indexes" if self.key == "index" else self.key.replace("-", "_")
+        return self.key.replace("-", "_")
 
     @property
     def variable(self) -> str:

@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 # PEP 600's names for the older policies.
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
-from typing import NamedTuple
 
 from p2pcdn_shim.zephyr import platforms
 from p2pcdn_shim.zephyr.activation import write_scripts
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.probes import Probe
+from p2pcdn_shim.zephyr.values import Value
 
 CONFIG_NAME = "pyvenv.cfg"
 # A dozen lines; a larger file is another one.
 CONFIG_SIZE_BYTES_MAX = 64 * 1024
 
 
-class Environment(NamedTuple):
+class Environment(Value):
     """A virtual environment on the disk. settings: its pyvenv.cfg, keys in small letters."""
 
     path: Path
@@ -61,7 +60,7 @@ def create(
         _fill(new, path, interpreter, prompt, system_site_packages=system_site_packages)
         _move_into_place(new, path)
     except OSError as error:
-        shutil.rmtree(new, ignore_errors=True)
+        _remove_tree(new, ignore_errors=True)
         raise ZephyrError(f"No environment can be made at {path}: {error.strerror or error}.") from error
     return Environment(path, read_settings(path) or {})
 
@@ -106,7 +105,7 @@ def remove(path: Path) -> None:
             return
         gone = path.with_name(f".{path.name}.gone-{os.getpid()}")
         path.rename(gone)
-        shutil.rmtree(gone)
+        _remove_tree(gone)
     except OSError as error:
         raise ZephyrError(f"{path} cannot be removed: {error.strerror or error}.") from error
 
@@ -159,13 +158,15 @@ def _link_interpreter(new: Path, scripts: Path, interpreter: Probe) -> None:
 
 def _copy_launchers(scripts: Path, interpreter: Probe) -> None:
     """Windows finds an environment by a small program that starts the real interpreter; the standard library has it."""
+    from shutil import copyfile
+
     source = Path(interpreter.base_prefix) / "Lib" / "venv" / "scripts" / "nt"
     for target, names in (("python.exe", ("venvlauncher.exe", "python.exe")),
                           ("pythonw.exe", ("venvwlauncher.exe", "pythonw.exe"))):  # fmt: skip
         launcher = next((source / name for name in names if (source / name).exists()), None)
         if launcher is None:
             raise ZephyrError(f"{interpreter.base_executable} has no launcher for environments in {source}.")
-        shutil.copyfile(launcher, scripts / target)
+        copyfile(launcher, scripts / target)
 
 
 def _settings(path: Path, interpreter: Probe, prompt: str, *, system_site_packages: bool) -> str:
@@ -189,8 +190,14 @@ def _move_into_place(new: Path, path: Path) -> None:
         old = path.with_name(f".{path.name}.gone-{os.getpid()}")
         path.rename(old)
         new.rename(path)
-        old.unlink() if old.is_symlink() else shutil.rmtree(old, ignore_errors=True)
+        old.unlink() if old.is_symlink() else _remove_tree(old, ignore_errors=True)
         return
     if path.exists():
         path.rmdir()  # it was empty
     new.rename(path)
+
+
+def _remove_tree(path: Path, *, ignore_errors: bool = False) -> None:
+    from shutil import rmtree  # bz2, lzma and more come with it
+
+    rmtree(path, ignore_errors=ignore_errors)

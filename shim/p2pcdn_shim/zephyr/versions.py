@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-_PART = re.compile(r"\s*(==|!=|~=|>=|<=|>|<)\s*(\d+(?:\.\d+){0,2})(\.\*)?\s*")
-_RELEASE = re.compile(r"\d+\.\d+\.\d+")
+_PART = r"\s*(==|!=|~=|>=|<=|>|<)\s*(\d+(?:\.\d+){0,2})(\.\*)?\s*"
+_RELEASE = r"\d+\.\d+\.\d+"
 
 
 def satisfies(version: str, specifier: str) -> bool:
@@ -13,8 +13,10 @@ def satisfies(version: str, specifier: str) -> bool:
 
     Raises ValueError for what is no specifier.
     """
-    parts = [_PART.fullmatch(part) for part in specifier.split(",") if part.strip()]
-    if not _RELEASE.fullmatch(version) or not all(parts):
+    if not specifier.strip():
+        return True
+    parts = [re.fullmatch(_PART, part) for part in specifier.split(",") if part.strip()]
+    if not re.fullmatch(_RELEASE, version) or not all(parts):
         return _by_packaging(version, specifier)
     release = _numbers(version)
     return all(_one(release, part[1], part[2], bool(part[3])) for part in parts if part)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from p2pcdn_shim.zephyr import platforms
 from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.values import Value
 
 
-class Script(NamedTuple):
+class Script(Value):
     """source: the file beside this one. target: its name in an environment. quote: how its shell quotes a text."""
 
     source: str

@@ -8,7 +8,11 @@ from __future__ import annotations
 # The name as typed, and its sentence in `zephyr --help`, in the order in which a new user meets them. The file is
 # called the same, with `_` for `-`, and with one at the end where Python has that word for itself.
 COMMANDS = {
+    "init": "Makes a project: a pyproject.toml.",
     "venv": "Makes, lists, removes and enters virtual environments.",
+    "run": "Runs a command in the project's environment.",
+    "import": "Takes over a project of pip, poetry or pipenv.",
+    "export": "Writes what the project installs as a requirements file.",
     "python": "Shows the interpreters of this machine.",
     "config": "Shows the settings in force, and where each comes from.",
     "shell-hook": "Prints a function with which your shell enters environments.",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Callable
-from typing import Any
 
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.config import Config
 from p2pcdn_shim.zephyr.settings import SETTINGS, IndexSetting, Setting
 from p2pcdn_shim.zephyr.urls import public_url
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 DESCRIPTION = """Shows every setting that is in force, and where it comes from: a flag, a variable, [tool.zephyr] of the
 project's pyproject.toml, ~/.zephyr/config.toml, or the default. User names and passwords in URLs are left out."""
@@ -40,7 +43,7 @@ def shown(setting: Setting, config: Config) -> Any:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, IndexSetting):
-        return {**value._asdict(), "url": public_url(value.url)}
+        return {**value.as_dict(), "url": public_url(value.url)}
     if value is None or isinstance(value, (bool, int)):
         return value
     return public_url(str(value)) if "://" in str(value) else str(value)
