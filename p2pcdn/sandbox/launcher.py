@@ -80,7 +80,7 @@ def _watch_parent(parent: int) -> int:
 
 
 def _enter_namespaces(plan: Plan) -> None:
-    """New namespaces in which the plan's user is INSIDE_ID. Root's maps must be written from the outside, so all are."""
+    """New namespaces, in which the plan's user is INSIDE_ID. Root's maps must be written from outside, so all are."""
     if os.geteuid() == 0:
         os.setgroups([])
     ready, go = os.pipe()

@@ -159,7 +159,7 @@ def _our_namespaces() -> dict[str, int]:
 
 @asynccontextmanager
 async def _listening(name: str, directory: Path | None = None) -> AsyncIterator[None]:
-    """A unix listener. Its path may have 107 bytes at most, and a node's directories are deep: it is bound by a link."""
+    """A unix listener. Its path has 107 bytes at most, and a node's directories are deep: it is bound by a link."""
     descriptor = os.open(directory or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM) as one:
