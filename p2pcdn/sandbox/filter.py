@@ -22,7 +22,7 @@ _NAMESPACES = 0x7E020000
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class When:
     """A condition on the lower half of one argument, counted from 0."""
 
     argument: int
@@ -35,7 +35,7 @@ class Denied:
     """One call, refused always or under a condition. error: the errno that the caller sees."""
 
     call: str
-    test: Test | None = None
+    when: When | None = None
     error: int = errno.EPERM
 
 
@@ -53,7 +53,7 @@ DENIED: tuple[Denied, ...] = (
     # The walls themselves; the last three tell paths of the host.
     *_always("mount umount2 pivot_root chroot unshare setns open_tree move_mount fsopen fsconfig fsmount fspick"),
     *_always("mount_setattr open_tree_attr statmount listmount"),
-    Denied("clone", Test(0, "any bit of", _NAMESPACES)),
+    Denied("clone", When(0, "any bit of", _NAMESPACES)),
     # Its flags lie in memory, where a filter cannot look; libc falls back to clone.
     Denied("clone3", error=errno.ENOSYS),
     # The machine.
@@ -65,10 +65,10 @@ DENIED: tuple[Denied, ...] = (
     *_always("shmget shmat shmctl msgget msgsnd msgrcv msgctl semget semop semtimedop semctl mq_open"),
     # Unix sockets reach no further than the sandbox (a network namespace and a root of its own), and multiprocessing
     # needs them; netlink, vsock, packets and the internet are not for it.
-    Denied("socket", Test(0, "unequal", _AF_UNIX)),
+    Denied("socket", When(0, "unequal", _AF_UNIX)),
     # Typing into somebody's terminal.
-    Denied("ioctl", Test(1, "equal", _TIOCSTI)),
-    Denied("ioctl", Test(1, "equal", _TIOCLINUX)),
+    Denied("ioctl", When(1, "equal", _TIOCSTI)),
+    Denied("ioctl", When(1, "equal", _TIOCLINUX)),
 )
 
 # linux/bpf_common.h and linux/seccomp.h.
@@ -105,15 +105,15 @@ def _steps(rule: Denied, machine: str) -> Iterator[_Step]:
     if call is None:
         return
     refuse: _Step = (_RETURN, 0, 0, _ERROR | rule.error)
-    if rule.test is None:
+    if rule.when is None:
         yield from ((_JUMP_EQUAL, 0, 1, call), refuse)
         return
     yield (_JUMP_EQUAL, 0, 4, call)
-    yield (_LOAD, 0, 0, _ARGUMENTS_AT + 8 * rule.test.argument)
+    yield (_LOAD, 0, 0, _ARGUMENTS_AT + 8 * rule.when.argument)
     yield {
-        "equal": (_JUMP_EQUAL, 0, 1, rule.test.value),
-        "unequal": (_JUMP_EQUAL, 1, 0, rule.test.value),
-        "any bit of": (_JUMP_BITS, 0, 1, rule.test.value),
-    }[rule.test.is_]
+        "equal": (_JUMP_EQUAL, 0, 1, rule.when.value),
+        "unequal": (_JUMP_EQUAL, 1, 0, rule.when.value),
+        "any bit of": (_JUMP_BITS, 0, 1, rule.when.value),
+    }[rule.when.is_]
     yield refuse
     yield (_LOAD, 0, 0, _NUMBER_AT)

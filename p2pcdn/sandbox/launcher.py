@@ -13,7 +13,6 @@ import resource
 import select
 import signal
 import struct
-import sys
 
 from p2pcdn.sandbox import kernel, landlock, obstacles, root
 from p2pcdn.sandbox.plan import read_plan, write_report
@@ -40,13 +39,7 @@ _STATUS = struct.Struct("i")
 
 def main() -> NoReturn:
     plan = read_plan(_STDIN)
-    try:
-        _keep(plan)
-    except obstacles.Missing as missing:
-        write_report(_STDOUT, {"missing": str(missing)})
-    except OSError as error:
-        write_report(_STDOUT, {"missing": f"{error.filename or 'a system call'}: {error.strerror}"})
-    os._exit(EXIT_MISSING)
+    _guard(lambda: _keep(plan))
 
 
 def _keep(plan: Plan) -> NoReturn:
@@ -80,7 +73,7 @@ def _watch_parent(parent: int) -> int:
 
 
 def _enter_namespaces(plan: Plan) -> None:
-    """New namespaces in which the plan's user is INSIDE_ID. Root's maps must be written from the outside, so all are."""
+    """New namespaces, in which the plan's user is INSIDE_ID. Root's maps must be written from outside, so all are."""
     if os.geteuid() == 0:
         os.setgroups([])
     ready, go = os.pipe()
@@ -110,7 +103,7 @@ def _write_maps(process: int, plan: Plan, ready: int) -> None:
     }
     try:
         for name, line in lines.items():
-            with open(f"/proc/{process}/{name}", "w", encoding="ascii") as file:
+            with open(f"/proc/{process}/{name}", "w", encoding="utf-8") as file:
                 file.write(line)
     except OSError:
         os._exit(1)
@@ -183,13 +176,15 @@ def _restrict_paths(plan: Plan, proc: bool) -> int:
 
 
 def _guard(step: Callable[[], None]) -> NoReturn:
-    """A forked process never returns into its parent's code; what it could not do it says itself."""
+    """A forked process never returns into its parent's code; what could not be done, the report says."""
     try:
         step()
     except obstacles.Missing as missing:
         write_report(_STDOUT, {"missing": str(missing)})
     except OSError as error:
         write_report(_STDOUT, {"missing": f"{error.filename or 'a system call'}: {error.strerror}"})
+    except Exception as error:  # a bug of ours, and nobody above to tell it to
+        write_report(_STDOUT, {"missing": f"{type(error).__name__}: {error}"})
     finally:
         os._exit(EXIT_MISSING)
 
@@ -220,4 +215,4 @@ def _mirror(status: int) -> NoReturn:
         if number != signal.SIGKILL:
             signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-    sys.exit(os.waitstatus_to_exitcode(status))
+    os._exit(os.waitstatus_to_exitcode(status))

@@ -51,7 +51,7 @@ def no_mounts(error: OSError) -> Missing:
 
 def _setting(name: str) -> str | None:
     try:
-        with open(f"/proc/sys/{name}", encoding="ascii") as file:
+        with open(f"/proc/sys/{name}", encoding="utf-8") as file:
             return file.read().strip()
     except OSError:
         return None
@@ -59,7 +59,7 @@ def _setting(name: str) -> str | None:
 
 def _filtered() -> bool:
     try:
-        with open("/proc/self/status", encoding="ascii") as file:
+        with open("/proc/self/status", encoding="utf-8") as file:
             return any(line.split() == ["Seccomp:", "2"] for line in file)
     except OSError:
         return False

@@ -148,7 +148,7 @@ async def bait(place: Path) -> AsyncIterator[Bait]:
 def _lay_out(place: Path) -> Path:
     directory = Path(tempfile.mkdtemp(prefix="probe-", dir=place))
     # Whoever gets out of the sandbox must not be stopped by the permissions of the bait.
-    directory.chmod(0o755)
+    directory.chmod(0o777)
     (directory / "secret").write_text("nobody inside may read this\n")
     return directory
 
@@ -159,11 +159,14 @@ def _our_namespaces() -> dict[str, int]:
 
 @asynccontextmanager
 async def _listening(name: str, directory: Path | None = None) -> AsyncIterator[None]:
-    """A unix listener. Its path may have 107 bytes at most, and a node's directories are deep: it is bound by a link."""
+    """A unix listener. Its path has 107 bytes at most, and a node's directories are deep: it is bound by a link."""
     descriptor = os.open(directory or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM) as one:
-            await one.bind(f"/proc/self/fd/{descriptor}/{name}" if directory else name)
+            path = f"/proc/self/fd/{descriptor}/{name}"
+            await one.bind(path if directory else name)
+            if directory:
+                os.chmod(path, 0o666)
             one.listen(8)
             yield
     finally:

@@ -1,0 +1,57 @@
+"""A spec becomes a plan: who the program is, what it sees, in which order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from p2pcdn.sandbox.spec import NOBODY, Bind, Limits, Spec, plan
+
+
+def planned(spec: Spec, identity: tuple[int, int] = (1001, 1002)):  # type: ignore[no-untyped-def]
+    return plan(spec, ["/bin/true"], machine="x86_64", parent=77, identity=identity)
+
+
+def test_an_ordinary_user_is_himself_outside_and_root_is_nobody() -> None:
+    assert (planned(Spec())["user"], planned(Spec())["group"]) == (1001, 1002)
+    assert (planned(Spec(), (0, 0))["user"], planned(Spec(), (0, 0))["group"]) == (NOBODY, NOBODY)
+    assert planned(Spec(user=(1005, 1006)), (0, 0))["user"] == 1005
+
+
+def test_outer_trees_are_shown_before_what_lies_in_them() -> None:
+    binds = (Bind(Path("/srv/a/b/c")), Bind(Path("/srv/a")), Bind(Path("/elsewhere"), PurePosixPath("/srv/a/b")))
+    assert [target for _, target, _ in planned(Spec(binds))["binds"]] == ["/srv/a", "/srv/a/b", "/srv/a/b/c"]
+
+
+def test_what_the_systems_trees_show_already_is_not_shown_twice() -> None:
+    binds = (
+        Bind(Path("/usr/local")),
+        Bind(Path("/usr/share/x"), writable=True),
+        Bind(Path("/srv"), PurePosixPath("/usr/y")),
+    )
+    shown = planned(Spec(binds))["binds"]
+    assert shown == [("/srv", "/usr/y", False), ("/usr/share/x", "/usr/share/x", True)]
+
+
+def test_a_path_must_be_absolute() -> None:
+    with pytest.raises(ValueError, match="absolute paths only, not lib"):
+        planned(Spec((Bind(Path("lib")),)))
+
+
+def test_every_limit_reaches_the_plan() -> None:
+    numbers = {"memory_bytes": 11, "processes": 12, "open_files": 13, "file_bytes": 14, "cpu_s": 15}
+    told = planned(Spec(limits=Limits(scratch_bytes=16, **numbers)))
+    assert set(numbers.values()) <= {value for _, value in told["limits"]}
+    assert told["scratch_bytes"] == 16
+
+
+def test_a_plan_survives_json() -> None:
+    told = planned(Spec((Bind(Path("/srv/ü")),), {"A": "b\n"}))
+    assert json.loads(json.dumps(told))["environment"] == {"A": "b\n"}
+
+
+def test_a_machine_without_a_table_is_refused() -> None:
+    with pytest.raises(KeyError):
+        plan(Spec(), ["/bin/true"], machine="vax", parent=1, identity=(1, 1))
