@@ -19,6 +19,7 @@ from p2pcdn.index import Pages
 from p2pcdn.lock.facts import Facts
 from p2pcdn.lock.locker import Locker
 from p2pcdn.lock.solvers import Solvers
+from p2pcdn.provision import Compiler, Provisioner, Wheels
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.swarm import Swarm
 from p2pcdn.swarm.manners import Manners
@@ -214,20 +215,23 @@ class Node:
             peers=self._peers,
             nursery=nursery,
             look_around=self._swarm.nearby.look_around,
-            more=self._zephyr_routes(pages, metadata, nursery),
+            more=self._zephyr_routes(pages, metadata, fetch, nursery),
         )
         return index_face, control_face
 
     def _zephyr_routes(
-        self, pages: Pages, metadata: Metadata, nursery: trio.Nursery
+        self, pages: Pages, metadata: Metadata, fetch: Fetch, nursery: trio.Nursery
     ) -> Mapping[tuple[str, str], Route]:
         """None in a world without other programs."""
-        world = self._world
+        world, store = self._world, self._store
         if world.processes is None:
             return {}
-        facts = Facts(pages, metadata, self._store, world.threads)
-        locker = Locker(facts, Solvers(world.processes, nursery), self._store, self._settings.version)
-        return ZephyrFace(locker).routes()
+        facts = Facts(pages, metadata, store, world.threads)
+        locker = Locker(facts, Solvers(world.processes, nursery), store, self._settings.version)
+        wheels = Wheels(store, pages, fetch, world.threads, nursery)
+        compiler = Compiler(store, world.processes, world.threads, nursery)
+        provisioner = Provisioner(store, wheels, compiler, world.threads, nursery)
+        return ZephyrFace(locker, provisioner, nursery).routes()
 
     async def _serve(
         self,

@@ -1,4 +1,4 @@
-"""Byte code of trees: compiled once for an interpreter, by that interpreter itself, and never taken from anybody else."""
+"""Byte code of trees: compiled once for an interpreter, by that interpreter itself, and taken from nobody else."""
 
 from __future__ import annotations
 

@@ -1,9 +1,13 @@
 """Run by an interpreter of Python 3.8 or newer: compiles the sources that stdin names, one question a line.
 
-A question is JSON: [directory of the sources, directory for the byte code, [path of a source below the first, ...]]. The
-answer is a JSON line: the paths of what was compiled, below the second directory. Sources that are none (templates,
+A question is JSON: [directory of the sources, directory for the byte code, [path of a source below the first, ...]].
+The answer is a JSON line: the paths of what was compiled, below the second directory. Sources that are none (templates,
 another language's) are passed over, as an import of them would fail.
 """
+
+# ruff: noqa: PTH  # a Path for each of thousands of files costs more than to compile the small ones
+
+from __future__ import annotations
 
 import json
 import os
@@ -11,10 +15,10 @@ import py_compile
 import sys
 
 
-def compile_one(sources, target, path):
+def compile_one(sources: str, target: str, path: str) -> str | None:
     """The path of its byte code, or None."""
     folder, name = os.path.split(path)
-    compiled = os.path.join(folder, "__pycache__", name[:-3] + "." + sys.implementation.cache_tag + ".pyc")
+    compiled = os.path.join(folder, "__pycache__", name[:-3] + "." + str(sys.implementation.cache_tag) + ".pyc")
     place = os.path.join(target, compiled)
     os.makedirs(os.path.dirname(place), exist_ok=True)
     try:
@@ -26,7 +30,7 @@ def compile_one(sources, target, path):
     return compiled.replace(os.sep, "/")
 
 
-def main():
+def main() -> None:
     sys.setrecursionlimit(5000)
     for line in sys.stdin:
         sources, target, paths = json.loads(line)

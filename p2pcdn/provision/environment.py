@@ -55,6 +55,7 @@ class Asked:
         scheme = self.scheme.as_dict()
         parts = [FORMAT, self.lock, dict(self.target.markers), self.target.tags, scheme]
         parts += [sorted(self.extras), None if self.groups is None else sorted(self.groups), sorted(self.requested)]
+        parts.append(self.bytecode.cache_tag if self.bytecode is not None else "")
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -109,16 +110,20 @@ class Provisioner:
         if octets is None:
             return None
         record = frames.decode(octets)
-        told = []
+        told, uncompiled = [], []
         for row in record["wheels"]:
             tree = self.store.tree(Sha256(row["sha256"]))
             code = self._bytecode(Sha256(row["sha256"]), asked.bytecode)
-            if tree is None or (code is None) == (asked.bytecode is not None and row["bytecode"]):
-                return None
-            if asked.bytecode is not None and code is not None and not row["bytecode"]:
-                return None  # it was compiled meanwhile
+            if tree is None or (code is not None) != bool(row["bytecode"]):
+                return None  # evicted, or compiled meanwhile
+            if code is None:
+                uncompiled.append(tree)
             places = {"tree": str(tree.path), "bytecode": str(code.path) if code is not None else ""}
             told.append(Told(**{**row, **places, "came_from": "store"}))
+        if asked.bytecode is not None and uncompiled:
+            if asked.bytecode.wait:
+                return None
+            self.nursery.start_soon(self._compile_later, uncompiled, asked.bytecode)
         self._lease(told)
         return Ready(record["plan"], record["digest"], tuple(told), tuple(record["notes"]))
 

@@ -1,4 +1,4 @@
-"""In which order wheels are installed: dependencies first, so that of two that bring one file the right one wins. Pure."""
+"""In which order wheels are installed: dependencies first, as pip does, so that the same file wins. Pure."""
 
 from __future__ import annotations
 

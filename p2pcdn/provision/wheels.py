@@ -1,4 +1,4 @@
-"""A file that a lock names becomes a tree of the store: fetched if need be, verified against its RECORD, unpacked once."""
+"""A file that a lock names becomes a tree of the store: fetched if need be, verified, unpacked once."""
 
 from __future__ import annotations
 

@@ -44,7 +44,10 @@ class ControlFace:
         look_around: Callable[[], Awaitable[None]] | None = None,
         more: Mapping[tuple[str, str], Route] | None = None,
     ) -> None:
-        """more: routes of other files. look_around: asks the room what it holds, so that `status` is of now; takes a moment, and does not raise."""
+        """look_around: asks the room what it holds, so that `status` is of now; takes a moment, and does not raise.
+
+        more: routes of other files.
+        """
         self._look_around = look_around
         self._store = store
         self._counters = counters

@@ -21,6 +21,7 @@ from p2pcdn.errors import (
 )
 from p2pcdn.http1 import Response
 from p2pcdn.lock.solvers import SolverFailed
+from p2pcdn.provision.bytecode import CompileFailed
 from p2pcdn.resolve import BadRequirement, NoSolution
 
 # status and title of each error; the detail is the error's own sentence, which uv prints.
@@ -36,6 +37,7 @@ STATUS: dict[type[P2pcdnError], tuple[int, str]] = {
     NoSolution: (409, "No versions fit together"),
     BadRequirement: (400, "Not a requirement"),
     SolverFailed: (500, "The solver failed"),
+    CompileFailed: (500, "Byte code was not made"),
     BadLock: (400, "Not a lock"),
     NothingFits: (409, "Nothing in the lock fits"),
     BadWheel: (502, "A wheel that is not installed"),

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
-from p2pcdn.errors import RemoteProtocolError
+import trio
+
+from p2pcdn.envs.model import Chosen
+from p2pcdn.envs.model import Target as LockTarget
+from p2pcdn.envs.scheme import Scheme
+from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.http1 import Request, Response
 from p2pcdn.lock.locker import Locked, Locker, OneTarget, Question, parse_question
+from p2pcdn.provision import Asked, Bytecode, Provisioner, Ready
 from p2pcdn.resolve import Target
 from p2pcdn.web.control_face import Route, asked_object
-from p2pcdn.web.routes import json_response
+from p2pcdn.web.routes import STATUS, json_response
+
+log = logging.getLogger(__name__)
 
 # A lock of a thousand packages with every wheel has some 10 MB.
 BODY_SIZE_BYTES_MAX = 64 * 1024 * 1024
+# Lines of progress that a slow reader has not taken yet.
+LINES_WAITING_MAX = 64
 
 
 class ZephyrFace:
     """Its routes become the control face's, whose errors become statuses there."""
 
-    def __init__(self, locker: Locker) -> None:
+    def __init__(self, locker: Locker, provisioner: Provisioner, nursery: trio.Nursery) -> None:
         self._locker = locker
+        self._provisioner = provisioner
+        self._nursery = nursery
 
     def routes(self) -> Mapping[tuple[str, str], Route]:
         return {
             ("POST", "/v1/lock"): self._post_lock,
             ("POST", "/v1/resolve"): self._post_resolve,
+            ("POST", "/v1/environment"): self._post_environment,
         }
 
     async def _post_lock(self, request: Request) -> Response:
@@ -34,8 +51,64 @@ class ZephyrFace:
 
     async def _post_resolve(self, request: Request) -> Response:
         asked = await asked_object(request, BODY_SIZE_BYTES_MAX)
-        target = _target(asked)
-        return _lock_response(await self._locker.resolve(_question(asked), target))
+        markers, tags = _target(asked)
+        one = OneTarget(f"Python {markers['python_full_version']}", Target.of(markers, tags))
+        return _lock_response(await self._locker.resolve(_question(asked), one))
+
+    async def _post_environment(self, request: Request) -> Response:
+        value = await asked_object(request, BODY_SIZE_BYTES_MAX)
+        asked, have = _environment(value), value.get("have")
+        ready = self._provisioner.again(asked)
+        if ready is not None:
+            return _lines_response(_ready_lines(ready, have))
+        chosen = await self._provisioner.choose(asked)
+        send, receive = trio.open_memory_channel[bytes](LINES_WAITING_MAX)
+        self._nursery.start_soon(self._provide, asked, chosen, have, send)
+        return Response(200, [("Content-Type", "application/x-ndjson")], _received(receive))
+
+    async def _provide(
+        self, asked: Asked, chosen: Sequence[Chosen], have: object, send: trio.MemorySendChannel[bytes]
+    ) -> None:
+        """In the node's nursery: who asked may leave, what was fetched stays. Progress that finds no room is lost."""
+
+        def progress(done: int, of: int, what: str) -> None:
+            with suppress(trio.WouldBlock, trio.BrokenResourceError):
+                send.send_nowait(_line({"progress": {"done": done, "of": of, "what": what}}))
+
+        with send, suppress(trio.BrokenResourceError):
+            try:
+                ready = await self._provisioner.provide(asked, chosen, progress)
+            except P2pcdnError as error:
+                status, title = STATUS[type(error)]
+                await send.send(_line({"error": {"status": status, "title": title, "detail": str(error)}}))
+                return
+            except Exception:  # in the node's nursery it would end everything
+                log.exception("an environment was not made ready")
+                fault = {"status": 500, "title": "A fault of this node", "detail": "A fault of this node; see its log."}
+                await send.send(_line({"error": fault}))
+                return
+            for line in _ready_lines(ready, have):
+                await send.send(line)
+
+
+def _ready_lines(ready: Ready, have: object) -> list[bytes]:
+    """What there is to link, and then the plan itself, unless who asked has it already."""
+    told = {"digest": ready.digest, "wheels": [asdict(one) for one in ready.wheels], "notes": list(ready.notes)}
+    return [_line({"environment": told}), *([] if have == ready.digest else [ready.plan + b"\n"])]
+
+
+def _lines_response(lines: Sequence[bytes]) -> Response:
+    return Response(200, [("Content-Type", "application/x-ndjson")], b"".join(lines))
+
+
+async def _received(receive: trio.MemoryReceiveChannel[bytes]) -> AsyncGenerator[bytes]:
+    with receive:
+        async for line in receive:
+            yield line
+
+
+def _line(value: object) -> bytes:
+    return json.dumps(value).encode() + b"\n"
 
 
 def _lock_response(locked: Locked) -> Response:
@@ -55,13 +128,48 @@ def _question(asked: Mapping[str, Any]) -> Question:
     return parse_question(value, former=former, upgrade=asked.get("upgrade", []))
 
 
-def _target(asked: Mapping[str, Any]) -> OneTarget:
+def _environment(asked: Mapping[str, Any]) -> Asked:
+    markers, tags = _target(asked)
+    lock, scheme, groups = asked.get("lock"), asked.get("scheme"), asked.get("groups")
+    if not (isinstance(lock, str) and isinstance(scheme, dict)):
+        raise RemoteProtocolError("lock is the text of a lock, and scheme an object.")
+    try:
+        made = Scheme(**scheme)
+    except TypeError as error:
+        raise RemoteProtocolError(f"scheme is none: {error}") from error
+    return Asked(
+        lock=lock,
+        target=LockTarget(markers, tags),
+        scheme=made,
+        extras=_texts(asked, "extras"),
+        groups=None if groups is None else _texts(asked, "groups"),
+        requested=_texts(asked, "requested"),
+        bytecode=_bytecode(asked.get("bytecode")),
+    )
+
+
+def _bytecode(value: object) -> Bytecode | None:
+    if value is None:
+        return None
+    if isinstance(value, dict) and all(isinstance(value.get(name), str) for name in ("interpreter", "cache_tag")):
+        bytecode = Bytecode(value["interpreter"], value["cache_tag"], bool(value.get("wait")))
+        if bytecode.is_sound():
+            return bytecode
+    raise RemoteProtocolError("bytecode names an interpreter by its absolute path, and its cache_tag.")
+
+
+def _texts(asked: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    values = asked.get(name, [])
+    if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
+        raise RemoteProtocolError(f"{name} is a list of texts.")
+    return tuple(values)
+
+
+def _target(asked: Mapping[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]:
     """The interpreter that is asked for: its variables of PEP 508, and its tags, the best first."""
-    markers, tags = asked.get("markers"), asked.get("tags")
+    markers, tags = asked.get("markers"), _texts(asked, "tags")
     if not (isinstance(markers, dict) and all(isinstance(value, str) for value in markers.values())):
         raise RemoteProtocolError("markers is an object of texts.")
-    if not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
-        raise RemoteProtocolError("tags is a list of texts.")
     if "python_full_version" not in markers:
         raise RemoteProtocolError("markers lacks python_full_version.")
-    return OneTarget(f"Python {markers['python_full_version']}", Target.of(markers, tuple(tags)))
+    return markers, tags
