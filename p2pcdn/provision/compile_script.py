@@ -5,8 +5,6 @@ The answer is a JSON line: the paths of what was compiled, below the second dire
 another language's) are passed over, as an import of them would fail.
 """
 
-# ruff: noqa: PTH  # a Path for each of thousands of files costs more than to compile the small ones
-
 from __future__ import annotations
 
 import json
