@@ -74,9 +74,15 @@ class Client:
 
         time_s: the longest silence between two of them. Whoever stops iterating closes the connection.
         """
+        for line in self.raw_lines(target, question, time_s=time_s):
+            yield _object(line)
+
+    def raw_lines(
+        self, target: str, question: Mapping[str, Any], *, time_s: float = LONG_ANSWER_TIME_S
+    ) -> Iterator[bytes]:
+        """The same as they came: for lines that somebody else reads, and large ones."""
         with self._ask("POST", target, json.dumps(question).encode(), time_s) as answer:
-            for line in answer.lines():
-                yield _object(line)
+            yield from answer.lines()
 
     def download(self, target: str) -> Iterator[bytes]:
         """A body in chunks. Raises NodeRefused where it breaks off: what came so far is not whole."""

@@ -43,17 +43,17 @@ def read_project_settings(file: Path) -> Iterator[Given]:
     yield from _settings(table, text, file, "tool.zephyr")
 
 
-def read_text(file: Path) -> str | None:
+def read_text(file: Path, size_bytes_max: int = FILE_SIZE_BYTES_MAX) -> str | None:
     """The text of a file; None where there is none. Raises UsageError for one that cannot be read."""
     try:
         with file.open("rb") as opened:
-            content = opened.read(FILE_SIZE_BYTES_MAX + 1)
+            content = opened.read(size_bytes_max + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror or error}.") from error
-    if len(content) > FILE_SIZE_BYTES_MAX:
-        raise UsageError(f"{file} is larger than {FILE_SIZE_BYTES_MAX // 2**20} MiB; it was not read.")
+    if len(content) > size_bytes_max:
+        raise UsageError(f"{file} is larger than {size_bytes_max // 2**20} MiB; it was not read.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

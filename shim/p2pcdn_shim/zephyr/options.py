@@ -77,3 +77,19 @@ def add_common(parser: ArgumentParser) -> None:
 COMMON_DEFAULTS = {
     "verbose": 0, "quiet": False, "json": False, "no_node": None, "directory": None, "config_file": None
 }  # fmt: skip
+
+
+def add_install_flags(parser: ArgumentParser) -> None:
+    """The settings of `settings.py` that every command has that fills an environment."""
+    parser.add_argument("--venv", metavar="DIR", help="The environment, instead of the project's .venv.")
+    parser.add_argument("--python", metavar="PYTHON", help="The interpreter of an environment that is made first.")
+    parser.add_argument("--link-mode", choices=("reflink", "hardlink", "copy"), help="How files come out of the store.")
+    parser.add_argument(
+        "--compile-bytecode",
+        action="store_true",
+        default=None,
+        help="Waits for the byte code; else it is linked where the store has it, and made afterwards.",
+    )
+    parser.add_argument(
+        "--no-compile-bytecode", dest="compile_bytecode", action="store_false", help="Leaves byte code out."
+    )

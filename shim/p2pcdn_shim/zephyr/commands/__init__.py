@@ -9,6 +9,8 @@ from __future__ import annotations
 # called the same, with `_` for `-`, and with one at the end where Python has that word for itself.
 COMMANDS = {
     "init": "Makes a project: a pyproject.toml.",
+    "lock": "Writes pylock.toml: the versions for every environment of the project.",
+    "sync": "Makes the project's environment hold what the lock says.",
     "venv": "Makes, lists, removes and enters virtual environments.",
     "run": "Runs a command in the project's environment.",
     "import": "Takes over a project of pip, poetry or pipenv.",
