@@ -78,12 +78,16 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An environment that only has to be linked. plan: encoded; digest: of the plan; wheels: in the plan's order."""
+    """An environment that only has to be linked. plan: encoded; digest: of the plan; wheels: in the plan's order.
+
+    same: the digests of all plans of the same choice. They differ in byte code only, which came later.
+    """
 
     plan: bytes
     digest: str
     wheels: tuple[Told, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
+    same: tuple[str, ...]
 
 
 # Told how many wheels of how many are ready, and which came last.
@@ -106,10 +110,9 @@ class Provisioner:
 
     def again(self, asked: Asked) -> Ready | None:
         """The environment from memory, if all its trees are here; no waiting, and no look at the lock."""
-        octets = self.store.value("environments", f"plan/{asked.digest()}")
-        if octets is None:
+        record = self._kept(asked)
+        if record is None:
             return None
-        record = frames.decode(octets)
         told, uncompiled = [], []
         for row in record["wheels"]:
             tree = self.store.tree(Sha256(row["sha256"]))
@@ -125,7 +128,7 @@ class Provisioner:
                 return None
             self.nursery.start_soon(self._compile_later, uncompiled, asked.bytecode)
         self._lease(told)
-        return Ready(record["plan"], record["digest"], tuple(told), tuple(record["notes"]))
+        return Ready(record["plan"], record["digest"], tuple(told), tuple(record["notes"]), tuple(record["same"]))
 
     async def provide(self, asked: Asked, chosen: Sequence[Chosen], progress: Progress) -> Ready:
         """Raises what `Wheels.tree` raises, NothingFits, CannotPlan, CompileFailed where byte code is waited for."""
@@ -206,13 +209,25 @@ class Provisioner:
             for one, tree, come, code in zip(chosen, trees, came_from, codes, strict=True)
         )
         plan, digest, notes = await self.threads.run(_plan, asked, told, trees, codes)
-        ready = Ready(plan, digest, told, notes)
+        former = self._kept(asked)
+        same = dict.fromkeys([*(former["same"] if former is not None else ()), digest])
+        ready = Ready(plan, digest, told, notes, tuple(same))
         await self._keep(asked, ready)
         return ready
 
+    def _kept(self, asked: Asked) -> dict[str, Any] | None:
+        octets = self.store.value("environments", f"plan/{asked.digest()}")
+        return frames.decode(octets) if octets is not None else None
+
     async def _keep(self, asked: Asked, ready: Ready) -> None:
         rows = [{**asdict(one), "bytecode": "yes" if one.bytecode else "", "tree": ""} for one in ready.wheels]
-        record = {"wheels": rows, "plan": ready.plan, "digest": ready.digest, "notes": list(ready.notes)}
+        record = {
+            "wheels": rows,
+            "plan": ready.plan,
+            "digest": ready.digest,
+            "notes": list(ready.notes),
+            "same": list(ready.same),
+        }
         try:
             await self.store.change(values={("environments", f"plan/{asked.digest()}"): frames.encode(record)})
         except StoreStopped:

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import trio
@@ -60,7 +60,7 @@ class ZephyrFace:
         asked, have = _environment(value), value.get("have")
         ready = self._provisioner.again(asked)
         if ready is not None:
-            return _lines_response(_ready_lines(ready, have))
+            return _lines_response(_ready_lines(asked, ready, have))
         chosen = await self._provisioner.choose(asked)
         send, receive = trio.open_memory_channel[bytes](LINES_WAITING_MAX)
         self._nursery.start_soon(self._provide, asked, chosen, have, send)
@@ -87,14 +87,20 @@ class ZephyrFace:
                 fault = {"status": 500, "title": "A fault of this node", "detail": "A fault of this node; see its log."}
                 await send.send(_line({"error": fault}))
                 return
-            for line in _ready_lines(ready, have):
+            for line in _ready_lines(asked, ready, have):
                 await send.send(line)
 
 
-def _ready_lines(ready: Ready, have: object) -> list[bytes]:
-    """What there is to link, and then the plan itself, unless who asked has it already."""
+def _ready_lines(asked: Asked, ready: Ready, have: object) -> list[bytes]:
+    """What there is to link, and then the plan itself, unless who asked has it already.
+
+    An environment without byte code is as good as one that has it, unless somebody waits for byte code: Python makes
+    it by itself, and nobody wants a new generation for that.
+    """
+    waits = asked.bytecode is not None and asked.bytecode.wait
+    has_it = have == ready.digest if waits else have in ready.same
     told = {"digest": ready.digest, "wheels": [asdict(one) for one in ready.wheels], "notes": list(ready.notes)}
-    return [_line({"environment": told}), *([] if have == ready.digest else [ready.plan + b"\n"])]
+    return [_line({"environment": told}), *([] if has_it else [ready.plan + b"\n"])]
 
 
 def _lines_response(lines: Sequence[bytes]) -> Response:
@@ -125,7 +131,15 @@ def _question(asked: Mapping[str, Any]) -> Question:
     value, former = asked.get("question"), asked.get("former")
     if not isinstance(value, dict) or not isinstance(former, str | None):
         raise RemoteProtocolError("question is an object, and former the text of a lock.")
-    return parse_question(value, former=former, upgrade=asked.get("upgrade", []))
+    question = parse_question(value, former=former, upgrade=asked.get("upgrade", []))
+    preferences = asked.get("preferences", [])
+    if not (isinstance(preferences, list) and all(_is_pair(one) for one in preferences)):
+        raise RemoteProtocolError("preferences is a list of pairs, a project and a version.")
+    return replace(question, former=(*question.former, *((name, version) for name, version in preferences)))
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(text, str) for text in value)
 
 
 def _environment(asked: Mapping[str, Any]) -> Asked:

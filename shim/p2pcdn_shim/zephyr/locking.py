@@ -30,12 +30,19 @@ def is_fresh(call: Call, project: Project, text: str | None) -> bool:
     return text is not None and lock_file.inputs_of(text) == digest(asking.question_of(project, call.config))
 
 
-def make(call: Call, client: Client, project: Project, *, upgrade: bool | Sequence[str] = ()) -> asking.Locked:
+def make(
+    call: Call,
+    client: Client,
+    project: Project,
+    *,
+    upgrade: bool | Sequence[str] = (),
+    former: str | None = None,
+) -> asking.Locked:
     """A new lock of a project, which keeps what the old one had where it fits; nothing is written.
 
-    Raises NodeRefused, UsageError.
+    former: the old one; the project's own where none is given. Raises NodeRefused, UsageError.
     """
-    former = lock_file.read(lock_file.place_of(project.file))
+    former = former or lock_file.read(lock_file.place_of(project.file))
     locked = asking.ask_lock(client, asking.question_of(project, call.config), former, upgrade)
     for warning in locked.warnings:
         call.voice.warn(warning)

@@ -9,9 +9,11 @@ from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from typing import NoReturn
 
     from p2pcdn_shim.zephyr.call import Call
+    from p2pcdn_shim.zephyr.project_edit import Where
 
 # Flags that may stand before the command and take a word with them.
 WITH_A_WORD = ("--directory", "--config-file")
@@ -93,3 +95,18 @@ def add_install_flags(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--no-compile-bytecode", dest="compile_bytecode", action="store_false", help="Leaves byte code out."
     )
+
+
+def add_where_flags(parser: ArgumentParser) -> None:
+    """Which list of requirements is meant; see `where_of`."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--extra", dest="extra_name", metavar="NAME", help="In this extra of the project.")
+    which.add_argument("--group", dest="group_name", metavar="NAME", help="In this dependency group.")
+    which.add_argument("--dev", dest="group_name", action="store_const", const="dev", help="In the group dev.")
+
+
+def where_of(options: Namespace) -> Where:
+    """The list that the flags name, else the project's own."""
+    from p2pcdn_shim.zephyr.project_edit import Where
+
+    return Where(extra=options.extra_name, group=options.group_name)

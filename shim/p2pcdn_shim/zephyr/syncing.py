@@ -138,10 +138,10 @@ def _swap(
     plan = Plan.decode(encoded)
     sources = [Source(one["tree"], one["bytecode"]) for one in wheels]
     provenance = {
-        one["project"]: {
+        planned.project: {
             "index": one["index"], "file": one["filename"], "sha256": one["sha256"], "from": one["came_from"]
         }
-        for one in wheels
+        for planned, one in zip(plan.wheels, wheels, strict=True)
     }  # fmt: skip
     command = " ".join(["zephyr", *sys.argv[1:]])
     try:

@@ -9,8 +9,18 @@ from __future__ import annotations
 # called the same, with `_` for `-`, and with one at the end where Python has that word for itself.
 COMMANDS = {
     "init": "Makes a project: a pyproject.toml.",
+    "add": "Adds requirements to the project, locks it and syncs its environment.",
+    "remove": "Takes requirements out of the project, locks it and syncs its environment.",
     "lock": "Writes pylock.toml: the versions for every environment of the project.",
     "sync": "Makes the project's environment hold what the lock says.",
+    "update": "Takes newer versions, as far as the project allows them.",
+    "install": "Installs packages into an environment, beside any project.",
+    "uninstall": "Takes packages out of an environment, with what only they needed.",
+    "list": "Lists the packages of an environment.",
+    "tree": "Shows who needs whom in the project's lock.",
+    "why": "Shows for whose sake a package is in the lock.",
+    "rollback": "Makes an environment hold again what it held before.",
+    "history": "Shows what was done to an environment, and where it came from.",
     "venv": "Makes, lists, removes and enters virtual environments.",
     "run": "Runs a command in the project's environment.",
     "import": "Takes over a project of pip, poetry or pipenv.",

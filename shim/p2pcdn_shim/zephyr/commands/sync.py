@@ -14,8 +14,8 @@ from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 if TYPE_CHECKING:
     from p2pcdn_shim.client import Client
 
-DESCRIPTION = """Makes the project's environment (.venv) hold exactly what pylock.toml says, all at once or not at all. A
-lock that does not belong to pyproject.toml any more is made anew first; with --frozen it is taken as it is."""
+DESCRIPTION = """Makes the project's environment (.venv) hold exactly what pylock.toml says, all at once or not at all.
+A lock that does not belong to pyproject.toml any more is made anew first; with --frozen it is taken as it is."""
 
 
 def arguments(parser: ArgumentParser) -> None:
