@@ -19,7 +19,7 @@ from p2pcdn.lock.facts import Facts
 from p2pcdn.lock.feed import Feed, open_feed
 from p2pcdn.lock.merge import PROJECT, Merged, Root, cells_marker, merge
 from p2pcdn.lock.solvers import Session, Solvers
-from p2pcdn.lock.targets import Cell, listed_tags, matrix
+from p2pcdn.lock.targets import Cell, listed_tags, matrix, names_of
 from p2pcdn.resolve import NoSolution, Solution, Target, Wanted
 from p2pcdn.store import Store
 
@@ -221,13 +221,13 @@ def _for_targets(failures: Mapping[Any, NoSolution], targets: int) -> NoSolution
     """One report of those of several targets; equal ones are said once."""
     if targets == 1:
         return next(iter(failures.values()))
-    same: dict[tuple[tuple[str, ...], str], list[str]] = {}
+    same: dict[tuple[tuple[str, ...], str], list[Cell]] = {}
     for cell, error in failures.items():
-        same.setdefault((error.sentences, error.suggestion), []).append(cell.name)
+        same.setdefault((error.sentences, error.suggestion), []).append(cell)
+    given_up = len(failures) == FAILURES_MAX < targets
     sentences = []
-    for (proof, suggestion), names in same.items():
-        more = " and others" if len(failures) == FAILURES_MAX else ""
-        sentences.append(f"For {', '.join(names)}{more}:")
+    for (proof, suggestion), cells in same.items():
+        sentences.append(f"For {names_of(cells)}{' and others' if given_up else ''}:")
         sentences += [f"  {sentence}" for sentence in (*proof, *([suggestion] if suggestion else ()))]
     wanted = dict.fromkeys(text for error in failures.values() for text in error.requirements)
     return NoSolution(tuple(sentences), requirements=tuple(wanted))

@@ -112,6 +112,25 @@ def matrix(requires_python: str, environments: Sequence[str] = ()) -> tuple[Cell
     return tuple(cell for cell in cells if any(marker.evaluate(_for_marker(cell)) for marker in markers))
 
 
+def names_of(cells: Sequence[Cell]) -> str:
+    """For a sentence: "Python 3.9 and 3.8", "Python 3.9 on Windows x86-64"."""
+    minors: dict[int, list[str]] = {}
+    for cell in cells:
+        minors.setdefault(cell.minor, []).append(cell.platform.name)
+    by_platforms: dict[tuple[str, ...], list[int]] = {}
+    for minor, platforms in minors.items():
+        by_platforms.setdefault(tuple(platforms), []).append(minor)
+    parts = []
+    for where, some in by_platforms.items():
+        on = "" if len(where) == len(PLATFORMS) else f" on {_and(where)}"
+        parts.append(f"Python {_and([f'3.{minor}' for minor in some])}{on}")
+    return "; ".join(parts)
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+
+
 def _for_marker(cell: Cell) -> dict[str, str | frozenset[str]]:
     return {**cell.environment, "extra": ""}
 

@@ -55,18 +55,13 @@ def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Ch
 
     Raises NodeRefused, ZephyrError; then the environment is as it was.
     """
-    is_there = venv.read_settings(place) is not None
     # For what it holds nobody waits: it is looked up without the lock, and again within it.
-    have = Environment(str(place), command="", now_s=0.0).plan_digest() if is_there else ""
+    have = Environment(str(place), command="", now_s=0.0).plan_digest() if venv.read_settings(place) is not None else ""
     ready, encoded = _ask(call, client, _question(call, interpreter, chosen, have))
     wheels = ready["wheels"]
     notes = tuple(ready["notes"])
-    if encoded is None:
-        return Synced(None, len(wheels), notes)
-    if not is_there:
-        venv.create(place, interpreter)
-    python = str(venv.open_environment(place).python)
-    return Synced(_swap(call, place, python, encoded, wheels, chosen), len(wheels), notes)
+    outcome = _swap(call, place, interpreter, encoded, ready, chosen) if encoded is not None else None
+    return Synced(outcome, len(wheels), notes)
 
 
 def interpreter_of(found: Probe) -> dict[str, Any]:
@@ -133,8 +128,10 @@ def _ask(call: Call, client: Client, question: dict[str, Any]) -> tuple[dict[str
 
 
 def _swap(
-    call: Call, place: Path, python: str, encoded: bytes, wheels: Sequence[dict[str, str]], chosen: Chosen
-) -> Outcome:
+    call: Call, place: Path, interpreter: Probe, encoded: bytes, ready: dict[str, Any], chosen: Chosen
+) -> Outcome | None:
+    """Links the plan into a new generation; None where another zephyr did so meanwhile."""
+    wheels: Sequence[dict[str, str]] = ready["wheels"]
     plan = Plan.decode(encoded)
     sources = [Source(one["tree"], one["bytecode"]) for one in wheels]
     provenance = {
@@ -146,10 +143,14 @@ def _swap(
     command = " ".join(["zephyr", *sys.argv[1:]])
     try:
         with Environment(str(place), command=command, now_s=time.time()).locked(wait=call.voice.note) as environment:
+            if venv.read_settings(place) is None:
+                venv.create(place, interpreter)
+            elif environment.plan_digest() == ready["digest"]:
+                return None
             return environment.sync(
                 plan,
                 sources,
-                python=python,
+                python=str(venv.open_environment(place).python),
                 link_mode=_link_mode(call),
                 exact=chosen.exact,
                 provenance=provenance,

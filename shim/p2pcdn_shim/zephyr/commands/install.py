@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from p2pcdn.envs.plan import Plan
 
 DESCRIPTION = """Installs packages into the environment (.venv, made where it is missing; --venv names another), with
-all that they need. What is there already keeps its version where that still fits. pyproject.toml and pylock.toml are left
-alone: `zephyr add` is for those."""
+all that they need. What is there already keeps its version where that still fits. pyproject.toml and pylock.toml are
+left alone: `zephyr add` is for those."""
 
 
 def arguments(parser: ArgumentParser) -> None:

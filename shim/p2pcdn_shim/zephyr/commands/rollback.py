@@ -13,7 +13,8 @@ from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import ZephyrError
 
 DESCRIPTION = """Makes the environment hold again what an earlier generation of it held: the one before, or the one
-whose number is given (`zephyr history` lists them). Needs neither network nor node; pyproject.toml and pylock.toml stay."""
+whose number is given (`zephyr history` lists them). Needs neither network nor node; pyproject.toml and pylock.toml
+stay."""
 
 
 def arguments(parser: ArgumentParser) -> None:

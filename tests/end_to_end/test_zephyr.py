@@ -1,0 +1,318 @@
+"""`zephyr` as a user has it: a project locked and synced through a real node, from an index of made wheels."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.bench.node import RunningNode
+from tests.bench.upstream import FaultyUpstream, Style
+from tests.bench.wheels import Distribution, make_wheel
+from tests.end_to_end.conftest import StartNode, StartUpstream
+
+# app needs lib, which has an older line for old Pythons; tool needs more on Windows.
+APP = make_wheel("demo-app", requires=["demo-lib>=1"])
+LIB_OLD = make_wheel("demo-lib", "1.0")
+LIB = make_wheel("demo-lib", "2.0", requires_python=">=3.12")
+TOOL = make_wheel("demo-tool", requires=["demo-colour; sys_platform == 'win32'", "demo-lib"])
+COLOUR = make_wheel("demo-colour")
+PINNED = make_wheel("demo-pinned", requires=["demo-lib<1"])
+FILES = (APP, LIB_OLD, LIB, TOOL, COLOUR, PINNED)
+# What an index that is only a directory of links says.
+PLAIN = Style(json=False, core_metadata=False, sizes=False, upload_times=False)
+
+MINOR = sys.version_info[1]
+LIB_HERE = "2.0" if MINOR >= 12 else "1.0"
+
+
+class Project:
+    """A project of a user, and his zephyr."""
+
+    def __init__(self, directory: Path, node: RunningNode) -> None:
+        self.directory = directory
+        self.node = node
+        directory.mkdir()
+        self.write(["demo-app"])
+
+    def write(self, dependencies: Sequence[str], more: str = "", requires_python: str = ">=3.10") -> None:
+        self.file("pyproject.toml").write_text(
+            f'[project]\nname = "demo"\nversion = "1"\nrequires-python = "{requires_python}"\n'
+            f"dependencies = {json.dumps(list(dependencies))}\n{more}"
+        )
+
+    def file(self, name: str) -> Path:
+        return self.directory / name
+
+    @property
+    def lock(self) -> str:
+        return self.file("pylock.toml").read_text()
+
+    def zephyr(self, *words: str, code: int = 0) -> str:
+        """Runs it; gives stdout and stderr."""
+        environment = self.node.variables() | {
+            "P2PCDN_CONTROL_SOCKET": str(self.node.control_socket),
+            "ZEPHYR_CACHE_DIR": str(self.directory.parent / "cache"),
+            "ZEPHYR_PYTHON": sys.executable,
+        }
+        command = [sys.executable, "-m", "p2pcdn_shim.zephyr", *words]
+        done = subprocess.run(
+            command, cwd=self.directory, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    def installed(self, venv: str = ".venv") -> dict[str, str]:
+        code = (
+            "import importlib.metadata as m, json;"
+            "print(json.dumps({d.name.lower(): d.version for d in m.distributions() if d.name.startswith('demo')}))"
+        )
+        return dict(json.loads(self.run("-c", code, venv=venv)))
+
+    def run(self, *words: str, venv: str = ".venv") -> str:
+        python = self.directory / venv / "bin" / "python"
+        done = subprocess.run([python, "-I", *words], capture_output=True, text=True, check=True)
+        return done.stdout
+
+
+@pytest.fixture
+def index(start_upstream: StartUpstream) -> FaultyUpstream:
+    return start_upstream(FILES)
+
+
+@pytest.fixture
+def project(tmp_path: Path, start_node: StartNode, index: FaultyUpstream) -> Project:
+    return Project(tmp_path / "project", start_node(index))
+
+
+def test_a_lock_serves_every_environment_and_a_sync_installs_this_one(project: Project) -> None:
+    project.zephyr("lock")
+    packages = {(one["name"], one["version"]): one for one in tomllib.loads(project.lock)["packages"]}
+    assert set(packages) == {("demo-app", "1.0"), ("demo-lib", "1.0"), ("demo-lib", "2.0")}
+    assert packages["demo-lib", "1.0"]["marker"] == "python_version < '3.12'"
+    assert packages["demo-lib", "2.0"]["marker"] == "python_version >= '3.12'"
+    assert packages["demo-app", "1.0"]["wheels"][0]["hashes"] == {"sha256": APP.sha256}
+    project.zephyr("sync")
+    assert project.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
+    assert project.run("-c", "import demo_lib; print(demo_lib.version)").strip() == LIB_HERE
+
+
+def test_a_lock_names_the_index_and_never_the_node(project: Project, index: FaultyUpstream) -> None:
+    project.zephyr("lock")
+    for package in tomllib.loads(project.lock)["packages"]:
+        assert package["index"] == index.url
+        assert all(index.file_host in wheel["url"] for wheel in package["wheels"])
+    assert project.node.index_url not in project.lock
+
+
+def test_the_same_question_gets_the_same_bytes_from_another_node(
+    project: Project, index: FaultyUpstream, start_node: StartNode, tmp_path: Path
+) -> None:
+    project.write(["demo-tool", "demo-app"], '[dependency-groups]\ndev = ["demo-colour"]\n')
+    project.zephyr("lock")
+    first = project.lock
+    other = Project(tmp_path / "other", start_node(index))
+    other.write(["demo-app", "demo-tool"], '[dependency-groups]\ndev = ["demo-colour"]\n')
+    other.zephyr("lock")
+    assert other.lock == first
+
+
+def test_an_index_of_bare_links_is_enough(tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream) -> None:
+    upstream = start_upstream(FILES, PLAIN)
+    project = Project(tmp_path / "project", start_node(upstream))
+    project.zephyr("sync")
+    assert project.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
+
+
+def test_a_locked_project_needs_no_index_once_somebody_installed_it(project: Project, index: FaultyUpstream) -> None:
+    project.zephyr("sync")
+    index.stop()
+    shutil.rmtree(project.file(".venv"))
+    project.zephyr("sync", "--frozen")
+    assert project.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
+    project.node.restart()
+    shutil.rmtree(project.file(".venv"))
+    project.zephyr("sync", "--frozen")
+    assert project.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
+
+
+def test_an_environment_is_links_into_the_store(project: Project) -> None:
+    project.zephyr("sync", "--link-mode", "hardlink")
+    module = next(project.file(".venv").rglob("demo_app/__init__.py"))
+    assert module.stat().st_nlink > 1
+    trees = project.node.store / "trees"
+    assert module.samefile(trees / APP.sha256 / "demo_app" / "__init__.py")
+    project.zephyr("sync", "--venv", "copied", "--link-mode", "copy")
+    assert next(project.file("copied").rglob("demo_app/__init__.py")).stat().st_nlink == 1
+
+
+def test_byte_code_is_compiled_once_and_linked(project: Project) -> None:
+    project.zephyr("sync", "--compile-bytecode")
+    compiled = next(project.file(".venv").rglob("demo_app/__pycache__/*.pyc"))
+    assert compiled.stat().st_nlink > 1
+    before = compiled.stat().st_mtime_ns
+    assert project.run("-c", "import demo_app; print(demo_app.__cached__)").strip() == str(compiled)
+    assert compiled.stat().st_mtime_ns == before, "Python takes it as it is"
+    project.zephyr("sync", "--no-compile-bytecode", "--venv", "bare")
+    assert not list(project.file("bare").rglob("demo_app/__pycache__/*.pyc"))
+
+
+def test_a_sync_with_nothing_to_do_changes_nothing(project: Project) -> None:
+    project.zephyr("sync")
+    before = json.loads(project.zephyr("history", "--json"))
+    assert "already" in project.zephyr("sync")
+    assert json.loads(project.zephyr("history", "--json")) == before
+
+
+def test_groups_and_extras_are_installed_where_they_are_named(project: Project) -> None:
+    project.write(
+        ["demo-app"],
+        '[project.optional-dependencies]\nfast = ["demo-tool"]\n[dependency-groups]\ndev = ["demo-colour"]\n',
+    )
+    project.zephyr("sync")
+    assert set(project.installed()) == {"demo-app", "demo-lib", "demo-colour"}
+    project.zephyr("sync", "--extra", "fast", "--no-default-groups")
+    assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
+    assert "no extra nosuch" in project.zephyr("sync", "--extra", "nosuch", code=1)
+    assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
+
+
+def test_a_stale_lock_is_told_and_made_anew_unless_it_is_frozen(project: Project) -> None:
+    project.zephyr("lock", "--check", code=1)
+    project.zephyr("lock")
+    project.zephyr("lock", "--check")
+    project.write(["demo-app", "demo-tool"])
+    assert "another pyproject.toml" in project.zephyr("lock", "--check", code=1)
+    project.zephyr("sync", "--frozen")
+    assert set(project.installed()) == {"demo-app", "demo-lib"}
+    project.zephyr("sync")
+    assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
+    project.zephyr("lock", "--check")
+
+
+def test_what_was_locked_stays_until_it_is_upgraded(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    old = start_upstream((APP, LIB_OLD))
+    project = Project(tmp_path / "project", start_node(old))
+    project.zephyr("sync")
+    new = start_upstream((APP, LIB_OLD, make_wheel("demo-lib", "1.5"), TOOL, COLOUR))
+    other = Project(tmp_path / "other", start_node(new))
+    shutil.copy(project.file("pylock.toml"), other.file("pylock.toml"))
+    other.write(["demo-app", "demo-tool"])
+    other.zephyr("sync")
+    assert other.installed()["demo-lib"] == "1.0"
+    assert "Changed demo-lib from 1.0 to 1.5" in other.zephyr("update", "demo-lib")
+    assert other.installed()["demo-lib"] == "1.5"
+
+
+def test_requirements_that_contradict_each_other_change_nothing(project: Project) -> None:
+    project.zephyr("sync")
+    before = project.file("pyproject.toml").read_text(), project.lock, project.installed()
+    told = project.zephyr("add", "demo-pinned", code=1)
+    assert "demo-pinned" in told
+    assert "demo-lib" in told
+    assert (project.file("pyproject.toml").read_text(), project.lock, project.installed()) == before
+    assert "nosuch" in project.zephyr("add", "demo-nosuch", code=1)
+    assert (project.file("pyproject.toml").read_text(), project.lock, project.installed()) == before
+
+
+def test_add_and_remove_change_project_lock_and_environment_together(project: Project) -> None:
+    project.zephyr("add", "demo-tool")
+    assert '"demo-tool>=1.0"' in project.file("pyproject.toml").read_text()
+    assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
+    project.zephyr("lock", "--check")
+    project.zephyr("remove", "demo-tool")
+    assert set(project.installed()) == {"demo-app", "demo-lib"}
+    assert "demo-tool" not in project.file("pyproject.toml").read_text() + project.lock
+
+
+def test_install_and_uninstall_work_beside_any_project(project: Project) -> None:
+    project.zephyr("install", "demo-tool", "demo-app", "--venv", "other")
+    assert set(project.installed("other")) == {"demo-app", "demo-lib", "demo-tool"}
+    assert "others" in project.zephyr("uninstall", "demo-lib", "--venv", "other", code=2)
+    project.zephyr("uninstall", "demo-tool", "--venv", "other")
+    assert set(project.installed("other")) == {"demo-app", "demo-lib"}
+    assert not project.file("pylock.toml").exists()
+
+
+def test_a_rollback_needs_neither_index_nor_node(project: Project, index: FaultyUpstream) -> None:
+    project.zephyr("sync")
+    project.zephyr("add", "demo-tool")
+    index.stop()
+    project.node.stop()
+    project.zephyr("rollback")
+    assert set(project.installed()) == {"demo-app", "demo-lib"}
+    project.node.start()
+    told = project.zephyr("history", "-v")
+    assert "zephyr add demo-tool: +demo-tool 1.0" in told
+    assert f"sha256:{TOOL.sha256}" in told
+
+
+def test_who_needs_whom_is_told_from_the_lock(project: Project) -> None:
+    project.write(["demo-app", "demo-tool"])
+    project.zephyr("lock")
+    assert "└── demo-lib" in project.zephyr("tree")
+    assert "the project -> demo-tool 1.0 -> demo-colour" in project.zephyr("why", "demo-colour")
+    project.zephyr("why", "nosuch", code=1)
+
+
+def test_a_lock_that_was_edited_by_hand_names_the_file_and_installs_nothing(project: Project) -> None:
+    project.zephyr("lock")
+    edited = project.lock.replace(APP.sha256, "ab" * 32)
+    project.file("pylock.toml").write_text(edited)
+    told = project.zephyr("sync", "--frozen", code=1)
+    assert APP.filename in told
+    assert not project.file(".venv").exists()
+
+
+def test_a_wheel_that_is_not_what_its_record_says_is_refused(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    lying = Distribution(
+        APP.filename,
+        APP.project,
+        APP.version,
+        APP.content.replace(b'version = "1.0"', b'version = "6.6"'),
+        APP.metadata,
+    )
+    project = Project(tmp_path / "project", start_node(start_upstream((lying, LIB, LIB_OLD))))
+    told = project.zephyr("sync", code=1)
+    assert "demo_app" in told
+    assert not project.file(".venv").exists()
+
+
+def test_two_syncs_at_once_both_succeed(project: Project, ends: ExitStack) -> None:
+    project.zephyr("lock")
+    environment = project.node.variables() | {
+        "P2PCDN_CONTROL_SOCKET": str(project.node.control_socket),
+        "ZEPHYR_PYTHON": sys.executable,
+    }
+    command = [sys.executable, "-m", "p2pcdn_shim.zephyr", "sync"]
+    both = [
+        ends.enter_context(subprocess.Popen(command, cwd=project.directory, env=environment, stderr=subprocess.PIPE))
+        for _ in range(2)
+    ]
+    for one in both:
+        _, told = one.communicate(timeout=60)
+        assert one.returncode == 0, told.decode()
+    assert project.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
+
+
+@pytest.mark.upstream
+def test_flask_from_the_configured_index(tmp_path: Path, start_node: StartNode) -> None:
+    pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    node = start_node(environment=pip)
+    project = Project(tmp_path / "project", node)
+    project.write(["flask"])
+    project.zephyr("sync", "--compile-bytecode")
+    assert "werkzeug" in project.run("-c", "import flask, werkzeug; print(werkzeug.__name__)")
