@@ -56,6 +56,13 @@ class Choice:
             one = _Permit(parent, version, needed if requirement.pins else NOTHING, requirement.names_prerelease)
             self._permits.setdefault(project, []).append(one)
 
+    def fitting(self, project: str) -> int:
+        """The versions that satisfy all who require the project now."""
+        found = self._asked.get(project, PRESENT)
+        for _, _, needed in self._active(project):
+            found &= needed
+        return found
+
     def has_open(self, project: Project, versions: int) -> bool:
         """Whether a usable one of these versions needs no permission that it has not got."""
         return project.any_usable(versions & ~self._shut(project))
@@ -81,6 +88,8 @@ class Choice:
         return project.first_usable(versions, lowest=lowest)
 
     def _shut(self, project: Project) -> int:
+        if not project.prereleases and not project.yanked:
+            return NOTHING
         return (NOTHING if self._prereleases_open(project) else project.prereleases) | self._shut_yanked(project)
 
     def _shut_yanked(self, project: Project) -> int:
@@ -92,18 +101,15 @@ class Choice:
         return project.yanked & ~pinned
 
     def _prereleases_open(self, project: Project) -> bool:
-        if not project.prereleases or self._prereleases == "allow" or project.name in self._prerelease_projects:
+        if self._prereleases == "allow" or project.name in self._prerelease_projects:
             return True
         if self._prereleases == "never":
             return False
         return any(permit.prereleases for permit in self._valid_permits(project.name)) or not project.has_finals()
 
     def _final_fits(self, project: Project) -> bool:
-        """Whether a final version satisfies all who require the project now."""
-        fitting = self._asked.get(project.name, PRESENT)
-        for _, _, needed in self._active(project.name):
-            fitting &= needed
-        return project.any_usable(fitting & ~project.prereleases & ~self._shut_yanked(project))
+        shut = project.prereleases | self._shut_yanked(project)
+        return project.any_usable(self.fitting(project.name) & ~shut)
 
     def _valid_permits(self, project: str) -> Iterable[_Permit]:
         decided = self._solver.solution.decided

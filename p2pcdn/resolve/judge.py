@@ -28,7 +28,7 @@ class Judgement:
     def __call__(self, project: str, release: Release) -> str:
         """Why it cannot be used, as the rest of a sentence about it; "" where it can."""
         if not self.runs_on_python(release.requires_python):
-            return f"needs Python {release.requires_python}, and this is Python {self.python}"
+            return f"needs Python {release.requires_python} (this is {self.python})"
         if self._cutoff is not None and not self._old_enough(release):
             return f"is not older than {self._exclude_newer}"
         return self._without_files(project, release)

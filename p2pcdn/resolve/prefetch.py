@@ -54,8 +54,9 @@ class Prefetch:
         beyond = term.version(index) - 1 if not lowest else ~(term.version(index + 1) - 1)
         for ahead in (fitting & beyond, project.versions.all & beyond):
             for other in (term.upwards if lowest else term.downwards)(ahead & project.versions.all):
-                if batch and self._name(project, other):
-                    batch -= 1
+                if not batch:
+                    return
+                batch -= self._name(project, other)
 
     def likely(self) -> tuple[tuple[str, ...], tuple[Source, ...]]:
         """(tables, metadata) that were not named before."""
@@ -87,7 +88,7 @@ class Prefetch:
         return True
 
     def _read(self, source: Source, extras: tuple[str, ...]) -> bool:
-        if self._view.metadata(source) is None:
+        if source not in self._view.metadata:
             self._open_sources.append((source, extras))
             return False
         for extra in ("", *extras):
@@ -96,7 +97,7 @@ class Prefetch:
 
     def _name(self, project: Project, index: int) -> bool:
         source = project.sources[index]
-        if source in self._named_metadata or self._view.metadata(source) is not None or project.why_not(index):
+        if source in self._named_metadata or source in self._view.metadata or project.why_not(index):
             return False
         self._named_metadata.add(source)
         self._metadata.append(source)

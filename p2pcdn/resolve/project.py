@@ -40,6 +40,8 @@ class Project:
         self.yanked = _where(release.yanked is not None for release in self.releases)
         self._judge = judge
         self._usable = NOTHING
+        # What is known to be unusable, and why.
+        self.useless = NOTHING
         self._reasons: dict[int, str] = {}
 
     def why_not(self, index: int) -> str:
@@ -50,14 +52,15 @@ class Project:
         if reason is None:
             reason = self._judge(self.name, self.releases[index])
             if reason:
-                self._reasons[index] = reason
+                self.condemn(index, reason)
             else:
                 self._usable |= term.version(index)
         return reason
 
     def condemn(self, index: int, reason: str) -> None:
-        """This version turned out to be useless."""
+        """This version cannot be used."""
         self._usable &= ~term.version(index)
+        self.useless |= term.version(index)
         self._reasons[index] = reason
 
     def first_usable(self, versions: int, *, lowest: bool = False) -> int | None:

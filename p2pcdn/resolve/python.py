@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 from p2pcdn.resolve.judge import Judgement
 from p2pcdn.resolve.model import BadRequirement, Metadata, Source, Table, Target, Wanted
 from p2pcdn.resolve.project import Project, project_at, project_of
 from p2pcdn.resolve.requirement import Markers, Requirement, parse
 
+# The names of one resolution; a hundred thousand packages are no environment.
+_NAMES_MAX = 100_000
+
 
 def package_name(project: str, extra: str) -> str:
     return f"{project}[{extra}]" if extra else project
 
 
+@lru_cache(maxsize=_NAMES_MAX)
 def parts_of(package: str) -> tuple[str, str]:
     """(project, extra) of a package's name."""
     project, _, extra = package.partition("[")
@@ -36,8 +41,9 @@ class View:
         """Raises BadRequirement."""
         self.judgement = Judgement(wanted, target)
         self._markers = Markers(dict(target.environment))
+        self.tables: dict[str, Table] = {}
+        self.metadata: dict[Source, Metadata] = {}
         self._projects: dict[str, Project] = {}
-        self._metadata: dict[Source, Metadata] = {}
         self._requirements: dict[tuple[Source, str], tuple[Requirement, ...]] = {}
         self._overrides = _by_project(map(parse, wanted.overrides))
         self.constraints = _by_project(one for one in map(parse, wanted.constraints) if self._markers.hold(one.marker))
@@ -45,20 +51,24 @@ class View:
         self._urls: dict[str, dict[Source, None]] = {}
 
     def learn(self, tables: Iterable[Table], metadata: Iterable[Metadata]) -> None:
+        """What is known already stays as it is: a solution must not stand on two states of one project."""
         for table in tables:
-            if table.project not in self._projects:
-                self._projects[table.project] = project_of(table, self.judgement)
+            self.tables.setdefault(table.project, table)
         for one in metadata:
-            self._metadata.setdefault(one.source, one)
+            self.metadata.setdefault(one.source, one)
 
     def project(self, name: str) -> Project | None:
         """None while its table, or what stands at its URLs, is not known."""
-        if name in self._urls and name not in self._projects:
-            self._projects[name] = project_at(name, [self._metadata[one] for one in self._urls[name]], self.judgement)
-        return self._projects.get(name)
-
-    def metadata(self, source: Source) -> Metadata | None:
-        return self._metadata.get(source)
+        known = self._projects.get(name)
+        if known is not None:
+            return known
+        if name in self._urls:
+            known = project_at(name, [self.metadata[one] for one in self._urls[name]], self.judgement)
+        elif name in self.tables:
+            known = project_of(self.tables[name], self.judgement)
+        if known is not None:
+            self._projects[name] = known
+        return known
 
     def unread_urls(self) -> tuple[Source, ...]:
         """Direct URLs, of the user and of what stands at them, whose metadata is not known.
@@ -77,12 +87,12 @@ class View:
             source = Source(one.project, url=one.url)
             found[source] = None
             for extra in ("", *one.extras):
-                if source in self._metadata and (source, extra) not in seen:
+                if source in self.metadata and (source, extra) not in seen:
                     seen.add((source, extra))
                     ahead += self.requirements(source, extra)
         for source in found:
             self._urls.setdefault(source.project, {})[source] = None
-        return tuple(source for source in found if source not in self._metadata)
+        return tuple(source for source in found if source not in self.metadata)
 
     def requirements(self, source: Source, extra: str) -> tuple[Requirement, ...]:
         """What this version requires on this target; with an extra, what this extra adds.
@@ -92,7 +102,7 @@ class View:
         known = self._requirements.get((source, extra))
         if known is None:
             try:
-                known = tuple(self._replaced(self._applicable(self._metadata[source], extra)))
+                known = tuple(self._replaced(self._applicable(self.metadata[source], extra)))
             except BadRequirement:
                 known = ()
             self._requirements[source, extra] = known
@@ -100,11 +110,11 @@ class View:
 
     def objection(self, source: Source) -> str:
         """Why the metadata of this version, which is known, makes it unusable; "" where it does not."""
-        metadata = self._metadata[source]
+        metadata = self.metadata[source]
         if metadata.broken:
             return f"cannot be used: {metadata.broken}"
         if not self.judgement.runs_on_python(metadata.requires_python):
-            return f"needs Python {metadata.requires_python}, and this is Python {self.judgement.python}"
+            return f"needs Python {metadata.requires_python} (this is {self.judgement.python})"
         try:
             required = [*self._replaced(self._applicable(metadata, ""))]
         except BadRequirement as error:
@@ -116,7 +126,7 @@ class View:
 
     def provides(self, source: Source, extra: str) -> bool:
         """Whether it has the extra. Metadata that names none at all may be older than `Provides-Extra`."""
-        return extra in self._metadata[source].provides_extra or bool(self.requirements(source, extra))
+        return extra in self.metadata[source].provides_extra or bool(self.requirements(source, extra))
 
     def _may_name(self, source: Source, requirement: Requirement) -> bool:
         return bool(source.url) or Source(requirement.project, url=requirement.url) in self._urls.get(

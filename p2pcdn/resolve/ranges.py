@@ -12,6 +12,9 @@ from packaging.version import InvalidVersion, Version
 from p2pcdn.resolve import term
 from p2pcdn.resolve.term import NOTHING, PRESENT
 
+# Epoch and release.
+_Release = tuple[int, tuple[int, ...]]
+
 _SPECIFIER = re.compile(r"\s*(~=|===|==|!=|<=|>=|<|>)\s*([^\s,;)]+)\s*")
 _FINAL = re.compile(r"\d+(?:\.\d+)*", re.ASCII)
 
@@ -27,6 +30,7 @@ class Versions:
         self.ordered = ordered
         self.all = term.versions(0, len(ordered))
         self._terms: dict[str, int] = {"": PRESENT}
+        self._releases: list[_Release | None] = [None] * len(ordered)
 
     def matching(self, specifiers: str) -> int:
         """The versions that all of these comma-separated specifiers allow, pre-releases included: a positive term.
@@ -85,8 +89,14 @@ class Versions:
 
     def _same_release(self, version: Version) -> tuple[int, int]:
         """(start, stop) of the versions that differ from this one at most in pre, post, dev or local parts."""
-        wanted = _release(version)
-        return bisect_left(self.ordered, wanted, key=_release), bisect_right(self.ordered, wanted, key=_release)
+        wanted, among = _release(version), range(len(self.ordered))
+        return bisect_left(among, wanted, key=self._release_of), bisect_right(among, wanted, key=self._release_of)
+
+    def _release_of(self, index: int) -> _Release:
+        known = self._releases[index]
+        if known is None:
+            known = self._releases[index] = _release(self.ordered[index])
+        return known
 
     def _around(self, operator: str, version: Version, text: str, start: int, stop: int) -> int:
         if start == stop:
@@ -109,7 +119,7 @@ _HIGHER_TOO = frozenset({">", ">=", "!=", "~="})
 _ITSELF_TOO = frozenset({"==", "<=", ">=", "~="})
 
 
-def _release(version: Version) -> tuple[int, tuple[int, ...]]:
+def _release(version: Version) -> _Release:
     """Epoch and release without the zeros at its end: 1.0 and 1.0.0 are one release."""
     release = version.release
     length = len(release)

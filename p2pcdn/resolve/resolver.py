@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import replace
+from typing import NoReturn
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.choice import Choice
 from p2pcdn.resolve.incompatibility import Asked, Depends, Incompatibility, SameVersion, Unusable
-from p2pcdn.resolve.model import Edge, Metadata, Need, Pin, Solution, Source, Table, Target, Wanted
+from p2pcdn.resolve.model import Edge, Metadata, Need, NoSolution, Pin, Solution, Source, Table, Target, Wanted
 from p2pcdn.resolve.prefetch import Prefetch
 from p2pcdn.resolve.priority import Priorities
 from p2pcdn.resolve.project import Project
 from p2pcdn.resolve.python import View, package_name, parts_of
-from p2pcdn.resolve.report import no_solution
+from p2pcdn.resolve.report import facts, sentences
 from p2pcdn.resolve.requirement import Requirement
 from p2pcdn.resolve.solver import Solver, Unsatisfiable
+from p2pcdn.resolve.suggest import asked, suggestion
 from p2pcdn.resolve.term import ANYTHING, PRESENT
+from p2pcdn.resolve.wording import Wording
+
+# An attempt for a suggestion may consider so many versions, a tenth of a second's work; and all attempts together may
+# ask so many times: on a line of 20 ms, half a second.
+ATTEMPT_VERSIONS_MAX = 1_000
+ATTEMPT_STEPS_MAX = 25
+
+
+class _Impatient(Exception):
+    """It takes too long."""
 
 
 class Resolver:
@@ -25,6 +37,7 @@ class Resolver:
     def __init__(self, wanted: Wanted, target: Target) -> None:
         """Raises BadRequirement."""
         self._wanted = wanted
+        self._target = target
         self._view = View(wanted, target)
         self._solver = Solver(self._refute, self._blame)
         self._choice = Choice(wanted, self._view, self._solver)
@@ -34,27 +47,56 @@ class Resolver:
         self._introduced: set[str] = set()
         # Versions of packages (terms) whose dependencies the solver knows.
         self._expanded: dict[str, int] = {}
+        # After so many versions considered a resolution gives up; None: never.
+        self._patience: int | None = None
+        self._attempt_steps = ATTEMPT_STEPS_MAX
+        # Once there is no solution: what is left to ask until that is said.
+        self._ending: Generator[Need, None, NoReturn] | None = None
         # A package whose decision stands in the way of another too often.
         self._in_the_way: str | None = None
 
     def step(self) -> Need | Solution:
-        """Goes on as far as what is known leads. Raises NoSolution."""
-        try:
-            blocked = self._begin() or self._solve()
-        except Unsatisfiable as end:
-            raise no_solution(end.proof, self._view, self._wanted) from None
-        return blocked or self._solution()
+        """Goes on as far as what is known leads. Raises NoSolution, perhaps after some steps to find a suggestion."""
+        if self._ending is None:
+            try:
+                return self._begin() or self._solve() or self._solution()
+            except Unsatisfiable as end:
+                self._ending = self._end(end.proof)
+        return next(self._ending)
 
     def learn(self, tables: Iterable[Table] = (), metadata: Iterable[Metadata] = ()) -> None:
         """Takes what came, wanted or not; what is known already stays as it is."""
         self._view.learn(tables, metadata)
 
+    def _end(self, proof: Incompatibility) -> Generator[Need, None, NoReturn]:
+        leaves = facts(proof)
+        advice = yield from suggestion(leaves, self._view, self._wanted, self._attempt)
+        raise NoSolution(sentences(proof, Wording(self._view)), advice, tuple(asked(leaves, self._wanted)))
+
+    def _attempt(self, wanted: Wanted) -> Generator[Need, None, Solution | Need | None]:
+        """Whether something else can be solved, within a short time."""
+        other = Resolver(wanted, self._target)
+        other._patience = ATTEMPT_VERSIONS_MAX
+        while True:
+            other.learn(self._view.tables.values(), self._view.metadata.values())
+            try:
+                outcome = other._begin() or other._solve() or other._solution()
+            except (Unsatisfiable, _Impatient):
+                return None
+            if isinstance(outcome, Solution) or not self._attempt_steps:
+                return outcome
+            self._attempt_steps -= 1
+            yield Need(outcome.tables, outcome.metadata)
+
     def _begin(self) -> Need | None:
         if self._begun:
             return None
         unread = self._view.unread_urls()
+        if unread:
+            # Before they are read nobody knows which projects they make their own.
+            return Need(metadata=unread)
         self._prefetch.follow(self._view.root)
-        blocked = self._need(metadata=unread) or self._need_tables(self._view.root)
+        blocked = self._need_tables(self._view.root)
         if blocked is None:
             self._begun = True
             for one in self._view.root:
@@ -71,6 +113,10 @@ class Resolver:
             package = self._next_package()
             if package is None:
                 return None
+            if self._patience is not None:
+                self._patience -= 1
+                if self._patience < 0:
+                    raise _Impatient
             blocked = self._consider(package)
             if blocked is not None:
                 return blocked
@@ -121,7 +167,7 @@ class Resolver:
         version = term.version(index)
         if not self._expanded.get(package, 0) & version:
             source = project.sources[index]
-            if self._view.metadata(source) is None:
+            if source not in self._view.metadata:
                 self._prefetch.tried(project, index, self._solver.solution.terms[package], lowest=self._lowest)
                 return self._need(metadata=(source,))
             objection = self._view.objection(source)

@@ -1,0 +1,130 @@
+"""One thing to try where there is no solution: a newer Python, a pre-release, a requirement to loosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
+
+from packaging.version import Version
+
+from p2pcdn.resolve import term
+from p2pcdn.resolve.incompatibility import Asked, Closed, Incompatibility, Unusable
+from p2pcdn.resolve.model import Need, Solution, Wanted
+from p2pcdn.resolve.python import View, parts_of
+from p2pcdn.resolve.requirement import parse, python_specifiers
+
+# Solves something else, for a while: yields what it needs; a solution, None where it is as bad, or how far it came.
+Attempt = Callable[[Wanted], Generator[Need, None, Solution | Need | None]]
+
+# The minor versions of Python 3 that somebody may have.
+PYTHON_MINORS = range(8, 20)
+# Each attempt may take as long as a short resolution.
+ATTEMPTS_MAX = 6
+
+
+def suggestion(
+    facts: list[Incompatibility], view: View, wanted: Wanted, attempt: Attempt
+) -> Generator[Need, None, str]:
+    """A sentence, or "" where nothing comes to mind. Yields what it needs to be sure."""
+    plain = _permission(facts, view) or _spelling(facts, view) or _python(facts, view)
+    return plain or (yield from _loosen(facts, wanted, attempt))
+
+
+def _permission(facts: list[Incompatibility], view: View) -> str:
+    for one in facts:
+        if isinstance(one.cause, Closed):
+            project = view.project(one.cause.package)
+            assert project is not None
+            index = project.first_usable(one.terms[one.cause.package])
+            if index is not None:
+                named = f"{project.name}=={project.versions.ordered[index]}"
+                if project.yanked & term.version(index):
+                    return f"Require {named} if you want it although it is yanked."
+                return f"Allow pre-releases of {project.name}, or require one: {named}."
+    return ""
+
+
+def _spelling(facts: list[Incompatibility], view: View) -> str:
+    for one in facts:
+        for package in one.terms:
+            project = view.project(parts_of(package)[0])
+            if isinstance(one.cause, Unusable) and project is not None and project.missing:
+                return f"Look at how {project.name} is written, and at your indexes."
+    return ""
+
+
+def _python(facts: list[Incompatibility], view: View) -> str:
+    """The Python nearest to this one that can use what this one cannot."""
+    mine = Version(view.judgement.python.base_version)
+    wanted = [python for one in facts if isinstance(one.cause, Unusable) for python in _pythons(one, view)]
+    if not wanted or mine.major != 3:
+        return ""
+    for minor in sorted(PYTHON_MINORS, key=lambda minor: (abs(minor - mine.minor), -minor)):
+        if minor != mine.minor and all(_any_runs(several, minor) for several in wanted):
+            newer = "newer" if minor > mine.minor else "older"
+            return f"Choose Python 3.{minor} or {newer}, or let {_names(facts)} be of another version."
+    return ""
+
+
+def _pythons(one: Incompatibility, view: View) -> Iterator[list[str]]:
+    """The Requires-Python of the versions that are said to be unusable, where that is why all of them are."""
+    for package, versions in one.terms.items():
+        project = view.project(parts_of(package)[0])
+        assert project is not None
+        found = [project.releases[i] for i in term.downwards(versions & project.versions.all)]
+        barred = [one.requires_python for one in found if not view.judgement.runs_on_python(one.requires_python)]
+        if barred and len(barred) == len(found):
+            yield barred
+
+
+def _any_runs(several: Iterable[str], minor: int) -> bool:
+    # Some late patch release: ">=3.10.2" means 3.10 to a human.
+    python = Version(f"3.{minor}.99")
+    found = map(python_specifiers, several)
+    return any(specifiers is not None and specifiers.contains(python) for specifiers in found)
+
+
+def _names(facts: list[Incompatibility]) -> str:
+    return next(parts_of(package)[0] for one in facts if isinstance(one.cause, Unusable) for package in one.terms)
+
+
+def _loosen(facts: list[Incompatibility], wanted: Wanted, attempt: Attempt) -> Generator[Need, None, str]:
+    """The first of the user's words in the proof without which the rest can be solved."""
+    narrow = [text for text in asked(facts, wanted) if parse(text).specifiers]
+    open_ends = []
+    for text in narrow[:ATTEMPTS_MAX]:
+        outcome = yield from attempt(_without(wanted, text))
+        if isinstance(outcome, Solution):
+            name = parse(text).project
+            version = next((pin.version for pin in outcome.pins if pin.project == name), None)
+            return f"Loosen {text}: {f'with {name} {version}' if version else 'without it'} the rest can be met."
+        if outcome is not None:
+            open_ends.append(text)
+    return f"Perhaps loosen {' or '.join(open_ends)}." if open_ends else ""
+
+
+def asked(facts: list[Incompatibility], wanted: Wanted) -> list[str]:
+    """The user's words that the proof stands on, in the order in which he said them."""
+    said = {one.cause.requirement for one in facts if isinstance(one.cause, Asked)}
+    words = [text.strip() for text in (*wanted.requirements, *wanted.constraints, *wanted.overrides)]
+    return [text for text in dict.fromkeys(words) if text in said]
+
+
+def _without(wanted: Wanted, text: str) -> Wanted:
+    """The same with nothing said about the version of this requirement's project by this text."""
+
+    def loosened(texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_bare(other) if other.strip() == text else other for other in texts)
+
+    return replace(
+        wanted,
+        requirements=loosened(wanted.requirements),
+        overrides=loosened(wanted.overrides),
+        constraints=tuple(other for other in wanted.constraints if other.strip() != text),
+    )
+
+
+def _bare(text: str) -> str:
+    one = parse(text)
+    extras = f"[{','.join(one.extras)}]" if one.extras else ""
+    return f"{one.project}{extras}" + (f"; {one.marker}" if one.marker else "")
