@@ -55,7 +55,7 @@ def foreign_distributions(root: str, site: str, ours: Collection[str]) -> Iterat
     for name in names:
         below = f"{site}/{name}" if site else name
         if name.endswith(".dist-info") and f"{below}/RECORD" not in ours:
-            yield normalized(name.rpartition("-")[0]), list(_recorded(directory, site, name))
+            yield normalized(name.removesuffix(".dist-info").rpartition("-")[0]), list(_recorded(directory, site, name))
 
 
 def normalized(project: str) -> str:

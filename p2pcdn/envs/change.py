@@ -73,11 +73,9 @@ def carry_out(change: Change, places: Places) -> Installed:
 
 def recover(places: Places) -> None:
     """Cleans up after a command that was killed. Whoever calls holds the lock. Raises OSError."""
-    unfinished = [name for name in names(places.state) if name.startswith("next-") and not name.endswith(".aside")]
-    for name in unfinished or ["next-0"]:
-        finish_swap(f"{places.state}/{name}", places.root, places.journal)
-    for name in unfinished:
-        if name != f"next-{places.current()}":
+    finish_swap(places.root, places.journal)
+    for name in names(places.state):
+        if name.startswith("next-") and name != f"next-{places.current()}":
             trash(places, f"{places.state}/{name}")
     _put_away(places)
 

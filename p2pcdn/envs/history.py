@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 
 def append(path: str, entry: Mapping[str, Any]) -> None:
-    """One line, by one system call: two writers do not mix theirs."""
+    """One line, by one system call. Where the last one was cut by a full disk, it begins on a new one."""
     line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
     try:
-        write_all(descriptor, line.encode())
+        size_bytes = os.lseek(descriptor, 0, os.SEEK_END)
+        is_cut = size_bytes and os.pread(descriptor, 1, size_bytes - 1) != b"\n"
+        write_all(descriptor, (b"\n" if is_cut else b"") + line.encode())
     finally:
         os.close(descriptor)
 

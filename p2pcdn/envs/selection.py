@@ -105,14 +105,14 @@ class _Selection:
         raise NothingFits(self._no_wheel(package))
 
     def _best(self, wheels: tuple[LockedFile, ...]) -> LockedFile | None:
-        """The wheel with the best tag; of several with the same tag, the one with the highest build number."""
+        """The wheel with the best tag; of several with the same tag the highest build, and then the first by name."""
         ranked = []
-        for wheel in wheels:
+        for wheel in sorted(wheels, key=lambda one: one.name):
             _, _, build, tags = parse_wheel_filename(wheel.name)
             ranks = [rank for tag in tags if (rank := self._ranks.get(str(tag))) is not None]
             if ranks:
-                ranked.append((-min(ranks), build, wheel.name, wheel))
-        return max(ranked, key=lambda one: one[:3])[3] if ranked else None
+                ranked.append((-min(ranks), build, wheel))
+        return max(ranked, key=lambda one: one[:2])[2] if ranked else None
 
     def _no_wheel(self, package: LockedPackage) -> str:
         if not package.wheels:

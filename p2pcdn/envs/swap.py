@@ -28,14 +28,20 @@ def swap(new: str, place: str, journal: str) -> None:
         _swap_in_two_steps(new, place, journal)
 
 
-def finish_swap(new: str, place: str, journal: str) -> None:
-    """Goes on where a killed `swap` in two steps stopped: after the decision in the journal, the new one it is."""
-    if not os.path.exists(journal):
+def finish_swap(place: str, journal: str) -> None:
+    """Goes on where a killed `swap` in two steps stopped: what the journal names is the new one, and it is to be at
+    `place`.
+    """
+    try:
+        with open(journal, encoding="utf-8") as file:
+            new = file.read().removesuffix("\n")
+    except FileNotFoundError:
         return
     aside = new + ".aside"
-    if not os.path.lexists(place) and os.path.lexists(new):
-        os.rename(new, place)
-    if os.path.lexists(aside) and not os.path.lexists(new):
+    # A journal without a name was never finished, and nothing was moved before it was.
+    if new and os.path.lexists(aside):
+        if not os.path.lexists(place):
+            os.rename(new, place)
         os.rename(aside, new)
     os.unlink(journal)
 
@@ -68,7 +74,7 @@ def _swap_in_two_steps(new: str, place: str, journal: str) -> None:
         os.unlink(journal)
         raise
     try:
-        finish_swap(new, place, journal)
+        finish_swap(place, journal)
     except OSError:
         os.rename(new + ".aside", place)
         os.unlink(journal)

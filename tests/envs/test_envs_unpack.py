@@ -81,7 +81,7 @@ def test_a_listing_survives_being_written_down(tmp_path: Path) -> None:
             "demo/x.pth": b"",
             "start.pth": b"import x",
         },
-        entry_points="[console_scripts]\nGo = demo.main : App.run [extra]\n[gui_scripts]\nwin=demo:gui\n[other]\na = b\n",
+        entry_points="[console_scripts]\nGo = demo.main : App.run [extra]\n[gui_scripts]\nwin=demo:gui\n[m]\na = b\n",
     )
     listing, _ = unpacked(tmp_path, wheel.content())
     assert Listing.decode(listing.encode()) == listing
