@@ -155,4 +155,7 @@ def _keep(file: Path, record: dict[str, Any]) -> None:
         beside.write_text(json.dumps(record), encoding="utf-8")
         beside.replace(file)
     except OSError:
-        beside.unlink(missing_ok=True)
+        from contextlib import suppress
+
+        with suppress(OSError):
+            beside.unlink()

@@ -55,10 +55,11 @@ def platforms_of(said: Mapping[str, Any]) -> Iterator[str]:
 def _linux(machine: str, bits: int, glibc: str | None) -> Iterator[str]:
     machine = _SMALL.get(machine, machine) if bits == 32 else machine
     machines = ["armv8l", "armv7l"] if machine == "armv8l" else [machine]
-    for one in machines:
-        yield from _manylinux(one, glibc) if glibc else _musllinux(one)
+    # What was built for this very machine comes first.
     for one in machines:
         yield f"linux_{one}"
+    for one in machines:
+        yield from _manylinux(one, glibc) if glibc else _musllinux(one)
 
 
 def _manylinux(machine: str, glibc: str) -> Iterator[str]:

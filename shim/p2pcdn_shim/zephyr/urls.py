@@ -27,4 +27,8 @@ def public_url(url: str) -> str:
         return url
     from p2pcdn_daemon.config import without_credentials
 
+    scheme, _, rest = url.rpartition("@")[0].partition("://")
+    # An index has neither query nor fragment; a raw ? or # before an @ stands in a password.
+    if "?" in rest or "#" in rest:
+        return f"{scheme}://{url.rpartition('@')[2]}"
     return without_credentials(url)

@@ -19,7 +19,9 @@ def satisfies(version: str, specifier: str) -> bool:
     if not re.fullmatch(_RELEASE, version) or not all(parts):
         return _by_packaging(version, specifier)
     release = _numbers(version)
-    return all(_one(release, part[1], part[2], bool(part[3])) for part in parts if part)
+    # All are looked at, since any of them may be none that there is.
+    said = [_one(release, part[1], part[2], bool(part[3])) for part in parts if part]
+    return all(said)
 
 
 def is_specifier(text: str) -> bool:

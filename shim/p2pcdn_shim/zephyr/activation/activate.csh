@@ -1,6 +1,7 @@
 # For csh and tcsh: `source @BIN@/activate.csh`. `deactivate` takes it back.
 
-alias deactivate 'if ($?_OLD_VIRTUAL_PATH) setenv PATH "$_OLD_VIRTUAL_PATH"; unset _OLD_VIRTUAL_PATH; if ($?_OLD_VIRTUAL_PROMPT) set prompt="$_OLD_VIRTUAL_PROMPT:q"; unset _OLD_VIRTUAL_PROMPT; unsetenv VIRTUAL_ENV; unsetenv VIRTUAL_ENV_PROMPT; rehash; test "\!:*" == nondestructive || unalias deactivate'
+# csh replaces variables before it looks at a condition, so each step is a command of its own behind `&&`.
+alias deactivate 'test $?_OLD_VIRTUAL_PATH != 0 && setenv PATH "$_OLD_VIRTUAL_PATH:q" && unset _OLD_VIRTUAL_PATH; test $?_OLD_VIRTUAL_PROMPT != 0 && set prompt="$_OLD_VIRTUAL_PROMPT:q" && unset _OLD_VIRTUAL_PROMPT; unsetenv VIRTUAL_ENV; unsetenv VIRTUAL_ENV_PROMPT; rehash; test "\!:*" == nondestructive || unalias deactivate'
 
 # Whatever environment was active before, of whichever tool.
 deactivate nondestructive
@@ -8,8 +9,8 @@ deactivate nondestructive
 setenv VIRTUAL_ENV @VENV@
 setenv VIRTUAL_ENV_PROMPT @PROMPT@
 
-set _OLD_VIRTUAL_PATH="$PATH"
-setenv PATH "${VIRTUAL_ENV}/@BIN@:${PATH}"
+set _OLD_VIRTUAL_PATH="$PATH:q"
+setenv PATH "${VIRTUAL_ENV:q}/@BIN@:${PATH:q}"
 
 if (! $?VIRTUAL_ENV_DISABLE_PROMPT) then
     if ($?prompt) then

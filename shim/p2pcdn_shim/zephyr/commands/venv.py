@@ -54,9 +54,8 @@ def _create(call: Call) -> int:
         system_site_packages=call.options.system_site_packages,
     )
     call.voice.did(f"Made {made.path} with Python {made.version} of {interpreter.base_executable}.", _row(made))
-    word = call.options.place
-    call.voice.note(f"To enter it: {activation.entering_words(made.path, _shell())}" if not call.voice.as_json else "")
-    call.voice.detail(f"{word or '.venv'} is a {'name' if word and place.name == word else 'path'}.", level=2)
+    if not call.voice.as_json:
+        call.voice.note(f"To enter it: {activation.entering_words(made.path, _shell())}")
     return 0
 
 
