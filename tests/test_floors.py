@@ -54,7 +54,7 @@ NEVER: dict[str, frozenset[str]] = {
 
 # Programs that run inside a sandbox, as text: they reach for the world in order to find that it is not there. No module
 # of the house may import them.
-INSIDE = frozenset({"p2pcdn.sandbox.probe_program"})
+INSIDE = frozenset({"p2pcdn.build.hook_program", "p2pcdn.sandbox.probe_program"})
 
 # Calls that would make a simulated node look at the real clock or dice.
 CALLS_NEVER = frozenset({"time.time", "time.time_ns", "time.sleep", "datetime.now", "datetime.utcnow", "random.random"})

@@ -275,7 +275,7 @@ def main() -> None:
             reached[name] = str(what)
     sys.stdout.write(json.dumps({"tried": len(PROBES), "reached": reached}) + "\n")
     sys.stdout.flush()
-    if given["linger"]:
+    if given["linger"] and not reached:
         linger()
 
 

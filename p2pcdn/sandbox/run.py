@@ -23,6 +23,7 @@ from p2pcdn.world import Process, Processes
 if TYPE_CHECKING:
     from p2pcdn.sandbox.plan import Plan
 
+Broken = Literal["wall_s", "stdout_bytes", "stderr_bytes"]
 Sink = Callable[[bytes], Awaitable[None]]
 
 # Our own modules come last: in a directory of installed packages others may have names of the standard library.
@@ -53,7 +54,7 @@ class Outcome:
     """
 
     code: int
-    broke: Literal["wall_s", "output_bytes"] | None
+    broke: Broken | None
     stdout: bytes
     stderr: bytes
     layers: Layers | None
@@ -112,8 +113,8 @@ async def drive(
     stderr: Sink | None = None,
     layers: Layers | None = None,
 ) -> Outcome:
-    """Feeds a program that was opened and takes what it writes, within wall_s and output_bytes."""
-    out, err = _Stream(limits.output_bytes, stdout), _Stream(limits.output_bytes, stderr)
+    """Feeds a program that was opened and takes what it writes, within wall_s and the limits of both streams."""
+    out, err = _Stream(limits.stdout_bytes, stdout), _Stream(limits.stderr_bytes, stderr)
     code = -signal.SIGKILL
     with trio.move_on_after(limits.wall_s) as patience:
         async with trio.open_nursery() as nursery:
@@ -125,7 +126,10 @@ async def drive(
             process.kill()
     if patience.cancelled_caught:
         process.kill()
-    broke: Literal["wall_s", "output_bytes"] | None = "output_bytes" if out.full or err.full else None
+    for stream in (out, err):
+        if stream.error is not None:
+            raise stream.error
+    broke: Broken | None = "stdout_bytes" if out.full else "stderr_bytes" if err.full else None
     return Outcome(code, "wall_s" if patience.cancelled_caught else broke, bytes(out.kept), bytes(err.kept), layers)
 
 
@@ -133,8 +137,9 @@ def how_it_ended(outcome: Outcome, limits: Limits) -> str:
     """The second half of a sentence whose subject is the program."""
     if outcome.broke == "wall_s":
         return f"was ended after {limits.wall_s:g} s, the limit"
-    if outcome.broke == "output_bytes":
-        return f"was ended because it wrote more than {limits.output_bytes:,} bytes of output"
+    if outcome.broke:
+        size_bytes = {"stdout_bytes": limits.stdout_bytes, "stderr_bytes": limits.stderr_bytes}[outcome.broke]
+        return f"was ended because it wrote more than {size_bytes:,} bytes of output"
     sentences = {
         -signal.SIGXCPU: f"used more than {limits.cpu_s} s of processor time",
         -signal.SIGXFSZ: f"wrote a file of more than {limits.file_bytes:,} bytes",
@@ -152,17 +157,22 @@ class _Stream:
     def __init__(self, size_bytes_max: int, sink: Sink | None) -> None:
         self.kept = bytearray()
         self.full = False
+        self.error: Exception | None = None
         self._left = size_bytes_max
         self._sink = sink or self._keep
 
     async def drain(self, stream: trio.abc.ReceiveStream, process: Process) -> None:
-        while not self.full and (part := await stream.receive_some(_READ_SIZE_BYTES)):
+        while part := await stream.receive_some(_READ_SIZE_BYTES):
             self._left -= len(part)
-            if self._left < 0:
-                self.full = True
+            self.full = self._left < 0
+            try:
+                if not self.full:
+                    await self._sink(bytes(part))
+            except Exception as error:  # raised by `drive`, where it is no group of one
+                self.error = error
+            if self.full or self.error is not None:
                 process.kill()
-            else:
-                await self._sink(bytes(part))
+                return
 
     async def _keep(self, part: bytes) -> None:
         self.kept += part

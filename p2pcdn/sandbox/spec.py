@@ -53,8 +53,9 @@ class Limits:
     file_bytes: int = 2 * GIB
     # All files together; they lie in memory (and swap), and are gone with the sandbox.
     scratch_bytes: int = 2 * GIB
-    # What the program writes to stdout, and to stderr, each. A chatty build of LLVM writes 5 MiB.
-    output_bytes: int = 16 * MIB
+    # What the program answers, and what it complains. A chatty build of LLVM writes 5 MiB.
+    stdout_bytes: int = 16 * MIB
+    stderr_bytes: int = 16 * MIB
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,9 +161,11 @@ async def test_a_program_that_computes_too_long_is_ended(processes: RealProcesse
 
 
 async def test_a_flood_of_output_is_cut(processes: RealProcesses) -> None:
-    for stream in ("&1", "&2"):
-        outcome = await run(processes, Spec(limits=Limits(output_bytes=100_000)), ["/bin/sh", "-c", f"yes >{stream}"])
-        assert outcome.broke == "output_bytes"
+    limits = Limits(stdout_bytes=100_000, stderr_bytes=90_000)
+    for stream, broke in (("&1", "stdout_bytes"), ("&2", "stderr_bytes")):
+        outcome = await run(processes, Spec(limits=limits), ["/bin/sh", "-c", f"yes >{stream}"])
+        assert outcome.broke == broke
+        assert "was ended because it wrote more than" in how_it_ended(outcome, limits)
         assert len(outcome.stdout) + len(outcome.stderr) <= 100_000
 
 
