@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import trio
 
@@ -20,7 +20,7 @@ from p2pcdn.lock.feed import Feed, open_feed
 from p2pcdn.lock.merge import PROJECT, Merged, Root, cells_marker, merge
 from p2pcdn.lock.solvers import Session, Solvers
 from p2pcdn.lock.targets import Cell, listed_tags, matrix, names_of
-from p2pcdn.resolve import NoSolution, Solution, Target, Wanted
+from p2pcdn.resolve import NoSolution, Prefer, Prereleases, Solution, Target, Wanted
 from p2pcdn.store import Store
 
 C = TypeVar("C", bound=Hashable)
@@ -247,11 +247,17 @@ def parse_question(value: Mapping[str, Any], *, former: str | None = None, upgra
         given = value.get(name, default)
         if not _fits(given, default):
             raise RemoteProtocolError(f"{name} is not what it should be.")
+    for name, choices in _CHOICES.items():
+        if value.get(name, choices[0]) not in choices:
+            raise RemoteProtocolError(f"{name} is none of {', '.join(choices)}.")
     if unknown := sorted(set(value) - set(asked.DEFAULTS)):
         raise RemoteProtocolError(f"A question has no {', '.join(unknown)}.")
     kept = () if former is None or upgrade is True else pins_of(former)
     dropped = set(upgrade) if isinstance(upgrade, list) else set()
     return Question(asked.complete(value), tuple(pin for pin in kept if pin[0] not in dropped))
+
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {"prefer": get_args(Prefer), "prereleases": get_args(Prereleases)}
 
 
 def _fits(given: object, default: object) -> bool:
