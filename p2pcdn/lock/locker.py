@@ -213,21 +213,20 @@ async def _solve(session: Session, wanted: Wanted, targets: Mapping[C, Target]) 
         solutions[cell] = solution
         preferences |= dict.fromkeys((pin.project, pin.version) for pin in solution.pins if not pin.url)
     if failures:
-        raise _for_targets(failures, len(targets))
+        raise _for_targets(failures, untried=len(targets) - len(solutions) - len(failures), of=len(targets))
     return solutions
 
 
-def _for_targets(failures: Mapping[Any, NoSolution], targets: int) -> NoSolution:
+def _for_targets(failures: Mapping[Any, NoSolution], *, untried: int, of: int) -> NoSolution:
     """One report of those of several targets; equal ones are said once."""
-    if targets == 1:
+    if of == 1:
         return next(iter(failures.values()))
     same: dict[tuple[tuple[str, ...], str], list[Cell]] = {}
     for cell, error in failures.items():
         same.setdefault((error.sentences, error.suggestion), []).append(cell)
-    given_up = len(failures) == FAILURES_MAX < targets
     sentences = []
     for (proof, suggestion), cells in same.items():
-        sentences.append(f"For {names_of(cells)}{' and others' if given_up else ''}:")
+        sentences.append(f"For {names_of(cells)}{' and perhaps others' if untried else ''}:")
         sentences += [f"  {sentence}" for sentence in (*proof, *([suggestion] if suggestion else ()))]
     wanted = dict.fromkeys(text for error in failures.values() for text in error.requirements)
     return NoSolution(tuple(sentences), requirements=tuple(wanted))
