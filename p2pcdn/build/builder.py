@@ -14,7 +14,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from p2pcdn.build.hooks import Answer, Hook
 from p2pcdn.build.interpreter import describe
-from p2pcdn.build.key import Options
+from p2pcdn.build.key import PLAIN, Options
 from p2pcdn.build.log import BuildLog, open_log
 from p2pcdn.build.project import BuildSystem, build_system
 from p2pcdn.build.seams import Built, MakeEnvironment, Shelf
@@ -57,7 +57,7 @@ class Builder:
         return self._tools.slots.borrowed_tokens
 
     async def wheel(
-        self, source: Source, python: Path, options: Options = Options(), *, allow_unsandboxed: bool = False
+        self, source: Source, python: Path, options: Options = PLAIN, *, allow_unsandboxed: bool = False
     ) -> Built:
         """The wheel of a source, for an interpreter; from the shelf where the same inputs have made it before.
 
@@ -75,7 +75,7 @@ class Builder:
             return await self._made(work, "build_wheel", claimed_project(source))
 
     async def editable(
-        self, tree: Tree, python: Path, options: Options = Options(), *, allow_unsandboxed: bool = False
+        self, tree: Tree, python: Path, options: Options = PLAIN, *, allow_unsandboxed: bool = False
     ) -> Built:
         """The editable wheel of a tree (PEP 660). Its backend may write in the tree itself. Raises like `wheel`."""
         async with self._work(tree, python, options, allow_unsandboxed, editable=True) as work:
@@ -83,7 +83,7 @@ class Builder:
             return await self._made(work, "build_editable", None)
 
     async def metadata(
-        self, source: Source, python: Path, options: Options = Options(), *, allow_unsandboxed: bool = False
+        self, source: Source, python: Path, options: Options = PLAIN, *, allow_unsandboxed: bool = False
     ) -> bytes:
         """The METADATA of the wheel that a source would become; without building it where its backend can.
 

@@ -23,7 +23,7 @@ INPUT = PurePosixPath("/input")
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Paths as the hook sees them. copy_from: what is copied to `source`; None where the sources lie there already."""
+    """Paths as the hook sees them. copy_from: is copied to `source`; None where the sources lie there already."""
 
     copy_from: str | None
     source: str
@@ -91,7 +91,7 @@ def editable_cell(
     """
     if os.geteuid() == 0 and tree.stat().st_uid == 0:
         raise SandboxUnusable(
-            f"{tree} belongs to root, and a sandbox for an editable build runs as the owner of the tree, who must not be"
+            f"{tree} belongs to root, and a sandbox for an editable build runs as the tree's owner, who must not be"
             " root; give it to another user. Nothing was run."
         )
     binds = (*_shown(interpreter, environment), Bind(tree, writable=True))

@@ -1,7 +1,7 @@
 """Calls one hook of a build backend (PEP 517, 660), inside the sandbox. Python 3.8 and newer; stdlib only.
 
-It runs as text (`python -I -u -c`). stdin: what `hooks.py` asks. stdout: one line of JSON, then the bytes of the file that
-was made. Whatever the backend prints goes to stderr.
+It runs as text (`python -I -u -c`). stdin: what `hooks.py` asks. stdout: one line of JSON, then the bytes of the file
+that was made. Whatever the backend prints goes to stderr.
 """
 
 from __future__ import annotations

@@ -30,6 +30,9 @@ class Options:
     subdirectory: str = ""
 
 
+PLAIN = Options()
+
+
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """What a wheel is made of.

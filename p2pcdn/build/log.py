@@ -48,7 +48,7 @@ def open_log(directory: Path, name: str, threads: Threads) -> BuildLog:
         old.unlink(missing_ok=True)
     path = directory / f"{name}.log"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    return BuildLog(path, open(descriptor, "wb", buffering=0), threads)
+    return BuildLog(path, os.fdopen(descriptor, "wb", buffering=0), threads)
 
 
 def _readable(line: bytes) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -60,5 +59,3 @@ class Built:
     layers: Layers | None
     bare_because: str | None
     log: Path
-
-

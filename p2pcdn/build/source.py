@@ -81,7 +81,7 @@ def read_pyproject(tree: Path, subdirectory: str) -> bytes | None:
         return None
     except OSError as error:
         raise BuildFailed(f"its pyproject.toml cannot be read: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb") as file:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode) or state.st_size > PYPROJECT_SIZE_BYTES_MAX:
             raise BuildFailed(f"its pyproject.toml is no file, or has more than {PYPROJECT_SIZE_BYTES_MAX:,} bytes")
@@ -113,7 +113,7 @@ def _digest_of_tree(tree: Path) -> Sha256:
         told = f"{path.relative_to(tree)}\0{stat.S_IFMT(state.st_mode) | state.st_mode & 0o100:o}\0"
         whole.update(told.encode("utf-8", "surrogateescape"))
         if stat.S_ISLNK(state.st_mode):
-            whole.update(os.fsencode(os.readlink(path)))
+            whole.update(os.fsencode(path.readlink()))
         elif stat.S_ISREG(state.st_mode):
             whole.update(bytes.fromhex(_digest_of_file(path)))
     return Sha256(whole.hexdigest())

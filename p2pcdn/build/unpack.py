@@ -1,4 +1,4 @@
-"""Unpacks a source distribution that may be hostile. It runs in a thread; nothing outside of `target` is ever written."""
+"""Unpacks a source distribution that may be hostile: nothing outside of `target` is ever written."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -31,9 +30,9 @@ RATIO_FROM_SIZE_BYTES = 64 * MIB
 _COPY_SIZE_BYTES = 256 * 1024
 # The bits that survive: no set-uid, nothing that only its author might read.
 _FILE_MODE, _PROGRAM_MODE = 0o644, 0o755
-_PACKERS: dict[str, Callable[[Path], IO[bytes]]] = {
-    ".gz": lambda path: cast("IO[bytes]", gzip.open(path)),
-    ".tgz": lambda path: cast("IO[bytes]", gzip.open(path)),
+_PACKINGS: dict[str, type[gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
+    ".gz": gzip.GzipFile,
+    ".tgz": gzip.GzipFile,
     ".bz2": bz2.BZ2File,
     ".xz": lzma.LZMAFile,
 }
@@ -54,12 +53,11 @@ def unpack(archive: Path, target: Path) -> Path:
     """Unpacks a .tar.gz (.tgz, .tar.bz2, .tar.xz, .tar) or .zip into `target`, which it makes; the path of the sources.
 
     That is the one directory in which everything lies (PEP 625), else `target`. Raises Refused for an archive that is
-    broken, hostile or beyond a limit; then nothing is left behind.
+    broken, hostile or beyond a limit; then nothing is left behind. It runs in a thread.
     """
     target.mkdir(mode=0o755)
     try:
-        with ExitStack() as ends:
-            _unpack(archive, target, ends)
+        _unpack(archive, target)
     except BaseException as error:
         shutil.rmtree(target, ignore_errors=True)
         if isinstance(error, Refused):
@@ -72,32 +70,42 @@ def unpack(archive: Path, target: Path) -> Path:
     return inside[0] if len(inside) == 1 and inside[0].is_dir() and not inside[0].is_symlink() else target
 
 
-def _unpack(archive: Path, target: Path, ends: ExitStack) -> None:
+def _unpack(archive: Path, target: Path) -> None:
     packed_bytes = archive.stat().st_size
     if archive.name.endswith(".zip"):
-        opened: tarfile.TarFile | zipfile.ZipFile
-        opened = zipped = ends.enter_context(zipfile.ZipFile(archive))
-        entries = list(_zip_entries(zipped))
-    else:
-        plain = ends.enter_context(tempfile.TemporaryFile(dir=target.parent))
+        with zipfile.ZipFile(archive) as zipped:
+            _unpack_entries(zipped, list(_zip_entries(zipped)), packed_bytes, target)
+        return
+    with tempfile.TemporaryFile(dir=target.parent) as plain:
         _unpack_stream(archive, plain, packed_bytes)
-        opened = tape = ends.enter_context(tarfile.open(fileobj=plain, mode="r:"))
-        entries = list(_tar_entries(tape))
+        with tarfile.open(fileobj=plain, mode="r:") as tape:
+            _unpack_entries(tape, list(_tar_entries(tape)), packed_bytes, target)
+
+
+def _unpack_entries(
+    archive: tarfile.TarFile | zipfile.ZipFile, entries: list[_Entry], packed_bytes: int, target: Path
+) -> None:
     check_together(entry.member for entry in entries)
     _check_size(sum(_size_bytes(entry.raw) for entry in entries), packed_bytes)
-    _write(opened, entries, target)
+    _write(archive, entries, target)
 
 
 def _unpack_stream(archive: Path, plain: IO[bytes], packed_bytes: int) -> None:
     """The tar archive itself, so that it can be read twice; a bomb ends here."""
-    opener = next((opener for ending, opener in _PACKERS.items() if archive.name.endswith(ending)), None)
     size_bytes = 0
-    with opener(archive) if opener else archive.open("rb") as stream:
+    with _packed(archive) as stream:
         while part := stream.read(_COPY_SIZE_BYTES):
             size_bytes += len(part)
             _check_size(size_bytes, packed_bytes)
             plain.write(part)
     plain.seek(0)
+
+
+def _packed(archive: Path) -> IO[bytes]:
+    for ending, packing in _PACKINGS.items():
+        if archive.name.endswith(ending):
+            return cast("IO[bytes]", packing(archive))
+    return archive.open("rb")
 
 
 def _check_size(size_bytes: int, packed_bytes: int) -> None:
@@ -152,10 +160,12 @@ def _write(archive: tarfile.TarFile | zipfile.ZipFile, entries: list[_Entry], ta
             _write_file(archive, entry, entry, path)
         elif entry.member.kind == "hardlink":
             if entry.member.target not in files:
-                raise Refused(f"its link {entry.member.path!r} leads to {entry.member.target!r}, which is no file before it")
+                raise Refused(
+                    f"its link {entry.member.path!r} leads to {entry.member.target!r}, which is no file before it"
+                )
             _write_file(archive, files[entry.member.target], entry, path)
     for directory, _, _ in os.walk(target):
-        os.chmod(directory, _PROGRAM_MODE)
+        Path(directory).chmod(_PROGRAM_MODE)
     for entry in entries:
         if entry.member.kind == "symlink":
             path = target / entry.member.path
@@ -167,7 +177,7 @@ def _write_file(archive: tarfile.TarFile | zipfile.ZipFile, source: _Entry, entr
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = _PROGRAM_MODE if source.is_program else _FILE_MODE
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(path, flags, mode), "wb") as file, _content(archive, source) as content:
+    with os.fdopen(os.open(path, flags, mode), "wb") as file, _content(archive, source) as content:
         shutil.copyfileobj(content, file, _COPY_SIZE_BYTES)
         os.fchmod(file.fileno(), mode)
     # Makefiles compare times: a generated file must stay newer than what it came from.

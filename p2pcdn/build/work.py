@@ -33,7 +33,7 @@ BUILD_LIMITS = Limits(
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What every build of a node works with. slots: how many run at once; nobody holds one while he waits for others."""
+    """What every build of a node works with. slots: how many hooks run at once; held by none that waits for others."""
 
     processes: Processes
     threads: Threads

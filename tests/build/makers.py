@@ -1,4 +1,4 @@
-"""Source archives, wheels, environments and a shelf, made the simple way: what a node does with a resolver and a store."""
+"""Source archives, wheels, environments and a shelf, made the simple way, without a resolver and a store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from p2pcdn.errors import NotFound
 PYPROJECT = '[build-system]\nrequires = ["tiny"]\nbuild-backend = "tiny"\n'
 
 # A backend of thirty lines: it packs what lies in src/, after running build.py, which may do what it likes.
-TINY = '''
+TINY = """
 import os, pathlib, zipfile
 
 def get_requires_for_build_wheel(settings=None):
@@ -46,20 +46,20 @@ def build_wheel(directory, settings=None, metadata=None):
         wheel.writestr(zipfile.ZipInfo(info + "/WHEEL", when), tags)
         wheel.writestr(zipfile.ZipInfo(info + "/RECORD", when), "")
     return filename
-'''
-EDITABLE = '''
+"""
+EDITABLE = """
 def build_editable(directory, settings=None, metadata=None):
     import os
     open("built-in-place.txt", "w").write(os.getcwd())
     return build_wheel(directory, settings)
-'''
-PREPARE = '''
+"""
+PREPARE = """
 def prepare_metadata_for_build_wheel(directory, settings=None):
     import os
     os.mkdir(os.path.join(directory, "demo-1.0.dist-info"))
     open(os.path.join(directory, "demo-1.0.dist-info", "METADATA"), "w").write("Name: demo, unbuilt\\n")
     return "demo-1.0.dist-info"
-'''
+"""
 
 
 def sdist(place: Path, files: Mapping[str, str | bytes], name: str = "demo", version: str = "1.0") -> Sdist:
@@ -159,9 +159,14 @@ class DirectoryShelf:
     directory: Path
 
     async def find(self, key: Sha256) -> Path | None:
-        found = [path for path in (self.directory / key).glob("*.whl")]
-        return found[0] if found else None
+        return await trio.to_thread.run_sync(self._find, key)
+
+    def _find(self, key: Sha256) -> Path | None:
+        return next((self.directory / key).glob("*.whl"), None)
 
     async def keep(self, key: Sha256, wheel: Path) -> Path:
+        return await trio.to_thread.run_sync(self._keep, key, wheel)
+
+    def _keep(self, key: Sha256, wheel: Path) -> Path:
         (self.directory / key).mkdir(parents=True)
         return wheel.rename(self.directory / key / wheel.name)

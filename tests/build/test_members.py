@@ -22,8 +22,10 @@ def test_a_name_inside_is_taken(name: str, path: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["/etc/passwd", "../up", "a/../../up", "a/..", "..", "a\\..\\b", "C:\\x", "a\0b", "a\nb", "x" * 256, "ü" * 128]
-    + ["/".join(["x" * 200] * 16), "a/\udcff"],
+    [
+        *("/etc/passwd", "../up", "a/../../up", "a/..", "..", "a\\..\\b", "C:\\x", "a\0b", "a\nb"),
+        *("x" * 256, "ü" * 128, "/".join(["x" * 200] * 16), "a/\udcff"),
+    ],
 )
 def test_a_name_that_could_lead_out_is_refused(name: str) -> None:
     with pytest.raises(Refused):
@@ -50,8 +52,10 @@ def test_a_link_inside_is_taken(path: str, target: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "target"),
-    [("link", "/etc/passwd"), ("link", ".."), ("a/link", "../.."), ("link", "b/../../c"), ("a/link", "q/../../x")]
-    + [("link", ""), ("link", "..\\x"), ("a/b/link", "../../../x")],
+    [
+        *(("link", "/etc/passwd"), ("link", ".."), ("a/link", "../.."), ("link", "b/../../c")),
+        *(("a/link", "q/../../x"), ("link", ""), ("link", "..\\x"), ("a/b/link", "../../../x")),
+    ],
 )
 def test_a_link_that_leads_out_or_could_is_refused(path: str, target: str) -> None:
     with pytest.raises(Refused, match="leads outside"):
@@ -73,7 +77,7 @@ def test_a_link_that_leads_out_or_could_is_refused(path: str, target: str) -> No
     ],
 )
 def test_members_that_would_meet_are_refused(members: list[Member]) -> None:
-    with pytest.raises(Refused, match="one file|written through"):
+    with pytest.raises(Refused, match=r"one file|written through"):
         check_together(members)
 
 
