@@ -116,9 +116,14 @@ HOSTILE: dict[str, tuple[Fill, str]] = {
 
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_a_hostile_tar_is_refused_and_leaves_nothing(tmp_path: Path, name: str) -> None:
-    _fill, said = HOSTILE[name]
-    path = tar(tmp_path / "demo-1.0.tar.gz", lambda archive: None)
-    with pytest.raises(Refused, match=f"demo-1.0.tar.gz cannot be unpacked: .*{said}.*Nothing was kept"):
+    add_hostile, said = HOSTILE[name]
+
+    def fill(archive: tarfile.TarFile) -> None:
+        add(archive, "demo/first")
+        add_hostile(archive)
+
+    path = tar(tmp_path / "demo-1.0.tar.gz", fill)
+    with pytest.raises(Refused, match=rf"demo-1\.0\.tar\.gz cannot be unpacked: .*{said}.*Nothing was kept"):
         unpack(path, tmp_path / "out")
     assert sorted(tmp_path.iterdir()) == [path]
 

@@ -32,7 +32,7 @@ async def test_no_probe_gets_out_of_a_whole_sandbox(processes: RealProcesses, tm
 async def test_outside_of_a_sandbox_every_probe_gets_out(processes: RealProcesses, tmp_path: Path) -> None:
     """So that a probe which can reach nothing, because it is broken, does not count as a wall."""
     async with bait(tmp_path) as laid:
-        asked = questions(spec(), PYTHON, laid, scratch=str(tmp_path), linger=False)
+        asked = questions(spec(Bind(tmp_path)), PYTHON, laid, scratch=str(tmp_path), linger=False)
         # Inside, 2 GiB; outside, a file of that length would be written.
         asked["file_bytes"] = 1000
         async with processes.open([PYTHON, "-I", "-S", "-c", program()], {"STRANGE": "1"}) as process:
