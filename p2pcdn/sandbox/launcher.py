@@ -13,8 +13,9 @@ import resource
 import select
 import signal
 import struct
+from contextlib import suppress
 
-from p2pcdn.sandbox import kernel, landlock, obstacles, root
+from p2pcdn.sandbox import kernel, landlock, memory, obstacles, root
 from p2pcdn.sandbox.plan import read_plan, write_report
 
 TYPE_CHECKING = False
@@ -74,8 +75,7 @@ def _watch_parent(parent: int) -> int:
 
 def _enter_namespaces(plan: Plan) -> None:
     """New namespaces, in which the plan's user is INSIDE_ID. Root's maps must be written from outside, so all are."""
-    if os.geteuid() == 0:
-        os.setgroups([])
+    _leave_groups()
     ready, go = os.pipe()
     ourselves = os.getpid()
     writer = os.fork()
@@ -91,6 +91,12 @@ def _enter_namespaces(plan: Plan) -> None:
     os.close(go)
     if os.waitpid(writer, 0)[1] != 0:
         raise obstacles.Missing(f"user {plan['user']} cannot be shown in a user namespace of this container")
+
+
+def _leave_groups() -> None:
+    """Only root can; and not in a container without the right, where the groups are those of an ordinary user."""
+    with suppress(PermissionError):
+        os.setgroups([])
 
 
 def _write_maps(process: int, plan: Plan, ready: int) -> None:
@@ -126,12 +132,27 @@ def _init(plan: Plan, keeper: int, tell: int) -> None:
     program = os.fork()
     if program == 0:
         _guard(lambda: _become(plan, proc))
+    complain = os.dup(_STDERR)
     _let_go_of_streams()
+    status = _watch_over(program, plan["memory_bytes"] if proc else None, complain)
+    os.write(tell, _STATUS.pack(status))
+    os._exit(0)
+
+
+def _watch_over(program: int, memory_bytes: int | None, complain: int) -> int:
+    """Buries orphans, and ends the program when all together take too much memory. The program's status."""
+    ended = select.poll()
+    ended.register(os.pidfd_open(program), select.POLLIN)
     while True:
-        process, status = os.waitpid(-1, 0)
+        ended.poll(memory.LOOK_INTERVAL_S * 1000)
+        process, status = os.waitpid(-1, os.WNOHANG)
+        while process not in (0, program):
+            process, status = os.waitpid(-1, os.WNOHANG)
         if process == program:
-            os.write(tell, _STATUS.pack(status))
-            os._exit(0)
+            return status
+        if memory_bytes is not None and memory.is_over(memory_bytes):
+            os.write(complain, f"sandbox: ended, for it took more than {memory_bytes:,} bytes of memory\n".encode())
+            return signal.SIGKILL
 
 
 def _die_with(keeper: int) -> None:
@@ -169,7 +190,7 @@ def _restrict_paths(plan: Plan, proc: bool) -> int:
         shown = [path for path in plan["system"] if os.path.exists(path)]
         shown += [target for _, target, writable in plan["binds"] if not writable]
         shown += [path for path, _ in plan["files"]] + (["/proc"] if proc else [])
-        written = [root.SCRATCH, "/tmp", "/dev/shm", *plan["devices"]]
+        written = [root.SCRATCH, "/tmp", "/dev/shm", *filter(os.path.exists, plan["devices"])]
         written += [target for _, target, writable in plan["binds"] if writable]
         landlock.restrict(abi, shown, written)
     return abi

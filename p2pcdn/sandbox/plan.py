@@ -14,7 +14,8 @@ if TYPE_CHECKING:  # typing costs the launcher 5 ms
 
         parent: the process that must outlive the sandbox. user, group: who the process is outside; inside it is 1000.
         system: paths shown where they are, skipped where the host has none. binds: (host path, path, writable).
-        devices: nodes of the host that may be opened for writing. files: (path, text).
+        devices: nodes of the host that may be opened for writing, where it has them. files: (path, text).
+        memory_bytes: of all processes together, where there is a /proc to see it.
         filter: a seccomp program, base64. limits: (RLIMIT_ name, value).
         """
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # typing costs the launcher 5 ms
         files: list[tuple[str, str]]
         scratch_bytes: int
         scratch_files: int
+        memory_bytes: int
         landlock: bool
         filter: str
         limits: list[tuple[str, int]]

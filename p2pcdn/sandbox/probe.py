@@ -108,7 +108,7 @@ def questions(spec: Spec, python: str, laid: Bait, *, scratch: str = SCRATCH, li
         "environment": sorted(spec.environment),
         "calls": numbers,
         "processes": spec.limits.processes,
-        "memory_bytes": spec.limits.memory_bytes,
+        "address_space_bytes": spec.limits.address_space_bytes,
         "scratch_bytes": spec.limits.scratch_bytes,
         "file_bytes": spec.limits.file_bytes,
         "linger": linger,

@@ -237,8 +237,8 @@ def start_many(given: Given) -> object:
 
 @probe("takes more memory than it may")
 def take_memory(given: Given) -> object:
-    mmap.mmap(-1, given["memory_bytes"] + 1).close()
-    return f"{given['memory_bytes']} bytes"
+    mmap.mmap(-1, given["address_space_bytes"] + 1).close()
+    return f"{given['address_space_bytes']} bytes"
 
 
 @probe("fills more of the disk than it may")

@@ -33,7 +33,7 @@ class Trees:
                 self._take(path, path, _READ_ONLY)
         for source, target, writable in plan["binds"]:
             self._take(source, target, _READ_ONLY & ~kernel.ATTR_RDONLY if writable else _READ_ONLY)
-        for path in plan["devices"]:
+        for path in filter(os.path.exists, plan["devices"]):
             self._take(path, path, kernel.ATTR_NOSUID | kernel.ATTR_NOEXEC)
 
     def _take(self, source: str, target: str, attributes: int) -> None:

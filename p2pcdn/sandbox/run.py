@@ -17,7 +17,7 @@ import trio
 import p2pcdn
 from p2pcdn.errors import SandboxUnusable
 from p2pcdn.sandbox.plan import REPORT_SIZE_BYTES_MAX, encode
-from p2pcdn.sandbox.spec import Limits, Spec, plan
+from p2pcdn.sandbox.spec import Limits, Spec, outside, plan
 from p2pcdn.world import Process, Processes
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ Sink = Callable[[bytes], Awaitable[None]]
 # Our own modules come last: in a directory of installed packages others may have names of the standard library.
 _BOOT = "import sys; sys.path.append(sys.argv[1]); from p2pcdn.sandbox.launcher import main; main()"
 _HOME = str(Path(p2pcdn.__file__).parent.parent)
+_UID_MAP = Path("/proc/self/uid_map")
 # A machine under full load takes a second for what takes it 0.1 s.
 LAUNCH_TIMEOUT_S = 30.0
 _READ_SIZE_BYTES = 64 * 1024
@@ -66,17 +67,24 @@ async def open_sandbox(processes: Processes, spec: Spec, argv: Sequence[str]) ->
 
     argv: the first is an absolute path inside. Raises SandboxUnusable with what is missing, before anything ran.
     """
-    machine, identity = os.uname().machine, (os.geteuid(), os.getegid())
-    try:
-        planned = plan(spec, argv, machine=machine, parent=os.getpid(), identity=identity)
-    except KeyError:
-        raise _unusable(f"it is not made for machines of the kind {machine}") from None
-    async with open_launcher(processes, planned) as opened:
+    async with open_launcher(processes, planned(spec, argv)) as opened:
         yield opened
 
 
+def planned(spec: Spec, argv: Sequence[str]) -> Plan:
+    """The plan of this process on this machine. Raises SandboxUnusable."""
+    machine = os.uname().machine
+    try:
+        user = outside(spec, (os.geteuid(), os.getegid()), _UID_MAP.read_text("ascii"))
+        return plan(spec, argv, machine=machine, parent=os.getpid(), user=user)
+    except KeyError:
+        raise _unusable(f"it is not made for machines of the kind {machine}") from None
+    except OSError as error:
+        raise _unusable(f"{_UID_MAP} cannot be read ({error.strerror}); it needs /proc") from error
+
+
 @asynccontextmanager
-async def open_launcher(processes: Processes, planned: Plan) -> AsyncIterator[tuple[Process, Layers]]:
+async def open_launcher(processes: Processes, told: Plan) -> AsyncIterator[tuple[Process, Layers]]:
     """Like `open_sandbox`, from a plan that is made."""
     try:
         opening = processes.open([sys.executable, "-I", "-S", "-c", _BOOT, _HOME], {})
@@ -84,7 +92,7 @@ async def open_launcher(processes: Processes, planned: Plan) -> AsyncIterator[tu
         raise _unusable(f"its launcher cannot be started: {error}") from error
     async with opening as process:
         with trio.move_on_after(LAUNCH_TIMEOUT_S) as patience:
-            layers = await _launched(process, planned)
+            layers = await _launched(process, told)
         if patience.cancelled_caught:
             raise _unusable(f"its launcher said nothing for {LAUNCH_TIMEOUT_S:.0f} s")
         yield process, layers
@@ -186,9 +194,9 @@ async def _feed(process: Process, stdin: bytes) -> None:
         pass  # it ended, or did not want to hear all
 
 
-async def _launched(process: Process, planned: Plan) -> Layers:
+async def _launched(process: Process, told: Plan) -> Layers:
     try:
-        await process.stdin.send_all(encode(planned))
+        await process.stdin.send_all(encode(told))
     except trio.BrokenResourceError:
         pass  # why, it says on its stdout
     line = bytearray()

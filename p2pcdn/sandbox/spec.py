@@ -44,7 +44,9 @@ class Limits:
     wall_s: float = 1800.0
     # Of each process: no compiler run comes near.
     cpu_s: int = 3600
-    # Address space of each process. A link step with LTO takes 6 GiB.
+    # Address space of each process; much is reserved that is never used. A link step with LTO takes 6 GiB.
+    address_space_bytes: int = 8 * GIB
+    # Memory of all processes together, looked at four times a second.
     memory_bytes: int = 8 * GIB
     # With their threads. `make -j` with three processes a job, on the widest machines.
     processes: int = 512
@@ -87,23 +89,34 @@ class Spec:
     user: tuple[int, int] = (NOBODY, NOBODY)
 
 
-def plan(spec: Spec, argv: Sequence[str], *, machine: str, parent: int, identity: tuple[int, int]) -> Plan:
-    """What the launcher does for a spec. identity: the effective uid and gid of the node, its `parent` process.
+def outside(spec: Spec, us: tuple[int, int], uid_map: str) -> tuple[int, int]:
+    """Who the program is outside of its sandbox. us: uid and gid of the node; uid_map: proc(5)'s, of the node.
+
+    Root becomes the spec's user. Root of a container in which there is nobody else is an ordinary user outside of it,
+    and stays so; were it root there too, the probes would find that no limit on processes holds.
+    """
+    ranges = [(int(first), int(count)) for first, _, count in (line.split() for line in uid_map.splitlines())]
+    there = any(first <= spec.user[0] < first + count for first, count in ranges)
+    return spec.user if us[0] == 0 and there else us
+
+
+def plan(spec: Spec, argv: Sequence[str], *, machine: str, parent: int, user: tuple[int, int]) -> Plan:
+    """What the launcher does for a spec. user: what `outside` said. parent: the process of the node.
 
     Raises KeyError for a machine that the filter does not know, ValueError for paths that are not absolute.
     """
-    user, group = spec.user if identity[0] == 0 else identity
     binds = [(str(bind.source), str(bind.place), bind.writable) for bind in _needed(spec.binds)]
     return {
         "parent": parent,
-        "user": user,
-        "group": group,
+        "user": user[0],
+        "group": user[1],
         "system": list(SYSTEM),
         "binds": binds,
         "devices": list(DEVICES),
         "files": list(FILES),
         "scratch_bytes": spec.limits.scratch_bytes,
         "scratch_files": SCRATCH_FILES_MAX,
+        "memory_bytes": spec.limits.memory_bytes,
         "landlock": True,
         "filter": binascii.b2a_base64(seccomp_filter(machine), newline=False).decode(),
         "limits": _resource_limits(spec.limits),
@@ -130,7 +143,7 @@ def _needed(binds: Sequence[Bind]) -> list[Bind]:
 
 def _resource_limits(limits: Limits) -> list[tuple[str, int]]:
     return [
-        ("RLIMIT_AS", limits.memory_bytes),
+        ("RLIMIT_AS", limits.address_space_bytes),
         ("RLIMIT_NPROC", limits.processes),
         ("RLIMIT_NOFILE", limits.open_files),
         ("RLIMIT_FSIZE", limits.file_bytes),

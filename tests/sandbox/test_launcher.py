@@ -25,16 +25,18 @@ LAUNCH = """
 import json, os, subprocess, sys
 sys.path.append(sys.argv[1])
 from p2pcdn.sandbox.plan import encode
-from p2pcdn.sandbox.spec import Limits, Spec, plan
+from p2pcdn.sandbox.spec import Limits, Spec, outside, plan
 spec = Spec((), {"PATH": "/usr/bin:/bin"}, Limits(processes=20))
-identity = os.geteuid(), os.getegid()
-told = plan(spec, sys.argv[2:], machine=os.uname().machine, parent=os.getpid(), identity=identity)
+user = outside(spec, (os.geteuid(), os.getegid()), open("/proc/self/uid_map").read())
+told = plan(spec, sys.argv[2:], machine=os.uname().machine, parent=os.getpid(), user=user)
 boot = "import sys; sys.path.append(sys.argv[1]); from p2pcdn.sandbox.launcher import main; main()"
 command = [sys.executable, "-I", "-S", "-c", boot, sys.argv[1]]
 done = subprocess.run(command, input=encode(told), capture_output=True, env={})
 line, _, rest = done.stdout.partition(b"\\n")
 print(json.dumps([done.returncode, json.loads(line or "null"), rest.decode(), done.stderr.decode()]))
 """
+
+BOMB = "i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i+1)); done; echo all"
 
 Answer = tuple[int, dict[str, object], str, str]
 
@@ -80,15 +82,24 @@ def as_root_only() -> None:
 
 
 def test_an_ordinary_user_has_the_same_sandbox(processes: RealProcesses, readable_home: Path) -> None:
-    bomb = "i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i+1)); done; echo all"
     code, report, said, errors = launch(
-        readable_home, "/bin/sh", "-c", f"id -u; cat /etc/shadow; {bomb}", python=public_python(), before=as_nobody()
+        readable_home, "/bin/sh", "-c", f"id -u; cat /etc/shadow; {BOMB}", python=public_python(), before=as_nobody()
     )
     assert report["landlock"] == launch(readable_home, "/bin/true")[1]["landlock"]
     assert said == "1000\n"
     assert "/etc/shadow: No such file" in errors
     assert "Cannot fork" in errors or "Resource temporarily unavailable" in errors
     assert code != 0
+
+
+def test_root_of_a_container_of_one_user_has_a_sandbox_too(processes: RealProcesses, readable_home: Path) -> None:
+    inside = (*as_nobody(), "unshare", "--user", "--map-root-user")
+    code, report, said, errors = launch(
+        readable_home, "/bin/sh", "-c", f"id -u; {BOMB}", python=public_python(), before=inside
+    )
+    assert said == "1000\n", report
+    assert code != 0
+    assert "Cannot fork" in errors or "Resource temporarily unavailable" in errors
 
 
 def test_what_root_starts_is_not_root_outside_either(processes: RealProcesses, readable_home: Path) -> None:

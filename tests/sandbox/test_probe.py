@@ -15,8 +15,8 @@ import pytest
 from p2pcdn.errors import SandboxUnusable
 from p2pcdn.sandbox.filter import DENIED, seccomp_filter
 from p2pcdn.sandbox.probe import bait, check, program, questions, reached
-from p2pcdn.sandbox.run import Outcome, drive, open_launcher
-from p2pcdn.sandbox.spec import Bind, Limits, plan
+from p2pcdn.sandbox.run import Outcome, drive, open_launcher, planned
+from p2pcdn.sandbox.spec import Bind, Limits
 from p2pcdn_daemon.processes import RealProcesses
 from tests.sandbox.programs import PYTHON, python, spec
 
@@ -32,7 +32,7 @@ async def test_no_probe_gets_out_of_a_whole_sandbox(processes: RealProcesses, tm
 async def test_outside_of_a_sandbox_every_probe_gets_out(processes: RealProcesses, tmp_path: Path) -> None:
     """So that a probe which can reach nothing, because it is broken, does not count as a wall."""
     async with bait(tmp_path) as laid:
-        asked = questions(spec(), PYTHON, laid, scratch=str(tmp_path), linger=False)
+        asked = questions(spec(Bind(tmp_path)), PYTHON, laid, scratch=str(tmp_path), linger=False)
         # Inside, 2 GiB; outside, a file of that length would be written.
         asked["file_bytes"] = 1000
         async with processes.open([PYTHON, "-I", "-S", "-c", program()], {"STRANGE": "1"}) as process:
@@ -88,9 +88,9 @@ WEAK: list[tuple[Weakening, set[str]]] = [
 async def test_a_missing_wall_is_named(
     processes: RealProcesses, tmp_path: Path, weaken: Weakening, expected: set[str]
 ) -> None:
-    wanted = spec(memory_bytes=1 << 30)
+    wanted = spec(address_space_bytes=1 << 30)
     argv = python(program())
-    told = plan(wanted, argv, machine=os.uname().machine, parent=os.getpid(), identity=(os.geteuid(), os.getegid()))
+    told = planned(wanted, argv)
     weaken(told, tmp_path)
     async with bait(tmp_path) as laid, open_launcher(processes, told) as (process, _):
         asked = json.dumps(questions(wanted, PYTHON, laid, linger=False)).encode()

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -207,7 +208,33 @@ async def test_memory_meets_its_limit(processes: RealProcesses) -> None:
         try: bytearray(600 << 20)
         except MemoryError: print("no")
     """
-    assert await said(processes, code, memory_bytes=512 * MIB) == "no"
+    assert await said(processes, code, address_space_bytes=512 * MIB) == "no"
+
+
+async def test_the_memory_of_all_processes_together_meets_its_limit(processes: RealProcesses) -> None:
+    """Each of them keeps below every limit of its own."""
+    code = """
+        import os, time
+        for _ in range(12):
+            if os.fork() == 0:
+                taken = b"x" * (16 << 20)
+                time.sleep(1000)
+        time.sleep(1000)
+    """
+    limits = Limits(address_space_bytes=512 * MIB, memory_bytes=128 * MIB, wall_s=30)
+    outcome = await run(processes, replace(spec(), limits=limits), python(code))
+    assert (outcome.code, outcome.broke) == (-signal.SIGKILL, None)
+    assert outcome.stderr == b"sandbox: ended, for it took more than 134,217,728 bytes of memory\n"
+
+
+async def test_shared_memory_is_counted_once(processes: RealProcesses) -> None:
+    code = """
+        import os, time
+        shared = b"x" * (64 << 20)
+        children = [os.fork() or time.sleep(1) or os._exit(0) for _ in range(8)]
+        print([os.waitpid(child, 0)[1] for child in children])
+    """
+    assert await said(processes, code, memory_bytes=200 * MIB) == str([0] * 8)
 
 
 async def test_nothing_that_it_started_outlives_it(processes: RealProcesses) -> None:

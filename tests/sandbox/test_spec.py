@@ -7,17 +7,25 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from p2pcdn.sandbox.spec import NOBODY, Bind, Limits, Spec, plan
+from p2pcdn.sandbox.spec import NOBODY, Bind, Limits, Spec, outside, plan
+
+WHOLE = "         0          0 4294967295\n"
 
 
-def planned(spec: Spec, identity: tuple[int, int] = (1001, 1002)):  # type: ignore[no-untyped-def]
-    return plan(spec, ["/bin/true"], machine="x86_64", parent=77, identity=identity)
+def planned(spec: Spec):  # type: ignore[no-untyped-def]
+    return plan(spec, ["/bin/true"], machine="x86_64", parent=77, user=(1001, 1002))
 
 
 def test_an_ordinary_user_is_himself_outside_and_root_is_nobody() -> None:
-    assert (planned(Spec())["user"], planned(Spec())["group"]) == (1001, 1002)
-    assert (planned(Spec(), (0, 0))["user"], planned(Spec(), (0, 0))["group"]) == (NOBODY, NOBODY)
-    assert planned(Spec(user=(1005, 1006)), (0, 0))["user"] == 1005
+    assert outside(Spec(), (1001, 1002), WHOLE) == (1001, 1002)
+    assert outside(Spec(), (0, 0), WHOLE) == (NOBODY, NOBODY)
+    assert outside(Spec(user=(1005, 1006)), (0, 0), WHOLE) == (1005, 1006)
+
+
+def test_root_of_a_container_with_nobody_in_it_stays_who_he_is() -> None:
+    assert outside(Spec(), (0, 0), "0 100000 65536\n") == (NOBODY, NOBODY)
+    assert outside(Spec(), (0, 0), "0 1000 1\n") == (0, 0)
+    assert outside(Spec(), (0, 0), "0 1000 1\n1 100000 65535\n") == (NOBODY, NOBODY)
 
 
 def test_outer_trees_are_shown_before_what_lies_in_them() -> None:
@@ -41,10 +49,10 @@ def test_a_path_must_be_absolute() -> None:
 
 
 def test_every_limit_reaches_the_plan() -> None:
-    numbers = {"memory_bytes": 11, "processes": 12, "open_files": 13, "file_bytes": 14, "cpu_s": 15}
-    told = planned(Spec(limits=Limits(scratch_bytes=16, **numbers)))
+    numbers = {"address_space_bytes": 11, "processes": 12, "open_files": 13, "file_bytes": 14, "cpu_s": 15}
+    told = planned(Spec(limits=Limits(scratch_bytes=16, memory_bytes=17, **numbers)))
     assert set(numbers.values()) <= {value for _, value in told["limits"]}
-    assert told["scratch_bytes"] == 16
+    assert (told["scratch_bytes"], told["memory_bytes"]) == (16, 17)
 
 
 def test_a_plan_survives_json() -> None:
@@ -54,4 +62,4 @@ def test_a_plan_survives_json() -> None:
 
 def test_a_machine_without_a_table_is_refused() -> None:
     with pytest.raises(KeyError):
-        plan(Spec(), ["/bin/true"], machine="vax", parent=1, identity=(1, 1))
+        plan(Spec(), ["/bin/true"], machine="vax", parent=1, user=(1, 1))

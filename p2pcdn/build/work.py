@@ -1,0 +1,121 @@
+"""One build under way: the sources laid out, the environments made, the sandbox tried, the hooks called."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from p2pcdn.build.cell import Cell, SandboxCell, bare_cell, editable_cell, sandbox_cell
+from p2pcdn.build.hooks import HEAD_SIZE_BYTES_MAX, WHEEL_SIZE_BYTES_MAX, Answer, Ask, Hook, call
+from p2pcdn.build.interpreter import Interpreter
+from p2pcdn.build.key import Inputs, Options, build_key
+from p2pcdn.build.log import BuildLog
+from p2pcdn.build.project import BuildSystem, checked_requirements
+from p2pcdn.build.seams import Environment, MakeEnvironment
+from p2pcdn.digest import Sha256
+from p2pcdn.errors import P2pcdnError, SandboxUnusable
+from p2pcdn.sandbox.probe import check
+from p2pcdn.sandbox.run import Layers
+from p2pcdn.sandbox.spec import Limits
+from p2pcdn.world import Processes, Threads
+
+_MACHINE_MEMORY_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+# A build may take half of the machine, and its files, which lie in memory, a quarter.
+BUILD_LIMITS = Limits(
+    memory_bytes=min(Limits().memory_bytes, _MACHINE_MEMORY_BYTES // 2),
+    scratch_bytes=min(Limits().scratch_bytes, _MACHINE_MEMORY_BYTES // 4),
+    stdout_bytes=WHEEL_SIZE_BYTES_MAX + HEAD_SIZE_BYTES_MAX,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every build of a node works with. slots: how many hooks run at once; held by none that waits for others."""
+
+    processes: Processes
+    threads: Threads
+    make_environment: MakeEnvironment
+    slots: trio.CapacityLimiter
+    limits: Limits = BUILD_LIMITS
+
+
+@dataclass(slots=True)
+class Work:
+    """Belongs to one task. `environment`, `layers` and `bare_because` are there after `prepare`."""
+
+    tools: Tools
+    name: str
+    workplace: Path
+    tree: Path
+    digest: Sha256
+    system: BuildSystem
+    interpreter: Interpreter
+    options: Options
+    log: BuildLog
+    allow_unsandboxed: bool
+    editable: bool
+    environment: Environment = field(init=False)
+    layers: Layers | None = None
+    bare_because: str | None = None
+
+    async def prepare(self, ask_for_more: Hook | None) -> None:
+        """Makes the environment of build-system.requires, tries the sandbox, and asks the backend what else it needs.
+
+        Raises SandboxUnusable, BuildFailed, and what the maker of environments raises.
+        """
+        await self._make_environment(self.system.requires)
+        async with self.tools.slots:
+            await self._try_sandbox()
+        if ask_for_more is None:
+            return
+        more = checked_requirements((await self.hook(ask_for_more)).value)
+        if more:
+            await self._make_environment((*self.system.requires, *more))
+
+    async def hook(self, hook: Hook) -> Answer:
+        """Calls a hook; the file that it makes is `answer`. Raises BuildFailed."""
+        ask = Ask(hook, self.system, self.environment, self.options, self.answer)
+        async with self.tools.slots:
+            return await call(await self._cell(), ask, self.tools.limits, self.log, self.tools.threads)
+
+    @property
+    def answer(self) -> Path:
+        return self.workplace / "answer"
+
+    def key(self, hook: Hook) -> Sha256:
+        """What the hook's outcome is kept by; after `prepare`."""
+        identity, platform = self.interpreter.identity, self.interpreter.platform
+        sandboxed = self.layers is not None
+        return build_key(Inputs(self.digest, self.environment.pins, identity, platform, self.options, hook, sandboxed))
+
+    async def _make_environment(self, requirements: tuple[str, ...]) -> None:
+        try:
+            self.environment = await self.tools.make_environment(requirements, self.interpreter.python)
+        except P2pcdnError as error:
+            error.add_note(f"This was for the build of {self.name}, which needs {', '.join(requirements)}.")
+            raise
+
+    async def _try_sandbox(self) -> None:
+        """Runs the escape probes; without a sandbox, only the user's own word lets the build go on."""
+        try:
+            cell = self._sandbox()
+            python = str(self.environment.python)
+            self.layers = await check(self.tools.processes, cell.spec, python, self.workplace)
+        except SandboxUnusable as error:
+            if not self.allow_unsandboxed:
+                raise
+            self.bare_because = str(error)
+            await self.log.write(f"p2pcdn: outside of a sandbox, as allowed. {error}\n".encode())
+
+    async def _cell(self) -> Cell:
+        if self.bare_because is None:
+            return self._sandbox()
+        arguments = self.tools.processes, self.tools.limits, self.tree, self.workplace
+        return await self.tools.threads.run(bare_cell, *arguments, editable=self.editable)
+
+    def _sandbox(self) -> SandboxCell:
+        make = editable_cell if self.editable else sandbox_cell
+        return make(self.tools.processes, self.tools.limits, self.interpreter, self.environment, self.tree)
