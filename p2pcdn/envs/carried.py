@@ -92,8 +92,7 @@ class _Carrying:
         self._new = new
         self._before = before
         self._after = after
-        self._ours = frozenset(before.paths()) if before else frozenset()
-        self._our_directories = frozenset(before.directories) if before else frozenset()
+        self._ours = _by_directory(before)
         self._dropped = dropped
         self._sealed = sealed and sealed + "/"
         self._made = {""}
@@ -101,31 +100,45 @@ class _Carrying:
         self._same: Callable[[str], bool] | None = None
 
     def run(self) -> Carried:
-        ahead = [""]
-        while ahead:
-            directory = ahead.pop()
-            with os.scandir(f"{self._old}/{directory}") as entries:
-                found = list(entries)
-            if not found and directory not in self._our_directories:
-                self._make_directory(directory)
-            for entry in found:
-                path = f"{directory}/{entry.name}" if directory else entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    if path != OWN:
-                        ahead.append(path)
-                elif path not in self._ours and path not in self._dropped and self._is_wanted(path):
-                    self._put(path, entry)
+        """Looks through our directories for strange names, and takes what is below those whole."""
+        site = self._before.site if self._before else ""
+        # Link mode `env` made the site-packages a link to a tree, in which nothing can be strange.
+        linked = f"{site}/" if site and os.path.islink(f"{self._old}/{site}") else "//"
+        for directory, known in self._ours.items():
+            if not f"{directory}/".startswith(linked) and self._is_directory(directory):
+                for name in sorted(set(os.listdir(f"{self._old}/{directory}")) - known):
+                    self._take(f"{directory}/{name}" if directory else name)
         return self._carried
+
+    def _take(self, path: str) -> None:
+        """A file, a link, or a directory with all that is in it."""
+        if path in self._dropped or path == OWN:
+            return
+        if not self._is_directory(path):
+            if self._is_wanted(path):
+                self._put(path)
+            return
+        found = sorted(os.listdir(f"{self._old}/{path}"))
+        if not found:
+            self._make_directory(path)
+        for name in found:
+            self._take(f"{path}/{name}")
+
+    def _is_directory(self, path: str) -> bool:
+        try:
+            return stat.S_ISDIR(os.lstat(f"{self._old}/{path}").st_mode)
+        except FileNotFoundError:
+            return False
 
     def _is_wanted(self, path: str) -> bool:
         if not path.endswith(".pyc"):
-            # Link mode `env` made the site-packages a link; that one is ours.
-            return self._before is None or path != self._before.site
+            return True
         directory, _, name = path.rpartition("/")
         source = f"{directory.removesuffix('__pycache__').rstrip('/')}/{name.partition('.')[0]}.py".lstrip("/")
         if source in self._dropped:
             return False
-        return source not in self._ours or self._stays_the_same(source)
+        below, _, module = source.rpartition("/")
+        return module not in self._ours.get(below, ()) or self._stays_the_same(source)
 
     def _stays_the_same(self, path: str) -> bool:
         if self._same is None:
@@ -133,17 +146,17 @@ class _Carrying:
             self._same = lambda path: before.get(path) == after.get(path) is not None
         return self._same(path)
 
-    def _put(self, path: str, entry: os.DirEntry[str]) -> None:
+    def _put(self, path: str) -> None:
         if self._sealed and path.startswith(self._sealed):
             self._refuse(path)
             return
-        target = f"{self._new}/{path}"
+        source, target = f"{self._old}/{path}", f"{self._new}/{path}"
         try:
             self._make_directory(path.rpartition("/")[0])
-            if entry.is_symlink():
-                os.symlink(os.readlink(entry.path), target)
+            if os.path.islink(source):
+                os.symlink(os.readlink(source), target)
             else:
-                _link_or_copy(entry.path, target)
+                _link_or_copy(source, target)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             self._carried.hidden.append(path)
         else:
@@ -164,6 +177,23 @@ class _Carrying:
                 os.mkdir(f"{self._new}/{path}")
                 os.chmod(f"{self._new}/{path}", stat.S_IMODE(os.stat(f"{self._old}/{path}").st_mode) | stat.S_IRWXU)
             self._made.add(path)
+
+
+def _by_directory(plan: Plan | None) -> dict[str, set[str]]:
+    """The names that a plan makes, files and directories, by the directory that they are in."""
+    found: dict[str, set[str]] = {"": set()}
+    if plan is None:
+        return found
+    for directory in plan.directories:
+        found.setdefault(directory, set())
+        parent, _, name = directory.rpartition("/")
+        found.setdefault(parent, set()).add(name)
+    for links in plan.links:
+        found[links.target[:-1]].update(links.names)
+    for path in plan.written():
+        parent, _, name = path.rpartition("/")
+        found[parent].add(name)
+    return found
 
 
 def _origins(plan: Plan | None) -> dict[str, tuple[str, str]]:

@@ -231,6 +231,10 @@ class Plan:
         for links in self.links:
             for name in links.names:
                 yield links.target + name
+        yield from self.written()
+
+    def written(self) -> Iterator[str]:
+        """Those of them that are no links."""
         for record in self.records:
             yield record.path
         for script in self.scripts:
