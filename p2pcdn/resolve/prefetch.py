@@ -15,6 +15,7 @@ from p2pcdn.resolve.model import Source
 from p2pcdn.resolve.project import Project
 from p2pcdn.resolve.python import View
 from p2pcdn.resolve.requirement import Requirement
+from p2pcdn.resolve.term import NOTHING
 
 _BATCHES = {5: 5, 10: 10, 20: 20, 40: 40}
 _LATER_EVERY = 20
@@ -34,6 +35,7 @@ class Prefetch:
         # Requirements whose project's table, versions whose metadata has not come.
         self._open_requirements: list[Requirement] = []
         self._open_sources: list[tuple[Source, tuple[str, ...]]] = []
+        # Versions that were considered, as a term, by project.
         self._tried: dict[str, int] = {}
         self._tables: list[str] = []
         self._metadata: list[Source] = []
@@ -47,7 +49,11 @@ class Prefetch:
 
     def tried(self, project: Project, index: int, fitting: int, *, lowest: bool) -> None:
         """A version of the project is considered; `fitting` are those that the solver would take."""
-        count = self._tried[project.name] = self._tried.get(project.name, 0) + 1
+        before = self._tried.get(project.name, NOTHING)
+        self._tried[project.name] = tried = before | term.version(index)
+        if tried == before:
+            return
+        count = tried.bit_count()
         batch = _BATCHES.get(count, _LATER_BATCH if count > max(_BATCHES) and not count % _LATER_EVERY else 0)
         if not batch:
             return
@@ -56,7 +62,8 @@ class Prefetch:
             for other in (term.upwards if lowest else term.downwards)(ahead & project.versions.all):
                 if not batch:
                     return
-                batch -= self._name(project, other)
+                # An sdist may have to be built to be asked: not on a mere suspicion.
+                batch -= bool(project.releases[other].tags) and self._name(project, other)
 
     def likely(self) -> tuple[tuple[str, ...], tuple[Source, ...]]:
         """(tables, metadata) that were not named before."""
