@@ -2,13 +2,14 @@
 
 Nothing here changes a solution. The walk follows each requirement to the version that would be tried first, and that
 version's requirements, as far as what came leads. And when 5, 10, 20 and 40 versions of one package have been tried,
-as many more are named at once, then 50 after every 20 (uv's figures): boto3 has two thousand versions, and a question
-for each is an hour of waiting.
+as many of the next ones are named at once, and from then on the next 50 after every 20 (uv's figures): boto3 has two
+thousand versions, and with a question for each it would take minutes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain, islice
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.model import Source
@@ -57,13 +58,13 @@ class Prefetch:
         batch = _BATCHES.get(count, _LATER_BATCH if count > max(_BATCHES) and not count % _LATER_EVERY else 0)
         if not batch:
             return
-        beyond = term.version(index) - 1 if not lowest else ~(term.version(index + 1) - 1)
-        for ahead in (fitting & beyond, project.versions.all & beyond):
-            for other in (term.upwards if lowest else term.downwards)(ahead & project.versions.all):
-                if not batch:
-                    return
-                # An sdist may have to be built to be asked: not on a mere suspicion.
-                batch -= bool(project.releases[other].tags) and self._name(project, other)
+        below = term.version(index) - 1
+        beyond = (below if not lowest else ~(below | term.version(index))) & project.versions.all
+        walk = term.upwards if lowest else term.downwards
+        for other in islice(chain(walk(beyond & fitting), walk(beyond & ~fitting)), batch):
+            # An sdist may have to be built to be asked: not on a mere suspicion.
+            if project.releases[other].tags:
+                self._name(project, other)
 
     def likely(self) -> tuple[tuple[str, ...], tuple[Source, ...]]:
         """(tables, metadata) that were not named before."""
@@ -102,10 +103,9 @@ class Prefetch:
             self.follow(self._view.requirements(source, extra))
         return True
 
-    def _name(self, project: Project, index: int) -> bool:
+    def _name(self, project: Project, index: int) -> None:
         source = project.sources[index]
         if source in self._named_metadata or source in self._view.metadata or project.why_not(index):
-            return False
+            return
         self._named_metadata.add(source)
         self._metadata.append(source)
-        return True
