@@ -18,9 +18,12 @@ A locker resolves once a target, with the pins of the targets before as `Wanted.
 model.py, plain.py, read.py     values; as plain tuples; out of project pages and METADATA
 ranges.py, term.py              a project's versions in order; sets of them, as the bits of an integer
 incompatibility.py, partial_solution.py, solver.py    the paper
-requirement.py, python.py       PEP 508, and what Python makes of it: extras, markers, pre-releases, yanked versions
-prefetch.py, resolver.py        what will be wanted next; the door of the room
-report.py, suggest.py, verify.py                      why not; what to do about it; whether a solution is one
+requirement.py, python.py       PEP 508, and what Python makes of it: extras, markers, overrides, URLs
+project.py, judge.py, choice.py a project's versions: which can be used, and which is tried first
+priority.py, prefetch.py        which package is decided next; what will probably be asked for
+resolution.py, resolver.py      one search; the door of the room
+report.py, wording.py, suggest.py                     why not, in sentences; what to do about it
+verify.py                       whether a solution is one
 """
 
 from p2pcdn.resolve.model import (

@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 Value = TypeVar("Value")
 
+_ATOMS = (str, bool, int)
+
 
 def to_plain(value: Any) -> Any:
     """A dataclass becomes the tuple of its fields; tuples, strings, numbers, booleans and None stay."""
@@ -50,23 +52,31 @@ def _builder(kind: Any) -> Callable[[Any], Any]:
 
 def _dataclass_builder(kind: Any) -> Callable[[Any], Any]:
     hints = get_type_hints(kind)
-    builders = [_builder(hints[name]) for name in _names(kind)]
+    kinds = [hints[name] for name in _names(kind)]
+    # A table has thousands of strings: they are looked at here, without a call for each.
+    atoms = [(place, one) for place, one in enumerate(kinds) if one in _ATOMS]
+    others = [(place, _builder(one)) for place, one in enumerate(kinds) if one not in _ATOMS]
 
     def build(plain: Any) -> Any:
-        parts = _sequence(plain, kind.__name__)
-        if len(parts) != len(builders):
-            raise ValueError(f"a {kind.__name__} has {len(builders)} fields, not {len(parts)}")
-        return kind(*[one(part) for one, part in zip(builders, parts, strict=True)])
+        parts = list(_sequence(plain, kind.__name__))
+        if len(parts) != len(kinds):
+            raise ValueError(f"a {kind.__name__} has {len(kinds)} fields, not {len(parts)}")
+        for place, atom in atoms:
+            if type(parts[place]) is not atom:
+                raise ValueError(f"{parts[place]!r} is no {atom.__name__}")
+        for place, one in others:
+            parts[place] = one(parts[place])
+        return kind(*parts)
 
     return build
 
 
 def _tuple_builder(parts: tuple[Any, ...]) -> Callable[[Any], Any]:
-    if parts[-1] is Ellipsis:
-        one = _builder(parts[0])
-        return lambda plain: tuple([one(part) for part in _sequence(plain, "tuple")])
-    builders = [_builder(part) for part in parts]
-    return lambda plain: tuple([b(part) for b, part in zip(builders, _sequence(plain, "tuple"), strict=True)])
+    builders = [_builder(part) for part in parts if part is not Ellipsis]
+    if len(builders) == len(parts):
+        return lambda plain: tuple([b(part) for b, part in zip(builders, _sequence(plain, "tuple"), strict=True)])
+    (one,) = builders
+    return lambda plain: tuple([one(part) for part in _sequence(plain, "tuple")])
 
 
 def _optional_builder(parts: tuple[Any, ...]) -> Callable[[Any], Any]:
@@ -85,7 +95,7 @@ def _choice_builder(choices: tuple[Any, ...]) -> Callable[[Any], Any]:
 
 def _atom_builder(kind: type) -> Callable[[Any], Any]:
     def build(plain: Any) -> Any:
-        if not isinstance(plain, kind):
+        if type(plain) is not kind:
             raise ValueError(f"{plain!r} is no {kind.__name__}")
         return plain
 

@@ -2,19 +2,21 @@
 
 Nothing here changes a solution. The walk follows each requirement to the version that would be tried first, and that
 version's requirements, as far as what came leads. And when 5, 10, 20 and 40 versions of one package have been tried,
-as many more are named at once, then 50 after every 20 (uv's figures): boto3 has two thousand versions, and a question
-for each is an hour of waiting.
+as many of the next ones are named at once, and from then on the next 50 after every 20 (uv's figures): boto3 has two
+thousand versions, and with a question for each it would take minutes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain, islice
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.model import Source
 from p2pcdn.resolve.project import Project
 from p2pcdn.resolve.python import View
 from p2pcdn.resolve.requirement import Requirement
+from p2pcdn.resolve.term import NOTHING
 
 _BATCHES = {5: 5, 10: 10, 20: 20, 40: 40}
 _LATER_EVERY = 20
@@ -34,6 +36,7 @@ class Prefetch:
         # Requirements whose project's table, versions whose metadata has not come.
         self._open_requirements: list[Requirement] = []
         self._open_sources: list[tuple[Source, tuple[str, ...]]] = []
+        # Versions that were considered, as a term, by project.
         self._tried: dict[str, int] = {}
         self._tables: list[str] = []
         self._metadata: list[Source] = []
@@ -47,16 +50,21 @@ class Prefetch:
 
     def tried(self, project: Project, index: int, fitting: int, *, lowest: bool) -> None:
         """A version of the project is considered; `fitting` are those that the solver would take."""
-        count = self._tried[project.name] = self._tried.get(project.name, 0) + 1
+        before = self._tried.get(project.name, NOTHING)
+        self._tried[project.name] = tried = before | term.version(index)
+        if tried == before:
+            return
+        count = tried.bit_count()
         batch = _BATCHES.get(count, _LATER_BATCH if count > max(_BATCHES) and not count % _LATER_EVERY else 0)
         if not batch:
             return
-        beyond = term.version(index) - 1 if not lowest else ~(term.version(index + 1) - 1)
-        for ahead in (fitting & beyond, project.versions.all & beyond):
-            for other in (term.upwards if lowest else term.downwards)(ahead & project.versions.all):
-                if not batch:
-                    return
-                batch -= self._name(project, other)
+        below = term.version(index) - 1
+        beyond = (below if not lowest else ~(below | term.version(index))) & project.versions.all
+        walk = term.upwards if lowest else term.downwards
+        for other in islice(chain(walk(beyond & fitting), walk(beyond & ~fitting)), batch):
+            # An sdist may have to be built to be asked: not on a mere suspicion.
+            if project.releases[other].tags:
+                self._name(project, other)
 
     def likely(self) -> tuple[tuple[str, ...], tuple[Source, ...]]:
         """(tables, metadata) that were not named before."""
@@ -95,10 +103,9 @@ class Prefetch:
             self.follow(self._view.requirements(source, extra))
         return True
 
-    def _name(self, project: Project, index: int) -> bool:
+    def _name(self, project: Project, index: int) -> None:
         source = project.sources[index]
         if source in self._named_metadata or source in self._view.metadata or project.why_not(index):
-            return False
+            return
         self._named_metadata.add(source)
         self._metadata.append(source)
-        return True

@@ -70,6 +70,12 @@ class View:
             self._projects[name] = known
         return known
 
+    def known(self, name: str) -> Project:
+        """A project whose table came."""
+        project = self.project(name)
+        assert project is not None, f"{name} is needed before its table is known"
+        return project
+
     def unread_urls(self) -> tuple[Source, ...]:
         """Direct URLs, of the user and of what stands at them, whose metadata is not known.
 

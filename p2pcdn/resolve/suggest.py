@@ -33,8 +33,7 @@ def suggestion(
 def _permission(facts: list[Incompatibility], view: View) -> str:
     for one in facts:
         if isinstance(one.cause, Closed):
-            project = view.project(one.cause.package)
-            assert project is not None
+            project = view.known(one.cause.package)
             index = project.first_usable(one.terms[one.cause.package])
             if index is not None:
                 named = f"{project.name}=={project.versions.ordered[index]}"
@@ -69,8 +68,7 @@ def _python(facts: list[Incompatibility], view: View) -> str:
 def _pythons(one: Incompatibility, view: View) -> Iterator[list[str]]:
     """The Requires-Python of the versions that are said to be unusable, where that is why all of them are."""
     for package, versions in one.terms.items():
-        project = view.project(parts_of(package)[0])
-        assert project is not None
+        project = view.known(parts_of(package)[0])
         found = [project.releases[i] for i in term.downwards(versions & project.versions.all)]
         barred = [one.requires_python for one in found if not view.judgement.runs_on_python(one.requires_python)]
         if barred and len(barred) == len(found):

@@ -114,9 +114,7 @@ class Wording:
         return f"of {package} only pre-releases would fit ({self.those(package, bits)}) and nobody asks for one"
 
     def _project(self, package: str) -> Project:
-        project = self._view.project(parts_of(package)[0])
-        assert project is not None
-        return project
+        return self._view.known(parts_of(package)[0])
 
 
 def enumerated(clauses: Iterable[str]) -> str:

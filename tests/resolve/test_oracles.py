@@ -1,4 +1,4 @@
-"""Two solvers that others wrote, on universes too large to try everything: they and we agree whether there is a solution."""
+"""Two solvers that others wrote, on universes too large to try everything: they agree with ours about solvability."""
 
 from __future__ import annotations
 

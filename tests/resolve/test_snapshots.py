@@ -1,4 +1,4 @@
-"""resolvelib's own cases, on snapshots of the public index: python -m tests.resolve.fetch_snapshots brings them here."""
+"""resolvelib's own cases on snapshots of the public index; python -m tests.resolve.fetch_snapshots brings them here."""
 
 from __future__ import annotations
 
