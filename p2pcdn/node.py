@@ -16,10 +16,7 @@ from p2pcdn.fetch import Delivery, Fetch, Metadata, OriginReader
 from p2pcdn.group import Identity
 from p2pcdn.http1 import AllowedHosts, Handler, Limits, Refusal, Request, serve
 from p2pcdn.index import Pages
-from p2pcdn.lock.facts import Facts
-from p2pcdn.lock.locker import Locker
-from p2pcdn.lock.solvers import Solvers
-from p2pcdn.provision import Compiler, Provisioner, Wheels
+from p2pcdn.provision import Workroom
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.swarm import Swarm
 from p2pcdn.swarm.manners import Manners
@@ -223,15 +220,20 @@ class Node:
         self, pages: Pages, metadata: Metadata, fetch: Fetch, nursery: trio.Nursery
     ) -> Mapping[tuple[str, str], Route]:
         """None in a world without other programs."""
-        world, store = self._world, self._store
+        world = self._world
         if world.processes is None:
             return {}
-        facts = Facts(pages, metadata, store, world.threads)
-        locker = Locker(facts, Solvers(world.processes, nursery), store, self._settings.version)
-        wheels = Wheels(store, pages, fetch, world.threads, nursery)
-        compiler = Compiler(store, world.processes, world.threads, nursery)
-        provisioner = Provisioner(store, wheels, compiler, world.threads, nursery)
-        return ZephyrFace(locker, provisioner, nursery).routes()
+        workroom = Workroom(
+            store=self._store,
+            pages=pages,
+            metadata=metadata,
+            fetch=fetch,
+            processes=world.processes,
+            threads=world.threads,
+            nursery=nursery,
+            version=self._settings.version,
+        )
+        return ZephyrFace(workroom, nursery).routes()
 
     async def _serve(
         self,

@@ -7,9 +7,8 @@ loop only looks them up.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from packaging.version import InvalidVersion, Version
 
@@ -36,12 +35,8 @@ PARSE_INLINE_FILES_MAX = 200
 PENDING_MAX = 256
 
 
-class Builder(Protocol):
-    """Who knows the metadata of what is no wheel."""
-
-    async def metadata_of_sdist(self, wanted: Wanted) -> bytes:
-        """The METADATA of the wheel that an sdist becomes. Raises BuildFailed, SandboxUnusable, and as fetching."""
-        ...
+# The METADATA of the wheel that an sdist becomes. Raises BuildFailed, SandboxUnusable, and what fetching raises.
+OfSdist = Callable[[Wanted], Awaitable[bytes]]
 
 
 @dataclass(slots=True)
@@ -52,7 +47,6 @@ class Facts:
     metadata: WheelMetadata
     store: Store
     threads: Threads
-    builder: Builder | None = None
     _pending: dict[str, bytes] = field(default_factory=dict)
 
     async def page(self, project: str) -> HeldPage:
@@ -81,32 +75,40 @@ class Facts:
             await self._keep(key, octets)
         return octets, held
 
-    async def metadata_of(self, source: Source, held: HeldPage, files: Sequence[File]) -> bytes:
+    async def metadata_of(
+        self, source: Source, held: HeldPage, files: Sequence[File], of_sdist: OfSdist | None
+    ) -> bytes:
         """The encoded rest of a Metadata: all but its source. files: those of the version, of the page `held`.
 
-        Raises Unavailable, Refused: then nobody can say. What is wrong with the file itself is a `broken` one.
+        Raises Unavailable, Refused: then nobody can say; and BuildFailed, SandboxUnusable. What is wrong with a wheel
+        itself is a `broken` one.
         """
         file = file_for_metadata(files)
         if file is None:
             return _broken(f"{held.index.url} lists no file of {source.project} {source.version} any more")
         wanted = Wanted(held.index, held.project, file)
+        if not file.filename.endswith(".whl"):
+            return await self._of_sdist(source, wanted, of_sdist)
         name = self.metadata.name_of(wanted)
         if name is not None and (octets := self._kept(f"m{FORMAT}/{name}")) is not None:
             return octets
         try:
-            content = await self._content(wanted)
+            content = await self.metadata.of(wanted)
         except (NotFound, RemoteProtocolError, DigestMismatch) as error:
             return _broken(str(error).rstrip("."))
         octets = await self.threads.run(_encoded_metadata, source, content)
         await self._keep(f"m{FORMAT}/{Sha256.of(content)}", octets)
         return octets
 
-    async def _content(self, wanted: Wanted) -> bytes:
-        if wanted.file.filename.endswith(".whl"):
-            return await self.metadata.of(wanted)
-        if self.builder is None:
-            raise NotFound("it has no wheel, and this node does not build")
-        return await self.builder.metadata_of_sdist(wanted)
+    async def _of_sdist(self, source: Source, wanted: Wanted, of_sdist: OfSdist | None) -> bytes:
+        key = f"s{FORMAT}/{wanted.key}"
+        if (octets := self._kept(key)) is not None:
+            return octets
+        if of_sdist is None:
+            return _broken("it has no wheel, and nobody named an interpreter to build one with")
+        octets = await self.threads.run(_encoded_metadata, source, await of_sdist(wanted))
+        await self._keep(key, octets)
+        return octets
 
     def _kept(self, key: str) -> bytes | None:
         return self._pending.get(key) or self.store.value("parsed", key)

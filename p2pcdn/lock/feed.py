@@ -11,7 +11,7 @@ import trio
 
 from p2pcdn.errors import P2pcdnError, Unavailable
 from p2pcdn.index.held import HeldPage
-from p2pcdn.lock.facts import Facts, files_by_version, files_of
+from p2pcdn.lock.facts import Facts, OfSdist, files_by_version, files_of
 from p2pcdn.resolve import Need, Source, to_plain
 from p2pcdn.simple import File
 
@@ -28,8 +28,9 @@ Key = str | Source
 class Feed:
     """What one session of a solver was told, and what is on its way. Used by one task; `open_feed` makes it."""
 
-    def __init__(self, facts: Facts, nursery: trio.Nursery) -> None:
+    def __init__(self, facts: Facts, nursery: trio.Nursery, of_sdist: OfSdist | None) -> None:
         self._facts = facts
+        self._of_sdist = of_sdist
         self._nursery = nursery
         self._needed = trio.CapacityLimiter(NEEDED_AT_ONCE_MAX)
         self._likely = trio.CapacityLimiter(LIKELY_AT_ONCE_MAX)
@@ -112,7 +113,8 @@ class Feed:
         if source.url:
             raise Unavailable(f"This node cannot take {source.project} from {source.url} yet.")
         held = self.pages.get(source.project) or await self._facts.page(source.project)
-        return await self._facts.metadata_of(source, held, self.files(source.project, held, source.version))
+        files = self.files(source.project, held, source.version)
+        return await self._facts.metadata_of(source, held, files, self._of_sdist)
 
     def files(self, project: str, held: HeldPage, version: str) -> list[File]:
         """The files of one version of a page."""
@@ -122,12 +124,15 @@ class Feed:
 
 
 @asynccontextmanager
-async def open_feed(facts: Facts) -> AsyncIterator[Feed]:
-    """Within it guesses are fetched; at its end those that still run are given up, and what was parsed is kept."""
+async def open_feed(facts: Facts, of_sdist: OfSdist | None = None) -> AsyncIterator[Feed]:
+    """Within it guesses are fetched; at its end those that still run are given up, and what was parsed is kept.
+
+    of_sdist: how the metadata of what has no wheel is made; None: it is not.
+    """
     failed: P2pcdnError | None = None
     async with trio.open_nursery() as nursery:
         try:
-            yield Feed(facts, nursery)
+            yield Feed(facts, nursery, of_sdist)
         except P2pcdnError as error:  # raised below, for a nursery makes a group of it
             failed = error
         nursery.cancel_scope.cancel()

@@ -15,7 +15,7 @@ from p2pcdn.errors import P2pcdnError, RemoteProtocolError, StoreStopped
 from p2pcdn.index.held import HeldPage
 from p2pcdn.lock import question as asked
 from p2pcdn.lock.compose import Composed, compose
-from p2pcdn.lock.facts import Facts
+from p2pcdn.lock.facts import Facts, OfSdist
 from p2pcdn.lock.feed import Feed, open_feed
 from p2pcdn.lock.merge import PROJECT, Merged, Root, cells_marker, merge
 from p2pcdn.lock.solvers import Session, Solvers
@@ -93,31 +93,51 @@ class Locker:
     version: str
     _running: dict[str, trio.Lock] = field(default_factory=dict)
 
-    async def lock(self, question: Question) -> Locked:
-        """A lock for all targets of the question's matrix.
+    async def lock(self, question: Question, of_sdist: OfSdist | None = None) -> Locked:
+        """A lock for all targets of the question's matrix. of_sdist: as in `open_feed`.
 
         Raises NoSolution (whose report says for which targets), BadRequirement, SolverFailed, Unavailable, Refused.
         """
         cells = matrix(question.fields["requires_python"], question.fields["environments"])
         tags = frozenset(tag for cell in cells for tag in listed_tags(cell.platform, cell.minor))
-        return await self._again_or_new(question, "matrix", {cell: cell.target for cell in cells}, tags)
+        return await self._again_or_new(question, "matrix", {cell: cell.target for cell in cells}, tags, of_sdist)
 
-    async def resolve(self, question: Question, one: OneTarget) -> Locked:
-        """A lock for one interpreter. Raises as `lock` does."""
+    async def resolve(
+        self,
+        question: Question,
+        one: OneTarget,
+        of_sdist: OfSdist | None = None,
+        within: tuple[str, ...] = (),
+    ) -> Locked:
+        """A lock for one interpreter. Raises as `lock` does.
+
+        within: the builds that wait for it, the outermost first; they hold places and turns for which it must not wait.
+        """
         target = repr((one.target.environment, one.target.tags))
-        return await self._again_or_new(question, target, {one: one.target}, frozenset(one.target.tags or ()))
+        return await self._again_or_new(
+            question, target, {one: one.target}, frozenset(one.target.tags or ()), of_sdist, within
+        )
 
     async def _again_or_new(
-        self, question: Question, of: str, targets: Mapping[Any, Target], tags: frozenset[str]
+        self,
+        question: Question,
+        of: str,
+        targets: Mapping[Any, Target],
+        tags: frozenset[str],
+        of_sdist: OfSdist | None,
+        within: tuple[str, ...] = (),
     ) -> Locked:
         key = f"lock/{question.digest(of, self.version)}"
-        turn = self._running.setdefault(key, trio.Lock())
+        place = " ".join((key, *within))
+        turn = self._running.setdefault(place, trio.Lock())
         try:
             async with turn:  # who asks the same at the same time waits, and gets it again
-                return await self._again(key) or await self._new(key, question, targets, tags)
+                return await self._again(key) or await self._new(
+                    key, question, targets, tags, of_sdist, within=bool(within)
+                )
         finally:
             if not turn.statistics().tasks_waiting:
-                self._running.pop(key, None)
+                self._running.pop(place, None)
 
     # -- once more ----------------------------------------------------------------------------------------------------
 
@@ -175,8 +195,17 @@ class Locker:
 
     # -- anew ---------------------------------------------------------------------------------------------------------
 
-    async def _new(self, key: str, question: Question, targets: Mapping[Any, Target], tags: frozenset[str]) -> Locked:
-        async with open_feed(self.facts) as feed, self.solvers.session(feed) as session:
+    async def _new(
+        self,
+        key: str,
+        question: Question,
+        targets: Mapping[Any, Target],
+        tags: frozenset[str],
+        of_sdist: OfSdist | None,
+        *,
+        within: bool,
+    ) -> Locked:
+        async with open_feed(self.facts, of_sdist) as feed, self.solvers.session(feed, within=within) as session:
             solutions = await _solve(session, question.wanted, targets)
             merged = merge(solutions, question.roots, lambda cells: _cells_marker(cells, solutions))
             composed = await self._compose(question, merged, solutions, feed, tags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import AsyncIterator
@@ -56,9 +57,12 @@ class Solvers:
         self._idle: list[_Child] = []
 
     @asynccontextmanager
-    async def session(self, feed: Feed) -> AsyncIterator[Session]:
-        """A solver that knows nothing yet, for the targets of one lock. Raises SolverFailed."""
-        async with self._places:
+    async def session(self, feed: Feed, *, within: bool = False) -> AsyncIterator[Session]:
+        """A solver that knows nothing yet, for the targets of one lock. Raises SolverFailed.
+
+        within: another session waits for this one (for what a build needs), so it waits for no place.
+        """
+        async with contextlib.nullcontext() if within else self._places:
             child = self._idle.pop() if self._idle else await self._start()
             child.wanted()
             try:

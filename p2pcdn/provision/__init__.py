@@ -4,10 +4,13 @@ wheels.py        a file of a lock becomes a tree of the store
 bytecode.py      a tree's byte code, by the interpreter that will run it (compile_script.py)
 order.py         dependencies before what depends on them
 environment.py   all of it for one environment, and the same again from memory
+building.py      sdists on their way into locks and environments
+workroom.py      all of these and the locker, wired to each other
 """
 
-from p2pcdn.provision.bytecode import Bytecode, Compiler
-from p2pcdn.provision.environment import Asked, Provisioner, Ready, Told
-from p2pcdn.provision.wheels import Wheels
+from p2pcdn.provision.building import Toolchain
+from p2pcdn.provision.bytecode import Bytecode
+from p2pcdn.provision.environment import Asked, Ready
+from p2pcdn.provision.workroom import Workroom
 
-__all__ = ["Asked", "Bytecode", "Compiler", "Provisioner", "Ready", "Told", "Wheels"]
+__all__ = ["Asked", "Bytecode", "Ready", "Toolchain", "Workroom"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from p2pcdn import frames
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.errors import NothingFits
 from p2pcdn.envs.listing import Listing
-from p2pcdn.envs.model import Chosen, Target
+from p2pcdn.envs.model import Chosen, LockedFile, LockedPackage, Target
 from p2pcdn.envs.planning import ReadyWheel, make_plan
 from p2pcdn.envs.pylock import read_lock
 from p2pcdn.envs.scheme import Scheme
@@ -35,10 +35,15 @@ FORMAT = 1
 LEASE_TIME_S = 600.0
 
 
+# The wheel that an sdist becomes: its sha256, by which the store has it then, its file name, and how it was built.
+Build = Callable[[LockedPackage, LockedFile], Awaitable[tuple[Sha256, str, str]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What an environment is to be. lock: the text of a pylock.toml. groups: None for the lock's default ones.
 
+    build: how a package without a fitting wheel becomes one; None: it does not.
     requested: the projects that the user named himself. bytecode: None where nobody wants any.
     """
 
@@ -49,6 +54,7 @@ class Asked:
     groups: tuple[str, ...] | None = None
     requested: tuple[str, ...] = ()
     bytecode: Bytecode | None = None
+    build: Build | None = None
 
     def digest(self) -> str:
         """Names the choice: everything that it depends on."""
@@ -133,10 +139,10 @@ class Provisioner:
     async def provide(self, asked: Asked, chosen: Sequence[Chosen], progress: Progress) -> Ready:
         """Raises what `Wheels.tree` raises, NothingFits, CannotPlan, CompileFailed where byte code is waited for."""
         with self.store.spared([sha256_of(one.file) for one in chosen if one.file is not None]):
-            trees, came_from = await self._trees(chosen, progress)
+            trees, names, came_from = await self._trees(asked, chosen, progress)
             if asked.bytecode is not None and asked.bytecode.wait:
                 await self.compiler.compile(trees, asked.bytecode)
-            ready = await self._planned(asked, chosen, trees, came_from)
+            ready = await self._planned(asked, chosen, trees, names, came_from)
             self._lease(ready.wheels)
         if asked.bytecode is not None and not asked.bytecode.wait:
             self.nursery.start_soon(self._compile_later, trees, asked.bytecode)
@@ -144,13 +150,16 @@ class Provisioner:
 
     # -- trees --------------------------------------------------------------------------------------------------------
 
-    async def _trees(self, chosen: Sequence[Chosen], progress: Progress) -> tuple[list[Tree], list[str]]:
-        found: dict[int, tuple[Tree, str]] = {}
+    async def _trees(
+        self, asked: Asked, chosen: Sequence[Chosen], progress: Progress
+    ) -> tuple[list[Tree], list[str], list[str]]:
+        """Trees, the file names of their wheels, and whence they came."""
+        found: dict[int, tuple[Tree, str, str]] = {}
         failed: list[P2pcdnError] = []
 
         async def one(at: int, wanted: Chosen) -> None:
             try:
-                found[at] = await self._tree(wanted)
+                found[at] = await self._tree(asked, wanted)
             except P2pcdnError as error:  # raised below, for a nursery makes a group of it
                 failed.append(error)
                 nursery.cancel_scope.cancel()
@@ -162,16 +171,20 @@ class Provisioner:
                 nursery.start_soon(one, at, wanted)
         if failed:
             raise failed[0]
-        pairs = [found[at] for at in range(len(chosen))]
-        return [tree for tree, _ in pairs], [come for _, come in pairs]
+        in_order = [found[at] for at in range(len(chosen))]
+        return [tree for tree, _, _ in in_order], [name for _, name, _ in in_order], [come for _, _, come in in_order]
 
-    async def _tree(self, wanted: Chosen) -> tuple[Tree, str]:
-        if wanted.kind != "wheel" or wanted.file is None:
-            raise NothingFits(
-                f"{wanted.package.name} {wanted.package.version or ''} has no wheel for this environment, "
-                f"only {_KINDS[wanted.kind]}, which this node does not build."
-            )
-        return await self.wheels.tree(wanted.package, wanted.file)
+    async def _tree(self, asked: Asked, wanted: Chosen) -> tuple[Tree, str, str]:
+        if wanted.kind == "wheel" and wanted.file is not None:
+            tree, come = await self.wheels.tree(wanted.package, wanted.file)
+            return tree, wanted.file.name, come
+        if wanted.kind == "sdist" and wanted.file is not None and asked.build is not None:
+            sha256, filename, how = await asked.build(wanted.package, wanted.file)
+            return await self.wheels.unpacked(sha256, filename), filename, how
+        raise NothingFits(
+            f"{wanted.package.name} {wanted.package.version or ''} has no wheel for this environment, "
+            f"only {_KINDS[wanted.kind]}, which this node does not build."
+        )
 
     def _bytecode(self, sha256: Sha256, bytecode: Bytecode | None) -> Tree | None:
         return self.store.tree(sha256, bytecode.cache_tag) if bytecode is not None else None
@@ -192,21 +205,26 @@ class Provisioner:
     # -- the plan -----------------------------------------------------------------------------------------------------
 
     async def _planned(
-        self, asked: Asked, chosen: Sequence[Chosen], trees: Sequence[Tree], came_from: Sequence[str]
+        self,
+        asked: Asked,
+        chosen: Sequence[Chosen],
+        trees: Sequence[Tree],
+        names: Sequence[str],
+        came_from: Sequence[str],
     ) -> Ready:
         codes = [self._bytecode(tree.key.sha256, asked.bytecode) for tree in trees]
         told = tuple(
             Told(
                 project=one.package.name,
                 version=one.package.version or "",
-                filename=one.file.name if one.file is not None else "",
+                filename=name,
                 sha256=str(tree.key.sha256),
                 index=one.package.index or "",
                 came_from=come,
                 tree=str(tree.path),
                 bytecode=str(code.path) if code is not None else "",
             )
-            for one, tree, come, code in zip(chosen, trees, came_from, codes, strict=True)
+            for one, tree, name, come, code in zip(chosen, trees, names, came_from, codes, strict=True)
         )
         plan, digest, notes = await self.threads.run(_plan, asked, told, trees, codes)
         former = self._kept(asked)

@@ -54,27 +54,34 @@ class Wheels:
         come: From = "store" if self.store.holds(sha256) else "fetched"
         tree = self.store.tree(sha256)
         if tree is None:
-            tree = await self._flights.join(sha256, partial(self._make, package, file, sha256))
+            tree = await self._flights.join(sha256, partial(self._fetch_and_unpack, package, file, sha256))
         return tree, come
 
-    async def _make(self, package: LockedPackage, file: LockedFile, sha256: Sha256) -> Tree:
+    async def unpacked(self, sha256: Sha256, filename: str) -> Tree:
+        """The tree of a wheel that the store holds. Raises as `tree` does."""
+        tree = self.store.tree(sha256)
+        return tree or await self._flights.join(sha256, partial(self._unpack, sha256, filename))
+
+    async def _fetch_and_unpack(self, package: LockedPackage, file: LockedFile, sha256: Sha256) -> Tree:
         if not self.store.holds(sha256):
             async with self._fetches:
                 await self._fetch(package, file, sha256)
+        return await self._unpack(sha256, file.name)
 
+    async def _unpack(self, sha256: Sha256, filename: str) -> Tree:
         async def make(wheel: Path, directory: Path) -> Made:
-            listing = await self.threads.run(unpack, wheel, file.name, directory)
+            listing = await self.threads.run(unpack, wheel, filename, directory)
             return Made(listing.encode(), listing.size_bytes)
 
         async with self._unpackings:
             return await self.store.keep_tree(sha256, make)
 
     async def _fetch(self, package: LockedPackage, file: LockedFile, sha256: Sha256) -> None:
-        held = await self.fetch.open(await self._wanted(package, file, sha256))
+        held = await self.fetch.open(await self.wanted(package, file, sha256))
         if isinstance(held, Partial):
             await held.wait_finished()
 
-    async def _wanted(self, package: LockedPackage, file: LockedFile, sha256: Sha256) -> Wanted:
+    async def wanted(self, package: LockedPackage, file: LockedFile, sha256: Sha256) -> Wanted:
         """Where the bytes are: as the lock says, where its index is ours; else as a page of ours says; else as it says.
 
         Only what our own index lists is offered to neighbours.

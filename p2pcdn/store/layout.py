@@ -58,6 +58,11 @@ class Layout:
         """Unpacked wheels, and their byte code; a directory here whose name has no row is nothing."""
         return self.directory / "trees"
 
+    @property
+    def workshop(self) -> Path:
+        """Where builds work: on the same file system, so that their files are links. Emptied by whoever uses it."""
+        return self.directory / "workshop"
+
     def shelf(self, name: BlobName) -> Path:
         """The directory of a blob: 256 of them keep each small."""
         return self.blobs / name[:2]

@@ -240,6 +240,16 @@ class Store:
         for key in self._catalog.keys(VALUES[table]):
             yield key.decode("utf-8", "surrogatepass")
 
+    def file_of(self, sha256: Sha256) -> Path | None:
+        """A blob's file, for programs that read or link it; nobody writes in it. None for one without a file."""
+        row = self._table.row(sha256)
+        return None if row is None or row.buried or row.inline else self._shelves.layout.blob(row.name)
+
+    @property
+    def workshop(self) -> Path:
+        """A directory for work that ends with its call: nothing in it counts as kept."""
+        return self._shelves.layout.workshop
+
     def tree(self, sha256: Sha256, kind: str = "") -> Tree | None:
         """A wheel as it lies unpacked, marked as used with its blob. kind: "", or whose byte code.
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -16,8 +17,8 @@ from p2pcdn.envs.model import Target as LockTarget
 from p2pcdn.envs.scheme import Scheme
 from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.http1 import Request, Response
-from p2pcdn.lock.locker import Locked, Locker, OneTarget, Question, parse_question
-from p2pcdn.provision import Asked, Bytecode, Provisioner, Ready
+from p2pcdn.lock.locker import Locked, OneTarget, Question, parse_question
+from p2pcdn.provision import Asked, Bytecode, Ready, Toolchain, Workroom
 from p2pcdn.resolve import Target
 from p2pcdn.web.control_face import Route, asked_object
 from p2pcdn.web.routes import STATUS, json_response
@@ -33,9 +34,8 @@ LINES_WAITING_MAX = 64
 class ZephyrFace:
     """Its routes become the control face's, whose errors become statuses there."""
 
-    def __init__(self, locker: Locker, provisioner: Provisioner, nursery: trio.Nursery) -> None:
-        self._locker = locker
-        self._provisioner = provisioner
+    def __init__(self, workroom: Workroom, nursery: trio.Nursery) -> None:
+        self._workroom = workroom
         self._nursery = nursery
 
     def routes(self) -> Mapping[tuple[str, str], Route]:
@@ -47,21 +47,21 @@ class ZephyrFace:
 
     async def _post_lock(self, request: Request) -> Response:
         asked = await asked_object(request, BODY_SIZE_BYTES_MAX)
-        return _lock_response(await self._locker.lock(_question(asked)))
+        return _lock_response(await self._workroom.lock(_question(asked), _toolchain(asked)))
 
     async def _post_resolve(self, request: Request) -> Response:
         asked = await asked_object(request, BODY_SIZE_BYTES_MAX)
         markers, tags = _target(asked)
         one = OneTarget(f"Python {markers['python_full_version']}", Target.of(markers, tags))
-        return _lock_response(await self._locker.resolve(_question(asked), one))
+        return _lock_response(await self._workroom.resolve(_question(asked), one, _toolchain(asked)))
 
     async def _post_environment(self, request: Request) -> Response:
         value = await asked_object(request, BODY_SIZE_BYTES_MAX)
-        asked, have = _environment(value), value.get("have")
-        ready = self._provisioner.again(asked)
+        asked, have = self._workroom.with_build(_environment(value), _toolchain(value)), value.get("have")
+        ready = self._workroom.provisioner.again(asked)
         if ready is not None:
             return _lines_response(_ready_lines(asked, ready, have))
-        chosen = await self._provisioner.choose(asked)
+        chosen = await self._workroom.provisioner.choose(asked)
         send, receive = trio.open_memory_channel[bytes](LINES_WAITING_MAX)
         self._nursery.start_soon(self._provide, asked, chosen, have, send)
         return Response(200, [("Content-Type", "application/x-ndjson")], _received(receive))
@@ -77,7 +77,7 @@ class ZephyrFace:
 
         with send, suppress(trio.BrokenResourceError):
             try:
-                ready = await self._provisioner.provide(asked, chosen, progress)
+                ready = await self._workroom.provisioner.provide(asked, chosen, progress)
             except P2pcdnError as error:
                 status, title = STATUS[type(error)]
                 await send.send(_line({"error": {"status": status, "title": title, "detail": str(error)}}))
@@ -144,17 +144,13 @@ def _is_pair(value: object) -> bool:
 
 def _environment(asked: Mapping[str, Any]) -> Asked:
     markers, tags = _target(asked)
-    lock, scheme, groups = asked.get("lock"), asked.get("scheme"), asked.get("groups")
-    if not (isinstance(lock, str) and isinstance(scheme, dict)):
-        raise RemoteProtocolError("lock is the text of a lock, and scheme an object.")
-    try:
-        made = Scheme(**scheme)
-    except TypeError as error:
-        raise RemoteProtocolError(f"scheme is none: {error}") from error
+    lock, groups = asked.get("lock"), asked.get("groups")
+    if not isinstance(lock, str):
+        raise RemoteProtocolError("lock is the text of a lock.")
     return Asked(
         lock=lock,
         target=LockTarget(markers, tags),
-        scheme=made,
+        scheme=_scheme(asked),
         extras=_texts(asked, "extras"),
         groups=None if groups is None else _texts(asked, "groups"),
         requested=_texts(asked, "requested"),
@@ -170,6 +166,27 @@ def _bytecode(value: object) -> Bytecode | None:
         if bytecode.is_sound():
             return bytecode
     raise RemoteProtocolError("bytecode names an interpreter by its absolute path, and its cache_tag.")
+
+
+def _scheme(asked: Mapping[str, Any]) -> Scheme:
+    given = asked.get("scheme")
+    try:
+        return Scheme(**given)  # type: ignore[arg-type]  # whatever it is, it raises TypeError
+    except TypeError as error:
+        raise RemoteProtocolError(f"scheme is none: {error}") from error
+
+
+def _toolchain(asked: Mapping[str, Any]) -> Toolchain | None:
+    """The interpreter that builds sdists, where who asked names one: it is the one that he asks for."""
+    given = asked.get("build")
+    if given is None:
+        return None
+    if not isinstance(given, dict) or not isinstance(given.get("python"), str) or not given["python"].startswith("/"):
+        raise RemoteProtocolError("build names an interpreter by its absolute path.")
+    markers, tags = _target(asked)
+    return Toolchain(
+        Path(given["python"]), markers, tags, _scheme(asked), allow_unsandboxed=given.get("allow_unsandboxed") is True
+    )
 
 
 def _texts(asked: Mapping[str, Any], name: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.bench.node import RunningNode
 from tests.bench.upstream import FaultyUpstream, Style
-from tests.bench.wheels import Distribution, make_wheel
+from tests.bench.wheels import Distribution, make_sdist, make_wheel
 from tests.end_to_end.conftest import StartNode, StartUpstream
 
 # app needs lib, which has an older line for old Pythons; tool needs more on Windows.
@@ -316,3 +316,19 @@ def test_flask_from_the_configured_index(tmp_path: Path, start_node: StartNode) 
     project.write(["flask"])
     project.zephyr("sync", "--compile-bytecode")
     assert "werkzeug" in project.run("-c", "import flask, werkzeug; print(werkzeug.__name__)")
+
+
+def test_a_source_distribution_is_built_once_and_never_again(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    project = Project(tmp_path / "project", start_node(start_upstream([make_sdist("demo-source"), LIB, LIB_OLD])))
+    project.write(["demo-source"])
+    told = project.zephyr("sync")
+    assert project.installed() == {"demo-source": "1.0"}, told
+    assert "built" in project.zephyr("history", "-v")
+    shutil.rmtree(project.file(".venv"))
+    builds = project.node.store / "workshop" / "logs"
+    before = sorted(builds.iterdir())
+    project.zephyr("sync")
+    assert project.installed() == {"demo-source": "1.0"}
+    assert sorted(builds.iterdir()) == before

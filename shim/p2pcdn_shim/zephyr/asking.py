@@ -64,11 +64,18 @@ def own_extras_put_in(project: Project, texts: Iterable[str], seen: frozenset[st
 
 
 def ask_lock(
-    client: Client, question: Mapping[str, Any], former: str | None = None, upgrade: bool | Sequence[str] = ()
+    client: Client,
+    question: Mapping[str, Any],
+    builder: Mapping[str, Any],
+    former: str | None = None,
+    upgrade: bool | Sequence[str] = (),
 ) -> Locked:
-    """A lock for every environment of the project. Raises NodeRefused, whose sentence is the report."""
-    asked = {"question": question, "former": former, "upgrade": upgrade if upgrade is True else list(upgrade or ())}
-    return _locked(client.post("/v1/lock", asked))
+    """A lock for every environment of the project. Raises NodeRefused, whose sentence is the report.
+
+    builder: the interpreter that builds what has no metadata otherwise (`interpreter_of`); empty: it is not built.
+    """
+    again = upgrade if upgrade is True else list(upgrade or ())
+    return _locked(client.post("/v1/lock", {"question": question, "former": former, "upgrade": again, **builder}))
 
 
 def ask_resolve(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from p2pcdn.lock.question import digest
-from p2pcdn_shim.zephyr import asking, lock_file
+from p2pcdn_shim.zephyr import asking, lock_file, syncing
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.files import write_text
@@ -43,7 +43,8 @@ def make(
     former: the old one; the project's own where none is given. Raises NodeRefused, UsageError.
     """
     former = former or lock_file.read(lock_file.place_of(project.file))
-    locked = asking.ask_lock(client, asking.question_of(project, call.config), former, upgrade)
+    builder = syncing.some_interpreter(call)
+    locked = asking.ask_lock(client, asking.question_of(project, call.config), builder, former, upgrade)
     for warning in locked.warnings:
         call.voice.warn(warning)
     return locked

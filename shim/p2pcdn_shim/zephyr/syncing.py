@@ -13,7 +13,7 @@ from p2pcdn.envs.generations import Environment
 from p2pcdn.envs.install import Source
 from p2pcdn.envs.plan import Plan
 from p2pcdn.envs.scheme import Scheme
-from p2pcdn_shim.zephyr import venv
+from p2pcdn_shim.zephyr import named, venv
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.probes import Probe, probe
@@ -64,9 +64,23 @@ def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Ch
     return Synced(outcome, len(wheels), notes)
 
 
-def interpreter_of(found: Probe) -> dict[str, Any]:
-    """An interpreter in the words in which the node is asked."""
-    return {"markers": dict(found.markers), "tags": list(found.tags)}
+def interpreter_of(call: Call, found: Probe) -> dict[str, Any]:
+    """An interpreter in the words in which the node is asked: what it is, and that it may build."""
+    return {
+        "markers": dict(found.markers),
+        "tags": list(found.tags),
+        "scheme": scheme_of(found).as_dict(),
+        "build": {"python": found.base_executable, "allow_unsandboxed": call.config.allow_unsandboxed_builds},
+    }
+
+
+def some_interpreter(call: Call) -> dict[str, Any]:
+    """The project's interpreter, in the same words; nothing where there is none, for a lock needs it only to build."""
+    try:
+        return interpreter_of(call, interpreter_at(call, named.project_place(call.config, call.directory)))
+    except ZephyrError as error:
+        call.voice.detail(str(error))
+        return {}
 
 
 def interpreter_at(call: Call, place: Path) -> Probe:
@@ -89,9 +103,8 @@ def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict
     wait = call.config.compile_bytecode
     compiled = {"interpreter": interpreter.executable, "cache_tag": interpreter.cache_tag, "wait": wait is True}
     return {
-        **interpreter_of(interpreter),
+        **interpreter_of(call, interpreter),
         "lock": chosen.lock,
-        "scheme": scheme_of(interpreter).as_dict(),
         "extras": list(chosen.extras),
         "groups": None if chosen.groups is None else list(chosen.groups),
         "requested": list(chosen.requested),

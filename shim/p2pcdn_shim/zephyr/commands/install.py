@@ -43,7 +43,7 @@ def resolve_and_sync(call: Call, place: Path, wanted: Sequence[str], keep: Seque
     interpreter = syncing.interpreter_at(call, place)
     question = {**asking.options_of(call.config), "requirements": list(wanted)}
     with call.node() as client:
-        locked = asking.ask_resolve(client, question, syncing.interpreter_of(interpreter), keep)
+        locked = asking.ask_resolve(client, question, syncing.interpreter_of(call, interpreter), keep)
         for warning in locked.warnings:
             call.voice.warn(warning)
         requested = tuple(dict.fromkeys(map(syncing.name_of, wanted)))

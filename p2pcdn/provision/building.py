@@ -1,0 +1,281 @@
+"""Source distributions on their way into locks and environments: their metadata, and the wheels that they become.
+
+The room `build` does the building; here it gets what it asks for: environments with build requirements in them, made as
+any other environment is, and a shelf for its wheels, which is the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from p2pcdn import frames
+from p2pcdn.build import Builder, Environment, Sdist
+from p2pcdn.digest import Sha256
+from p2pcdn.envs.install import Source, install
+from p2pcdn.envs.plan import Plan
+from p2pcdn.envs.scheme import Scheme
+from p2pcdn.errors import BuildFailed, NotFound
+from p2pcdn.fetch import Fetch, Wanted
+from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX
+from p2pcdn.provision.environment import Ready
+from p2pcdn.resolve import Source as Named
+from p2pcdn.resolve import read_metadata
+from p2pcdn.store import Origin, Partial, Store
+from p2pcdn.world import Processes, Threads
+
+# A build requirement that must itself be built, and so on: honest chains have two or three links.
+NESTED_BUILDS_MAX = 8
+# Environments of build requirements are kept for the next build with the same ones; links, so they cost little.
+ENVIRONMENTS_KEPT = 64
+# PKG-INFO is among the first members; who hides it behind more than these hides it.
+MEMBERS_LOOKED_AT_MAX = 5_000
+COPY_SIZE_BYTES = 1024 * 1024
+
+# The sdists that are being built above this one.
+_above: ContextVar[tuple[str, ...]] = ContextVar("_above", default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Toolchain:
+    """The interpreter that builds. python: the base one's path. allow_unsandboxed: the user's own word."""
+
+    python: Path
+    markers: Mapping[str, str]
+    tags: tuple[str, ...]
+    scheme: Scheme
+    allow_unsandboxed: bool = False
+
+    def digest(self) -> str:
+        """Names everything of it that a wheel may depend on."""
+        parts = [str(self.python), dict(self.markers), self.tags]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+_toolchain: ContextVar[Toolchain] = ContextVar("_toolchain")
+
+# Resolves requirements for a toolchain and makes all their trees ready. Raises what that raises.
+# The last argument: the builds that wait for it, the outermost first.
+MakeReady = Callable[[tuple[str, ...], Toolchain, tuple[str, ...]], Awaitable[Ready]]
+
+
+@dataclass(slots=True)
+class Builds:
+    """Used by one trio loop."""
+
+    store: Store
+    fetch: Fetch
+    threads: Threads
+    processes: Processes
+    make_ready: MakeReady
+    _builder: Builder = field(init=False)
+
+    def __post_init__(self) -> None:
+        shelf = _StoreShelf(self.store, self.threads)
+        workshop = self.store.workshop
+        self._builder = Builder(self.processes, self.threads, self._environment, shelf, workshop)
+
+    async def metadata(self, wanted: Wanted, toolchain: Toolchain) -> bytes:
+        """What an sdist's wheel will say of itself: as its PKG-INFO says, if that is final (PEP 643), else as its
+        backend does.
+
+        Raises BuildFailed, SandboxUnusable, Refused, and what fetching raises.
+        """
+        path, sha256 = await self._sdist(wanted)
+        found = await self.threads.run(pkg_info, path)
+        if found is not None and not _is_open(found):
+            return found
+        with _building(wanted.file.filename, toolchain):
+            return await self._builder.metadata(
+                Sdist(path, sha256), toolchain.python, allow_unsandboxed=toolchain.allow_unsandboxed
+            )
+
+    async def wheel(self, wanted: Wanted, toolchain: Toolchain) -> tuple[Sha256, str, str]:
+        """The wheel of an sdist, a blob of the store then: its sha256, its name, and how it was built, for a history.
+
+        Raises as `metadata` does.
+        """
+        key = f"wheel/{wanted.key}/{toolchain.digest()}"
+        if (known := self._known(key)) is not None:
+            return known
+        path, sha256 = await self._sdist(wanted)
+        with _building(wanted.file.filename, toolchain):
+            built = await self._builder.wheel(
+                Sdist(path, sha256), toolchain.python, allow_unsandboxed=toolchain.allow_unsandboxed
+            )
+        how = "built in a sandbox" if built.bare_because is None else f"built without a sandbox: {built.bare_because}"
+        made = Sha256(built.wheel.parent.name), built.wheel.name, how
+        if built.bare_because is None:  # the other kind is built at each wish, for the wish may end
+            await self.store.change(values={("environments", key): frames.encode(list(made))})
+        return made
+
+    def _known(self, key: str) -> tuple[Sha256, str, str] | None:
+        """What this toolchain made of this sdist before, if the store has it still."""
+        octets = self.store.value("environments", key)
+        if octets is None:
+            return None
+        sha256, filename, how = frames.decode(octets)
+        return (Sha256(sha256), filename, how) if self.store.blob(Sha256(sha256)) is not None else None
+
+    async def _sdist(self, wanted: Wanted) -> tuple[Path, Sha256]:
+        """Its file under its own name, by which the backend and its errors know it."""
+        held = await self.fetch.open(wanted)
+        blob = await held.wait_finished() if isinstance(held, Partial) else held
+        return await self.threads.run(named_link, self.store, blob.sha256, wanted.file.filename), blob.sha256
+
+    async def _environment(self, requirements: tuple[str, ...], python: Path) -> Environment:
+        """Build requirements, installed where they stay for the next build with the same ones."""
+        toolchain = _toolchain.get()
+        ready = await self.make_ready(requirements, toolchain, _above.get())
+        directory = await self.threads.run(_installed, self.store.workshop / "environments", ready, toolchain)
+        pins = tuple(f"{one.project}=={one.version} --hash=sha256:{one.sha256}" for one in ready.wheels)
+        return Environment(directory, directory / "bin" / "python", pins)
+
+
+@contextmanager
+def _building(filename: str, toolchain: Toolchain) -> Iterator[None]:
+    above = _above.get()
+    if filename in above or len(above) >= NESTED_BUILDS_MAX:
+        chain = " -> ".join((*above, filename))
+        raise BuildFailed(f"{filename} cannot be built: to build it, it would have to be built before ({chain}).")
+    marks = _above.set((*above, filename)), _toolchain.set(toolchain)
+    try:
+        yield
+    finally:
+        _toolchain.reset(marks[1])
+        _above.reset(marks[0])
+
+
+@dataclass(slots=True)
+class _StoreShelf:
+    """Built wheels are blobs that are never shared; which build made them stands in the catalog."""
+
+    store: Store
+    threads: Threads
+
+    async def find(self, key: Sha256) -> Path | None:
+        record = self.store.value("environments", f"built/{key}")
+        if record is None:
+            return None
+        sha256, _, filename = record.decode().partition(" ")
+        if self.store.blob(Sha256(sha256)) is None:
+            return None
+        return await self.threads.run(named_link, self.store, Sha256(sha256), filename)
+
+    async def keep(self, key: Sha256, wheel: Path) -> Path:
+        size_bytes, sha256 = await self.threads.run(_size_and_hash, wheel)
+        project = wheel.name.split("-", 1)[0].lower().replace("_", "-")
+        growing = await self.store.grow(sha256, size_bytes, Origin(wheel.name, project, "", "never"))
+        try:
+            with wheel.open("rb") as file:
+                at = 0
+                while content := await self.threads.run(file.read, COPY_SIZE_BYTES):
+                    await growing.write(at, content)
+                    at += len(content)
+            await growing.finish()
+        except BaseException:
+            growing.fail(NotFound(f"{wheel.name} was not kept."))
+            raise
+        await self.store.change(values={("environments", f"built/{key}"): f"{sha256} {wheel.name}".encode()})
+        return await self.threads.run(named_link, self.store, sha256, wheel.name)
+
+
+def named_link(store: Store, sha256: Sha256, filename: str) -> Path:
+    """A blob's file under its own name, in a directory of its own: a link, so it costs nothing. Raises OSError."""
+    file = store.file_of(sha256)
+    if file is None:
+        raise NotFound(f"{filename} is gone from the store; it must be fetched again.")
+    directory = store.workshop / "files" / sha256
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / filename
+    if not path.exists():
+        with suppress(FileExistsError):
+            os.link(file, path)
+    return path
+
+
+def pkg_info(sdist: Path) -> bytes | None:
+    """The PKG-INFO at an sdist's top; None where it has none that can be read. Blocks."""
+    try:
+        if sdist.name.endswith(".zip"):
+            return _from_zip(sdist)
+        with tarfile.open(sdist) as archive:
+            for _, member in zip(range(MEMBERS_LOOKED_AT_MAX), archive, strict=False):
+                if member.isfile() and _is_pkg_info(member.name) and member.size <= METADATA_SIZE_BYTES_MAX:
+                    file = archive.extractfile(member)
+                    return file.read() if file is not None else None
+    except (OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
+        return None  # the build says what is wrong with it
+    return None
+
+
+def _from_zip(sdist: Path) -> bytes | None:
+    with zipfile.ZipFile(sdist) as archive:
+        for member in archive.infolist()[:MEMBERS_LOOKED_AT_MAX]:
+            if _is_pkg_info(member.filename) and member.file_size <= METADATA_SIZE_BYTES_MAX:
+                return archive.read(member)
+    return None
+
+
+def _is_pkg_info(name: str) -> bool:
+    parts = name.removeprefix("./").split("/")
+    return len(parts) == 2 and parts[1] == "PKG-INFO"
+
+
+def _is_open(content: bytes) -> bool:
+    return bool(read_metadata(Named("x", "0"), content.decode("utf-8", "replace"), built=False).broken)
+
+
+def _size_and_hash(path: Path) -> tuple[int, Sha256]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return path.stat().st_size, Sha256(digest)
+
+
+# -- environments of build requirements -------------------------------------------------------------------------------
+
+
+def _installed(environments: Path, ready: Ready, toolchain: Toolchain) -> Path:
+    """The directory of an environment with these wheels; made where it is not there. Blocks. Raises CannotInstall."""
+    name = hashlib.sha256(f"{ready.digest} {toolchain.python}".encode()).hexdigest()[:32]
+    directory = environments / name
+    if directory.is_dir():
+        os.utime(directory)
+        return directory
+    environments.mkdir(mode=0o755, parents=True, exist_ok=True)
+    scratch = environments / f".{name}.{os.urandom(8).hex()}"
+    try:
+        _make_bare(scratch, toolchain.python)
+        sources = [Source(one.tree) for one in ready.wheels]
+        python = str(directory / "bin" / "python")
+        install(Plan.decode(ready.plan), sources, str(scratch), python=python, link_mode="hardlink")
+        with suppress(OSError):  # another build was faster
+            scratch.rename(directory)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    _forget_old(environments, directory)
+    return directory
+
+
+def _make_bare(directory: Path, python: Path) -> None:
+    """A virtual environment (PEP 405) without anything in it."""
+    (directory / "bin").mkdir(parents=True)
+    (directory / "bin" / "python").symlink_to(python)
+    (directory / "pyvenv.cfg").write_text(f"home = {python.parent}\ninclude-system-site-packages = false\n")
+
+
+def _forget_old(environments: Path, newest: Path) -> None:
+    known = [path for path in environments.iterdir() if not path.name.startswith(".") and path != newest]
+    known.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in known[ENVIRONMENTS_KEPT - 1 :]:
+        shutil.rmtree(path, ignore_errors=True)
