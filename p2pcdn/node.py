@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -158,8 +158,8 @@ class Node:
 
     def _wired(self, nursery: trio.Nursery) -> tuple[IndexFace, ControlFace]:
         world, store, counters = self._world, self._store, self._counters
-        pages = self._pages = Pages(
-            self._settings.indexes,
+        open_pages = partial(
+            Pages,
             store=store,
             upstream=world.upstream,
             threads=world.threads,
@@ -169,6 +169,7 @@ class Node:
             offline=self._settings.offline,
             claims=self._swarm.claims,
         )
+        pages = self._pages = open_pages(self._settings.indexes)
         page_desk = PageDesk(
             store,
             world.threads,
@@ -212,12 +213,17 @@ class Node:
             peers=self._peers,
             nursery=nursery,
             look_around=self._swarm.nearby.look_around,
-            more=self._zephyr_routes(pages, metadata, fetch, nursery),
+            more=self._zephyr_routes(pages, open_pages, metadata, fetch, nursery),
         )
         return index_face, control_face
 
     def _zephyr_routes(
-        self, pages: Pages, metadata: Metadata, fetch: Fetch, nursery: trio.Nursery
+        self,
+        pages: Pages,
+        open_pages: Callable[[Sequence[Index]], Pages],
+        metadata: Metadata,
+        fetch: Fetch,
+        nursery: trio.Nursery,
     ) -> Mapping[tuple[str, str], Route]:
         """None in a world without other programs."""
         world = self._world
@@ -232,6 +238,8 @@ class Node:
             threads=world.threads,
             nursery=nursery,
             version=self._settings.version,
+            open_pages=open_pages,
+            more_indexes=world.more_indexes,
         )
         return ZephyrFace(workroom, nursery).routes()
 

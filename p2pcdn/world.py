@@ -65,6 +65,17 @@ class Upstream(Protocol):
         ...
 
 
+class MoreIndexes(Protocol):
+    """Indexes beside those that a node is configured with: a user of it named them for one command of his."""
+
+    def index(self, url: str, username: str | None, password: str | None) -> Index:
+        """The index of this URL, which `Upstream.get` knows from now on, with these credentials.
+
+        A configured one stays as it was configured. Raises Refused for what is no URL of an index.
+        """
+        ...
+
+
 class Network(Protocol):
     """Connections to peers."""
 
@@ -216,3 +227,4 @@ class World:
     clock: Clock
     random: random.Random
     processes: Processes | None = None
+    more_indexes: MoreIndexes | None = None

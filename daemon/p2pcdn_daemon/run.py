@@ -361,6 +361,7 @@ async def _open_world(config: Config, upstreams: Sequence[UpstreamSettings]) -> 
             clock=WallClock(),
             random=random.SystemRandom(),
             processes=RealProcesses(),
+            more_indexes=upstream,
         )
 
 

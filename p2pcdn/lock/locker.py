@@ -127,7 +127,8 @@ class Locker:
         of_sdist: OfSdist | None,
         within: tuple[str, ...] = (),
     ) -> Locked:
-        key = f"lock/{question.digest(of, self.version)}"
+        indexes = (index.key for index in self.facts.pages.indexes)
+        key = f"lock/{question.digest(of, self.version, *indexes)}"
         place = " ".join((key, *within))
         turn = self._running.setdefault(place, trio.Lock())
         try:

@@ -10,7 +10,7 @@ workroom.py      all of these and the locker, wired to each other
 
 from p2pcdn.provision.building import Toolchain
 from p2pcdn.provision.bytecode import Bytecode
-from p2pcdn.provision.environment import Asked, Ready
-from p2pcdn.provision.workroom import Workroom
+from p2pcdn.provision.environment import Asked, Provisioner, Ready
+from p2pcdn.provision.workroom import Bench, Workroom
 
-__all__ = ["Asked", "Bytecode", "Ready", "Toolchain", "Workroom"]
+__all__ = ["Asked", "Bench", "Bytecode", "Provisioner", "Ready", "Toolchain", "Workroom"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import trio
@@ -10,6 +12,7 @@ import trio
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import LockedFile, LockedPackage
 from p2pcdn.envs.model import Target as LockTarget
+from p2pcdn.errors import Refused
 from p2pcdn.fetch import Fetch, Metadata
 from p2pcdn.index import Pages
 from p2pcdn.lock.facts import Facts, OfSdist
@@ -21,30 +24,65 @@ from p2pcdn.provision.environment import Asked, Provisioner, Ready
 from p2pcdn.provision.wheels import Wheels, sha256_of
 from p2pcdn.resolve import Target
 from p2pcdn.store import Store
-from p2pcdn.world import Processes, Threads
+from p2pcdn.world import Index, MoreIndexes, Processes, Threads
+
+# Lists of indexes whose pages stay parsed in memory: a user has one or two.
+BENCHES_MAX = 16
 
 
+@dataclass(slots=True)
 class Workroom:
-    """Used by one trio loop; what it does runs in the nursery given here where nobody is to stop it."""
+    """Used by one trio loop; what it does runs in the nursery given here where nobody is to stop it.
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        pages: Pages,
-        metadata: Metadata,
-        fetch: Fetch,
-        processes: Processes,
-        threads: Threads,
-        nursery: trio.Nursery,
-        version: str,
-    ) -> None:
-        facts = Facts(pages, metadata, store, threads)
-        compiler = Compiler(store, processes, threads, nursery)
-        self._wheels = Wheels(store, pages, fetch, threads, nursery)
-        self._locker = Locker(facts, Solvers(processes, nursery), store, version)
-        self._builds = Builds(store, fetch, threads, processes, self._ready_for_a_build)
-        self.provisioner = Provisioner(store, self._wheels, compiler, threads, nursery)
+    pages: those of the node's own indexes. open_pages: those of others.
+    """
+
+    store: Store
+    pages: Pages
+    metadata: Metadata
+    fetch: Fetch
+    processes: Processes
+    threads: Threads
+    nursery: trio.Nursery
+    version: str
+    open_pages: Callable[[Sequence[Index]], Pages]
+    more_indexes: MoreIndexes | None = None
+    _solvers: Solvers = field(init=False)
+    _compiler: Compiler = field(init=False)
+    _benches: OrderedDict[tuple[str, ...], Bench] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self._solvers = Solvers(self.processes, self.nursery)
+        self._compiler = Compiler(self.store, self.processes, self.threads, self.nursery)
+
+    def bench(self, named: Sequence[tuple[str, str | None, str | None]] = ()) -> Bench:
+        """Where it is worked with these indexes, (URL, user, password) each; with the node's own where none is named.
+
+        Raises Refused for what is no index.
+        """
+        if named and self.more_indexes is None:
+            raise Refused("This node asks no indexes but its own.")
+        indexes = [self.more_indexes.index(*one) for one in named] if self.more_indexes is not None else []
+        key = tuple(index.key for index in indexes)
+        if key not in self._benches:
+            pages = self.open_pages(indexes) if indexes else self.pages
+            self._benches[key] = Bench(self, pages, self._solvers, self._compiler)
+        self._benches.move_to_end(key)
+        if len(self._benches) > BENCHES_MAX:
+            self._benches.popitem(last=False)
+        return self._benches[key]
+
+
+class Bench:
+    """The work with one list of indexes."""
+
+    def __init__(self, room: Workroom, pages: Pages, solvers: Solvers, compiler: Compiler) -> None:
+        store, threads = room.store, room.threads
+        facts = Facts(pages, room.metadata, store, threads)
+        self._wheels = Wheels(store, pages, room.fetch, threads, room.nursery)
+        self._locker = Locker(facts, solvers, store, room.version)
+        self._builds = Builds(store, room.fetch, threads, room.processes, self._ready_for_a_build)
+        self.provisioner = Provisioner(store, self._wheels, compiler, threads, room.nursery)
 
     async def lock(self, question: Question, toolchain: Toolchain | None) -> Locked:
         """toolchain: what builds sdists whose metadata is known only then; None: they are not built."""

@@ -18,7 +18,7 @@ from p2pcdn.envs.scheme import Scheme
 from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.http1 import Request, Response
 from p2pcdn.lock.locker import Locked, OneTarget, Question, parse_question
-from p2pcdn.provision import Asked, Bytecode, Ready, Toolchain, Workroom
+from p2pcdn.provision import Asked, Bench, Bytecode, Provisioner, Ready, Toolchain, Workroom
 from p2pcdn.resolve import Target
 from p2pcdn.web.control_face import Route, asked_object
 from p2pcdn.web.routes import STATUS, json_response
@@ -47,27 +47,33 @@ class ZephyrFace:
 
     async def _post_lock(self, request: Request) -> Response:
         asked = await asked_object(request, BODY_SIZE_BYTES_MAX)
-        return _lock_response(await self._workroom.lock(_question(asked), _toolchain(asked)))
+        return _lock_response(await self._bench(asked).lock(_question(asked), _toolchain(asked)))
 
     async def _post_resolve(self, request: Request) -> Response:
         asked = await asked_object(request, BODY_SIZE_BYTES_MAX)
         markers, tags = _target(asked)
         one = OneTarget(f"Python {markers['python_full_version']}", Target.of(markers, tags))
-        return _lock_response(await self._workroom.resolve(_question(asked), one, _toolchain(asked)))
+        return _lock_response(await self._bench(asked).resolve(_question(asked), one, _toolchain(asked)))
 
     async def _post_environment(self, request: Request) -> Response:
         value = await asked_object(request, BODY_SIZE_BYTES_MAX)
-        asked, have = self._workroom.with_build(_environment(value), _toolchain(value)), value.get("have")
-        ready = self._workroom.provisioner.again(asked)
+        bench, have = self._bench(value), value.get("have")
+        asked = bench.with_build(_environment(value), _toolchain(value))
+        ready = bench.provisioner.again(asked)
         if ready is not None:
             return _lines_response(_ready_lines(asked, ready, have))
-        chosen = await self._workroom.provisioner.choose(asked)
+        chosen = await bench.provisioner.choose(asked)
         send, receive = trio.open_memory_channel[bytes](LINES_WAITING_MAX)
-        self._nursery.start_soon(self._provide, asked, chosen, have, send)
+        self._nursery.start_soon(self._provide, bench.provisioner, asked, chosen, have, send)
         return Response(200, [("Content-Type", "application/x-ndjson")], _received(receive))
 
     async def _provide(
-        self, asked: Asked, chosen: Sequence[Chosen], have: object, send: trio.MemorySendChannel[bytes]
+        self,
+        provisioner: Provisioner,
+        asked: Asked,
+        chosen: Sequence[Chosen],
+        have: object,
+        send: trio.MemorySendChannel[bytes],
     ) -> None:
         """In the node's nursery: who asked may leave, what was fetched stays. Progress that finds no room is lost."""
 
@@ -77,7 +83,7 @@ class ZephyrFace:
 
         with send, suppress(trio.BrokenResourceError):
             try:
-                ready = await self._workroom.provisioner.provide(asked, chosen, progress)
+                ready = await provisioner.provide(asked, chosen, progress)
             except P2pcdnError as error:
                 status, title = STATUS[type(error)]
                 await send.send(_line({"error": {"status": status, "title": title, "detail": str(error)}}))
@@ -89,6 +95,22 @@ class ZephyrFace:
                 return
             for line in _ready_lines(asked, ready, have):
                 await send.send(line)
+
+    def _bench(self, asked: Mapping[str, Any]) -> Bench:
+        """Raises Refused, and RemoteProtocolError where the indexes are no list of them."""
+        named = []
+        for one in asked.get("indexes") or ():
+            if not (isinstance(one, dict) and isinstance(one.get("url"), str)):
+                raise RemoteProtocolError("indexes is a list of objects with a url.")
+            named.append((one["url"], _text_or_none(one, "username"), _text_or_none(one, "password")))
+        return self._workroom.bench(named)
+
+
+def _text_or_none(value: Mapping[str, Any], name: str) -> str | None:
+    text = value.get(name)
+    if not isinstance(text, str | None):
+        raise RemoteProtocolError(f"{name} is a text.")
+    return text
 
 
 def _ready_lines(asked: Asked, ready: Ready, have: object) -> list[bytes]:

@@ -332,3 +332,17 @@ def test_a_source_distribution_is_built_once_and_never_again(
     project.zephyr("sync")
     assert project.installed() == {"demo-source": "1.0"}
     assert sorted(builds.iterdir()) == before
+
+
+def test_the_index_that_a_user_names_is_asked_with_his_password_and_the_lock_does_not_know_it(
+    project: Project, start_upstream: StartUpstream
+) -> None:
+    secret = make_wheel("demo-secret")
+    private = start_upstream([secret], Style(other_host=False, credentials=("me", "word")))
+    project.write(["demo-secret"])
+    assert "demo-secret" in project.zephyr("lock", code=1)
+    project.write(["demo-secret"], f'[tool.zephyr]\nindex-url = "{private.url.replace("//", "//me:word@")}"\n')
+    project.zephyr("sync")
+    assert project.installed() == {"demo-secret": "1.0"}
+    assert private.url in project.lock
+    assert "word" not in project.lock

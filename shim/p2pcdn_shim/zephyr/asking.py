@@ -49,6 +49,21 @@ def options_of(config: Config) -> dict[str, Any]:
     }
 
 
+def indexes_named(config: Config) -> list[dict[str, str | None]]:
+    """The indexes that the settings name, in the node's words; none: it asks its own. Raises UsageError."""
+    if not (config.index_url or config.index or config.extra_index_url):
+        return []
+    from p2pcdn_shim.zephyr.indexes import indexes_of
+
+    rows: list[dict[str, str | None]] = []
+    for one in indexes_of(config):
+        known = one.credentials
+        if not one.explicit:
+            username, password = (known.username, known.password) if known is not None else (None, None)
+            rows.append({"url": one.url, "username": username, "password": password})
+    return rows
+
+
 def own_extras_put_in(project: Project, texts: Iterable[str], seen: frozenset[str] = frozenset()) -> list[str]:
     """The requirements, with what `project[extra]` stands for in the project's own extras and groups."""
     found: list[str] = []

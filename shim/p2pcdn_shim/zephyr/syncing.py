@@ -13,7 +13,7 @@ from p2pcdn.envs.generations import Environment
 from p2pcdn.envs.install import Source
 from p2pcdn.envs.plan import Plan
 from p2pcdn.envs.scheme import Scheme
-from p2pcdn_shim.zephyr import named, venv
+from p2pcdn_shim.zephyr import asking, named, venv
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.probes import Probe, probe
@@ -71,6 +71,7 @@ def interpreter_of(call: Call, found: Probe) -> dict[str, Any]:
         "tags": list(found.tags),
         "scheme": scheme_of(found).as_dict(),
         "build": {"python": found.base_executable, "allow_unsandboxed": call.config.allow_unsandboxed_builds},
+        "indexes": asking.indexes_named(call.config),
     }
 
 
@@ -80,7 +81,7 @@ def some_interpreter(call: Call) -> dict[str, Any]:
         return interpreter_of(call, interpreter_at(call, named.project_place(call.config, call.directory)))
     except ZephyrError as error:
         call.voice.detail(str(error))
-        return {}
+        return {"indexes": asking.indexes_named(call.config)}
 
 
 def interpreter_at(call: Call, place: Path) -> Probe:
