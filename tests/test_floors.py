@@ -35,14 +35,14 @@ FLOORS: dict[str, int] = {
     "p2pcdn.carry": 6,
     "p2pcdn.build": 6,
     "p2pcdn.lock": 6,
-    "p2pcdn.provision": 6,
     "p2pcdn.calls": 6,
-    "p2pcdn.web": 7,
-    "p2pcdn.node": 8,
-    "p2pcdn_daemon": 9,
-    "simnet": 10,
-    "p2pcdn_shim": 10,
-    "pycdn": 11,
+    "p2pcdn.provision": 7,
+    "p2pcdn.web": 8,
+    "p2pcdn.node": 9,
+    "p2pcdn_daemon": 10,
+    "simnet": 11,
+    "p2pcdn_shim": 11,
+    "pycdn": 12,
 }
 
 # What a whole tree never imports: the core has no world of its own, and a program's shim must start in 40 ms.
