@@ -13,7 +13,7 @@ import pytest
 
 from p2pcdn_shim.zephyr.cli import _load, help_text
 from p2pcdn_shim.zephyr.commands import COMMANDS
-from p2pcdn_shim.zephyr.options import Parser, add_common, make_parser
+from p2pcdn_shim.zephyr.options import Parser
 from tests.shim.zephyr import COMMAND, ROOT, assert_one_sentence, environment, zephyr
 
 
@@ -28,9 +28,10 @@ def parsers(parser: Parser) -> list[Parser]:
 
 def parser_of(name: str) -> Parser:
     command = _load(name)
-    parser = make_parser(name, command.DESCRIPTION)
+    parser = Parser(prog=f"zephyr {name}", description=command.DESCRIPTION)
     command.arguments(parser)
-    add_common(parser)
+    for one in parsers(parser):
+        one.complete()
     return parser
 
 

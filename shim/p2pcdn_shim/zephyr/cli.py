@@ -57,12 +57,11 @@ def _run(words: list[str]) -> int:
         return _help(leading, rest[:1] if name else [])
     command = _load(name)
     from p2pcdn_shim.zephyr.call import Call
-    from p2pcdn_shim.zephyr.options import COMMON_DEFAULTS, add_common, make_parser
+    from p2pcdn_shim.zephyr.options import COMMON_DEFAULTS, Parser
     from p2pcdn_shim.zephyr.voice import Voice
 
-    parser = make_parser(name, command.DESCRIPTION)
+    parser = Parser(prog=f"zephyr {name}", description=command.DESCRIPTION)
     command.arguments(parser)
-    add_common(parser)
     options = parser.parse_args([*leading, *rest])
     for key, value in COMMON_DEFAULTS.items():
         vars(options).setdefault(key, value)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr.config_files import parse_toml, read_text
 from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.urls import path_url
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def _lines(package: Mapping[str, Any], chosen: Mapping[str, set[str]], lock: Pat
     marker = _marker(package.get("marker"), chosen)
     if marker is False:
         return
-    line = f"{package['name']}{_place(package, lock)}{f' ; {marker}' if marker else ''}"
+    line = f"{package['name']}{_place(package, lock)}{f' ; {marker}' if isinstance(marker, str) else ''}"
     digests = sorted(_digests(package)) if hashes and "version" in package and "directory" not in package else []
     yield " \\\n    ".join([line, *(f"--hash={one}" for one in digests)])
 
@@ -41,12 +42,12 @@ def _lines(package: Mapping[str, Any], chosen: Mapping[str, set[str]], lock: Pat
 def _place(package: Mapping[str, Any], lock: Path) -> str:
     if vcs := package.get("vcs"):
         inside = f"#subdirectory={vcs['subdirectory']}" if vcs.get("subdirectory") else ""
-        url = vcs.get("url") or (lock.parent / vcs["path"]).absolute().as_uri()
+        url = vcs.get("url") or path_url(lock.parent, vcs["path"])
         return f" @ {vcs['type']}+{url}@{vcs['commit-id']}{inside}"
     for kind in ("archive", "directory"):
         if source := package.get(kind):
             inside = f"#subdirectory={source['subdirectory']}" if source.get("subdirectory") else ""
-            return f" @ {source.get('url') or (lock.parent / source['path']).absolute().as_uri()}{inside}"
+            return f" @ {source.get('url') or path_url(lock.parent, source['path'])}{inside}"
     return f"=={package['version']}"
 
 

@@ -9,28 +9,36 @@ from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from p2pcdn_shim.zephyr.call import Call
-    from p2pcdn_shim.zephyr.project_edit import Where
 
 # Flags that may stand before the command and take a word with them.
 WITH_A_WORD = ("--directory", "--config-file")
 
 
 class Parser(ArgumentParser):
-    """Raises UsageError with a sentence where argparse would print its usage and leave."""
+    """Raises UsageError with a sentence where argparse would print its usage and leave.
+
+    The common flags are added when it is used: of a command's parsers, one at most is.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, add_help=False, allow_abbrev=False, formatter_class=_formatter)
+        self._is_whole = False
+
+    def complete(self) -> None:
+        """Adds the common flags behind the command's own, once."""
+        if not self._is_whole:
+            self._is_whole = True
+            _add_common(self)
+
+    def parse_known_args(self, *words: Any, **more: Any) -> Any:
+        self.complete()
+        return super().parse_known_args(*words, **more)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message[:1].upper()}{message[1:].rstrip('.')}; see `{self.prog} --help`.")
-
-
-def make_parser(name: str, description: str) -> Parser:
-    """The parser of one command, still without flags."""
-    return Parser(
-        prog=f"zephyr {name}", description=description, add_help=False, allow_abbrev=False, formatter_class=_formatter
-    )
 
 
 def add_sub_commands(parser: ArgumentParser) -> Callable[[str, Callable[[Call], int], str], ArgumentParser]:
@@ -43,11 +51,8 @@ def add_sub_commands(parser: ArgumentParser) -> Callable[[str, Callable[[Call], 
     )
 
     def add(name: str, run: Callable[[Call], int], sentence: str) -> ArgumentParser:
-        one = choices.add_parser(
-            name, help=sentence, description=sentence, add_help=False, allow_abbrev=False, formatter_class=_formatter
-        )
+        one = choices.add_parser(name, help=sentence, description=sentence)
         one.set_defaults(sub_command=run)
-        add_common(one)
         return one
 
     return add
@@ -57,7 +62,7 @@ def _formatter(prog: str) -> HelpFormatter:
     return HelpFormatter(prog, max_help_position=28, width=100)
 
 
-def add_common(parser: ArgumentParser) -> None:
+def _add_common(parser: ArgumentParser) -> None:
     """The flags that every command has. Those of a sub-command do not overwrite what stood before it (SUPPRESS)."""
     group = parser.add_argument_group("every command has")
     group.add_argument("-h", "--help", action="help", help="Shows this.")
@@ -79,34 +84,3 @@ def add_common(parser: ArgumentParser) -> None:
 COMMON_DEFAULTS = {
     "verbose": 0, "quiet": False, "json": False, "no_node": None, "directory": None, "config_file": None
 }  # fmt: skip
-
-
-def add_install_flags(parser: ArgumentParser) -> None:
-    """The settings of `settings.py` that every command has that fills an environment."""
-    parser.add_argument("--venv", metavar="DIR", help="The environment, instead of the project's .venv.")
-    parser.add_argument("--python", metavar="PYTHON", help="The interpreter of an environment that is made first.")
-    parser.add_argument("--link-mode", choices=("reflink", "hardlink", "copy"), help="How files come out of the store.")
-    parser.add_argument(
-        "--compile-bytecode",
-        action="store_true",
-        default=None,
-        help="Waits for the byte code; else it is linked where the store has it, and made afterwards.",
-    )
-    parser.add_argument(
-        "--no-compile-bytecode", dest="compile_bytecode", action="store_false", help="Leaves byte code out."
-    )
-
-
-def add_where_flags(parser: ArgumentParser) -> None:
-    """Which list of requirements is meant; see `where_of`."""
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--extra", dest="extra_name", metavar="NAME", help="In this extra of the project.")
-    which.add_argument("--group", dest="group_name", metavar="NAME", help="In this dependency group.")
-    which.add_argument("--dev", dest="group_name", action="store_const", const="dev", help="In the group dev.")
-
-
-def where_of(options: Namespace) -> Where:
-    """The list that the flags name, else the project's own."""
-    from p2pcdn_shim.zephyr.project_edit import Where
-
-    return Where(extra=options.extra_name, group=options.group_name)

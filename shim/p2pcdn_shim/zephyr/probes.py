@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from p2pcdn_shim.zephyr import platforms
 from p2pcdn_shim.zephyr.errors import ZephyrError
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # A cold interpreter on a loaded machine answers within some seconds; a shim that asks a server is no interpreter.
 PROBE_TIME_S = 30
+# The name of a file has at most 255 bytes, and one that is being written is longer than this.
+NAME_LENGTH_MAX = 200
 # Another number where the script or the tags become different ones: what was kept before counts no more.
 FORMAT = 1
 
@@ -82,8 +84,8 @@ def probe(executable: Path, environ: Mapping[str, str] = os.environ) -> Probe:
 
 
 def _name(file: Path) -> str:
-    # Names that collide only overwrite each other: the path stands inside, too.
-    return f"{file.name}-{zlib.crc32(os.fsencode(file)):08x}.json"
+    # Names that are cut and collide only overwrite each other: the path stands inside, too.
+    return f"{quote(os.fsencode(file), safe='')[-NAME_LENGTH_MAX:]}.json"
 
 
 def _state(file: Path) -> list[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from tomlkit.items import AbstractTable, Array
 
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.project import normalize
+from p2pcdn_shim.zephyr.toml_array import TomlArray
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
@@ -39,10 +42,11 @@ def add(text: str, requirements: Iterable[str], where: Where = PROJECT, *, file:
     A list that is in alphabetical order stays in it. Raises UsageError for what is no requirement, or no project.
     """
     document = _parse(text, file)
-    array = _array(document, where, file, make=True)
+    table, key = _list(document, where, file, make=True)
+    array = _source(table, key, file)
     for requirement in requirements:
         _put(array, parse_requirement(requirement), requirement.strip())
-    return tomlkit.dumps(document)
+    return _written(document, table, key, array)
 
 
 def remove(
@@ -50,16 +54,17 @@ def remove(
 ) -> tuple[str, list[str]]:
     """The text without the requirements for these projects, and those that went. Raises UsageError."""
     document = _parse(text, file)
-    array = _array(document, where, file, make=False)
+    table, key = _list(document, where, file, make=False)
+    array = _source(table, key, file)
     gone: list[str] = []
     for name in names:
-        found = [one for one in array if isinstance(one, str) and _name(one) == normalize(name)]
+        found = [at for at, one in enumerate(array.values) if _name(one) == normalize(name)]
         if not found:
             raise UsageError(f"{file} has no requirement for {name[:60]!r} in its {where}.")
-        for one in found:
-            array.remove(one)
-        gone += [str(one) for one in found]
-    return tomlkit.dumps(document), gone
+        gone += [array.values[at] for at in found]
+        for at in reversed(found):
+            array.remove(at)
+    return _written(document, table, key, array), gone
 
 
 def set_project(text: str, values: dict[str, Any], *, file: Path = Path("pyproject.toml")) -> str:
@@ -113,18 +118,36 @@ def _parse(text: str, file: Path) -> tomlkit.TOMLDocument:
         raise UsageError(f"{file} is not TOML: {error}.") from error
 
 
-def _array(document: tomlkit.TOMLDocument, where: Where, file: Path, *, make: bool) -> Any:
-    """The list that is meant, made where it is missing."""
+def _list(document: tomlkit.TOMLDocument, where: Where, file: Path, *, make: bool) -> tuple[Any, str]:
+    """The table and the key of the list that is meant, made where it is missing."""
     if where.group is None and "project" not in document:
         raise UsageError(f"{file} has no [project]; `zephyr init` makes one.")
     if where == PROJECT:
-        return _member(document["project"], "dependencies", tomlkit.array, Array, file, make=make)
-    if where.extra is not None:
-        extras = _member(document["project"], "optional-dependencies", tomlkit.table, AbstractTable, file, make=make)
-        return _member(extras, _spelled(extras, where.extra), tomlkit.array, Array, file, make=make)
-    assert where.group is not None
-    groups = _member(document, "dependency-groups", tomlkit.table, AbstractTable, file, make=make)
-    return _member(groups, _spelled(groups, where.group), tomlkit.array, Array, file, make=make)
+        table, key = document["project"], "dependencies"
+    elif where.extra is not None:
+        table = _member(document["project"], "optional-dependencies", tomlkit.table, AbstractTable, file, make=make)
+        key = _spelled(table, where.extra)
+    else:
+        assert where.group is not None
+        table = _member(document, "dependency-groups", tomlkit.table, AbstractTable, file, make=make)
+        key = _spelled(table, where.group)
+    _member(table, key, tomlkit.array, Array, file, make=make)
+    return table, key
+
+
+def _source(table: Any, key: str, file: Path) -> TomlArray:
+    try:
+        return TomlArray(table[key].as_string())
+    except ValueError as error:
+        raise UsageError(f"{file}: {key} cannot be edited: {error}") from error
+
+
+def _written(document: tomlkit.TOMLDocument, table: Any, key: str, array: TomlArray) -> str:
+    """The whole text; what no parser would read never leaves this file."""
+    table[key] = tomlkit.parse(f"x = {array}")["x"]
+    text = re.sub(r"(?<=[^\n])\n(?=\[dependency-groups\]\n)", "\n\n", tomlkit.dumps(document))
+    assert tomllib.loads(text) == document.unwrap(), "what was written says what was meant"
+    return text
 
 
 def _member(table: Any, key: str, made: Any, kind: Any, file: Path, *, make: bool) -> Any:
@@ -142,19 +165,16 @@ def _spelled(table: Any, name: str) -> str:
     return next((key for key in table if normalize(key) == normalize(name)), name)
 
 
-def _put(array: Array, requirement: Requirement, text: str) -> None:
-    texts = [one for one in array if isinstance(one, str)]
-    for at, one in enumerate(array):
+def _put(array: TomlArray, requirement: Requirement, text: str) -> None:
+    values = array.values
+    for at, one in enumerate(values):
         if isinstance(one, str) and _same(one, requirement):
-            array[at] = text
+            array.replace(at, text)
             return
-    sorts = texts == sorted(texts, key=_order) and len(texts) == len(array)
-    at = next((i for i, one in enumerate(texts) if _order(one) > _order(text)), len(array)) if sorts else len(array)
-    if not array:
-        array.append(text)
-        array.multiline(True)
-    else:
-        array.insert(at, text)
+    orders = [_order(one) for one in values if isinstance(one, str)]
+    is_sorted = orders == sorted(orders) and len(orders) == len(values)
+    after = (at for at, order in enumerate(orders) if order > _order(text))
+    array.insert(next(after, len(values)) if is_sorted else len(values), text)
 
 
 def _same(text: str, requirement: Requirement) -> bool:
@@ -165,7 +185,9 @@ def _same(text: str, requirement: Requirement) -> bool:
     return normalize(there.name) == normalize(requirement.name) and str(there.marker) == str(requirement.marker)
 
 
-def _name(text: str) -> str | None:
+def _name(text: Any) -> str | None:
+    if not isinstance(text, str):
+        return None
     try:
         return normalize(Requirement(text).name)
     except InvalidRequirement:
@@ -173,4 +195,4 @@ def _name(text: str) -> str | None:
 
 
 def _order(text: str) -> tuple[str, str]:
-    return _name(text) or "", text
+    return _name(text) or "", text.partition(";")[2]

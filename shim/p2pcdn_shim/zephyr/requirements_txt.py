@@ -95,6 +95,9 @@ class _Reader:
 
     def _take(self, line: str, origin: str, file: Path, *, constraint: bool, on_the_way: tuple[Path, ...]) -> None:
         text, options = _split(line, origin)
+        for kind in ("no_binary", "only_binary"):  # these also count behind a requirement
+            for value in getattr(options, kind) or ():
+                self._name_binaries(kind, value)
         if text or options.editables:
             self.lines.append(
                 Line(
@@ -111,8 +114,10 @@ class _Reader:
         # As pip does: the first of these on a line counts.
         nested = (options.requirements or options.constraints or [None])[0]
         if nested is not None:
-            is_constraint = constraint or not options.requirements
-            self.read(_nested(nested, file, origin), constraint=is_constraint, on_the_way=(*on_the_way, file))
+            # What a file of constraints includes by -r is wanted for itself.
+            self.read(
+                _nested(nested, file, origin), constraint=not options.requirements, on_the_way=(*on_the_way, file)
+            )
             return
         self._collect(options, file.parent)
 
@@ -128,9 +133,6 @@ class _Reader:
         self._grow("extra_index_urls", options.extra_index_urls or ())
         self._grow("trusted_hosts", options.trusted_hosts or ())
         self._grow("find_links", [_found_links(one, directory) for one in options.find_links or ()])
-        for kind in ("no_binary", "only_binary"):
-            for value in getattr(options, kind) or ():
-                self._name_binaries(kind, value)
 
     def _grow(self, key: str, values: Any) -> None:
         self.options[key] = tuple(dict.fromkeys((*self.options.get(key, ()), *values)))

@@ -144,6 +144,7 @@ TEXT = Kind("TEXT", "text", _text)
 REQUIREMENT = Kind("REQUIREMENT", "requirement (numpy<2)", _text)
 NAME = Kind("NAME", "name", _text)
 PATH = Kind("PATH", "path", _path, is_path=True)
+PLACE = Kind("DIR", "path", _path)
 FLAG = Kind("", "true or false", _yes_or_no, bool)
 COUNT = Kind("N", "number", _count, int)
 TIME = Kind("TIME", "day or time", _time)
@@ -157,7 +158,7 @@ KEYRING = Kind("auto|never", "auto or never", _one_of("auto", "never"))
 SETTINGS: tuple[Setting, ...] = (
     Setting("python", TEXT, "The interpreter of new environments: a version, a range, a name or a path.",
             default_text="what `.python-version` or `requires-python` ask for, else the first on the PATH"),
-    Setting("venv", PATH, "The environment of the project."),
+    Setting("venv", PLACE, "The environment of the project; a relative path begins at the project."),
     Setting("venvs", PATH, "Where environments that have a name are kept.",
             default_text="`~/.local/share/zephyr/venvs`; on macOS and Windows the user's directory for such things"),
     Setting("index-url", URL, "The index to take packages from.",

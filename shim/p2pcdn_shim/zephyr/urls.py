@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 def check_url(text: str) -> str:
     """An http, https or file URL, or a directory as one; with its credentials. Raises ValueError."""
     if text.startswith(("/", "~", "./", "../")):
-        return Path(text).expanduser().absolute().as_uri()
+        return path_url(Path(), text)
     try:
         parts = urlsplit(text)
         usable = parts.scheme == "file" or (parts.scheme in ("http", "https") and bool(parts.hostname))
@@ -19,6 +20,11 @@ def check_url(text: str) -> str:
     if not usable or not text.isprintable() or " " in text:
         raise ValueError(f"{public_url(text)[:80]!r} is not an http, https or file URL of an index, nor a directory.")
     return text
+
+
+def path_url(directory: Path, path: str) -> str:
+    """The file URL of a path that begins at a directory; links are not followed."""
+    return Path(os.path.abspath(directory / Path(path).expanduser())).as_uri()  # noqa: PTH100
 
 
 def public_url(url: str) -> str:

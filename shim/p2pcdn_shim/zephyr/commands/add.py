@@ -10,7 +10,7 @@ from p2pcdn_shim.zephyr.commands import sync
 from p2pcdn_shim.zephyr.config_files import read_text
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.files import write_text
-from p2pcdn_shim.zephyr.options import add_install_flags, add_where_flags, where_of
+from p2pcdn_shim.zephyr.flags import add_install_flags, add_where_flags, where_of
 from p2pcdn_shim.zephyr.project import Project, parse_project
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from p2pcdn.envs.generations import Environment
 from p2pcdn_shim.zephyr import asking, named, project_edit, syncing
 from p2pcdn_shim.zephyr.call import Call
-from p2pcdn_shim.zephyr.options import add_install_flags
+from p2pcdn_shim.zephyr.flags import add_install_flags
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:

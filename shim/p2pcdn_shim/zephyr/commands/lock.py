@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from p2pcdn_shim.zephyr import lock_file, locking
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import EXIT_FAILED
+from p2pcdn_shim.zephyr.flags import add_index_flags
 from p2pcdn_shim.zephyr.project import Project
 
 DESCRIPTION = """Writes pylock.toml: for every environment that the project serves, which versions it gets, with the
@@ -20,6 +21,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--upgrade-package", action="append", default=[], metavar="NAME", help="The same, of this package only."
     )
+    add_index_flags(parser)
 
 
 def run(call: Call) -> int:

@@ -8,7 +8,7 @@ from p2pcdn_shim.zephyr import locking, project_edit
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.commands.add import change
 from p2pcdn_shim.zephyr.config_files import read_text
-from p2pcdn_shim.zephyr.options import add_install_flags, add_where_flags, where_of
+from p2pcdn_shim.zephyr.flags import add_install_flags, add_where_flags, where_of
 from p2pcdn_shim.zephyr.project import parse_project
 
 DESCRIPTION = """Takes requirements out of pyproject.toml, locks the project and syncs its environment."""

@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from p2pcdn_shim.zephyr import lock_file, locking, named, syncing
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.options import add_install_flags
+from p2pcdn_shim.zephyr.flags import add_install_flags
 from p2pcdn_shim.zephyr.project import Project, normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 

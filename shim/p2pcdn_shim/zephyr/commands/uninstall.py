@@ -9,7 +9,7 @@ from p2pcdn_shim.zephyr import named
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.commands.install import requested_of, resolve_and_sync, versions_of
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.options import add_install_flags
+from p2pcdn_shim.zephyr.flags import add_install_flags
 from p2pcdn_shim.zephyr.project import normalize
 
 DESCRIPTION = """Takes packages that somebody installed by name out of the environment, with what nobody else needs.

@@ -8,7 +8,7 @@ from p2pcdn_shim.zephyr import lock_file, locking
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.commands import sync
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.options import add_install_flags
+from p2pcdn_shim.zephyr.flags import add_install_flags
 from p2pcdn_shim.zephyr.project import normalize
 
 DESCRIPTION = """Locks the newest versions that pyproject.toml allows, of all packages or of those that are named, and

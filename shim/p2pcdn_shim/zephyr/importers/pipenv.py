@@ -11,7 +11,7 @@ from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.importers.imported import Imported
 from p2pcdn_shim.zephyr.project_edit import parse_requirement
 from p2pcdn_shim.zephyr.settings import IndexSetting
-from p2pcdn_shim.zephyr.urls import check_url
+from p2pcdn_shim.zephyr.urls import check_url, path_url
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _place(table: Mapping[str, Any], file: Path) -> str:
             inside = f"#subdirectory={table['subdirectory']}" if table.get("subdirectory") else ""
             return f" @ {kind}+{url}{at}{inside}"
     if place := table.get("path") or table.get("file") or table.get("url"):
-        return f" @ {place if '://' in place else (file.parent / place).absolute().as_uri()}"
+        return f" @ {place if '://' in place else path_url(file.parent, place)}"
     version = str(table.get("version", "*"))
     return "" if version in ("*", "") else version
 

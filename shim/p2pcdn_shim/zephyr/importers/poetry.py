@@ -14,7 +14,7 @@ from p2pcdn_shim.zephyr.importers.imported import Imported
 from p2pcdn_shim.zephyr.importers.poetry_versions import specifier_of
 from p2pcdn_shim.zephyr.project import normalize
 from p2pcdn_shim.zephyr.settings import IndexSetting
-from p2pcdn_shim.zephyr.urls import check_url
+from p2pcdn_shim.zephyr.urls import check_url, path_url
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class _Importer:
         if path := table.get("path"):
             if table.get("develop"):
                 self._notes.append(f"{name} is editable in poetry; a requirement cannot say so.")
-            return f" @ {(self._file.parent / path).absolute().as_uri()}"
+            return f" @ {path_url(self._file.parent, path)}"
         if url := table.get("url"):
             return f" @ {url}"
         return self._specifier(name, str(table.get("version", "*")))

@@ -15,7 +15,7 @@ from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.importers.imported import Imported
 from p2pcdn_shim.zephyr.requirements_txt import Line, read_requirements
 from p2pcdn_shim.zephyr.settings import IndexSetting
-from p2pcdn_shim.zephyr.urls import check_url
+from p2pcdn_shim.zephyr.urls import check_url, path_url
 
 
 def read_requirements_file(file: Path, environ: Mapping[str, str] = os.environ) -> Imported:
@@ -74,8 +74,7 @@ def _url_of(text: str, line: Line) -> tuple[str, str, str]:
         return text, _name_of(path, line), ""
     match = re.fullmatch(r"(.*?)(\[[^\]]*\])?", text)
     assert match is not None
-    path = Path(os.path.abspath(line.directory / match[1]))  # noqa: PTH100 - a link must stay a link
-    return path.as_uri(), _name_of(path, line), match[2] or ""
+    return path_url(line.directory, match[1]), _name_of(line.directory / match[1], line), match[2] or ""
 
 
 def _without_egg(url: str) -> str:
