@@ -1,4 +1,8 @@
-"""One resolution without a network, a process of its own: python -m benchmarks.resolve_once SET"""
+"""Resolutions without a network, in a process of its own: python -m benchmarks.resolve_once SHELF
+
+Each line that it reads is the name of a set, and it answers with a line of JSON. Its first answer is that of a fresh
+process, the later ones are those of a worker that a node keeps.
+"""
 
 from __future__ import annotations
 
@@ -48,17 +52,19 @@ def resolve(wanted: Wanted, shelf: Shelf, fetch: Callable[[Need], None] | None =
     return answer, steps
 
 
-def main(name: str, directory: str) -> None:
-    start, start_cpu = time.perf_counter(), time.process_time()
-    solution, steps = resolve(Wanted(SETS[name]), Shelf(Path(directory)))
-    seen = {
-        "pins": {pin.project: pin.version for pin in solution.pins},
-        "steps": steps,
-        "wall_s": time.perf_counter() - start,
-        "cpu_s": time.process_time() - start_cpu,
-        "resident_mb_max": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
-    print(json.dumps(seen))
+def main(directory: str) -> None:
+    shelf = Shelf(Path(directory))
+    for line in sys.stdin:
+        start, start_cpu = time.perf_counter(), time.process_time()
+        solution, steps = resolve(Wanted(SETS[line.strip()]), shelf)
+        seen = {
+            "pins": {pin.project: pin.version for pin in solution.pins},
+            "steps": steps,
+            "wall_s": time.perf_counter() - start,
+            "cpu_s": time.process_time() - start_cpu,
+            "resident_mb_max": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        print(json.dumps(seen), flush=True)
 
 
 if __name__ == "__main__":

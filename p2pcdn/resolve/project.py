@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.model import Metadata, Release, Source, Table
@@ -86,7 +86,7 @@ def project_of(table: Table, judge: Judge) -> Project:
     for release in table.releases:
         try:
             version = Version(release.version)
-        except InvalidVersion:
+        except ValueError:  # also the digits that Python refuses to read
             continue
         rows.append((version, release, Source(table.project, release.version)))
     return Project(table.project, rows, judge, index=table.index, missing=table.missing)
@@ -99,7 +99,7 @@ def project_at(name: str, found: Iterable[Metadata], judge: Judge) -> Project:
     for one in found:
         try:
             version = Version(one.version)
-        except InvalidVersion:
+        except ValueError:
             version = Version("0")
             broken[one.source] = one.broken or f"its metadata says {one.version!r}, which is no version"
         wheel = one.source.url.partition("#")[0].rpartition("/")[2].removesuffix(".whl")

@@ -44,7 +44,8 @@ class View:
         self.tables: dict[str, Table] = {}
         self.metadata: dict[Source, Metadata] = {}
         self._projects: dict[str, Project] = {}
-        self._requirements: dict[tuple[Source, str], tuple[Requirement, ...]] = {}
+        # What metadata says here, and what speaks against it.
+        self._readings: dict[tuple[Source, str], tuple[tuple[Requirement, ...], str]] = {}
         self._overrides = _by_project(map(parse, wanted.overrides))
         self.constraints = _by_project(one for one in map(parse, wanted.constraints) if self._markers.hold(one.marker))
         self.root = tuple(self._replaced(one for one in map(parse, wanted.requirements) if self._holds(one)))
@@ -101,34 +102,35 @@ class View:
         return tuple(source for source in found if source not in self.metadata)
 
     def requirements(self, source: Source, extra: str) -> tuple[Requirement, ...]:
-        """What this version requires on this target; with an extra, what this extra adds.
+        """What this version, whose metadata is known, requires on this target; with an extra, what this extra adds.
 
-        Its metadata is known. What makes it unusable is in `objection`; then there are none.
+        Nothing where there is an objection.
         """
-        known = self._requirements.get((source, extra))
-        if known is None:
-            try:
-                known = tuple(self._replaced(self._applicable(self.metadata[source], extra)))
-            except BadRequirement:
-                known = ()
-            self._requirements[source, extra] = known
-        return known
+        return self._read(source, extra)[0]
 
     def objection(self, source: Source) -> str:
         """Why the metadata of this version, which is known, makes it unusable; "" where it does not."""
+        return self._read(source, "")[1]
+
+    def _read(self, source: Source, extra: str) -> tuple[tuple[Requirement, ...], str]:
+        known = self._readings.get((source, extra))
+        if known is None:
+            try:
+                required = tuple(self._replaced(self._applicable(self.metadata[source], extra)))
+                known = required, self._objection(source, required)
+            except BadRequirement as error:
+                known = (), f"has broken metadata: {error}"
+            self._readings[source, extra] = known
+        return known
+
+    def _objection(self, source: Source, required: tuple[Requirement, ...]) -> str:
         metadata = self.metadata[source]
         if metadata.broken:
             return f"cannot be used: {metadata.broken}"
         if not self.judgement.runs_on_python(metadata.requires_python):
             return f"needs Python {metadata.requires_python} (this is {self.judgement.python})"
-        try:
-            required = [*self._replaced(self._applicable(metadata, ""))]
-        except BadRequirement as error:
-            return f"has broken metadata: {error}"
         strange = next((one for one in required if one.url and not self._may_name(source, one)), None)
-        if strange is not None:
-            return f"requires {strange.text}, and only you may name a URL: require that, too"
-        return ""
+        return f"requires {strange.text}, and only you may name a URL: require that, too" if strange else ""
 
     def provides(self, source: Source, extra: str) -> bool:
         """Whether it has the extra. Metadata that names none at all may be older than `Provides-Extra`."""
