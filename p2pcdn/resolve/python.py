@@ -11,8 +11,9 @@ from dataclasses import replace
 from functools import lru_cache
 
 from p2pcdn.resolve.judge import Judgement
-from p2pcdn.resolve.model import BadRequirement, Metadata, Source, Table, Target, Wanted
-from p2pcdn.resolve.project import Project, project_at, project_of
+from p2pcdn.resolve.knowledge import Knowledge
+from p2pcdn.resolve.model import BadRequirement, Metadata, Source, Target, Wanted
+from p2pcdn.resolve.project import Project, project_at
 from p2pcdn.resolve.requirement import Markers, Requirement, parse
 
 # The names of one resolution; a hundred thousand packages are no environment.
@@ -31,18 +32,18 @@ def parts_of(package: str) -> tuple[str, str]:
 
 
 class View:
-    """What is known: tables and metadata as they came, read in the light of what is wanted and of the target.
+    """What is known, read in the light of what is wanted and of the target.
 
     Projects that a direct URL leads to have only the versions that such URLs give. Only the user, and what stands at a
     URL of his, may name URLs; a package of an index may not.
     """
 
-    def __init__(self, wanted: Wanted, target: Target) -> None:
+    def __init__(self, wanted: Wanted, target: Target, knowledge: Knowledge) -> None:
         """Raises BadRequirement."""
+        self.knowledge = knowledge
+        self.metadata = knowledge.metadata
         self.judgement = Judgement(wanted, target)
         self._markers = Markers(dict(target.environment))
-        self.tables: dict[str, Table] = {}
-        self.metadata: dict[Source, Metadata] = {}
         self._projects: dict[str, Project] = {}
         # What metadata says here, and what speaks against it.
         self._readings: dict[tuple[Source, str], tuple[tuple[Requirement, ...], str]] = {}
@@ -51,13 +52,6 @@ class View:
         self.root = tuple(self._replaced(one for one in map(parse, wanted.requirements) if self._holds(one)))
         self._urls: dict[str, dict[Source, None]] = {}
 
-    def learn(self, tables: Iterable[Table], metadata: Iterable[Metadata]) -> None:
-        """What is known already stays as it is: a solution must not stand on two states of one project."""
-        for table in tables:
-            self.tables.setdefault(table.project, table)
-        for one in metadata:
-            self.metadata.setdefault(one.source, one)
-
     def project(self, name: str) -> Project | None:
         """None while its table, or what stands at its URLs, is not known."""
         known = self._projects.get(name)
@@ -65,8 +59,8 @@ class View:
             return known
         if name in self._urls:
             known = project_at(name, [self.metadata[one] for one in self._urls[name]], self.judgement)
-        elif name in self.tables:
-            known = project_of(self.tables[name], self.judgement)
+        elif (order := self.knowledge.order(name)) is not None:
+            known = Project(order, self.judgement)
         if known is not None:
             self._projects[name] = known
         return known
