@@ -47,7 +47,7 @@ from p2pcdn.resolve.model import (
     Wanted,
 )
 from p2pcdn.resolve.plain import from_plain, to_plain
-from p2pcdn.resolve.read import Listed, read_metadata, table_of
+from p2pcdn.resolve.read import Listed, read_metadata, table_of, version_of
 from p2pcdn.resolve.resolver import Resolver
 from p2pcdn.resolve.verify import verify
 
@@ -75,4 +75,5 @@ __all__ = [
     "table_of",
     "to_plain",
     "verify",
+    "version_of",
 ]
