@@ -1,9 +1,12 @@
-"""One resolution without a network, a process of its own: python -m benchmarks.resolve_once SET"""
+"""Resolutions without a network, in a process of its own: python -m benchmarks.resolve_once SHELF
+
+Each line that it reads is the name of a set, and it answers with a line of JSON. Its first answer is that of a fresh
+process, the later ones are those of a worker that a node keeps.
+"""
 
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -48,17 +51,25 @@ def resolve(wanted: Wanted, shelf: Shelf, fetch: Callable[[Need], None] | None =
     return answer, steps
 
 
-def main(name: str, directory: str) -> None:
-    start, start_cpu = time.perf_counter(), time.process_time()
-    solution, steps = resolve(Wanted(SETS[name]), Shelf(Path(directory)))
-    seen = {
-        "pins": {pin.project: pin.version for pin in solution.pins},
-        "steps": steps,
-        "wall_s": time.perf_counter() - start,
-        "cpu_s": time.process_time() - start_cpu,
-        "resident_mb_max": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
-    print(json.dumps(seen))
+def main(directory: str) -> None:
+    shelf = Shelf(Path(directory))
+    for line in sys.stdin:
+        start, start_cpu = time.perf_counter(), time.process_time()
+        solution, steps = resolve(Wanted(SETS[line.strip()]), shelf)
+        seen = {
+            "pins": {pin.project: pin.version for pin in solution.pins},
+            "steps": steps,
+            "wall_s": time.perf_counter() - start,
+            "cpu_s": time.process_time() - start_cpu,
+            "resident_mb_max": _resident_kib_max() / 1024,
+        }
+        print(json.dumps(seen), flush=True)
+
+
+def _resident_kib_max() -> int:
+    """The most that this process held. (ru_maxrss would tell that of the one which started it, too.)"""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ broken, a project that does not exist: learned too, as `Metadata.broken` and `Ta
 Everything here is a plain value (`to_plain`, `from_plain`), so that a resolver can run in a worker process.
 
 A locker resolves once a target, with the pins of the targets before as `Wanted.preferences`: what fits stays the same.
+Its resolvers share one `Knowledge`, so that nothing is asked, parsed or sorted twice.
 `verify` checks in linear time a solution that somebody else found.
 
 model.py, plain.py, read.py     values; as plain tuples; out of project pages and METADATA
+knowledge.py                    what was learned
 ranges.py, term.py              a project's versions in order; sets of them, as the bits of an integer
 incompatibility.py, partial_solution.py, solver.py    the paper
 requirement.py, python.py       PEP 508, and what Python makes of it: extras, markers, overrides, URLs
@@ -26,6 +28,7 @@ report.py, wording.py, suggest.py                     why not, in sentences; wha
 verify.py                       whether a solution is one
 """
 
+from p2pcdn.resolve.knowledge import Knowledge
 from p2pcdn.resolve.model import (
     ALL_PROJECTS,
     BadRequirement,
@@ -44,7 +47,7 @@ from p2pcdn.resolve.model import (
     Wanted,
 )
 from p2pcdn.resolve.plain import from_plain, to_plain
-from p2pcdn.resolve.read import Listed, read_metadata, table_of
+from p2pcdn.resolve.read import Listed, read_metadata, table_of, version_of
 from p2pcdn.resolve.resolver import Resolver
 from p2pcdn.resolve.verify import verify
 
@@ -52,6 +55,7 @@ __all__ = [
     "ALL_PROJECTS",
     "BadRequirement",
     "Edge",
+    "Knowledge",
     "Listed",
     "Metadata",
     "Need",
@@ -71,4 +75,5 @@ __all__ = [
     "table_of",
     "to_plain",
     "verify",
+    "version_of",
 ]

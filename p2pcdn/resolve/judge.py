@@ -9,7 +9,7 @@ from itertools import product
 from packaging.version import Version
 
 from p2pcdn.resolve.model import ALL_PROJECTS, BadRequirement, Release, Target, Wanted
-from p2pcdn.resolve.requirement import normalize, python_specifiers
+from p2pcdn.resolve.requirement import allows_python, normalize
 
 
 class Judgement:
@@ -22,7 +22,6 @@ class Judgement:
         self._exclude_newer = wanted.exclude_newer
         self._only_binary = _projects(wanted.only_binary)
         self._no_binary = _projects(wanted.no_binary)
-        self._pythons: dict[str, bool] = {}
         self._fitting: dict[tuple[str, ...], bool] = {}
 
     def __call__(self, project: str, release: Release) -> str:
@@ -35,14 +34,7 @@ class Judgement:
 
     def runs_on_python(self, requires_python: str) -> bool:
         """Whether the target's Python is one that this Requires-Python allows."""
-        if not requires_python:
-            return True
-        known = self._pythons.get(requires_python)
-        if known is None:
-            specifiers = python_specifiers(requires_python)
-            known = specifiers is None or specifiers.contains(self.python, prereleases=True)
-            self._pythons[requires_python] = known
-        return known
+        return not requires_python or allows_python(requires_python, self.python)
 
     def _without_files(self, project: str, release: Release) -> str:
         sdist = release.sdist and not _among(project, self._only_binary)

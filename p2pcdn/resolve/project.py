@@ -1,10 +1,10 @@
-"""The versions of one project as one target sees them: which there are, and why some of them cannot be used."""
+"""The versions of one project: in order, as everybody has them; and as one target sees them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.model import Metadata, Release, Source, Table
@@ -15,17 +15,11 @@ from p2pcdn.resolve.term import NOTHING
 Judge = Callable[[str, Release], str]
 
 
-class Project:
-    """Release i, in the order of versions, is bit i + 1 of a term. Releases are judged when somebody asks for them."""
+class Order:
+    """Release i, in the order of versions, is bit i + 1 of a term. It never changes; several targets may share it."""
 
     def __init__(
-        self,
-        name: str,
-        rows: Iterable[tuple[Version, Release, Source]],
-        judge: Judge,
-        *,
-        index: str = "",
-        missing: str = "",
+        self, name: str, rows: Iterable[tuple[Version, Release, Source]], *, index: str = "", missing: str = ""
     ) -> None:
         # Two spellings of one version ("1.0", "1.0.0") are two releases; the order among them is that of the text.
         ordered = sorted(rows, key=lambda row: (row[2].version, row[2].url))
@@ -36,8 +30,23 @@ class Project:
         self.versions = Versions([version for version, _, _ in ordered])
         self.releases = [release for _, release, _ in ordered]
         self.sources = [source for _, _, source in ordered]
+        # What stands at a direct URL was asked for, whatever its version.
         self.prereleases = _where(version.is_prerelease and not source.url for version, _, source in ordered)
         self.yanked = _where(release.yanked is not None for release in self.releases)
+
+
+class Project:
+    """An order, and which of its releases can be used. They are judged when somebody asks for them."""
+
+    def __init__(self, order: Order, judge: Judge) -> None:
+        self.name = order.name
+        self.index = order.index
+        self.missing = order.missing
+        self.versions = order.versions
+        self.releases = order.releases
+        self.sources = order.sources
+        self.prereleases = order.prereleases
+        self.yanked = order.yanked
         self._judge = judge
         self._usable = NOTHING
         # What is known to be unusable, and why.
@@ -80,16 +89,16 @@ class Project:
         return _where(source.url == url for source in self.sources)
 
 
-def project_of(table: Table, judge: Judge) -> Project:
-    """Out of an index's table; strings that are no versions are left out (PEP 440; pip does so, too)."""
+def order_of(table: Table) -> Order:
+    """Of an index's table; strings that are no versions are left out (PEP 440; pip does so, too)."""
     rows = []
     for release in table.releases:
         try:
             version = Version(release.version)
-        except InvalidVersion:
+        except ValueError:  # also the digits that Python refuses to read
             continue
         rows.append((version, release, Source(table.project, release.version)))
-    return Project(table.project, rows, judge, index=table.index, missing=table.missing)
+    return Order(table.project, rows, index=table.index, missing=table.missing)
 
 
 def project_at(name: str, found: Iterable[Metadata], judge: Judge) -> Project:
@@ -99,7 +108,7 @@ def project_at(name: str, found: Iterable[Metadata], judge: Judge) -> Project:
     for one in found:
         try:
             version = Version(one.version)
-        except InvalidVersion:
+        except ValueError:
             version = Version("0")
             broken[one.source] = one.broken or f"its metadata says {one.version!r}, which is no version"
         wheel = one.source.url.partition("#")[0].rpartition("/")[2].removesuffix(".whl")
@@ -108,7 +117,7 @@ def project_at(name: str, found: Iterable[Metadata], judge: Judge) -> Project:
         rows.append((version, release, one.source))
         if one.broken:
             broken[one.source] = one.broken
-    project = Project(name, rows, judge)
+    project = Project(Order(name, rows), judge)
     for source, reason in broken.items():
         project.condemn(project.sources.index(source), reason)
     return project

@@ -11,8 +11,9 @@ from dataclasses import replace
 from functools import lru_cache
 
 from p2pcdn.resolve.judge import Judgement
-from p2pcdn.resolve.model import BadRequirement, Metadata, Source, Table, Target, Wanted
-from p2pcdn.resolve.project import Project, project_at, project_of
+from p2pcdn.resolve.knowledge import Knowledge
+from p2pcdn.resolve.model import BadRequirement, Metadata, Source, Target, Wanted
+from p2pcdn.resolve.project import Project, project_at
 from p2pcdn.resolve.requirement import Markers, Requirement, parse
 
 # The names of one resolution; a hundred thousand packages are no environment.
@@ -31,31 +32,25 @@ def parts_of(package: str) -> tuple[str, str]:
 
 
 class View:
-    """What is known: tables and metadata as they came, read in the light of what is wanted and of the target.
+    """What is known, read in the light of what is wanted and of the target.
 
     Projects that a direct URL leads to have only the versions that such URLs give. Only the user, and what stands at a
     URL of his, may name URLs; a package of an index may not.
     """
 
-    def __init__(self, wanted: Wanted, target: Target) -> None:
+    def __init__(self, wanted: Wanted, target: Target, knowledge: Knowledge) -> None:
         """Raises BadRequirement."""
+        self.knowledge = knowledge
+        self.metadata = knowledge.metadata
         self.judgement = Judgement(wanted, target)
         self._markers = Markers(dict(target.environment))
-        self.tables: dict[str, Table] = {}
-        self.metadata: dict[Source, Metadata] = {}
         self._projects: dict[str, Project] = {}
-        self._requirements: dict[tuple[Source, str], tuple[Requirement, ...]] = {}
+        # What metadata says here, and what speaks against it.
+        self._readings: dict[tuple[Source, str], tuple[tuple[Requirement, ...], str]] = {}
         self._overrides = _by_project(map(parse, wanted.overrides))
         self.constraints = _by_project(one for one in map(parse, wanted.constraints) if self._markers.hold(one.marker))
         self.root = tuple(self._replaced(one for one in map(parse, wanted.requirements) if self._holds(one)))
         self._urls: dict[str, dict[Source, None]] = {}
-
-    def learn(self, tables: Iterable[Table], metadata: Iterable[Metadata]) -> None:
-        """What is known already stays as it is: a solution must not stand on two states of one project."""
-        for table in tables:
-            self.tables.setdefault(table.project, table)
-        for one in metadata:
-            self.metadata.setdefault(one.source, one)
 
     def project(self, name: str) -> Project | None:
         """None while its table, or what stands at its URLs, is not known."""
@@ -64,8 +59,8 @@ class View:
             return known
         if name in self._urls:
             known = project_at(name, [self.metadata[one] for one in self._urls[name]], self.judgement)
-        elif name in self.tables:
-            known = project_of(self.tables[name], self.judgement)
+        elif (order := self.knowledge.order(name)) is not None:
+            known = Project(order, self.judgement)
         if known is not None:
             self._projects[name] = known
         return known
@@ -101,34 +96,35 @@ class View:
         return tuple(source for source in found if source not in self.metadata)
 
     def requirements(self, source: Source, extra: str) -> tuple[Requirement, ...]:
-        """What this version requires on this target; with an extra, what this extra adds.
+        """What this version, whose metadata is known, requires on this target; with an extra, what this extra adds.
 
-        Its metadata is known. What makes it unusable is in `objection`; then there are none.
+        Nothing where there is an objection.
         """
-        known = self._requirements.get((source, extra))
-        if known is None:
-            try:
-                known = tuple(self._replaced(self._applicable(self.metadata[source], extra)))
-            except BadRequirement:
-                known = ()
-            self._requirements[source, extra] = known
-        return known
+        return self._read(source, extra)[0]
 
     def objection(self, source: Source) -> str:
         """Why the metadata of this version, which is known, makes it unusable; "" where it does not."""
+        return self._read(source, "")[1]
+
+    def _read(self, source: Source, extra: str) -> tuple[tuple[Requirement, ...], str]:
+        known = self._readings.get((source, extra))
+        if known is None:
+            try:
+                required = tuple(self._replaced(self._applicable(self.metadata[source], extra)))
+                known = required, self._objection(source, required)
+            except BadRequirement as error:
+                known = (), f"has broken metadata: {error}"
+            self._readings[source, extra] = known
+        return known
+
+    def _objection(self, source: Source, required: tuple[Requirement, ...]) -> str:
         metadata = self.metadata[source]
         if metadata.broken:
             return f"cannot be used: {metadata.broken}"
         if not self.judgement.runs_on_python(metadata.requires_python):
             return f"needs Python {metadata.requires_python} (this is {self.judgement.python})"
-        try:
-            required = [*self._replaced(self._applicable(metadata, ""))]
-        except BadRequirement as error:
-            return f"has broken metadata: {error}"
         strange = next((one for one in required if one.url and not self._may_name(source, one)), None)
-        if strange is not None:
-            return f"requires {strange.text}, and only you may name a URL: require that, too"
-        return ""
+        return f"requires {strange.text}, and only you may name a URL: require that, too" if strange else ""
 
     def provides(self, source: Source, extra: str) -> bool:
         """Whether it has the extra. Metadata that names none at all may be older than `Provides-Extra`."""

@@ -16,7 +16,8 @@ from p2pcdn.resolve.term import NOTHING, PRESENT
 _Release = tuple[int, tuple[int, ...]]
 
 _SPECIFIER = re.compile(r"\s*(~=|===|==|!=|<=|>=|<|>)\s*([^\s,;)]+)\s*")
-_FINAL = re.compile(r"\d+(?:\.\d+)*", re.ASCII)
+# A final version without an epoch.
+_PLAIN = re.compile(r"\d+(?:\.\d+)*", re.ASCII)
 
 
 class Versions:
@@ -59,14 +60,18 @@ class Versions:
             return self._allowed_by(text, 0, len(self.ordered))
         if number.endswith(".*"):
             return self._series_only(operator, _version(number[:-2], text), text)
-        version = _version(number, text)
-        start, stop = self._same_release(version)
-        found = self._around(operator, version, text, start, stop)
+        # Nearly all numbers are plain, and a Version costs more than all the rest here.
+        wanted = _plain_release(number) if _PLAIN.fullmatch(number) else _release(_version(number, text))
+        start, stop = self._same_release(wanted)
+        found = self._around(operator, number, text, start, stop)
         if operator in _LOWER_TOO:
             found |= term.versions(0, start)
         if operator in _HIGHER_TOO:
             found |= term.versions(stop, len(self.ordered))
-        return found & self._series(version.epoch, version.release[:-1]) if operator == "~=" else found
+        if operator == "~=":
+            version = _version(number, text)
+            found &= self._series(version.epoch, version.release[:-1])
+        return found
 
     def _series_only(self, operator: str, version: Version, text: str) -> int:
         same = self._series(version.epoch, version.release)
@@ -87,10 +92,12 @@ class Versions:
             bisect_left(self.ordered, wanted, key=beginning), bisect_right(self.ordered, wanted, key=beginning)
         )
 
-    def _same_release(self, version: Version) -> tuple[int, int]:
-        """(start, stop) of the versions that differ from this one at most in pre, post, dev or local parts."""
-        wanted, among = _release(version), range(len(self.ordered))
-        return bisect_left(among, wanted, key=self._release_of), bisect_right(among, wanted, key=self._release_of)
+    def _same_release(self, wanted: _Release) -> tuple[int, int]:
+        """(start, stop) of the versions that differ from it at most in pre, post, dev or local parts."""
+        start = stop = bisect_left(range(len(self.ordered)), wanted, key=self._release_of)
+        while stop < len(self.ordered) and self._release_of(stop) == wanted:
+            stop += 1
+        return start, stop
 
     def _release_of(self, index: int) -> _Release:
         known = self._releases[index]
@@ -98,10 +105,10 @@ class Versions:
             known = self._releases[index] = _release(self.ordered[index])
         return known
 
-    def _around(self, operator: str, version: Version, text: str, start: int, stop: int) -> int:
+    def _around(self, operator: str, number: str, text: str, start: int, stop: int) -> int:
         if start == stop:
             return NOTHING
-        if stop - start == 1 and self.ordered[start] == version and _FINAL.fullmatch(str(version)):
+        if stop - start == 1 and _PLAIN.fullmatch(number) and _PLAIN.fullmatch(str(self.ordered[start])):
             return term.version(start) if operator in _ITSELF_TOO else NOTHING
         return self._allowed_by(text, start, stop)
 
@@ -121,11 +128,18 @@ _ITSELF_TOO = frozenset({"==", "<=", ">=", "~="})
 
 def _release(version: Version) -> _Release:
     """Epoch and release without the zeros at its end: 1.0 and 1.0.0 are one release."""
-    release = version.release
+    return version.epoch, _without_zeros(version.release)
+
+
+def _plain_release(number: str) -> _Release:
+    return 0, _without_zeros(tuple(map(int, number.split("."))))
+
+
+def _without_zeros(release: tuple[int, ...]) -> tuple[int, ...]:
     length = len(release)
     while length > 1 and not release[length - 1]:
         length -= 1
-    return version.epoch, release[:length]
+    return release[:length]
 
 
 def _version(number: str, text: str) -> Version:

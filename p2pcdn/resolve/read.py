@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
+
+from packaging.version import Version
 
 from p2pcdn.resolve.model import Metadata, Release, Source, Table
 
 _SDIST_ENDINGS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.Z", ".tar")
+_PLAIN = re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))*", re.ASCII)
+# Only what is not plain: pre-releases, post-releases, local versions.
+_SPELLINGS_MAX = 10_000
 _RUNS = re.compile(r"[-_.]+")
 # PEP 643: from this version on, an sdist says which of its fields a build may still change.
 _DYNAMIC_SINCE = (2, 2)
@@ -29,13 +35,24 @@ class Listed(Protocol):
 
 
 def table_of(project: str, files: Iterable[Listed], *, index: str = "") -> Table:
-    """The table of a normalized project. Files that are neither wheel nor sdist of it are left out."""
-    drafts: dict[str, _Draft] = {}
+    """The table of a normalized project. Files that are neither wheel nor sdist of it are left out.
+
+    A yanked file counts only where all files of its version are yanked.
+    """
+    kept: dict[str, _Draft] = {}
+    yanked: dict[str, _Draft] = {}
     for file in files:
         named = _version_and_tags(project, file.filename)
         if named is not None:
+            drafts = kept if file.yanked is False else yanked
             drafts.setdefault(named[0], _Draft()).add(file, named[1])
-    return Table(project, tuple([draft.release(version) for version, draft in drafts.items()]), index)
+    return Table(project, tuple([draft.release(version) for version, draft in (yanked | kept).items()]), index)
+
+
+def version_of(project: str, filename: str) -> str | None:
+    """The version of a file as its table has it; None for a file of something else."""
+    named = _version_and_tags(project, filename)
+    return named[0] if named else None
 
 
 def read_metadata(source: Source, text: str, *, built: bool = True) -> Metadata:
@@ -71,7 +88,6 @@ class _Draft:
 
     tags: dict[str, None] = field(default_factory=dict)
     sdist: bool = False
-    kept: int = 0
     yanked: str | None = None
     requires_python: str = ""
     upload_time: str = ""
@@ -79,8 +95,6 @@ class _Draft:
     def add(self, file: Listed, tags: str) -> None:
         if file.yanked is not False:
             self.yanked = self.yanked or (file.yanked if isinstance(file.yanked, str) else "")
-        else:
-            self.kept += 1
         self.requires_python = self.requires_python or file.requires_python or ""
         if file.upload_time and (not self.upload_time or file.upload_time < self.upload_time):
             self.upload_time = file.upload_time
@@ -90,8 +104,7 @@ class _Draft:
             self.sdist = True
 
     def release(self, version: str) -> Release:
-        yanked = None if self.kept else self.yanked
-        return Release(version, self.requires_python, yanked, self.upload_time, tuple(self.tags), self.sdist)
+        return Release(version, self.requires_python, self.yanked, self.upload_time, tuple(self.tags), self.sdist)
 
 
 def _version_and_tags(project: str, filename: str) -> tuple[str, str] | None:
@@ -99,11 +112,22 @@ def _version_and_tags(project: str, filename: str) -> tuple[str, str] | None:
     if filename.endswith(".whl"):
         parts = filename[:-4].split("-")
         if len(parts) in (5, 6) and _is_named(parts[0], project):
-            return parts[1], "-".join(parts[-3:])
+            return _normalized(parts[1]), "-".join(parts[-3:])
         return None
     stem = next((filename.removesuffix(ending) for ending in _SDIST_ENDINGS if filename.endswith(ending)), "")
     cuts = [cut for cut, sign in enumerate(stem) if sign == "-" and _is_named(stem[:cut], project)]
-    return (stem[cuts[-1] + 1 :], "") if cuts else None
+    return (_normalized(stem[cuts[-1] + 1 :]), "") if cuts else None
+
+
+@lru_cache(maxsize=_SPELLINGS_MAX)
+def _normalized(version: str) -> str:
+    """One spelling for one version (PEP 440); zeros at the end stay. What is no version stays, too."""
+    if _PLAIN.fullmatch(version):
+        return version
+    try:
+        return str(Version(version))
+    except ValueError:
+        return version
 
 
 def _is_named(name: str, project: str) -> bool:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement
+from packaging.markers import Marker
 from packaging.requirements import Requirement as PackagingRequirement
 from packaging.specifiers import InvalidSpecifier, Specifier, SpecifierSet
+from packaging.version import Version
 
 from p2pcdn.resolve.model import BadRequirement
 
@@ -27,6 +27,10 @@ _SPECIFIER = re.compile(
     re.ASCII,
 )
 _RUNS = re.compile(r"[-_.]+")
+# The longest on PyPI has some 600 characters, of markers; a longer one is an attack on somebody's parser.
+TEXT_SIZE_MAX = 10_000
+# Python refuses to read integers of more than 4,300 digits; the longest version on PyPI has some 100 characters.
+SPECIFIER_SIZE_MAX = 500
 # boto3's history names some three thousand different ones; a text and what it means take about a kilobyte.
 _PARSED_MAX = 50_000
 
@@ -52,7 +56,7 @@ class Requirement:
 @lru_cache(maxsize=_PARSED_MAX)
 def parse(text: str) -> Requirement:
     """Raises BadRequirement."""
-    match = _PLAIN.fullmatch(text)
+    match = _PLAIN.fullmatch(text) if len(text) <= TEXT_SIZE_MAX else None
     if match is None:
         return _parse_thoroughly(text)
     name, extras, specifiers, marker = match.groups()
@@ -63,9 +67,11 @@ def parse(text: str) -> Requirement:
 
 
 def _parse_thoroughly(text: str) -> Requirement:
+    if len(text) > TEXT_SIZE_MAX:
+        raise BadRequirement(f"'{text[:40]}...' is not a requirement: it has {len(text)} characters")
     try:
         found = PackagingRequirement(text)
-    except InvalidRequirement as error:
+    except (ValueError, RecursionError) as error:
         first = str(error).splitlines()[0] if str(error) else "it cannot be read"
         raise BadRequirement(f"{text!r} is not a requirement: {first}") from error
     parts = sorted(str(specifier) for specifier in found.specifier)
@@ -74,6 +80,8 @@ def _parse_thoroughly(text: str) -> Requirement:
 
 def _made(text: str, name: str, extras: object, parts: list[str], marker: str, url: str) -> Requirement:
     assert isinstance(extras, list | set | frozenset)
+    if any(len(part) > SPECIFIER_SIZE_MAX for part in parts):
+        raise BadRequirement(f"'{text[:40]}...' is not a requirement: its version has too many digits")
     return Requirement(
         text=text.strip(),
         project=normalize(name),
@@ -102,12 +110,12 @@ def normalize(name: str) -> str:
 
 
 @lru_cache(maxsize=_PARSED_MAX)
-def python_specifiers(text: str) -> SpecifierSet | None:
-    """The specifiers of a Requires-Python; None where it is none, which pip takes for no limit."""
+def allows_python(requires_python: str, python: Version) -> bool:
+    """Whether a Requires-Python allows this version; one that cannot be read is no limit, as for pip."""
     try:
-        return SpecifierSet(text)
-    except InvalidSpecifier:
-        return None
+        return SpecifierSet(requires_python).contains(python, prereleases=True)
+    except ValueError:
+        return True
 
 
 class Markers:
@@ -130,5 +138,5 @@ class Markers:
     def _evaluate(self, marker: str, extra: str) -> bool:
         try:
             return Marker(marker).evaluate({**self._environment, "extra": extra})
-        except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName) as error:
+        except (ValueError, RecursionError) as error:  # also the digits that Python refuses to read
             raise BadRequirement(f"{marker!r} is not a marker") from error

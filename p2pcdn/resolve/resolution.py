@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from p2pcdn.resolve import term
 from p2pcdn.resolve.choice import Choice
 from p2pcdn.resolve.incompatibility import Asked, Depends, Incompatibility, SameVersion, Unusable
+from p2pcdn.resolve.knowledge import Knowledge
 from p2pcdn.resolve.model import Need, Source, Target, Wanted
 from p2pcdn.resolve.prefetch import Prefetch
 from p2pcdn.resolve.priority import Priorities
@@ -22,11 +23,13 @@ class Impatient(Exception):
 
 
 class Resolution:
-    """The state of a search. What is learned goes into its `view`."""
+    """The state of a search, which goes on by what its knowledge has learned."""
 
-    def __init__(self, wanted: Wanted, target: Target, *, considered_max: int | None = None) -> None:
+    def __init__(
+        self, wanted: Wanted, target: Target, knowledge: Knowledge, *, considered_max: int | None = None
+    ) -> None:
         """considered_max: after so many versions it gives up; None for never. Raises BadRequirement."""
-        self.view = View(wanted, target)
+        self.view = View(wanted, target, knowledge)
         self._solver = Solver(self._refute, self._blame)
         self._choice = Choice(wanted, self.view, self._solver)
         self._prefetch = Prefetch(self.view, self._choice.of)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from p2pcdn.resolve.incompatibility import Incompatibility
+from p2pcdn.resolve.knowledge import Knowledge
 from p2pcdn.resolve.model import Edge, Metadata, Need, NoSolution, Pin, Solution, Table, Target, Wanted
 from p2pcdn.resolve.python import parts_of
 from p2pcdn.resolve.report import facts, sentences
@@ -24,11 +25,12 @@ ATTEMPT_STEPS_MAX = 25
 class Resolver:
     """One resolution for one target. Not for two threads at once."""
 
-    def __init__(self, wanted: Wanted, target: Target) -> None:
-        """Raises BadRequirement."""
+    def __init__(self, wanted: Wanted, target: Target, knowledge: Knowledge | None = None) -> None:
+        """knowledge: shared with other resolutions, what they learned, too. Raises BadRequirement."""
         self._wanted = wanted
         self._target = target
-        self._search = Resolution(wanted, target)
+        self._knowledge = Knowledge() if knowledge is None else knowledge
+        self._search = Resolution(wanted, target, self._knowledge)
         self._attempt_steps = ATTEMPT_STEPS_MAX
         # Once there is no solution: what is left to ask until that is said, and then what was said.
         self._ending: Generator[Need, None, NoReturn] | None = None
@@ -51,7 +53,7 @@ class Resolver:
 
     def learn(self, tables: Iterable[Table] = (), metadata: Iterable[Metadata] = ()) -> None:
         """Takes what came, wanted or not; what is known already stays as it is."""
-        self._search.view.learn(tables, metadata)
+        self._knowledge.learn(tables, metadata)
 
     def _end(self, proof: Incompatibility) -> Generator[Need, None, NoReturn]:
         leaves, view = facts(proof), self._search.view
@@ -60,10 +62,8 @@ class Resolver:
 
     def _attempt(self, wanted: Wanted) -> Generator[Need, None, Solution | Need | None]:
         """Whether something else can be solved, within a short time."""
-        search = Resolution(wanted, self._target, considered_max=ATTEMPT_VERSIONS_MAX)
-        known = self._search.view
+        search = Resolution(wanted, self._target, self._knowledge, considered_max=ATTEMPT_VERSIONS_MAX)
         while True:
-            search.view.learn(known.tables.values(), known.metadata.values())
             try:
                 blocked = search.go_on()
             except (Unsatisfiable, Impatient):

@@ -11,7 +11,7 @@ from p2pcdn.resolve import term
 from p2pcdn.resolve.incompatibility import Asked, Closed, Incompatibility, Unusable
 from p2pcdn.resolve.model import Need, Solution, Wanted
 from p2pcdn.resolve.python import View, parts_of
-from p2pcdn.resolve.requirement import parse, python_specifiers
+from p2pcdn.resolve.requirement import allows_python, parse
 
 # Solves something else, for a while: yields what it needs; a solution, None where it is as bad, or how far it came.
 Attempt = Callable[[Wanted], Generator[Need, None, Solution | Need | None]]
@@ -78,8 +78,7 @@ def _pythons(one: Incompatibility, view: View) -> Iterator[list[str]]:
 def _any_runs(several: Iterable[str], minor: int) -> bool:
     # Some late patch release: ">=3.10.2" means 3.10 to a human.
     python = Version(f"3.{minor}.99")
-    found = map(python_specifiers, several)
-    return any(specifiers is not None and specifiers.contains(python) for specifiers in found)
+    return any(allows_python(one, python) for one in several)
 
 
 def _names(facts: list[Incompatibility]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.choice import Choice
+from p2pcdn.resolve.knowledge import Knowledge
 from p2pcdn.resolve.model import Edge, Metadata, Pin, Solution, Table, Target, Wanted
 from p2pcdn.resolve.project import Project
 from p2pcdn.resolve.python import View, package_name
@@ -24,9 +25,9 @@ def verify(
     would have tried before: a neighbour must not choose old versions for us. So the solution of a resolution that had
     to go back is refused here, though it may be right; whoever gets it resolves himself.
     """
-    view = View(wanted, target)
-    view.learn(tables, metadata)
-    return tuple(_Certificate(solution, wanted, view).faults())
+    knowledge = Knowledge()
+    knowledge.learn(tables, metadata)
+    return tuple(_Certificate(solution, wanted, View(wanted, target, knowledge)).faults())
 
 
 class _Certificate:

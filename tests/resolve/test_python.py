@@ -313,3 +313,32 @@ def test_two_spellings_of_one_version_are_not_confused() -> None:
     world.tables["a"] = replace(world.tables["a"], releases=(*reversed(world.tables["a"].releases), Release("0")))
     world.add("b", "1")
     assert pins(world.solve(["a"])) == {"a": "1.0.0", "b": "1"}
+
+
+LONG = "9" * 5000
+NESTED = "(" * 3000 + "os_name == 'posix'" + ")" * 3000
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        f"b>={LONG}",
+        f"b==1.{LONG}.*",
+        f"b; python_version > '{LONG}'",
+        f"b; {NESTED}",
+        "b" * 20_000,
+        f"b @ {URL};",
+        "\0",
+    ],
+    ids=["digits", "star", "marker digits", "nested", "name", "url", "nul"],
+)
+def test_a_hostile_requirement_costs_one_version_and_not_the_resolver(requirement: str) -> None:
+    world = universe({"a": {"1": [], "2": [requirement]}, "b": {"1": []}})
+    assert pins(world.solve(["a"])) == {"a": "1"}
+
+
+def test_hostile_versions_do_not_exist() -> None:
+    world = universe({"a": {"1": []}})
+    world.add("a", LONG)
+    world.add("a", "2", requires_python=f"<={LONG}")
+    assert pins(world.solve(["a"])) == {"a": "2"}

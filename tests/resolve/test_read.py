@@ -22,6 +22,7 @@ from p2pcdn.resolve import (
     read_metadata,
     table_of,
     to_plain,
+    version_of,
 )
 
 
@@ -47,8 +48,8 @@ def test_the_files_of_a_version_become_one_release() -> None:
     assert table == Table(
         "zope-interface",
         (
-            Release("5.0", ">=3.5", None, "2020-03-01T00:00:00Z", ("cp38-cp38-win_amd64", "py2.py3-none-any"), True),
             Release("4.0", yanked="broken on Sundays", sdist=True),
+            Release("5.0", ">=3.5", None, "2020-03-01T00:00:00Z", ("cp38-cp38-win_amd64", "py2.py3-none-any"), True),
         ),
         "here",
     )
@@ -58,6 +59,19 @@ def test_a_version_is_yanked_only_with_its_last_file() -> None:
     files = [Row("a-1.tar.gz", yanked=True), Row("a-1-py3-none-any.whl")]
     assert table_of("a", files).releases[0].yanked is None
     assert table_of("a", files[:1]).releases[0].yanked == ""
+
+
+def test_a_yanked_file_of_a_version_that_has_others_does_not_count() -> None:
+    files = [Row("a-1-cp38-cp38-win32.whl", yanked=True, requires_python=">=3.8"), Row("a-1-py3-none-any.whl")]
+    assert table_of("a", files).releases == (Release("1", tags=("py3-none-any",)),)
+
+
+def test_one_version_in_two_spellings_is_one_release() -> None:
+    files = [Row("a-1.0-beta.2.tar.gz"), Row("a-1.0b2-py3-none-any.whl"), Row("a-01.0b2.zip")]
+    (release,) = table_of("a", files).releases
+    assert release == Release("1.0b2", tags=("py3-none-any",), sdist=True)
+    assert {version_of("a", file.filename) for file in files} == {"1.0b2"}
+    assert version_of("a", "b-1.tar.gz") is None
 
 
 @pytest.mark.parametrize("name", ["b-1.tar.gz", "a-1.exe", "a.whl", "a-1-py3.whl", "ab-1.zip", "a-1-py3-none-any.egg"])

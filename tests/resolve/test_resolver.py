@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pcdn.resolve import Need, NoSolution, Release, Resolver, Solution, Source, Table, Wanted
+from p2pcdn.resolve import (
+    Knowledge,
+    Need,
+    NoSolution,
+    Release,
+    Resolver,
+    Solution,
+    Source,
+    Table,
+    Target,
+    Wanted,
+)
 from tests.resolve.test_oracles import dense
 from tests.resolve.universe import LINUX_311, Universe, pins, universe
 
@@ -112,6 +123,20 @@ def test_the_next_target_keeps_what_the_last_one_chose() -> None:
     first = world.solve(Wanted(("a<2", "b<3")))
     again = world.solve(Wanted(("a", "b"), preferences=tuple((pin.project, pin.version) for pin in first.pins)))
     assert pins(again) == pins(first) == {"a": "1", "b": "2"}
+
+
+def test_targets_of_one_lock_share_what_they_learn() -> None:
+    world = universe({"a": {"1": ["b; sys_platform == 'win32'", "c"]}, "b": {"1": []}, "c": {"1": []}})
+    knowledge = Knowledge()
+    windows = Target.of({**dict(LINUX_311.environment), "sys_platform": "win32"})
+    asked = []
+    for target in (LINUX_311, windows, LINUX_311):
+        resolver = Resolver(Wanted(("a",)), target, knowledge)
+        while isinstance(need := resolver.step(), Need):
+            asked += [*need.tables, *need.metadata]
+            resolver.learn(map(world.table, need.tables), [world.metadata[source] for source in need.metadata])
+    assert len(asked) == len(set(asked)) == 6
+    assert pins(need) == {"a": "1", "c": "1"}
 
 
 def test_a_table_stays_as_it_was_first_told() -> None:
