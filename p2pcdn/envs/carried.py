@@ -9,15 +9,13 @@ import stat
 
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.link import copy
+from p2pcdn.envs.places import OWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from p2pcdn.envs.plan import Plan
-
-# What zephyr keeps inside an environment: which generation it is, and its plan.
-OWN = ".zephyr"
 
 
 class Carried:

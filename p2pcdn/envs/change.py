@@ -4,6 +4,7 @@ recover.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from time import perf_counter
@@ -13,7 +14,7 @@ from p2pcdn.envs.carried import carry
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.install import sentence
 from p2pcdn.envs.places import carried_of, names, number_of, state_of, write_own
-from p2pcdn.envs.swap import finish_swap, swap
+from p2pcdn.envs.swap import finish_swap, swap, write_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
 class Change:
     """What is to happen. build: fills an empty directory. entry: the line of the history.
 
-    dropped: others' files that go. sealed: as `carry` has it.
+    dropped: others' files that go. sealed: as `carry` has it. durable: the new one is on the disk before the swap.
     """
 
-    __slots__ = ("after", "before", "build", "dropped", "entry", "sealed")
+    __slots__ = ("after", "before", "build", "dropped", "durable", "entry", "sealed")
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Change:
         *,
         dropped: Collection[str],
         sealed: str,
+        durable: bool = False,
     ) -> None:
         self.build = build
         self.before = before
@@ -49,6 +51,7 @@ class Change:
         self.entry = entry
         self.dropped = dropped
         self.sealed = sealed
+        self.durable = durable
 
 
 def carry_out(change: Change, places: Places) -> Installed:
@@ -59,13 +62,14 @@ def carry_out(change: Change, places: Places) -> Installed:
     try:
         done = _built(change, places, new)
         began_s = perf_counter()
-        swap(new, places.root, places.journal)
+        done.told += _put_in_place(change, places, new)
         done.phases_s["swap"] = perf_counter() - began_s
-    except OSError as error:
-        remove(new)
-        raise CannotInstall(sentence(error, places.root)) from error
-    except BaseException:
-        remove(new)
+    except BaseException as error:
+        # What a journal names is needed to go on from it.
+        if not os.path.lexists(places.applying):
+            remove(new)
+        if isinstance(error, OSError):
+            raise CannotInstall(sentence(error, places.root)) from error
         raise
     done.told += _finish(places)
     return done
@@ -73,10 +77,14 @@ def carry_out(change: Change, places: Places) -> Installed:
 
 def recover(places: Places) -> None:
     """Cleans up after a command that was killed. Whoever calls holds the lock. Raises OSError."""
+    if os.path.lexists(places.applying):
+        from p2pcdn.envs.piecewise import finish_apply
+
+        finish_apply(places)
     finish_swap(places.root, places.journal)
     for name in names(places.state):
         if name.startswith("next-") and name != f"next-{places.current()}":
-            trash(places, f"{places.state}/{name}")
+            places.trash(f"{places.state}/{name}")
     _put_away(places)
 
 
@@ -87,19 +95,31 @@ def remove(tree: str) -> None:
     shutil.rmtree(tree, ignore_errors=True)
 
 
-def trash(places: Places, tree: str) -> None:
-    """Takes a tree out of the way at once; removing it takes as long as an install, and is for `clean`."""
-    number = 0
-    while os.path.lexists(f"{places.state}/trash-{number}"):
-        number += 1
-    os.rename(tree, f"{places.state}/trash-{number}")
+def _put_in_place(change: Change, places: Places, new: str) -> list[str]:
+    if places.whole:
+        try:
+            swap(new, places.root, places.journal)
+        except OSError as error:
+            # Of an overlay the lower layer's directories cannot be renamed (EXDEV); a mount point is busy.
+            if error.errno not in (errno.EXDEV, errno.EBUSY):
+                raise
+        else:
+            return []
+    if change.sealed:
+        raise CannotInstall(
+            f"{places.root} cannot be swapped as a whole, and link mode env needs that. Nothing was changed;"
+            " use --link-mode hardlink."
+        )
+    from p2pcdn.envs.piecewise import apply
+
+    return apply(places, new, change.dropped)
 
 
 def _built(change: Change, places: Places, new: str) -> Installed:
     os.mkdir(new)
     done = change.build(new)
     began_s = perf_counter()
-    if os.path.isdir(places.root):
+    if places.whole and os.path.isdir(places.root):
         os.chmod(new, stat.S_IMODE(os.stat(places.root).st_mode) | stat.S_IRWXU)
         carried = carry(
             places.root,
@@ -118,6 +138,8 @@ def _built(change: Change, places: Places, new: str) -> Installed:
         new, change.after, paths, {"generation": change.entry["generation"], "plan": digest, "entry": change.entry}
     )
     done.phases_s["carry"] = perf_counter() - began_s
+    if change.durable:
+        write_out(new)
     return done
 
 
@@ -145,5 +167,5 @@ def _put_away(places: Places) -> None:
             continue
     kept = places.generation(number_of(old))
     if os.path.lexists(kept):
-        trash(places, kept)
+        places.trash(kept)
     os.rename(old, kept)

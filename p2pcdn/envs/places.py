@@ -1,13 +1,15 @@
 """Where an environment keeps what it knows of itself: beside it, and in its own `.zephyr/`.
 
-project/.venv/.zephyr/generation.json    which generation it is: the last file that is written before the swap
-project/.venv/.zephyr/plan.json          what was carried out
-project/.venv/.zephyr/carried.json       what of others it took over from the generation before
-project/.zephyr/.venv/lock               held by who changes it
-project/.zephyr/.venv/history.jsonl      the audit log
-project/.zephyr/.venv/next-7/            generation 7 while it is built; for a moment after the swap, what it
-replaced project/.zephyr/.venv/generations/6/     what can be gone back to
-project/.zephyr/.venv/trash-…/           what goes with the next `clean`
+    project/.venv/.zephyr/generation.json    which generation it is: written last before the swap
+    project/.venv/.zephyr/plan.json          what was carried out
+    project/.venv/.zephyr/carried.json       what of others it took over from the generation before
+    project/.zephyr/.venv/lock               held by who changes it
+    project/.zephyr/.venv/history.jsonl      the audit log
+    project/.zephyr/.venv/next-7/            generation 7 while it is built; after the swap, what it replaced
+    project/.zephyr/.venv/generations/6/     what can be gone back to
+    project/.zephyr/.venv/trash-0/           what goes with the next `clean`
+
+Of an environment whose directory cannot be swapped, all of it lies in its own `.zephyr/`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from __future__ import annotations
 import json
 import os
 
-from p2pcdn.envs.carried import OWN
 from p2pcdn.envs.plan import Plan
 
 TYPE_CHECKING = False
@@ -24,17 +25,28 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class Places:
-    """The paths that belong to one environment. root: its directory, without symlinks in its path."""
+# The directory that holds what zephyr keeps inside an environment, and the one beside it.
+OWN = ".zephyr"
 
-    def __init__(self, root: str) -> None:
+
+class Places:
+    """The paths that belong to one environment. root: its directory, without symlinks in its path.
+
+    whole: it can be swapped, and what belongs to it lies beside it. No mount point can be, nor what has a parent that
+    is not ours to write to.
+    """
+
+    def __init__(self, root: str, *, whole: bool = True) -> None:
         self.root = os.path.realpath(root)
         parent, name = os.path.split(self.root)
-        self.shared = f"{parent}/{OWN}"
-        self.state = f"{self.shared}/{name}"
+        is_fixed = os.path.ismount(self.root) or (os.path.isdir(self.root) and not os.access(parent, os.W_OK))
+        self.whole = whole and not is_fixed
+        self.shared = f"{parent}/{OWN}" if self.whole else f"{self.root}/{OWN}"
+        self.state = f"{self.shared}/{name}" if self.whole else self.shared
         self.lock = f"{self.state}/lock"
         self.history = f"{self.state}/history.jsonl"
         self.journal = f"{self.state}/journal"
+        self.applying = f"{self.state}/applying"
         self.generations = f"{self.state}/generations"
 
     def next(self, number: int) -> str:
@@ -49,6 +61,13 @@ class Places:
         if not os.path.exists(f"{self.shared}/.gitignore"):
             with open(f"{self.shared}/.gitignore", "w", encoding="utf-8") as file:
                 file.write("*\n")
+
+    def trash(self, tree: str) -> None:
+        """Takes a tree out of the way at once; removing it takes as long as an install, and is for `clean`."""
+        number = 0
+        while os.path.lexists(f"{self.state}/trash-{number}"):
+            number += 1
+        os.rename(tree, f"{self.state}/trash-{number}")
 
     def current(self) -> int:
         """The generation in use; 0 for an environment that zephyr never changed, or for none."""

@@ -8,9 +8,9 @@ import os
 import stat
 from time import perf_counter
 
-from p2pcdn.envs.carried import OWN
 from p2pcdn.envs.install import Installed
 from p2pcdn.envs.link import copy
+from p2pcdn.envs.places import OWN
 
 
 def replant(old: str, new: str) -> Installed:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from p2pcdn.envs.archive import Archive, Member
 from p2pcdn.envs.errors import BadWheel
+from p2pcdn.envs.link import write_all
 from p2pcdn.envs.listing import Entry, Listing, Shebang
 from p2pcdn.envs.record import record_row, urlsafe
+from p2pcdn.envs.swap import write_out
 from p2pcdn.envs.wheel import UNRECORDED, Wheel, place, read_wheel
 
 FILE_MODE, PROGRAM_MODE = 0o444, 0o555
@@ -43,20 +45,10 @@ def unpack(wheel: Path, filename: str, tree: Path) -> Listing:
 
 
 def settle(directory: Path) -> None:
-    """Waits until all that was written to this file system is on the disk: one call for a whole batch of trees."""
-    import ctypes
-
-    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if syncfs is None:
-        os.sync()
-        return
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if syncfs(descriptor):
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), str(directory))
-    finally:
-        os.close(descriptor)
+    """Waits until all that was written to this file system is on the disk: one call for a whole batch of trees.
+    Raises OSError.
+    """
+    write_out(str(directory))
 
 
 def remove_tree(tree: Path) -> None:
@@ -172,7 +164,7 @@ class _Writer:
                 sha256.update(chunk)
                 if promised is not None and promised is not sha256:
                     promised.update(chunk)
-                _write_all(descriptor, chunk)
+                write_all(descriptor, chunk)
         finally:
             os.close(descriptor)
         unrecorded = member.name.rpartition("/")[2] in UNRECORDED
@@ -181,13 +173,6 @@ class _Writer:
                 f"{self._wheel.filename}: {member.name} is not what its RECORD says. Nothing of it was kept."
             )
         return urlsafe(sha256.digest()), first
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    written = os.write(descriptor, content)
-    while written < len(content):
-        content = content[written:]
-        written = os.write(descriptor, content)
 
 
 def _shebang(first: bytes) -> Shebang:
@@ -205,7 +190,7 @@ def _write_record(listing: Listing, scratch: Path) -> None:
     own = f"{listing.info}/RECORD"
     descriptor = os.open(scratch / own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
     try:
-        _write_all(descriptor, "".join([*rows, record_row(own)]).encode())
+        write_all(descriptor, "".join([*rows, record_row(own)]).encode())
     finally:
         os.close(descriptor)
 

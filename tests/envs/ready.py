@@ -54,9 +54,9 @@ def bare_venv(root: Path) -> Path:
     return root
 
 
-def open_environment(root: Path, command: str = "zephyr sync") -> Environment:
+def open_environment(root: Path, command: str = "zephyr sync", *, whole: bool = True) -> Environment:
     """With its lock held."""
-    return Environment(str(root), command=command, now_s=1_700_000_000.0).locked(wait=_nobody_waits)
+    return Environment(str(root), command=command, now_s=1_700_000_000.0, whole=whole).locked(wait=_nobody_waits)
 
 
 def _nobody_waits(sentence: str) -> None:

@@ -21,7 +21,8 @@ def main(action: str, root: str, plan: str, *sources: str) -> None:
     if action == "two-steps":
         swap.exchange = no_exchange
     decoded = Plan.decode(Path(plan).read_bytes())
-    with Environment(root, command="victim", now_s=2.0).locked(wait=print) as environment:
+    whole = action != "piecewise"
+    with Environment(root, command="victim", now_s=2.0, whole=whole).locked(wait=print) as environment:
         if action == "rollback":
             environment.rollback()
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -61,7 +62,7 @@ def test_a_sync_says_what_it_did_and_the_digest_says_that_there_is_nothing_to_do
 
 def test_an_environment_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
     root = tmp_path / "target"
-    sync(root, wheel("a"))
+    sync(root, wheel("a"), durable=True)
     assert (root / SITE / "a/__init__.py").exists()
     assert (tmp_path / ".zephyr/.gitignore").read_text() == "*\n"
 
@@ -307,3 +308,61 @@ def test_who_waits_is_told_for_whom(root: Path) -> None:
     holder.stdout.close()
     with Environment(str(root), command="zephyr sync", now_s=0).locked(wait):
         assert len(said) == 1
+
+
+def test_a_prefix_that_is_not_ours_alone_is_changed_file_by_file(tmp_path: Path) -> None:
+    root = bare_venv(tmp_path / "usr")
+    (root / "bin/tool").write_text("of the system")
+    pip_installed(root, "a", "a/old.py", "a/__init__.py")
+    plan, sources = planned(tmp_path / "trees", wheel("a", share__a=b"1"), wheel("b"))
+    inode = root.stat().st_ino
+    with open_environment(root, whole=False) as environment:
+        environment.sync(plan, sources, python=f"{root}/bin/python", exact=False)
+        assert sorted(path.name for path in (root / SITE / "a").iterdir()) == ["__init__.py"]
+        (root / SITE / "b/__pycache__").mkdir()
+        (root / SITE / "b/__pycache__/__init__.cpython-399.pyc").write_text("")
+        smaller, sources = planned(tmp_path / "trees", wheel("a", "2.0"))
+        done = environment.sync(smaller, sources, python=f"{root}/bin/python", exact=False)
+        assert (done.added, done.removed) == (("a 2.0",), ("a 1.0", "b 1.0"))
+        assert not (root / SITE / "b").exists()
+        assert not (root / SITE / "share").exists()
+        environment.rollback()
+        assert (root / SITE / "b/__init__.py").exists()
+        assert (root / SITE / "share/a").read_text() == "1"
+        environment.rollback(0)
+        assert sorted(path.name for path in (root / SITE / "a").iterdir()) == ["__init__.py", "old.py"]
+        assert not (root / SITE / "b").exists()
+        assert environment.plan_digest() == ""
+        environment.clean()
+    assert (root / "bin/tool").read_text() == "of the system"
+    assert root.stat().st_ino == inode
+    assert not (tmp_path / ".zephyr").exists()
+
+
+def test_what_stands_in_the_way_of_single_files_is_said_before_anything_is_moved(tmp_path: Path) -> None:
+    plan, sources = planned(tmp_path / "trees", wheel("a"), wheel("b"))
+    for name, way in (("one", f"{SITE}/a/__init__.py/sub"), ("other", f"{SITE}/b")):
+        root = tmp_path / name / "usr"
+        (root / way).parent.mkdir(parents=True)
+        (root / way).write_text("in the way")
+        before = files_below(root)
+        with open_environment(root, whole=False) as environment, pytest.raises(CannotInstall, match="Nothing was"):
+            environment.sync(plan, sources, python="/p")
+        assert without_own(files_below(root)) == before
+
+
+def test_a_directory_that_cannot_be_swapped_is_changed_file_by_file(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(one: str, other: str) -> None:
+        raise OSError(errno.EBUSY, "a mount point", one)
+
+    (root / "mine").write_text("")
+    monkeypatch.setattr("p2pcdn.envs.swap.exchange", busy)
+    sync(root, wheel("a"))
+    sync(root, wheel("a", "2.0"))
+    assert "2.0" in (root / SITE / "a/__init__.py").read_text()
+    assert (root / "mine").exists()
+    plan, sources = planned(root.parent / "trees", wheel("a"))
+    with open_environment(root) as environment, pytest.raises(CannotInstall, match="cannot be swapped as a whole"):
+        environment.sync(plan, sources, python="/p", link_mode="env", site_tree=str(root))

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.envs.made import MadeWheel
+from p2pcdn.envs.unpack import is_leftover, unpack
+from tests.envs.made import MadeWheel, files_below
 from tests.envs.ready import SITE, bare_venv, open_environment, planned
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,8 @@ CALLS = [
     "ftruncate",
 ]
 AFTER_THE_SWAP = {"rename", "unlinkat"}
+# Far the most of them are made before the first file is moved.
+SLOW_MKDIR = pytest.param("mkdir", marks=pytest.mark.slow)
 # Asks the environment from inside, while it is changed: module, data file and script must be of one version.
 INSIDE = """
 import importlib, pathlib, sys
@@ -73,13 +76,14 @@ def wheel(version: str) -> MadeWheel:
 class Case:
     """One environment that holds version 1, and a plan for version 2; `users` are processes that run in it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, whole: bool = True) -> None:
+        self._whole = whole
         self.root = bare_venv(directory / "project" / ".venv")
         (self.root / "mine.txt").write_text("mine")
         (self.root / SITE / "mine").mkdir()
         (self.root / SITE / "mine/module.py").write_text("")
         plan, sources = planned(directory / "trees", wheel("1"))
-        with open_environment(self.root) as environment:
+        with open_environment(self.root, whole=whole) as environment:
             environment.sync(plan, sources, python=f"{self.root}/bin/python")
         self.plan, self.sources = planned(directory / "trees", wheel("2"))
         self._plan_file = directory / "plan"
@@ -120,11 +124,12 @@ class Case:
         return self._user.stdout.readline().strip()
 
     def check_next_command(self) -> None:
-        before = self.version() if self.root.exists() else ""
-        with open_environment(self.root) as environment:
-            state = self.root.parent / ".zephyr" / ".venv"
+        before = self.version() if self._whole and self.root.exists() else ""
+        with open_environment(self.root, whole=self._whole) as environment:
+            state = self.root.parent / ".zephyr" / ".venv" if self._whole else self.root / ".zephyr"
             names = {path.name.split("-")[0] for path in state.iterdir()}
-            assert names <= {"lock", "history.jsonl", "generations", "trash"}
+            own = {"plan.json", "carried.json", "generation.json", ".gitignore"}
+            assert names - own <= {"lock", "history.jsonl", "generations", "trash"}
             after = self.version()
             assert after == before or not before
             last = environment.history()[-1]
@@ -185,6 +190,21 @@ def test_rollback_and_systems_without_exchange_are_as_safe(
     pytest.fail("the victim never ended")
 
 
+@pytest.mark.parametrize("call", [SLOW_MKDIR, "rename", "unlink", "rmdir", "fsync"])
+def test_a_kill_of_a_change_file_by_file_is_mended_by_the_next_command(
+    tmp_path: Path, cases: list[Case], call: str
+) -> None:
+    for point in range(1, POINTS_MAX):
+        case = Case(tmp_path / str(point), whole=False)
+        cases.append(case)
+        ended = case.run_victim("piecewise", f"{call}:signal=KILL:when={point}")
+        case.check_next_command()
+        if ended == 0:
+            assert point > 1, "the victim never made this call"
+            return
+    pytest.fail("the victim never ended")
+
+
 def test_an_error_of_the_disk_leaves_the_old_one_and_is_a_sentence(tmp_path: Path, cases: list[Case]) -> None:
     # Not the first ones: those are of the lock and of the state directory.
     for call in ("link", "mkdir", "write"):
@@ -206,3 +226,29 @@ def test_an_error_of_the_disk_leaves_the_old_one_and_is_a_sentence(tmp_path: Pat
         assert "is full. The environment is as it was" in done.stderr
         assert case.version() == "1"
         case.check_next_command()
+
+
+@pytest.mark.parametrize("call", ["mkdir", "write", "chmod", "rename"])
+def test_a_kill_while_a_wheel_is_unpacked_leaves_the_whole_tree_or_none(tmp_path: Path, call: str) -> None:
+    code = (
+        "import sys; from pathlib import Path; from p2pcdn.envs.unpack import unpack\n"
+        "unpack(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))"
+    )
+    made = wheel("1")
+    blob = made.write(tmp_path)
+    for point in range(1, POINTS_MAX):
+        tree = tmp_path / str(point) / "tree"
+        tree.parent.mkdir()
+        injection = f"inject={call}:signal=KILL:when={point}"
+        strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={call}", "-e", injection]
+        command = [*strace, sys.executable, "-B", "-c", code, blob, made.filename, tree]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
+        if tree.exists():
+            names = set(files_below(tree))
+            assert names == set(made.members())
+        assert all(path == tree or is_leftover(path.name) for path in tree.parent.iterdir())
+        unpack(blob, made.filename, tree)
+        if done.returncode == 0:
+            assert point > 1
+            return
+    pytest.fail("the unpacking never ended")
