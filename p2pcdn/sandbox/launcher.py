@@ -170,7 +170,7 @@ def _become(plan: Plan, proc: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     for name, value in plan["limits"]:
-        resource.setrlimit(getattr(resource, name), (value, value))
+        _limit(getattr(resource, name), value)
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     abi = _restrict_paths(plan, proc) if plan["landlock"] else 0
@@ -182,6 +182,13 @@ def _become(plan: Plan, proc: bool) -> None:
     except OSError as error:
         os.write(_STDERR, f"{plan['argv'][0]} cannot be started: {error.strerror}\n".encode())
         os._exit(EXIT_NO_PROGRAM)
+
+
+def _limit(kind: int, value: int) -> None:
+    """Sets both halves of a limit; where the node itself may have less, that stays."""
+    hard = resource.getrlimit(kind)[1]
+    lower = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (lower, lower))
 
 
 def _restrict_paths(plan: Plan, proc: bool) -> int:

@@ -10,9 +10,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from p2pcdn.sandbox import obstacles
 from p2pcdn.sandbox import run as run_module
 from p2pcdn.sandbox.spec import NOBODY
 from p2pcdn_daemon.processes import RealProcesses
@@ -135,6 +137,25 @@ def test_a_container_that_forbids_mounts_is_named(processes: RealProcesses) -> N
 def test_a_kernel_without_landlock_is_told(processes: RealProcesses) -> None:
     code, report, _, _ = launch(HOME, "/bin/true", before=_forbidding("landlock_create_ruleset"))
     assert (code, report) == (0, {"landlock": 0, "proc": True})
+
+
+def test_limits_that_the_node_itself_has_stay(processes: RealProcesses) -> None:
+    few = ("sh", "-c", 'ulimit -n 99 && exec "$@"', "sh")
+    code, report, said, _ = launch(HOME, "/bin/sh", "-c", "ulimit -n", before=few)
+    assert (code, said) == (0, "99\n"), report
+
+
+@pytest.mark.parametrize(
+    ("release", "enough"),
+    [("6.1.0-18-amd64", True), ("5.14.0-427.el9", True), ("5.10.0", False), ("6.9+", True), ("4.18.0-513.el8", False)],
+)
+def test_a_kernel_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch, release: str, enough: bool) -> None:
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(release=release))
+    if enough:
+        obstacles.check_kernel()
+    else:
+        with pytest.raises(obstacles.Missing, match=f"this kernel is Linux {release}, and the sandbox needs 5.14"):
+            obstacles.check_kernel()
 
 
 def test_the_launcher_loads_nothing_heavy() -> None:
