@@ -10,7 +10,6 @@ from p2pcdn.build.interpreter import _outermost, describe
 from p2pcdn_daemon.processes import RealProcesses
 from p2pcdn_daemon.threads import TrioThreads
 
-
 REAL = Path(os.path.realpath(sys.executable))
 
 
