@@ -56,6 +56,11 @@ class Builder:
         """How many hooks run now."""
         return self._tools.slots.borrowed_tokens
 
+    async def tidy(self) -> None:
+        """Removes what a node that was killed in the middle of a build left in the workshop; before the first build."""
+        for left in await self._tools.threads.run(lambda: list(self._workshop.glob("work-*"))):
+            await self._tools.threads.run(shutil.rmtree, left, ignore_errors=True)
+
     async def wheel(
         self, source: Source, python: Path, options: Options = PLAIN, *, allow_unsandboxed: bool = False
     ) -> Built:
@@ -125,7 +130,7 @@ class Builder:
         run, name = self._tools.threads.run, source.path.name
         workplace, log = await run(self._begin, name)
         try:
-            interpreter = await describe(self._tools.processes, python)
+            interpreter = await describe(self._tools.processes, self._tools.threads, python)
             tree, digest = await run(lay_out, source, workplace)
             system = _CONVERTER
             if not isinstance(source, Egg):

@@ -9,7 +9,7 @@ from pathlib import Path
 from p2pcdn.errors import BuildFailed
 from p2pcdn.sandbox.run import drive
 from p2pcdn.sandbox.spec import Limits
-from p2pcdn.world import Processes
+from p2pcdn.world import Processes, Threads
 
 # Python 3.8 and newer. Prefixes of the base: an environment's own directory is shown as such.
 _PROGRAM = """
@@ -21,8 +21,10 @@ who = [sys.implementation.name, sys.version.split()[0], sysconfig.get_config_var
 print(json.dumps([paths, base, " ".join(who), sysconfig.get_platform()]))
 """
 _LIMITS = Limits(wall_s=30.0, stdout_bytes=64 * 1024, stderr_bytes=64 * 1024)
-# A prefix of "/" would show the whole machine; these hold other people's things beside an interpreter.
-_TOO_WIDE = frozenset({"/", "/home", "/root", "/opt", "/var", "/etc", "/srv", "/mnt", "/tmp"})
+# What lies in somebody's home directory, and in no interpreter's. A Python may have been installed with such a prefix,
+# or with "/": then only these parts of it are shown.
+_SIGNS_OF_A_HOME = (".bashrc", ".profile", ".ssh", ".config", ".cache", ".local")
+_PARTS = ("bin", "include", "lib", "lib64")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Interpreter:
     platform: str
 
 
-async def describe(processes: Processes, python: Path) -> Interpreter:
+async def describe(processes: Processes, threads: Threads, python: Path) -> Interpreter:
     """Asks the interpreter itself. It is the user's own and runs as such. Raises BuildFailed where it does not run."""
     try:
         async with processes.open([str(python), "-I", "-S", "-c", _PROGRAM], {}) as process:
@@ -48,10 +50,17 @@ async def describe(processes: Processes, python: Path) -> Interpreter:
         paths, base, identity, platform = json.loads(outcome.stdout)
     except (OSError, ValueError) as error:
         raise BuildFailed(f"the interpreter {python} does not run ({error})") from error
-    return Interpreter(python, Path(base), _outermost(paths, Path(base).parent), identity, platform)
+    return Interpreter(python, Path(base), await threads.run(_outermost, paths), identity, platform)
 
 
-def _outermost(paths: list[str], binaries: Path) -> tuple[Path, ...]:
-    """Each tree once, without those that lie in another, nor those that are too wide to show."""
-    trees = {Path(path) for path in paths if path and path not in _TOO_WIDE and Path(path).is_dir()}
+def _outermost(paths: list[str]) -> tuple[Path, ...]:
+    """Each tree once, without those that lie in another; of one that holds more than an interpreter, its parts."""
+    trees = {tree for path in paths if path for tree in _shown(Path(path)) if tree.is_dir()}
     return tuple(sorted(tree for tree in trees if not any(other in tree.parents for other in trees)))
+
+
+def _shown(prefix: Path) -> list[Path]:
+    wide = len(prefix.parts) < 3 and prefix != Path("/usr")
+    if wide or any((prefix / sign).exists() for sign in _SIGNS_OF_A_HOME):
+        return [prefix / part for part in _PARTS]
+    return [prefix]

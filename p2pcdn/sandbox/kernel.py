@@ -20,6 +20,9 @@ _AT_FDCWD, _AT_RECURSIVE, _AT_EMPTY_PATH = -100, 0x8000, 0x1000
 _MOVE_MOUNT_FROM_DESCRIPTOR = 0x4
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
+SIGINT, SIGKILL, SIGPIPE = 2, 9, 13
+_SIG_DFL, _SIG_IGN = 0, 1
+
 # linux/prctl.h, linux/seccomp.h, linux/capability.h
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP = 1, 4, 22, 24
 PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
@@ -94,6 +97,14 @@ def pivot_here() -> None:
 def prctl(option: int, value: int = 0, second: int = 0) -> None:
     words = [ctypes.c_ulong(one) for one in (value, second, 0, 0)]
     _checked(f"prctl {option}", _libc.prctl(ctypes.c_int(option), *words))
+
+
+def set_signal(number: int, *, ignored: bool) -> None:
+    """Ignores a signal, or lets it do what it does; nothing happens for those that nobody can catch.
+
+    The module signal is made of enumerations, and they take longer to import than all else here.
+    """
+    _libc.signal(ctypes.c_int(number), ctypes.c_void_p(_SIG_IGN if ignored else _SIG_DFL))
 
 
 def drop_capabilities() -> None:

@@ -7,16 +7,12 @@ keeper dies, the kernel ends the init, and with it everything that was ever star
 
 from __future__ import annotations
 
-import binascii
 import os
 import resource
 import select
-import signal
-import struct
-from contextlib import suppress
 
 from p2pcdn.sandbox import kernel, landlock, memory, obstacles, root
-from p2pcdn.sandbox.plan import read_plan, write_report
+from p2pcdn.sandbox.plan import read_plan, write_missing, write_ready
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +31,7 @@ _NAMESPACES = (
     | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWCGROUP
 )  # fmt: skip
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
-_STATUS = struct.Struct("i")
+_STATUS_SIZE_BYTES = 4
 
 
 def main() -> NoReturn:
@@ -58,8 +54,8 @@ def _keep(plan: Plan) -> NoReturn:
     # Only the program holds its pipes: when it is gone, whoever reads them sees their end.
     _let_go_of_streams()
     _wait_for(init, parent)
-    status = os.read(told, _STATUS.size)
-    _mirror(_STATUS.unpack(status)[0] if len(status) == _STATUS.size else signal.SIGKILL)
+    status = os.read(told, _STATUS_SIZE_BYTES)
+    _mirror(int.from_bytes(status, "big") if status else kernel.SIGKILL)
 
 
 def _watch_parent(parent: int) -> int:
@@ -95,8 +91,10 @@ def _enter_namespaces(plan: Plan) -> None:
 
 def _leave_groups() -> None:
     """Only root can; and not in a container without the right, where the groups are those of an ordinary user."""
-    with suppress(PermissionError):
+    try:
         os.setgroups([])
+    except PermissionError:
+        pass
 
 
 def _write_maps(process: int, plan: Plan, ready: int) -> None:
@@ -118,7 +116,7 @@ def _write_maps(process: int, plan: Plan, ready: int) -> None:
 
 def _init(plan: Plan, keeper: int, tell: int) -> None:
     """Process 1: builds the root, starts the program, buries the orphans, and ends with the program."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    kernel.set_signal(kernel.SIGINT, ignored=True)
     try:
         kernel.mount("", "/", kernel.MS_REC | kernel.MS_PRIVATE)
         trees = root.Trees(plan)
@@ -135,7 +133,7 @@ def _init(plan: Plan, keeper: int, tell: int) -> None:
     complain = os.dup(_STDERR)
     _let_go_of_streams()
     status = _watch_over(program, plan["memory_bytes"] if proc else None, complain)
-    os.write(tell, _STATUS.pack(status))
+    os.write(tell, status.to_bytes(_STATUS_SIZE_BYTES, "big"))
     os._exit(0)
 
 
@@ -152,12 +150,12 @@ def _watch_over(program: int, memory_bytes: int | None, complain: int) -> int:
             return status
         if memory_bytes is not None and memory.is_over(memory_bytes):
             os.write(complain, f"sandbox: ended, for it took more than {memory_bytes:,} bytes of memory\n".encode())
-            return signal.SIGKILL
+            return kernel.SIGKILL
 
 
 def _die_with(keeper: int) -> None:
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, kernel.SIGKILL)
     if select.select([keeper], [], [], 0)[0]:
         os._exit(EXIT_MISSING)
     os.close(keeper)
@@ -167,21 +165,28 @@ def _become(plan: Plan, proc: bool) -> None:
     os.setsid()
     os.closerange(3, 1 << 20)
     os.umask(0o022)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    kernel.set_signal(kernel.SIGINT, ignored=False)
+    kernel.set_signal(kernel.SIGPIPE, ignored=False)
     for name, value in plan["limits"]:
-        resource.setrlimit(getattr(resource, name), (value, value))
+        _limit(getattr(resource, name), value)
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     abi = _restrict_paths(plan, proc) if plan["landlock"] else 0
     os.chdir(plan["directory"])
-    kernel.load_filter(binascii.a2b_base64(plan["filter"]))
-    write_report(_STDOUT, {"landlock": abi, "proc": proc})
+    kernel.load_filter(plan["filter"])
+    write_ready(_STDOUT, abi, proc)
     try:
         os.execve(plan["argv"][0], plan["argv"], plan["environment"])
     except OSError as error:
         os.write(_STDERR, f"{plan['argv'][0]} cannot be started: {error.strerror}\n".encode())
         os._exit(EXIT_NO_PROGRAM)
+
+
+def _limit(kind: int, value: int) -> None:
+    """Sets both halves of a limit; where the node itself may have less, that stays."""
+    hard = resource.getrlimit(kind)[1]
+    lower = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (lower, lower))
 
 
 def _restrict_paths(plan: Plan, proc: bool) -> int:
@@ -201,11 +206,11 @@ def _guard(step: Callable[[], None]) -> NoReturn:
     try:
         step()
     except obstacles.Missing as missing:
-        write_report(_STDOUT, {"missing": str(missing)})
+        write_missing(_STDOUT, str(missing))
     except OSError as error:
-        write_report(_STDOUT, {"missing": f"{error.filename or 'a system call'}: {error.strerror}"})
+        write_missing(_STDOUT, f"{error.filename or 'a system call'}: {error.strerror}")
     except Exception as error:  # a bug of ours, and nobody above to tell it to
-        write_report(_STDOUT, {"missing": f"{type(error).__name__}: {error}"})
+        write_missing(_STDOUT, f"{type(error).__name__}: {error}")
     finally:
         os._exit(EXIT_MISSING)
 
@@ -224,7 +229,7 @@ def _wait_for(init: int, parent: int) -> None:
     poll.register(ended, select.POLLIN)
     poll.register(parent, select.POLLIN)
     if any(descriptor == parent for descriptor, _ in poll.poll()):
-        signal.pidfd_send_signal(ended, signal.SIGKILL)
+        os.kill(init, kernel.SIGKILL)
     os.waitpid(init, 0)
 
 
@@ -233,7 +238,6 @@ def _mirror(status: int) -> NoReturn:
     if os.WIFSIGNALED(status):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         number = os.WTERMSIG(status)
-        if number != signal.SIGKILL:
-            signal.signal(number, signal.SIG_DFL)
+        kernel.set_signal(number, ignored=False)
         os.kill(os.getpid(), number)
     os._exit(os.waitstatus_to_exitcode(status))

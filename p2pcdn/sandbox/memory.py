@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 # A process fills some 4 GB a second at most; what it takes between two looks, its own address space bounds.
 LOOK_INTERVAL_S = 0.25
@@ -25,8 +24,11 @@ def is_over(size_bytes_max: int, proc: str = "/proc") -> bool:
 
 def _field(path: str, name: str) -> int:
     """In bytes; 0 for a process that has just ended."""
-    with suppress(OSError), open(path, encoding="utf-8") as file:
-        for line in file:
-            if line.startswith(name):
-                return int(line.split()[1]) * _KIB
+    try:
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                if line.startswith(name):
+                    return int(line.split()[1]) * _KIB
+    except OSError:
+        pass
     return 0

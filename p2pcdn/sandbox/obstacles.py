@@ -16,8 +16,9 @@ class Missing(Exception):
 def check_kernel() -> None:
     """Raises Missing where the kernel is too old."""
     release = os.uname().release
-    major, minor = release.split("-")[0].split(".")[:2]
-    if (int(major), int(minor)) < KERNEL_OLDEST:
+    # "6.1.0-18-amd64", "6.9+", "5.15.90.1-microsoft-standard-WSL2"
+    version = ["".join(filter(str.isdigit, part)) for part in release.split("-")[0].split(".")[:2]]
+    if tuple(map(int, version)) < KERNEL_OLDEST:
         needed = ".".join(map(str, KERNEL_OLDEST))
         raise Missing(f"this kernel is Linux {release}, and the sandbox needs {needed} or newer")
 

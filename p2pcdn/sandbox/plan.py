@@ -1,8 +1,11 @@
-"""What the launcher is told, a plan in JSON in front of whatever else comes on its stdin; and the line it answers."""
+"""What the launcher is told, in front of whatever else comes on its stdin; and the one line that it answers.
+
+The plan is marshalled: both sides are one interpreter, its words are ours, and importing json costs as much as a start.
+"""
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 
 TYPE_CHECKING = False
@@ -16,7 +19,7 @@ if TYPE_CHECKING:  # typing costs the launcher 5 ms
         system: paths shown where they are, skipped where the host has none. binds: (host path, path, writable).
         devices: nodes of the host that may be opened for writing, where it has them. files: (path, text).
         memory_bytes: of all processes together, where there is a /proc to see it.
-        filter: a seccomp program, base64. limits: (RLIMIT_ name, value).
+        filter: a seccomp program. limits: (RLIMIT_ name, value).
         """
 
         parent: int
@@ -30,18 +33,11 @@ if TYPE_CHECKING:  # typing costs the launcher 5 ms
         scratch_files: int
         memory_bytes: int
         landlock: bool
-        filter: str
+        filter: bytes
         limits: list[tuple[str, int]]
         environment: dict[str, str]
         directory: str
         argv: list[str]
-
-    class Report(TypedDict, total=False):
-        """Either `missing`, a sentence; or what stands that some machines lack: `landlock` (0: no), `proc`."""
-
-        missing: str
-        landlock: int
-        proc: bool
 
 
 # An environment of a thousand trees and a long command line; more is not a plan.
@@ -52,8 +48,8 @@ _LENGTH_SIZE_BYTES = 4
 
 
 def encode(plan: Plan) -> bytes:
-    """Length (4 bytes, big-endian) and JSON."""
-    text = json.dumps(plan).encode()
+    """Length (4 bytes, big-endian) and the plan."""
+    text = marshal.dumps(plan)  # type: ignore[arg-type]  # a TypedDict is a dict
     assert len(text) <= PLAN_SIZE_BYTES_MAX
     return len(text).to_bytes(_LENGTH_SIZE_BYTES, "big") + text
 
@@ -63,12 +59,28 @@ def read_plan(descriptor: int) -> Plan:
     size_bytes = int.from_bytes(_read(descriptor, _LENGTH_SIZE_BYTES), "big")
     if size_bytes > PLAN_SIZE_BYTES_MAX:
         raise ValueError("the plan is too long")
-    plan: Plan = json.loads(_read(descriptor, size_bytes))
+    plan: Plan = marshal.loads(_read(descriptor, size_bytes))
     return plan
 
 
-def write_report(descriptor: int, report: Report) -> None:
-    os.write(descriptor, json.dumps(report).encode() + b"\n")
+def write_missing(descriptor: int, sentence: str) -> None:
+    os.write(descriptor, f"missing {' '.join(sentence.split())}\n".encode())
+
+
+def write_ready(descriptor: int, landlock: int, proc: bool) -> None:
+    """landlock: the version of its interface, 0 for none. proc: whether there is one."""
+    os.write(descriptor, f"ready {landlock} {int(proc)}\n".encode())
+
+
+def read_report(line: bytes) -> tuple[int, bool] | str:
+    """(landlock, proc) of `write_ready`, or the sentence of `write_missing`. Raises ValueError for anything else."""
+    word, _, rest = line.decode("utf-8", "replace").rstrip("\n").partition(" ")
+    if word == "missing":
+        return rest
+    if word != "ready":
+        raise ValueError(f"no report: {line[:80]!r}")
+    landlock, proc = rest.split()
+    return int(landlock), bool(int(proc))
 
 
 def _read(descriptor: int, size_bytes: int) -> bytes:

@@ -21,7 +21,7 @@ from p2pcdn.sandbox.spec import Spec
 from p2pcdn.sandbox.syscalls import number
 from p2pcdn.world import Processes
 
-# All of them take 0.1 s on an idle machine. A process that outlives the sandbox shows by this limit, too.
+# All of them take 0.1 s. A process that outlives the sandbox shows by this limit, too.
 PROBES_WALL_S = 20.0
 
 _PROGRAM = Path(__file__).with_name("probe_program.py")

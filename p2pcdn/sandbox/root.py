@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from p2pcdn.sandbox import kernel
 
@@ -84,7 +83,7 @@ def _attach(tree: int, target: str) -> None:
 
 def _furnish(plan: Plan, trees: Trees) -> None:
     for aim, path in trees.links:
-        with suppress(FileExistsError):
+        if not os.path.lexists(path.lstrip("/")):
             os.symlink(aim, path.lstrip("/"))
     for name, aim in _LINKS.items():
         os.symlink(aim, f"dev/{name}")

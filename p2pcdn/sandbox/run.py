@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -16,7 +15,7 @@ import trio
 
 import p2pcdn
 from p2pcdn.errors import SandboxUnusable
-from p2pcdn.sandbox.plan import REPORT_SIZE_BYTES_MAX, encode
+from p2pcdn.sandbox.plan import REPORT_SIZE_BYTES_MAX, encode, read_report
 from p2pcdn.sandbox.spec import Limits, Spec, outside, plan
 from p2pcdn.world import Process, Processes
 
@@ -205,10 +204,10 @@ async def _launched(process: Process, told: Plan) -> Layers:
         if not byte:
             raise _unusable(f"its launcher ended: {await _last_words(process)}")
         line += byte
-    report = json.loads(line)
-    if "missing" in report:
-        raise _unusable(report["missing"])
-    return Layers(landlock=report["landlock"], proc=report["proc"])
+    report = read_report(bytes(line))
+    if isinstance(report, str):
+        raise _unusable(report)
+    return Layers(*report)
 
 
 async def _last_words(process: Process) -> str:

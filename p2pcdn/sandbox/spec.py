@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -118,7 +117,7 @@ def plan(spec: Spec, argv: Sequence[str], *, machine: str, parent: int, user: tu
         "scratch_files": SCRATCH_FILES_MAX,
         "memory_bytes": spec.limits.memory_bytes,
         "landlock": True,
-        "filter": binascii.b2a_base64(seccomp_filter(machine), newline=False).decode(),
+        "filter": seccomp_filter(machine),
         "limits": _resource_limits(spec.limits),
         "environment": dict(spec.environment),
         "directory": spec.directory,

@@ -219,6 +219,15 @@ async def test_builds_run_at_once_and_no_more_than_the_bound_allows(yard: Yard) 
     assert len(list(yard.place.glob("shelf/*/*.whl"))) == 4
 
 
+async def test_what_a_killed_node_left_is_tidied_up_and_logs_stay(yard: Yard) -> None:
+    workshop = yard.place / "workshop"
+    for name in ("work-0123abcd/source", "logs"):
+        (workshop / name).mkdir(parents=True)
+    (workshop / "logs" / "demo.log").touch()
+    await yard.builder().tidy()
+    assert [path.name for path in workshop.rglob("*")] == ["logs", "demo.log"]
+
+
 async def test_an_impatient_caller_leaves_nothing_behind(yard: Yard) -> None:
     source = sdist(yard.place, {"build.py": "import time; time.sleep(1000)"})
     with trio.move_on_after(1.5) as scope:

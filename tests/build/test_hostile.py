@@ -207,8 +207,8 @@ class Holed(RealProcesses):
 
 _HOLED_LAUNCHER = (
     "import sys, os; sys.path.append(sys.argv[1])\n"
-    "from p2pcdn.sandbox.plan import read_plan, write_report\n"
-    "plan = read_plan(0); write_report(1, {'landlock': 7, 'proc': True})\n"
+    "from p2pcdn.sandbox.plan import read_plan, write_ready\n"
+    "plan = read_plan(0); write_ready(1, 7, True)\n"
     "os.execve(plan['argv'][0], plan['argv'], {})\n"
 )
 
@@ -231,7 +231,7 @@ class Without(RealProcesses):
         return super().open(argv, environment, directory)
 
 
-_NO_LAUNCHER = """print('{"missing": "user namespaces are switched off"}')"""
+_NO_LAUNCHER = "print('missing user namespaces are switched off')"
 
 
 async def test_without_a_sandbox_nothing_is_built_unless_the_user_allows_it(bare_yard: Yard) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import json
 import os
 from collections.abc import Callable
@@ -46,7 +45,7 @@ Weakening = Callable[["Plan", Path], object]
 
 
 def _without_filter(told: Plan, _: Path) -> None:
-    told["filter"] = binascii.b2a_base64(seccomp_filter(os.uname().machine, DENIED[:1])).decode()
+    told["filter"] = seccomp_filter(os.uname().machine, DENIED[:1])
 
 
 def _with_the_secret_shown(told: Plan, place: Path) -> None:

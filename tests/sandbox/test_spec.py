@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path, PurePosixPath
 
 import pytest
 
+from p2pcdn.sandbox.plan import encode, read_plan, read_report
 from p2pcdn.sandbox.spec import NOBODY, Bind, Limits, Spec, outside, plan
 
 WHOLE = "         0          0 4294967295\n"
@@ -55,9 +56,24 @@ def test_every_limit_reaches_the_plan() -> None:
     assert (told["scratch_bytes"], told["memory_bytes"]) == (16, 17)
 
 
-def test_a_plan_survives_json() -> None:
+def test_a_plan_arrives_whole_and_leaves_what_follows() -> None:
     told = planned(Spec((Bind(Path("/srv/ü")),), {"A": "b\n"}))
-    assert json.loads(json.dumps(told))["environment"] == {"A": "b\n"}
+    read, write = os.pipe()
+    os.write(write, encode(told) + b"what follows")
+    os.close(write)
+    assert read_plan(read) == told
+    assert os.read(read, 100) == b"what follows"
+    with pytest.raises(EOFError):
+        read_plan(read)
+    os.close(read)
+
+
+def test_a_report_is_one_of_two_words() -> None:
+    assert read_report(b"ready 7 1\n") == (7, True)
+    assert read_report(b"missing a kernel that: can\n") == "a kernel that: can"
+    for strange in (b"", b"ready\n", b"ready 7\n", b"ready x y\n", b"hello 1 1\n", b"\xff\n"):
+        with pytest.raises(ValueError):
+            read_report(strange)
 
 
 def test_a_machine_without_a_table_is_refused() -> None:
