@@ -21,8 +21,8 @@ def compile_one(sources: str, target: str, path: str) -> str | None:
     os.makedirs(os.path.dirname(place), exist_ok=True)
     try:
         # An import corrects the file name that is written in it (PEP 3147); this one is at least readable.
-        py_compile.compile(os.path.join(sources, path), place, dfile=path, doraise=True, quiet=2)
-    except (py_compile.PyCompileError, ValueError, RecursionError, OverflowError):
+        py_compile.compile(os.path.join(sources, path), place, dfile=path, doraise=True)
+    except (py_compile.PyCompileError, SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         return None
     os.chmod(place, 0o444)
     return compiled.replace(os.sep, "/")

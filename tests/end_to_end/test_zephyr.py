@@ -346,3 +346,40 @@ def test_the_index_that_a_user_names_is_asked_with_his_password_and_the_lock_doe
     assert project.installed() == {"demo-secret": "1.0"}
     assert private.url in project.lock
     assert "word" not in project.lock
+
+
+def test_a_lock_that_another_program_wrote_is_installed_as_it_is(project: Project) -> None:
+    project.zephyr("lock")
+    own = project.lock.partition("[tool.zephyr]")[0]
+    foreign = "".join(line for line in own.splitlines(keepends=True) if not line.startswith("index = "))
+    project.file("pylock.toml").write_text(foreign.replace('created-by = "zephyr"', 'created-by = "somebody"'))
+    project.zephyr("sync")
+    assert project.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
+    assert 'created-by = "somebody"' in project.lock
+
+
+@pytest.mark.parametrize("path", ["/v1/lock", "/v1/resolve", "/v1/environment"])
+def test_whoever_asks_nonsense_gets_a_sentence(node: RunningNode, path: str) -> None:
+    markers = {"python_full_version": "3.12.1"}
+    scheme = {"python": "3.12", "purelib": "", "platlib": "", "scripts": "", "headers": ""}
+    for asked in (
+        {},
+        {"question": 5, "lock": 5},
+        {"question": {"requirements": [5]}, "lock": "x", "markers": {}},
+        {"question": {}, "lock": "nonsense", "markers": markers, "tags": [], "scheme": scheme, "indexes": [{"url": 1}]},
+        {
+            "question": {},
+            "lock": "nonsense",
+            "markers": markers,
+            "tags": "x",
+            "scheme": scheme,
+            "build": {"python": "/x"},
+        },
+        {"question": {"surprise": 1}, "lock": "nonsense", "markers": markers, "tags": [], "scheme": scheme},
+        {"question": {}, "lock": "x", "markers": markers, "tags": [], "scheme": scheme, "build": {"python": "python"}},
+        {"question": {}, "lock": "x", "markers": markers, "tags": [], "scheme": {"no": "scheme"}, "build": {}},
+    ):
+        status, body = node.control("POST", path, json.dumps(asked).encode())
+        assert status == 400, (asked, status, body)
+        assert json.loads(body)["detail"]
+    assert node.control("GET", "/v1/status")[0] == 200
