@@ -10,8 +10,6 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from packaging.version import InvalidVersion, Version
-
 from p2pcdn import frames
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import DigestMismatch, NotFound, RemoteProtocolError, StoreStopped
@@ -20,7 +18,7 @@ from p2pcdn.fetch import Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
 from p2pcdn.names import is_normalized
-from p2pcdn.resolve import Source, Table, read_metadata, table_of, to_plain
+from p2pcdn.resolve import Source, Table, read_metadata, table_of, to_plain, version_of
 from p2pcdn.simple import File
 from p2pcdn.store import Store
 from p2pcdn.world import Threads
@@ -129,32 +127,13 @@ class Facts:
 
 
 def files_by_version(project: str, files: Sequence[File]) -> dict[str, list[File]]:
-    """The files of a page by their version as the resolver names it: as the first file of its spelling has it."""
+    """The files of a page by their version, as the project's table has it."""
     found: dict[str, list[File]] = {}
     for file in files:
-        for release in table_of(project, (file,)).releases:
-            found.setdefault(release.version, []).append(file)
+        version = version_of(project, file.filename)
+        if version is not None:
+            found.setdefault(version, []).append(file)
     return found
-
-
-def files_of(by_version: dict[str, list[File]], version: str) -> list[File]:
-    """All files of one version, however their names spell it ("1.0", "1.0.0"; PEP 440)."""
-    try:
-        wanted = Version(version)
-    except InvalidVersion:
-        return by_version.get(version, [])
-    return [file for text, files in by_version.items() if _is(text, wanted, version) for file in files]
-
-
-def _is(text: str, wanted: Version, version: str) -> bool:
-    if text == version:
-        return True
-    if text[:1] != version[:1]:
-        return False  # nearly always: parsing costs a thousand times as much
-    try:
-        return Version(text) == wanted
-    except InvalidVersion:
-        return False
 
 
 def file_for_metadata(files: Sequence[File]) -> File | None:

@@ -11,7 +11,7 @@ import trio
 
 from p2pcdn.errors import P2pcdnError, Unavailable
 from p2pcdn.index.held import HeldPage
-from p2pcdn.lock.facts import Facts, OfSdist, files_by_version, files_of
+from p2pcdn.lock.facts import Facts, OfSdist, files_by_version
 from p2pcdn.resolve import Need, Source, to_plain
 from p2pcdn.simple import File
 
@@ -120,7 +120,7 @@ class Feed:
         """The files of one version of a page."""
         if project not in self._files:
             self._files[project] = files_by_version(project, held.page.files if held.page is not None else ())
-        return files_of(self._files[project], version)
+        return self._files[project].get(version, [])
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from p2pcdn import frames
 from p2pcdn.lock import pipe
 from p2pcdn.resolve import (
     BadRequirement,
+    Knowledge,
     Metadata,
     NoSolution,
     Resolver,
@@ -40,8 +41,7 @@ class Session:
     """What is known, and the resolution that runs."""
 
     def __init__(self) -> None:
-        self._tables: dict[str, Table] = {}
-        self._metadata: dict[Source, Metadata] = {}
+        self._knowledge = Knowledge()
         self._resolver: Resolver | None = None
 
     def answer(self, message: dict[str, Any]) -> dict[str, Any] | None:
@@ -62,17 +62,15 @@ class Session:
             return {"say": "none", **proof}
 
     def _begin(self, wanted: Wanted, target: Target) -> None:
-        self._resolver = Resolver(wanted, target)
-        self._resolver.learn(self._tables.values(), self._metadata.values())
+        self._resolver = Resolver(wanted, target, self._knowledge)
 
     def _learn(self, tables: list[bytes], metadata: list[list[Any]]) -> None:
         """tables: encoded; metadata: [source, the encoded rest], so that the node need not decode what it kept."""
         assert self._resolver is not None
-        new_tables = [from_plain(Table, frames.decode(octets)) for octets in tables]
-        new_metadata = [_metadata(from_plain(Source, source), octets) for source, octets in metadata]
-        self._tables |= {table.project: table for table in new_tables}
-        self._metadata |= {one.source: one for one in new_metadata}
-        self._resolver.learn(new_tables, new_metadata)
+        self._resolver.learn(
+            [from_plain(Table, frames.decode(octets)) for octets in tables],
+            [_metadata(from_plain(Source, source), octets) for source, octets in metadata],
+        )
 
     def _step(self) -> dict[str, Any]:
         assert self._resolver is not None
