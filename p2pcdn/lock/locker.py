@@ -18,13 +18,15 @@ from p2pcdn.lock.compose import Composed, compose
 from p2pcdn.lock.facts import Facts, OfSdist
 from p2pcdn.lock.feed import Feed, open_feed
 from p2pcdn.lock.merge import PROJECT, Merged, Root, cells_marker, merge
-from p2pcdn.lock.solvers import Session, Solvers
+from p2pcdn.lock.solvers import Session, SolverFailed, Solvers
 from p2pcdn.lock.targets import Cell, listed_tags, matrix, names_of
 from p2pcdn.resolve import NoSolution, Prefer, Prereleases, Solution, Target, Wanted
 from p2pcdn.store import Store
 
 C = TypeVar("C", bound=Hashable)
 
+# Whoever asked waits for ten minutes; before that he hears why there is no lock.
+LOCK_TIME_S_MAX = 570.0
 # Of so many targets it is said why they fail; then the others are not tried.
 FAILURES_MAX = 6
 # Pages that are confirmed at the same time before a lock of former days is given again.
@@ -156,10 +158,10 @@ class Locker:
         """pages: [project, key of the index, version]."""
         stale = []
         for project, index_key, version in pages:
-            held = self.facts.pages.fresh(project)
-            if held is None:
+            known = self.facts.pages.fresh_version(project)
+            if known is None:
                 stale.append((project, index_key, version))
-            elif (held.index.key, held.version) != (index_key, version):
+            elif known != (index_key, version):
                 return False
         changed = False
         limiter = trio.CapacityLimiter(PAGES_AT_ONCE_MAX)
@@ -207,7 +209,13 @@ class Locker:
         within: bool,
     ) -> Locked:
         async with open_feed(self.facts, of_sdist) as feed, self.solvers.session(feed, within=within) as session:
-            solutions = await _solve(session, question.wanted, targets)
+            with trio.move_on_after(LOCK_TIME_S_MAX) as scope:
+                solutions = await _solve(session, question.wanted, targets)
+            if scope.cancelled_caught:
+                raise SolverFailed(
+                    f"No versions that fit were found within {LOCK_TIME_S_MAX:.0f} s. What was learned of packages is "
+                    "kept, so asking again goes on from there; closer bounds in the requirements make it shorter."
+                )
             merged = merge(solutions, question.roots, lambda cells: _cells_marker(cells, solutions))
             composed = await self._compose(question, merged, solutions, feed, tags)
             warnings = dict.fromkeys(text for solution in solutions.values() for text in solution.warnings)
