@@ -19,26 +19,38 @@ Attempt = Callable[[Wanted], Generator[Need, None, Solution | Need | None]]
 # The minor versions of Python 3 that somebody may have.
 PYTHON_MINORS = range(8, 20)
 # Each attempt may take as long as a short resolution.
-ATTEMPTS_MAX = 6
+ATTEMPTS_MAX = 4
 
 
 def suggestion(
     facts: list[Incompatibility], view: View, wanted: Wanted, attempt: Attempt
 ) -> Generator[Need, None, str]:
     """A sentence, or "" where nothing comes to mind. Yields what it needs to be sure."""
-    plain = _permission(facts, view) or _spelling(facts, view) or _python(facts, view)
-    return plain or (yield from _loosen(facts, wanted, attempt))
+    plain = _spelling(facts, view) or _python(facts, view)
+    return (
+        plain or (yield from _permission(facts, view, wanted, attempt)) or (yield from _loosen(facts, wanted, attempt))
+    )
 
 
-def _permission(facts: list[Incompatibility], view: View) -> str:
+def _permission(
+    facts: list[Incompatibility], view: View, wanted: Wanted, attempt: Attempt
+) -> Generator[Need, None, str]:
+    """To take pre-releases of a project, or a yanked version, where everything else then fits."""
     for one in facts:
-        if isinstance(one.cause, Closed):
-            project = view.known(one.cause.package)
-            index = project.first_usable(one.terms[one.cause.package])
-            if index is not None:
-                named = f"{project.name}=={project.versions.ordered[index]}"
-                if project.yanked & term.version(index):
-                    return f"Require {named} if you want it although it is yanked."
+        if not isinstance(one.cause, Closed):
+            continue
+        project = view.known(one.cause.package)
+        index = project.first_usable(one.terms[project.name])
+        if index is None:
+            continue
+        named = f"{project.name}=={project.versions.ordered[index]}"
+        if project.yanked & term.version(index):
+            if isinstance((yield from attempt(replace(wanted, requirements=(*wanted.requirements, named)))), Solution):
+                why = f" ({reason})" if (reason := project.releases[index].yanked) else ""
+                return f"Require {named} if you want it although it is yanked{why}."
+        else:
+            allowed = replace(wanted, prerelease_projects=(*wanted.prerelease_projects, project.name))
+            if isinstance((yield from attempt(allowed)), Solution):
                 return f"Allow pre-releases of {project.name}, or require one: {named}."
     return ""
 

@@ -29,7 +29,10 @@ class Wording:
             )
             return said if one.terms else f"{said} ({self._none_of(parts_of(cause.package)[0])})"
         if isinstance(cause, Depends):
-            needs = cause.requirement or f"some versions of {self.those(cause.child, cause.needed)}"
+            needs = (
+                cause.requirement.partition(";")[0].strip()
+                or f"some versions of {self.those(cause.child, cause.needed)}"
+            )
             said = f"{self.those(cause.parent, one.terms[cause.parent])} depends on {needs}"
             return said if cause.needed else f"{said} ({self._none_of(parts_of(cause.child)[0])})"
         if isinstance(cause, Unusable):
@@ -105,13 +108,16 @@ class Wording:
 
     def _shut(self, package: str, versions: int) -> str:
         project = self._project(package)
-        fitting = [i for i in term.downwards(versions & project.versions.all) if not project.why_not(i)]
-        bits = sum(term.version(index) for index in fitting)
-        if bits & project.yanked:
-            reason = project.releases[fitting[0]].yanked
-            why = f" ({reason})" if reason else ""
-            return f"{self.those(package, bits)} is yanked{why} and nobody pins it"
-        return f"of {package} only pre-releases would fit ({self.those(package, bits)}) and nobody asks for one"
+        usable = sum(
+            term.version(index) for index in term.upwards(versions & project.versions.all) if not project.why_not(index)
+        )
+        said = []
+        for bits, what in ((usable & ~project.yanked, "asks for"), (usable & project.yanked, "pins")):
+            if bits:
+                kind = "pre-releases" if what == "asks for" else "yanked versions"
+                few = f" ({self.those(package, bits)})" if bits.bit_count() <= RUNS_MAX else ""
+                said.append(f"nobody {what} {kind} of {package}{few}")
+        return enumerated(said)
 
     def _project(self, package: str) -> Project:
         return self._view.known(parts_of(package)[0])
