@@ -24,15 +24,12 @@ class Wording:
         """An incompatibility that was not derived, as a clause; "" for what needs no saying."""
         cause = one.cause
         if isinstance(cause, Asked):
-            said = (
-                f"your constraints say {cause.requirement}" if cause.constrains else f"you require {cause.requirement}"
-            )
+            who = "your constraints say" if cause.constrains else "you require"
+            said = f"{who} {cause.requirement}"
             return said if one.terms else f"{said} ({self._none_of(parts_of(cause.package)[0])})"
         if isinstance(cause, Depends):
-            needs = (
-                cause.requirement.partition(";")[0].strip()
-                or f"some versions of {self.those(cause.child, cause.needed)}"
-            )
+            needs = cause.requirement.partition(";")[0].strip()
+            needs = needs or f"some versions of {self.those(cause.child, cause.needed)}"
             said = f"{self.those(cause.parent, one.terms[cause.parent])} depends on {needs}"
             return said if cause.needed else f"{said} ({self._none_of(parts_of(cause.child)[0])})"
         if isinstance(cause, Unusable):
@@ -60,8 +57,10 @@ class Wording:
         bits = versions & project.versions.all
         if not bits:
             return package
-        # Versions that nobody would choose make no gap.
-        ignored = (project.prereleases | project.yanked | project.useless) & ~bits
+        # Versions that nobody would choose make no gap, and are not named beside others.
+        ignored = project.prereleases | project.yanked | project.useless
+        bits = bits & ~ignored or bits
+        ignored &= ~bits
         pieces = [self._run(project, start, stop, ignored) for start, stop in term.runs(bits | ignored)]
         said = [piece for piece in pieces if piece is not None]
         if len(said) > RUNS_MAX:
@@ -97,11 +96,13 @@ class Wording:
         project = self._project(package)
         if not versions & project.versions.all:
             return "" if project.versions.ordered else self._none_of(project.name)
-        reasons: dict[str, int] = {}
+        # By the beginning of the reason; the details (which wheels there are) are those of the newest version.
+        reasons: dict[str, tuple[str, int]] = {}
         for index in term.downwards(versions & project.versions.all):
             reason = project.why_not(index)
-            reasons[reason] = reasons.get(reason, 0) | term.version(index)
-        said = [f"{self.those(package, bits)} {reason}" for reason, bits in reasons.items()]
+            first, bits = reasons.get(reason.partition(";")[0], (reason, 0))
+            reasons[reason.partition(";")[0]] = first, bits | term.version(index)
+        said = [f"{self.those(package, bits)} {reason}" for reason, bits in reasons.values()]
         if len(said) > REASONS_MAX:
             said[REASONS_MAX - 1 :] = [f"{len(said) - REASONS_MAX + 1} more reasons rule out the others"]
         return " and ".join(said)
