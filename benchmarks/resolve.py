@@ -43,7 +43,7 @@ def main() -> None:
     options.add_argument("--only", default="", help="only the sets whose name contains this")
     options.add_argument("--pip", action="store_true", help="pip, too: minutes, and it needs the network")
     chosen = options.parse_args()
-    shelf = Shelf(_shelf())
+    shelf = Shelf(shelf_directory())
     shelf.keep_target(Target.of(default_environment(), tuple(map(str, sys_tags()))))
     with tempfile.TemporaryDirectory() as scratch:
         for name, requirements in SETS.items():
@@ -68,7 +68,7 @@ def _compare(name: str, requirements: tuple[str, ...], scratch: Path, rounds: in
         said = _ask(worker, name)
         contestants: dict[str, Callable[[], float]] = {
             "ours, kept worker": lambda: _timed_call(lambda: _ask(worker, name)),
-            "ours, new process": lambda: _timed_call(lambda: _run(*WORKER, _shelf(), given=name)),
+            "ours, new process": lambda: _timed_call(lambda: _run(*WORKER, shelf_directory(), given=name)),
         }
         contestants.update(_others(asked, with_pip=with_pip))
         anchor = "uv" if "uv" in contestants else "ours, kept worker"
@@ -80,7 +80,7 @@ def _compare(name: str, requirements: tuple[str, ...], scratch: Path, rounds: in
     pins = said.pop("pins")
     print("  a new process, after its imports:", {key: round(value, 3) for key, value in said.items()})
     if "uv" in contestants:
-        theirs = dict(_pins(_run(tool("uv").command, "pip", "compile", "-q", "--offline", "--no-header", asked)))
+        theirs = dict(pins_of(_run(tool("uv").command, "pip", "compile", "-q", "--offline", "--no-header", asked)))
         same = sum(theirs.get(project) == version for project, version in pins.items())
         print(f"  {same} of {len(pins)} pins are uv's {len(theirs)}")
 
@@ -104,7 +104,7 @@ def _children_cpu_s() -> float:
 
 @contextmanager
 def _worker() -> Iterator[subprocess.Popen[str]]:
-    command = [*WORKER, str(_shelf())]
+    command = [*WORKER, str(shelf_directory())]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
         yield worker
         assert worker.stdin is not None
@@ -151,11 +151,11 @@ def _run(*command: str | Path, given: str = "") -> str:
     return done.stdout
 
 
-def _shelf() -> Path:
+def shelf_directory() -> Path:
     return kept_directory() / "resolve"
 
 
-def _pins(compiled: str) -> Iterator[tuple[str, str]]:
+def pins_of(compiled: str) -> Iterator[tuple[str, str]]:
     for line in compiled.splitlines():
         project, equals, version = line.partition("==")
         if equals and not line.startswith((" ", "#")):

@@ -21,6 +21,8 @@ from p2pcdn_daemon.client_config import pypi
 
 # What the public index takes without complaint, and what fills a line of 20 ms.
 CONNECTIONS_MAX = 24
+# Nothing is built here: what an sdist's PKG-INFO says is taken at its word, and a large one is left alone.
+SDIST_SIZE_BYTES_MAX = 20_000_000
 # Three thousand small answers in a row: some are lost on the way.
 TRIES = 4
 ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
@@ -62,7 +64,9 @@ class Fetcher:
         try:
             if not _is_sdist(file):
                 return read_metadata(source, self._of_wheel(file))
-            return read_metadata(source, _pkg_info(self._get(file.url).raise_for_status().content), built=False)
+            if (file.size_bytes or 0) > SDIST_SIZE_BYTES_MAX:
+                return Metadata(source, broken="its sdist is too large to look into here")
+            return read_metadata(source, _pkg_info(self._get(file.url).raise_for_status().content))
         except (tarfile.TarError, P2pcdnError, ValueError) as error:
             return Metadata(source, broken=f"its metadata could not be read ({error})")
 

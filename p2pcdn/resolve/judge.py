@@ -47,7 +47,7 @@ class Judgement:
         if release.sdist:
             return "has no wheel for this platform, and its sdist is not wanted"
         if release.tags:
-            return f"has no wheel for this platform and no sdist; it has {_some(release.tags)}"
+            return f"has no wheel for this platform and no sdist; {release.version} has {_some(release.tags)}"
         return "has neither a wheel nor an sdist"
 
     def _fits(self, tags: tuple[str, ...]) -> bool:

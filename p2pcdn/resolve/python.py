@@ -40,6 +40,7 @@ class View:
 
     def __init__(self, wanted: Wanted, target: Target, knowledge: Knowledge) -> None:
         """Raises BadRequirement."""
+        self.target = target
         self.knowledge = knowledge
         self.metadata = knowledge.metadata
         self.judgement = Judgement(wanted, target)

@@ -17,7 +17,7 @@ FACTS_TOLD_STEP_BY_STEP_MAX = 10
 FACTS_MAX = 12
 REASONS_A_SENTENCE = 2
 # How clauses begin that do not begin with the name of a project.
-PROSE = ("you ", "your ", "there ", "of ")
+PROSE = ("you ", "your ", "there ", "nobody ")
 
 
 def sentences(proof: Incompatibility, wording: Wording) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ class _Steps:
 
     def _is_one_fact(self, one: Incompatibility) -> bool:
         """Whether it is not worth a sentence of its own."""
-        return sum(bool(self._fact(leaf)) for leaf in facts(one)) == 1
+        return sum(bool(self._fact(leaf)) for leaf in facts(one)) <= 1
 
     def _fact(self, one: Incompatibility) -> list[str]:
         said = self._wording.fact(one)

@@ -16,10 +16,9 @@ from p2pcdn.resolve.solver import Unsatisfiable
 from p2pcdn.resolve.suggest import asked, suggestion
 from p2pcdn.resolve.wording import Wording
 
-# An attempt for a suggestion may consider so many versions, a tenth of a second's work; and all attempts together may
-# ask so many times: on a line of 20 ms, half a second.
+# An attempt for a suggestion may consider so many versions, a tenth of a second's work, and ask so many times.
 ATTEMPT_VERSIONS_MAX = 1_000
-ATTEMPT_STEPS_MAX = 25
+ATTEMPT_STEPS_MAX = 12
 
 
 class Resolver:
@@ -31,7 +30,6 @@ class Resolver:
         self._target = target
         self._knowledge = Knowledge() if knowledge is None else knowledge
         self._search = Resolution(wanted, target, self._knowledge)
-        self._attempt_steps = ATTEMPT_STEPS_MAX
         # Once there is no solution: what is left to ask until that is said, and then what was said.
         self._ending: Generator[Need, None, NoReturn] | None = None
         self._failed: NoSolution | None = None
@@ -63,17 +61,16 @@ class Resolver:
     def _attempt(self, wanted: Wanted) -> Generator[Need, None, Solution | Need | None]:
         """Whether something else can be solved, within a short time."""
         search = Resolution(wanted, self._target, self._knowledge, considered_max=ATTEMPT_VERSIONS_MAX)
-        while True:
+        blocked = None
+        for _ in range(ATTEMPT_STEPS_MAX):
             try:
                 blocked = search.go_on()
             except (Unsatisfiable, Impatient):
                 return None
             if blocked is None:
                 return _solution(search)
-            if not self._attempt_steps:
-                return blocked
-            self._attempt_steps -= 1
-            yield Need(blocked.tables, blocked.metadata)
+            yield blocked
+        return blocked
 
 
 def _solution(search: Resolution) -> Solution:

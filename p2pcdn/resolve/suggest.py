@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 from packaging.version import Version
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.incompatibility import Asked, Closed, Incompatibility, Unusable
-from p2pcdn.resolve.model import Need, Solution, Wanted
+from p2pcdn.resolve.judge import Judgement
+from p2pcdn.resolve.model import Need, Release, Solution, Target, Wanted
 from p2pcdn.resolve.python import View, parts_of
-from p2pcdn.resolve.requirement import allows_python, parse
+from p2pcdn.resolve.requirement import parse
 
 # Solves something else, for a while: yields what it needs; a solution, None where it is as bad, or how far it came.
 Attempt = Callable[[Wanted], Generator[Need, None, Solution | Need | None]]
@@ -19,26 +20,39 @@ Attempt = Callable[[Wanted], Generator[Need, None, Solution | Need | None]]
 # The minor versions of Python 3 that somebody may have.
 PYTHON_MINORS = range(8, 20)
 # Each attempt may take as long as a short resolution.
-ATTEMPTS_MAX = 6
+ATTEMPTS_MAX = 4
 
 
 def suggestion(
     facts: list[Incompatibility], view: View, wanted: Wanted, attempt: Attempt
 ) -> Generator[Need, None, str]:
     """A sentence, or "" where nothing comes to mind. Yields what it needs to be sure."""
-    plain = _permission(facts, view) or _spelling(facts, view) or _python(facts, view)
-    return plain or (yield from _loosen(facts, wanted, attempt))
+    if plain := _spelling(facts, view) or _python(facts, view, wanted):
+        return plain
+    if permission := (yield from _permission(facts, view, wanted, attempt)):
+        return permission
+    return (yield from _loosen(facts, wanted, attempt))
 
 
-def _permission(facts: list[Incompatibility], view: View) -> str:
+def _permission(
+    facts: list[Incompatibility], view: View, wanted: Wanted, attempt: Attempt
+) -> Generator[Need, None, str]:
+    """To take pre-releases of a project, or a yanked version, where everything else then fits."""
     for one in facts:
-        if isinstance(one.cause, Closed):
-            project = view.known(one.cause.package)
-            index = project.first_usable(one.terms[one.cause.package])
-            if index is not None:
-                named = f"{project.name}=={project.versions.ordered[index]}"
-                if project.yanked & term.version(index):
-                    return f"Require {named} if you want it although it is yanked."
+        if not isinstance(one.cause, Closed):
+            continue
+        project = view.known(one.cause.package)
+        index = project.first_usable(one.terms[project.name])
+        if index is None:
+            continue
+        named = f"{project.name}=={project.versions.ordered[index]}"
+        if project.yanked & term.version(index):
+            if isinstance((yield from attempt(replace(wanted, requirements=(*wanted.requirements, named)))), Solution):
+                why = f" ({reason})" if (reason := project.releases[index].yanked) else ""
+                return f"Require {named} if you want it although it is yanked{why}."
+        else:
+            allowed = replace(wanted, prerelease_projects=(*wanted.prerelease_projects, project.name))
+            if isinstance((yield from attempt(allowed)), Solution):
                 return f"Allow pre-releases of {project.name}, or require one: {named}."
     return ""
 
@@ -52,33 +66,38 @@ def _spelling(facts: list[Incompatibility], view: View) -> str:
     return ""
 
 
-def _python(facts: list[Incompatibility], view: View) -> str:
+def _python(facts: list[Incompatibility], view: View, wanted: Wanted) -> str:
     """The Python nearest to this one that can use what this one cannot."""
-    mine = Version(view.judgement.python.base_version)
-    wanted = [python for one in facts if isinstance(one.cause, Unusable) for python in _pythons(one, view)]
-    if not wanted or mine.major != 3:
+    mine = view.judgement.python
+    barred = [releases for one in facts if isinstance(one.cause, Unusable) for releases in _releases(one, view)]
+    if not barred or mine.major != 3:
         return ""
     for minor in sorted(PYTHON_MINORS, key=lambda minor: (abs(minor - mine.minor), -minor)):
-        if minor != mine.minor and all(_any_runs(several, minor) for several in wanted):
+        judge = Judgement(wanted, _with_python(view.target, mine, minor))
+        if minor != mine.minor and all(_any_usable(releases, judge) for releases in barred):
             newer = "newer" if minor > mine.minor else "older"
             return f"Choose Python 3.{minor} or {newer}, or let {_names(facts)} be of another version."
     return ""
 
 
-def _pythons(one: Incompatibility, view: View) -> Iterator[list[str]]:
-    """The Requires-Python of the versions that are said to be unusable, where that is why all of them are."""
+def _releases(one: Incompatibility, view: View) -> Iterator[list[tuple[str, Release]]]:
+    """(project, release) of what is unusable; nothing where there is nothing."""
     for package, versions in one.terms.items():
         project = view.known(parts_of(package)[0])
-        found = [project.releases[i] for i in term.downwards(versions & project.versions.all)]
-        barred = [one.requires_python for one in found if not view.judgement.runs_on_python(one.requires_python)]
-        if barred and len(barred) == len(found):
-            yield barred
+        found = [(project.name, project.releases[i]) for i in term.downwards(versions & project.versions.all)]
+        if found:
+            yield found
 
 
-def _any_runs(several: Iterable[str], minor: int) -> bool:
-    # Some late patch release: ">=3.10.2" means 3.10 to a human.
-    python = Version(f"3.{minor}.99")
-    return any(allows_python(one, python) for one in several)
+def _with_python(target: Target, mine: Version, minor: int) -> Target:
+    """The same machine with another Python: some late patch release, because ">=3.10.2" means 3.10 to a human."""
+    environment = dict(target.environment) | {"python_full_version": f"3.{minor}.99", "python_version": f"3.{minor}"}
+    tags = target.tags and tuple(tag.replace(f"cp3{mine.minor}", f"cp3{minor}") for tag in target.tags)
+    return Target.of(environment, tags)
+
+
+def _any_usable(releases: list[tuple[str, Release]], judge: Judgement) -> bool:
+    return any(not judge(project, release) for project, release in releases)
 
 
 def _names(facts: list[Incompatibility]) -> str:

@@ -24,12 +24,12 @@ class Wording:
         """An incompatibility that was not derived, as a clause; "" for what needs no saying."""
         cause = one.cause
         if isinstance(cause, Asked):
-            said = (
-                f"your constraints say {cause.requirement}" if cause.constrains else f"you require {cause.requirement}"
-            )
+            who = "your constraints say" if cause.constrains else "you require"
+            said = f"{who} {cause.requirement}"
             return said if one.terms else f"{said} ({self._none_of(parts_of(cause.package)[0])})"
         if isinstance(cause, Depends):
-            needs = cause.requirement or f"some versions of {self.those(cause.child, cause.needed)}"
+            needs = cause.requirement.partition(";")[0].strip()
+            needs = needs or f"some versions of {self.those(cause.child, cause.needed)}"
             said = f"{self.those(cause.parent, one.terms[cause.parent])} depends on {needs}"
             return said if cause.needed else f"{said} ({self._none_of(parts_of(cause.child)[0])})"
         if isinstance(cause, Unusable):
@@ -57,8 +57,10 @@ class Wording:
         bits = versions & project.versions.all
         if not bits:
             return package
-        # Versions that nobody would choose make no gap.
-        ignored = (project.prereleases | project.yanked | project.useless) & ~bits
+        # Versions that nobody would choose make no gap, and are not named beside others.
+        ignored = project.prereleases | project.yanked | project.useless
+        bits = bits & ~ignored or bits
+        ignored &= ~bits
         pieces = [self._run(project, start, stop, ignored) for start, stop in term.runs(bits | ignored)]
         said = [piece for piece in pieces if piece is not None]
         if len(said) > RUNS_MAX:
@@ -94,24 +96,29 @@ class Wording:
         project = self._project(package)
         if not versions & project.versions.all:
             return "" if project.versions.ordered else self._none_of(project.name)
-        reasons: dict[str, int] = {}
+        # By the beginning of the reason; the details (which wheels there are) are those of the newest version.
+        reasons: dict[str, tuple[str, int]] = {}
         for index in term.downwards(versions & project.versions.all):
             reason = project.why_not(index)
-            reasons[reason] = reasons.get(reason, 0) | term.version(index)
-        said = [f"{self.those(package, bits)} {reason}" for reason, bits in reasons.items()]
+            first, bits = reasons.get(reason.partition(";")[0], (reason, 0))
+            reasons[reason.partition(";")[0]] = first, bits | term.version(index)
+        said = [f"{self.those(package, bits)} {reason}" for reason, bits in reasons.values()]
         if len(said) > REASONS_MAX:
             said[REASONS_MAX - 1 :] = [f"{len(said) - REASONS_MAX + 1} more reasons rule out the others"]
         return " and ".join(said)
 
     def _shut(self, package: str, versions: int) -> str:
         project = self._project(package)
-        fitting = [i for i in term.downwards(versions & project.versions.all) if not project.why_not(i)]
-        bits = sum(term.version(index) for index in fitting)
-        if bits & project.yanked:
-            reason = project.releases[fitting[0]].yanked
-            why = f" ({reason})" if reason else ""
-            return f"{self.those(package, bits)} is yanked{why} and nobody pins it"
-        return f"of {package} only pre-releases would fit ({self.those(package, bits)}) and nobody asks for one"
+        usable = sum(
+            term.version(index) for index in term.upwards(versions & project.versions.all) if not project.why_not(index)
+        )
+        said = []
+        for bits, what in ((usable & ~project.yanked, "asks for"), (usable & project.yanked, "pins")):
+            if bits:
+                kind = "pre-releases" if what == "asks for" else "yanked versions"
+                few = f" ({self.those(package, bits)})" if bits.bit_count() <= RUNS_MAX else ""
+                said.append(f"nobody {what} {kind} of {package}{few}")
+        return enumerated(said)
 
     def _project(self, package: str) -> Project:
         return self._view.known(parts_of(package)[0])

@@ -10,12 +10,13 @@ from packaging.requirements import Requirement as _Requirement
 from packaging.version import Version
 
 Requirement = cache(_Requirement)
+# {"a": {"1": ["b>=2"]}, "a[x]": {"1": ["c"]}}: what a version requires, and what its extra adds.
 Packages = Mapping[str, Mapping[str, list[str]]]
 
 
 def solutions(packages: Packages, root: list[str]) -> Iterator[dict[str, str]]:
-    """Each smallest set of pins that satisfies everybody. No extras, markers or pre-releases."""
-    names = sorted(packages)
+    """Each smallest set of pins that satisfies everybody. No markers but those of extras, no pre-releases."""
+    names = sorted(name for name in packages if "[" not in name)
     for choice in product(*[[None, *sorted(packages[name], key=Version, reverse=True)] for name in names]):
         pins = {name: version for name, version in zip(names, choice, strict=True) if version is not None}
         if is_solution(packages, root, pins):
@@ -31,9 +32,8 @@ def is_solution(packages: Packages, root: list[str], pins: dict[str, str]) -> bo
         version = pins.get(one.name)
         if version is None or version not in one.specifier:
             return False
-        if one.name not in needed:
-            needed.add(one.name)
-            ahead += packages[one.name][version]
-    # Those that were met before they were reached are checked again, by everybody who needs them.
-    everybody = [*root, *(text for name in needed for text in packages[name][pins[name]])]
-    return needed == pins.keys() and all(pins.get(r.name, "0") in r.specifier for r in map(Requirement, everybody))
+        for package in (one.name, *(f"{one.name}[{extra}]" for extra in one.extras)):
+            if package not in needed:
+                needed.add(package)
+                ahead += packages.get(package, {}).get(version, [])
+    return {name.partition("[")[0] for name in needed} == pins.keys()

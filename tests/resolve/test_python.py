@@ -91,7 +91,7 @@ def test_a_prerelease_does_not_step_in_for_finals_that_conflict() -> None:
     world = universe({"a": {"1": ["b<1"], "2b1": []}, "b": {"0": [], "1": []}})
     with pytest.raises(NoSolution) as none:
         world.solve(["a", "b>=1"])
-    assert "of a only pre-releases would fit (a==2b1) and nobody asks for one" in " ".join(none.value.sentences)
+    assert "nobody asks for pre-releases of a (a==2b1)" in " ".join(none.value.sentences)
     assert none.value.suggestion == "Allow pre-releases of a, or require one: a==2b1."
     assert pins(world.solve(Wanted(("a", "b>=1"), prerelease_projects=("A",)))) == {"a": "2b1", "b": "1"}
 
@@ -126,8 +126,8 @@ def test_a_yanked_version_is_taken_where_somebody_pins_it(root: list[str]) -> No
 def test_a_yanked_version_is_not_taken_for_want_of_others(requirement: str) -> None:
     with pytest.raises(NoSolution) as none:
         yanked().solve([requirement])
-    assert "a==2 is yanked (eats files) and nobody pins it" in none.value.sentences[0]
-    assert none.value.suggestion == "Require a==2 if you want it although it is yanked."
+    assert "nobody pins yanked versions of a (a==2)" in none.value.sentences[0]
+    assert none.value.suggestion == "Require a==2 if you want it although it is yanked (eats files)."
 
 
 def test_a_constraint_narrows_and_requires_nothing() -> None:
@@ -234,7 +234,7 @@ def test_a_version_without_files_for_this_platform_is_passed_over() -> None:
     world.add("a", "2", sdist=False, tags=("cp311-cp311-win_amd64",))
     world.add("a", "3", sdist=False)
     assert pins(world.solve(["a"])) == {"a": "1"}
-    with pytest.raises(NoSolution, match="no wheel for this platform and no sdist; it has cp311-cp311-win_amd64"):
+    with pytest.raises(NoSolution, match="no wheel for this platform and no sdist; 2 has cp311-cp311-win_amd64"):
         world.solve(["a==2"])
     assert pins(world.solve(["a"], replace(LINUX_311, tags=None))) == {"a": "2"}
 

@@ -102,6 +102,16 @@ def test_another_python_is_suggested_where_that_would_do(root: str, sentence: st
     assert none.suggestion == f"{advice}, or let numpy be of another version."
 
 
+def test_a_python_that_the_wheels_are_for_is_suggested() -> None:
+    world = Universe()
+    for version in ("2.8", "2.9"):
+        tags = tuple(f"cp3{minor}-cp3{minor}-manylinux_2_17_x86_64" for minor in (8, 9, 10))
+        world.add("tensorflow", version, sdist=False, tags=tags)
+    none = told(world, ["tensorflow<2.10"])
+    assert "tensorflow has no wheel for this platform and no sdist; 2.9 has cp310-cp310-m" in none.sentences[0]
+    assert none.suggestion == "Choose Python 3.10 or older, or let tensorflow be of another version."
+
+
 def test_each_reason_against_a_version_is_named() -> None:
     world = numpy()
     world.tables["numpy"] = replace(
@@ -162,5 +172,5 @@ def test_a_target_without_this_wheel_is_said_in_the_words_of_file_names() -> Non
     world = Universe()
     world.add("a", "1", sdist=False, tags=tuple(f"cp3{minor}-cp3{minor}-win_amd64" for minor in range(8, 15)))
     none = told(world, ["a"])
-    assert "it has cp310-cp310-win_amd64, cp311-cp311-win_amd64, cp312-cp312-win_amd64 and 4 more" in none.sentences[0]
+    assert "1 has cp310-cp310-win_amd64, cp311-cp311-win_amd64, cp312-cp312-win_amd64 and 4 more" in none.sentences[0]
     assert world.solve(Wanted(("a",)), replace(LINUX_311, tags=None)).pins
