@@ -19,6 +19,8 @@ from p2pcdn.envs.errors import BadWheel
 
 # The wheel with the most files on PyPI has some 30,000.
 MEMBERS_MAX = 100_000
+# A directory of so many members with names of the usual length has some 15 MiB.
+DIRECTORY_SIZE_BYTES_MAX = 64 * 1024 * 1024
 # torch with its CUDA libraries unpacks to some 5 GB.
 UNPACKED_SIZE_BYTES_MAX = 16 * 1024**3
 # PyPI's own rule against bombs: more than this, and more than fifty times what was sent.
@@ -136,7 +138,7 @@ class Archive:
             )
         if disk or start or here != count or offset + size != end_at:
             raise self._bad("its directory is not where its end record says, or is one of several volumes")
-        if count > MEMBERS_MAX:
+        if count > MEMBERS_MAX or size > DIRECTORY_SIZE_BYTES_MAX:
             raise self._bad(f"it has {count} members; more than {MEMBERS_MAX} are not unpacked")
         return offset, size, count
 

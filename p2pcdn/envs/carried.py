@@ -1,6 +1,4 @@
-"""What others put into an environment, carried over into its next generation: the user's files, pip's, the venv's
-own.
-"""
+"""What others put into an environment, carried over into its next generation: users' files, pip's, the venv's own."""
 
 from __future__ import annotations
 
@@ -31,29 +29,43 @@ class Carried:
 def carry(
     old: str, new: str, *, before: Plan | None, after: Plan | None, dropped: Collection[str], sealed: str = ""
 ) -> Carried:
-    """Puts into `new` whatever of `old` is neither of the plan `before` nor in `dropped`; files as links, so that who
-    has them open goes on.
+    """Puts into `new` whatever of `old` is neither of the plan `before` nor in `dropped`.
 
-    Byte code that Python wrote beside a module of ours is carried where that module stays the same. sealed: a
-    directory that is a link to a tree and can take nothing. Raises CannotInstall where something would have to go
-    there, and OSError.
+    Files are linked, so that who has them open goes on. Byte code that Python wrote beside a module of ours is carried
+    where that module stays the same. sealed: a directory that is a link to a tree and can take nothing. Raises
+    CannotInstall where something would have to go there, and OSError.
     """
     return _Carrying(old, new, before, after, frozenset(dropped), sealed).run()
 
 
-def foreign_distributions(root: str, site: str, ours: Collection[str]) -> Iterator[tuple[str, list[str]]]:
-    """The distributions that others installed: (normalized project, its files relative to the root), by their
-    RECORDs.
-    """
-    directory = f"{root}/{site}" if site else root
+def foreign_distributions(root: str, site: str, ours: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The distributions that others installed: (normalized project, its .dist-info relative to the root)."""
     try:
-        names = sorted(os.listdir(directory))
+        names = sorted(os.listdir(f"{root}/{site}"))
     except (FileNotFoundError, NotADirectoryError):
         return
     for name in names:
-        below = f"{site}/{name}" if site else name
-        if name.endswith(".dist-info") and f"{below}/RECORD" not in ours:
-            yield normalized(name.removesuffix(".dist-info").rpartition("-")[0]), list(_recorded(directory, site, name))
+        info = f"{site}/{name}" if site else name
+        if name.endswith(".dist-info") and f"{info}/RECORD" not in ours:
+            yield normalized(name.removesuffix(".dist-info").rpartition("-")[0]), info
+
+
+def files_of_distribution(root: str, info: str) -> Iterator[str]:
+    """What its RECORD lists and is below the root, and its whole .dist-info; relative to the root."""
+    for name in os.listdir(f"{root}/{info}"):
+        yield f"{info}/{name}"
+    try:
+        with open(f"{root}/{info}/RECORD", encoding="utf-8", newline="") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError):
+        return
+    import csv
+
+    site = os.path.dirname(info)
+    for row in csv.reader(text.splitlines()):
+        path = os.path.normpath(f"{site}/{row[0]}").replace(os.sep, "/").lstrip("/") if row and row[0] else ""
+        if path and not os.path.isabs(row[0]) and not path.startswith(".."):
+            yield path
 
 
 def normalized(project: str) -> str:
@@ -62,24 +74,6 @@ def normalized(project: str) -> str:
     while "--" in plain:
         plain = plain.replace("--", "-")
     return plain
-
-
-def _recorded(directory: str, site: str, info: str) -> Iterator[str]:
-    """What a RECORD lists and is below the root, and the whole .dist-info."""
-    prefix = site + "/" if site else ""
-    for name in os.listdir(f"{directory}/{info}"):
-        yield f"{prefix}{info}/{name}"
-    try:
-        with open(f"{directory}/{info}/RECORD", encoding="utf-8", newline="") as file:
-            text = file.read()
-    except (OSError, UnicodeDecodeError):
-        return
-    import csv
-
-    for row in csv.reader(text.splitlines()):
-        path = os.path.normpath(f"{prefix}{row[0]}").replace(os.sep, "/") if row else ""
-        if path and not path.startswith(("/", "..")):
-            yield path
 
 
 class _Carrying:
@@ -125,7 +119,7 @@ class _Carrying:
     def _is_directory(self, path: str) -> bool:
         try:
             return stat.S_ISDIR(os.lstat(f"{self._old}/{path}").st_mode)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     def _is_wanted(self, path: str) -> bool:

@@ -1,6 +1,4 @@
-"""One change of an environment: build the next generation, carry over what is others', swap, put the old one away; or
-recover.
-"""
+"""One change of an environment: build the next generation, carry over what is others', swap, put the old one away."""
 
 from __future__ import annotations
 
@@ -55,8 +53,9 @@ class Change:
 
 
 def carry_out(change: Change, places: Places) -> Installed:
-    """Whoever calls holds the lock. Raises CannotInstall, and whatever interrupts; then the environment is as it
-    was.
+    """Whoever calls holds the lock. Raises CannotInstall; then the environment is as it was.
+
+    Also an interruption goes through: then it is as it was, or the change was done already.
     """
     new = places.next(change.entry["generation"])
     try:
@@ -65,8 +64,7 @@ def carry_out(change: Change, places: Places) -> Installed:
         done.told += _put_in_place(change, places, new)
         done.phases_s["swap"] = perf_counter() - began_s
     except BaseException as error:
-        # What a journal names is needed to go on from it.
-        if not os.path.lexists(places.applying):
+        if not _is_needed(places, change.entry["generation"]):
             remove(new)
         if isinstance(error, OSError):
             raise CannotInstall(sentence(error, places.root)) from error
@@ -93,6 +91,14 @@ def remove(tree: str) -> None:
     import shutil
 
     shutil.rmtree(tree, ignore_errors=True)
+
+
+def _is_needed(places: Places, number: int) -> bool:
+    """Whether next-N is what a journal names, or what was swapped out already: then the next command goes on from
+    it.
+    """
+    journals = (places.applying, places.journal)
+    return places.current() == number or any(os.path.lexists(path) for path in journals)
 
 
 def _put_in_place(change: Change, places: Places, new: str) -> list[str]:

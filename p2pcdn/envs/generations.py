@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from p2pcdn.envs import history
-from p2pcdn.envs.carried import foreign_distributions, normalized
+from p2pcdn.envs.carried import files_of_distribution, foreign_distributions, normalized
 from p2pcdn.envs.change import Change, carry_out, recover, remove
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.install import Installed, install, sentence
@@ -203,8 +203,8 @@ class Environment:
         found = foreign_distributions(self.root, plan.site, ours)
         return {
             path
-            for project, files in found
+            for project, info in found
             if project in planned or (exact and project not in TOOLS)
-            for path in files
+            for path in files_of_distribution(self.root, info)
             if path not in ours
         }

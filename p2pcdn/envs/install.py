@@ -225,10 +225,11 @@ class _told_as_sentences:  # reads like a function where it is used
 
 
 def sentence(error: OSError, root: str) -> str:
-    """What an error of the operating system means for an environment."""
+    """What an error of the operating system means for an environment; root: it, or what is built beside it."""
     name = error.filename or root
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk of {root} is full. The environment is as it was; free some space and try again."
+        place = root.partition("/.zephyr/")[0]
+        return f"The disk of {place} is full. The environment is as it was; free some space and try again."
     if error.errno == errno.ENOENT:
         return f"{name} is gone from the store while it was being linked. The environment is as it was; try again."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

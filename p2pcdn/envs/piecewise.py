@@ -1,5 +1,4 @@
-"""Changes an environment file by file, where its directory cannot be swapped: a system's Python, a mount point, an
-overlay.
+"""Changes an environment file by file, where its directory cannot be swapped: a system's prefix, a mount point.
 
 A kill in the middle leaves some files old and some new until the next command: then it goes on from the journal. All
 files are linked before the first is moved, so a full disk cannot stop it half-way but for the space of names.

@@ -76,6 +76,8 @@ class _Planner:
         self._installer = installer
         self._winners: dict[str, _Placed] = {}
         self._conflicts: list[Conflict] = []
+        # Below site-packages of their own, a wheel's plain files can take nothing that is not theirs.
+        self._is_open = scheme.windows or not (scheme.purelib and scheme.platlib)
         # The wheels whose RECORD is not that of their tree, for some file of theirs went elsewhere or lost.
         self._rewritten: set[int] = set()
         self._by_wheel: dict[int, list[_Placed]] = {}
@@ -116,7 +118,8 @@ class _Planner:
             if target in written:
                 self._rewritten.add(number)
                 continue
-            self._check(wheel, target)
+            if entry.part != "root" or self._is_open:
+                self._check(wheel, target)
             if entry.shebang:
                 kind: Kind = "guifile" if entry.shebang == "pythonw" else "file"
                 yield _Placed(number, target, entry.sha256, entry.path, kind=kind)
@@ -187,12 +190,10 @@ class _Planner:
 
     def _drop_files_in_the_way(self) -> None:
         """Where one path is a file and another lies below it, no environment can hold both: the directory wins."""
-        for key in sorted(self._winners):
-            at = key.rfind("/")
-            while at > 0:
-                if (file := self._winners.pop(key[:at], None)) is not None:
-                    self._lose(file, self._winners[key])
-                at = key.rfind("/", 0, at)
+        directories = set(_directories(list(self._winners)))
+        for key in sorted(directories & self._winners.keys()):
+            file = self._winners.pop(key)
+            self._lose(file, next(one for below, one in self._winners.items() if below.startswith(key + "/")))
 
     def _drop_orphaned_bytecode(self) -> None:
         """Byte code whose source lost its place would run in the winner's name."""

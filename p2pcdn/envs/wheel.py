@@ -1,6 +1,4 @@
-"""A wheel as its archive and its dist-info describe it: names, parts, entry points, RECORD (PEP 427; the
-specification of wheels).
-"""
+"""A wheel as its archive and its dist-info describe it: names, parts, entry points, RECORD (PEP 427)."""
 
 from __future__ import annotations
 

@@ -277,6 +277,36 @@ def test_an_interrupted_sync_leaves_everything_as_it_was(root: Path, monkeypatch
         ]
 
 
+def test_an_interruption_right_after_the_swap_keeps_the_way_back(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from p2pcdn.envs import change
+
+    def swap_and_break(*arguments: str) -> None:
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    sync(root, wheel("a"))
+    before = without_own(files_below(root))
+    real = change.swap
+    with monkeypatch.context() as patch:
+        patch.setattr(change, "swap", swap_and_break)
+        with pytest.raises(KeyboardInterrupt):
+            sync(root, wheel("a", "2.0"))
+    assert "2.0" in (root / SITE / "a/__init__.py").read_text()
+    with open_environment(root) as environment:
+        assert environment.history()[-1]["added"][0]["version"] == "2.0"
+        environment.rollback()
+    assert without_own(files_below(root)) == before
+
+
+def test_a_file_where_a_directory_of_ours_was_is_put_aside(root: Path) -> None:
+    sync(root, wheel("a"))
+    shutil.rmtree(root / SITE / "a")
+    (root / SITE / "a").write_text("mine")
+    sync(root, wheel("a"))
+    assert (root / SITE / "a/__init__.py").exists()
+    assert (root.parent / ".zephyr/.venv/generations/1" / SITE / "a").read_text() == "mine"
+
+
 def test_where_nothing_may_be_written_a_sentence_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotInstall, match="The environment is as it was"):

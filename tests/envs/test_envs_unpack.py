@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import struct
+import tempfile
 import unicodedata
 import zipfile
 from collections.abc import Callable
@@ -298,6 +299,27 @@ def test_no_cut_and_no_flipped_bit_gives_anything_but_the_right_files_or_a_sente
     for at in range(0, len(content), 3):
         flipped = content[:at] + bytes([content[at] ^ (1 << at % 8)]) + content[at + 1 :]
         assert content_of(tmp_path / f"flip{at}", flipped) in (None, right)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0, 1),
+            st.sampled_from([b"PK\x01\x02", b"PK\x05\x06", b"\xff" * 4]) | st.binary(max_size=3),
+            st.integers(0, 60),
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_a_mangled_wheel_is_a_sentence_or_whole(changes: list[tuple[float, bytes, int]]) -> None:
+    content = GOOD.content()
+    for place, put, dropped in changes:
+        at = int(place * len(content))
+        content = content[:at] + put + content[at + dropped :]
+    with tempfile.TemporaryDirectory() as directory:
+        found = content_of(Path(directory) / "x", content)
+        assert found is None or found["demo/__init__.py"] == b"version = 1\n"
 
 
 def content_of(directory: Path, content: bytes) -> dict[str, bytes] | None:

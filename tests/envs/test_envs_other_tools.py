@@ -1,4 +1,4 @@
-"""Locks of real tools are read and selected from; ours are installed by them. Everything over a loopback index."""
+"""Real tools: their locks are read, ours are installed by them, and what we installed they see and uninstall."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from p2pcdn.envs.selection import select
 from tests.bench.clients import NoTool, Tool, Workplace, tool
 from tests.bench.upstream import JSON_TYPE, FaultyUpstream
 from tests.bench.wheels import make_sdist, make_wheel
+from tests.envs.made import MadeWheel, files_below
+from tests.envs.ready import open_environment, planned
 
 pytestmark = pytest.mark.upstream
 REQUIRES = ("Beta.Lib>=1; python_version >= '3.8'", "gamma; sys_platform == 'nowhere'")
@@ -114,3 +116,34 @@ def test_our_lock_is_installed_by_other_tools(tmp_path: Path, index: FaultyUpstr
         "alpha": "1.0",
         "beta-lib": "1.0",
     }
+
+
+@pytest.mark.parametrize("name", ["uv", "pip-new"])
+def test_what_we_installed_others_see_and_uninstall_without_a_rest(tmp_path: Path, name: str) -> None:
+    made = MadeWheel(
+        {
+            "demo/__init__.py": b"def main(): pass\n",
+            "demo-1.0.data/data/share/demo/text": b"x",
+            "demo-1.0.data/scripts/old": b"#!python\n",
+        },
+        entry_points="[console_scripts]\ndemo = demo:main\n",
+    )
+    user = Workplace(tmp_path)
+    root = user.environment
+    before = set(files_below(root))
+    plan, sources = planned(tmp_path / "trees", made)
+    with open_environment(root) as environment:
+        environment.sync(plan, sources, python=str(user.python))
+    assert user.installed() == {"demo": "1.0"}
+    command = tool_or_skip(name).command
+    commands: dict[str, list[str | Path]] = {
+        "uv": [command, "pip", "uninstall", "-q", "--no-cache", "--python", user.python, "demo"],
+        "pip-new": [command, "--python", user.python, "uninstall", "-q", "-y", "demo"],
+    }
+    done = user.run(*commands[name])
+    assert done.returncode == 0, done.stderr
+    # uv leaves a lock of its own in an environment.
+    assert {path for path in files_below(root) if not path.startswith((".zephyr/", ".lock"))} == before
+    with open_environment(root) as environment:
+        environment.sync(plan, sources, python=str(user.python))
+    assert user.installed() == {"demo": "1.0"}
