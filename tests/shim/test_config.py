@@ -76,6 +76,14 @@ def test_the_file_of_the_user_is_in_the_home_unless_another_is_named(tmp_path: P
             resolve({}, tmp_path, environ, **place)
 
 
+def test_where_an_environment_is_begins_at_the_project_in_a_file_and_here_as_a_flag(
+    tmp_path: Path, user_file: Path
+) -> None:
+    _written(user_file, 'venv = "env"')
+    assert settings(tmp_path, user_file).venv == Path("env")
+    assert settings(tmp_path, user_file, {"venv": "here"}).venv == tmp_path / "here"
+
+
 def test_the_project_is_found_upwards(tmp_path: Path) -> None:
     deep = tmp_path / "a" / "b"
     deep.mkdir(parents=True)

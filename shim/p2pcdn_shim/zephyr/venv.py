@@ -52,6 +52,7 @@ def create(
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - a link must stay a link
     _check_place(path, clear=clear)
+    _sweep(path)
     prompt = prompt or (path.parent.name if path.name == ".venv" else path.name) or "venv"
     new = path.with_name(f".{path.name}.new-{os.getpid()}")
     try:
@@ -108,6 +109,22 @@ def remove(path: Path) -> None:
         _remove_tree(gone)
     except OSError as error:
         raise ZephyrError(f"{path} cannot be removed: {error.strerror or error}.") from error
+
+
+def _sweep(path: Path) -> None:
+    """Takes away what killed commands left beside an environment: half a new one, half of one that was removed."""
+    if not path.parent.is_dir():
+        return
+    beginning = f".{path.name}."
+    for left in path.parent.iterdir():
+        kind, _, pid = left.name.removeprefix(beginning).partition("-")
+        if (
+            left.name.startswith(beginning)
+            and kind in ("new", "gone")
+            and pid.isdecimal()
+            and not platforms.process_lives(int(pid))
+        ):
+            _remove_tree(left, ignore_errors=True)
 
 
 def _check_place(path: Path, *, clear: bool) -> None:
