@@ -59,7 +59,7 @@ def create(
         path.parent.mkdir(parents=True, exist_ok=True)
         new.mkdir()
         _fill(new, path, interpreter, prompt, system_site_packages=system_site_packages)
-        _move_into_place(new, path)
+        _move_into_place(new, path, clear=clear)
     except OSError as error:
         _remove_tree(new, ignore_errors=True)
         raise ZephyrError(f"No environment can be made at {path}: {error.strerror or error}.") from error
@@ -202,15 +202,16 @@ def _settings(path: Path, interpreter: Probe, prompt: str, *, system_site_packag
     return "".join(f"{key} = {value}\n" for key, value in rows.items())
 
 
-def _move_into_place(new: Path, path: Path) -> None:
-    if path.is_symlink() or read_settings(path) is not None:
+def _move_into_place(new: Path, path: Path, *, clear: bool) -> None:
+    """An environment that somebody else has made meanwhile stays: the last step fails, as no directory is replaced."""
+    if clear and (path.is_symlink() or read_settings(path) is not None):
         old = path.with_name(f".{path.name}.gone-{os.getpid()}")
         path.rename(old)
         new.rename(path)
         old.unlink() if old.is_symlink() else _remove_tree(old, ignore_errors=True)
         return
-    if path.exists():
-        path.rmdir()  # it was empty
+    if os.name == "nt" and path.is_dir():
+        path.rmdir()  # only an empty one; elsewhere the new one takes its place
     new.rename(path)
 
 
