@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable
@@ -155,9 +156,13 @@ def _written(document: tomlkit.TOMLDocument, table: Any, key: str, array: TomlAr
     """The whole text; what no parser would read, or would read otherwise, never leaves this file."""
     table[key] = tomlkit.parse(f"x = {array}")["x"]
     text = re.sub(r"(?<=[^\n])\n(?=\[dependency-groups\]\n)", "\n\n", tomlkit.dumps(document))
-    # As text, for a NaN that somebody's table has equals nothing.
-    assert repr(tomllib.loads(text)) == repr(expected), "what was written says what was meant"
+    assert _seen(tomllib.loads(text)) == _seen(expected), "what was written says what was meant"
     return text
+
+
+def _seen(whole: dict[str, Any]) -> str:
+    """A whole file as one text to compare: not even a NaN in somebody's table differs from itself there."""
+    return json.dumps(whole, sort_keys=True, default=repr)
 
 
 def _member(table: Any, key: str, made: Any, kind: Any, file: Path, *, make: bool) -> Any:
