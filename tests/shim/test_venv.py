@@ -73,6 +73,18 @@ def test_an_environment_made_in_another_one_belongs_to_the_interpreter_behind_it
     assert ask(inner.python)["prefix"] == str(inner.path)
 
 
+def test_an_interpreter_behind_a_link_is_taken_where_it_is_installed(interpreters: list[Probe], tmp_path: Path) -> None:
+    environ = {**os.environ, "ZEPHYR_CACHE_DIR": str(tmp_path / "cache")}
+    for one in interpreters:
+        link = tmp_path / one.full_version / "bin" / "mypython"
+        link.parent.mkdir(parents=True)
+        link.symlink_to(one.base_executable)
+        made = venv.create(tmp_path / one.full_version / "e", probe(link, environ))
+        assert Path(made.settings["home"]) == Path(one.base_prefix) / "bin"
+        link.unlink()
+        assert ask(made.python)["base"] == one.base_prefix
+
+
 def test_the_packages_of_the_interpreter_are_seen_where_that_was_asked_for(interpreter: Probe, tmp_path: Path) -> None:
     apart = venv.create(tmp_path / "apart", interpreter)
     open_ = venv.create(tmp_path / "open", interpreter, system_site_packages=True)

@@ -159,7 +159,7 @@ def _fill(new: Path, path: Path, interpreter: Probe, prompt: str, *, system_site
 
 
 def _link_interpreter(new: Path, scripts: Path, interpreter: Probe) -> None:
-    (scripts / "python").symlink_to(interpreter.base_executable)
+    (scripts / "python").symlink_to(_installed(interpreter))
     minor = interpreter.version[1]
     names = ["python3", f"python3.{minor}"]
     if interpreter.free_threaded:
@@ -171,6 +171,26 @@ def _link_interpreter(new: Path, scripts: Path, interpreter: Probe) -> None:
     # Some distributions have their 64-bit extension modules there.
     if interpreter.bits == 64 and interpreter.markers["sys_platform"] == "linux":
         (new / "lib64").symlink_to("lib")
+
+
+def _installed(interpreter: Probe) -> Path:
+    """The interpreter inside its installation, where it finds its own library: a link elsewhere may lead to it.
+
+    Not the end of all links: that may have a patch version in its path, which is gone after the next upgrade.
+    """
+    found = Path(interpreter.base_executable)
+    inside = Path(interpreter.base_prefix) / platforms.scripts_name()
+    if os.name == "nt" or found.parent == inside:
+        return found
+    names = (f"python3.{interpreter.version[1]}", "python3", "python", found.name)
+    return next((inside / name for name in names if _is_same(inside / name, found)), found)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _copy_launchers(scripts: Path, interpreter: Probe) -> None:
@@ -191,7 +211,7 @@ def _settings(path: Path, interpreter: Probe, prompt: str, *, system_site_packag
     from p2pcdn import __version__
 
     rows = {
-        "home": str(Path(interpreter.base_executable).parent),
+        "home": str(_installed(interpreter).parent),
         "include-system-site-packages": "true" if system_site_packages else "false",
         "version": interpreter.full_version,
         "executable": os.path.realpath(interpreter.base_executable),
