@@ -115,7 +115,8 @@ def test_help_about_a_command_is_that_commands_help(tmp_path: Path) -> None:
         ["venv", "create", "--python", "/nowhere/python"], ["venv", "activate", "x", "--shell", "tcl"],
         ["shell-hook"], ["shell-hook", "tcl"], ["config", "nonsense"], ["--config-file", "/nowhere", "config"],
         ["--directory", "/nowhere", "venv", "create"], ["run"], ["run", "--"], ["import", "/nowhere/x.txt"],
-        ["import", "x.docx"], ["export"], ["export", "requirements"], ["init", "--name", "-"], ["init", "--name", "a b"],
+        ["import", "x.docx"], ["export"], ["export", "requirements"], ["init", "--name", "-"],
+        ["init", "--name", "a b"],
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence_and_code_2(words: list[str], tmp_path: Path) -> None:
