@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from p2pcdn_shim.zephyr.commands.config import _toml, shown
 from p2pcdn_shim.zephyr.config import Config, find_project_file, resolve
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.settings import BY_KEY, SETTINGS
@@ -42,6 +43,8 @@ def test_every_setting_stands_in_the_documentation_as_it_is() -> None:
         assert row is not None, setting.key
         assert setting.help.rstrip(".") in row
         assert f"`{setting.variable}`" in row
+        default = setting.default_text or f"`{_toml(shown(setting, Config()))}`"
+        assert f" | {default} | " in row, default
 
 
 def test_flags_win_over_variables_over_the_project_over_the_user(tmp_path: Path, user_file: Path) -> None:
