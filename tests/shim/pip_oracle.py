@@ -19,7 +19,12 @@ def read(file: str) -> dict[str, Any]:
     collector = LinkCollector(session, SearchScope.create([], [], no_index=False))
     finder = PackageFinder.create(collector, SelectionPreferences(allow_yanked=False))
     lines = [
-        {"text": one.requirement, "editable": one.is_editable, "constraint": one.constraint, "hashes": hashes_of(one)}
+        {
+            "text": one.requirement.strip(),
+            "editable": one.is_editable,
+            "constraint": one.constraint,
+            "hashes": hashes_of(one),
+        }
         for one in parse_requirements(file, session, finder)
     ]
     return {

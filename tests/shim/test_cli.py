@@ -81,6 +81,28 @@ def test_version_says_which_one_this_is(tmp_path: Path) -> None:
         assert (run.returncode, run.stdout, run.stderr) == (0, f"zephyr {__version__}\n", "")
 
 
+def test_help_alone_is_help(tmp_path: Path) -> None:
+    run = zephyr("help", home=tmp_path)
+    assert (run.returncode, run.stdout) == (0, help_text() + "\n")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_fault(closed: str, tmp_path: Path) -> None:
+    command = f"'{COMMAND[0]}' -c '{COMMAND[2]}' config python {closed}"
+    run = subprocess.run(
+        ["bash", "-c", command], env=environment(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_a_current_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+    command = f"mkdir gone && cd gone && rmdir ../gone && '{COMMAND[0]}' -P -c '{COMMAND[2]}' config"
+    run = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert "is gone" in assert_one_sentence(run, 2)
+
+
 def test_help_about_a_command_is_that_commands_help(tmp_path: Path) -> None:
     assert zephyr("help", "venv", home=tmp_path).stdout == zephyr("venv", "--help", home=tmp_path).stdout
 
@@ -92,8 +114,9 @@ def test_help_about_a_command_is_that_commands_help(tmp_path: Path) -> None:
         ["venv", "create", "a b"], ["venv", "create", "--nonsense"], ["venv", "create", "--python", "!"],
         ["venv", "create", "--python", "/nowhere/python"], ["venv", "activate", "x", "--shell", "tcl"],
         ["shell-hook"], ["shell-hook", "tcl"], ["config", "nonsense"], ["--config-file", "/nowhere", "config"],
-        ["run"], ["run", "--"], ["import", "/nowhere/x.txt"], ["import", "x.docx"], ["export"],
-        ["export", "requirements"], ["init", "--name", "-"], ["init", "--name", "a b"],
+        ["--directory", "/nowhere", "venv", "create"], ["run"], ["run", "--"], ["import", "/nowhere/x.txt"],
+        ["import", "x.docx"], ["export"], ["export", "requirements"], ["init", "--name", "-"],
+        ["init", "--name", "a b"],
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence_and_code_2(words: list[str], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from p2pcdn_shim.zephyr.commands.config import _toml, shown
 from p2pcdn_shim.zephyr.config import Config, find_project_file, resolve
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.settings import BY_KEY, SETTINGS
@@ -42,6 +43,8 @@ def test_every_setting_stands_in_the_documentation_as_it_is() -> None:
         assert row is not None, setting.key
         assert setting.help.rstrip(".") in row
         assert f"`{setting.variable}`" in row
+        default = setting.default_text or f"`{_toml(shown(setting, Config()))}`"
+        assert f" | {default} | " in row, default
 
 
 def test_flags_win_over_variables_over_the_project_over_the_user(tmp_path: Path, user_file: Path) -> None:
@@ -74,6 +77,14 @@ def test_the_file_of_the_user_is_in_the_home_unless_another_is_named(tmp_path: P
         environ = {"HOME": str(tmp_path)} | ({} if place else {"ZEPHYR_CONFIG_FILE": "/nowhere/x.toml"})
         with pytest.raises(UsageError, match="does not exist"):
             resolve({}, tmp_path, environ, **place)
+
+
+def test_where_an_environment_is_begins_at_the_project_in_a_file_and_here_as_a_flag(
+    tmp_path: Path, user_file: Path
+) -> None:
+    _written(user_file, 'venv = "env"')
+    assert settings(tmp_path, user_file).venv == Path("env")
+    assert settings(tmp_path, user_file, {"venv": "here"}).venv == tmp_path / "here"
 
 
 def test_the_project_is_found_upwards(tmp_path: Path) -> None:

@@ -323,6 +323,26 @@ def test_a_line_whose_project_is_not_known_is_told(line: str, tmp_path: Path) ->
         read_requirements_file(written(tmp_path, "requirements.txt", line), {})
 
 
+def test_no_password_gets_into_a_file_that_is_shared(tmp_path: Path) -> None:
+    url = "https://ann:secret@corp.example/simple/"
+    sources = f"[[source]]\nurl = '{url}'\nname = 'corp'\n"
+    requirements = f"-i {url}\nx @ git+https://ann:${{TOKEN}}@h.example/x\n"
+    packages = "[packages]\nx = {git = 'https://secret@h.example/x'}\ny = {git = 'git@h.example:y'}\n"
+    dependencies = packages.replace("[packages]", "[tool.poetry.dependencies]")
+    poetry = sources.replace("[[source]]", "[[tool.poetry.source]]") + dependencies
+    found = [
+        read_requirements_file(written(tmp_path, "requirements.txt", requirements), {"TOKEN": "secret"}),
+        read_pipenv(written(tmp_path, "Pipfile", sources + packages), public_index=PUBLIC),
+        read_poetry(written(tmp_path, "pyproject.toml", poetry)),
+    ]
+    for one in found:
+        text = put_into("[project]\nname = 'x'\n", one, Path("pyproject.toml"))
+        assert "https://corp.example/simple/" in text
+        assert "secret" not in text
+        assert "x @ git+https://h.example/x" in text
+        assert any("password for https://corp.example/simple/ were left out" in note for note in one.notes)
+
+
 def test_nothing_imported_changes_nothing() -> None:
     text = "[project]\nname = 'x' # y\n"
     assert put_into(text, Imported(), Path("pyproject.toml")) == text

@@ -161,6 +161,18 @@ def test_a_node_that_says_nothing_is_ended(
     assert not runs(int((tmp_path / "pid").read_text()))
 
 
+def test_paths_that_begin_here_mean_here_for_the_node_too(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = environ["HOME"]
+    monkeypatch.chdir(home)
+    environ |= {"P2PCDN_CONTROL_SOCKET": "c", "P2PCDN_STORE": "store", "P2PCDN_UPSTREAM": "./wheels"}
+    with under_test.reach(Config(), Voice(quiet=True), environ) as client:
+        assert client.get("/v1/status")["indexes"][0]["url"] == f"file://{home}/wheels/"
+    assert Path(home, "store", "node_id").exists()
+    assert Path(f"/proc/{pid_of(client)}/cwd").readlink() == Path("/")
+
+
 def test_ports_that_others_have_are_left_to_them(environ: dict[str, str]) -> None:
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))

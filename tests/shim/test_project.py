@@ -128,6 +128,18 @@ def test_a_table_that_is_made_stands_apart(tmp_path: Path) -> None:
     assert "\n\n[dependency-groups]\n" in text
 
 
+def test_lines_end_as_they_did_before() -> None:
+    text = WHOLE.replace("\n", "\r\n")
+    added = add(text, ["fastapi>=0.1"])
+    assert "\n" not in added.replace("\r\n", "")
+    assert remove(added, ["fastapi"])[0] == text
+
+
+def test_odd_values_elsewhere_do_no_harm() -> None:
+    odd = "\n[tool.odd]\nx = nan\ny = 1979-05-27T07:32:00Z\nz = [inf, {a = -0.0}]\n"
+    assert add(WHOLE + odd, ["zope"]).endswith(odd)
+
+
 def test_what_cannot_be_edited_is_told() -> None:
     with pytest.raises(UsageError, match=r"has no \[project\]; `zephyr init` makes one"):
         add("", ["x"])

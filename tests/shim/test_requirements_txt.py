@@ -178,7 +178,7 @@ ends = st.sampled_from(["\n", "\n", "\n", "\r\n", "\\\n", " \\\n", "\n\n"])
 
 
 @given(st.lists(st.tuples(requirements | options, ends), max_size=6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_whatever_stands_in_a_file_is_read_as_pip_reads_it(pip: Pip, lines: list[tuple[str, str]]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "requirements.txt"

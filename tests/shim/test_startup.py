@@ -86,3 +86,21 @@ def test_the_package_itself_is_empty() -> None:
             env=environment(Path("/nonexistent")), capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert set(eval(run.stdout)) <= {"p2pcdn_shim", package}
+
+
+def test_who_looks_for_the_node_loads_no_more_than_a_socket_needs(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    code = (
+        "import json, socket, sys\n"
+        "listener = socket.socket(socket.AF_UNIX); listener.bind('run/control.sock'); listener.listen()\n"
+        "before = set(sys.modules)\n"
+        "from p2pcdn_shim.client import find\nfind({'RUNTIME_DIRECTORY': 'run'})\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        env=environment(tmp_path), cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    modules = set(json.loads(run.stdout))
+    assert "p2pcdn_daemon.places" in modules
+    assert not modules & ((HEAVY - {"p2pcdn_daemon"}) | {"hashlib", "p2pcdn_daemon.config"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,18 @@ def test_an_environment_made_in_another_one_belongs_to_the_interpreter_behind_it
     assert ask(inner.python)["prefix"] == str(inner.path)
 
 
+def test_an_interpreter_behind_a_link_is_taken_where_it_is_installed(interpreters: list[Probe], tmp_path: Path) -> None:
+    environ = {**os.environ, "ZEPHYR_CACHE_DIR": str(tmp_path / "cache")}
+    for one in interpreters:
+        link = tmp_path / one.full_version / "bin" / "mypython"
+        link.parent.mkdir(parents=True)
+        link.symlink_to(one.base_executable)
+        made = venv.create(tmp_path / one.full_version / "e", probe(link, environ))
+        assert Path(made.settings["home"]) == Path(one.base_prefix) / "bin"
+        link.unlink()
+        assert ask(made.python)["base"] == one.base_prefix
+
+
 def test_the_packages_of_the_interpreter_are_seen_where_that_was_asked_for(interpreter: Probe, tmp_path: Path) -> None:
     apart = venv.create(tmp_path / "apart", interpreter)
     open_ = venv.create(tmp_path / "open", interpreter, system_site_packages=True)
@@ -106,6 +119,30 @@ def test_an_environment_that_is_there_is_made_anew_only_when_that_was_said(inter
     assert not (made.path / "installed").exists()
     assert ask(made.python)["prefix"] == str(made.path)
     assert [path.name for path in tmp_path.iterdir()] == ["e"]
+
+
+def test_what_killed_commands_left_behind_is_taken_away(interpreter: Probe, tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    mine = [f".e.new-{os.getpid()}x", ".e.new-x", f".e.old-{dead.pid}", f".f.new-{dead.pid}", ".e.new"]
+    theirs = [f".e.new-{dead.pid}", f".e.gone-{dead.pid}"]
+    for name in (*mine, *theirs):
+        (tmp_path / name / "bin").mkdir(parents=True)
+    venv.create(tmp_path / "e", interpreter)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["e", *mine])
+
+
+def test_of_two_that_make_one_environment_at_once_one_gets_a_sentence(tmp_path: Path) -> None:
+    def work(_: int) -> subprocess.CompletedProcess[str]:
+        return zephyr("venv", "create", "./e", home=tmp_path)
+
+    zephyr("venv", "create", "./first", home=tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(work, range(4)))
+    assert [run.returncode for run in runs].count(0) == 1, [run.stderr for run in runs]
+    assert all(len(run.stderr.splitlines()) == 1 for run in runs)
+    assert ask(tmp_path / "e" / "bin" / "python")["prefix"] == str(tmp_path / "e")
+    assert not list(tmp_path.glob(".e.*"))
 
 
 def test_an_empty_directory_becomes_an_environment(interpreter: Probe, tmp_path: Path) -> None:

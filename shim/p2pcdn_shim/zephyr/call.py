@@ -6,6 +6,7 @@ from argparse import Namespace
 from functools import cached_property
 from pathlib import Path
 
+from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 from p2pcdn_shim.zephyr.voice import Voice
 
@@ -25,8 +26,14 @@ class Call:
 
     @cached_property
     def directory(self) -> Path:
-        """Where the command works: the current directory, unless --directory said otherwise."""
-        return Path(self.options.directory or Path.cwd()).absolute()
+        """Where the command works: the current directory, unless --directory said otherwise. Raises UsageError."""
+        try:
+            directory = Path(self.options.directory or ".").absolute()
+        except FileNotFoundError as error:
+            raise UsageError("The current directory is gone; go elsewhere.") from error
+        if not directory.is_dir():
+            raise UsageError(f"There is no directory {directory}.")
+        return directory
 
     @cached_property
     def config(self) -> Config:

@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and ends the interpreter."""
+    _open_missing_streams()
     sys.exit(_guarded(sys.argv[1:] if words is None else list(words)))
+
+
+def _open_missing_streams() -> None:
+    """Whoever closed stdin, stdout or stderr (`>&-`) must not get a socket to the node under that number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - a descriptor, for good
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _guarded(words: list[str]) -> int:
@@ -53,8 +63,10 @@ def _run(words: list[str]) -> int:
         print(f"zephyr {__version__}")
         return 0
     leading, name, rest = _split(words)
-    if name is None or (not leading and name == "help"):
-        return _help(leading, rest[:1] if name else [])
+    if name == "help" and not leading:
+        return _run([*rest[:1], "--help"])
+    if name is None:
+        return _help(leading)
     command = _load(name)
     from p2pcdn_shim.zephyr.call import Call
     from p2pcdn_shim.zephyr.options import COMMON_DEFAULTS, Parser
@@ -97,9 +109,7 @@ def _load(name: str) -> ModuleType:
     return import_module(f"p2pcdn_shim.zephyr.commands.{file}")
 
 
-def _help(leading: list[str], topic: list[str]) -> int:
-    if topic:
-        return _run([*topic, "--help"])
+def _help(leading: list[str]) -> int:
     known = [word for word in leading if word in ("-h", "--help")]
     if leading and not known:
         from p2pcdn_shim.zephyr.errors import UsageError

@@ -132,7 +132,9 @@ def _from_flag(setting: Setting, given: Any, directory: Path) -> Any:
         return given
     if setting.many:
         return bounded(setting.flag, tuple(_read(setting, one, setting.flag, directory) for one in given))
-    return _read(setting, str(given), setting.flag, directory)
+    value = _read(setting, str(given), setting.flag, directory)
+    # Also `--venv DIR`: what is typed means here.
+    return directory / value if isinstance(value, Path) else value
 
 
 def _read(setting: Setting, text: str, where: str, directory: Path) -> Any:
@@ -140,7 +142,6 @@ def _read(setting: Setting, text: str, where: str, directory: Path) -> Any:
         value = setting.kind.read(text)
     except ValueError as error:
         raise UsageError(f"{where}: {error}") from error
-    # `.venv` means the project's, wherever in the project one stands; what a user types means here.
     return directory / value if setting.kind.is_path else value
 
 

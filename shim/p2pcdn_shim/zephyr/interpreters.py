@@ -55,12 +55,10 @@ def find(
     if wanted is not None and (file := _named_file(wanted, directory, environ)) is not None:
         return probe(file, environ)
     request = parse_request(wanted) if wanted is not None else _asked_by(project_file, directory)
-    seen: list[Probe] = []
     for found in _probed(_candidates(request, directory, environ), environ):
         if request.fits(found):
             return found
-        seen.append(found)
-    raise ZephyrError(_nothing_fits(request, seen))
+    raise ZephyrError(_nothing_fits(request, every(directory, environ)))
 
 
 def every(directory: Path, environ: Mapping[str, str] = os.environ) -> list[Probe]:
@@ -228,7 +226,7 @@ def _probed(files: Iterator[Path], environ: Mapping[str, str]) -> Iterator[Probe
             yield found
 
 
-def _nothing_fits(request: Request, seen: list[Probe]) -> str:
-    there = ", ".join(dict.fromkeys(f"{one.full_version} ({one.executable})" for one in seen))
+def _nothing_fits(request: Request, found: list[Probe]) -> str:
+    there = ", ".join(dict.fromkeys(f"{one.full_version} ({one.executable})" for one in found))
     have = f"there is {there}" if there else "none was found on the PATH, in pyenv or beside zephyr"
     return f"No interpreter fits {request.why}; {have}. Install one, or name one with --python."

@@ -90,8 +90,8 @@ def _spawn(arguments: Sequence[str], environ: Mapping[str, str], log: IO[bytes])
     try:
         node = Popen(
             [sys.executable, "-P", "-m", "p2pcdn_daemon", *arguments, "--ready-fd", str(theirs)],
-            stdin=DEVNULL, stdout=DEVNULL, stderr=log, pass_fds=[theirs], start_new_session=True, env=dict(environ),
-            cwd="/",
+            stdin=DEVNULL, stdout=DEVNULL, stderr=log, pass_fds=[theirs], start_new_session=True,
+            env=_from_anywhere(environ), cwd="/",
         )  # fmt: skip
     except OSError as error:
         os.close(ready)
@@ -99,6 +99,22 @@ def _spawn(arguments: Sequence[str], environ: Mapping[str, str], log: IO[bytes])
     finally:
         os.close(theirs)
     return node, ready
+
+
+def _from_anywhere(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a process that stands elsewhere: paths in it that begin here are whole ones."""
+    from p2pcdn_daemon.config import PATH, SETTINGS
+
+    whole = dict(environ)
+    names = [setting.variable for setting in SETTINGS.values() if setting.kind is PATH]
+    for name in (*names, "P2PCDN_CONFIG"):
+        if whole.get(name) and not whole[name].startswith("~"):
+            whole[name] = str(Path(whole[name]).absolute())
+    words = whole.get("P2PCDN_UPSTREAM", "").split()
+    if words:
+        ours = (str(Path(word).absolute()) if word.startswith(("./", "../")) else word for word in words)
+        whole["P2PCDN_UPSTREAM"] = " ".join(ours)
+    return whole
 
 
 def _wait_ready(node: Popen[bytes], ready: int) -> bool:

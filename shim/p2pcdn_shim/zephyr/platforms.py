@@ -72,6 +72,19 @@ def is_executable(file: Path, os_name: str = os.name) -> bool:
     return os.access(file, os.X_OK) and file.is_file()
 
 
+def process_lives(pid: int, os_name: str = os.name) -> bool:
+    """Whether there is such a process. On Windows one cannot ask without harm: then yes."""
+    if os_name == "nt":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
 def search_path(environ: Mapping[str, str]) -> list[Path]:
     """The directories of PATH, each once."""
     words = environ.get("PATH", os.defpath).split(os.pathsep)

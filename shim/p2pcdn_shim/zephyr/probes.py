@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from p2pcdn import __version__
 from p2pcdn_shim.zephyr import platforms
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
@@ -94,7 +95,7 @@ def _state(file: Path) -> list[Any]:
         status = file.stat()
     except OSError as error:
         raise ZephyrError(f"The interpreter {file} cannot be used: {error.strerror or error}.") from error
-    state: list[Any] = [FORMAT, str(file), status.st_mtime_ns, status.st_size, status.st_ino]
+    state: list[Any] = [FORMAT, __version__, str(file), status.st_mtime_ns, status.st_size, status.st_ino]
     try:
         state.append((file.parent.parent / "pyvenv.cfg").stat().st_mtime_ns)
     except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable
@@ -46,7 +47,7 @@ def add(text: str, requirements: Iterable[str], where: Where = PROJECT, *, file:
     array = _source(table, key, file)
     for requirement in requirements:
         _put(array, parse_requirement(requirement), requirement.strip())
-    return _written(document, table, key, array)
+    return _written(document, table, key, array, _expected(text, where, key, array))
 
 
 def remove(
@@ -64,7 +65,7 @@ def remove(
         gone += [array.values[at] for at in found]
         for at in reversed(found):
             array.remove(at)
-    return _written(document, table, key, array), gone
+    return _written(document, table, key, array, _expected(text, where, key, array)), gone
 
 
 def set_project(text: str, values: dict[str, Any], *, file: Path = Path("pyproject.toml")) -> str:
@@ -142,12 +143,26 @@ def _source(table: Any, key: str, file: Path) -> TomlArray:
         raise UsageError(f"{file}: {key} cannot be edited: {error}") from error
 
 
-def _written(document: tomlkit.TOMLDocument, table: Any, key: str, array: TomlArray) -> str:
-    """The whole text; what no parser would read never leaves this file."""
+def _expected(text: str, where: Where, key: str, array: TomlArray) -> dict[str, Any]:
+    """What a parser must see after the edit: all that it saw before, and the new list."""
+    whole = tomllib.loads(text.replace("\r\n", "\n"))
+    table = whole.setdefault("dependency-groups", {}) if where.group is not None else whole["project"]
+    table = table.setdefault("optional-dependencies", {}) if where.extra is not None else table
+    table[key] = array.values
+    return whole
+
+
+def _written(document: tomlkit.TOMLDocument, table: Any, key: str, array: TomlArray, expected: dict[str, Any]) -> str:
+    """The whole text; what no parser would read, or would read otherwise, never leaves this file."""
     table[key] = tomlkit.parse(f"x = {array}")["x"]
     text = re.sub(r"(?<=[^\n])\n(?=\[dependency-groups\]\n)", "\n\n", tomlkit.dumps(document))
-    assert tomllib.loads(text) == document.unwrap(), "what was written says what was meant"
+    assert _seen(tomllib.loads(text)) == _seen(expected), "what was written says what was meant"
     return text
+
+
+def _seen(whole: dict[str, Any]) -> str:
+    """A whole file as one text to compare: not even a NaN in somebody's table differs from itself there."""
+    return json.dumps(whole, sort_keys=True, default=repr)
 
 
 def _member(table: Any, key: str, made: Any, kind: Any, file: Path, *, make: bool) -> Any:

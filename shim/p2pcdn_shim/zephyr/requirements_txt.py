@@ -95,9 +95,8 @@ class _Reader:
 
     def _take(self, line: str, origin: str, file: Path, *, constraint: bool, on_the_way: tuple[Path, ...]) -> None:
         text, options = _split(line, origin)
-        for kind in ("no_binary", "only_binary"):  # these also count behind a requirement
-            for value in getattr(options, kind) or ():
-                self._name_binaries(kind, value)
+        for kind, value in options.binaries or ():  # these also count behind a requirement
+            self._name_binaries(kind, value)
         if text or options.editables:
             self.lines.append(
                 Line(
@@ -106,7 +105,7 @@ class _Reader:
                     file.parent,
                     editable=not text,
                     constraint=constraint,
-                    hashes=tuple(options.hashes or ()),
+                    hashes=tuple(options.hashes or ()) if text else (),  # pip ignores those of editables
                     config_settings=tuple(options.config_settings or ()),
                 )
             )
@@ -123,14 +122,15 @@ class _Reader:
 
     def _collect(self, options: optparse.Values, directory: Path) -> None:
         mine = self.options
-        if options.index_url:
-            mine["index_url"] = options.index_url
         for flag in ("no_index", "prefer_binary", "require_hashes", "pre"):
             if getattr(options, flag):
                 mine[flag] = True
-        if options.no_index:
+        if mine.get("no_index"):  # for good
             mine["index_url"], mine["extra_index_urls"] = None, ()
-        self._grow("extra_index_urls", options.extra_index_urls or ())
+        else:
+            if options.index_url:  # puts aside all that came before
+                mine["index_url"], mine["extra_index_urls"] = options.index_url, ()
+            self._grow("extra_index_urls", options.extra_index_urls or ())
         self._grow("trusted_hosts", options.trusted_hosts or ())
         self._grow("find_links", [_found_links(one, directory) for one in options.find_links or ()])
 
@@ -234,7 +234,7 @@ class _Parser(optparse.OptionParser):
 _LISTS = (
     ("-r", "--requirement", "requirements"), ("-c", "--constraint", "constraints"), ("-e", "--editable", "editables"),
     ("-f", "--find-links", "find_links"), ("--extra-index-url", "extra_index_urls"),
-    ("--trusted-host", "trusted_hosts"), ("--no-binary", "no_binary"), ("--only-binary", "only_binary"),
+    ("--trusted-host", "trusted_hosts"),
     ("--config-settings", "--config-setting", "-C", "config_settings"), ("--use-feature", "features"),
     ("--global-option", "global_options"),
 )  # fmt: skip
@@ -249,6 +249,8 @@ def _parser(origin: str) -> _Parser:
         parser.add_option(flag, action="store_true", default=False)
     parser.add_option("-i", "--index-url", "--pypi-url", dest="index_url")
     parser.add_option("--hash", dest="hashes", action="callback", callback=_take_hash, type="string")
+    for flag in ("--no-binary", "--only-binary"):
+        parser.add_option(flag, dest="binaries", action="callback", callback=_take_binaries, type="string")
     return parser
 
 
@@ -259,6 +261,13 @@ def _take_hash(option: optparse.Option, flag: str, value: str, parser: optparse.
         parser.error(f"{flag} takes sha256:<hex>, sha384:<hex> or sha512:<hex>, and not {value[:60]!r}")
     assert parser.values is not None, "optparse calls back while it parses"
     parser.values.hashes = [*(parser.values.hashes or ()), f"{algorithm}:{digest.lower()}"]
+
+
+def _take_binaries(option: optparse.Option, flag: str, value: str, parser: optparse.OptionParser) -> None:
+    """Both into one list: the order in which they stand matters."""
+    assert parser.values is not None, "optparse calls back while it parses"
+    kind = (option.get_opt_string()).removeprefix("--").replace("-", "_")
+    parser.values.binaries = [*(parser.values.binaries or ()), (kind, value)]
 
 
 def _nested(name: str, file: Path, origin: str) -> Path:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _STRING = r'"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\''
 _VALUE = re.compile(rf"{_STRING}|\{{(?:{_STRING}|[^{{}}\"'])*\}}|[^\s,\[\]#\"'{{}}]+", re.DOTALL)
-_TRIVIA = re.compile(r"(?:\s|#[^\n]*)*")
-_REST_OF_LINE = re.compile(r"[ \t]*#[^\n]*")
+_TRIVIA = re.compile(r"(?:\s|#[^\r\n]*)*")
+_REST_OF_LINE = re.compile(r"[ \t]*#[^\r\n]*")
 _INDENT = "    "
 
 
@@ -43,6 +43,7 @@ class TomlArray:
 
     def __init__(self, source: str) -> None:
         self._is_spread = "\n" in source
+        self._line_end = "\r\n" if "\r\n" in source else "\n"
         self._has_last_comma = False
         self.members: list[Member] = []
         self._end = ""
@@ -91,7 +92,7 @@ class TomlArray:
         for at, member in enumerate(self.members):
             comma = "," if self._has_last_comma or at < len(self.members) - 1 else ""
             text = _joined(text, f"{member.before}{member.source}{member.gap}{comma}{member.tail}")
-        return _joined(text, f"{self._end}]")
+        return re.sub(r"\r?\n", self._line_end, _joined(text, f"{self._end}]"))
 
     def _indent(self) -> str:
         return next((one.before.rpartition("\n")[2] for one in self.members if "\n" in one.before), _INDENT)
@@ -130,7 +131,7 @@ def _joined(text: str, more: str) -> str:
     """A comment ends with its line."""
     last_line = text.rpartition("\n")[2]
     in_comment = "#" in re.sub(_STRING, "", last_line)
-    return text + ("" if not in_comment or re.match(r"[ \t]*\n", more) else "\n") + more
+    return text + ("" if not in_comment or re.match(r"[ \t]*\r?\n", more) else "\n") + more
 
 
 def _matched(pattern: re.Pattern[str], text: str, at: int) -> str:

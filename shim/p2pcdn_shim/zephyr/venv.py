@@ -52,13 +52,14 @@ def create(
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - a link must stay a link
     _check_place(path, clear=clear)
+    _sweep(path)
     prompt = prompt or (path.parent.name if path.name == ".venv" else path.name) or "venv"
     new = path.with_name(f".{path.name}.new-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         new.mkdir()
         _fill(new, path, interpreter, prompt, system_site_packages=system_site_packages)
-        _move_into_place(new, path)
+        _move_into_place(new, path, clear=clear)
     except OSError as error:
         _remove_tree(new, ignore_errors=True)
         raise ZephyrError(f"No environment can be made at {path}: {error.strerror or error}.") from error
@@ -110,6 +111,22 @@ def remove(path: Path) -> None:
         raise ZephyrError(f"{path} cannot be removed: {error.strerror or error}.") from error
 
 
+def _sweep(path: Path) -> None:
+    """Takes away what killed commands left beside an environment: half a new one, half of one that was removed."""
+    if not path.parent.is_dir():
+        return
+    beginning = f".{path.name}."
+    for left in path.parent.iterdir():
+        kind, _, pid = left.name.removeprefix(beginning).partition("-")
+        if (
+            left.name.startswith(beginning)
+            and kind in ("new", "gone")
+            and pid.isdecimal()
+            and not platforms.process_lives(int(pid))
+        ):
+            _remove_tree(left, ignore_errors=True)
+
+
 def _check_place(path: Path, *, clear: bool) -> None:
     try:
         is_there = path.is_symlink() or path.exists()
@@ -142,7 +159,7 @@ def _fill(new: Path, path: Path, interpreter: Probe, prompt: str, *, system_site
 
 
 def _link_interpreter(new: Path, scripts: Path, interpreter: Probe) -> None:
-    (scripts / "python").symlink_to(interpreter.base_executable)
+    (scripts / "python").symlink_to(_installed(interpreter))
     minor = interpreter.version[1]
     names = ["python3", f"python3.{minor}"]
     if interpreter.free_threaded:
@@ -154,6 +171,26 @@ def _link_interpreter(new: Path, scripts: Path, interpreter: Probe) -> None:
     # Some distributions have their 64-bit extension modules there.
     if interpreter.bits == 64 and interpreter.markers["sys_platform"] == "linux":
         (new / "lib64").symlink_to("lib")
+
+
+def _installed(interpreter: Probe) -> Path:
+    """The interpreter inside its installation, where it finds its own library: a link elsewhere may lead to it.
+
+    Not the end of all links: that may have a patch version in its path, which is gone after the next upgrade.
+    """
+    found = Path(interpreter.base_executable)
+    inside = Path(interpreter.base_prefix) / platforms.scripts_name()
+    if os.name == "nt" or found.parent == inside:
+        return found
+    names = (f"python3.{interpreter.version[1]}", "python3", "python", found.name)
+    return next((inside / name for name in names if _is_same(inside / name, found)), found)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _copy_launchers(scripts: Path, interpreter: Probe) -> None:
@@ -174,7 +211,7 @@ def _settings(path: Path, interpreter: Probe, prompt: str, *, system_site_packag
     from p2pcdn import __version__
 
     rows = {
-        "home": str(Path(interpreter.base_executable).parent),
+        "home": str(_installed(interpreter).parent),
         "include-system-site-packages": "true" if system_site_packages else "false",
         "version": interpreter.full_version,
         "executable": os.path.realpath(interpreter.base_executable),
@@ -185,15 +222,16 @@ def _settings(path: Path, interpreter: Probe, prompt: str, *, system_site_packag
     return "".join(f"{key} = {value}\n" for key, value in rows.items())
 
 
-def _move_into_place(new: Path, path: Path) -> None:
-    if path.is_symlink() or read_settings(path) is not None:
+def _move_into_place(new: Path, path: Path, *, clear: bool) -> None:
+    """An environment that somebody else has made meanwhile stays: the last step fails, as no directory is replaced."""
+    if clear and (path.is_symlink() or read_settings(path) is not None):
         old = path.with_name(f".{path.name}.gone-{os.getpid()}")
         path.rename(old)
         new.rename(path)
         old.unlink() if old.is_symlink() else _remove_tree(old, ignore_errors=True)
         return
-    if path.exists():
-        path.rmdir()  # it was empty
+    if os.name == "nt" and path.is_dir():
+        path.rmdir()  # only an empty one; elsewhere the new one takes its place
     new.rename(path)
 
 

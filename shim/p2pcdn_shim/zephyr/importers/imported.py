@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from p2pcdn_shim.zephyr import project_edit
 from p2pcdn_shim.zephyr.settings import IndexSetting
+from p2pcdn_shim.zephyr.urls import check_url, public_url
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
@@ -29,6 +31,24 @@ class Imported(Value):
     def count(self) -> int:
         """How many requirements came over."""
         return len(self.dependencies) + sum(map(len, (*self.extras.values(), *self.groups.values())))
+
+
+def index_without_secrets(
+    url: str, name: str | None, notes: list[str], *, default: bool = False, explicit: bool = False
+) -> IndexSetting:
+    """An index as it may stand in a file that is shared. Raises ValueError for what is no URL of one."""
+    shown = public_url(check_url(url))
+    if "@" in url and shown != url:
+        notes.append(f"The user name and password for {shown} were left out: netrc or the environment may hold them.")
+    return IndexSetting(shown, name, default, explicit)
+
+
+def without_secrets(requirement: str, notes: list[str]) -> str:
+    """A requirement as it may stand in a file that is shared; the `git@` of ssh is no secret."""
+    shown = re.sub(r"(https?://)[^/@\s]+@", r"\1", requirement)
+    if shown != requirement:
+        notes.append(f"The user name and password in {shown} were left out: netrc may hold them.")
+    return shown
 
 
 def put_into(text: str, found: Imported, file: Path, *, group: str | None = None) -> str:

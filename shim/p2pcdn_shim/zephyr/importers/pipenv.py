@@ -8,10 +8,10 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr.config_files import parse_toml, read_text
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.importers.imported import Imported
+from p2pcdn_shim.zephyr.importers.imported import Imported, index_without_secrets, without_secrets
 from p2pcdn_shim.zephyr.project_edit import parse_requirement
 from p2pcdn_shim.zephyr.settings import IndexSetting
-from p2pcdn_shim.zephyr.urls import check_url, path_url
+from p2pcdn_shim.zephyr.urls import path_url
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _requirement(project: str, said: Any, file: Path, notes: list[str]) -> str:
     markers = [f"({table['markers']})"] if table.get("markers") else []
     markers += [f"{name} {table[name]}" for name in _MARKERS if isinstance(table.get(name), str)]
     marker = f" ; {' and '.join(markers)}" if markers else ""
-    return str(parse_requirement(f"{project}{extras}{_place(table, file)}{marker}"))
+    return without_secrets(str(parse_requirement(f"{project}{extras}{_place(table, file)}{marker}")), notes)
 
 
 def _place(table: Mapping[str, Any], file: Path) -> str:
@@ -102,6 +102,6 @@ def _indexes(sources: Any, file: Path, public_index: str, notes: list[str]) -> I
             notes.append(f"The source {name or at + 1} takes its URL from a variable; name it in ZEPHYR_INDEX.")
             continue
         try:
-            yield IndexSetting(check_url(url), name, default=at == 0)
+            yield index_without_secrets(url, name, notes, default=at == 0)
         except ValueError as error:
             raise UsageError(f"{file}: source {name or at + 1}: {error}") from error

@@ -10,11 +10,11 @@ from packaging.markers import InvalidMarker, Marker
 
 from p2pcdn_shim.zephyr.config_files import parse_toml, read_text
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.importers.imported import Imported
+from p2pcdn_shim.zephyr.importers.imported import Imported, index_without_secrets, without_secrets
 from p2pcdn_shim.zephyr.importers.poetry_versions import specifier_of
 from p2pcdn_shim.zephyr.project import normalize
 from p2pcdn_shim.zephyr.settings import IndexSetting
-from p2pcdn_shim.zephyr.urls import check_url, path_url
+from p2pcdn_shim.zephyr.urls import path_url
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class _Importer:
                 self._notes.append(f"{name} allows pre-releases in poetry; name one in its version to allow them here.")
             if table.get("source"):
                 self._notes.append(f"{name} comes from the source {table['source']}, which a requirement cannot say.")
-            yield f"{name}{extras}{self._place(name, table)}{self._marker(name, table)}"
+            yield without_secrets(f"{name}{extras}{self._place(name, table)}{self._marker(name, table)}", self._notes)
 
     def _place(self, name: str, table: Mapping[str, Any]) -> str:
         if git := table.get("git"):
@@ -148,8 +148,12 @@ class _Importer:
             if not url:
                 continue  # poetry's own word for PyPI
             try:
-                yield IndexSetting(
-                    check_url(url), name, priority == "default" or source.get("default") is True, priority == "explicit"
+                yield index_without_secrets(
+                    url,
+                    name,
+                    self._notes,
+                    default=priority == "default" or source.get("default") is True,
+                    explicit=priority == "explicit",
                 )
             except ValueError as error:
                 raise UsageError(f"{self._file}: source {name}: {error}") from error

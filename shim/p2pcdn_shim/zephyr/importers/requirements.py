@@ -12,29 +12,27 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.importers.imported import Imported
+from p2pcdn_shim.zephyr.importers.imported import Imported, index_without_secrets, without_secrets
 from p2pcdn_shim.zephyr.requirements_txt import Line, read_requirements
-from p2pcdn_shim.zephyr.settings import IndexSetting
-from p2pcdn_shim.zephyr.urls import check_url, path_url
+from p2pcdn_shim.zephyr.urls import path_url
 
 
 def read_requirements_file(file: Path, environ: Mapping[str, str] = os.environ) -> Imported:
     """Raises UsageError, with file and line."""
     read = read_requirements(file, environ)
     notes: list[str] = []
-    wanted = tuple(requirement_of(line, notes) for line in read.lines if not line.constraint)
-    bounds = tuple(requirement_of(line, notes) for line in read.lines if line.constraint)
+    lines = [(without_secrets(requirement_of(line, notes), notes), line.constraint) for line in read.lines]
     if any(line.hashes for line in read.lines):
         notes.append("Hashes were left out: they stand in the lock, which is made from what the index says now.")
     options = read.options
     urls = [(options.index_url, True), *((url, False) for url in options.extra_index_urls)]
     try:
-        indexes = tuple(IndexSetting(check_url(url), None, default) for url, default in urls if url)
+        indexes = tuple(index_without_secrets(url, None, notes, default=default) for url, default in urls if url)
     except ValueError as error:
         raise UsageError(f"{file}: {error}") from error
     return Imported(
-        dependencies=tuple(dict.fromkeys(wanted)),
-        constraints=tuple(dict.fromkeys(bounds)),
+        dependencies=tuple(dict.fromkeys(text for text, is_bound in lines if not is_bound)),
+        constraints=tuple(dict.fromkeys(text for text, is_bound in lines if is_bound)),
         indexes=indexes,
         find_links=options.find_links,
         notes=tuple(notes),
