@@ -143,6 +143,13 @@ class Builder:
                 output=log.last_lines(),
                 log=log.path,
             ) from error
+        except OSError as error:
+            raise BuildFailed(
+                f"{name} could not be built: {error.strerror or error} ({error.filename or self._workshop})."
+                " Nothing was installed.",
+                output=log.last_lines(),
+                log=log.path,
+            ) from error
         finally:
             log.close()
             with trio.CancelScope(shield=True):

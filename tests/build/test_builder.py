@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
 import zipfile
@@ -16,7 +17,7 @@ from p2pcdn.digest import Sha256
 from p2pcdn.errors import BuildFailed, DigestMismatch, NotFound
 from p2pcdn.sandbox import probe
 from tests.build.conftest import PYTHON, Yard
-from tests.build.makers import PYPROJECT, TINY, sdist, wheel
+from tests.build.makers import PYPROJECT, TINY, DirectoryShelf, sdist, wheel
 
 
 async def test_an_sdist_becomes_a_wheel_and_the_same_inputs_are_not_built_twice(yard: Yard) -> None:
@@ -217,6 +218,17 @@ async def test_builds_run_at_once_and_no_more_than_the_bound_allows(yard: Yard) 
         watching.cancel_scope.cancel()
     assert most == 2
     assert len(list(yard.place.glob("shelf/*/*.whl"))) == 4
+
+
+async def test_a_full_disk_is_told_in_a_sentence(yard: Yard) -> None:
+    class Full(DirectoryShelf):
+        async def keep(self, key: Sha256, wheel: Path) -> Path:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(wheel))
+
+    yard.shelf = Full(yard.place / "shelf")
+    with pytest.raises(BuildFailed, match=r"could not be built: No space left on device .*\. Nothing was installed"):
+        await yard.builder().wheel(sdist(yard.place, {}), PYTHON)
+    assert yard.left_behind() == []
 
 
 async def test_what_a_killed_node_left_is_tidied_up_and_logs_stay(yard: Yard) -> None:
