@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from p2pcdn.build.failure import Unbuilt, whole_sentence
 from p2pcdn.build.hooks import Answer, Hook
 from p2pcdn.build.interpreter import describe
 from p2pcdn.build.key import PLAIN, Options
@@ -20,7 +21,7 @@ from p2pcdn.build.project import BuildSystem, build_system
 from p2pcdn.build.seams import Built, MakeEnvironment, Shelf
 from p2pcdn.build.source import Egg, Source, Tree, claimed_project, lay_out, read_pyproject
 from p2pcdn.build.work import BUILD_LIMITS, Tools, Work
-from p2pcdn.errors import BuildFailed, RemoteProtocolError
+from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX, wheel_metadata
 from p2pcdn.sandbox.spec import Limits
 from p2pcdn.world import Processes, Threads
@@ -105,28 +106,27 @@ class Builder:
 
     async def _made(self, work: Work, hook: Hook, project: str | None) -> Built:
         key = work.key(hook)
-        kept = await self._shelf.find(key)
-        if kept is None:
-            answer = await work.hook(hook)
-            wheel = work.workplace / _checked_name(answer, hook, work.system, project)
-            await self._tools.threads.run(work.answer.rename, wheel)
-            await self._check_wheel(wheel)
-            path = await self._shelf.keep(key, wheel)
-        return Built(
-            path if kept is None else kept,
-            key,
-            work.environment.pins,
-            kept is not None,
-            work.layers,
-            work.bare_because,
-            work.log.path,
-        )
+        # An editable build does its work in the tree, and no wheel that is kept has done that.
+        kept = None if work.editable else await self._shelf.find(key)
+        wheel = kept or await self._shelf.keep(key, await self._make(work, hook, project))
+        pins = work.environment.pins
+        return Built(wheel, key, pins, kept is not None, work.layers, work.bare_because, work.log.path)
+
+    async def _make(self, work: Work, hook: Hook, project: str | None) -> Path:
+        answer = await work.hook(hook)
+        wheel = work.workplace / _checked_name(answer, hook, work.system, project)
+        await self._tools.threads.run(work.answer.rename, wheel)
+        try:
+            await self._metadata_of(wheel)
+        except RemoteProtocolError as error:
+            raise Unbuilt(f"what its backend made is no wheel ({error})") from error
+        return wheel
 
     @asynccontextmanager
     async def _work(
         self, source: Source, python: Path, options: Options, allow_unsandboxed: bool, *, editable: bool
     ) -> AsyncIterator[Work]:
-        """One build from its workplace to its end. Here the halves of sentences get their beginning and their end."""
+        """One build from its workplace to its end. What stops it leaves as a whole sentence."""
         run, name = self._tools.threads.run, source.path.name
         workplace, log = await run(self._begin, name)
         try:
@@ -137,19 +137,8 @@ class Builder:
                 system = build_system(await run(read_pyproject, tree, options.subdirectory))
             told = (self._tools, name, workplace, tree, digest, system, interpreter, options, log)
             yield Work(*told, allow_unsandboxed, editable)
-        except BuildFailed as error:
-            raise BuildFailed(
-                f"{name} could not be built: {error}. What it wrote is in {log.path}. Nothing was installed.",
-                output=log.last_lines(),
-                log=log.path,
-            ) from error
-        except OSError as error:
-            raise BuildFailed(
-                f"{name} could not be built: {error.strerror or error} ({error.filename or self._workshop})."
-                " Nothing was installed.",
-                output=log.last_lines(),
-                log=log.path,
-            ) from error
+        except (Unbuilt, OSError) as error:
+            raise whole_sentence(name, error, log) from error
         finally:
             log.close()
             with trio.CancelScope(shield=True):
@@ -164,12 +153,6 @@ class Builder:
         workplace.chmod(0o755)
         return workplace, open_log(self._workshop / "logs", f"{name[:100]}-{mark}", self._tools.threads)
 
-    async def _check_wheel(self, wheel: Path) -> None:
-        try:
-            await self._metadata_of(wheel)
-        except RemoteProtocolError as error:
-            raise BuildFailed(f"what its backend made is no wheel ({error})") from error
-
     async def _metadata_of(self, wheel: Path) -> bytes:
         async with await trio.open_file(wheel, "rb") as file:
 
@@ -182,15 +165,15 @@ class Builder:
 
 
 def _checked_name(answer: Answer, hook: Hook, system: BuildSystem, project: str | None) -> str:
-    """The file name of the wheel. Raises BuildFailed for none, or one of another project."""
+    """The file name of the wheel. Raises Unbuilt for none, or one of another project."""
     if answer.name is None:
-        raise BuildFailed(f"its backend {system.backend} has no {hook}")
+        raise Unbuilt(f"its backend {system.backend} has no {hook}")
     try:
         made = parse_wheel_filename(answer.name)[0]
     except InvalidWheelFilename as error:
-        raise BuildFailed(f"its backend made {answer.name!r}, which is not the name of a wheel") from error
+        raise Unbuilt(f"its backend made {answer.name!r}, which is not the name of a wheel") from error
     if project is not None and canonicalize_name(project) != made:
-        raise BuildFailed(f"its backend made {answer.name!r}, the wheel of another project")
+        raise Unbuilt(f"its backend made {answer.name!r}, the wheel of another project")
     return answer.name
 
 
@@ -198,5 +181,5 @@ def _read_metadata(path: Path) -> bytes:
     with path.open("rb") as file:
         content = file.read(METADATA_SIZE_BYTES_MAX + 1)
     if len(content) > METADATA_SIZE_BYTES_MAX or not content.strip():
-        raise BuildFailed("its METADATA is empty or too long")
+        raise Unbuilt("its METADATA is empty or too long")
     return content

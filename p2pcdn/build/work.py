@@ -64,7 +64,7 @@ class Work:
     async def prepare(self, ask_for_more: Hook | None) -> None:
         """Makes the environment of build-system.requires, tries the sandbox, and asks the backend what else it needs.
 
-        Raises SandboxUnusable, BuildFailed, and what the maker of environments raises.
+        Raises SandboxUnusable, Unbuilt, and what the maker of environments raises.
         """
         await self._make_environment(self.system.requires)
         async with self.tools.slots:
@@ -76,7 +76,7 @@ class Work:
             await self._make_environment((*self.system.requires, *more))
 
     async def hook(self, hook: Hook) -> Answer:
-        """Calls a hook; the file that it makes is `answer`. Raises BuildFailed."""
+        """Calls a hook; the file that it makes is `answer`. Raises Unbuilt."""
         ask = Ask(hook, self.system, self.environment, self.options, self.answer)
         async with self.tools.slots:
             return await call(await self._cell(), ask, self.tools.limits, self.log, self.tools.threads)
@@ -89,7 +89,9 @@ class Work:
         """What the hook's outcome is kept by; after `prepare`."""
         identity, platform = self.interpreter.identity, self.interpreter.platform
         sandboxed = self.layers is not None
-        return build_key(Inputs(self.digest, self.environment.pins, identity, platform, self.options, hook, sandboxed))
+        place = str(self.tree) if self.editable else ""
+        made_of = (self.digest, self.environment.pins, identity, platform, self.options)
+        return build_key(Inputs(*made_of, hook, sandboxed, place))
 
     async def _make_environment(self, requirements: tuple[str, ...]) -> None:
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from p2pcdn.build import Options, Sdist, Tree, hooks
+from p2pcdn.build import Environment, Options, Sdist, Tree, hooks
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import BuildFailed, DigestMismatch, NotFound
 from p2pcdn.sandbox import probe
@@ -130,6 +130,10 @@ async def test_an_editable_wheel_is_built_in_the_tree_itself(yard: Yard) -> None
     assert built.wheel.name == "demo-1.0-py3-none-any.whl"
     assert (tree / "built-in-place.txt").read_text() == str(tree)
     assert (tree / "built-in-place.txt").stat().st_uid == tree.stat().st_uid
+    # The work that it does in the tree is done each time.
+    (tree / "built-in-place.txt").unlink()
+    assert not (await yard.builder().editable(Tree(tree), PYTHON)).kept
+    assert (tree / "built-in-place.txt").exists()
 
 
 async def test_a_build_that_fails_is_told_with_its_last_lines_and_its_log(yard: Yard) -> None:
@@ -186,6 +190,19 @@ async def test_requirements_that_cannot_be_had_say_for_what_they_were(yard: Yard
     with pytest.raises(NotFound, match="no wheel for nowhere>=3") as caught:
         await yard.builder().wheel(source, PYTHON)
     assert caught.value.__notes__ == ["This was for the build of demo-1.0.tar.gz, which needs nowhere>=3."]
+
+
+async def test_a_requirement_that_cannot_be_built_speaks_for_itself(yard: Yard) -> None:
+    failure = BuildFailed("other-1.0.tar.gz could not be built: no compiler.", output="cc: not found")
+
+    async def make_environment(requirements: tuple[str, ...], python: Path) -> Environment:
+        raise failure
+
+    yard.environments = make_environment  # type: ignore[assignment]
+    with pytest.raises(BuildFailed) as caught:
+        await yard.builder().wheel(sdist(yard.place, {}), PYTHON)
+    assert caught.value is failure
+    assert failure.__notes__ == ["This was for the build of demo-1.0.tar.gz, which needs tiny."]
 
 
 async def test_an_sdist_with_other_bytes_is_not_even_unpacked(yard: Yard) -> None:
