@@ -6,12 +6,14 @@ import json
 from collections.abc import Sequence
 
 from p2pcdn.errors import (
+    BuildFailed,
     DigestMismatch,
     LocalProtocolError,
     NotFound,
     P2pcdnError,
     Refused,
     RemoteProtocolError,
+    SandboxUnusable,
     StoreStopped,
     StoreUnusable,
     Unavailable,
@@ -27,6 +29,8 @@ STATUS: dict[type[P2pcdnError], tuple[int, str]] = {
     Unavailable: (503, "Not available now"),
     StoreStopped: (503, "The store does not write"),
     StoreUnusable: (503, "The store cannot be used"),
+    BuildFailed: (422, "The build failed"),
+    SandboxUnusable: (503, "This machine has no sandbox"),
     LocalProtocolError: (500, "A fault of this node"),
 }
 
