@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -21,10 +22,12 @@ from p2pcdn.build.project import BuildSystem, build_system
 from p2pcdn.build.seams import Built, MakeEnvironment, Shelf
 from p2pcdn.build.source import Egg, Source, Tree, claimed_project, lay_out, read_pyproject
 from p2pcdn.build.work import BUILD_LIMITS, Tools, Work
-from p2pcdn.errors import RemoteProtocolError
+from p2pcdn.errors import BuildFailed, RemoteProtocolError, SandboxUnusable
 from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX, wheel_metadata
 from p2pcdn.sandbox.spec import Limits
 from p2pcdn.world import Processes, Threads
+
+T = TypeVar("T")
 
 # A build that is one compiler after another keeps one core busy.
 BUILDS_AT_ONCE_MAX = os.cpu_count() or 1
@@ -67,26 +70,32 @@ class Builder:
     ) -> Built:
         """The wheel of a source, for an interpreter; from the shelf where the same inputs have made it before.
 
-        allow_unsandboxed: the user's own word, for this build: where this machine has no sandbox it may run as this
-        user. `Built.bare_because` says when that was done; the caller writes it into the audit log.
+        allow_unsandboxed: the user's own word, for this build: where this machine has no sandbox, or it fails in it, it
+        may run as this user. `Built.bare_because` says when that was done; the caller writes it into the audit log.
 
         Raises BuildFailed (with the last lines of its output, and the log), SandboxUnusable, Refused for a hostile
         archive, DigestMismatch, and what the maker of environments raises.
         """
-        async with self._work(source, python, options, allow_unsandboxed, editable=False) as work:
-            if isinstance(source, Egg):
-                await work.prepare(None)
-                return await self._made(work, "convert_egg", claimed_project(source))
-            await work.prepare("get_requires_for_build_wheel")
-            return await self._made(work, "build_wheel", claimed_project(source))
+
+        async def attempt(bare_because: str | None) -> Built:
+            async with self._work(source, python, options, bare_because, editable=False) as work:
+                egg = isinstance(source, Egg)
+                await work.prepare(None if egg else "get_requires_for_build_wheel")
+                return await self._made(work, "convert_egg" if egg else "build_wheel", claimed_project(source))
+
+        return await _by_the_users_word(allow_unsandboxed, attempt)
 
     async def editable(
         self, tree: Tree, python: Path, options: Options = PLAIN, *, allow_unsandboxed: bool = False
     ) -> Built:
         """The editable wheel of a tree (PEP 660). Its backend may write in the tree itself. Raises like `wheel`."""
-        async with self._work(tree, python, options, allow_unsandboxed, editable=True) as work:
-            await work.prepare("get_requires_for_build_editable")
-            return await self._made(work, "build_editable", None)
+
+        async def attempt(bare_because: str | None) -> Built:
+            async with self._work(tree, python, options, bare_because, editable=True) as work:
+                await work.prepare("get_requires_for_build_editable")
+                return await self._made(work, "build_editable", None)
+
+        return await _by_the_users_word(allow_unsandboxed, attempt)
 
     async def metadata(
         self, source: Source, python: Path, options: Options = PLAIN, *, allow_unsandboxed: bool = False
@@ -95,12 +104,16 @@ class Builder:
 
         Where it cannot, the wheel is built and kept. Raises like `wheel`.
         """
-        if not isinstance(source, Egg):
-            async with self._work(source, python, options, allow_unsandboxed, editable=False) as work:
+
+        async def attempt(bare_because: str | None) -> bytes | None:
+            async with self._work(source, python, options, bare_because, editable=False) as work:
                 await work.prepare("get_requires_for_build_wheel")
                 answer = await work.hook("prepare_metadata_for_build_wheel")
-                if not answer.missing:
-                    return await self._tools.threads.run(_read_metadata, work.answer)
+                return None if answer.missing else await self._tools.threads.run(_read_metadata, work.answer)
+
+        told = None if isinstance(source, Egg) else await _by_the_users_word(allow_unsandboxed, attempt)
+        if told is not None:
+            return told
         built = await self.wheel(source, python, options, allow_unsandboxed=allow_unsandboxed)
         return await self._metadata_of(built.wheel)
 
@@ -124,7 +137,7 @@ class Builder:
 
     @asynccontextmanager
     async def _work(
-        self, source: Source, python: Path, options: Options, allow_unsandboxed: bool, *, editable: bool
+        self, source: Source, python: Path, options: Options, bare_because: str | None, *, editable: bool
     ) -> AsyncIterator[Work]:
         """One build from its workplace to its end. What stops it leaves as a whole sentence."""
         run, name = self._tools.threads.run, source.path.name
@@ -136,7 +149,7 @@ class Builder:
             if not isinstance(source, Egg):
                 system = build_system(await run(read_pyproject, tree, options.subdirectory))
             told = (self._tools, name, workplace, tree, digest, system, interpreter, options, log)
-            yield Work(*told, allow_unsandboxed, editable)
+            yield Work(*told, bare_because, editable)
         except (Unbuilt, OSError) as error:
             raise whole_sentence(name, error, log) from error
         finally:
@@ -162,6 +175,17 @@ class Builder:
 
             size_bytes = await file.seek(0, os.SEEK_END)
             return await wheel_metadata(wheel.name, size_bytes, read)
+
+
+async def _by_the_users_word(allowed: bool, attempt: Callable[[str | None], Awaitable[T]]) -> T:
+    """In the sandbox. Outside of it, once more, only where that failed and the user has said that it may be so."""
+    try:
+        return await attempt(None)
+    except (SandboxUnusable, BuildFailed) as error:
+        if not allowed:
+            raise
+        because = str(error)
+    return await attempt(because)
 
 
 def _checked_name(answer: Answer, hook: Hook, system: BuildSystem, project: str | None) -> str:

@@ -57,13 +57,13 @@ class Answer:
 
 async def call(cell: Cell, ask: Ask, limits: Limits, log: BuildLog, threads: Threads) -> Answer:
     """Raises Unbuilt: the half of a sentence that the caller begins with the name of what is built."""
-    argv = [str(ask.environment.python), "-I", "-u", "-c", await threads.run(_PROGRAM.read_text, "utf-8")]
+    argv = [str(ask.environment.python), "-I", "-B", "-u", "-c", await threads.run(_PROGRAM.read_text, "utf-8")]
     environment = surroundings(ask.options, ask.environment, cell.places)
     with await threads.run(ask.answer.open, "wb") as file:
         reader = _Reader(file, threads)
         outcome = await cell.run(argv, environment, json.dumps(_given(cell, ask)).encode(), reader.take, log.write)
         head = reader.head()
-    if head is None or outcome.code != 0 or outcome.broke:
+    if head is None or outcome.code != 0 or outcome.broke not in (None, "left_running"):
         raise Unbuilt(f"{ask.hook} of its backend {ask.system.backend} {how_it_ended(outcome, limits)}")
     return _checked(ask, head, reader.size_bytes, outcome)
 

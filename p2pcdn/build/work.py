@@ -16,7 +16,7 @@ from p2pcdn.build.log import BuildLog
 from p2pcdn.build.project import BuildSystem, checked_requirements
 from p2pcdn.build.seams import Environment, MakeEnvironment
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import P2pcdnError, SandboxUnusable
+from p2pcdn.errors import P2pcdnError
 from p2pcdn.sandbox.probe import check
 from p2pcdn.sandbox.run import Layers
 from p2pcdn.sandbox.spec import Limits
@@ -44,7 +44,10 @@ class Tools:
 
 @dataclass(slots=True)
 class Work:
-    """Belongs to one task. `environment`, `layers` and `bare_because` are there after `prepare`."""
+    """Belongs to one task. `environment` and `layers` are there after `prepare`.
+
+    bare_because: None for the sandbox; else why it runs outside of any, as the user has allowed.
+    """
 
     tools: Tools
     name: str
@@ -55,11 +58,10 @@ class Work:
     interpreter: Interpreter
     options: Options
     log: BuildLog
-    allow_unsandboxed: bool
+    bare_because: str | None
     editable: bool
     environment: Environment = field(init=False)
     layers: Layers | None = None
-    bare_because: str | None = None
 
     async def prepare(self, ask_for_more: Hook | None) -> None:
         """Makes the environment of build-system.requires, tries the sandbox, and asks the backend what else it needs.
@@ -101,16 +103,12 @@ class Work:
             raise
 
     async def _try_sandbox(self) -> None:
-        """Runs the escape probes; without a sandbox, only the user's own word lets the build go on."""
-        try:
-            cell = self._sandbox()
-            python = str(self.environment.python)
-            self.layers = await check(self.tools.processes, cell.spec, python, self.workplace)
-        except SandboxUnusable as error:
-            if not self.allow_unsandboxed:
-                raise
-            self.bare_because = str(error)
-            await self.log.write(f"p2pcdn: outside of a sandbox, as allowed. {error}\n".encode())
+        """Runs the escape probes. Raises SandboxUnusable."""
+        if self.bare_because is not None:
+            await self.log.write(f"p2pcdn: outside of a sandbox, as allowed. {self.bare_because}\n".encode())
+            return
+        python = str(self.environment.python)
+        self.layers = await check(self.tools.processes, self._sandbox().spec, python, self.workplace)
 
     async def _cell(self) -> Cell:
         if self.bare_because is None:
