@@ -77,12 +77,16 @@ def planned(spec: Spec, argv: Sequence[str]) -> Plan:
     """The plan of this process on this machine. Raises SandboxUnusable."""
     machine = os.uname().machine
     try:
-        user = outside(spec, (os.geteuid(), os.getegid()), _UID_MAP.read_text("ascii"))
-        return plan(spec, argv, machine=machine, parent=os.getpid(), user=user)
+        return plan(spec, argv, machine=machine, parent=os.getpid(), user=user_outside(spec))
     except KeyError:
         raise _unusable(f"it is not made for machines of the kind {machine}") from None
     except OSError as error:
         raise _unusable(f"{_UID_MAP} cannot be read ({error.strerror}); it needs /proc") from error
+
+
+def user_outside(spec: Spec) -> tuple[int, int]:
+    """The uid and gid that a program of this spec has outside of its sandbox. Raises OSError where there is no /proc."""
+    return outside(spec, (os.geteuid(), os.getegid()), _UID_MAP.read_text("ascii"))
 
 
 @asynccontextmanager

@@ -14,10 +14,11 @@ import trio
 
 from p2pcdn.build import Environment, Options, Sdist, Tree, hooks
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import BuildFailed, DigestMismatch, NotFound
+from p2pcdn.errors import BuildFailed, DigestMismatch, NotFound, SandboxUnusable
 from p2pcdn.sandbox import probe
 from tests.build.conftest import PYTHON, Yard
 from tests.build.makers import PYPROJECT, TINY, DirectoryShelf, sdist, wheel
+from tests.sandbox.programs import IS_ROOT
 
 
 async def test_an_sdist_becomes_a_wheel_and_the_same_inputs_are_not_built_twice(yard: Yard) -> None:
@@ -123,7 +124,7 @@ async def test_an_editable_wheel_is_built_in_the_tree_itself(yard: Yard) -> None
     (tree / "src").mkdir(parents=True)
     for name, text in {"name.txt": "demo 1.0", "pyproject.toml": PYPROJECT.replace("tiny", "tinier")}.items():
         (tree / name).write_text(text)
-    if os.geteuid() == 0:
+    if IS_ROOT:
         for path in (tree, *tree.rglob("*")):
             os.chown(path, 1234, 1234)
     built = await yard.builder().editable(Tree(tree), PYTHON)
@@ -134,6 +135,15 @@ async def test_an_editable_wheel_is_built_in_the_tree_itself(yard: Yard) -> None
     (tree / "built-in-place.txt").unlink()
     assert not (await yard.builder().editable(Tree(tree), PYTHON)).kept
     assert (tree / "built-in-place.txt").exists()
+
+
+async def test_an_editable_build_of_a_tree_of_roots_is_refused_to_root(yard: Yard) -> None:
+    if not IS_ROOT:
+        pytest.skip("only root has trees of root's")
+    tree = yard.place / "tree"
+    tree.mkdir()
+    with pytest.raises(SandboxUnusable, match="belongs to root, and a sandbox for an editable build runs as"):
+        await yard.builder().editable(Tree(tree), PYTHON)
 
 
 async def test_a_build_that_fails_is_told_with_its_last_lines_and_its_log(yard: Yard) -> None:
@@ -179,7 +189,7 @@ async def test_a_backend_without_the_hook_is_told(yard: Yard) -> None:
     tree = yard.place / "tree"
     tree.mkdir()
     (tree / "pyproject.toml").write_text(PYPROJECT)
-    if os.geteuid() == 0:
+    if IS_ROOT:
         os.chown(tree, 1234, 1234)
     with pytest.raises(BuildFailed, match="its backend tiny has no build_editable"):
         await yard.builder().editable(Tree(tree), PYTHON)
