@@ -85,7 +85,7 @@ def planned(spec: Spec, argv: Sequence[str]) -> Plan:
 
 
 def user_outside(spec: Spec) -> tuple[int, int]:
-    """The uid and gid that a program of this spec has outside of its sandbox. Raises OSError where there is no /proc."""
+    """The uid and gid that a program of this spec has outside of its sandbox. Raises OSError without a /proc."""
     return outside(spec, (os.geteuid(), os.getegid()), _UID_MAP.read_text("ascii"))
 
 

@@ -142,6 +142,7 @@ async def test_an_editable_build_of_a_tree_of_roots_is_refused_to_root(yard: Yar
         pytest.skip("only root has trees of root's")
     tree = yard.place / "tree"
     tree.mkdir()
+    (tree / "pyproject.toml").write_text(PYPROJECT)
     with pytest.raises(SandboxUnusable, match="belongs to root, and a sandbox for an editable build runs as"):
         await yard.builder().editable(Tree(tree), PYTHON)
 

@@ -340,8 +340,11 @@ async def test_a_program_outside_of_a_sandbox_has_the_same_limits_of_time_and_ou
         assert (await drive(process, Limits(wall_s=0.3))).broke == "wall_s"
 
 
-async def test_a_daemon_of_a_program_outside_of_a_sandbox_is_told_and_not_waited_for(processes: RealProcesses) -> None:
+async def test_a_daemon_of_a_program_outside_of_a_sandbox_is_told_and_not_waited_for(
+    processes: RealProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It left the group, so nobody of us ends it; it lets go of its own accord when the test is over."""
+    monkeypatch.setattr(run_module, "DRAIN_TIMEOUT_S", 0.5)
     code = "import os, time\nif os.fork() == 0:\n os.setsid()\n if os.fork() == 0: time.sleep(12)\n os._exit(0)"
     async with processes.open(python(code), {}) as process:
         outcome = await drive(process, Limits(wall_s=100))
