@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from p2pcdn.build.failure import Unbuilt, whole_sentence
 from p2pcdn.build.hooks import Answer, Hook
 from p2pcdn.build.interpreter import describe
 from p2pcdn.build.key import PLAIN, Options
@@ -20,10 +22,12 @@ from p2pcdn.build.project import BuildSystem, build_system
 from p2pcdn.build.seams import Built, MakeEnvironment, Shelf
 from p2pcdn.build.source import Egg, Source, Tree, claimed_project, lay_out, read_pyproject
 from p2pcdn.build.work import BUILD_LIMITS, Tools, Work
-from p2pcdn.errors import BuildFailed, RemoteProtocolError
+from p2pcdn.errors import BuildFailed, RemoteProtocolError, SandboxUnusable
 from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX, wheel_metadata
 from p2pcdn.sandbox.spec import Limits
 from p2pcdn.world import Processes, Threads
+
+T = TypeVar("T")
 
 # A build that is one compiler after another keeps one core busy.
 BUILDS_AT_ONCE_MAX = os.cpu_count() or 1
@@ -66,26 +70,32 @@ class Builder:
     ) -> Built:
         """The wheel of a source, for an interpreter; from the shelf where the same inputs have made it before.
 
-        allow_unsandboxed: the user's own word, for this build: where this machine has no sandbox it may run as this
-        user. `Built.bare_because` says when that was done; the caller writes it into the audit log.
+        allow_unsandboxed: the user's own word, for this build: where this machine has no sandbox, or it fails in it, it
+        may run as this user. `Built.bare_because` says when that was done; the caller writes it into the audit log.
 
         Raises BuildFailed (with the last lines of its output, and the log), SandboxUnusable, Refused for a hostile
         archive, DigestMismatch, and what the maker of environments raises.
         """
-        async with self._work(source, python, options, allow_unsandboxed, editable=False) as work:
-            if isinstance(source, Egg):
-                await work.prepare(None)
-                return await self._made(work, "convert_egg", claimed_project(source))
-            await work.prepare("get_requires_for_build_wheel")
-            return await self._made(work, "build_wheel", claimed_project(source))
+
+        async def attempt(bare_because: str | None) -> Built:
+            async with self._work(source, python, options, bare_because, editable=False) as work:
+                egg = isinstance(source, Egg)
+                await work.prepare(None if egg else "get_requires_for_build_wheel")
+                return await self._made(work, "convert_egg" if egg else "build_wheel", claimed_project(source))
+
+        return await _by_the_users_word(allow_unsandboxed, attempt)
 
     async def editable(
         self, tree: Tree, python: Path, options: Options = PLAIN, *, allow_unsandboxed: bool = False
     ) -> Built:
         """The editable wheel of a tree (PEP 660). Its backend may write in the tree itself. Raises like `wheel`."""
-        async with self._work(tree, python, options, allow_unsandboxed, editable=True) as work:
-            await work.prepare("get_requires_for_build_editable")
-            return await self._made(work, "build_editable", None)
+
+        async def attempt(bare_because: str | None) -> Built:
+            async with self._work(tree, python, options, bare_because, editable=True) as work:
+                await work.prepare("get_requires_for_build_editable")
+                return await self._made(work, "build_editable", None)
+
+        return await _by_the_users_word(allow_unsandboxed, attempt)
 
     async def metadata(
         self, source: Source, python: Path, options: Options = PLAIN, *, allow_unsandboxed: bool = False
@@ -94,39 +104,42 @@ class Builder:
 
         Where it cannot, the wheel is built and kept. Raises like `wheel`.
         """
-        if not isinstance(source, Egg):
-            async with self._work(source, python, options, allow_unsandboxed, editable=False) as work:
+
+        async def attempt(bare_because: str | None) -> bytes | None:
+            async with self._work(source, python, options, bare_because, editable=False) as work:
                 await work.prepare("get_requires_for_build_wheel")
                 answer = await work.hook("prepare_metadata_for_build_wheel")
-                if not answer.missing:
-                    return await self._tools.threads.run(_read_metadata, work.answer)
+                return None if answer.missing else await self._tools.threads.run(_read_metadata, work.answer)
+
+        told = None if isinstance(source, Egg) else await _by_the_users_word(allow_unsandboxed, attempt)
+        if told is not None:
+            return told
         built = await self.wheel(source, python, options, allow_unsandboxed=allow_unsandboxed)
         return await self._metadata_of(built.wheel)
 
     async def _made(self, work: Work, hook: Hook, project: str | None) -> Built:
         key = work.key(hook)
-        kept = await self._shelf.find(key)
-        if kept is None:
-            answer = await work.hook(hook)
-            wheel = work.workplace / _checked_name(answer, hook, work.system, project)
-            await self._tools.threads.run(work.answer.rename, wheel)
-            await self._check_wheel(wheel)
-            path = await self._shelf.keep(key, wheel)
-        return Built(
-            path if kept is None else kept,
-            key,
-            work.environment.pins,
-            kept is not None,
-            work.layers,
-            work.bare_because,
-            work.log.path,
-        )
+        # An editable build does its work in the tree, and no wheel that is kept has done that.
+        kept = None if work.editable else await self._shelf.find(key)
+        wheel = kept or await self._shelf.keep(key, await self._make(work, hook, project))
+        pins = work.environment.pins
+        return Built(wheel, key, pins, kept is not None, work.layers, work.bare_because, work.log.path)
+
+    async def _make(self, work: Work, hook: Hook, project: str | None) -> Path:
+        answer = await work.hook(hook)
+        wheel = work.workplace / _checked_name(answer, hook, work.system, project)
+        await self._tools.threads.run(work.answer.rename, wheel)
+        try:
+            await self._metadata_of(wheel)
+        except RemoteProtocolError as error:
+            raise Unbuilt(f"what its backend made is no wheel ({error})") from error
+        return wheel
 
     @asynccontextmanager
     async def _work(
-        self, source: Source, python: Path, options: Options, allow_unsandboxed: bool, *, editable: bool
+        self, source: Source, python: Path, options: Options, bare_because: str | None, *, editable: bool
     ) -> AsyncIterator[Work]:
-        """One build from its workplace to its end. Here the halves of sentences get their beginning and their end."""
+        """One build from its workplace to its end. What stops it leaves as a whole sentence."""
         run, name = self._tools.threads.run, source.path.name
         workplace, log = await run(self._begin, name)
         try:
@@ -136,13 +149,9 @@ class Builder:
             if not isinstance(source, Egg):
                 system = build_system(await run(read_pyproject, tree, options.subdirectory))
             told = (self._tools, name, workplace, tree, digest, system, interpreter, options, log)
-            yield Work(*told, allow_unsandboxed, editable)
-        except BuildFailed as error:
-            raise BuildFailed(
-                f"{name} could not be built: {error}. What it wrote is in {log.path}. Nothing was installed.",
-                output=log.last_lines(),
-                log=log.path,
-            ) from error
+            yield Work(*told, bare_because, editable)
+        except (Unbuilt, OSError) as error:
+            raise whole_sentence(name, error, log) from error
         finally:
             log.close()
             with trio.CancelScope(shield=True):
@@ -157,12 +166,6 @@ class Builder:
         workplace.chmod(0o755)
         return workplace, open_log(self._workshop / "logs", f"{name[:100]}-{mark}", self._tools.threads)
 
-    async def _check_wheel(self, wheel: Path) -> None:
-        try:
-            await self._metadata_of(wheel)
-        except RemoteProtocolError as error:
-            raise BuildFailed(f"what its backend made is no wheel ({error})") from error
-
     async def _metadata_of(self, wheel: Path) -> bytes:
         async with await trio.open_file(wheel, "rb") as file:
 
@@ -174,16 +177,27 @@ class Builder:
             return await wheel_metadata(wheel.name, size_bytes, read)
 
 
+async def _by_the_users_word(allowed: bool, attempt: Callable[[str | None], Awaitable[T]]) -> T:
+    """In the sandbox. Outside of it, once more, only where that failed and the user has said that it may be so."""
+    try:
+        return await attempt(None)
+    except (SandboxUnusable, BuildFailed) as error:
+        if not allowed:
+            raise
+        because = str(error)
+    return await attempt(because)
+
+
 def _checked_name(answer: Answer, hook: Hook, system: BuildSystem, project: str | None) -> str:
-    """The file name of the wheel. Raises BuildFailed for none, or one of another project."""
+    """The file name of the wheel. Raises Unbuilt for none, or one of another project."""
     if answer.name is None:
-        raise BuildFailed(f"its backend {system.backend} has no {hook}")
+        raise Unbuilt(f"its backend {system.backend} has no {hook}")
     try:
         made = parse_wheel_filename(answer.name)[0]
     except InvalidWheelFilename as error:
-        raise BuildFailed(f"its backend made {answer.name!r}, which is not the name of a wheel") from error
+        raise Unbuilt(f"its backend made {answer.name!r}, which is not the name of a wheel") from error
     if project is not None and canonicalize_name(project) != made:
-        raise BuildFailed(f"its backend made {answer.name!r}, the wheel of another project")
+        raise Unbuilt(f"its backend made {answer.name!r}, the wheel of another project")
     return answer.name
 
 
@@ -191,5 +205,5 @@ def _read_metadata(path: Path) -> bytes:
     with path.open("rb") as file:
         content = file.read(METADATA_SIZE_BYTES_MAX + 1)
     if len(content) > METADATA_SIZE_BYTES_MAX or not content.strip():
-        raise BuildFailed("its METADATA is empty or too long")
+        raise Unbuilt("its METADATA is empty or too long")
     return content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from p2pcdn.build.key import Options
 from p2pcdn.build.seams import Environment
 from p2pcdn.errors import SandboxUnusable
 from p2pcdn.sandbox.root import SCRATCH
-from p2pcdn.sandbox.run import Outcome, Sink, drive, run
+from p2pcdn.sandbox.run import Outcome, Sink, drive, run, user_outside
 from p2pcdn.sandbox.spec import NOBODY, Bind, Limits, Spec
 from p2pcdn.world import Processes
 
@@ -89,7 +88,8 @@ def editable_cell(
 
     Raises SandboxUnusable where it belongs to root: no limit on processes would hold for root.
     """
-    if os.geteuid() == 0 and tree.stat().st_uid == 0:
+    # Not so in a container of one user, whose root is nobody special to the kernel, and does not become another.
+    if tree.stat().st_uid == 0 and user_outside(Spec())[0] != 0:
         raise SandboxUnusable(
             f"{tree} belongs to root, and a sandbox for an editable build runs as the tree's owner, who must not be"
             " root; give it to another user. Nothing was run."

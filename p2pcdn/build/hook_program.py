@@ -1,6 +1,6 @@
 """Calls one hook of a build backend (PEP 517, 660), inside the sandbox. Python 3.8 and newer; stdlib only.
 
-It runs as text (`python -I -u -c`). stdin: what `hooks.py` asks. stdout: one line of JSON, then the bytes of the file
+It runs as text (`python -I -B -u -c`). stdin: what `hooks.py` asks. stdout: a line of JSON, then the bytes of the file
 that was made. Whatever the backend prints goes to stderr.
 """
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from p2pcdn.build.cell import Cell, surroundings
+from p2pcdn.build.failure import Unbuilt
 from p2pcdn.build.key import Options
 from p2pcdn.build.log import BuildLog
 from p2pcdn.build.project import BuildSystem
 from p2pcdn.build.seams import Environment
 from p2pcdn.build.source import NO_SOURCES
-from p2pcdn.errors import BuildFailed
 from p2pcdn.names import is_file_name
 from p2pcdn.sandbox.run import Outcome, how_it_ended
 from p2pcdn.sandbox.spec import MIB, Limits
@@ -56,15 +56,15 @@ class Answer:
 
 
 async def call(cell: Cell, ask: Ask, limits: Limits, log: BuildLog, threads: Threads) -> Answer:
-    """Raises BuildFailed: the half of a sentence that the caller begins with the name of what is built."""
-    argv = [str(ask.environment.python), "-I", "-u", "-c", await threads.run(_PROGRAM.read_text, "utf-8")]
+    """Raises Unbuilt: the half of a sentence that the caller begins with the name of what is built."""
+    argv = [str(ask.environment.python), "-I", "-B", "-u", "-c", await threads.run(_PROGRAM.read_text, "utf-8")]
     environment = surroundings(ask.options, ask.environment, cell.places)
     with await threads.run(ask.answer.open, "wb") as file:
         reader = _Reader(file, threads)
         outcome = await cell.run(argv, environment, json.dumps(_given(cell, ask)).encode(), reader.take, log.write)
         head = reader.head()
-    if head is None or outcome.code != 0 or outcome.broke:
-        raise BuildFailed(f"{ask.hook} of its backend {ask.system.backend} {how_it_ended(outcome, limits)}")
+    if head is None or outcome.code != 0 or outcome.broke not in (None, "left_running"):
+        raise Unbuilt(f"{ask.hook} of its backend {ask.system.backend} {how_it_ended(outcome, limits)}")
     return _checked(ask, head, reader.size_bytes, outcome)
 
 
@@ -84,9 +84,9 @@ def _given(cell: Cell, ask: Ask) -> dict[str, object]:
 
 def _checked(ask: Ask, head: dict[str, Any], size_bytes: int, outcome: Outcome) -> Answer:
     if "refused" in head:
-        raise BuildFailed(_sentence(head["refused"]))
+        raise Unbuilt(_sentence(head["refused"]))
     if "failed" in head:
-        raise BuildFailed(f"{ask.hook} of its backend {ask.system.backend} failed: {_sentence(head['failed'])}")
+        raise Unbuilt(f"{ask.hook} of its backend {ask.system.backend} failed: {_sentence(head['failed'])}")
     if head.get("missing") is True:
         return Answer(missing=True)
     value, name = head.get("value"), head.get("name")
@@ -94,7 +94,7 @@ def _checked(ask: Ask, head: dict[str, Any], size_bytes: int, outcome: Outcome) 
         return Answer(value=tuple(value))
     if isinstance(name, str) and is_file_name(name) and head.get("size") == size_bytes:
         return Answer(name=name)
-    raise BuildFailed(f"{ask.hook} of its backend {ask.system.backend} gave an answer that is none")
+    raise Unbuilt(f"{ask.hook} of its backend {ask.system.backend} gave an answer that is none")
 
 
 def _sentence(said: object) -> str:
@@ -113,16 +113,16 @@ class _Reader:
         self._threads = threads
 
     async def take(self, part: bytes) -> None:
-        """Raises BuildFailed for a head or a file that is too long."""
+        """Raises Unbuilt for a head or a file that is too long."""
         if not self._in_file:
             before, newline, part = part.partition(b"\n")
             self._head += before
             self._in_file = bool(newline)
             if len(self._head) > HEAD_SIZE_BYTES_MAX:
-                raise BuildFailed(f"its backend answered with more than {HEAD_SIZE_BYTES_MAX:,} bytes of JSON")
+                raise Unbuilt(f"its backend answered with more than {HEAD_SIZE_BYTES_MAX:,} bytes of JSON")
         self.size_bytes += len(part)
         if self.size_bytes > WHEEL_SIZE_BYTES_MAX:
-            raise BuildFailed(f"its wheel has more than {WHEEL_SIZE_BYTES_MAX:,} bytes")
+            raise Unbuilt(f"its wheel has more than {WHEEL_SIZE_BYTES_MAX:,} bytes")
         if part:
             await self._threads.run(self._file.write, part)
 

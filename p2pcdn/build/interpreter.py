@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2pcdn.errors import BuildFailed
+from p2pcdn.build.failure import Unbuilt
 from p2pcdn.sandbox.run import drive
 from p2pcdn.sandbox.spec import Limits
 from p2pcdn.world import Processes, Threads
@@ -43,13 +43,13 @@ class Interpreter:
 
 
 async def describe(processes: Processes, threads: Threads, python: Path) -> Interpreter:
-    """Asks the interpreter itself. It is the user's own and runs as such. Raises BuildFailed where it does not run."""
+    """Asks the interpreter itself. It is the user's own and runs as such. Raises Unbuilt where it does not run."""
     try:
         async with processes.open([str(python), "-I", "-S", "-c", _PROGRAM], {}) as process:
             outcome = await drive(process, _LIMITS)
         paths, base, identity, platform = json.loads(outcome.stdout)
     except (OSError, ValueError) as error:
-        raise BuildFailed(f"the interpreter {python} does not run ({error})") from error
+        raise Unbuilt(f"the interpreter {python} does not run ({error})") from error
     return Interpreter(python, Path(base), await threads.run(_outermost, paths), identity, platform)
 
 

@@ -39,6 +39,7 @@ class Inputs:
 
     source: the sha256 of the sdist. pins: the build's resolved requirements, `name==version` with the hash of the
     wheel where it is known. interpreter, platform: as `interpreter.py` describes them. hook: what made it.
+    place: of an editable wheel, the tree that it names.
     sandboxed: whether it ran in a sandbox. One that did not has another key: nobody else is ever given its wheel.
     """
 
@@ -49,6 +50,7 @@ class Inputs:
     options: Options
     hook: str
     sandboxed: bool
+    place: str = ""
 
 
 def build_key(inputs: Inputs) -> Sha256:

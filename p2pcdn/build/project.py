@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from p2pcdn.errors import BuildFailed
+from p2pcdn.build.failure import Unbuilt
 
 # A large one has 100 KiB.
 PYPROJECT_SIZE_BYTES_MAX = 4 * 1024 * 1024
@@ -32,43 +32,43 @@ LEGACY = BuildSystem(("setuptools>=40.8.0",), LEGACY_BACKEND)
 
 
 def build_system(pyproject: bytes | None) -> BuildSystem:
-    """From the content of pyproject.toml, or None where there is none. Raises BuildFailed with a sentence."""
+    """From the content of pyproject.toml, or None where there is none. Raises Unbuilt with a sentence."""
     if pyproject is None:
         return LEGACY
     try:
         table = tomllib.loads(pyproject.decode("utf-8")).get("build-system")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BuildFailed(f"its pyproject.toml cannot be read: {error}") from error
+        raise Unbuilt(f"its pyproject.toml cannot be read: {error}") from error
     if table is None:
         return LEGACY
     if not isinstance(table, Mapping) or "requires" not in table:
-        raise BuildFailed("its [build-system] has no `requires`, which PEP 518 demands")
+        raise Unbuilt("its [build-system] has no `requires`, which PEP 518 demands")
     requires = _strings(table["requires"], "build-system.requires")
     backend = table.get("build-backend", LEGACY_BACKEND)
     if not isinstance(backend, str) or not _is_object_path(backend):
-        raise BuildFailed(f"its build-backend {backend!r} does not name a Python object")
+        raise Unbuilt(f"its build-backend {backend!r} does not name a Python object")
     backend_path = _strings(table.get("backend-path", []), "build-system.backend-path")
     for path in backend_path:
         if path.startswith("/") or posixpath.normpath(path).startswith(".."):
-            raise BuildFailed(f"its backend-path {path!r} leads outside of its directory, which PEP 517 forbids")
+            raise Unbuilt(f"its backend-path {path!r} leads outside of its directory, which PEP 517 forbids")
     return BuildSystem(checked_requirements(requires), backend, backend_path)
 
 
 def checked_requirements(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """The same. Raises BuildFailed unless each is a requirement (PEP 508), and there are not too many."""
+    """The same. Raises Unbuilt unless each is a requirement (PEP 508), and there are not too many."""
     if len(texts) > REQUIREMENTS_MAX:
-        raise BuildFailed(f"it asks for more than {REQUIREMENTS_MAX} requirements to be built")
+        raise Unbuilt(f"it asks for more than {REQUIREMENTS_MAX} requirements to be built")
     for text in texts:
         try:
             Requirement(text)
         except InvalidRequirement as error:
-            raise BuildFailed(f"its build requirement {text[:200]!r} cannot be read: {error}") from error
+            raise Unbuilt(f"its build requirement {text[:200]!r} cannot be read: {error}") from error
     return texts
 
 
 def _strings(value: object, what: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise BuildFailed(f"its {what} is not a list of strings")
+        raise Unbuilt(f"its {what} is not a list of strings")
     return tuple(value)
 
 

@@ -39,7 +39,7 @@ class Shelf(Protocol):
     async def find(self, key: Sha256) -> Path | None: ...
 
     async def keep(self, key: Sha256, wheel: Path) -> Path:
-        """Takes a file that is about to be deleted; the path at which it may be read from now on."""
+        """Takes a file that is about to be deleted, in place of one of the same key. Where it is from now on."""
         ...
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
 
+from p2pcdn.build.failure import Unbuilt
 from p2pcdn.build.project import PYPROJECT_SIZE_BYTES_MAX
 from p2pcdn.build.unpack import unpack
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import BuildFailed, DigestMismatch
+from p2pcdn.errors import DigestMismatch
 
 # Directories in a tree that are no sources, and often larger than the sources; and every environment.
 NO_SOURCES = ("__pycache__", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", "node_modules")
@@ -51,7 +52,7 @@ Source = Sdist | Tree | Egg
 def lay_out(source: Source, workplace: Path) -> tuple[Path, Sha256]:
     """Where the sources lie, and their hash. It runs in a thread.
 
-    Raises DigestMismatch, Refused for a hostile archive, BuildFailed where there is nothing.
+    Raises DigestMismatch, Refused for a hostile archive, Unbuilt where there is nothing.
     """
     try:
         if isinstance(source, Tree):
@@ -66,25 +67,25 @@ def lay_out(source: Source, workplace: Path) -> tuple[Path, Sha256]:
         shutil.copyfile(source.path, tree / source.path.name)
         return tree, got
     except FileNotFoundError as error:
-        raise BuildFailed(f"{error.filename} is not there") from error
+        raise Unbuilt(f"{error.filename} is not there") from error
 
 
 def read_pyproject(tree: Path, subdirectory: str) -> bytes | None:
-    """None where there is none. It runs in a thread. Raises BuildFailed for one that is a link, or too long."""
+    """None where there is none. It runs in a thread. Raises Unbuilt for one that is a link, or too long."""
     project = (tree / subdirectory).resolve()
     if not project.is_relative_to(tree.resolve()) or not project.is_dir():
-        raise BuildFailed(f"it has no directory {subdirectory!r}")
+        raise Unbuilt(f"it has no directory {subdirectory!r}")
     path = project / "pyproject.toml"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise BuildFailed(f"its pyproject.toml cannot be read: {error.strerror}") from error
+        raise Unbuilt(f"its pyproject.toml cannot be read: {error.strerror}") from error
     with os.fdopen(descriptor, "rb") as file:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode) or state.st_size > PYPROJECT_SIZE_BYTES_MAX:
-            raise BuildFailed(f"its pyproject.toml is no file, or has more than {PYPROJECT_SIZE_BYTES_MAX:,} bytes")
+            raise Unbuilt(f"its pyproject.toml is no file, or has more than {PYPROJECT_SIZE_BYTES_MAX:,} bytes")
         return file.read(PYPROJECT_SIZE_BYTES_MAX)
 
 

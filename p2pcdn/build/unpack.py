@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from p2pcdn.build.members import Member, check_together, safe_path
+from p2pcdn.build.members import MEMBERS_MAX, Member, check_together, safe_path
 from p2pcdn.errors import Refused
 
 MIB = 1024 * 1024
@@ -27,6 +27,16 @@ UNPACKED_SIZE_BYTES_MAX = 2048 * MIB
 # PyPI's own rule for a bomb: both at once. Texts may pack 50:1, small files anything.
 RATIO_MAX = 50
 RATIO_FROM_SIZE_BYTES = 64 * MIB
+# Of a tar's member: a path and a few words.
+EXTENDED_SIZE_BYTES_MAX = 1 * MIB
+# Of a zip: a hundred bytes for each of MEMBERS_MAX members.
+DIRECTORY_SIZE_BYTES_MAX = 20 * MIB
+# The end record and its comment.
+_END_SIZE_BYTES_MAX = 22 + 65535
+_EXTENDED = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
 _COPY_SIZE_BYTES = 256 * 1024
 # The bits that survive: no set-uid, nothing that only its author might read.
 _FILE_MODE, _PROGRAM_MODE = 0o644, 0o755
@@ -73,13 +83,36 @@ def unpack(archive: Path, target: Path) -> Path:
 def _unpack(archive: Path, target: Path) -> None:
     packed_bytes = archive.stat().st_size
     if archive.name.endswith(".zip"):
+        _check_directory(archive)
         with zipfile.ZipFile(archive) as zipped:
             _unpack_entries(zipped, list(_zip_entries(zipped)), packed_bytes, target)
         return
     with tempfile.TemporaryFile(dir=target.parent) as plain:
         _unpack_stream(archive, plain, packed_bytes)
-        with tarfile.open(fileobj=plain, mode="r:") as tape:
+        with tarfile.open(fileobj=plain, mode="r:", tarinfo=_BoundedInfo) as tape:
             _unpack_entries(tape, list(_tar_entries(tape)), packed_bytes, target)
+
+
+class _BoundedInfo(tarfile.TarInfo):
+    """Python reads a member's extended header whole, before anybody is asked."""
+
+    def _proc_member(self, tape: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _EXTENDED and self.size > EXTENDED_SIZE_BYTES_MAX:
+            raise Refused(f"a header in it has more than {EXTENDED_SIZE_BYTES_MAX:,} bytes")
+        return super()._proc_member(tape)  # type: ignore[misc,no-any-return]
+
+
+def _check_directory(archive: Path) -> None:
+    """Python reads the directory of a zip whole, before anybody is asked (PKWARE APPNOTE, 4.3.16)."""
+    with archive.open("rb") as file:
+        file.seek(max(0, archive.stat().st_size - _END_SIZE_BYTES_MAX))
+        tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or at + 22 > len(tail):
+        raise Refused("it is no zip archive")
+    size_bytes = int.from_bytes(tail[at + 12 : at + 16], "little")
+    if size_bytes > DIRECTORY_SIZE_BYTES_MAX or tail[max(0, at - 20) : at].startswith(b"PK\x06\x07"):
+        raise Refused(f"its directory has more than {DIRECTORY_SIZE_BYTES_MAX:,} bytes")
 
 
 def _unpack_entries(
@@ -116,7 +149,9 @@ def _check_size(size_bytes: int, packed_bytes: int) -> None:
 
 
 def _tar_entries(archive: tarfile.TarFile) -> Iterator[_Entry]:
-    for raw in archive:
+    for at, raw in enumerate(archive):
+        if at >= MEMBERS_MAX:
+            raise Refused(f"it has more than {MEMBERS_MAX:,} members")
         path = safe_path(raw.name)
         if raw.isdir():
             member = Member(path, "directory")

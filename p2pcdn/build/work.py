@@ -16,7 +16,7 @@ from p2pcdn.build.log import BuildLog
 from p2pcdn.build.project import BuildSystem, checked_requirements
 from p2pcdn.build.seams import Environment, MakeEnvironment
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import P2pcdnError, SandboxUnusable
+from p2pcdn.errors import P2pcdnError
 from p2pcdn.sandbox.probe import check
 from p2pcdn.sandbox.run import Layers
 from p2pcdn.sandbox.spec import Limits
@@ -44,7 +44,10 @@ class Tools:
 
 @dataclass(slots=True)
 class Work:
-    """Belongs to one task. `environment`, `layers` and `bare_because` are there after `prepare`."""
+    """Belongs to one task. `environment` and `layers` are there after `prepare`.
+
+    bare_because: None for the sandbox; else why it runs outside of any, as the user has allowed.
+    """
 
     tools: Tools
     name: str
@@ -55,16 +58,15 @@ class Work:
     interpreter: Interpreter
     options: Options
     log: BuildLog
-    allow_unsandboxed: bool
+    bare_because: str | None
     editable: bool
     environment: Environment = field(init=False)
     layers: Layers | None = None
-    bare_because: str | None = None
 
     async def prepare(self, ask_for_more: Hook | None) -> None:
         """Makes the environment of build-system.requires, tries the sandbox, and asks the backend what else it needs.
 
-        Raises SandboxUnusable, BuildFailed, and what the maker of environments raises.
+        Raises SandboxUnusable, Unbuilt, and what the maker of environments raises.
         """
         await self._make_environment(self.system.requires)
         async with self.tools.slots:
@@ -76,7 +78,7 @@ class Work:
             await self._make_environment((*self.system.requires, *more))
 
     async def hook(self, hook: Hook) -> Answer:
-        """Calls a hook; the file that it makes is `answer`. Raises BuildFailed."""
+        """Calls a hook; the file that it makes is `answer`. Raises Unbuilt."""
         ask = Ask(hook, self.system, self.environment, self.options, self.answer)
         async with self.tools.slots:
             return await call(await self._cell(), ask, self.tools.limits, self.log, self.tools.threads)
@@ -89,7 +91,9 @@ class Work:
         """What the hook's outcome is kept by; after `prepare`."""
         identity, platform = self.interpreter.identity, self.interpreter.platform
         sandboxed = self.layers is not None
-        return build_key(Inputs(self.digest, self.environment.pins, identity, platform, self.options, hook, sandboxed))
+        place = str(self.tree) if self.editable else ""
+        made_of = (self.digest, self.environment.pins, identity, platform, self.options)
+        return build_key(Inputs(*made_of, hook, sandboxed, place))
 
     async def _make_environment(self, requirements: tuple[str, ...]) -> None:
         try:
@@ -99,16 +103,12 @@ class Work:
             raise
 
     async def _try_sandbox(self) -> None:
-        """Runs the escape probes; without a sandbox, only the user's own word lets the build go on."""
-        try:
-            cell = self._sandbox()
-            python = str(self.environment.python)
-            self.layers = await check(self.tools.processes, cell.spec, python, self.workplace)
-        except SandboxUnusable as error:
-            if not self.allow_unsandboxed:
-                raise
-            self.bare_because = str(error)
-            await self.log.write(f"p2pcdn: outside of a sandbox, as allowed. {error}\n".encode())
+        """Runs the escape probes. Raises SandboxUnusable."""
+        if self.bare_because is not None:
+            await self.log.write(f"p2pcdn: outside of a sandbox, as allowed. {self.bare_because}\n".encode())
+            return
+        python = str(self.environment.python)
+        self.layers = await check(self.tools.processes, self._sandbox().spec, python, self.workplace)
 
     async def _cell(self) -> Cell:
         if self.bare_because is None:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +22,7 @@ from p2pcdn.world import Process, Processes
 if TYPE_CHECKING:
     from p2pcdn.sandbox.plan import Plan
 
-Broken = Literal["wall_s", "stdout_bytes", "stderr_bytes"]
+Broken = Literal["wall_s", "stdout_bytes", "stderr_bytes", "left_running"]
 Sink = Callable[[bytes], Awaitable[None]]
 
 # Our own modules come last: in a directory of installed packages others may have names of the standard library.
@@ -31,6 +31,8 @@ _HOME = str(Path(p2pcdn.__file__).parent.parent)
 _UID_MAP = Path("/proc/self/uid_map")
 # A machine under full load takes a second for what takes it 0.1 s.
 LAUNCH_TIMEOUT_S = 30.0
+# What a pipe still holds when its writer has ended, 64 KiB, is read in no time, even onto a busy disk.
+DRAIN_TIMEOUT_S = 5.0
 _READ_SIZE_BYTES = 64 * 1024
 
 
@@ -49,7 +51,8 @@ class Layers:
 class Outcome:
     """How a program ended.
 
-    code: its exit code, minus the signal that ended it. broke: the limit of ours for which we ended it ourselves.
+    code: its exit code, minus the signal that ended it. broke: the limit of ours for which we ended it ourselves;
+    "left_running" where it ended, and something else kept its pipes open, which no sandbox lets happen.
     stdout, stderr: what it wrote, as far as no sink took it.
     """
 
@@ -74,22 +77,27 @@ def planned(spec: Spec, argv: Sequence[str]) -> Plan:
     """The plan of this process on this machine. Raises SandboxUnusable."""
     machine = os.uname().machine
     try:
-        user = outside(spec, (os.geteuid(), os.getegid()), _UID_MAP.read_text("ascii"))
-        return plan(spec, argv, machine=machine, parent=os.getpid(), user=user)
+        return plan(spec, argv, machine=machine, parent=os.getpid(), user=user_outside(spec))
     except KeyError:
         raise _unusable(f"it is not made for machines of the kind {machine}") from None
     except OSError as error:
         raise _unusable(f"{_UID_MAP} cannot be read ({error.strerror}); it needs /proc") from error
 
 
+def user_outside(spec: Spec) -> tuple[int, int]:
+    """The uid and gid that a program of this spec has outside of its sandbox. Raises OSError without a /proc."""
+    return outside(spec, (os.geteuid(), os.getegid()), _UID_MAP.read_text("ascii"))
+
+
 @asynccontextmanager
 async def open_launcher(processes: Processes, told: Plan) -> AsyncIterator[tuple[Process, Layers]]:
     """Like `open_sandbox`, from a plan that is made."""
-    try:
-        opening = processes.open([sys.executable, "-I", "-S", "-c", _BOOT, _HOME], {})
-    except OSError as error:
-        raise _unusable(f"its launcher cannot be started: {error}") from error
-    async with opening as process:
+    async with AsyncExitStack() as ends:
+        try:
+            opening = processes.open([sys.executable, "-I", "-S", "-c", _BOOT, _HOME], {})
+            process = await ends.enter_async_context(opening)
+        except OSError as error:
+            raise _unusable(f"its launcher cannot be started ({error})") from error
         with trio.move_on_after(LAUNCH_TIMEOUT_S) as patience:
             layers = await _launched(process, told)
         if patience.cancelled_caught:
@@ -122,28 +130,32 @@ async def drive(
 ) -> Outcome:
     """Feeds a program that was opened and takes what it writes, within wall_s and the limits of both streams."""
     out, err = _Stream(limits.stdout_bytes, stdout), _Stream(limits.stderr_bytes, stderr)
-    code = -signal.SIGKILL
+    code: int | None = None
     with trio.move_on_after(limits.wall_s) as patience:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_feed, process, stdin)
             nursery.start_soon(out.drain, process.stdout, process)
             nursery.start_soon(err.drain, process.stderr, process)
             code = await process.wait()
-            # A program outside of a sandbox may leave children that hold its pipes; they end with it.
+            # A program outside of a sandbox may leave others behind; most end with its group.
             process.kill()
-    if patience.cancelled_caught:
-        process.kill()
+            patience.deadline = min(patience.deadline, trio.current_time() + DRAIN_TIMEOUT_S)
+    process.kill()
     for stream in (out, err):
         if stream.error is not None:
             raise stream.error
     broke: Broken | None = "stdout_bytes" if out.full else "stderr_bytes" if err.full else None
-    return Outcome(code, "wall_s" if patience.cancelled_caught else broke, bytes(out.kept), bytes(err.kept), layers)
+    if patience.cancelled_caught:
+        broke = "wall_s" if code is None else "left_running"
+    return Outcome(-signal.SIGKILL if code is None else code, broke, bytes(out.kept), bytes(err.kept), layers)
 
 
 def how_it_ended(outcome: Outcome, limits: Limits) -> str:
     """The second half of a sentence whose subject is the program."""
     if outcome.broke == "wall_s":
         return f"was ended after {limits.wall_s:g} s, the limit"
+    if outcome.broke == "left_running":
+        return "left something running that holds its output open"
     if outcome.broke:
         size_bytes = {"stdout_bytes": limits.stdout_bytes, "stderr_bytes": limits.stderr_bytes}[outcome.broke]
         return f"was ended because it wrote more than {size_bytes:,} bytes of output"

@@ -33,6 +33,8 @@ STATUS: dict[type[P2pcdnError], tuple[int, str]] = {
     Unavailable: (503, "Not available now"),
     StoreStopped: (503, "The store does not write"),
     StoreUnusable: (503, "The store cannot be used"),
+    BuildFailed: (422, "The build failed"),
+    SandboxUnusable: (503, "This machine has no sandbox"),
     LocalProtocolError: (500, "A fault of this node"),
     NoSolution: (409, "No versions fit together"),
     BadRequirement: (400, "Not a requirement"),

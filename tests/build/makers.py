@@ -168,5 +168,5 @@ class DirectoryShelf:
         return await trio.to_thread.run_sync(self._keep, key, wheel)
 
     def _keep(self, key: Sha256, wheel: Path) -> Path:
-        (self.directory / key).mkdir(parents=True)
+        (self.directory / key).mkdir(parents=True, exist_ok=True)
         return wheel.rename(self.directory / key / wheel.name)

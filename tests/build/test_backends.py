@@ -15,6 +15,7 @@ from p2pcdn.build import Egg, Options, Tree
 from p2pcdn.digest import Sha256
 from tests.build.conftest import PYTHON, Yard
 from tests.build.makers import LocalWheels, sdist
+from tests.sandbox.programs import IS_ROOT
 
 pytestmark = pytest.mark.upstream
 
@@ -87,7 +88,7 @@ async def test_setuptools_builds_metadata_and_an_editable_wheel(real_yard: Yard)
         '[project]\nname = "demo"\nversion = "1.0"\ndependencies = ["attrs"]\n'
     )
     (tree / "demo.py").write_text("ANSWER = 42\n")
-    if os.geteuid() == 0:
+    if IS_ROOT:
         for path in (tree, *tree.iterdir()):
             os.chown(path, 1234, 1234)
     builder = real_yard.builder()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
 import zipfile
@@ -11,12 +12,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from p2pcdn.build import Options, Sdist, Tree, hooks
+from p2pcdn.build import Environment, Options, Sdist, Tree, hooks
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import BuildFailed, DigestMismatch, NotFound
+from p2pcdn.errors import BuildFailed, DigestMismatch, NotFound, SandboxUnusable
 from p2pcdn.sandbox import probe
 from tests.build.conftest import PYTHON, Yard
-from tests.build.makers import PYPROJECT, TINY, sdist, wheel
+from tests.build.makers import PYPROJECT, TINY, DirectoryShelf, sdist, wheel
+from tests.sandbox.programs import IS_ROOT
 
 
 async def test_an_sdist_becomes_a_wheel_and_the_same_inputs_are_not_built_twice(yard: Yard) -> None:
@@ -122,13 +124,27 @@ async def test_an_editable_wheel_is_built_in_the_tree_itself(yard: Yard) -> None
     (tree / "src").mkdir(parents=True)
     for name, text in {"name.txt": "demo 1.0", "pyproject.toml": PYPROJECT.replace("tiny", "tinier")}.items():
         (tree / name).write_text(text)
-    if os.geteuid() == 0:
+    if IS_ROOT:
         for path in (tree, *tree.rglob("*")):
             os.chown(path, 1234, 1234)
     built = await yard.builder().editable(Tree(tree), PYTHON)
     assert built.wheel.name == "demo-1.0-py3-none-any.whl"
     assert (tree / "built-in-place.txt").read_text() == str(tree)
     assert (tree / "built-in-place.txt").stat().st_uid == tree.stat().st_uid
+    # The work that it does in the tree is done each time.
+    (tree / "built-in-place.txt").unlink()
+    assert not (await yard.builder().editable(Tree(tree), PYTHON)).kept
+    assert (tree / "built-in-place.txt").exists()
+
+
+async def test_an_editable_build_of_a_tree_of_roots_is_refused_to_root(yard: Yard) -> None:
+    if not IS_ROOT:
+        pytest.skip("only root has trees of root's")
+    tree = yard.place / "tree"
+    tree.mkdir()
+    (tree / "pyproject.toml").write_text(PYPROJECT)
+    with pytest.raises(SandboxUnusable, match="belongs to root, and a sandbox for an editable build runs as"):
+        await yard.builder().editable(Tree(tree), PYTHON)
 
 
 async def test_a_build_that_fails_is_told_with_its_last_lines_and_its_log(yard: Yard) -> None:
@@ -174,7 +190,7 @@ async def test_a_backend_without_the_hook_is_told(yard: Yard) -> None:
     tree = yard.place / "tree"
     tree.mkdir()
     (tree / "pyproject.toml").write_text(PYPROJECT)
-    if os.geteuid() == 0:
+    if IS_ROOT:
         os.chown(tree, 1234, 1234)
     with pytest.raises(BuildFailed, match="its backend tiny has no build_editable"):
         await yard.builder().editable(Tree(tree), PYTHON)
@@ -185,6 +201,19 @@ async def test_requirements_that_cannot_be_had_say_for_what_they_were(yard: Yard
     with pytest.raises(NotFound, match="no wheel for nowhere>=3") as caught:
         await yard.builder().wheel(source, PYTHON)
     assert caught.value.__notes__ == ["This was for the build of demo-1.0.tar.gz, which needs nowhere>=3."]
+
+
+async def test_a_requirement_that_cannot_be_built_speaks_for_itself(yard: Yard) -> None:
+    failure = BuildFailed("other-1.0.tar.gz could not be built: no compiler.", output="cc: not found")
+
+    async def make_environment(requirements: tuple[str, ...], python: Path) -> Environment:
+        raise failure
+
+    yard.environments = make_environment  # type: ignore[assignment]
+    with pytest.raises(BuildFailed) as caught:
+        await yard.builder().wheel(sdist(yard.place, {}), PYTHON)
+    assert caught.value is failure
+    assert failure.__notes__ == ["This was for the build of demo-1.0.tar.gz, which needs tiny."]
 
 
 async def test_an_sdist_with_other_bytes_is_not_even_unpacked(yard: Yard) -> None:
@@ -217,6 +246,17 @@ async def test_builds_run_at_once_and_no_more_than_the_bound_allows(yard: Yard) 
         watching.cancel_scope.cancel()
     assert most == 2
     assert len(list(yard.place.glob("shelf/*/*.whl"))) == 4
+
+
+async def test_a_full_disk_is_told_in_a_sentence(yard: Yard) -> None:
+    class Full(DirectoryShelf):
+        async def keep(self, key: Sha256, wheel: Path) -> Path:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(wheel))
+
+    yard.shelf = Full(yard.place / "shelf")
+    with pytest.raises(BuildFailed, match=r"could not be built: No space left on device .*\. Nothing was installed"):
+        await yard.builder().wheel(sdist(yard.place, {}), PYTHON)
+    assert yard.left_behind() == []
 
 
 async def test_what_a_killed_node_left_is_tidied_up_and_logs_stay(yard: Yard) -> None:

@@ -247,6 +247,18 @@ async def test_without_a_sandbox_nothing_is_built_unless_the_user_allows_it(bare
     assert bare_yard.left_behind() == []
 
 
+async def test_a_build_that_needs_what_no_sandbox_gives_runs_outside_if_the_user_allows_it(yard: Yard) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        code = f"import socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 5).close()"
+        source = sdist(yard.place, {"build.py": code})
+        with pytest.raises(BuildFailed, match="PermissionError"):
+            await yard.builder().wheel(source, PYTHON)
+        built = await yard.builder().wheel(source, PYTHON, allow_unsandboxed=True)
+    assert built.layers is None
+    assert built.bare_because is not None
+    assert "build_wheel of its backend tiny failed: PermissionError" in built.bare_because
+
+
 async def test_a_wheel_from_outside_of_a_sandbox_is_not_given_to_who_wants_one_from_inside(yard: Yard) -> None:
     sandboxed = yard.processes
     source = sdist(yard.place, {})

@@ -26,6 +26,7 @@ def test_every_input_counts() -> None:
         replace(INPUTS, options=Options(subdirectory="deep")),
         replace(INPUTS, hook="build_editable"),
         replace(INPUTS, sandboxed=False),
+        replace(INPUTS, place="/home/user/tree"),
     ]
     assert len({build_key(one) for one in (INPUTS, *others)}) == len(others) + 1
 
@@ -41,4 +42,4 @@ def test_a_key_stays_what_it_was() -> None:
     assert build_key(INPUTS) == KEPT
 
 
-KEPT = "1ac8e5def8e51ebd7aa214029bea8c320a49348ab6e30846d8d162a125f89627"
+KEPT = "7dba69cc37b5bbe7ae5f18fe21529ccb6b34a5d34bd1b243195dae1f2cf32e6a"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from p2pcdn.build.failure import Unbuilt
 from p2pcdn.build.project import LEGACY, BuildSystem, build_system
-from p2pcdn.errors import BuildFailed
 
 
 @pytest.mark.parametrize("pyproject", [None, b"", b"[project]\nname = 'demo'\n"])
@@ -43,10 +43,10 @@ def test_everything_that_a_table_may_say() -> None:
     ],
 )
 def test_what_is_wrong_is_said(text: str, said: str) -> None:
-    with pytest.raises(BuildFailed, match=said):
+    with pytest.raises(Unbuilt, match=said):
         build_system(text.encode())
 
 
 def test_bytes_that_are_no_text_are_said() -> None:
-    with pytest.raises(BuildFailed, match="cannot be read"):
+    with pytest.raises(Unbuilt, match="cannot be read"):
         build_system(b"\xff")

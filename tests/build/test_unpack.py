@@ -21,7 +21,7 @@ from p2pcdn.build import unpack as unpack_module
 from p2pcdn.build.unpack import unpack
 from p2pcdn.errors import Refused
 
-Fill = Callable[[tarfile.TarFile], None]
+Fill = Callable[[tarfile.TarFile], object]
 
 
 def tar(path: Path, fill: Fill, **options: object) -> Path:
@@ -154,6 +154,23 @@ def test_bombs_are_cut_at_their_limit(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(unpack_module, "UNPACKED_SIZE_BYTES_MAX", 50_000)
     with pytest.raises(Refused, match="more than 50,000 bytes"):
         unpack(tmp_path / "demo-1.0.tar.gz", tmp_path / "out")
+
+
+def test_headers_that_would_fill_the_memory_are_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def long_header(archive: tarfile.TarFile) -> None:
+        add(archive, "demo/file", pax_headers={"comment": "x" * 2_000_000})
+
+    with pytest.raises(Refused, match="a header in it has more than 1,048,576 bytes"):
+        unpack(tar(tmp_path / "a.tar.gz", long_header, format=tarfile.PAX_FORMAT), tmp_path / "out")
+    monkeypatch.setattr(unpack_module, "MEMBERS_MAX", 5)
+    with pytest.raises(Refused, match="more than 5 members"):
+        unpack(tar(tmp_path / "b.tar.gz", lambda tape: [add(tape, f"demo/{at}") for at in range(8)]), tmp_path / "out")
+    monkeypatch.setattr(unpack_module, "DIRECTORY_SIZE_BYTES_MAX", 100)
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        for at in range(8):
+            archive.writestr(f"demo/{at}", b"x")
+    with pytest.raises(Refused, match="its directory has more than 100 bytes"):
+        unpack(tmp_path / "c.zip", tmp_path / "out")
 
 
 def test_a_zip_with_a_link_or_a_password_is_refused(tmp_path: Path) -> None:

@@ -7,11 +7,16 @@ import sys
 import textwrap
 from pathlib import Path
 
+from p2pcdn.sandbox.run import user_outside
 from p2pcdn.sandbox.spec import Bind, Limits, Spec
 
 # The interpreter without an environment: its directory is shown, whatever lies above it is not.
 PYTHON = os.path.realpath(sys.executable)
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/scratch/home", "LC_ALL": "C.UTF-8"}
+
+
+# Root may become another user and give files away; root of a container of one user may not.
+IS_ROOT = os.geteuid() == 0 and user_outside(Spec())[0] != 0
 
 
 def spec(*binds: Bind, **limits: float) -> Spec:

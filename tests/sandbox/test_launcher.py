@@ -18,6 +18,7 @@ from p2pcdn.sandbox import obstacles
 from p2pcdn.sandbox import run as run_module
 from p2pcdn.sandbox.spec import NOBODY
 from p2pcdn_daemon.processes import RealProcesses
+from tests.sandbox.programs import IS_ROOT
 
 HOME = Path(run_module.__file__).parent.parent.parent
 PYTHONS = ("/usr/bin/python3", "/usr/local/bin/python3")
@@ -64,7 +65,7 @@ def launch(home: Path, *argv: str, python: str = sys.executable, before: tuple[s
 
 
 def as_nobody() -> tuple[str, ...]:
-    if os.geteuid() != 0:
+    if not IS_ROOT:
         pytest.skip("only root can become another user; an ordinary user's sandbox is what all other tests run in")
     if not shutil.which("setpriv"):
         pytest.skip("setpriv is not installed (util-linux)")
@@ -80,7 +81,7 @@ def public_python() -> str:
 
 
 def as_root_only() -> None:
-    if os.geteuid() != 0:
+    if not IS_ROOT:
         pytest.skip("only root can mask a file of /proc")
 
 
@@ -106,7 +107,7 @@ def test_root_of_a_container_of_one_user_has_a_sandbox_too(processes: RealProces
 
 
 def test_what_root_starts_is_not_root_outside_either(processes: RealProcesses, readable_home: Path) -> None:
-    if os.geteuid() != 0:
+    if not IS_ROOT:
         pytest.skip("only for root")
     code, _, said, _ = launch(readable_home, "/bin/sh", "-c", "cat /proc/self/uid_map; id -G")
     assert said.split() == ["1000", str(NOBODY), "1", "1000"]

@@ -119,5 +119,11 @@ def test_an_answer_that_is_none_is_no_proof(said: bytes) -> None:
         reached(Outcome(0, None, said, b"", None))
 
 
+def test_a_process_that_outlives_the_sandbox_is_a_hole() -> None:
+    assert reached(Outcome(0, "left_running", b'{"tried": 3, "reached": {}}', b"", None)) == {
+        "outlives the sandbox": "a process that it started"
+    }
+
+
 def _names() -> list[str]:
     return [line.split('"')[1] for line in program().splitlines() if line.startswith("@probe(")]

@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 import trio
 
+from p2pcdn.errors import SandboxUnusable
+from p2pcdn.sandbox import run as run_module
 from p2pcdn.sandbox.run import drive, how_it_ended, open_sandbox, run
 from p2pcdn.sandbox.spec import MIB, Bind, Limits, Spec
 from p2pcdn_daemon.processes import RealProcesses
@@ -268,6 +270,8 @@ async def test_a_call_by_the_table_of_32_bits_ends_it(processes: RealProcesses) 
 
 NODE = """
 import trio
+from p2pcdn.errors import SandboxUnusable
+from p2pcdn.sandbox import run as run_module
 from p2pcdn.sandbox.run import open_sandbox
 from p2pcdn.sandbox.spec import Spec
 from p2pcdn_daemon.processes import RealProcesses
@@ -334,3 +338,27 @@ async def test_a_sink_takes_what_is_written_as_it_comes(processes: RealProcesses
 async def test_a_program_outside_of_a_sandbox_has_the_same_limits_of_time_and_output(processes: RealProcesses) -> None:
     async with processes.open(["/bin/sh", "-c", "sleep 1000"], {}) as process:
         assert (await drive(process, Limits(wall_s=0.3))).broke == "wall_s"
+
+
+async def test_a_daemon_of_a_program_outside_of_a_sandbox_is_told_and_not_waited_for(
+    processes: RealProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It left the group, so nobody of us ends it; it lets go of its own accord when the test is over."""
+    monkeypatch.setattr(run_module, "DRAIN_TIMEOUT_S", 0.5)
+    code = "import os, time\nif os.fork() == 0:\n os.setsid()\n if os.fork() == 0: time.sleep(12)\n os._exit(0)"
+    async with processes.open(python(code), {}) as process:
+        outcome = await drive(process, Limits(wall_s=100))
+    assert (outcome.code, outcome.broke) == (0, "left_running")
+    assert how_it_ended(outcome, Limits()) == "left something running that holds its output open"
+
+
+async def test_a_launcher_that_cannot_be_started_is_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(SandboxUnusable, match="its launcher cannot be started"):
+        await run(RealProcesses(), Spec(), ["/bin/true"])
+
+
+async def test_a_launcher_that_dies_is_no_sandbox_and_its_last_words_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "_BOOT", "raise SystemExit('no ctypes here')")
+    with pytest.raises(SandboxUnusable, match="its launcher ended: no ctypes here"):
+        await run(RealProcesses(), Spec(), ["/bin/true"])
