@@ -45,8 +45,6 @@ STATUS: dict[type[P2pcdnError], tuple[int, str]] = {
     BadWheel: (502, "A wheel that is not installed"),
     CannotPlan: (409, "The wheels do not fit together"),
     CannotInstall: (500, "Not installed"),
-    SandboxUnusable: (503, "No sandbox can be had"),
-    BuildFailed: (502, "A build failed"),
 }
 
 
