@@ -16,19 +16,21 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from p2pcdn import frames
-from p2pcdn.build import Builder, Environment, Sdist
+from p2pcdn.build import Builder, Built, Environment, Options, Sdist
+from p2pcdn.build import Tree as SourceTree
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.install import Source, install
+from p2pcdn.envs.model import Directory
 from p2pcdn.envs.plan import Plan
 from p2pcdn.envs.scheme import Scheme
 from p2pcdn.errors import BuildFailed, NotFound
 from p2pcdn.fetch import Fetch, Wanted
 from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX
-from p2pcdn.provision.environment import Ready
+from p2pcdn.provision.environment import Ready, Wheel
 from p2pcdn.resolve import Source as Named
 from p2pcdn.resolve import read_metadata
 from p2pcdn.store import Origin, Partial, Store
@@ -100,11 +102,8 @@ class Builds:
                 Sdist(path, sha256), toolchain.python, allow_unsandboxed=toolchain.allow_unsandboxed
             )
 
-    async def wheel(self, wanted: Wanted, toolchain: Toolchain) -> tuple[Sha256, str, str]:
-        """The wheel of an sdist, a blob of the store then: its sha256, its name, and how it was built, for a history.
-
-        Raises as `metadata` does.
-        """
+    async def wheel(self, wanted: Wanted, toolchain: Toolchain) -> Wheel:
+        """The wheel of an sdist, a blob of the store then. Raises as `metadata` does."""
         key = f"wheel/{wanted.key}/{toolchain.digest()}"
         if (known := self._known(key)) is not None:
             return known
@@ -113,19 +112,45 @@ class Builds:
             built = await self._builder.wheel(
                 Sdist(path, sha256), toolchain.python, allow_unsandboxed=toolchain.allow_unsandboxed
             )
+        return await self._noted(key, built)
+
+    async def directory(self, directory: Directory, state: str, toolchain: Toolchain) -> Wheel:
+        """The wheel of a source tree, editable where it is to be. Raises BuildFailed, SandboxUnusable.
+
+        state: names what decides an editable wheel; while it stays, that is not made again. "": it always is.
+        """
+        named = hashlib.sha256(f"{directory.path} {directory.subdirectory} {state}".encode()).hexdigest()
+        key = f"editable/{named}/{toolchain.digest()}"
+        known = self._known(key) if state and directory.editable else None
+        if known is None:
+            options = Options(subdirectory=directory.subdirectory or "")
+            build = self._builder.editable if directory.editable else self._builder.wheel
+            with _building(directory.path, toolchain):
+                built = await build(
+                    SourceTree(Path(directory.path)),
+                    toolchain.python,
+                    options,
+                    allow_unsandboxed=toolchain.allow_unsandboxed,
+                )
+            known = await self._noted(key, built)
+        where = {"url": Path(directory.path).as_uri(), "dir_info": {"editable": True} if directory.editable else {}}
+        return replace(known, direct_url=json.dumps(where, sort_keys=True))
+
+    async def _noted(self, key: str, built: Built) -> Wheel:
         how = "built in a sandbox" if built.bare_because is None else f"built without a sandbox: {built.bare_because}"
-        made = Sha256(built.wheel.parent.name), built.wheel.name, how
+        made = Wheel(Sha256(built.wheel.parent.name), built.wheel.name, how)
         if built.bare_because is None:  # the other kind is built at each wish, for the wish may end
-            await self.store.change(values={("environments", key): frames.encode(list(made))})
+            record = [made.sha256, made.filename, made.how]
+            await self.store.change(values={("environments", key): frames.encode(record)})
         return made
 
-    def _known(self, key: str) -> tuple[Sha256, str, str] | None:
-        """What this toolchain made of this sdist before, if the store has it still."""
+    def _known(self, key: str) -> Wheel | None:
+        """What this toolchain made of the same before, if the store has it still."""
         octets = self.store.value("environments", key)
         if octets is None:
             return None
         sha256, filename, how = frames.decode(octets)
-        return (Sha256(sha256), filename, how) if self.store.blob(Sha256(sha256)) is not None else None
+        return Wheel(Sha256(sha256), filename, how) if self.store.blob(Sha256(sha256)) is not None else None
 
     async def _sdist(self, wanted: Wanted) -> tuple[Path, Sha256]:
         """Its file under its own name, by which the backend and its errors know it."""
@@ -202,6 +227,19 @@ def named_link(store: Store, sha256: Sha256, filename: str) -> Path:
         with suppress(FileExistsError):
             os.link(file, path)
     return path
+
+
+# What decides how a project is installed so that its sources stay in use. Its sources themselves do not.
+SETTINGS_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
+
+
+def state_of(project: Path) -> str:
+    """Names the settings of a project's build. Blocks."""
+    whole = hashlib.sha256()
+    for name in SETTINGS_FILES:
+        with suppress(OSError):
+            whole.update(f"{name}\0".encode() + (project / name).read_bytes())
+    return whole.hexdigest()
 
 
 def pkg_info(sdist: Path) -> bytes | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
 
 import trio
 
@@ -15,12 +15,13 @@ from p2pcdn import frames
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.errors import NothingFits
 from p2pcdn.envs.listing import Listing
-from p2pcdn.envs.model import Chosen, LockedFile, LockedPackage, Target
+from p2pcdn.envs.model import Chosen, Directory, LockedFile, LockedPackage, Target
 from p2pcdn.envs.planning import ReadyWheel, make_plan
 from p2pcdn.envs.pylock import read_lock
 from p2pcdn.envs.scheme import Scheme
 from p2pcdn.envs.selection import select
 from p2pcdn.errors import P2pcdnError, StoreStopped
+from p2pcdn.names import normalize_project
 from p2pcdn.provision.bytecode import Bytecode, Compiler, compiled_of
 from p2pcdn.provision.order import dependencies_first
 from p2pcdn.provision.wheels import Wheels, sha256_of
@@ -35,8 +36,23 @@ FORMAT = 1
 LEASE_TIME_S = 600.0
 
 
-# The wheel that an sdist becomes: its sha256, by which the store has it then, its file name, and how it was built.
-Build = Callable[[LockedPackage, LockedFile], Awaitable[tuple[Sha256, str, str]]]
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A wheel that is to be installed. how: whence it came, for a history. direct_url: the text of PEP 610's file."""
+
+    sha256: Sha256
+    filename: str
+    how: str
+    direct_url: str | None = None
+
+
+class Build(Protocol):
+    """Makes wheels of what is none; they are blobs of the store then. Raises BuildFailed, SandboxUnusable, Refused."""
+
+    async def sdist(self, package: LockedPackage, file: LockedFile) -> Wheel: ...
+    async def directory(self, directory: Directory, state: str) -> Wheel:
+        """state: what decides an editable wheel, so that it is not made again while that stays; "" for none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +60,9 @@ class Asked:
     """What an environment is to be. lock: the text of a pylock.toml. groups: None for the lock's default ones.
 
     build: how a package without a fitting wheel becomes one; None: it does not.
-    requested: the projects that the user named himself. bytecode: None where nobody wants any.
+    requested: the projects that the user named himself. bytecode: None where nobody wants any. project: the directory
+    of the user's own project, which is installed so that its sources stay in use (PEP 660); state: names its build's
+    settings.
     """
 
     lock: str
@@ -55,13 +73,15 @@ class Asked:
     requested: tuple[str, ...] = ()
     bytecode: Bytecode | None = None
     build: Build | None = None
+    project: str = ""
+    state: str = ""
 
     def digest(self) -> str:
         """Names the choice: everything that it depends on."""
         scheme = self.scheme.as_dict()
         parts = [FORMAT, self.lock, dict(self.target.markers), self.target.tags, scheme]
         parts += [sorted(self.extras), None if self.groups is None else sorted(self.groups), sorted(self.requested)]
-        parts.append(self.bytecode.cache_tag if self.bytecode is not None else "")
+        parts += [self.bytecode.cache_tag if self.bytecode is not None else "", self.project, self.state]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -139,10 +159,10 @@ class Provisioner:
     async def provide(self, asked: Asked, chosen: Sequence[Chosen], progress: Progress) -> Ready:
         """Raises what `Wheels.tree` raises, NothingFits, CannotPlan, CompileFailed where byte code is waited for."""
         with self.store.spared([sha256_of(one.file) for one in chosen if one.file is not None]):
-            trees, names, came_from = await self._trees(asked, chosen, progress)
+            wheels, trees = await self._trees(asked, chosen, progress)
             if asked.bytecode is not None and asked.bytecode.wait:
                 await self.compiler.compile(trees, asked.bytecode)
-            ready = await self._planned(asked, chosen, trees, names, came_from)
+            ready = await self._planned(asked, chosen, wheels, trees)
             self._lease(ready.wheels)
         if asked.bytecode is not None and not asked.bytecode.wait:
             self.nursery.start_soon(self._compile_later, trees, asked.bytecode)
@@ -152,9 +172,8 @@ class Provisioner:
 
     async def _trees(
         self, asked: Asked, chosen: Sequence[Chosen], progress: Progress
-    ) -> tuple[list[Tree], list[str], list[str]]:
-        """Trees, the file names of their wheels, and whence they came."""
-        found: dict[int, tuple[Tree, str, str]] = {}
+    ) -> tuple[list[Wheel], list[Tree]]:
+        found: dict[int, tuple[Wheel, Tree]] = {}
         failed: list[P2pcdnError] = []
 
         async def one(at: int, wanted: Chosen) -> None:
@@ -164,25 +183,29 @@ class Provisioner:
                 failed.append(error)
                 nursery.cancel_scope.cancel()
                 return
-            progress(len(found), len(chosen), wanted.file.name if wanted.file is not None else wanted.package.name)
+            progress(len(found), len(chosen), found[at][0].filename)
 
         async with trio.open_nursery() as nursery:
             for at, wanted in enumerate(chosen):
                 nursery.start_soon(one, at, wanted)
         if failed:
             raise failed[0]
-        in_order = [found[at] for at in range(len(chosen))]
-        return [tree for tree, _, _ in in_order], [name for _, name, _ in in_order], [come for _, _, come in in_order]
+        return [found[at][0] for at in range(len(chosen))], [found[at][1] for at in range(len(chosen))]
 
-    async def _tree(self, asked: Asked, wanted: Chosen) -> tuple[Tree, str, str]:
-        if wanted.kind == "wheel" and wanted.file is not None:
-            tree, come = await self.wheels.tree(wanted.package, wanted.file)
-            return tree, wanted.file.name, come
-        if wanted.kind == "sdist" and wanted.file is not None and asked.build is not None:
-            sha256, filename, how = await asked.build(wanted.package, wanted.file)
-            return await self.wheels.unpacked(sha256, filename), filename, how
+    async def _tree(self, asked: Asked, wanted: Chosen) -> tuple[Wheel, Tree]:
+        package, file = wanted.package, wanted.file
+        direct_url = _direct_url(file) if wanted.kind == "archive" and file is not None else None
+        if wanted.kind in ("wheel", "archive") and file is not None and file.name.endswith(".whl"):
+            tree, come = await self.wheels.tree(package, file)
+            return Wheel(tree.key.sha256, file.name, come, direct_url), tree
+        if asked.build is not None and wanted.kind in ("sdist", "archive") and file is not None:
+            made = replace(await asked.build.sdist(package, file), direct_url=direct_url)
+            return made, await self.wheels.unpacked(made.sha256, made.filename)
+        if asked.build is not None and wanted.kind == "directory" and package.directory is not None:
+            made = await asked.build.directory(package.directory, asked.state)
+            return made, await self.wheels.unpacked(made.sha256, made.filename)
         raise NothingFits(
-            f"{wanted.package.name} {wanted.package.version or ''} has no wheel for this environment, "
+            f"{package.name} {package.version or ''} has no wheel for this environment, "
             f"only {_KINDS[wanted.kind]}, which this node does not build."
         )
 
@@ -205,32 +228,28 @@ class Provisioner:
     # -- the plan -----------------------------------------------------------------------------------------------------
 
     async def _planned(
-        self,
-        asked: Asked,
-        chosen: Sequence[Chosen],
-        trees: Sequence[Tree],
-        names: Sequence[str],
-        came_from: Sequence[str],
+        self, asked: Asked, chosen: Sequence[Chosen], wheels: Sequence[Wheel], trees: Sequence[Tree]
     ) -> Ready:
         codes = [self._bytecode(tree.key.sha256, asked.bytecode) for tree in trees]
         told = tuple(
             Told(
-                project=one.package.name,
-                version=one.package.version or "",
-                filename=name,
+                project=one.package.name or normalize_project(wheel.filename.partition("-")[0]),
+                version=one.package.version or wheel.filename.split("-")[1],
+                filename=wheel.filename,
                 sha256=str(tree.key.sha256),
                 index=one.package.index or "",
-                came_from=come,
+                came_from=wheel.how,
                 tree=str(tree.path),
                 bytecode=str(code.path) if code is not None else "",
             )
-            for one, tree, name, come, code in zip(chosen, trees, names, came_from, codes, strict=True)
+            for one, wheel, tree, code in zip(chosen, wheels, trees, codes, strict=True)
         )
-        plan, digest, notes = await self.threads.run(_plan, asked, told, trees, codes)
+        plan, digest, notes = await self.threads.run(_plan, asked, told, wheels, trees, codes)
         former = self._kept(asked)
         same = dict.fromkeys([*(former["same"] if former is not None else ()), digest])
         ready = Ready(plan, digest, told, notes, tuple(same))
-        await self._keep(asked, ready)
+        if all(one.kind != "directory" or one.package.name == "" for one in chosen):
+            await self._keep(asked, ready)  # else its sources may be others the next time
         return ready
 
     def _kept(self, asked: Asked) -> dict[str, Any] | None:
@@ -263,11 +282,23 @@ _KINDS: Mapping[str, str] = {
 
 def _choose(asked: Asked) -> list[Chosen]:
     lock = read_lock(asked.lock.encode(), "The lock")
-    return dependencies_first(select(lock, asked.target, extras=asked.extras, groups=asked.groups))
+    chosen = dependencies_first(select(lock, asked.target, extras=asked.extras, groups=asked.groups))
+    if not asked.project:
+        return chosen
+    return [*chosen, Chosen(LockedPackage("", directory=Directory(asked.project, editable=True)), "directory")]
+
+
+def _direct_url(file: LockedFile) -> str:
+    """The text of direct_url.json for an archive (PEP 610, "archive_info")."""
+    return json.dumps({"url": file.place, "archive_info": {"hashes": dict(file.hashes)}}, sort_keys=True)
 
 
 def _plan(
-    asked: Asked, told: Sequence[Told], trees: Sequence[Tree], codes: Sequence[Tree | None]
+    asked: Asked,
+    told: Sequence[Told],
+    made: Sequence[Wheel],
+    trees: Sequence[Tree],
+    codes: Sequence[Tree | None],
 ) -> tuple[bytes, str, tuple[str, ...]]:
     listings = [Listing.decode(tree.listing) for tree in trees]
     requested: Any = frozenset(asked.requested)
@@ -277,9 +308,10 @@ def _plan(
             one.filename,
             one.sha256,
             requested=one.project in requested,
+            direct_url=wheel.direct_url,
             bytecode=compiled_of(code) if code is not None else (),
         )
-        for listing, one, code in zip(listings, told, codes, strict=True)
+        for listing, one, wheel, code in zip(listings, told, made, codes, strict=True)
     ]
     plan = make_plan(wheels, asked.scheme)
     notes = (note for listing in listings for note in listing.notes)

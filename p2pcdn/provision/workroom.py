@@ -6,11 +6,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import trio
 
-from p2pcdn.digest import Sha256
-from p2pcdn.envs.model import LockedFile, LockedPackage
+from p2pcdn.envs.model import Directory, LockedFile, LockedPackage
 from p2pcdn.envs.model import Target as LockTarget
 from p2pcdn.errors import Refused
 from p2pcdn.fetch import Fetch, Metadata
@@ -18,9 +18,9 @@ from p2pcdn.index import Pages
 from p2pcdn.lock.facts import Facts, OfSdist
 from p2pcdn.lock.locker import Locked, Locker, OneTarget, Question, parse_question
 from p2pcdn.lock.solvers import Solvers
-from p2pcdn.provision.building import Builds, Toolchain
+from p2pcdn.provision.building import Builds, Toolchain, state_of
 from p2pcdn.provision.bytecode import Compiler
-from p2pcdn.provision.environment import Asked, Provisioner, Ready
+from p2pcdn.provision.environment import Asked, Provisioner, Ready, Wheel
 from p2pcdn.provision.wheels import Wheels, sha256_of
 from p2pcdn.resolve import Target
 from p2pcdn.store import Store
@@ -78,6 +78,7 @@ class Bench:
 
     def __init__(self, room: Workroom, pages: Pages, solvers: Solvers, compiler: Compiler) -> None:
         store, threads = room.store, room.threads
+        self._threads = threads
         facts = Facts(pages, room.metadata, store, threads)
         self._wheels = Wheels(store, pages, room.fetch, threads, room.nursery)
         self._locker = Locker(facts, solvers, store, room.version)
@@ -91,15 +92,15 @@ class Bench:
     async def resolve(self, question: Question, one: OneTarget, toolchain: Toolchain | None) -> Locked:
         return await self._locker.resolve(question, one, self._of_sdist(toolchain))
 
-    def with_build(self, asked: Asked, toolchain: Toolchain | None) -> Asked:
-        """The same environment, whose sdists this toolchain builds."""
-        return replace(asked, build=partial(self._build, toolchain)) if toolchain is not None else asked
+    async def with_build(self, asked: Asked, toolchain: Toolchain | None) -> Asked:
+        """The same environment; what in it has no wheel this toolchain builds."""
+        if toolchain is None:
+            return asked
+        state = await self._threads.run(state_of, Path(asked.project)) if asked.project else ""
+        return replace(asked, build=_Build(self._builds, self._wheels, toolchain), state=state)
 
     def _of_sdist(self, toolchain: Toolchain | None) -> OfSdist | None:
         return partial(self._builds.metadata, toolchain=toolchain) if toolchain is not None else None
-
-    async def _build(self, toolchain: Toolchain, package: LockedPackage, file: LockedFile) -> tuple[Sha256, str, str]:
-        return await self._builds.wheel(await self._wheels.wanted(package, file, sha256_of(file)), toolchain)
 
     async def _ready_for_a_build(
         self, requirements: tuple[str, ...], toolchain: Toolchain, above: tuple[str, ...]
@@ -109,7 +110,22 @@ class Bench:
         one = OneTarget("the build", Target.of(toolchain.markers, toolchain.tags))
         locked = await self._locker.resolve(question, one, self._of_sdist(toolchain), above)
         target = LockTarget(toolchain.markers, toolchain.tags)
-        asked = self.with_build(Asked(locked.text, target, toolchain.scheme), toolchain)
+        asked = await self.with_build(Asked(locked.text, target, toolchain.scheme), toolchain)
         return self.provisioner.again(asked) or await self.provisioner.provide(
             asked, await self.provisioner.choose(asked), lambda done, of, what: None
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """What `Provisioner` asks of builds, with one toolchain."""
+
+    builds: Builds
+    wheels: Wheels
+    toolchain: Toolchain
+
+    async def sdist(self, package: LockedPackage, file: LockedFile) -> Wheel:
+        return await self.builds.wheel(await self.wheels.wanted(package, file, sha256_of(file)), self.toolchain)
+
+    async def directory(self, directory: Directory, state: str) -> Wheel:
+        return await self.builds.directory(directory, state, self.toolchain)

@@ -58,7 +58,7 @@ class ZephyrFace:
     async def _post_environment(self, request: Request) -> Response:
         value = await asked_object(request, BODY_SIZE_BYTES_MAX)
         bench, have = self._bench(value), value.get("have")
-        asked = bench.with_build(_environment(value), _toolchain(value))
+        asked = await bench.with_build(_environment(value), _toolchain(value))
         ready = bench.provisioner.again(asked)
         if ready is not None:
             return _lines_response(_ready_lines(asked, ready, have))
@@ -177,7 +177,16 @@ def _environment(asked: Mapping[str, Any]) -> Asked:
         groups=None if groups is None else _texts(asked, "groups"),
         requested=_texts(asked, "requested"),
         bytecode=_bytecode(asked.get("bytecode")),
+        project=_project(asked.get("project")),
     )
+
+
+def _project(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str) and value.startswith("/"):
+        return value
+    raise RemoteProtocolError("project is the absolute path of a directory.")
 
 
 def _bytecode(value: object) -> Bytecode | None:

@@ -383,3 +383,45 @@ def test_whoever_asks_nonsense_gets_a_sentence(node: RunningNode, path: str) -> 
         assert status == 400, (asked, status, body)
         assert json.loads(body)["detail"]
     assert node.control("GET", "/v1/status")[0] == 200
+
+
+BACKEND = """
+import base64, hashlib, zipfile
+from pathlib import Path
+
+def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
+    name, info = "demo-1-py3-none-any.whl", "demo-1.dist-info"
+    members = {
+        "demo.pth": str(Path("src").resolve()),
+        f"{info}/METADATA": "Metadata-Version: 2.1\\nName: demo\\nVersion: 1\\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\\nGenerator: t\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    }
+    rows = []
+    for path, text in members.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        rows.append(f"{path},sha256={digest},{len(text.encode())}")
+    members[f"{info}/RECORD"] = "\\n".join([*rows, f"{info}/RECORD,,", ""])
+    with zipfile.ZipFile(Path(wheel_directory) / name, "w") as archive:
+        for path, text in members.items():
+            archive.writestr(path, text)
+    return name
+"""
+
+
+def test_a_project_with_a_build_system_is_installed_with_its_sources_in_use(project: Project) -> None:
+    """The user's word for builds without a sandbox: who is root, as in a container, has none for an editable build."""
+    build_system = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    project.write(["demo-app"], f"{build_system}[tool.zephyr]\nallow-unsandboxed-builds = true\n")
+    project.file("backend.py").write_text(BACKEND)
+    project.file("src").mkdir()
+    project.file("src/demo_own.py").write_text("value = 1\n")
+    project.zephyr("sync")
+    assert project.installed() == {"demo": "1", "demo-app": "1.0", "demo-lib": LIB_HERE}
+    assert project.run("-c", "import demo_own; print(demo_own.value)").strip() == "1"
+    project.file("src/demo_own.py").write_text("value = 22\n")
+    assert project.run("-c", "import demo_own; print(demo_own.value)").strip() == "22"
+    url = json.loads(next(project.file(".venv").rglob("demo-1.dist-info/direct_url.json")).read_text())
+    assert url == {"url": project.directory.as_uri(), "dir_info": {"editable": True}}
+    assert "already" in project.zephyr("sync")
+    project.zephyr("sync", "--no-project")
+    assert set(project.installed()) == {"demo-app", "demo-lib"}

@@ -32,7 +32,8 @@ _LINK_MODES: tuple[LinkMode, ...] = ("reflink", "hardlink", "copy")
 class Chosen(Value):
     """What of a lock an environment gets. groups: None for the lock's own default. requested: named by the user.
 
-    exact: what others installed goes, too.
+    exact: what others installed goes, too. project: the directory of the user's own project, installed so that its
+    sources stay in use; None: it is not.
     """
 
     lock: str
@@ -40,6 +41,7 @@ class Chosen(Value):
     groups: tuple[str, ...] | None = None
     requested: tuple[str, ...] = ()
     exact: bool = True
+    project: str | None = None
 
 
 class Synced(Value):
@@ -109,6 +111,7 @@ def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict
         "extras": list(chosen.extras),
         "groups": None if chosen.groups is None else list(chosen.groups),
         "requested": list(chosen.requested),
+        "project": chosen.project,
         "bytecode": compiled if wait is not False and interpreter.cache_tag else None,
         "have": have,
     }

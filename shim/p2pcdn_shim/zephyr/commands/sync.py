@@ -22,6 +22,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--frozen", action="store_true", help="Takes the lock as it is, and looks at nothing else.")
     add_install_flags(parser)
     parser.add_argument("--extra", action="append", default=[], metavar="NAME", help="With this extra.")
+    parser.add_argument("--no-project", action="store_true", help="Leaves the project itself out.")
     parser.add_argument("--all-extras", action="store_true", help="With every extra of the project.")
     parser.add_argument("--group", action="append", default=[], metavar="NAME", help="With this dependency group.")
     parser.add_argument(
@@ -41,7 +42,8 @@ def run(call: Call) -> int:
 def install_lock(call: Call, client: Client, project: Project, lock: str) -> int:
     """Syncs the project's environment with the text of a lock, and says what that did."""
     place = named.project_place(call.config, call.directory)
-    chosen = syncing.Chosen(lock, _extras(call, project), _groups(call, project), _requested(project))
+    own = str(project.file.parent) if project.is_package and not vars(call.options).get("no_project") else None
+    chosen = syncing.Chosen(lock, _extras(call, project), _groups(call, project), _requested(project), project=own)
     synced = syncing.sync(call, client, place, syncing.interpreter_at(call, place), chosen)
     syncing.tell(call, place, synced)
     return 0
@@ -73,4 +75,5 @@ def _requested(project: Project) -> tuple[str, ...]:
     texts = [*project.dependencies]
     for more in (*project.extras.values(), *project.groups.values()):
         texts += more
+    texts += [project.name] if project.name else []
     return tuple(dict.fromkeys(name for text in texts if (name := syncing.name_of(text))))
