@@ -59,7 +59,7 @@ class Choice:
     def fitting(self, project: str) -> int:
         """The versions that satisfy all who require the project now."""
         found = self._asked.get(project, PRESENT)
-        for _, _, needed in self._active(project):
+        for _, needed in self._active(project):
             found &= needed
         return found
 
@@ -75,8 +75,13 @@ class Choice:
         return found
 
     def refusal(self, project: Project, versions: int) -> Incompatibility:
-        """That these versions are shut, as long as those who require the project now do."""
-        terms = {parent: version for parent, version, _ in self._active(project.name)}
+        """That these versions are shut, as long as those who require the project now do.
+
+        It names the very versions that are decided, and so claims no more than was seen: another version of the same
+        parent may say the same and yet name a pre-release.
+        """
+        decided = self._solver.solution.decided
+        terms = {parent: decided[parent] for parent, _ in self._active(project.name)}
         return Incompatibility({**terms, project.name: versions}, Closed(project.name))
 
     def _first(self, project: Project, versions: int) -> int | None:
@@ -119,10 +124,11 @@ class Choice:
             if not permit.parent or decided.get(permit.parent, NOTHING) & permit.version
         )
 
-    def _active(self, project: str) -> Iterable[tuple[str, int, int]]:
+    def _active(self, project: str) -> Iterable[tuple[str, int]]:
+        """(parent, what it needs) of those that are decided."""
         decided = self._solver.solution.decided
         return (
-            (parent, versions, needed)
+            (parent, needed)
             for parent, versions, needed in self._solver.dependents(project)
             if decided.get(parent, NOTHING) & versions
         )

@@ -74,7 +74,7 @@ class Project:
 
     def first_usable(self, versions: int, *, lowest: bool = False) -> int | None:
         """The index of the highest (lowest) usable one of these versions, a positive term."""
-        among = versions & self.versions.all
+        among = versions & self.versions.all & ~self.useless
         return next((i for i in (term.upwards if lowest else term.downwards)(among) if not self.why_not(i)), None)
 
     def any_usable(self, versions: int) -> bool:

@@ -50,7 +50,10 @@ class Resolver:
             raise
 
     def learn(self, tables: Iterable[Table] = (), metadata: Iterable[Metadata] = ()) -> None:
-        """Takes what came, wanted or not; what is known already stays as it is."""
+        """Takes what came, wanted or not; what is known already stays as it is.
+
+        What cannot be had is learned too, as `Table.missing` or `Metadata.broken`; else each step asks for it again.
+        """
         self._knowledge.learn(tables, metadata)
 
     def _end(self, proof: Incompatibility) -> Generator[Need, None, NoReturn]:

@@ -342,3 +342,15 @@ def test_hostile_versions_do_not_exist() -> None:
     world.add("a", LONG)
     world.add("a", "2", requires_python=f"<={LONG}")
     assert pins(world.solve(["a"])) == {"a": "2"}
+
+
+def test_another_version_of_the_same_parent_may_ask_for_the_prerelease() -> None:
+    """The newest parent conflicts and does not ask; the one before says the same of `a`, and names a pre-release."""
+    world = universe(
+        {
+            "a": {"1": ["b<1"], "2b1": []},
+            "b": {"0": [], "1": []},
+            "parent": {"1": ["a>=1b9"], "2": ["a>=1"]},
+        }
+    )
+    assert pins(world.solve(["parent", "b>=1"])) == {"a": "2b1", "b": "1", "parent": "1"}
