@@ -299,4 +299,6 @@ def _refusal(answer: _Answer) -> NodeRefused:
         sentence = str(problem.get("detail") or problem["title"])
     except (ValueError, KeyError, AttributeError):
         return NodeRefused(f"The node answered {answer.status} {answer.reason}.", status=answer.status)
+    if answer.status == 404 and sentence.startswith("The node has no "):
+        sentence += " It may be older than this command; restart it."
     return NodeRefused(sentence, status=answer.status, problem=problem)

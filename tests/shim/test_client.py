@@ -72,7 +72,9 @@ def test_a_long_work_answers_line_by_line(node: RunningNode) -> None:
 
 def test_a_refusal_is_the_nodes_own_sentence(node: RunningNode) -> None:
     asked = Client(str(node.control_socket))
-    with pytest.raises(NodeRefused, match=r"The node has no GET /v1/nowhere\.") as caught:
+    with pytest.raises(
+        NodeRefused, match=r"no GET /v1/nowhere\. It may be older than this command; restart it\."
+    ) as caught:
         asked.get("/v1/nowhere")
     assert caught.value.status == 404
     assert caught.value.problem["title"] == "Not found"
