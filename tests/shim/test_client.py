@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pcdn_shim import client as under_test
+from p2pcdn_shim import http_answer as under_test
 from p2pcdn_shim.client import Client, NodeRefused, NoNode, candidates, find
 from tests.bench.node import RunningNode
 
