@@ -1,4 +1,4 @@
-"""One question and its answer over a stream, as far as a node goes in HTTP/1.1 (RFC 9112): bytes in, chunks and lines out."""
+"""A question and its answer on a stream, as far as a node goes in HTTP/1.1 (RFC 9112): chunks and lines out of bytes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Broken(Exception):
 
 
 def send_question(stream: socket.socket, method: str, target: str, body: bytes) -> None:
+    """One request, after whose answer the connection ends. body: JSON, of a POST."""
     head = f"{method} {target} HTTP/1.1\r\nHost: p2pcdn\r\nConnection: close\r\n"
     if method == "POST":
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -29,7 +30,7 @@ def send_question(stream: socket.socket, method: str, target: str, body: bytes) 
 
 
 class Answer:
-    """One answer as it comes in; RFC 9112, as far as a node goes. Used by one question."""
+    """One answer as it comes in. Used by one question."""
 
     def __init__(self, stream: socket.socket) -> None:
         self._file = stream.makefile("rb")
