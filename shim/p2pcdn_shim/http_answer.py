@@ -1,4 +1,4 @@
-"""A question and its answer on a stream, as far as a node goes in HTTP/1.1 (RFC 9112): bytes become chunks and lines."""
+"""A question and its answer on a stream, as far as a node goes in HTTP/1.1 (RFC 9112); bytes become lines here."""
 
 from __future__ import annotations
 
