@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pcdn_shim import client as under_test
+from p2pcdn_shim import http_answer as under_test
 from p2pcdn_shim.client import Client, NodeRefused, NoNode, candidates, find
 from tests.bench.node import RunningNode
 
@@ -72,7 +72,9 @@ def test_a_long_work_answers_line_by_line(node: RunningNode) -> None:
 
 def test_a_refusal_is_the_nodes_own_sentence(node: RunningNode) -> None:
     asked = Client(str(node.control_socket))
-    with pytest.raises(NodeRefused, match=r"The node has no GET /v1/nowhere\.") as caught:
+    with pytest.raises(
+        NodeRefused, match=r"no GET /v1/nowhere\. It may be older than this command; restart it\."
+    ) as caught:
         asked.get("/v1/nowhere")
     assert caught.value.status == 404
     assert caught.value.problem["title"] == "Not found"
