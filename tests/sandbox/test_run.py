@@ -229,6 +229,20 @@ async def test_the_memory_of_all_processes_together_meets_its_limit(processes: R
     assert outcome.stderr == b"sandbox: ended, for it took more than 134,217,728 bytes of memory\n"
 
 
+async def test_a_program_whose_complaints_nobody_reads_meets_that_limit_too(processes: RealProcesses) -> None:
+    code = """
+        import os, time
+        if os.fork() == 0:
+            while True: os.write(2, b"x" * 4096)
+        time.sleep(0.1)
+        taken = b"x" * (200 << 20)
+        time.sleep(1000)
+    """
+    with trio.fail_after(20):
+        async with open_sandbox(processes, spec(memory_bytes=128 * MIB), python(code)) as (process, _):
+            assert await process.wait() == -signal.SIGKILL
+
+
 async def test_shared_memory_is_counted_once(processes: RealProcesses) -> None:
     code = """
         import os, time
