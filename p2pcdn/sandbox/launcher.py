@@ -12,7 +12,7 @@ import resource
 import select
 
 from p2pcdn.sandbox import kernel, landlock, memory, obstacles, root
-from p2pcdn.sandbox.plan import read_plan, write_missing, write_ready
+from p2pcdn.sandbox.plan import SCRATCH, read_plan, write_missing, write_ready
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _restrict_paths(plan: Plan, proc: bool) -> int:
         shown = [path for path in plan["system"] if os.path.exists(path)]
         shown += [target for _, target, writable in plan["binds"] if not writable]
         shown += [path for path, _ in plan["files"]] + (["/proc"] if proc else [])
-        written = [root.SCRATCH, "/tmp", "/dev/shm", *filter(os.path.exists, plan["devices"])]
+        written = [SCRATCH, "/tmp", "/dev/shm", *filter(os.path.exists, plan["devices"])]
         written += [target for _, target, writable in plan["binds"] if writable]
         landlock.restrict(abi, shown, written)
     return abi

@@ -172,6 +172,7 @@ async def test_a_build_that_fails_is_told_with_its_last_lines_and_its_log(yard: 
     [
         ({"pyproject.toml": "[build-system]\nbuild-backend = 'tiny'"}, r"its \[build-system\] has no `requires`"),
         ({"pyproject.toml": "[build-system"}, "its pyproject.toml cannot be read"),
+        ({"pyproject.toml": "# " * 2_100_000}, "is no file, or has more than 4,194,304 bytes"),
         ({"pyproject.toml": PYPROJECT.replace('"tiny"\n', '"tinny"\n')}, "its backend 'tinny' cannot be imported"),
         ({"requires.txt": "not//a//requirement"}, "its build requirement 'not//a//requirement' cannot be read"),
         ({"name.txt": "other 1.0"}, "its backend made 'other-1.0-py3-none-any.whl', the wheel of another project"),

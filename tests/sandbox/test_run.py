@@ -376,3 +376,9 @@ async def test_a_launcher_that_dies_is_no_sandbox_and_its_last_words_are_told(mo
     monkeypatch.setattr(run_module, "_BOOT", "raise SystemExit('no ctypes here')")
     with pytest.raises(SandboxUnusable, match="its launcher ended: no ctypes here"):
         await run(RealProcesses(), Spec(), ["/bin/true"])
+
+
+async def test_another_system_than_linux_has_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(SandboxUnusable, match="it is made of what Linux has, and this is darwin"):
+        await run(RealProcesses(), Spec(), ["/bin/true"])
