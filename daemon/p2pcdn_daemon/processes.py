@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,9 @@ class RealProcess:
         return await self._process.wait()
 
     def kill(self) -> None:
+        if sys.platform == "win32":
+            self._process.kill()
+            return
         # Its group has its number, which the kernel gives to nobody else as long as one member of it is left.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -55,11 +55,6 @@ class Builder:
         self._shelf = shelf
         self._workshop = workshop
 
-    @property
-    def running(self) -> int:
-        """How many hooks run now."""
-        return self._tools.slots.borrowed_tokens
-
     async def tidy(self) -> None:
         """Removes what a node that was killed in the middle of a build left in the workshop; before the first build."""
         for left in await self._tools.threads.run(lambda: list(self._workshop.glob("work-*"))):

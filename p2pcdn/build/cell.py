@@ -12,7 +12,7 @@ from p2pcdn.build.interpreter import Interpreter
 from p2pcdn.build.key import Options
 from p2pcdn.build.seams import Environment
 from p2pcdn.errors import SandboxUnusable
-from p2pcdn.sandbox.root import SCRATCH
+from p2pcdn.sandbox.plan import SCRATCH
 from p2pcdn.sandbox.run import Outcome, Sink, drive, run, user_outside
 from p2pcdn.sandbox.spec import NOBODY, Bind, Limits, Spec
 from p2pcdn.world import Processes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from pathlib import Path
 from typing import IO
@@ -47,8 +46,7 @@ def open_log(directory: Path, name: str, threads: Threads) -> BuildLog:
     for old in logs[: max(0, len(logs) - LOGS_KEPT_MAX + 1)]:
         old.unlink(missing_ok=True)
     path = directory / f"{name}.log"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    return BuildLog(path, os.fdopen(descriptor, "wb", buffering=0), threads)
+    return BuildLog(path, path.open("xb", buffering=0), threads)
 
 
 def _readable(line: bytes) -> str:

@@ -76,17 +76,12 @@ def read_pyproject(tree: Path, subdirectory: str) -> bytes | None:
     if not project.is_relative_to(tree.resolve()) or not project.is_dir():
         raise Unbuilt(f"it has no directory {subdirectory!r}")
     path = project / "pyproject.toml"
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
+    if not path.exists() and not path.is_symlink():
         return None
-    except OSError as error:
-        raise Unbuilt(f"its pyproject.toml cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode) or state.st_size > PYPROJECT_SIZE_BYTES_MAX:
-            raise Unbuilt(f"its pyproject.toml is no file, or has more than {PYPROJECT_SIZE_BYTES_MAX:,} bytes")
-        return file.read(PYPROJECT_SIZE_BYTES_MAX)
+    state = path.lstat()
+    if not stat.S_ISREG(state.st_mode) or state.st_size > PYPROJECT_SIZE_BYTES_MAX:
+        raise Unbuilt(f"its pyproject.toml is no file, or has more than {PYPROJECT_SIZE_BYTES_MAX:,} bytes")
+    return path.read_bytes()
 
 
 def claimed_project(source: Source) -> str | None:

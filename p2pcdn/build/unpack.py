@@ -211,10 +211,10 @@ def _write(archive: tarfile.TarFile | zipfile.ZipFile, entries: list[_Entry], ta
 def _write_file(archive: tarfile.TarFile | zipfile.ZipFile, source: _Entry, entry: _Entry, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = _PROGRAM_MODE if source.is_program else _FILE_MODE
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, mode), "wb") as file, _content(archive, source) as content:
+    # "x": never through a link, nor over a file that is there.
+    with path.open("xb") as file, _content(archive, source) as content:
         shutil.copyfileobj(content, file, _COPY_SIZE_BYTES)
-        os.fchmod(file.fileno(), mode)
+    path.chmod(mode)
     # Makefiles compare times: a generated file must stay newer than what it came from.
     os.utime(path, (entry.mtime, entry.mtime))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import trio
@@ -22,13 +22,21 @@ from p2pcdn.sandbox.run import Layers
 from p2pcdn.sandbox.spec import Limits
 from p2pcdn.world import Processes, Threads
 
-_MACHINE_MEMORY_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-# A build may take half of the machine, and its files, which lie in memory, a quarter.
-BUILD_LIMITS = Limits(
-    memory_bytes=min(Limits().memory_bytes, _MACHINE_MEMORY_BYTES // 2),
-    scratch_bytes=min(Limits().scratch_bytes, _MACHINE_MEMORY_BYTES // 4),
-    stdout_bytes=WHEEL_SIZE_BYTES_MAX + HEAD_SIZE_BYTES_MAX,
-)
+
+def _limits() -> Limits:
+    """A build may take half of the machine's memory, and its files, which lie in memory, a quarter."""
+    limits = Limits(stdout_bytes=WHEEL_SIZE_BYTES_MAX + HEAD_SIZE_BYTES_MAX)
+    if not hasattr(os, "sysconf"):
+        return limits  # no Unix, no sandbox; what remains are limits of time and output
+    machine_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return replace(
+        limits,
+        memory_bytes=min(limits.memory_bytes, machine_bytes // 2),
+        scratch_bytes=min(limits.scratch_bytes, machine_bytes // 4),
+    )
+
+
+BUILD_LIMITS = _limits()
 
 
 @dataclass(frozen=True, slots=True)

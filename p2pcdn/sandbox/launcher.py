@@ -12,7 +12,7 @@ import resource
 import select
 
 from p2pcdn.sandbox import kernel, landlock, memory, obstacles, root
-from p2pcdn.sandbox.plan import read_plan, write_missing, write_ready
+from p2pcdn.sandbox.plan import SCRATCH, read_plan, write_missing, write_ready
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,8 +149,15 @@ def _watch_over(program: int, memory_bytes: int | None, complain: int) -> int:
         if process == program:
             return status
         if memory_bytes is not None and memory.is_over(memory_bytes):
-            os.write(complain, f"sandbox: ended, for it took more than {memory_bytes:,} bytes of memory\n".encode())
+            _end_all(complain, f"sandbox: ended, for it took more than {memory_bytes:,} bytes of memory\n")
             return kernel.SIGKILL
+
+
+def _end_all(complain: int, why: str) -> None:
+    """First all but ourselves, then the word: into a pipe that they had filled it would never get."""
+    os.kill(-1, kernel.SIGKILL)
+    if select.select([], [complain], [], 0)[1]:
+        os.write(complain, why.encode())
 
 
 def _die_with(keeper: int) -> None:
@@ -195,7 +202,7 @@ def _restrict_paths(plan: Plan, proc: bool) -> int:
         shown = [path for path in plan["system"] if os.path.exists(path)]
         shown += [target for _, target, writable in plan["binds"] if not writable]
         shown += [path for path, _ in plan["files"]] + (["/proc"] if proc else [])
-        written = [root.SCRATCH, "/tmp", "/dev/shm", *filter(os.path.exists, plan["devices"])]
+        written = [SCRATCH, "/tmp", "/dev/shm", *filter(os.path.exists, plan["devices"])]
         written += [target for _, target, writable in plan["binds"] if writable]
         landlock.restrict(abi, shown, written)
     return abi

@@ -40,6 +40,8 @@ if TYPE_CHECKING:  # typing costs the launcher 5 ms
         argv: list[str]
 
 
+# Where a program may write; all of its files are gone with it.
+SCRATCH = "/scratch"
 # An environment of a thousand trees and a long command line; more is not a plan.
 PLAN_SIZE_BYTES_MAX = 1024 * 1024
 # One line of sentences.

@@ -15,7 +15,7 @@ from pathlib import Path
 import trio
 
 from p2pcdn.errors import SandboxUnusable
-from p2pcdn.sandbox.root import SCRATCH
+from p2pcdn.sandbox.plan import SCRATCH
 from p2pcdn.sandbox.run import Layers, Outcome, how_it_ended, run
 from p2pcdn.sandbox.spec import Spec
 from p2pcdn.sandbox.syscalls import number

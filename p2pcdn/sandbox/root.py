@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from p2pcdn.sandbox import kernel
+from p2pcdn.sandbox.plan import SCRATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from p2pcdn.sandbox.plan import Plan
 
-SCRATCH = "/scratch"
 # Every machine has it, and nobody else sees what we mount there.
 _BUILDING_SITE = "/tmp"
 # Mount points, links and four small files.

@@ -75,18 +75,26 @@ async def open_sandbox(processes: Processes, spec: Spec, argv: Sequence[str]) ->
 
 def planned(spec: Spec, argv: Sequence[str]) -> Plan:
     """The plan of this process on this machine. Raises SandboxUnusable."""
+    _check_system()
     machine = os.uname().machine
     try:
         return plan(spec, argv, machine=machine, parent=os.getpid(), user=user_outside(spec))
     except KeyError:
         raise _unusable(f"it is not made for machines of the kind {machine}") from None
+
+
+def user_outside(spec: Spec) -> tuple[int, int]:
+    """The uid and gid that a program of this spec has outside of its sandbox. Raises SandboxUnusable."""
+    _check_system()
+    try:
+        return outside(spec, (os.geteuid(), os.getegid()), _UID_MAP.read_text("ascii"))
     except OSError as error:
         raise _unusable(f"{_UID_MAP} cannot be read ({error.strerror}); it needs /proc") from error
 
 
-def user_outside(spec: Spec) -> tuple[int, int]:
-    """The uid and gid that a program of this spec has outside of its sandbox. Raises OSError without a /proc."""
-    return outside(spec, (os.geteuid(), os.getegid()), _UID_MAP.read_text("ascii"))
+def _check_system() -> None:
+    if sys.platform != "linux":
+        raise _unusable(f"it is made of what Linux has, and this is {sys.platform}")
 
 
 @asynccontextmanager

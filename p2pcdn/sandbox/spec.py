@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from p2pcdn.sandbox.filter import seccomp_filter
-from p2pcdn.sandbox.root import SCRATCH
+from p2pcdn.sandbox.plan import SCRATCH
 
 if TYPE_CHECKING:
     from p2pcdn.sandbox.plan import Plan

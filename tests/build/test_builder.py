@@ -7,6 +7,8 @@ import errno
 import json
 import os
 import zipfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from p2pcdn.build import Environment, Options, Sdist, Tree, hooks
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import BuildFailed, DigestMismatch, NotFound, SandboxUnusable
 from p2pcdn.sandbox import probe
+from p2pcdn_daemon.processes import RealProcess, RealProcesses
 from tests.build.conftest import PYTHON, Yard
 from tests.build.makers import PYPROJECT, TINY, DirectoryShelf, sdist, wheel
 from tests.sandbox.programs import IS_ROOT
@@ -169,6 +172,7 @@ async def test_a_build_that_fails_is_told_with_its_last_lines_and_its_log(yard: 
     [
         ({"pyproject.toml": "[build-system]\nbuild-backend = 'tiny'"}, r"its \[build-system\] has no `requires`"),
         ({"pyproject.toml": "[build-system"}, "its pyproject.toml cannot be read"),
+        ({"pyproject.toml": "# " * 2_100_000}, "is no file, or has more than 4,194,304 bytes"),
         ({"pyproject.toml": PYPROJECT.replace('"tiny"\n', '"tinny"\n')}, "its backend 'tinny' cannot be imported"),
         ({"requires.txt": "not//a//requirement"}, "its build requirement 'not//a//requirement' cannot be read"),
         ({"name.txt": "other 1.0"}, "its backend made 'other-1.0-py3-none-any.whl', the wheel of another project"),
@@ -227,24 +231,30 @@ async def test_an_interpreter_that_does_not_run_is_told(yard: Yard) -> None:
         await yard.builder().wheel(sdist(yard.place, {}), Path("/bin/false"))
 
 
+class Counting(RealProcesses):
+    """Knows how many sandboxes were open at once."""
+
+    now, most = 0, 0
+
+    @asynccontextmanager
+    async def open(
+        self, argv: Sequence[str], environment: Mapping[str, str], directory: Path | None = None
+    ) -> AsyncIterator[RealProcess]:
+        sandboxes = int("p2pcdn.sandbox.launcher" in " ".join(argv))
+        self.now += sandboxes
+        self.most = max(self.most, self.now)
+        async with super().open(argv, environment, directory) as process:
+            yield process
+        self.now -= sandboxes
+
+
 async def test_builds_run_at_once_and_no_more_than_the_bound_allows(yard: Yard) -> None:
+    yard.processes = counting = Counting()
     builder = yard.builder(at_once_max=2)
-    sources = [sdist(yard.place, {}, name=f"demo{number}") for number in range(4)]
-    most = 0
-
-    async def watch() -> None:
-        nonlocal most
-        while True:
-            most = max(most, builder.running)
-            await trio.lowlevel.checkpoint()
-
-    async with trio.open_nursery() as watching:
-        watching.start_soon(watch)
-        async with trio.open_nursery() as nursery:
-            for source in sources:
-                nursery.start_soon(builder.wheel, source, PYTHON)
-        watching.cancel_scope.cancel()
-    assert most == 2
+    async with trio.open_nursery() as nursery:
+        for number in range(4):
+            nursery.start_soon(builder.wheel, sdist(yard.place, {}, name=f"demo{number}"), PYTHON)
+    assert counting.most == 2
     assert len(list(yard.place.glob("shelf/*/*.whl"))) == 4
 
 

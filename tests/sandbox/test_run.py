@@ -229,6 +229,20 @@ async def test_the_memory_of_all_processes_together_meets_its_limit(processes: R
     assert outcome.stderr == b"sandbox: ended, for it took more than 134,217,728 bytes of memory\n"
 
 
+async def test_a_program_whose_complaints_nobody_reads_meets_that_limit_too(processes: RealProcesses) -> None:
+    code = """
+        import os, time
+        if os.fork() == 0:
+            while True: os.write(2, b"x" * 4096)
+        time.sleep(0.1)
+        taken = b"x" * (200 << 20)
+        time.sleep(1000)
+    """
+    with trio.fail_after(20):
+        async with open_sandbox(processes, spec(memory_bytes=128 * MIB), python(code)) as (process, _):
+            assert await process.wait() == -signal.SIGKILL
+
+
 async def test_shared_memory_is_counted_once(processes: RealProcesses) -> None:
     code = """
         import os, time
@@ -361,4 +375,10 @@ async def test_a_launcher_that_cannot_be_started_is_no_sandbox(monkeypatch: pyte
 async def test_a_launcher_that_dies_is_no_sandbox_and_its_last_words_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "_BOOT", "raise SystemExit('no ctypes here')")
     with pytest.raises(SandboxUnusable, match="its launcher ended: no ctypes here"):
+        await run(RealProcesses(), Spec(), ["/bin/true"])
+
+
+async def test_another_system_than_linux_has_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(SandboxUnusable, match="it is made of what Linux has, and this is darwin"):
         await run(RealProcesses(), Spec(), ["/bin/true"])
