@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
-from p2pcdn.envs.model import Lock, LockedFile, LockedPackage
+from p2pcdn.envs.model import Directory, Lock, LockedFile, LockedPackage
 from p2pcdn.envs.pylock_text import write_lock
 from p2pcdn.index.held import HeldPage
 from p2pcdn.lock import question as asked
@@ -16,7 +16,15 @@ from p2pcdn.lock.targets import DEFAULT_REQUIRES_PYTHON, Cell
 from p2pcdn.resolve import BadRequirement
 from p2pcdn.simple import File
 
-Files = Callable[[str, HeldPage, str], list[File]]
+
+class Known(Protocol):
+    """What is known of the pins: pages by project, what stands at direct URLs, the files of a version of a page."""
+
+    @property
+    def pages(self) -> Mapping[str, HeldPage | None]: ...
+    @property
+    def places(self) -> Mapping[str, LockedFile | Directory]: ...
+    def files(self, project: str, held: HeldPage, version: str) -> list[File]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +37,16 @@ def compose(
     question: Mapping[str, Any],
     merged: Sequence[Merged],
     cells: Sequence[Cell],
-    pages: Mapping[str, HeldPage | None],
-    files: Files,
+    known: Known,
     tags: frozenset[str],
 ) -> Composed:
     """The lock of a question's solutions. cells: of the matrix; none for a lock of one interpreter.
 
-    files: of a version on its page; tags: those of wheels that are listed. Raises BadRequirement where a file has no
-    sha256, by which alone a lock can name it.
+    tags: those of wheels that are listed. Raises BadRequirement where a file has no sha256, by which alone a lock can
+    name it.
     """
     warnings: list[str] = []
-    packages = [_package(one, pages.get(one.project), files, tags, question, warnings) for one in merged]
+    packages = [_package(one, known, tags, question, warnings) for one in merged]
     lock = Lock(
         created_by="zephyr",
         packages=tuple(packages),
@@ -58,15 +65,16 @@ def _environments(cells: Iterable[Cell]) -> tuple[str, ...]:
 
 def _package(
     one: Merged,
-    held: HeldPage | None,
-    files: Files,
+    known: Known,
     tags: frozenset[str],
     question: Mapping[str, Any],
     warnings: list[str],
 ) -> LockedPackage:
-    if held is None:
-        raise BadRequirement(f"{one.project} comes from {one.url}, which a lock of this version cannot name.")
-    of_version = sorted(files(one.project, held, one.version), key=lambda file: file.filename)
+    if one.url:
+        return _at_url(one, known.places[one.url])
+    held = known.pages[one.project]
+    assert held is not None, "what is pinned has a page"
+    of_version = sorted(known.files(one.project, held, one.version), key=lambda file: file.filename)
     wheels = [file for file in of_version if file.filename.endswith(".whl") and _is_listed(file.filename, tags)]
     sdists = [file for file in of_version if not file.filename.endswith((".whl", ".egg"))]
     if _named(question["only_binary"], one.project):
@@ -81,12 +89,24 @@ def _package(
         version=one.version,
         marker=one.marker or None,
         requires_python=next((file.requires_python for file in of_version if file.requires_python), None),
-        dependencies=tuple(
-            {"name": name, "version": version} if version else {"name": name} for name, version in one.dependencies
-        ),
+        dependencies=_dependencies(one),
         index=held.index.url,
         sdist=_described(sdist) if sdist is not None else None,
         wheels=tuple(map(_described, wheels)),
+    )
+
+
+def _at_url(one: Merged, place: LockedFile | Directory) -> LockedPackage:
+    marker, dependencies = one.marker or None, _dependencies(one)
+    if isinstance(place, Directory):
+        # Tomorrow its sources may be of another version (PEP 751, "packages.version").
+        return LockedPackage(one.project, None, marker, dependencies=dependencies, directory=place)
+    return LockedPackage(one.project, one.version, marker, dependencies=dependencies, archive=place)
+
+
+def _dependencies(one: Merged) -> tuple[dict[str, str], ...]:
+    return tuple(
+        {"name": name, "version": version} if version else {"name": name} for name, version in one.dependencies
     )
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from p2pcdn import frames
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import DigestMismatch, NotFound, RemoteProtocolError, StoreStopped
+from p2pcdn.envs.model import Directory, LockedFile
+from p2pcdn.errors import DigestMismatch, NotFound, Refused, RemoteProtocolError, StoreStopped
 from p2pcdn.fetch import Metadata as WheelMetadata
 from p2pcdn.fetch import Wanted
 from p2pcdn.index import Pages
@@ -35,6 +36,19 @@ PENDING_MAX = 256
 
 # The METADATA of the wheel that an sdist becomes. Raises BuildFailed, SandboxUnusable, and what fetching raises.
 OfSdist = Callable[[Wanted], Awaitable[bytes]]
+# The METADATA of what stands at a direct URL, and what a lock says of it. Raises Refused, NotFound, and the same.
+OfUrl = Callable[[Source], Awaitable[tuple[bytes, LockedFile | Directory]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Makers:
+    """How metadata is made where no index has it; None: it is not."""
+
+    of_sdist: OfSdist | None = None
+    of_url: OfUrl | None = None
+
+
+NO_MAKERS = Makers()
 
 
 @dataclass(slots=True)
@@ -107,6 +121,19 @@ class Facts:
         octets = await self.threads.run(_encoded_metadata, source, await of_sdist(wanted))
         await self._keep(key, octets)
         return octets
+
+    async def at_url(self, source: Source, of_url: OfUrl | None) -> tuple[bytes, LockedFile | Directory | None]:
+        """The encoded rest of the Metadata of a direct URL, and what a lock says of it; None for a `broken` one.
+
+        Raises Unavailable, BuildFailed, SandboxUnusable.
+        """
+        if of_url is None:
+            return _broken("nothing is taken from URLs here"), None
+        try:
+            content, place = await of_url(source)
+        except (NotFound, Refused, RemoteProtocolError, DigestMismatch) as error:
+            return _broken(str(error).rstrip(".")), None
+        return await self.threads.run(_encoded_metadata, source, content), place
 
     def _kept(self, key: str) -> bytes | None:
         return self._pending.get(key) or self.store.value("parsed", key)

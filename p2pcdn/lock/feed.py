@@ -9,9 +9,10 @@ from typing import Any
 
 import trio
 
-from p2pcdn.errors import P2pcdnError, Unavailable
+from p2pcdn.envs.model import Directory, LockedFile
+from p2pcdn.errors import P2pcdnError
 from p2pcdn.index.held import HeldPage
-from p2pcdn.lock.facts import Facts, OfSdist, files_by_version
+from p2pcdn.lock.facts import NO_MAKERS, Facts, Makers, files_by_version
 from p2pcdn.resolve import Need, Source, to_plain
 from p2pcdn.simple import File
 
@@ -29,9 +30,9 @@ Key = str | Source
 class Feed:
     """What one session of a solver was told, and what is on its way. Used by one task; `open_feed` makes it."""
 
-    def __init__(self, facts: Facts, nursery: trio.Nursery, of_sdist: OfSdist | None) -> None:
+    def __init__(self, facts: Facts, nursery: trio.Nursery, makers: Makers) -> None:
         self._facts = facts
-        self._of_sdist = of_sdist
+        self._makers = makers
         self._nursery = nursery
         self._needed = trio.CapacityLimiter(NEEDED_AT_ONCE_MAX)
         self._likely = trio.CapacityLimiter(LIKELY_AT_ONCE_MAX)
@@ -41,6 +42,7 @@ class Feed:
         self._told: set[Key] = set()
         self._more = trio.Event()
         self._files: dict[str, dict[str, list[File]]] = {}
+        self.places: dict[str, LockedFile | Directory] = {}  # by direct URL
         self.pages: dict[str, HeldPage | None] = {}  # those that the solver was told of, by project
 
     async def get(self, need: Need) -> tuple[list[bytes], list[list[Any]]]:
@@ -112,10 +114,13 @@ class Feed:
 
     async def _metadata(self, source: Source) -> bytes:
         if source.url:
-            raise Unavailable(f"This node cannot take {source.project} from {source.url} yet.")
+            octets, place = await self._facts.at_url(source, self._makers.of_url)
+            if place is not None:
+                self.places[source.url] = place
+            return octets
         held = self.pages.get(source.project) or await self._facts.page(source.project)
         files = self.files(source.project, held, source.version)
-        return await self._facts.metadata_of(source, held, files, self._of_sdist)
+        return await self._facts.metadata_of(source, held, files, self._makers.of_sdist)
 
     def files(self, project: str, held: HeldPage, version: str) -> list[File]:
         """The files of one version of a page."""
@@ -125,15 +130,15 @@ class Feed:
 
 
 @asynccontextmanager
-async def open_feed(facts: Facts, of_sdist: OfSdist | None = None) -> AsyncIterator[Feed]:
+async def open_feed(facts: Facts, makers: Makers = NO_MAKERS) -> AsyncIterator[Feed]:
     """Within it guesses are fetched; at its end those that still run are given up, and what was parsed is kept.
 
-    of_sdist: how the metadata of what has no wheel is made; None: it is not.
+    makers: how the metadata of what no index has is made.
     """
     failed: P2pcdnError | None = None
     async with trio.open_nursery() as nursery:
         try:
-            yield Feed(facts, nursery, of_sdist)
+            yield Feed(facts, nursery, makers)
         except P2pcdnError as error:  # raised below, for a nursery makes a group of it
             failed = error
         nursery.cancel_scope.cancel()

@@ -15,7 +15,7 @@ from p2pcdn.errors import P2pcdnError, RemoteProtocolError, StoreStopped
 from p2pcdn.index.held import HeldPage
 from p2pcdn.lock import question as asked
 from p2pcdn.lock.compose import Composed, compose
-from p2pcdn.lock.facts import Facts, OfSdist
+from p2pcdn.lock.facts import NO_MAKERS, Facts, Makers
 from p2pcdn.lock.feed import Feed, open_feed
 from p2pcdn.lock.merge import PROJECT, Merged, Root, cells_marker, merge
 from p2pcdn.lock.solvers import Session, SolverFailed, Solvers
@@ -95,20 +95,20 @@ class Locker:
     version: str
     _running: dict[str, trio.Lock] = field(default_factory=dict)
 
-    async def lock(self, question: Question, of_sdist: OfSdist | None = None) -> Locked:
-        """A lock for all targets of the question's matrix. of_sdist: as in `open_feed`.
+    async def lock(self, question: Question, makers: Makers = NO_MAKERS) -> Locked:
+        """A lock for all targets of the question's matrix. makers: how the metadata of what no index has is made.
 
         Raises NoSolution (whose report says for which targets), BadRequirement, SolverFailed, Unavailable, Refused.
         """
         cells = matrix(question.fields["requires_python"], question.fields["environments"])
         tags = frozenset(tag for cell in cells for tag in listed_tags(cell.platform, cell.minor))
-        return await self._again_or_new(question, "matrix", {cell: cell.target for cell in cells}, tags, of_sdist)
+        return await self._again_or_new(question, "matrix", {cell: cell.target for cell in cells}, tags, makers)
 
     async def resolve(
         self,
         question: Question,
         one: OneTarget,
-        of_sdist: OfSdist | None = None,
+        makers: Makers = NO_MAKERS,
         within: tuple[str, ...] = (),
     ) -> Locked:
         """A lock for one interpreter. Raises as `lock` does.
@@ -117,7 +117,7 @@ class Locker:
         """
         target = repr((one.target.environment, one.target.tags))
         return await self._again_or_new(
-            question, target, {one: one.target}, frozenset(one.target.tags or ()), of_sdist, within
+            question, target, {one: one.target}, frozenset(one.target.tags or ()), makers, within
         )
 
     async def _again_or_new(
@@ -126,7 +126,7 @@ class Locker:
         of: str,
         targets: Mapping[Any, Target],
         tags: frozenset[str],
-        of_sdist: OfSdist | None,
+        makers: Makers,
         within: tuple[str, ...] = (),
     ) -> Locked:
         indexes = (index.key for index in self.facts.pages.indexes)
@@ -136,7 +136,7 @@ class Locker:
         try:
             async with turn:  # who asks the same at the same time waits, and gets it again
                 return await self._again(key) or await self._new(
-                    key, question, targets, tags, of_sdist, within=bool(within)
+                    key, question, targets, tags, makers, within=bool(within)
                 )
         finally:
             if not turn.statistics().tasks_waiting:
@@ -204,11 +204,11 @@ class Locker:
         question: Question,
         targets: Mapping[Any, Target],
         tags: frozenset[str],
-        of_sdist: OfSdist | None,
+        makers: Makers,
         *,
         within: bool,
     ) -> Locked:
-        async with open_feed(self.facts, of_sdist) as feed, self.solvers.session(feed, within=within) as session:
+        async with open_feed(self.facts, makers) as feed, self.solvers.session(feed, within=within) as session:
             with trio.move_on_after(LOCK_TIME_S_MAX) as scope:
                 solutions = await _solve(session, question.wanted, targets)
             if scope.cancelled_caught:
@@ -220,7 +220,8 @@ class Locker:
             composed = await self._compose(question, merged, solutions, feed, tags)
             warnings = dict.fromkeys(text for solution in solutions.values() for text in solution.warnings)
             locked = Locked(composed.text, len(merged), (*warnings, *composed.warnings))
-            await self._keep(key, locked, feed.pages)
+            if not feed.places:  # what stands at a URL may be another the next time
+                await self._keep(key, locked, feed.pages)
             return locked
 
     async def _compose(
@@ -232,7 +233,7 @@ class Locker:
         tags: frozenset[str],
     ) -> Composed:
         cells = [cell for cell in solutions if isinstance(cell, Cell)]
-        return await self.facts.threads.run(compose, question.fields, merged, cells, feed.pages, feed.files, tags)
+        return await self.facts.threads.run(compose, question.fields, merged, cells, feed, tags)
 
 
 async def _solve(session: Session, wanted: Wanted, targets: Mapping[C, Target]) -> dict[C, Solution]:

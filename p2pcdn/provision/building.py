@@ -31,9 +31,10 @@ from p2pcdn.errors import BuildFailed, NotFound
 from p2pcdn.fetch import Fetch, Wanted
 from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX
 from p2pcdn.provision.environment import Ready, Wheel
+from p2pcdn.provision.local import keep_file
 from p2pcdn.resolve import Source as Named
 from p2pcdn.resolve import read_metadata
-from p2pcdn.store import Origin, Partial, Store
+from p2pcdn.store import Partial, Store
 from p2pcdn.world import Processes, Threads
 
 # A build requirement that must itself be built, and so on: honest chains have two or three links.
@@ -42,7 +43,6 @@ NESTED_BUILDS_MAX = 8
 ENVIRONMENTS_KEPT = 64
 # PKG-INFO is among the first members; who hides it behind more than these hides it.
 MEMBERS_LOOKED_AT_MAX = 5_000
-COPY_SIZE_BYTES = 1024 * 1024
 
 # The sdists that are being built above this one.
 _above: ContextVar[tuple[str, ...]] = ContextVar("_above", default=())
@@ -87,30 +87,44 @@ class Builds:
         workshop = self.store.workshop
         self._builder = Builder(self.processes, self.threads, self._environment, shelf, workshop)
 
-    async def metadata(self, wanted: Wanted, toolchain: Toolchain) -> bytes:
+    async def metadata(self, wanted: Wanted, toolchain: Toolchain, subdirectory: str = "") -> bytes:
         """What an sdist's wheel will say of itself: as its PKG-INFO says, if that is final (PEP 643), else as its
         backend does.
 
         Raises BuildFailed, SandboxUnusable, Refused, and what fetching raises.
         """
         path, sha256 = await self._sdist(wanted)
-        found = await self.threads.run(pkg_info, path)
+        found = await self.threads.run(pkg_info, path) if not subdirectory else None
         if found is not None and not _is_open(found):
             return found
-        with _building(wanted.file.filename, toolchain):
+        return await self._metadata(Sdist(path, sha256), wanted.file.filename, subdirectory, toolchain)
+
+    async def metadata_of_directory(self, directory: Directory, toolchain: Toolchain) -> bytes:
+        """The same of a source tree. Raises BuildFailed, SandboxUnusable."""
+        tree = SourceTree(Path(directory.path))
+        return await self._metadata(tree, directory.path, directory.subdirectory or "", toolchain)
+
+    async def _metadata(self, source: Sdist | SourceTree, name: str, subdirectory: str, toolchain: Toolchain) -> bytes:
+        with _building(name, toolchain):
             return await self._builder.metadata(
-                Sdist(path, sha256), toolchain.python, allow_unsandboxed=toolchain.allow_unsandboxed
+                source,
+                toolchain.python,
+                Options(subdirectory=subdirectory),
+                allow_unsandboxed=toolchain.allow_unsandboxed,
             )
 
-    async def wheel(self, wanted: Wanted, toolchain: Toolchain) -> Wheel:
+    async def wheel(self, wanted: Wanted, toolchain: Toolchain, subdirectory: str = "") -> Wheel:
         """The wheel of an sdist, a blob of the store then. Raises as `metadata` does."""
-        key = f"wheel/{wanted.key}/{toolchain.digest()}"
+        key = f"wheel/{wanted.key}/{toolchain.digest()}/{hashlib.sha256(subdirectory.encode()).hexdigest()[:16]}"
         if (known := self._known(key)) is not None:
             return known
         path, sha256 = await self._sdist(wanted)
         with _building(wanted.file.filename, toolchain):
             built = await self._builder.wheel(
-                Sdist(path, sha256), toolchain.python, allow_unsandboxed=toolchain.allow_unsandboxed
+                Sdist(path, sha256),
+                toolchain.python,
+                Options(subdirectory=subdirectory),
+                allow_unsandboxed=toolchain.allow_unsandboxed,
             )
         return await self._noted(key, built)
 
@@ -198,19 +212,8 @@ class _StoreShelf:
         return await self.threads.run(named_link, self.store, Sha256(sha256), filename)
 
     async def keep(self, key: Sha256, wheel: Path) -> Path:
-        size_bytes, sha256 = await self.threads.run(_size_and_hash, wheel)
         project = wheel.name.split("-", 1)[0].lower().replace("_", "-")
-        growing = await self.store.grow(sha256, size_bytes, Origin(wheel.name, project, "", "never"))
-        try:
-            with wheel.open("rb") as file:
-                at = 0
-                while content := await self.threads.run(file.read, COPY_SIZE_BYTES):
-                    await growing.write(at, content)
-                    at += len(content)
-            await growing.finish()
-        except BaseException:
-            growing.fail(NotFound(f"{wheel.name} was not kept."))
-            raise
+        sha256 = (await keep_file(self.store, self.threads, wheel, project)).sha256
         await self.store.change(values={("environments", f"built/{key}"): f"{sha256} {wheel.name}".encode()})
         return await self.threads.run(named_link, self.store, sha256, wheel.name)
 
@@ -272,12 +275,6 @@ def _is_pkg_info(name: str) -> bool:
 
 def _is_open(content: bytes) -> bool:
     return bool(read_metadata(Named("x", "0"), content.decode("utf-8", "replace"), built=False).broken)
-
-
-def _size_and_hash(path: Path) -> tuple[int, Sha256]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return path.stat().st_size, Sha256(digest)
 
 
 # -- environments of build requirements -------------------------------------------------------------------------------

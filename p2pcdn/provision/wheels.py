@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote, urlsplit
 
 import trio
 
@@ -13,10 +14,11 @@ from p2pcdn.digest import Sha256
 from p2pcdn.envs.errors import BadLock
 from p2pcdn.envs.model import LockedFile, LockedPackage
 from p2pcdn.envs.unpack import unpack
-from p2pcdn.errors import NotFound, P2pcdnError
+from p2pcdn.errors import DigestMismatch, NotFound, P2pcdnError
 from p2pcdn.fetch import Fetch, Wanted
 from p2pcdn.flight import Flights
 from p2pcdn.index import Pages
+from p2pcdn.provision.local import keep_file
 from p2pcdn.simple import File
 from p2pcdn.store import Made, Partial, Store, Tree
 from p2pcdn.world import Index, Threads
@@ -77,9 +79,15 @@ class Wheels:
             return await self.store.keep_tree(sha256, make)
 
     async def _fetch(self, package: LockedPackage, file: LockedFile, sha256: Sha256) -> None:
-        held = await self.fetch.open(await self.wanted(package, file, sha256))
-        if isinstance(held, Partial):
-            await held.wait_finished()
+        if file.url is not None and file.url.startswith("file:") and package.index is None:
+            path = Path(unquote(urlsplit(file.url).path))
+            held = await keep_file(self.store, self.threads, path, package.name)
+            if held.sha256 != sha256:
+                raise DigestMismatch(file.name, expected=f"sha256:{sha256}", got=f"sha256:{held.sha256}")
+            return
+        opened = await self.fetch.open(await self.wanted(package, file, sha256))
+        if isinstance(opened, Partial):
+            await opened.wait_finished()
 
     async def wanted(self, package: LockedPackage, file: LockedFile, sha256: Sha256) -> Wanted:
         """Where the bytes are: as the lock says, where its index is ours; else as a page of ours says; else as it says.

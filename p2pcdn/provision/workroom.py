@@ -15,11 +15,12 @@ from p2pcdn.envs.model import Target as LockTarget
 from p2pcdn.errors import Refused
 from p2pcdn.fetch import Fetch, Metadata
 from p2pcdn.index import Pages
-from p2pcdn.lock.facts import Facts, OfSdist
+from p2pcdn.lock.facts import Facts, Makers
 from p2pcdn.lock.locker import Locked, Locker, OneTarget, Question, parse_question
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.provision.building import Builds, Toolchain, state_of
 from p2pcdn.provision.bytecode import Compiler
+from p2pcdn.provision.direct import Direct
 from p2pcdn.provision.environment import Asked, Provisioner, Ready, Wheel
 from p2pcdn.provision.wheels import Wheels, sha256_of
 from p2pcdn.resolve import Target
@@ -83,14 +84,15 @@ class Bench:
         self._wheels = Wheels(store, pages, room.fetch, threads, room.nursery)
         self._locker = Locker(facts, solvers, store, room.version)
         self._builds = Builds(store, room.fetch, threads, room.processes, self._ready_for_a_build)
+        self._direct = Direct(store, room.fetch, room.metadata, self._builds, threads, pages.default)
         self.provisioner = Provisioner(store, self._wheels, compiler, threads, room.nursery)
 
     async def lock(self, question: Question, toolchain: Toolchain | None) -> Locked:
         """toolchain: what builds sdists whose metadata is known only then; None: they are not built."""
-        return await self._locker.lock(question, self._of_sdist(toolchain))
+        return await self._locker.lock(question, self._makers(toolchain))
 
     async def resolve(self, question: Question, one: OneTarget, toolchain: Toolchain | None) -> Locked:
-        return await self._locker.resolve(question, one, self._of_sdist(toolchain))
+        return await self._locker.resolve(question, one, self._makers(toolchain))
 
     async def with_build(self, asked: Asked, toolchain: Toolchain | None) -> Asked:
         """The same environment; what in it has no wheel this toolchain builds."""
@@ -99,8 +101,9 @@ class Bench:
         state = await self._threads.run(state_of, Path(asked.project)) if asked.project else ""
         return replace(asked, build=_Build(self._builds, self._wheels, toolchain), state=state)
 
-    def _of_sdist(self, toolchain: Toolchain | None) -> OfSdist | None:
-        return partial(self._builds.metadata, toolchain=toolchain) if toolchain is not None else None
+    def _makers(self, toolchain: Toolchain | None) -> Makers:
+        of_sdist = partial(self._builds.metadata, toolchain=toolchain) if toolchain is not None else None
+        return Makers(of_sdist, partial(self._direct.of, toolchain=toolchain))
 
     async def _ready_for_a_build(
         self, requirements: tuple[str, ...], toolchain: Toolchain, above: tuple[str, ...]
@@ -108,7 +111,7 @@ class Bench:
         """What a build requires, chosen and made ready as anything else is."""
         question = parse_question({"requirements": list(requirements)})
         one = OneTarget("the build", Target.of(toolchain.markers, toolchain.tags))
-        locked = await self._locker.resolve(question, one, self._of_sdist(toolchain), above)
+        locked = await self._locker.resolve(question, one, self._makers(toolchain), above)
         target = LockTarget(toolchain.markers, toolchain.tags)
         asked = await self.with_build(Asked(locked.text, target, toolchain.scheme), toolchain)
         return self.provisioner.again(asked) or await self.provisioner.provide(
@@ -125,7 +128,8 @@ class _Build:
     toolchain: Toolchain
 
     async def sdist(self, package: LockedPackage, file: LockedFile) -> Wheel:
-        return await self.builds.wheel(await self.wheels.wanted(package, file, sha256_of(file)), self.toolchain)
+        wanted = await self.wheels.wanted(package, file, sha256_of(file))
+        return await self.builds.wheel(wanted, self.toolchain, file.subdirectory or "")
 
     async def directory(self, directory: Directory, state: str) -> Wheel:
         return await self.builds.directory(directory, state, self.toolchain)

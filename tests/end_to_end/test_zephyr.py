@@ -425,3 +425,29 @@ def test_a_project_with_a_build_system_is_installed_with_its_sources_in_use(proj
     assert "already" in project.zephyr("sync")
     project.zephyr("sync", "--no-project")
     assert set(project.installed()) == {"demo-app", "demo-lib"}
+
+
+def test_packages_come_by_url_and_by_path_and_say_so(project: Project, index: FaultyUpstream, tmp_path: Path) -> None:
+    wheel, sdist = tmp_path / TOOL.filename, make_sdist("demo-source")
+    wheel.write_bytes(TOOL.content)
+    (tmp_path / sdist.filename).write_bytes(sdist.content)
+    places = {"demo-tool": wheel.as_uri(), "demo-source": (tmp_path / sdist.filename).as_uri()}
+    places["demo-app"] = index.file_url(APP.filename)
+    project.write([f"{name} @ {place}" for name, place in places.items()])
+    project.zephyr("sync")
+    assert project.installed() == dict.fromkeys(places, "1.0") | {"demo-lib": LIB_HERE}
+    archives = {one["name"]: one["archive"] for one in tomllib.loads(project.lock)["packages"] if "archive" in one}
+    assert archives["demo-tool"]["hashes"] == {"sha256": TOOL.sha256}
+    url = json.loads(next(project.file(".venv").rglob("demo_tool-1.0.dist-info/direct_url.json")).read_text())
+    assert url == {"url": wheel.as_uri(), "archive_info": {"hashes": {"sha256": TOOL.sha256}}}
+    wheel.write_bytes(APP.content)
+    shutil.rmtree(project.file(".venv"))
+    project.zephyr("sync", "--frozen")
+    assert project.installed()["demo-tool"] == "1.0", "the lock means the bytes, and the store has them"
+
+
+def test_what_cannot_be_taken_from_a_url_is_a_reason(project: Project) -> None:
+    project.write(["demo-app @ git+https://example.invalid/x.git", "demo-lib"])
+    assert "repository" in project.zephyr("lock", code=1)
+    project.write([f"demo-app @ {project.directory.as_uri()}/nothing-1.0-py3-none-any.whl"])
+    assert "cannot be read" in project.zephyr("lock", code=1)
