@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -84,14 +84,32 @@ class Project:
         return done.stdout
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FaultyUpstream, RunningNode]]:
+    """An index and a node for all tests that leave both as they are: starting them takes longer than most tests."""
+    with FaultyUpstream(FILES) as upstream, RunningNode(tmp_path_factory.mktemp("node"), upstreams=[upstream]) as node:
+        yield upstream, node
+
+
 @pytest.fixture
-def index(start_upstream: StartUpstream) -> FaultyUpstream:
+def index(shared: tuple[FaultyUpstream, RunningNode]) -> FaultyUpstream:
+    return shared[0]
+
+
+@pytest.fixture
+def project(tmp_path: Path, shared: tuple[FaultyUpstream, RunningNode]) -> Project:
+    return Project(tmp_path / "project", shared[1])
+
+
+@pytest.fixture
+def lonely(tmp_path: Path, start_node: StartNode, upstream_of_its_own: FaultyUpstream) -> Project:
+    """A project whose node and index are for its test alone, which may stop them."""
+    return Project(tmp_path / "project", start_node(upstream_of_its_own))
+
+
+@pytest.fixture
+def upstream_of_its_own(start_upstream: StartUpstream) -> FaultyUpstream:
     return start_upstream(FILES)
-
-
-@pytest.fixture
-def project(tmp_path: Path, start_node: StartNode, index: FaultyUpstream) -> Project:
-    return Project(tmp_path / "project", start_node(index))
 
 
 def test_a_lock_serves_every_environment_and_a_sync_installs_this_one(project: Project) -> None:
@@ -133,16 +151,18 @@ def test_an_index_of_bare_links_is_enough(tmp_path: Path, start_node: StartNode,
     assert project.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
 
 
-def test_a_locked_project_needs_no_index_once_somebody_installed_it(project: Project, index: FaultyUpstream) -> None:
-    project.zephyr("sync")
-    index.stop()
-    shutil.rmtree(project.file(".venv"))
-    project.zephyr("sync", "--frozen")
-    assert project.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
-    project.node.restart()
-    shutil.rmtree(project.file(".venv"))
-    project.zephyr("sync", "--frozen")
-    assert project.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
+def test_a_locked_project_needs_no_index_once_somebody_installed_it(
+    lonely: Project, upstream_of_its_own: FaultyUpstream
+) -> None:
+    lonely.zephyr("sync")
+    upstream_of_its_own.stop()
+    shutil.rmtree(lonely.file(".venv"))
+    lonely.zephyr("sync", "--frozen")
+    assert lonely.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
+    lonely.node.restart()
+    shutil.rmtree(lonely.file(".venv"))
+    lonely.zephyr("sync", "--frozen")
+    assert lonely.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
 
 
 def test_an_environment_is_links_into_the_store(project: Project) -> None:
@@ -245,15 +265,15 @@ def test_install_and_uninstall_work_beside_any_project(project: Project) -> None
     assert not project.file("pylock.toml").exists()
 
 
-def test_a_rollback_needs_neither_index_nor_node(project: Project, index: FaultyUpstream) -> None:
-    project.zephyr("sync")
-    project.zephyr("add", "demo-tool")
-    index.stop()
-    project.node.stop()
-    project.zephyr("rollback")
-    assert set(project.installed()) == {"demo-app", "demo-lib"}
-    project.node.start()
-    told = project.zephyr("history", "-v")
+def test_a_rollback_needs_neither_index_nor_node(lonely: Project, upstream_of_its_own: FaultyUpstream) -> None:
+    lonely.zephyr("sync")
+    lonely.zephyr("add", "demo-tool")
+    upstream_of_its_own.stop()
+    lonely.node.stop()
+    lonely.zephyr("rollback")
+    assert set(lonely.installed()) == {"demo-app", "demo-lib"}
+    lonely.node.start()
+    told = lonely.zephyr("history", "-v")
     assert "zephyr add demo-tool: +demo-tool 1.0" in told
     assert f"sha256:{TOOL.sha256}" in told
 
@@ -359,7 +379,8 @@ def test_a_lock_that_another_program_wrote_is_installed_as_it_is(project: Projec
 
 
 @pytest.mark.parametrize("path", ["/v1/lock", "/v1/resolve", "/v1/environment"])
-def test_whoever_asks_nonsense_gets_a_sentence(node: RunningNode, path: str) -> None:
+def test_whoever_asks_nonsense_gets_a_sentence(shared: tuple[FaultyUpstream, RunningNode], path: str) -> None:
+    node = shared[1]
     markers = {"python_full_version": "3.12.1"}
     scheme = {"python": "3.12", "purelib": "", "platlib": "", "scripts": "", "headers": ""}
     for asked in (
