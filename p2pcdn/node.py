@@ -304,6 +304,8 @@ class Node:
                 "limit_bytes": summary.limit_bytes,
                 "partials": summary.partials,
                 "evicted_bytes": summary.evicted_bytes,
+                "trees": summary.trees,
+                "tree_bytes": summary.tree_bytes,
             },
             "bytes": {
                 "served": counters.served_bytes,

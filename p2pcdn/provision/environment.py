@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import trio
@@ -129,6 +129,7 @@ class Provisioner:
     compiler: Compiler
     threads: Threads
     nursery: trio.Nursery
+    _leases: dict[frozenset[Sha256], float] = field(default_factory=dict)
 
     async def choose(self, asked: Asked) -> list[Chosen]:
         """What of the lock is installed, dependencies first. Raises BadLock, NothingFits."""
@@ -219,11 +220,18 @@ class Provisioner:
             log.warning("no byte code: %s", error)
 
     def _lease(self, wheels: Sequence[Told]) -> None:
-        self.nursery.start_soon(self._spare, [Sha256(one.sha256) for one in wheels])
+        """One task a set of wheels, however often it is asked for."""
+        blobs = frozenset(Sha256(one.sha256) for one in wheels)
+        is_new = blobs not in self._leases
+        self._leases[blobs] = trio.current_time() + LEASE_TIME_S
+        if is_new:
+            self.nursery.start_soon(self._spare, blobs)
 
-    async def _spare(self, blobs: list[Sha256]) -> None:
+    async def _spare(self, blobs: frozenset[Sha256]) -> None:
         with self.store.spared(blobs):
-            await trio.sleep(LEASE_TIME_S)
+            while (left_s := self._leases[blobs] - trio.current_time()) > 0:
+                await trio.sleep(left_s)
+        del self._leases[blobs]
 
     # -- the plan -----------------------------------------------------------------------------------------------------
 
