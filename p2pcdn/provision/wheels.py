@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,9 @@ import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.errors import BadLock
+from p2pcdn.envs.listing import Listing
 from p2pcdn.envs.model import LockedFile, LockedPackage
+from p2pcdn.envs.record import urlsafe
 from p2pcdn.envs.unpack import unpack
 from p2pcdn.errors import DigestMismatch, NotFound, P2pcdnError
 from p2pcdn.fetch import Fetch, Wanted
@@ -109,6 +112,21 @@ class Wheels:
         if described is None:
             raise NotFound(f"{file.name} stands in the lock without a URL, and no configured index lists it.")
         return Wanted(replace(self.pages.default, share="never"), package.name, described)
+
+
+def is_whole(tree: Tree) -> bool:
+    """Whether each file of an unpacked wheel is what its RECORD says. Blocks.
+
+    Its files are hard links: who writes into an environment as root, or lifts their protection, writes here.
+    """
+    try:
+        for entry in Listing.decode(tree.listing).entries:
+            with (tree.path / entry.path).open("rb") as file:
+                if urlsafe(hashlib.file_digest(file, "sha256").digest()) != entry.sha256:
+                    return False
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def sha256_of(file: LockedFile) -> Sha256:

@@ -22,7 +22,7 @@ from p2pcdn.provision.building import Builds, Toolchain, state_of
 from p2pcdn.provision.bytecode import Compiler
 from p2pcdn.provision.direct import Direct
 from p2pcdn.provision.environment import Asked, Provisioner, Ready, Wheel
-from p2pcdn.provision.wheels import Wheels, sha256_of
+from p2pcdn.provision.wheels import Wheels, is_whole, sha256_of
 from p2pcdn.resolve import Target
 from p2pcdn.store import Store
 from p2pcdn.world import Index, MoreIndexes, Processes, Threads
@@ -53,6 +53,7 @@ class Workroom:
     _benches: OrderedDict[tuple[str, ...], Bench] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
+        self.store.is_tree_whole = is_whole
         self._solvers = Solvers(self.processes, self.nursery)
         self._compiler = Compiler(self.store, self.processes, self.threads, self.nursery)
 

@@ -221,6 +221,22 @@ class Trees:
         known = {TreeKey.of_octets(octets).name for octets in self.catalog.keys(TREES)}
         self._discard([self.shelves.layout.trees / name for name in names if name not in known])
 
+    async def verify(self, is_whole: Callable[[Tree], bool]) -> list[str]:
+        """Drops the trees of wheels that are not what they were, with their byte code. Gives the wheels' file names."""
+        names = []
+        for octets in list(self.catalog.keys(TREES)):
+            key = TreeKey.of_octets(octets)
+            row, value = self.table.row(key.sha256), self.catalog.get(TREES, octets)
+            made = unpack_tree(value) if value is not None else None
+            if row is None or made is None or key.kind:
+                continue
+            tree = Tree(key, self.shelves.layout.trees / key.name, made.size_bytes, made.listing)
+            if not await self.threads.run(is_whole, tree):
+                gone = await self.table.write(lambda rows, octets=octets: _delete_all(rows, octets))  # type: ignore[misc]
+                self.remove(map(TreeKey.of_octets, gone))
+                names.append(row.origin.filename)
+        return names
+
     async def _lost(self, key: TreeKey) -> None:
         with suppress(StoreStopped):
             await self.table.write(lambda rows: rows.delete(TREES, key.octets))
@@ -260,6 +276,14 @@ def put_trees(rows: Rows, made: Iterable[tuple[TreeKey, Made]], now: float) -> l
         else:
             rows.put(TREES, key.octets, pack_tree(TreeRow(one.size_bytes, now, now, one.listing)))
     return orphans
+
+
+def _delete_all(rows: Rows, wheel: bytes) -> list[bytes]:
+    """A step of the writer: all trees of a wheel. Gives their keys."""
+    keys = rows.keys_under(TREES, wheel[:32])
+    for key in keys:
+        rows.delete(TREES, key)
+    return keys
 
 
 def remove_tree(path: Path) -> None:

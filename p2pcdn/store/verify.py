@@ -25,7 +25,8 @@ class VerifyReport:
     """checked: blobs hashed. rotten: their rows, dropped; the files can be fetched again.
 
     adopted: files that had no row and have one now. removed: files without a row whose bytes are wrong.
-    rotten_values: rows of the catalog whose checksum was wrong.
+    rotten_values: rows of the catalog whose checksum was wrong. rotten_trees: unpacked wheels of which a file was
+    changed or gone, by their file names; they are dropped, and unpacked again when they are needed.
     """
 
     checked: int
@@ -33,6 +34,7 @@ class VerifyReport:
     adopted: int
     removed: int
     rotten_values: int
+    rotten_trees: Sequence[str] = ()
 
 
 async def verify(

@@ -153,7 +153,9 @@ class ControlFace:
                 await send.send({"error": str(error)})
                 return
             names = [row.origin.filename for row in report.rotten]
-            await send.send({"checked": report.checked, "rotten": names, "refetchable": True})
+            trees = list(report.rotten_trees)
+            found = {"checked": report.checked, "rotten": names, "refetchable": True, "rotten_trees": trees}
+            await send.send(found)
 
 
 async def _lines(receive: trio.MemoryReceiveChannel[dict[str, Any]]) -> AsyncGenerator[bytes]:

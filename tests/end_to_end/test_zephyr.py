@@ -175,6 +175,19 @@ def test_an_environment_is_links_into_the_store(project: Project) -> None:
     assert next(project.file("copied").rglob("demo_app/__init__.py")).stat().st_nlink == 1
 
 
+def test_what_somebody_wrote_into_a_shared_file_does_not_reach_the_next_environment(lonely: Project) -> None:
+    lonely.zephyr("sync", "--link-mode", "hardlink")
+    module = next(lonely.file(".venv").rglob("demo_app/__init__.py"))
+    module.chmod(0o644)
+    module.write_text("version = 'mine'\n")
+    done = lonely.node.run("verify")
+    assert done.returncode == 1
+    assert APP.filename in done.stdout
+    lonely.zephyr("sync", "--frozen", "--venv", "other")
+    assert lonely.run("-c", "import demo_app; print(demo_app.version)", venv="other").strip() == "1.0"
+    assert lonely.node.run("verify").returncode == 0
+
+
 def test_byte_code_is_compiled_once_and_linked(project: Project) -> None:
     project.zephyr("sync", "--compile-bytecode")
     compiled = next(project.file(".venv").rglob("demo_app/__pycache__/*.pyc"))

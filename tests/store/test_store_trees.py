@@ -185,3 +185,16 @@ async def test_a_tree_whose_directory_is_gone_is_made_again(directory: Path) -> 
         assert store.summary().trees == 0
         await store.keep_tree(sha256, unpack)
         assert store.tree(sha256) is not None
+
+
+async def test_a_tree_that_its_maker_finds_changed_is_dropped_with_its_byte_code(directory: Path) -> None:
+    async with opened(directory) as store:
+        first, second = await kept_with_tree(store, 1), await kept_with_tree(store, 2)
+        await store.keep_tree(first, unpack, "cpython-312")
+        store.is_tree_whole = lambda tree: tree.key.sha256 != first
+        report = await store.verify(lambda checked, of: None)
+        assert list(report.rotten_trees) == ["thing-1.0-py3-none-any.whl"]
+        assert not report.rotten
+        assert store.tree(first) is None
+        await store.settled()
+        assert names(directory) == {second}
