@@ -4,6 +4,7 @@ wheels.py        a file of a lock becomes a tree of the store
 bytecode.py      a tree's byte code, by the interpreter that will run it (compile_script.py)
 order.py         dependencies before what depends on them
 environment.py   all of it for one environment, and the same again from memory
+sites.py         whole site-packages to which an environment is one link
 building.py      sdists on their way into locks and environments
 workroom.py      all of these and the locker, wired to each other
 """

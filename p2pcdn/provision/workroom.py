@@ -22,6 +22,7 @@ from p2pcdn.provision.building import Builds, Toolchain, state_of
 from p2pcdn.provision.bytecode import Compiler
 from p2pcdn.provision.direct import Direct
 from p2pcdn.provision.environment import Asked, Provisioner, Ready, Wheel
+from p2pcdn.provision.sites import Sites
 from p2pcdn.provision.wheels import Wheels, is_whole, sha256_of
 from p2pcdn.resolve import Target
 from p2pcdn.store import Store
@@ -48,12 +49,14 @@ class Workroom:
     version: str
     open_pages: Callable[[Sequence[Index]], Pages]
     more_indexes: MoreIndexes | None = None
+    sites: Sites = field(init=False)
     _solvers: Solvers = field(init=False)
     _compiler: Compiler = field(init=False)
     _benches: OrderedDict[tuple[str, ...], Bench] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         self.store.is_tree_whole = is_whole
+        self.sites = Sites(self.store.sites, self.threads)
         self._solvers = Solvers(self.processes, self.nursery)
         self._compiler = Compiler(self.store, self.processes, self.threads, self.nursery)
 
@@ -85,6 +88,7 @@ class Bench:
         self._wheels = Wheels(store, pages, room.fetch, threads, room.nursery)
         self._locker = Locker(facts, solvers, store, room.version)
         self._builds = Builds(store, room.fetch, threads, room.processes, self._ready_for_a_build)
+        self.sites = room.sites
         self._direct = Direct(store, room.fetch, room.metadata, self._builds, threads, pages.default)
         self.provisioner = Provisioner(store, self._wheels, compiler, threads, room.nursery)
 

@@ -59,6 +59,11 @@ class Layout:
         return self.directory / "trees"
 
     @property
+    def sites(self) -> Path:
+        """Whole site-packages to which environments are one link; whoever makes them sees to their end."""
+        return self.directory / "sites"
+
+    @property
     def workshop(self) -> Path:
         """Where builds work: on the same file system, so that their files are links. Emptied by whoever uses it."""
         return self.directory / "workshop"

@@ -247,6 +247,11 @@ class Store:
         return None if row is None or row.buried or row.inline else self._shelves.layout.blob(row.name)
 
     @property
+    def sites(self) -> Path:
+        """A directory for trees that environments link to as a whole."""
+        return self._shelves.layout.sites
+
+    @property
     def workshop(self) -> Path:
         """A directory for work that ends with its call: nothing in it counts as kept."""
         return self._shelves.layout.workshop

@@ -18,7 +18,7 @@ from p2pcdn.envs.scheme import Scheme
 from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.http1 import Request, Response
 from p2pcdn.lock.locker import Locked, OneTarget, Question, parse_question
-from p2pcdn.provision import Asked, Bench, Bytecode, Provisioner, Ready, Toolchain, Workroom
+from p2pcdn.provision import Asked, Bench, Bytecode, Ready, Toolchain, Workroom
 from p2pcdn.resolve import Target
 from p2pcdn.web.control_face import Route, asked_object
 from p2pcdn.web.routes import STATUS, json_response
@@ -59,20 +59,23 @@ class ZephyrFace:
         value = await asked_object(request, BODY_SIZE_BYTES_MAX)
         bench, have = self._bench(value), value.get("have")
         asked = await bench.with_build(_environment(value), _toolchain(value))
+        site_of = _absolute(value, "site")
         ready = bench.provisioner.again(asked)
         if ready is not None:
-            return _lines_response(_ready_lines(asked, ready, have))
+            site = str(await bench.sites.make(ready, Path(site_of))) if site_of else ""
+            return _lines_response(_ready_lines(asked, ready, have, site))
         chosen = await bench.provisioner.choose(asked)
         send, receive = trio.open_memory_channel[bytes](LINES_WAITING_MAX)
-        self._nursery.start_soon(self._provide, bench.provisioner, asked, chosen, have, send)
+        self._nursery.start_soon(self._provide, bench, asked, chosen, have, site_of, send)
         return Response(200, [("Content-Type", "application/x-ndjson")], _received(receive))
 
     async def _provide(
         self,
-        provisioner: Provisioner,
+        bench: Bench,
         asked: Asked,
         chosen: Sequence[Chosen],
         have: object,
+        site_of: str,
         send: trio.MemorySendChannel[bytes],
     ) -> None:
         """In the node's nursery: who asked may leave, what was fetched stays. Progress that finds no room is lost."""
@@ -83,7 +86,8 @@ class ZephyrFace:
 
         with send, suppress(trio.BrokenResourceError):
             try:
-                ready = await provisioner.provide(asked, chosen, progress)
+                ready = await bench.provisioner.provide(asked, chosen, progress)
+                site = str(await bench.sites.make(ready, Path(site_of))) if site_of else ""
             except P2pcdnError as error:
                 status, title = STATUS[type(error)]
                 await send.send(_line({"error": {"status": status, "title": title, "detail": str(error)}}))
@@ -93,7 +97,7 @@ class ZephyrFace:
                 fault = {"status": 500, "title": "A fault of this node", "detail": "A fault of this node; see its log."}
                 await send.send(_line({"error": fault}))
                 return
-            for line in _ready_lines(asked, ready, have):
+            for line in _ready_lines(asked, ready, have, site):
                 await send.send(line)
 
     def _bench(self, asked: Mapping[str, Any]) -> Bench:
@@ -113,7 +117,7 @@ def _text_or_none(value: Mapping[str, Any], name: str) -> str | None:
     return text
 
 
-def _ready_lines(asked: Asked, ready: Ready, have: object) -> list[bytes]:
+def _ready_lines(asked: Asked, ready: Ready, have: object, site: str) -> list[bytes]:
     """What there is to link, and then the plan itself, unless who asked has it already.
 
     An environment without byte code is as good as one that has it, unless somebody waits for byte code: Python makes
@@ -121,7 +125,12 @@ def _ready_lines(asked: Asked, ready: Ready, have: object) -> list[bytes]:
     """
     waits = asked.bytecode is not None and asked.bytecode.wait
     has_it = have == ready.digest if waits else have in ready.same
-    told = {"digest": ready.digest, "wheels": [asdict(one) for one in ready.wheels], "notes": list(ready.notes)}
+    told = {
+        "digest": ready.digest,
+        "wheels": [asdict(one) for one in ready.wheels],
+        "notes": list(ready.notes),
+        "site": site,
+    }
     return [_line({"environment": told}), *([] if has_it else [ready.plan + b"\n"])]
 
 
@@ -177,16 +186,18 @@ def _environment(asked: Mapping[str, Any]) -> Asked:
         groups=None if groups is None else _texts(asked, "groups"),
         requested=_texts(asked, "requested"),
         bytecode=_bytecode(asked.get("bytecode")),
-        project=_project(asked.get("project")),
+        project=_absolute(asked, "project"),
     )
 
 
-def _project(value: object) -> str:
+def _absolute(asked: Mapping[str, Any], name: str) -> str:
+    """The absolute path of a directory; "" for none."""
+    value = asked.get(name)
     if value is None:
         return ""
     if isinstance(value, str) and value.startswith("/"):
         return value
-    raise RemoteProtocolError("project is the absolute path of a directory.")
+    raise RemoteProtocolError(f"{name} is the absolute path of a directory.")
 
 
 def _bytecode(value: object) -> Bytecode | None:

@@ -175,6 +175,22 @@ def test_an_environment_is_links_into_the_store(project: Project) -> None:
     assert next(project.file("copied").rglob("demo_app/__init__.py")).stat().st_nlink == 1
 
 
+def test_an_environment_can_be_one_link_and_be_gone_back_from(project: Project) -> None:
+    project.zephyr("sync", "--link-mode", "env")
+    site = next(project.file(".venv").glob("lib/*/site-packages"))
+    assert site.is_symlink()
+    assert site.resolve().parent == project.node.store / "sites"
+    assert project.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
+    assert "already" in project.zephyr("sync", "--link-mode", "env")
+    project.write(["demo-app", "demo-tool"])
+    project.zephyr("sync", "--link-mode", "env")
+    assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
+    project.zephyr("rollback")
+    assert project.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
+    project.zephyr("sync", "--link-mode", "hardlink")
+    assert not next(project.file(".venv").glob("lib/*/site-packages")).is_symlink()
+
+
 def test_what_somebody_wrote_into_a_shared_file_does_not_reach_the_next_environment(lonely: Project) -> None:
     lonely.zephyr("sync", "--link-mode", "hardlink")
     module = next(lonely.file(".venv").rglob("demo_app/__init__.py"))

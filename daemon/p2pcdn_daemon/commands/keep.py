@@ -49,8 +49,8 @@ def gc(to_size: str | None, as_json: bool, **flags: Any) -> None:
 def verify(as_json: bool, **flags: Any) -> None:
     """Reads every file that the node holds and drops those whose bytes have changed on the disk.
 
-    A dropped file is fetched again when somebody asks for it, and an unpacked wheel whose files were changed is unpacked
-    again. Exits with 1 when there was one.
+    A dropped file is fetched again when somebody asks for it, and a wheel whose unpacked files were changed is
+    unpacked again. Exits with 1 when there was one.
     """
     node = control.connect(options.configuration(flags))
     last: dict[str, Any] = {}

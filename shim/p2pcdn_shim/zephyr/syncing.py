@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from p2pcdn.envs.install import LinkMode
     from p2pcdn_shim.client import Client
 
-_LINK_MODES: tuple[LinkMode, ...] = ("reflink", "hardlink", "copy")
+_LINK_MODES: tuple[LinkMode, ...] = ("reflink", "hardlink", "copy", "env")
 
 
 class Chosen(Value):
@@ -57,13 +57,27 @@ def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Ch
 
     Raises NodeRefused, ZephyrError; then the environment is as it was.
     """
-    # For what it holds nobody waits: it is looked up without the lock, and again within it.
-    have = Environment(str(place), command="", now_s=0.0).plan_digest() if venv.read_settings(place) is not None else ""
-    ready, encoded = _ask(call, client, _question(call, interpreter, chosen, have))
+    question = _question(call, interpreter, chosen, _held(call, place))
+    if _link_mode(call) == "env":
+        question["site"] = str(place)
+    ready, encoded = _ask(call, client, question)
     wheels = ready["wheels"]
     notes = tuple(ready["notes"])
     outcome = _swap(call, place, interpreter, encoded, ready, chosen) if encoded is not None else None
     return Synced(outcome, len(wheels), notes)
+
+
+def _held(call: Call, place: Path) -> str:
+    """The digest of the plan that the environment holds in this way of linking; "" for none.
+
+    Nobody waits for that: it is looked up without the environment's lock, and again within it.
+    """
+    if venv.read_settings(place) is None:
+        return ""
+    sites = (*place.glob("lib/*/site-packages"), *place.glob("Lib/site-packages"))
+    if any(site.is_symlink() for site in sites) != (_link_mode(call) == "env"):
+        return ""
+    return Environment(str(place), command="", now_s=0.0).plan_digest()
 
 
 def interpreter_of(call: Call, found: Probe) -> dict[str, Any]:
@@ -162,13 +176,14 @@ def _swap(
         with Environment(str(place), command=command, now_s=time.time()).locked(wait=call.voice.note) as environment:
             if venv.read_settings(place) is None:
                 venv.create(place, interpreter)
-            elif environment.plan_digest() == ready["digest"]:
+            elif _held(call, place) == ready["digest"]:
                 return None
             return environment.sync(
                 plan,
                 sources,
                 python=str(venv.open_environment(place).python),
                 link_mode=_link_mode(call),
+                site_tree=ready["site"],
                 exact=chosen.exact,
                 provenance=provenance,
             )
