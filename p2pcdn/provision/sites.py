@@ -1,4 +1,4 @@
-"""Whole site-packages as immutable trees, to which an environment is one link (`--link-mode env`): made once a plan.
+"""Whole site-packages as immutable trees, to which an environment is one link (`--link-mode env`).
 
 Their files are hard links of the trees of wheels. A tree lives for as long as an environment links to it, or a generation
 of one that can be gone back to; who asked for it is noted beside it, before it is made.
