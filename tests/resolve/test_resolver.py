@@ -141,6 +141,7 @@ def test_targets_of_one_lock_share_what_they_learn() -> None:
             asked += [*need.tables, *need.metadata]
             resolver.learn(map(world.table, need.tables), [world.metadata[source] for source in need.metadata])
     assert len(asked) == len(set(asked)) == 6
+    assert isinstance(need, Solution)
     assert pins(need) == {"a": "1", "c": "1"}
 
 
