@@ -63,9 +63,9 @@ def _by_uv(requirements: tuple[str, ...]) -> Mapping[str, str] | str:
     with tempfile.TemporaryDirectory() as scratch:
         asked = Path(scratch) / "requirements.in"
         asked.write_text("\n".join(requirements) + "\n")
-        command = [tool("uv").command, "pip", "compile", "-q", "--no-header", "--no-annotate"]
+        command = [str(tool("uv").command), "pip", "compile", "-q", "--no-header", "--no-annotate"]
         done = subprocess.run(
-            [*command, "--python", sys.executable, asked],
+            [*command, "--python", sys.executable, str(asked)],
             capture_output=True,
             text=True,
             timeout=UV_TIME_S_MAX,

@@ -23,7 +23,7 @@ class Shelf:
     @property
     def target(self) -> Target:
         with self._shelf.begin() as read:
-            return from_plain(Target, cbor2.loads(read.get(b"target")))
+            return from_plain(Target, cbor2.loads(read.get(b"target", b"")))
 
     def keep_target(self, target: Target) -> None:
         with self._shelf.begin(write=True) as write:

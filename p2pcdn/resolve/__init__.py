@@ -23,7 +23,7 @@ incompatibility.py, partial_solution.py, solver.py    the paper
 requirement.py, python.py       PEP 508, and what Python makes of it: extras, markers, overrides, URLs
 project.py, judge.py, choice.py a project's versions: which can be used, and which is tried first
 priority.py, prefetch.py        which package is decided next; what will probably be asked for
-resolution.py, resolver.py      one search; the door of the room
+resolution.py, outcome.py, resolver.py                one search; the solution that it comes to; the door of the room
 report.py, wording.py, suggest.py                     why not, in sentences; what to do about it
 verify.py                       whether a solution is one
 """

@@ -65,7 +65,8 @@ class Choice:
 
     def has_open(self, project: Project, versions: int) -> bool:
         """Whether a usable one of these versions needs no permission that it has not got."""
-        return project.any_usable(versions & ~self._shut(project))
+        ordinary = versions & ~(project.prereleases | project.yanked)
+        return project.any_usable(ordinary) or project.any_usable(versions & ~self._shut(project))
 
     def of(self, project: Project, versions: int) -> int | None:
         """The index of the version to try first; None where all that could be used are shut."""

@@ -6,7 +6,7 @@ names are normalized (PEP 503), except within the requirement strings of users a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -182,13 +182,17 @@ class NoSolution(P2pcdnError):
 
     sentences: the proof, each a fact or a conclusion; suggestion: one thing to try, or empty.
     requirements: those of the user's that the proof stands on.
+    Its `args` are these three: `to_plain(error.args)` crosses a pipe, `NoSolution(*plain)` is the same again.
     """
 
-    def __init__(self, sentences: tuple[str, ...], suggestion: str = "", requirements: tuple[str, ...] = ()) -> None:
-        super().__init__("\n".join((*sentences, *([suggestion] if suggestion else []))))
-        self.sentences = sentences
+    def __init__(self, sentences: Sequence[str], suggestion: str = "", requirements: Sequence[str] = ()) -> None:
+        self.sentences = tuple(sentences)
         self.suggestion = suggestion
-        self.requirements = requirements
+        self.requirements = tuple(requirements)
+        super().__init__(self.sentences, self.suggestion, self.requirements)
+
+    def __str__(self) -> str:
+        return "\n".join((*self.sentences, *([self.suggestion] if self.suggestion else [])))
 
 
 class BadRequirement(P2pcdnError):

@@ -20,6 +20,9 @@ from p2pcdn.resolve.requirement import Markers, Requirement, parse
 _NAMES_MAX = 100_000
 
 
+ONLY_YOU = "only you may name a URL: require that, too"
+
+
 def package_name(project: str, extra: str) -> str:
     return f"{project}[{extra}]" if extra else project
 
@@ -97,10 +100,7 @@ class View:
         return tuple(source for source in found if source not in self.metadata)
 
     def requirements(self, source: Source, extra: str) -> tuple[Requirement, ...]:
-        """What this version, whose metadata is known, requires on this target; with an extra, what this extra adds.
-
-        Nothing where there is an objection.
-        """
+        """What this version, whose metadata is known, requires on this target; with an extra, what this extra adds."""
         return self._read(source, extra)[0]
 
     def objection(self, source: Source) -> str:
@@ -125,7 +125,7 @@ class View:
         if not self.judgement.runs_on_python(metadata.requires_python):
             return f"needs Python {metadata.requires_python} (this is {self.judgement.python})"
         strange = next((one for one in required if one.url and not self._may_name(source, one)), None)
-        return f"requires {strange.text}, and only you may name a URL: require that, too" if strange else ""
+        return f"requires {strange.text}, and {ONLY_YOU}" if strange else ""
 
     def provides(self, source: Source, extra: str) -> bool:
         """Whether it has the extra. Metadata that names none at all may be older than `Provides-Extra`."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from dataclasses import replace
 from typing import NoReturn
 
 from p2pcdn.resolve.incompatibility import Incompatibility
 from p2pcdn.resolve.knowledge import Knowledge
-from p2pcdn.resolve.model import Edge, Metadata, Need, NoSolution, Pin, Solution, Table, Target, Wanted
-from p2pcdn.resolve.python import parts_of
+from p2pcdn.resolve.model import Metadata, Need, NoSolution, Solution, Table, Target, Wanted
+from p2pcdn.resolve.outcome import solution_of
 from p2pcdn.resolve.report import facts, sentences
 from p2pcdn.resolve.resolution import Impatient, Resolution
 from p2pcdn.resolve.solver import Unsatisfiable
@@ -40,7 +39,7 @@ class Resolver:
             raise self._failed
         if self._ending is None:
             try:
-                return self._search.go_on() or _solution(self._search)
+                return self._search.go_on() or solution_of(self._search.view, self._search.decided())
             except Unsatisfiable as end:
                 self._ending = self._end(end.proof)
         try:
@@ -71,29 +70,6 @@ class Resolver:
             except (Unsatisfiable, Impatient):
                 return None
             if blocked is None:
-                return _solution(search)
+                return solution_of(search.view, search.decided())
             yield blocked
         return blocked
-
-
-def _solution(search: Resolution) -> Solution:
-    """What a search came to that has decided everything."""
-    view = search.view
-    pins: dict[str, Pin] = {}
-    extras: dict[str, list[str]] = {}
-    edges = {Edge("", "", one.project, one.text) for one in view.root}
-    warnings = []
-    for package, index in search.decided():
-        name, extra = parts_of(package)
-        project = view.known(name)
-        source = project.sources[index]
-        edges.update(Edge(name, extra, one.project, one.text) for one in view.requirements(source, extra))
-        if not extra:
-            pins[name] = Pin(name, source.version or project.releases[index].version, project.index, source.url)
-        elif view.provides(source, extra):
-            extras.setdefault(name, []).append(extra)
-        else:
-            warnings.append(f"{name} {source.version} has no extra {extra!r}; it is left out.")
-    named = [replace(pin, extras=tuple(sorted(extras.get(name, ())))) for name, pin in sorted(pins.items())]
-    ordered = sorted(edges, key=lambda edge: (edge.parent, edge.extra, edge.child, edge.requirement))
-    return Solution(tuple(named), tuple(ordered), tuple(sorted(warnings)))

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from p2pcdn.resolve import term
 from p2pcdn.resolve.choice import Choice
 from p2pcdn.resolve.knowledge import Knowledge
-from p2pcdn.resolve.model import Edge, Metadata, Pin, Solution, Table, Target, Wanted
+from p2pcdn.resolve.model import Metadata, Pin, Solution, Table, Target, Wanted
+from p2pcdn.resolve.outcome import solution_of
 from p2pcdn.resolve.project import Project
 from p2pcdn.resolve.python import View, package_name
 from p2pcdn.resolve.requirement import Requirement
@@ -38,17 +39,15 @@ class _Certificate:
         self._view = view
         self._solver = Solver(lambda package, versions: None, lambda conflict: None)
         self._choice = Choice(wanted, view, self._solver)
-        self._pins = {pin.project: pin for pin in solution.pins}
         self._found: dict[str, tuple[Project, int]] = {}
-        self._extras: dict[str, set[str]] = {}
+        # (package, index), as a resolution would have decided them.
+        self._decided: dict[str, int] = {}
 
     def faults(self) -> Iterator[str]:
-        unread = self._view.unread_urls()
-        yield from (f"The metadata of {source.url} is not here." for source in unread)
-        if not unread:
-            yield from (fault for pin in self._solution.pins if (fault := self._locate(pin)))
-        if len(self._found) == len(self._solution.pins):
-            yield from self._compare()
+        """The first kind of fault that there is; what comes later stands on what came before."""
+        unread = [f"The metadata of {source.url} is not here." for source in self._view.unread_urls()]
+        lost = unread or [fault for pin in self._solution.pins if (fault := self._locate(pin))]
+        yield from lost or self._lacking() or self._poor() or self._strange()
 
     def _locate(self, pin: Pin) -> str:
         project = self._view.project(pin.project)
@@ -65,47 +64,42 @@ class _Certificate:
         self._found[pin.project] = project, index
         return ""
 
-    def _compare(self) -> Iterator[str]:
-        edges = set(self._walk())
-        if missing := sorted({edge.child for edge in edges} - self._pins.keys()):
-            yield f"It lacks {', '.join(missing)}."
-            return
-        if strange := sorted(self._pins.keys() - {edge.child for edge in edges}):
-            yield f"Nobody requires {', '.join(strange)}."
-        if edges != set(self._solution.edges):
-            yield "Its edges are not what the metadata says."
-        for pin in self._solution.pins:
-            yield from self._judge(pin)
-
-    def _walk(self) -> Iterator[Edge]:
-        """The edges that there must be; what they say is told to solver and choice."""
-        ahead: list[tuple[str, str, Requirement]] = [("", "", one) for one in self._view.root]
+    def _lacking(self) -> list[str]:
+        """Follows all requirements; solver and choice are told of them."""
         constraints = [one for several in self._view.constraints.values() for one in several]
         for one in (*self._view.root, *constraints):
             if one.project in self._found:
                 self._choice.ask(one.project, self._needed(one), one)
-        decided: set[str] = set()
+        lacking: dict[str, None] = {}
+        ahead = [("", one) for one in self._view.root]
         while ahead:
-            parent, extra, one = ahead.pop()
-            yield Edge(parent, extra, one.project, one.text)
+            parent, one = ahead.pop()
             if one.project not in self._found:
+                lacking[f"It lacks {one.project}."] = None
                 continue
             if parent:
-                self._tell(parent, extra, one)
-            for wanted in ("", *one.extras):
-                package = package_name(one.project, wanted)
-                self._extras.setdefault(one.project, set()).add(wanted)
-                if package not in decided:
-                    decided.add(package)
-                    project, index = self._found[one.project]
+                self._tell(parent, one)
+            project, index = self._found[one.project]
+            for extra in ("", *one.extras):
+                package = package_name(one.project, extra)
+                if package not in self._decided:
+                    self._decided[package] = index
                     self._solver.solution.decide(package, term.version(index))
-                    source = project.sources[index]
-                    ahead += [(one.project, wanted, other) for other in self._view.requirements(source, wanted)]
+                    more = self._view.requirements(project.sources[index], extra)
+                    ahead += [(package, other) for other in more]
+        return list(lacking)
 
-    def _tell(self, parent: str, extra: str, one: Requirement) -> None:
-        version = term.version(self._found[parent][1])
+    def _poor(self) -> list[str]:
+        return [fault for name in self._decided if name in self._found and (fault := self._judge(*self._found[name]))]
+
+    def _strange(self) -> list[str]:
+        """Whatever else is not as we would have written it: pins that nobody needs, edges, extras, warnings."""
+        ours = solution_of(self._view, self._decided.items())
+        return [] if self._solution == ours else ["It is not what these decisions come to."]
+
+    def _tell(self, package: str, one: Requirement) -> None:
+        version = term.version(self._decided[package])
         needed = self._needed(one)
-        package = package_name(parent, extra)
         self._solver.add_dependency(package, version, one.project, needed, one.text)
         self._choice.permit(package, version, one.project, needed, one)
 
@@ -113,18 +107,14 @@ class _Certificate:
         project, _ = self._found[one.project]
         return project.at_url(one.url) if one.url else project.versions.matching(one.specifiers)
 
-    def _judge(self, pin: Pin) -> Iterator[str]:
-        project, index = self._found[pin.project]
-        fitting = self._choice.fitting(pin.project)
+    def _judge(self, project: Project, index: int) -> str:
+        named = f"{project.name} {project.releases[index].version}"
+        fitting = self._choice.fitting(project.name)
         if not fitting & term.version(index):
-            yield f"{pin.project} {pin.version} is not what everybody requires."
-            return
+            return f"{named} is not what everybody requires."
         first = self._choice.of(project, fitting)
         if first is None or self._choice.of(project, term.version(index)) is None:
-            yield f"{pin.project} {pin.version} is a pre-release or yanked, and nobody asks for it."
-        elif first != index:
-            yield f"{pin.project} {project.sources[first].version} fits, and comes before {pin.version}."
-        asked = self._extras[pin.project] - {""}
-        mine = tuple(sorted(extra for extra in asked if self._view.provides(pin.source, extra)))
-        if mine != pin.extras:
-            yield f"{pin.project} must have these extras: {', '.join(mine) or 'none'}."
+            return f"{named} is a pre-release or yanked, and nobody asks for it."
+        if first != index:
+            return f"{project.name} {project.releases[first].version} fits, and comes before {named}."
+        return ""

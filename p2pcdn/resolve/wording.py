@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from p2pcdn.resolve import term
 from p2pcdn.resolve.incompatibility import Asked, Closed, Depends, Incompatibility, SameVersion, Unusable
 from p2pcdn.resolve.project import Project
-from p2pcdn.resolve.python import View, parts_of
+from p2pcdn.resolve.python import ONLY_YOU, View, parts_of
+from p2pcdn.resolve.requirement import parse
 
 # More pieces than this, and nobody reads them: then the ends are named, and how many versions lie between.
 RUNS_MAX = 3
@@ -31,7 +32,10 @@ class Wording:
             needs = cause.requirement.partition(";")[0].strip()
             needs = needs or f"some versions of {self.those(cause.child, cause.needed)}"
             said = f"{self.those(cause.parent, one.terms[cause.parent])} depends on {needs}"
-            return said if cause.needed else f"{said} ({self._none_of(parts_of(cause.child)[0])})"
+            if cause.needed:
+                return said
+            named_url = parse(cause.requirement).url
+            return f"{said} ({ONLY_YOU if named_url else self._none_of(parts_of(cause.child)[0])})"
         if isinstance(cause, Unusable):
             return self._useless(cause.package, one.terms[cause.package])
         if isinstance(cause, Closed):

@@ -74,7 +74,7 @@ def test_both_answers_are_among_the_seeds() -> None:
 def _by_resolvelib(packages: Packages, root: list[str]) -> bool:
     import resolvelib
 
-    class Provider(resolvelib.AbstractProvider):  # type: ignore[misc,type-arg]  # it is not typed here
+    class Provider(resolvelib.AbstractProvider):  # type: ignore[type-arg]  # it is not typed here
         def identify(self, requirement_or_candidate: Any) -> str:
             one = requirement_or_candidate
             return one.name if isinstance(one, Requirement) else one[0]
@@ -122,7 +122,7 @@ def _by_nab(packages: Packages, root: list[str]) -> bool:
             found[one.name] = found[one.name] & mine if one.name in found else mine
         return found
 
-    class Provider(BaseProvider):  # type: ignore[misc,type-arg]  # it is not typed here
+    class Provider(BaseProvider):  # type: ignore[type-arg]  # it is not typed here
         def choose_version(self, package: str, version_range: Any) -> Version | None:
             return next((one for one in versions[package] if one in version_range), None)
 

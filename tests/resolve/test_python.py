@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from p2pcdn.resolve import BadRequirement, Edge, Metadata, NoSolution, Release, Source, Target, Wanted
+from p2pcdn.resolve import BadRequirement, Edge, Metadata, NoSolution, Prereleases, Release, Source, Target, Wanted
 from tests.resolve.universe import LINUX_311, Universe, pins, universe
 
 URL = "https://host.example/b-7.0-py3-none-any.whl"
@@ -97,7 +97,7 @@ def test_a_prerelease_does_not_step_in_for_finals_that_conflict() -> None:
 
 
 @pytest.mark.parametrize(("policy", "version"), [("allow", "2b1"), ("if-necessary", "1"), ("never", "1")])
-def test_the_users_policy_on_prereleases_counts(policy: str, version: str) -> None:
+def test_the_users_policy_on_prereleases_counts(policy: Prereleases, version: str) -> None:
     wanted = replace(Wanted(("a",)), prereleases=policy)
     assert pins(universe({"a": {"1": [], "2b1": []}}).solve(wanted)) == {"a": version}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass
 
 import cbor2
@@ -11,6 +12,7 @@ from p2pcdn.resolve import (
     Edge,
     Metadata,
     Need,
+    NoSolution,
     Pin,
     Release,
     Solution,
@@ -123,6 +125,13 @@ def test_an_sdist_says_whether_its_dependencies_are_known_before_it_is_built(hea
 )
 def test_a_value_crosses_a_pipe(value: object) -> None:
     assert from_plain(type(value), cbor2.loads(cbor2.dumps(to_plain(value)))) == value
+
+
+def test_the_report_crosses_a_pipe() -> None:
+    error = NoSolution(("Because a, b.", "So no."), "Loosen c.", ("c<2",))
+    for again in (NoSolution(*cbor2.loads(cbor2.dumps(to_plain(error.args)))), pickle.loads(pickle.dumps(error))):
+        assert again.args == error.args
+        assert str(again) == "Because a, b.\nSo no.\nLoosen c."
 
 
 @pytest.mark.parametrize("plain", [None, "a", ["a"], ["a", [], "", 7], ["a", [["1"]], "", ""], 7])

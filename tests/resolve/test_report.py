@@ -9,7 +9,7 @@ import pytest
 from p2pcdn.resolve import NoSolution, Release, Table, Wanted
 from tests.resolve.universe import LINUX_311, Universe, universe
 
-WEB = {
+WEB: dict[str, dict[str, list[str]]] = {
     "flask": {"2.0": ["werkzeug>=2"], "3.0.0": ["werkzeug>=3.0.0"]},
     "werkzeug": {"1.0": [], "2.0": [], "3.0.1": []},
 }

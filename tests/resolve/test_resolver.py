@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +25,8 @@ from p2pcdn.resolve import (
 )
 from tests.resolve.test_oracles import dense
 from tests.resolve.universe import LINUX_311, Universe, pins, universe
+
+ROOT = Path(__file__).parents[2]
 
 
 def fed_by_chance(world: Universe, wanted: Wanted, dice: random.Random) -> Solution:
@@ -136,6 +141,7 @@ def test_targets_of_one_lock_share_what_they_learn() -> None:
             asked += [*need.tables, *need.metadata]
             resolver.learn(map(world.table, need.tables), [world.metadata[source] for source in need.metadata])
     assert len(asked) == len(set(asked)) == 6
+    assert isinstance(need, Solution)
     assert pins(need) == {"a": "1", "c": "1"}
 
 
@@ -160,3 +166,17 @@ def test_a_resolution_that_failed_goes_on_failing() -> None:
     for _ in range(2):
         with pytest.raises(NoSolution, match="nobody has a"):
             resolver.step()
+
+
+def test_the_room_needs_the_standard_library_and_packaging_and_nothing_else() -> None:
+    code = "import sys, p2pcdn.resolve; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    strange = {name for name in done.stdout.split() if name not in sys.stdlib_module_names and name[0] != "_"}
+    # What a site configuration loads at every start is not ours.
+    bare = subprocess.run(
+        [sys.executable, "-c", "import sys; print(*{name.partition('.')[0] for name in sys.modules})"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert strange - set(bare.stdout.split()) == {"p2pcdn", "packaging"}

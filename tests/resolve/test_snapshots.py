@@ -74,7 +74,7 @@ def _world(index: str) -> Universe:
 
 
 def _read(folder: str, name: str) -> Any:
-    file: Path = snapshots() / folder / f"{name}.json"
+    file: Path = snapshots("resolvelib") / folder / f"{name}.json"
     if not file.exists():
         pytest.skip("resolvelib's cases are not here: python -m tests.resolve.fetch_snapshots")
     return json.loads(file.read_text())
