@@ -7,7 +7,7 @@ import os
 from time import perf_counter
 
 from p2pcdn.envs.errors import CannotInstall
-from p2pcdn.envs.link import Linker, write_all
+from p2pcdn.envs.link import Linker, write_file
 from p2pcdn.envs.plan import script_name
 
 TYPE_CHECKING = False
@@ -203,11 +203,7 @@ class _Work:
 
     def _write(self, path: str, content: bytes, mode: int = 0o666) -> None:
         mode = mode if self._only is None else 0o444
-        descriptor = os.open(self._root + path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            write_all(descriptor, content)
-        finally:
-            os.close(descriptor)
+        write_file(self._root + path, content, mode)
 
 
 class _told_as_sentences:  # reads like a function where it is used

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 # FICLONE of linux/fs.h: _IOW(0x94, 9, int).
 _FICLONE = 0x40049409
 COPY_SIZE_BYTES = 1024 * 1024
+# Linux begins to write what is to be dropped from memory (mm/fadvise.c); no other call of Python's says so.
+_DROP = os.POSIX_FADV_DONTNEED if sys.platform == "linux" else None
 WAYS = ("reflink", "hardlink", "copy")
 
 # What says that this way does not work between these two file systems; anything else is an error of its own.
@@ -112,10 +115,31 @@ def copy(source: str, target: str) -> None:
             while chunk := os.read(reading, COPY_SIZE_BYTES):
                 write_all(writing, chunk)
             _dress(writing, status)
+            _start_writing(writing)
         finally:
             os.close(writing)
     finally:
         os.close(reading)
+
+
+def write_file(path: str, content: bytes, mode: int = 0o666) -> None:
+    """Makes a new file, whose bytes are on their way to the disk at once.
+
+    Left to itself, ext4 gives a file its blocks some 30 s later, but renames its directory after 5 s: after a power cut
+    between the two, the new generation would be full of empty files. Nobody waits here: the kernel orders the two
+    itself.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        write_all(descriptor, content)
+        _start_writing(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _start_writing(descriptor: int) -> None:
+    if _DROP is not None:
+        os.posix_fadvise(descriptor, 0, 0, _DROP)
 
 
 def write_all(descriptor: int, content: bytes) -> None:

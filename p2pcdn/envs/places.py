@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 
+from p2pcdn.envs.link import write_file
 from p2pcdn.envs.plan import Plan
 
 TYPE_CHECKING = False
@@ -124,5 +125,4 @@ def write_own(tree: str, plan: Plan | None, carried: Sequence[str], state: Mappi
     if plan is not None:
         contents = {"plan": plan.encode(), **contents}
     for name, content in contents.items():
-        with open(f"{tree}/{OWN}/{name}.json", "wb") as file:
-            file.write(content)
+        write_file(f"{tree}/{OWN}/{name}.json", content)

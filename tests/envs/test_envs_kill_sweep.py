@@ -5,6 +5,7 @@ cleans up.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -226,6 +227,20 @@ def test_an_error_of_the_disk_leaves_the_old_one_and_is_a_sentence(tmp_path: Pat
         assert "is full. The environment is as it was" in done.stderr
         assert case.version() == "1"
         case.check_next_command()
+
+
+def test_every_written_file_is_on_its_way_to_the_disk_before_the_swap(tmp_path: Path, cases: list[Case]) -> None:
+    """Else a power cut some seconds later finds the new generation, full of empty files (docs/environments.md)."""
+    case = Case(tmp_path)
+    cases.append(case)
+    log = tmp_path / "strace"
+    command = ["strace", "-f", "-qq", "-y", "-o", log, "-e", "trace=fadvise64,renameat2", sys.executable, "-I", "-S"]
+    command += [VICTIM, "sync", case.root, tmp_path / "plan", *(source.tree for source in case.sources)]
+    subprocess.run(command, env={"P2PCDN_SWEEP_PATH": str(ROOT)}, capture_output=True, check=True)
+    before_the_swap = log.read_text().partition("renameat2(")[0]
+    begun = re.findall(r"fadvise64\(\d+<[^>]*/next-2/([^>]+)>, 0, 0, POSIX_FADV_DONTNEED\) = 0", before_the_swap)
+    own = [f".zephyr/{name}.json" for name in ("carried", "generation", "plan")]
+    assert sorted(begun) == sorted([*case.plan.written(), *own])
 
 
 @pytest.mark.parametrize("call", ["mkdir", "write", "chmod", "rename"])
