@@ -156,6 +156,28 @@ def test_a_fault_of_ours_is_one_sentence_too(tmp_path: Path) -> None:
     assert assert_one_sentence(run, 1).startswith("This is a fault of zephyr (RuntimeError: oh no)")
 
 
+def test_what_was_said_before_a_fault_is_not_lost(tmp_path: Path) -> None:
+    code = (
+        "from p2pcdn_shim.zephyr import cli\n"
+        "import p2pcdn_shim.zephyr.commands.config as broken\n"
+        "def run(call): print('half'); raise RuntimeError('oh')\n"
+        "broken.run = run\ncli.main(['config'])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout) == (1, "half\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_an_answer_that_could_not_be_written_is_no_success(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [*COMMAND, "config"], env=environment(tmp_path), stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert run.returncode == 1
+
+
 def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
     command = f"'{COMMAND[0]}' -c '{COMMAND[2]}' config | head -n 1"
     run = subprocess.run(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pcdn_shim.zephyr.config import Config, resolve
@@ -128,6 +128,7 @@ def test_a_table_of_an_index_is_read_from_the_file(tmp_path: Path) -> None:
     assert config.index == (CORP, IndexSetting("https://b.example/"))
 
 
+@settings(derandomize=True, deadline=None, database=None)
 @given(st.text(alphabet="ab:?#%", max_size=20), st.text(alphabet="ab:?#%", max_size=20))
 def test_no_password_is_ever_shown(user: str, password: str) -> None:
     secret = f"{password}SECRET"

@@ -174,7 +174,7 @@ actions = st.lists(st.tuples(st.sampled_from(["add", "remove"]), requirements), 
 
 
 @given(layouts, actions)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, derandomize=True, deadline=None, database=None)
 def test_after_any_edits_the_list_is_what_was_asked_for_and_the_comments_are_there(
     layout: str, edits: list[tuple[str, str]]
 ) -> None:

@@ -107,6 +107,11 @@ CASES = {
     "no binaries": "--only-binary a\n--no-binary :all:\n--no-binary :none:\n",
     "flags": "--pre\n--prefer-binary\n--require-hashes\n--use-feature=fast-deps\n",
     "trusted hosts": "--trusted-host a.example --trusted-host b.example:8080\n",
+    "two of one kind on a line": "-f x -f y --trusted-host h --trusted-host i\n-e a -e b\n",
+    "two indexes on a line": "--extra-index-url u --extra-index-url v -i w -i x\n",
+    "binaries behind a requirement": "a --no-binary :all:\n--only-binary a,B.c --no-binary :all:\n",
+    "an index behind others": "--extra-index-url https://b.example/\n-i https://a.example/\n--no-index\n-i https://c.example/\n",
+    "hashes of what is editable": f"-e ./p --hash={SHA}\n",
     "two options on a line": "--pre --extra-index-url https://b.example/\n",
     "quotes": "--find-links 'a b'\n--find-links \"/srv/c d\"\na ; python_version == \"3.9\"\n",
     "a quote that does not end": "--find-links 'a b\n",
@@ -178,7 +183,7 @@ ends = st.sampled_from(["\n", "\n", "\n", "\r\n", "\\\n", " \\\n", "\n\n"])
 
 
 @given(st.lists(st.tuples(requirements | options, ends), max_size=6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, derandomize=True, deadline=None, database=None)
 def test_whatever_stands_in_a_file_is_read_as_pip_reads_it(pip: Pip, lines: list[tuple[str, str]]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "requirements.txt"

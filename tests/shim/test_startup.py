@@ -33,7 +33,7 @@ def loaded(words: list[str], home: Path) -> set[str]:
     )
     run = subprocess.run(
         [sys.executable, "-S", "-c", code, *words],
-        env=environment(home), cwd=home, capture_output=True, text=True, check=False,
+        env=environment(home, ZEPHYR_DEBUG="1"), cwd=home, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     return set(run.stderr.splitlines()[-1].split())

@@ -132,7 +132,8 @@ class _Reader:
                 mine["index_url"], mine["extra_index_urls"] = options.index_url, ()
             self._grow("extra_index_urls", options.extra_index_urls or ())
         self._grow("trusted_hosts", options.trusted_hosts or ())
-        self._grow("find_links", [_found_links(one, directory) for one in options.find_links or ()])
+        # Of several on one line pip takes the first, here too.
+        self._grow("find_links", [_found_links(one, directory) for one in (options.find_links or ())[:1]])
 
     def _grow(self, key: str, values: Any) -> None:
         self.options[key] = tuple(dict.fromkeys((*self.options.get(key, ()), *values)))
