@@ -1,7 +1,7 @@
 """Whole site-packages as immutable trees, to which an environment is one link (`--link-mode env`).
 
-Their files are hard links of the trees of wheels. A tree lives for as long as an environment links to it, or a generation
-of one that can be gone back to; who asked for it is noted beside it, before it is made.
+Made once a plan, of hard links to the trees of wheels. Such a tree lives for as long as an environment links to it, or
+a generation of one that can be gone back to; who asked for it is noted beside it, before it is made.
 """
 
 from __future__ import annotations
