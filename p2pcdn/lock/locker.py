@@ -30,7 +30,7 @@ LOCK_TIME_S_MAX = 570.0
 # Of so many targets it is said why they fail; then the others are not tried.
 FAILURES_MAX = 6
 # Pages that are confirmed at the same time before a lock of former days is given again.
-PAGES_AT_ONCE_MAX = 50
+PAGES_AT_ONCE_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)

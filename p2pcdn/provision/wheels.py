@@ -26,8 +26,8 @@ from p2pcdn.simple import File
 from p2pcdn.store import Made, Partial, Store, Tree
 from p2pcdn.world import Index, Threads
 
-# An index gives so many files at once without complaint (uv asks as many).
-FETCHES_MAX = 50
+# More connections at once bring less (see `p2pcdn/lock/feed.py`), and some are refused.
+FETCHES_MAX = 16
 # Unpacking writes and hashes; two of them keep two cores and a disk busy (notes: more gained nothing).
 UNPACKINGS_MAX = 2
 
