@@ -501,3 +501,12 @@ def test_what_cannot_be_taken_from_a_url_is_a_reason(project: Project) -> None:
     assert "repository" in project.zephyr("lock", code=1)
     project.write([f"demo-app @ {project.directory.as_uri()}/nothing-1.0-py3-none-any.whl"])
     assert "cannot be read" in project.zephyr("lock", code=1)
+
+
+def test_quiet_says_nothing_and_json_says_all(project: Project) -> None:
+    assert project.zephyr("sync", "-q") == ""
+    project.write(["demo-tool"])
+    told = json.loads(project.zephyr("sync", "--json", "-q"))
+    assert told["added"] == ["demo-tool 1.0"]
+    assert told["removed"] == ["demo-app 1.0"]
+    assert told["packages"] == 2

@@ -57,8 +57,9 @@ def write(call: Call, file: Path, text: str) -> list[str]:
         return []
     changes = lock_file.changes(before, text, file)
     write_text(file, text)
+    tell = call.voice.note if before is not None else call.voice.detail
     for sentence in changes:
-        call.voice.detail(sentence, level=0 if before is not None else 1)
+        tell(sentence)
     return changes
 
 

@@ -228,5 +228,5 @@ def tell(call: Call, place: Path, synced: Synced) -> None:
     if not call.voice.as_json:
         for sign, names in (("-", outcome.removed), ("+", outcome.added)):
             for name in names:
-                call.voice.detail(f"{sign} {name}", level=0)
+                call.voice.note(f"{sign} {name}")
     call.voice.did(f"{place} holds {synced.packages} packages now (generation {outcome.generation}).", value)

@@ -33,7 +33,7 @@ def run(call: Call) -> int:
         raise ZephyrError(str(error)) from error
     for sign, names in (("-", outcome.removed), ("+", outcome.added)):
         for name in names:
-            call.voice.detail(f"{sign} {name}", level=0)
+            call.voice.note(f"{sign} {name}")
     value = {
         "environment": str(place),
         "generation": outcome.generation,
