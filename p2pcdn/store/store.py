@@ -128,6 +128,7 @@ class Store:
         self.is_tree_whole: Callable[[Tree], bool] = lambda tree: True  # whose maker knows; blocks
         shelves.lost = self._lost
         arrivals.free = self._free
+        trees.free = self._free
         arrivals.kept = self.tidy
         self.on_kept: Callable[[Sha256], None] = lambda sha256: None  # told of each blob that came, durable already
         arrivals.on_kept = lambda sha256: self.on_kept(sha256)
@@ -159,7 +160,7 @@ class Store:
             arrivals = Arrivals(
                 shelves, table, health, background, threads, clock, random, limits.size_bytes, limits.reserve_bytes
             )
-            trees = Trees(shelves, table, catalog, health, background, threads, clock, random)
+            trees = Trees(shelves, table, catalog, health, background, threads, clock, random, _nothing)
             store = cls(held, catalog, table, shelves, arrivals, health, background, clock, limits, threads, trees)
             try:
                 await store._recover(layout, rebuilt)
@@ -490,3 +491,8 @@ def _put_small(rows: Rows, row: BlobRow, content: bytes) -> BlobRow:
         # It is there as a file, and stays one.
         return put_row(rows, replace(row, inline=False))
     return put_row(rows, row, content)
+
+
+async def _nothing(size_bytes: int) -> int:
+    """Before the store is open nothing can be evicted."""
+    return 0

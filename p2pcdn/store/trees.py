@@ -21,6 +21,7 @@ import trio
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import LocalProtocolError, NotFound, RemoteProtocolError, StoreStopped
 from p2pcdn.store.background import Background
+from p2pcdn.store.blob import Blob
 from p2pcdn.store.blob_table import BlobTable
 from p2pcdn.store.catalog import Catalog, Rows, Total
 from p2pcdn.store.health import Health, is_full
@@ -76,6 +77,9 @@ class Tree:
     listing: bytes
 
 
+# Sources and libraries pack to a third or a quarter.
+UNPACKED_TIMES = 4
+
 # Makes a directory of this name out of the wheel's file.
 Make = Callable[[Path, Path], Awaitable[Made]]
 
@@ -103,6 +107,7 @@ class Trees:
     threads: Threads
     clock: Clock
     dice: random.Random
+    free: Callable[[int], Awaitable[int]]  # evicts that many bytes if it can
     marks: dict[bytes, float] = field(default_factory=dict)
     linked_bytes: int = 0  # of all trees, when they were measured last: what environments hold anyway
     _waiting: list[_Waiting] = field(default_factory=list)
@@ -132,23 +137,28 @@ class Trees:
         self.health.refuse_if_broken()
         held = await blob.open()  # so that it is not evicted meanwhile
         try:
-            new = self._aside(key, "new")
-            try:
-                made = await make(self.shelves.layout.blob(blob.name), new)
-            except OSError as error:
-                if is_full(error) or error.errno == errno.EIO:
-                    raise self.health.failed(error, "an unpacked wheel") from error
-                # Not the disk's fault: a name in the wheel that no file system takes.
-                raise RemoteProtocolError(f"{blob.origin.filename} cannot be unpacked: {error}.") from error
-            waiting = _Waiting(key, made, new)
-            await self._settle(waiting)
-        except BaseException:
-            self._discard([new])
-            raise
+            made = await self._made(key, blob, make)
         finally:
             held.close()
         self.marks[key.octets] = self.clock.now()
         return Tree(key, self.shelves.layout.trees / key.name, made.size_bytes, made.listing)
+
+    async def _made(self, key: TreeKey, blob: Blob, make: Make, *, again: bool = True) -> Made:
+        """Made and durable. Where the disk has no room, once more after others were evicted."""
+        new = self._aside(key, "new")
+        try:
+            made = await make(self.shelves.layout.blob(blob.name), new)
+            await self._settle(_Waiting(key, made, new))
+            return made
+        except OSError as error:
+            if is_full(error) and again and await self.free(UNPACKED_TIMES * blob.size_bytes) > 0:
+                return await self._made(key, blob, make, again=False)
+            if is_full(error) or error.errno == errno.EIO:
+                raise self.health.failed(error, "an unpacked wheel") from error
+            # Not the disk's fault: a name in the wheel that no file system takes.
+            raise RemoteProtocolError(f"{blob.origin.filename} cannot be unpacked: {error}.") from error
+        finally:
+            self._discard([new])  # nothing is there where it was settled
 
     def _aside(self, key: TreeKey, what: str) -> Path:
         """A name that is not the tree's own, and nobody else's: what is left of it at a start is removed."""
@@ -179,6 +189,7 @@ class Trees:
                 lambda rows: put_trees(rows, [(one.key, one.made) for one in group], now),
                 size_bytes=sum(len(one.made.listing) + 1024 for one in group),
             )
+            self.health.written("an unpacked wheel")
         except OSError as failure:
             error = self.health.failed(failure, "an unpacked wheel")
             error.__cause__ = failure

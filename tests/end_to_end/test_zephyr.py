@@ -58,18 +58,23 @@ class Project:
 
     def zephyr(self, *words: str, code: int = 0) -> str:
         """Runs it; gives stdout and stderr."""
+        with self.start(*words) as running:
+            said, told = running.communicate(timeout=120)
+        assert running.returncode == code, f"{words}: {running.returncode}\n{said}\n{told}"
+        assert "Traceback" not in told
+        return said + told
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Begins it."""
         environment = self.node.variables() | {
             "P2PCDN_CONTROL_SOCKET": str(self.node.control_socket),
             "ZEPHYR_CACHE_DIR": str(self.directory.parent / "cache"),
             "ZEPHYR_PYTHON": sys.executable,
         }
         command = [sys.executable, "-m", "p2pcdn_shim.zephyr", *words]
-        done = subprocess.run(
-            command, cwd=self.directory, env=environment, capture_output=True, text=True, timeout=120, check=False
+        return subprocess.Popen(
+            command, cwd=self.directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
 
     def installed(self, venv: str = ".venv") -> dict[str, str]:
         code = (
@@ -342,18 +347,10 @@ def test_a_wheel_that_is_not_what_its_record_says_is_refused(
 
 def test_two_syncs_at_once_both_succeed(project: Project, ends: ExitStack) -> None:
     project.zephyr("lock")
-    environment = project.node.variables() | {
-        "P2PCDN_CONTROL_SOCKET": str(project.node.control_socket),
-        "ZEPHYR_PYTHON": sys.executable,
-    }
-    command = [sys.executable, "-m", "p2pcdn_shim.zephyr", "sync"]
-    both = [
-        ends.enter_context(subprocess.Popen(command, cwd=project.directory, env=environment, stderr=subprocess.PIPE))
-        for _ in range(2)
-    ]
+    both = [ends.enter_context(project.start("sync")) for _ in range(2)]
     for one in both:
         _, told = one.communicate(timeout=60)
-        assert one.returncode == 0, told.decode()
+        assert one.returncode == 0, told
     assert project.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
 
 
@@ -510,3 +507,23 @@ def test_quiet_says_nothing_and_json_says_all(project: Project) -> None:
     assert told["added"] == ["demo-tool 1.0"]
     assert told["removed"] == ["demo-app 1.0"]
     assert told["packages"] == 2
+
+
+def test_a_node_that_is_killed_in_the_middle_leaves_nothing_half(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream, ends: ExitStack
+) -> None:
+    many = [make_wheel(f"demo-many{number}", size_bytes=300_000) for number in range(30)]
+    project = Project(tmp_path / "project", start_node(start_upstream(many)))
+    project.write([one.project for one in many])
+    project.zephyr("lock")
+    running = ends.enter_context(project.start("sync"))
+    trees = project.node.store / "trees"
+    while running.poll() is None and sum("." not in path.name for path in trees.iterdir()) < 5:
+        pass
+    project.node.kill9()
+    running.communicate(timeout=60)
+    project.node.start()
+    project.zephyr("sync", "--frozen")
+    assert len(project.installed()) == 30
+    assert project.node.run("verify").returncode == 0
+    assert all(not path.name.startswith(".") for path in trees.iterdir())

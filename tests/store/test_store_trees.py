@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import trio
 
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import LocalProtocolError, NotFound, RemoteProtocolError
+from p2pcdn.errors import LocalProtocolError, NotFound, RemoteProtocolError, StoreStopped
 from p2pcdn.store import Made, Store
 from tests.store.stores import HandClock, content_of, keep, open_store, opened
 
@@ -198,3 +199,33 @@ async def test_a_tree_that_its_maker_finds_changed_is_dropped_with_its_byte_code
         assert store.tree(first) is None
         await store.settled()
         assert names(directory) == {second}
+
+
+async def test_a_full_disk_evicts_and_tries_once_more_and_then_says_so(directory: Path) -> None:
+    full = OSError(errno.ENOSPC, "no space left")
+    attempts = []
+
+    async def full_once(wheel: Path, tree: Path) -> Made:
+        attempts.append(tree)
+        if len(attempts) == 1:
+            tree.mkdir()
+            (tree / "half").write_bytes(b"half")
+            raise full
+        return await unpack(wheel, tree)
+
+    async def always_full(wheel: Path, tree: Path) -> Made:
+        raise full
+
+    async with opened(directory) as store:
+        old = await kept_with_tree(store, 1)
+        sha256 = (await keep(store, content_of(2, 1000))).sha256
+        await store.keep_tree(sha256, full_once)
+        assert store.tree(old) is None, "it made room"
+        assert store.summary().health == "ok"
+        with pytest.raises(StoreStopped, match="full"):
+            await store.keep_tree(sha256, always_full, "cpython-312")
+        assert store.summary().health != "ok"
+        await store.keep_tree(sha256, unpack, "cpython-312")
+        assert store.summary().health == "ok"
+        await store.settled()
+        assert names(directory) == {sha256, f"{sha256}.cpython-312"}
