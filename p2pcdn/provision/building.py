@@ -290,10 +290,11 @@ def _installed(environments: Path, ready: Ready, toolchain: Toolchain) -> Path:
     environments.mkdir(mode=0o755, parents=True, exist_ok=True)
     scratch = environments / f".{name}.{os.urandom(8).hex()}"
     try:
-        _make_bare(scratch, toolchain.python)
+        scratch.mkdir(mode=0o755)
         sources = [Source(one.tree) for one in ready.wheels]
         python = str(directory / "bin" / "python")
         install(Plan.decode(ready.plan), sources, str(scratch), python=python, link_mode="hardlink")
+        _add_interpreter(scratch, toolchain.python)
         with suppress(OSError):  # another build was faster
             scratch.rename(directory)
     finally:
@@ -302,9 +303,9 @@ def _installed(environments: Path, ready: Ready, toolchain: Toolchain) -> Path:
     return directory
 
 
-def _make_bare(directory: Path, python: Path) -> None:
-    """A virtual environment (PEP 405) without anything in it."""
-    (directory / "bin").mkdir(parents=True)
+def _add_interpreter(directory: Path, python: Path) -> None:
+    """Makes it a virtual environment (PEP 405)."""
+    (directory / "bin").mkdir(exist_ok=True)  # wheels may have scripts
     (directory / "bin" / "python").symlink_to(python)
     (directory / "pyvenv.cfg").write_text(f"home = {python.parent}\ninclude-system-site-packages = false\n")
 

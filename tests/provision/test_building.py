@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from p2pcdn.envs.listing import Entry, EntryPoint, Listing
+from p2pcdn.envs.planning import ReadyWheel, make_plan
 from p2pcdn.envs.scheme import Scheme
 from p2pcdn.errors import BuildFailed
-from p2pcdn.provision.building import Toolchain, _building, pkg_info
+from p2pcdn.provision.building import Toolchain, _building, _installed, pkg_info
+from p2pcdn.provision.environment import Ready, Told
 
 STATIC = b"Metadata-Version: 2.2\nName: thing\nVersion: 1.0\nRequires-Dist: other\n"
 TOOLS = Toolchain(Path("/usr/bin/python3"), {}, (), Scheme.of_venv("3.12"))
@@ -53,3 +58,23 @@ def test_a_circle_of_builds_is_found_and_named() -> None:
         pass
     with _building("a-1.tar.gz", TOOLS):
         pass
+
+
+def test_the_environment_of_a_build_is_one_also_where_its_wheels_have_scripts(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "thing.py").write_text("answer = 42\n")
+    (tree / "thing-1.dist-info").mkdir()
+    (tree / "thing-1.dist-info" / "RECORD").write_text("thing.py,sha256=x,12\n")
+    entries = (Entry("thing.py", 12, "x"),)
+    listing = Listing("thing", "1", "thing-1.dist-info", True, (), entries, (EntryPoint("run", "thing", "main"),))
+    tools = Toolchain(Path(sys.executable).resolve(), {}, (), Scheme.of_venv(f"3.{sys.version_info[1]}"))
+    plan = make_plan([ReadyWheel(listing, "thing-1-py3-none-any.whl", "ab" * 32)], tools.scheme)
+    told = Told("thing", "1", "thing-1-py3-none-any.whl", "ab" * 32, "", "store", str(tree))
+    ready = Ready(plan.encode(), plan.digest(), (told,), (), ())
+    directory = _installed(tmp_path / "environments", ready, tools)
+    assert (directory / "bin" / "run").is_file()
+    code = "import thing, sys; print(thing.answer, sys.prefix)"
+    done = subprocess.run([directory / "bin" / "python", "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["42", str(directory)]
+    assert _installed(tmp_path / "environments", ready, tools) == directory
