@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from packaging.pylock import Pylock
 
 from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.lock.locker import Locked, OneTarget, parse_question
@@ -20,6 +21,7 @@ LIB_OLD = make_wheel("lib", "1.0")
 LIB = make_wheel("lib", "2.0", requires_python=">=3.12")
 THING = make_wheel("extra-thing")
 FILES = (APP, LIB_OLD, LIB, THING)
+CELL = Cell(PLATFORMS[0], 12)
 
 
 def pins(locked: Locked) -> set[str]:
@@ -30,6 +32,9 @@ async def test_a_lock_forks_only_where_it_must(tmp_path: Path) -> None:
     async with room(tmp_path, *FILES) as here:
         locked = await here.lock("app")
         assert pins(locked) == {"app 1.0", "lib 1.0", "lib 2.0"}
+        # The reference implementation of PEP 751 reads it, and chooses as we do.
+        chosen = Pylock.from_dict(tomllib.loads(locked.text)).select(environment=CELL.environment)  # type: ignore[arg-type]
+        assert sorted(package.name for package, _ in chosen) == ["app", "lib"]
         # What was locked before is preferred, also where something newer fits.
         question = parse_question({"requirements": ["app"], "requires_python": ">=3.11"})
         again = await here.locker.lock(replace(question, former=(("lib", "1.0"),)))
@@ -88,10 +93,9 @@ async def test_an_index_that_does_not_answer_is_no_contradiction(tmp_path: Path)
 
 
 async def test_one_interpreter_gets_a_lock_without_markers(tmp_path: Path) -> None:
-    cell = Cell(PLATFORMS[0], 12)
     async with room(tmp_path, *FILES) as here:
         locked = await here.locker.resolve(
-            parse_question({"requirements": ["app"]}), OneTarget("Python 3.12.11", cell.target)
+            parse_question({"requirements": ["app"]}), OneTarget("Python 3.12.11", CELL.target)
         )
         assert pins(locked) == {"app 1.0", "lib 2.0"}
         assert "marker" not in locked.text
