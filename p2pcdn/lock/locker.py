@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import trio
 
 from p2pcdn import frames
-from p2pcdn.envs.pylock import read_lock
-from p2pcdn.errors import P2pcdnError, RemoteProtocolError, StoreStopped
+from p2pcdn.errors import P2pcdnError, StoreStopped
 from p2pcdn.index.held import HeldPage
-from p2pcdn.lock import question as asked
 from p2pcdn.lock.compose import Composed, compose
 from p2pcdn.lock.facts import NO_MAKERS, Facts, Makers
 from p2pcdn.lock.feed import Feed, open_feed
-from p2pcdn.lock.merge import PROJECT, Merged, Root, cells_marker, merge
+from p2pcdn.lock.merge import Merged, cells_marker, merge
 from p2pcdn.lock.solvers import Session, SolverFailed, Solvers
 from p2pcdn.lock.targets import Cell, listed_tags, matrix, names_of
-from p2pcdn.resolve import NoSolution, Prefer, Prereleases, Solution, Target, Wanted
+from p2pcdn.lock.wishes import Question
+from p2pcdn.resolve import NoSolution, Solution, Target, Wanted
 from p2pcdn.store import Store
 
 C = TypeVar("C", bound=Hashable)
@@ -31,40 +29,6 @@ LOCK_TIME_S_MAX = 570.0
 FAILURES_MAX = 6
 # Pages that are confirmed at the same time before a lock of former days is given again.
 PAGES_AT_ONCE_MAX = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is wanted, and of what was locked before. fields: as `question.complete` gives them.
-
-    former: (project, version) that are kept where they fit.
-    """
-
-    fields: Mapping[str, Any]
-    former: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def roots(self) -> dict[Root, Sequence[str]]:
-        return {
-            PROJECT: self.fields["requirements"],
-            **{Root("extra", name): texts for name, texts in self.fields["extras"].items()},
-            **{Root("group", name): texts for name, texts in self.fields["groups"].items()},
-        }
-
-    @property
-    def wanted(self) -> Wanted:
-        told: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in self.fields.items()
-            if name not in ("requirements", "extras", "groups", "requires_python", "environments")
-        }
-        every = dict.fromkeys(text for texts in self.roots.values() for text in texts)
-        return Wanted(tuple(every), preferences=self.former, **told)
-
-    def digest(self, *more: str) -> str:
-        """Names the question with what was locked before, and what else its answer depends on."""
-        parts = [asked.digest(self.fields), *(f"{name}=={version}" for name, version in self.former), *more]
-        return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,39 +238,3 @@ def _for_targets(failures: Mapping[Any, NoSolution], *, untried: int, of: int) -
 def _cells_marker(cells: Iterable[Any], solutions: Mapping[Any, Solution]) -> str:
     some, whole = frozenset(cells), frozenset(solutions)
     return "" if some == whole else cells_marker(some, whole)
-
-
-def parse_question(value: Mapping[str, Any], *, former: str | None = None, upgrade: object = ()) -> Question:
-    """A question as JSON said it. former: the lock of before; upgrade: True, or the projects that are not kept of it.
-
-    Raises RemoteProtocolError for another shape, BadLock for a former lock that is none.
-    """
-    for name, default in asked.DEFAULTS.items():
-        given = value.get(name, default)
-        if not _fits(given, default):
-            raise RemoteProtocolError(f"{name} is not what it should be.")
-    for name, choices in _CHOICES.items():
-        if value.get(name, choices[0]) not in choices:
-            raise RemoteProtocolError(f"{name} is none of {', '.join(choices)}.")
-    if unknown := sorted(set(value) - set(asked.DEFAULTS)):
-        raise RemoteProtocolError(f"A question has no {', '.join(unknown)}.")
-    kept = () if former is None or upgrade is True else pins_of(former)
-    dropped = set(upgrade) if isinstance(upgrade, list) else set()
-    return Question(asked.complete(value), tuple(pin for pin in kept if pin[0] not in dropped))
-
-
-_CHOICES: Mapping[str, tuple[str, ...]] = {"prefer": get_args(Prefer), "prereleases": get_args(Prereleases)}
-
-
-def _fits(given: object, default: object) -> bool:
-    if isinstance(default, dict):
-        return isinstance(given, dict) and all(_fits(texts, []) for texts in given.values())
-    if isinstance(default, list):
-        return isinstance(given, list) and all(isinstance(text, str) for text in given)
-    return isinstance(given, str) or (default is None and given is None)
-
-
-def pins_of(lock: str) -> tuple[tuple[str, str], ...]:
-    """(project, version) of the packages of a lock. Raises BadLock."""
-    parsed = read_lock(lock.encode(), "The former lock")
-    return tuple((package.name, package.version) for package in parsed.packages if package.version is not None)

@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -23,15 +22,13 @@ from p2pcdn import frames
 from p2pcdn.build import Builder, Built, Environment, Options, Sdist
 from p2pcdn.build import Tree as SourceTree
 from p2pcdn.digest import Sha256
-from p2pcdn.envs.install import Source, install
 from p2pcdn.envs.model import Directory
-from p2pcdn.envs.plan import Plan
-from p2pcdn.envs.scheme import Scheme
 from p2pcdn.errors import BuildFailed, NotFound
 from p2pcdn.fetch import Fetch, Wanted
 from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX
-from p2pcdn.provision.environment import Ready, Wheel
+from p2pcdn.provision.asked import Ready, Wheel
 from p2pcdn.provision.local import keep_file
+from p2pcdn.provision.toolchain import Toolchain, installed
 from p2pcdn.resolve import Source as Named
 from p2pcdn.resolve import read_metadata
 from p2pcdn.store import Partial, Store
@@ -39,29 +36,11 @@ from p2pcdn.world import Processes, Threads
 
 # A build requirement that must itself be built, and so on: honest chains have two or three links.
 NESTED_BUILDS_MAX = 8
-# Environments of build requirements are kept for the next build with the same ones; links, so they cost little.
-ENVIRONMENTS_KEPT = 64
 # PKG-INFO is among the first members; who hides it behind more than these hides it.
 MEMBERS_LOOKED_AT_MAX = 5_000
 
 # The sdists that are being built above this one.
 _above: ContextVar[tuple[str, ...]] = ContextVar("_above", default=())
-
-
-@dataclass(frozen=True, slots=True)
-class Toolchain:
-    """The interpreter that builds. python: the base one's path. allow_unsandboxed: the user's own word."""
-
-    python: Path
-    markers: Mapping[str, str]
-    tags: tuple[str, ...]
-    scheme: Scheme
-    allow_unsandboxed: bool = False
-
-    def digest(self) -> str:
-        """Names everything of it that a wheel may depend on."""
-        parts = [str(self.python), dict(self.markers), self.tags]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 _toolchain: ContextVar[Toolchain] = ContextVar("_toolchain")
@@ -176,7 +155,7 @@ class Builds:
         """Build requirements, installed where they stay for the next build with the same ones."""
         toolchain = _toolchain.get()
         ready = await self.make_ready(requirements, toolchain, _above.get())
-        directory = await self.threads.run(_installed, self.store.workshop / "environments", ready, toolchain)
+        directory = await self.threads.run(installed, self.store.workshop / "environments", ready, toolchain)
         pins = tuple(f"{one.project}=={one.version} --hash=sha256:{one.sha256}" for one in ready.wheels)
         return Environment(directory, directory / "bin" / "python", pins)
 
@@ -275,43 +254,3 @@ def _is_pkg_info(name: str) -> bool:
 
 def _is_open(content: bytes) -> bool:
     return bool(read_metadata(Named("x", "0"), content.decode("utf-8", "replace"), built=False).broken)
-
-
-# -- environments of build requirements -------------------------------------------------------------------------------
-
-
-def _installed(environments: Path, ready: Ready, toolchain: Toolchain) -> Path:
-    """The directory of an environment with these wheels; made where it is not there. Blocks. Raises CannotInstall."""
-    name = hashlib.sha256(f"{ready.digest} {toolchain.python}".encode()).hexdigest()[:32]
-    directory = environments / name
-    if directory.is_dir():
-        os.utime(directory)
-        return directory
-    environments.mkdir(mode=0o755, parents=True, exist_ok=True)
-    scratch = environments / f".{name}.{os.urandom(8).hex()}"
-    try:
-        scratch.mkdir(mode=0o755)
-        sources = [Source(one.tree) for one in ready.wheels]
-        python = str(directory / "bin" / "python")
-        install(Plan.decode(ready.plan), sources, str(scratch), python=python, link_mode="hardlink")
-        _add_interpreter(scratch, toolchain.python)
-        with suppress(OSError):  # another build was faster
-            scratch.rename(directory)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    _forget_old(environments, directory)
-    return directory
-
-
-def _add_interpreter(directory: Path, python: Path) -> None:
-    """Makes it a virtual environment (PEP 405)."""
-    (directory / "bin").mkdir(exist_ok=True)  # wheels may have scripts
-    (directory / "bin" / "python").symlink_to(python)
-    (directory / "pyvenv.cfg").write_text(f"home = {python.parent}\ninclude-system-site-packages = false\n")
-
-
-def _forget_old(environments: Path, newest: Path) -> None:
-    known = [path for path in environments.iterdir() if not path.name.startswith(".") and path != newest]
-    known.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in known[ENVIRONMENTS_KEPT - 1 :]:
-        shutil.rmtree(path, ignore_errors=True)

@@ -11,8 +11,9 @@ from p2pcdn.envs.model import Directory, LockedFile
 from p2pcdn.errors import Refused
 from p2pcdn.fetch import Fetch, Metadata, Wanted
 from p2pcdn.names import is_file_name
-from p2pcdn.provision.building import Builds, Toolchain
+from p2pcdn.provision.building import Builds
 from p2pcdn.provision.local import keep_file
+from p2pcdn.provision.toolchain import Toolchain
 from p2pcdn.resolve import Source
 from p2pcdn.simple import File
 from p2pcdn.store import Blob, Partial, Store

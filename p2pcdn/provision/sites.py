@@ -18,7 +18,8 @@ import trio
 from p2pcdn.envs.install import Source, install_site
 from p2pcdn.envs.plan import Plan
 from p2pcdn.envs.unpack import remove_tree
-from p2pcdn.provision.environment import LEASE_TIME_S, Ready
+from p2pcdn.provision.asked import Ready
+from p2pcdn.provision.environment import LEASE_TIME_S
 from p2pcdn.world import Threads
 
 # Where environments keep their packages, on all platforms.

@@ -16,13 +16,16 @@ from p2pcdn.errors import Refused
 from p2pcdn.fetch import Fetch, Metadata
 from p2pcdn.index import Pages
 from p2pcdn.lock.facts import Facts, Makers
-from p2pcdn.lock.locker import Locked, Locker, OneTarget, Question, parse_question
+from p2pcdn.lock.locker import Locked, Locker, OneTarget
 from p2pcdn.lock.solvers import Solvers
-from p2pcdn.provision.building import Builds, Toolchain, state_of
+from p2pcdn.lock.wishes import Question, parse_question
+from p2pcdn.provision.asked import Asked, Ready, Wheel
+from p2pcdn.provision.building import Builds, state_of
 from p2pcdn.provision.bytecode import Compiler
 from p2pcdn.provision.direct import Direct
-from p2pcdn.provision.environment import Asked, Provisioner, Ready, Wheel
+from p2pcdn.provision.environment import Provisioner
 from p2pcdn.provision.sites import Sites
+from p2pcdn.provision.toolchain import Toolchain
 from p2pcdn.provision.wheels import Wheels, is_whole, sha256_of
 from p2pcdn.resolve import Target
 from p2pcdn.store import Store

@@ -49,7 +49,8 @@ from p2pcdn.store.rows import (
     unpack_value,
 )
 from p2pcdn.store.shelves import Shelves
-from p2pcdn.store.trees import Make, Tree, TreeKey, Trees
+from p2pcdn.store.tree import Make, Tree, TreeKey
+from p2pcdn.store.trees import Trees
 from p2pcdn.store.verify import VerifyReport, adopt_unknown, verify
 from p2pcdn.world import Clock, Disk, Threads
 

@@ -17,7 +17,8 @@ from p2pcdn.envs.model import Target as LockTarget
 from p2pcdn.envs.scheme import Scheme
 from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.http1 import Request, Response
-from p2pcdn.lock.locker import Locked, OneTarget, Question, parse_question
+from p2pcdn.lock.locker import Locked, OneTarget
+from p2pcdn.lock.wishes import Question, parse_question
 from p2pcdn.provision import Asked, Bench, Bytecode, Ready, Toolchain, Workroom
 from p2pcdn.resolve import Target
 from p2pcdn.web.control_face import Route, asked_object

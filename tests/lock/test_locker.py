@@ -10,8 +10,9 @@ import pytest
 from packaging.pylock import Pylock
 
 from p2pcdn.errors import RemoteProtocolError, Unavailable
-from p2pcdn.lock.locker import Locked, OneTarget, parse_question
+from p2pcdn.lock.locker import Locked, OneTarget
 from p2pcdn.lock.targets import PLATFORMS, Cell, matrix
+from p2pcdn.lock.wishes import parse_question
 from p2pcdn.resolve import BadRequirement, NoSolution
 from tests.bench.wheels import make_wheel
 from tests.lock.rooms import room

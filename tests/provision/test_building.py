@@ -15,8 +15,9 @@ from p2pcdn.envs.listing import Entry, EntryPoint, Listing
 from p2pcdn.envs.planning import ReadyWheel, make_plan
 from p2pcdn.envs.scheme import Scheme
 from p2pcdn.errors import BuildFailed
-from p2pcdn.provision.building import Toolchain, _building, _installed, pkg_info
-from p2pcdn.provision.environment import Ready, Told
+from p2pcdn.provision.asked import Ready, Told
+from p2pcdn.provision.building import _building, pkg_info
+from p2pcdn.provision.toolchain import Toolchain, installed
 
 STATIC = b"Metadata-Version: 2.2\nName: thing\nVersion: 1.0\nRequires-Dist: other\n"
 TOOLS = Toolchain(Path("/usr/bin/python3"), {}, (), Scheme.of_venv("3.12"))
@@ -72,9 +73,9 @@ def test_the_environment_of_a_build_is_one_also_where_its_wheels_have_scripts(tm
     plan = make_plan([ReadyWheel(listing, "thing-1-py3-none-any.whl", "ab" * 32)], tools.scheme)
     told = Told("thing", "1", "thing-1-py3-none-any.whl", "ab" * 32, "", "store", str(tree))
     ready = Ready(plan.encode(), plan.digest(), (told,), (), ())
-    directory = _installed(tmp_path / "environments", ready, tools)
+    directory = installed(tmp_path / "environments", ready, tools)
     assert (directory / "bin" / "run").is_file()
     code = "import thing, sys; print(thing.answer, sys.prefix)"
     done = subprocess.run([directory / "bin" / "python", "-I", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["42", str(directory)]
-    assert _installed(tmp_path / "environments", ready, tools) == directory
+    assert installed(tmp_path / "environments", ready, tools) == directory
