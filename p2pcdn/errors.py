@@ -6,6 +6,8 @@ the operating system) become one of these once, at the border, with `from`. `web
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class P2pcdnError(Exception):
     """The root; never raised itself."""
@@ -57,3 +59,19 @@ class StoreUnusable(P2pcdnError):
 
 class StoreStopped(P2pcdnError):
     """The store stopped writing (disk full, a failed fsync, a panic of the catalog). Bytes pass through unkept."""
+
+
+class SandboxUnusable(P2pcdnError):
+    """This machine cannot hold a program in: the kernel forbids it, or an escape probe got out. Nothing was run."""
+
+
+class BuildFailed(P2pcdnError):
+    """A source distribution did not become a wheel. The project's own build failed, or it broke a limit.
+
+    output: the last lines that the build wrote. log: the file that has all of them, or None.
+    """
+
+    def __init__(self, message: str, *, output: str = "", log: Path | None = None) -> None:
+        super().__init__(message)
+        self.output = output
+        self.log = log

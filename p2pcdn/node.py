@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -16,13 +16,15 @@ from p2pcdn.fetch import Delivery, Fetch, Metadata, OriginReader
 from p2pcdn.group import Identity
 from p2pcdn.http1 import AllowedHosts, Handler, Limits, Refusal, Request, serve
 from p2pcdn.index import Pages
+from p2pcdn.provision import Workroom
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.swarm import Swarm
 from p2pcdn.swarm.manners import Manners
-from p2pcdn.web.control_face import ControlFace
+from p2pcdn.web.control_face import ControlFace, Route
 from p2pcdn.web.files import FileDesk
 from p2pcdn.web.index_face import IndexFace
 from p2pcdn.web.pages import PageDesk
+from p2pcdn.web.zephyr_face import ZephyrFace
 from p2pcdn.world import Index, Sighting, World
 
 log = logging.getLogger(__name__)
@@ -156,8 +158,8 @@ class Node:
 
     def _wired(self, nursery: trio.Nursery) -> tuple[IndexFace, ControlFace]:
         world, store, counters = self._world, self._store, self._counters
-        pages = self._pages = Pages(
-            self._settings.indexes,
+        open_pages = partial(
+            Pages,
             store=store,
             upstream=world.upstream,
             threads=world.threads,
@@ -167,6 +169,7 @@ class Node:
             offline=self._settings.offline,
             claims=self._swarm.claims,
         )
+        pages = self._pages = open_pages(self._settings.indexes)
         page_desk = PageDesk(
             store,
             world.threads,
@@ -210,8 +213,35 @@ class Node:
             peers=self._peers,
             nursery=nursery,
             look_around=self._swarm.nearby.look_around,
+            more=self._zephyr_routes(pages, open_pages, metadata, fetch, nursery),
         )
         return index_face, control_face
+
+    def _zephyr_routes(
+        self,
+        pages: Pages,
+        open_pages: Callable[[Sequence[Index]], Pages],
+        metadata: Metadata,
+        fetch: Fetch,
+        nursery: trio.Nursery,
+    ) -> Mapping[tuple[str, str], Route]:
+        """None in a world without other programs."""
+        world = self._world
+        if world.processes is None:
+            return {}
+        workroom = Workroom(
+            store=self._store,
+            pages=pages,
+            metadata=metadata,
+            fetch=fetch,
+            processes=world.processes,
+            threads=world.threads,
+            nursery=nursery,
+            version=self._settings.version,
+            open_pages=open_pages,
+            more_indexes=world.more_indexes,
+        )
+        return ZephyrFace(workroom, nursery).routes()
 
     async def _serve(
         self,
@@ -274,6 +304,8 @@ class Node:
                 "limit_bytes": summary.limit_bytes,
                 "partials": summary.partials,
                 "evicted_bytes": summary.evicted_bytes,
+                "trees": summary.trees,
+                "tree_bytes": summary.tree_bytes,
             },
             "bytes": {
                 "served": counters.served_bytes,

@@ -65,6 +65,17 @@ class Upstream(Protocol):
         ...
 
 
+class MoreIndexes(Protocol):
+    """Indexes beside those that a node is configured with: a user of it named them for one command of his."""
+
+    def index(self, url: str, username: str | None, password: str | None) -> Index:
+        """The index of this URL, which `Upstream.get` knows from now on, with these credentials.
+
+        A configured one stays as it was configured. Raises Refused for what is no URL of an index.
+        """
+        ...
+
+
 class Network(Protocol):
     """Connections to peers."""
 
@@ -148,6 +159,10 @@ class Disk(Protocol):
     async def rename(self, old: Path, new: Path) -> None: ...
     async def unlink(self, path: Path) -> None: ...
     async def sync_directory(self, path: Path) -> None: ...
+    async def sync_file_system(self, path: Path) -> None:
+        """All that was written to the file system of `path` so far is durable: many small files cost one wait."""
+        ...
+
     async def list(self, path: Path) -> Sequence[str]: ...
     async def free_bytes(self, path: Path) -> int: ...
 
@@ -157,6 +172,38 @@ class Threads(Protocol):
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs it to its end even when the caller is cancelled, so that a transaction is never torn."""
+        ...
+
+
+class Process(Protocol):
+    """A program that runs, and its pipes. It belongs to whoever opened it."""
+
+    @property
+    def stdin(self) -> trio.abc.SendStream: ...
+    @property
+    def stdout(self) -> trio.abc.ReceiveStream: ...
+    @property
+    def stderr(self) -> trio.abc.ReceiveStream: ...
+
+    async def wait(self) -> int:
+        """Its exit code; minus the number of the signal that ended it."""
+        ...
+
+    def kill(self) -> None:
+        """Ends it at once, and what it started in its own group; nothing happens when it has ended."""
+        ...
+
+
+class Processes(Protocol):
+    """Other programs. A sandbox is not made here: `p2pcdn/sandbox/run.py` starts its launcher through this door."""
+
+    def open(
+        self, argv: Sequence[str], environment: Mapping[str, str], directory: Path | None = None
+    ) -> AbstractAsyncContextManager[Process]:
+        """Starts a program by its path, with exactly this environment and no descriptor but its three pipes.
+
+        Leaving the block ends it and waits for it. Raises OSError where it cannot be started.
+        """
         ...
 
 
@@ -170,7 +217,7 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All doors of one node."""
+    """All doors of one node. processes: None in a world without other programs: such a node solves nothing."""
 
     upstream: Upstream
     network: Network
@@ -179,3 +226,5 @@ class World:
     threads: Threads
     clock: Clock
     random: random.Random
+    processes: Processes | None = None
+    more_indexes: MoreIndexes | None = None

@@ -20,7 +20,7 @@ import trio
 
 from simnet.inode import Inode, Octets, Pool
 
-Call = Literal["open", "create", "reopen", "mkdir", "rename", "unlink", "syncdir", "list", "free"]
+Call = Literal["open", "create", "reopen", "mkdir", "rename", "unlink", "syncdir", "syncfs", "list", "free"]
 FileCall = Literal["pread", "pwrite", "fsync", "truncate"]
 # Given the name of a call and its path; an errno to fail with, or None.
 Script = Callable[[str, str], int | None]
@@ -29,7 +29,7 @@ CAPACITY_SIZE_BYTES = 1 << 40
 # A quick solid-state disk (notes, section 3): most calls, and those that wait for the medium.
 CALL_DELAY_S = (20e-6, 300e-6)
 SYNC_DELAY_S = (0.5e-3, 8e-3)
-_SYNCS = frozenset({"fsync", "syncdir"})
+_SYNCS = frozenset({"fsync", "syncdir", "syncfs"})
 
 
 class PowerCut(OSError):
@@ -242,6 +242,12 @@ class SimDisk:
         if self._ordered and mine:
             mine = list(range(mine[-1] + 1))
         self._settle(mine)
+
+    async def sync_file_system(self, path: Path) -> None:
+        await self.enter("syncfs", path)
+        for inode in list(self._inodes()):
+            inode.sync()
+        self._settle(range(len(self._changes)))
 
     async def list(self, path: Path) -> Sequence[str]:
         text = await self.enter("list", path)

@@ -136,6 +136,9 @@ class OneLife:
     async def sync_directory(self, path: Path) -> None:
         await self._living().sync_directory(path)
 
+    async def sync_file_system(self, path: Path) -> None:
+        await self._living().sync_file_system(path)
+
     async def list(self, path: Path) -> Sequence[str]:
         return await self._living().list(path)
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from p2pcdn import __version__
-from p2pcdn_daemon.commands import group, install, keep, look, options, serve
+from p2pcdn_daemon.commands import group, install, keep, look, options, pip, serve
 from p2pcdn_daemon.config import ConfigError
 from p2pcdn_daemon.control import NodeRefused, NoNode
 
@@ -36,6 +36,7 @@ for _command in (
     look.status,
     install.setup,
     install.run,
+    pip.pip,
     install.prefetch,
     look.list_,
     look.peers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -113,6 +114,9 @@ class RealDisk:
     async def sync_directory(self, path: Path) -> None:
         await self._run(_sync_directory, path)
 
+    async def sync_file_system(self, path: Path) -> None:
+        await self._run(_sync_file_system, path)
+
     async def list(self, path: Path) -> Sequence[str]:
         return await self._run(os.listdir, path)
 
@@ -155,5 +159,20 @@ def _sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_file_system(path: Path) -> None:
+    # syncfs(2); Python has only sync(2), for all file systems and without a word about errors.
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:
+        os.sync()
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if syncfs(descriptor) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(path))
     finally:
         os.close(descriptor)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -63,12 +61,16 @@ def store_control_socket(store: Path) -> Path:
     inside = store / CONTROL_SOCKET_NAME
     if fits_socket(inside):
         return inside
+    import hashlib  # a program that only looks for its node needs none of it
+
     name = hashlib.sha256(os.fsencode(store)).hexdigest()[:16]
     return own_temporary_directory() / f"{name}.sock"
 
 
 def own_temporary_directory() -> Path:
     """Where this user's short-lived things are; `make_own_directory` makes it, and sees to it that it is ours."""
+    import tempfile
+
     return Path(tempfile.gettempdir()) / f"p2pcdn-{os.geteuid()}"
 
 

@@ -45,6 +45,7 @@ from p2pcdn_daemon.network import (
 from p2pcdn_daemon.notify import notify, watchdog_interval_s
 from p2pcdn_daemon.peers_dns import DnsPeers
 from p2pcdn_daemon.peers_file import PeersFile
+from p2pcdn_daemon.processes import RealProcesses
 from p2pcdn_daemon.threads import TrioThreads
 from p2pcdn_daemon.upstream import UpstreamSettings, open_upstream
 from p2pcdn_daemon.welcome import welcome
@@ -359,6 +360,8 @@ async def _open_world(config: Config, upstreams: Sequence[UpstreamSettings]) -> 
             threads=TrioThreads(),
             clock=WallClock(),
             random=random.SystemRandom(),
+            processes=RealProcesses(),
+            more_indexes=upstream,
         )
 
 

@@ -7,7 +7,7 @@ import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +30,8 @@ from p2pcdn_daemon.routes import Proxies, ca_file_of, trust, with_scheme
 
 log = logging.getLogger(__name__)
 
+# Of indexes that somebody named for a command: behind all configured ones, whose URLs of ours depend on the place.
+NAMED_POSITION = 1_000_000
 # An index, its file host, a storage provider's front and its region are four; twice that is a loop.
 REDIRECTS_MAX = 8
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -98,6 +100,17 @@ class RealUpstream:
         # An index asked over HTTP cannot send us into the file system: HttpxUpstream refuses its `file:` links.
         upstream = self._directory if url.startswith("file:") and index.url.startswith("file:") else self._http
         return upstream.get(index, url, headers)
+
+    def index(self, url: str, username: str | None, password: str | None) -> Index:
+        """See `p2pcdn.world.MoreIndexes.index`."""
+        try:
+            made, known = make_index(url, NAMED_POSITION)
+        except ValueError as error:
+            raise Refused(str(error)) from error
+        credentials = known if username is None else Credentials(username, password)
+        if credentials is not None:
+            made = replace(made, share="never", private=True)
+        return self._http.add(UpstreamSettings(made, credentials=credentials))
 
 
 @asynccontextmanager
@@ -179,6 +192,15 @@ class HttpxUpstream:
                 for generator in (body, source):
                     await generator.aclose()
                 await _close(response)
+
+    def add(self, setting: UpstreamSettings) -> Index:
+        """One more index; a configured one stays as it is. What was added before may get other credentials."""
+        known = self._settings.get(setting.index.key)
+        if known is not None and known.index.position != NAMED_POSITION:
+            return known.index
+        self._settings[setting.index.key] = setting
+        self._configured |= frozenset(_configured([setting], ()))
+        return setting.index
 
     async def aclose(self) -> None:
         """Closes all connections."""

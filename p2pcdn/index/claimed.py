@@ -20,7 +20,7 @@ from p2pcdn import frames
 from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.group import Claim
 from p2pcdn.index.held import HeldPage
-from p2pcdn.index.shelf import PageShelf, checked_record, unpacked
+from p2pcdn.index.shelf import GONE, PageShelf, checked_record, unpacked
 from p2pcdn.names import is_normalized
 from p2pcdn.store import Store
 from p2pcdn.swarm.claims import AHEAD_S_MAX, KIND, PAGE_SIZE_BYTES_MAX, Claims, Word
@@ -172,7 +172,7 @@ class ClaimedPages:
         content = _content_of_row(row) if row is not None else None
         if content is None or len(content) > PAGE_SIZE_BYTES_MAX:
             return None
-        version = "gone" if content == _GONE else await self._threads.run(_version_of, content)
+        version = GONE if content == _GONE else await self._threads.run(_version_of, content)
         return content if version == held.version else None
 
     async def _find(self, id_: str, sealed: bool) -> tuple[Index, str] | None:

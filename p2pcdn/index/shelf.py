@@ -34,6 +34,8 @@ REMEMBERED_FILES_MAX = 20_000
 REMEMBERED_CHECKS_MAX = 20_000
 # How long we take an upstream's "no such project" for true: a new project appears within a minute.
 GONE_FRESH_S = 60.0
+# The version of a page that says that there is no such project.
+GONE = "gone"
 
 
 class PageShelf:
@@ -55,6 +57,14 @@ class PageShelf:
         if held is not None:
             self._remembered.move_to_end((index.key, project))
         return held
+
+    def checked(self, index: Index, project: str) -> HeldPage | None:
+        """What is remembered of a page's last check though the page itself may be forgotten: it has no files then."""
+        check = self._checks.get((index.key, project))
+        if check is None:
+            return None
+        version, checked_at, fresh = check
+        return HeldPage(index, project, None, version, checked_at, fresh)
 
     async def recall(self, index: Index, project: str) -> HeldPage | None:
         """The page as it was kept last, fresh or not; None where it never was, or cannot be read any more."""
@@ -212,7 +222,7 @@ def gone(index: Index, project: str, checked_at: float, claim: bytes | None = No
     """What is held of a project that the index does not have."""
     fresh = Freshness(GONE_FRESH_S if claim is None else 0.0, 0.0)
     stale = claim is not None
-    return HeldPage(index, project, None, "gone", checked_at, fresh, stale=stale, claim=claim, kept_at=checked_at)
+    return HeldPage(index, project, None, GONE, checked_at, fresh, stale=stale, claim=claim, kept_at=checked_at)
 
 
 def _parse(body: bytes, content_type: str, url: str, project: str) -> tuple[ProjectPage, str]:

@@ -5,6 +5,7 @@ from p2pcdn.store.collect import Freed
 from p2pcdn.store.partial import HELD_BACK_SIZE_BYTES, Partial
 from p2pcdn.store.rows import BlobRow, Origin, Table
 from p2pcdn.store.store import SMALL_BLOB_SIZE_BYTES_MAX, Store, StoreLimits, Summary
+from p2pcdn.store.tree import Made, Make, Tree
 from p2pcdn.store.verify import VerifyReport
 
 __all__ = [
@@ -13,11 +14,14 @@ __all__ = [
     "Blob",
     "BlobRow",
     "Freed",
+    "Made",
+    "Make",
     "Origin",
     "Partial",
     "Store",
     "StoreLimits",
     "Summary",
     "Table",
+    "Tree",
     "VerifyReport",
 ]

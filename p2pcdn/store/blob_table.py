@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from p2pcdn.digest import BlobName, Sha256
 from p2pcdn.store.blob import Blob, Opener
 from p2pcdn.store.catalog import Catalog, Rows
-from p2pcdn.store.rows import BLOBS, BURIED, DOOMED, SMALL, BlobRow, blob_facts, pack_blob, unpack_blob, with_used_at
+from p2pcdn.store.rows import (
+    BLOBS,
+    BURIED,
+    DOOMED,
+    SMALL,
+    TREES,
+    BlobRow,
+    blob_facts,
+    pack_blob,
+    unpack_blob,
+    with_used_at,
+)
 from p2pcdn.world import Clock
 
 T = TypeVar("T")
@@ -119,15 +130,26 @@ def put_row(rows: Rows, row: BlobRow, content: bytes | None = None) -> BlobRow:
     return row
 
 
-def delete_row(rows: Rows, key: bytes) -> BlobName | None:
-    """Deletes a blob's row, and notes its file as doomed; gives the file's name where there is one."""
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What goes with a row that was deleted. name: of the blob's file, None where it had none; trees: keys of rows."""
+
+    name: BlobName | None
+    trees: tuple[bytes, ...]
+
+
+def delete_row(rows: Rows, key: bytes) -> Gone:
+    """Deletes a blob's row and those of its trees, and notes its file as doomed."""
+    trees = tuple(rows.keys_under(TREES, key))
+    for tree in trees:
+        rows.delete(TREES, tree)
     value = rows.get(BLOBS, key)
     rows.delete(BLOBS, key)
     rows.delete(SMALL, key)
     if value is None:
-        return None
+        return Gone(None, trees)
     facts = blob_facts(value)
     if facts.inline:
-        return None
+        return Gone(None, trees)
     rows.put(DOOMED, bytes.fromhex(facts.name), b"")
-    return facts.name
+    return Gone(facts.name, trees)

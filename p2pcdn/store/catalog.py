@@ -21,6 +21,7 @@ from p2pcdn.store.rows import (
     SMALL,
     TOTAL,
     TOTALS,
+    TREES,
     VALUES,
     opened,
     sealed,
@@ -45,7 +46,7 @@ ROTTEN_ROWS_MAX = 16
 # Rows read in one read transaction. None stays open over a yield: it would keep old pages alive, and forbid growing.
 SCAN_ROWS = 256
 
-_WEIGHED = (BLOBS, SMALL, *VALUES.values())
+_WEIGHED = (BLOBS, SMALL, TREES, *VALUES.values())
 _DAMAGE = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.IncompatibleError)
 _log = logging.getLogger("p2pcdn.store")
 
@@ -81,6 +82,17 @@ class Rows:
         for key, value in self._raw(table):
             if value is not None:
                 yield key, value
+
+    def keys_under(self, table: bytes, prefix: bytes) -> list[bytes]:
+        """The keys of a table that begin so."""
+        keys = []
+        with self._transaction.cursor() as cursor:
+            if cursor.set_range(table + prefix):
+                for key in cursor.iternext(keys=True, values=False):
+                    if not key.startswith(table + prefix):
+                        break
+                    keys.append(key[1:])
+        return keys
 
     def drop_rotten(self, table: bytes) -> int:
         """Deletes the rows of a table whose checksum is wrong; gives their number."""

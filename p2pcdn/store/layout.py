@@ -53,6 +53,21 @@ class Layout:
     def partials(self) -> Path:
         return self.directory / "partials"
 
+    @property
+    def trees(self) -> Path:
+        """Unpacked wheels, and their byte code; a directory here whose name has no row is nothing."""
+        return self.directory / "trees"
+
+    @property
+    def sites(self) -> Path:
+        """Whole site-packages to which environments are one link; whoever makes them sees to their end."""
+        return self.directory / "sites"
+
+    @property
+    def workshop(self) -> Path:
+        """Where builds work: on the same file system, so that their files are links. Emptied by whoever uses it."""
+        return self.directory / "workshop"
+
     def shelf(self, name: BlobName) -> Path:
         """The directory of a blob: 256 of them keep each small."""
         return self.blobs / name[:2]

@@ -169,7 +169,7 @@ def _write_format(layout: Layout) -> None:
 
 def _make_rooms(layout: Layout) -> None:
     device = layout.directory.stat().st_dev
-    for room in (layout.catalog, layout.blobs, layout.partials):
+    for room in (layout.catalog, layout.blobs, layout.partials, layout.trees):
         with suppress(FileExistsError):
             room.mkdir(mode=0o700)
         state = room.lstat()

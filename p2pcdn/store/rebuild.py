@@ -15,9 +15,9 @@ import lmdb
 
 from p2pcdn.store.catalog import Rows, Total, open_environment
 from p2pcdn.store.layout import Layout
-from p2pcdn.store.rows import BLOBS, BURIED, SMALL, VALUES, opened
+from p2pcdn.store.rows import BLOBS, BURIED, SMALL, TREES, VALUES, opened
 
-_SALVAGED = (BLOBS, SMALL, BURIED, *VALUES.values())
+_SALVAGED = (BLOBS, SMALL, BURIED, TREES, *VALUES.values())
 # The walk takes 6 ms a MiB of small rows, and a start after a kill shall take less than a second.
 WALKED_SIZE_BYTES_MAX = 128 * 1024 * 1024
 # More rows than any store has: a rotten tree may lead in a circle.

@@ -13,11 +13,18 @@ from p2pcdn.digest import BlobName, Sha256
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.world import Share
 
-Table = Literal["pages", "metadata", "manifests", "trusted"]
+Table = Literal["pages", "metadata", "manifests", "trusted", "parsed", "environments"]
 
 # The first byte of a key in LMDB names its table.
-BLOBS, SMALL, BURIED, DOOMED, TOTALS = b"b", b"s", b"t", b"x", b"="
-VALUES: dict[Table, bytes] = {"pages": b"P", "metadata": b"M", "manifests": b"F", "trusted": b"U"}
+BLOBS, SMALL, BURIED, DOOMED, TREES, TOTALS = b"b", b"s", b"t", b"x", b"w", b"="
+VALUES: dict[Table, bytes] = {
+    "pages": b"P",
+    "metadata": b"M",
+    "manifests": b"F",
+    "trusted": b"U",
+    "parsed": b"V",
+    "environments": b"E",
+}
 
 # LMDB's own bound is 511; the rest is our table byte and some air.
 KEY_SIZE_BYTES_MAX = 480
@@ -127,7 +134,34 @@ def with_used_at(value: bytes, used_at: float) -> bytes:
     return _HEAD.pack(flags, size_bytes, kept_at, max(old, used_at), name) + value[_HEAD.size :]
 
 
-# A value of the four tables carries the time it was written, so that the oldest can go first.
+@dataclass(frozen=True, slots=True)
+class TreeRow:
+    """One tree in the catalog. listing: its maker's own words about its files."""
+
+    size_bytes: int
+    kept_at: float
+    used_at: float
+    listing: bytes
+
+
+# size_bytes, kept_at, used_at; then the listing.
+_TREE = struct.Struct(">Qdd")
+
+
+def pack_tree(row: TreeRow) -> bytes:
+    return _TREE.pack(row.size_bytes, row.kept_at, row.used_at) + row.listing
+
+
+def unpack_tree(value: bytes) -> TreeRow | None:
+    """None where the bytes are no row: the catalog then has no such tree."""
+    try:
+        size_bytes, kept_at, used_at = _TREE.unpack_from(value)
+    except struct.error:
+        return None
+    return TreeRow(size_bytes, kept_at, used_at, value[_TREE.size :])
+
+
+# A value of the caller's tables carries the time it was written, so that the oldest can go first.
 _WRITTEN = struct.Struct(">d")
 
 
@@ -144,5 +178,7 @@ TOTAL = struct.Struct(">QQ")
 
 
 def weight(table: bytes, value: bytes) -> int:
-    """What a row counts for: a blob its content, anything else itself."""
-    return int(_HEAD.unpack_from(value)[1]) if table == BLOBS else len(value)
+    """What a row counts for: a blob its content, a tree its files, anything else itself."""
+    if table == BLOBS:
+        return int(_HEAD.unpack_from(value)[1])
+    return int(_TREE.unpack_from(value)[0]) if table == TREES else len(value)

@@ -29,6 +29,7 @@ from p2pcdn.store.blob_table import BlobTable, delete_row, put_row
 from p2pcdn.store.catalog import Catalog, Rows, Total, text_key
 from p2pcdn.store.collect import AGE_CHECK_S, COLLECT_TO, IDLE_PARTIAL_KEPT_S, Freed
 from p2pcdn.store.evict import Evicted, evict, trim_values
+from p2pcdn.store.evict import Trees as TreesToEvict
 from p2pcdn.store.health import Health
 from p2pcdn.store.layout import Layout
 from p2pcdn.store.partial import Partial
@@ -48,6 +49,8 @@ from p2pcdn.store.rows import (
     unpack_value,
 )
 from p2pcdn.store.shelves import Shelves
+from p2pcdn.store.tree import Make, Tree, TreeKey
+from p2pcdn.store.trees import Trees
 from p2pcdn.store.verify import VerifyReport, adopt_unknown, verify
 from p2pcdn.world import Clock, Disk, Threads
 
@@ -61,9 +64,10 @@ VALUES_SIZE_BYTES_MAX = 256 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class StoreLimits:
-    """size_bytes: of all blobs together. keep_for_s: how long an unused blob stays, None for ever.
+    """size_bytes: of all blobs together, and of their trees as far as no environment holds the same bytes.
 
-    pages_bytes: of the table "pages", whose oldest go first. reserve_bytes: what stays free on the disk.
+    keep_for_s: how long an unused blob stays, None for ever. pages_bytes: of the table "pages", whose oldest go first.
+    reserve_bytes: what stays free on the disk.
     """
 
     size_bytes: int
@@ -74,7 +78,7 @@ class StoreLimits:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """For `status`. partial_bytes: beside size_bytes. health: "ok", or one sentence: why writing stopped."""
+    """For `status`. partial_bytes, tree_bytes: beside size_bytes. health: "ok", or why writing stopped, a sentence."""
 
     blobs: int
     size_bytes: int
@@ -83,6 +87,8 @@ class Summary:
     partial_bytes: int
     evicted_bytes: int
     health: str
+    trees: int = 0
+    tree_bytes: int = 0
 
 
 class Store:
@@ -103,6 +109,7 @@ class Store:
         clock: Clock,
         limits: StoreLimits,
         threads: Threads,
+        trees: Trees,
     ) -> None:
         self._claim = claim
         self._catalog = catalog
@@ -114,12 +121,15 @@ class Store:
         self._clock = clock
         self._limits = limits
         self._threads = threads
+        self._trees = trees
         self._evicted_bytes = 0
         self._age_checked_at = trio.current_time()
         self._collecting = trio.Lock()
         self._spared: Counter[Sha256] = Counter()
+        self.is_tree_whole: Callable[[Tree], bool] = lambda tree: True  # whose maker knows; blocks
         shelves.lost = self._lost
         arrivals.free = self._free
+        trees.free = self._free
         arrivals.kept = self.tidy
         self.on_kept: Callable[[Sha256], None] = lambda sha256: None  # told of each blob that came, durable already
         arrivals.on_kept = lambda sha256: self.on_kept(sha256)
@@ -151,7 +161,8 @@ class Store:
             arrivals = Arrivals(
                 shelves, table, health, background, threads, clock, random, limits.size_bytes, limits.reserve_bytes
             )
-            store = cls(held, catalog, table, shelves, arrivals, health, background, clock, limits, threads)
+            trees = Trees(shelves, table, catalog, health, background, threads, clock, random, _nothing)
+            store = cls(held, catalog, table, shelves, arrivals, health, background, clock, limits, threads, trees)
             try:
                 await store._recover(layout, rebuilt)
             except BaseException:
@@ -175,8 +186,13 @@ class Store:
         doomed = [BlobName(key.hex()) for key, _ in self._catalog.scan(DOOMED)]
         for name in await self._shelves.remove(doomed):
             self._table.unlinked(name)
+        await self._trees.recover()
         await self._arrivals.find_idle()
         await self._arrivals.drop_idle(self._clock.now() - IDLE_PARTIAL_KEPT_S, 0)
+
+    async def settled(self) -> None:
+        """Returns when nothing goes on beside the calls: hashes behind writers, files that are taken away."""
+        await self._background.wait()
 
     async def close(self) -> None:
         """Ends what runs, writes what waits, and lets the directory go. Blobs that are open stay readable."""
@@ -187,7 +203,7 @@ class Store:
                     await partial.wait_finished()
             await self._background.wait()
             with suppress(StoreStopped):  # only used-times are lost, and the log has said why
-                await self._table.write(lambda rows: None)
+                await self._table.write(self._trees.write_marks)
             self._catalog.close()
             self._claim.release(clean=True)
 
@@ -227,6 +243,28 @@ class Store:
         for key in self._catalog.keys(VALUES[table]):
             yield key.decode("utf-8", "surrogatepass")
 
+    def file_of(self, sha256: Sha256) -> Path | None:
+        """A blob's file, for programs that read or link it; nobody writes in it. None for one without a file."""
+        row = self._table.row(sha256)
+        return None if row is None or row.buried or row.inline else self._shelves.layout.blob(row.name)
+
+    @property
+    def sites(self) -> Path:
+        """A directory for trees that environments link to as a whole."""
+        return self._shelves.layout.sites
+
+    @property
+    def workshop(self) -> Path:
+        """A directory for work that ends with its call: nothing in it counts as kept."""
+        return self._shelves.layout.workshop
+
+    def tree(self, sha256: Sha256, kind: str = "") -> Tree | None:
+        """A wheel as it lies unpacked, marked as used with its blob. kind: "", or whose byte code.
+
+        None where it, or its blob, is absent or buried.
+        """
+        return self._trees.find(TreeKey(sha256, kind))
+
     def rows(self) -> Iterator[BlobRow]:
         """Every blob, buried ones too."""
         return self._table.rows()
@@ -245,6 +283,8 @@ class Store:
             partial_bytes=self._arrivals.size_bytes(),
             evicted_bytes=self._evicted_bytes,
             health=self._health.sentence(),
+            trees=self._trees.total().rows,
+            tree_bytes=self._trees.total().size_bytes,
         )
 
     # --- changes
@@ -309,6 +349,17 @@ class Store:
         """
         return await self._arrivals.grow(key, size_bytes, origin)
 
+    async def keep_tree(self, sha256: Sha256, make: Make, kind: str = "") -> Tree:
+        """Has a wheel unpacked, or its byte code made, into a tree that lasts until its blob goes or room is needed.
+
+        make(file, directory) gets the wheel's file and makes the directory, in threads or processes; where it raises,
+        nothing of it is kept. For one key, one call at a time: the caller sees to that. Raises NotFound where
+        the blob is not here (or is small, and no file), StoreStopped, and what `make` raises.
+        """
+        tree = await self._trees.keep(TreeKey(sha256, kind), make)
+        await self.tidy()
+        return tree
+
     async def pin(self, sha256: Sha256, pinned: bool) -> None:
         """A pinned blob is never evicted. Raises NotFound, StoreStopped."""
         await self._alter(sha256, lambda row: replace(row, pinned=pinned))
@@ -319,8 +370,9 @@ class Store:
 
     async def drop(self, sha256: Sha256) -> None:
         """Removes a blob, pinned or not. Raises StoreStopped."""
-        name = await self._table.write(lambda rows: delete_row(rows, bytes.fromhex(sha256)), sha256)
-        await self._remove_files([name] if name is not None else [])
+        gone = await self._table.write(lambda rows: delete_row(rows, bytes.fromhex(sha256)), sha256)
+        self._trees.remove(map(TreeKey.of_octets, gone.trees))
+        await self._remove_files([gone.name] if gone.name is not None else [])
 
     async def collect(self, to_bytes: int | None = None) -> Freed:
         """Evicts what nobody used for `keep_for_s`, and the least recently used down to `to_bytes` (None: the limit).
@@ -336,11 +388,14 @@ class Store:
             used_before = None if keep_for_s is None else now - keep_for_s
             busy = frozenset(bytes.fromhex(sha256) for sha256 in self._busy())
             goal -= self._arrivals.size_bytes()
-            gone = await self._evict(lambda rows: evict(rows, goal, used_before, busy))
-            self._table.forget(*(Sha256(one.key.hex()) for one in gone))
+            trees = TreesToEvict(await self._trees.freeable(), dict(self._trees.marks))
+            gone = await self._evict(lambda rows: evict(rows, goal, used_before, busy, trees))
+            self._table.forget(*(Sha256(one.key.hex()) for one in gone if one.key is not None))
+            self._trees.remove(TreeKey.of_octets(tree) for one in gone for tree in one.trees)
             await self._remove_files([one.name for one in gone if one.name is not None])
             await self._threads.run(take_ballast, self._shelves.layout)
-            freed = Freed(sum(one.size_bytes for one in gone) + partial_freed, len(gone))
+            blobs = sum(one.key is not None for one in gone)
+            freed = Freed(sum(one.size_bytes for one in gone) + partial_freed, blobs, len(gone) - blobs)
             self._evicted_bytes += freed.bytes
             return freed
 
@@ -367,11 +422,12 @@ class Store:
     async def verify(self, on_progress: Callable[[int, int], None]) -> VerifyReport:
         """Hashes every blob; drops the rotten ones, takes in files without a row. on_progress(checked, of).
 
-        Raises StoreStopped.
+        Trees are looked at by `is_tree_whole`, in a thread. Raises StoreStopped.
         """
-        return await verify(
+        report = await verify(
             self._table, self._catalog, self._shelves, self._threads, self._clock, self.drop, on_progress
         )
+        return replace(report, rotten_trees=await self._trees.verify(self.is_tree_whole))
 
     # --- below
 
@@ -385,7 +441,8 @@ class Store:
         return await self._table.write(step)
 
     def _stored_bytes(self) -> int:
-        return self._catalog.totals.get(BLOBS, Total()).size_bytes + self._arrivals.size_bytes()
+        blobs = self._catalog.totals.get(BLOBS, Total()).size_bytes
+        return blobs + self._arrivals.size_bytes() + self._trees.stored_bytes()
 
     def _busy(self) -> set[Sha256]:
         growing = {partial.sha256 for partial in self._arrivals.growing.values() if partial.sha256 is not None}
@@ -435,3 +492,8 @@ def _put_small(rows: Rows, row: BlobRow, content: bytes) -> BlobRow:
         # It is there as a file, and stays one.
         return put_row(rows, replace(row, inline=False))
     return put_row(rows, row, content)
+
+
+async def _nothing(size_bytes: int) -> int:
+    """Before the store is open nothing can be evicted."""
+    return 0

@@ -12,7 +12,7 @@ from blake3 import blake3
 from p2pcdn.digest import BlobName, Sha256, TwoHashes
 from p2pcdn.store.blob_table import BlobTable, put_row
 from p2pcdn.store.catalog import Catalog, Rows
-from p2pcdn.store.rows import BLOBS, SMALL, UNKNOWN, VALUES, BlobRow
+from p2pcdn.store.rows import BLOBS, SMALL, TREES, UNKNOWN, VALUES, BlobRow
 from p2pcdn.store.shelves import Shelves
 from p2pcdn.world import Clock, DiskFile, Threads
 
@@ -25,7 +25,8 @@ class VerifyReport:
     """checked: blobs hashed. rotten: their rows, dropped; the files can be fetched again.
 
     adopted: files that had no row and have one now. removed: files without a row whose bytes are wrong.
-    rotten_values: rows of the catalog whose checksum was wrong.
+    rotten_values: rows of the catalog whose checksum was wrong. rotten_trees: unpacked wheels of which a file was
+    changed or gone, by their file names; they are dropped, and unpacked again when they are needed.
     """
 
     checked: int
@@ -33,6 +34,7 @@ class VerifyReport:
     adopted: int
     removed: int
     rotten_values: int
+    rotten_trees: Sequence[str] = ()
 
 
 async def verify(
@@ -58,7 +60,7 @@ async def verify(
 
 
 def _drop_rotten_rows(rows: Rows) -> int:
-    number = sum(rows.drop_rotten(table) for table in (BLOBS, SMALL, *VALUES.values()))
+    number = sum(rows.drop_rotten(table) for table in (BLOBS, SMALL, TREES, *VALUES.values()))
     rows.recount()
     return number
 

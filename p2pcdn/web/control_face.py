@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -42,8 +42,12 @@ class ControlFace:
         peers: Callable[[], list[dict[str, Any]]],
         nursery: trio.Nursery,
         look_around: Callable[[], Awaitable[None]] | None = None,
+        more: Mapping[tuple[str, str], Route] | None = None,
     ) -> None:
-        """look_around: asks the room what it holds, so that `status` is of now; takes a moment, and does not raise."""
+        """look_around: asks the room what it holds, so that `status` is of now; takes a moment, and does not raise.
+
+        more: routes of other files.
+        """
         self._look_around = look_around
         self._store = store
         self._counters = counters
@@ -61,6 +65,7 @@ class ControlFace:
             ("POST", "/v1/verify"): self._post_verify,
             ("POST", "/v1/pin"): self._post_pin,
             ("POST", "/v1/import"): self._post_import,
+            **(more or {}),
         }
 
     async def __call__(self, request: Request) -> Response:
@@ -101,14 +106,14 @@ class ControlFace:
         return Response(200, [("Content-Type", "application/x-tar")], export_store(self._store, projects))
 
     async def _post_gc(self, request: Request) -> Response:
-        to_bytes = (await _asked(request)).get("to_bytes")
+        to_bytes = (await asked_object(request)).get("to_bytes")
         if not (to_bytes is None or (type(to_bytes) is int and to_bytes >= 0)):
             raise RemoteProtocolError("to_bytes is a number of bytes, 0 or more.")
         freed = await self._store.collect(to_bytes)
         return json_response({"freed_bytes": freed.bytes, "blobs": freed.blobs})
 
     async def _post_pin(self, request: Request) -> Response:
-        asked = await _asked(request)
+        asked = await asked_object(request)
         names = asked.get("projects", [])
         if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
             raise RemoteProtocolError("projects is a list of names.")
@@ -148,7 +153,9 @@ class ControlFace:
                 await send.send({"error": str(error)})
                 return
             names = [row.origin.filename for row in report.rotten]
-            await send.send({"checked": report.checked, "rotten": names, "refetchable": True})
+            trees = list(report.rotten_trees)
+            found = {"checked": report.checked, "rotten": names, "refetchable": True, "rotten_trees": trees}
+            await send.send(found)
 
 
 async def _lines(receive: trio.MemoryReceiveChannel[dict[str, Any]]) -> AsyncGenerator[bytes]:
@@ -172,11 +179,12 @@ def _listed(row: BlobRow, urls: dict[str, str]) -> dict[str, Any]:
     }
 
 
-async def _asked(request: Request) -> dict[str, Any]:
+async def asked_object(request: Request, size_bytes_max: int = BODY_SIZE_BYTES_MAX) -> dict[str, Any]:
+    """The JSON object that a request brings. Raises RemoteProtocolError."""
     content = bytearray()
     async for chunk in request.body:
         content += chunk
-        if len(content) > BODY_SIZE_BYTES_MAX:
+        if len(content) > size_bytes_max:
             raise RemoteProtocolError("The request's body is too large.")
     try:
         asked = json.loads(content or b"{}")

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from p2pcdn.envs.errors import BadLock, BadWheel, CannotInstall, CannotPlan, NothingFits
 from p2pcdn.errors import (
+    BuildFailed,
     DigestMismatch,
     LocalProtocolError,
     NotFound,
     P2pcdnError,
     Refused,
     RemoteProtocolError,
+    SandboxUnusable,
     StoreStopped,
     StoreUnusable,
     Unavailable,
 )
 from p2pcdn.http1 import Response
+from p2pcdn.lock.solvers import SolverFailed
+from p2pcdn.provision.bytecode import CompileFailed
+from p2pcdn.resolve import BadRequirement, NoSolution
 
 # status and title of each error; the detail is the error's own sentence, which uv prints.
 STATUS: dict[type[P2pcdnError], tuple[int, str]] = {
@@ -27,7 +33,18 @@ STATUS: dict[type[P2pcdnError], tuple[int, str]] = {
     Unavailable: (503, "Not available now"),
     StoreStopped: (503, "The store does not write"),
     StoreUnusable: (503, "The store cannot be used"),
+    BuildFailed: (422, "The build failed"),
+    SandboxUnusable: (503, "This machine has no sandbox"),
     LocalProtocolError: (500, "A fault of this node"),
+    NoSolution: (409, "No versions fit together"),
+    BadRequirement: (400, "Not a requirement"),
+    SolverFailed: (500, "The solver failed"),
+    CompileFailed: (500, "Byte code was not made"),
+    BadLock: (400, "Not a lock"),
+    NothingFits: (409, "Nothing in the lock fits"),
+    BadWheel: (502, "A wheel that is not installed"),
+    CannotPlan: (409, "The wheels do not fit together"),
+    CannotInstall: (500, "Not installed"),
 }
 
 

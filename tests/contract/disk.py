@@ -77,6 +77,7 @@ async def _check_names(disk: Disk, directory: Path) -> None:
     await disk.rename(directory / "old", directory / "sub" / "moved")
     await disk.sync_directory(directory)
     await disk.sync_directory(directory / "sub")
+    await disk.sync_file_system(directory)
     assert list(await disk.list(directory)) == ["sub"]
     assert list(await disk.list(directory / "sub")) == ["moved"]
     file = await disk.open(directory / "sub" / "moved")

@@ -1,8 +1,11 @@
 """A program that keeps, changes and drops in a store, and says after each step what was acknowledged.
 
-crash_writer.py STORE ACKS: ACKS lies outside the store; a line is "kept SHA256", "dropping SHA256" or "value KEY N".
+crash_writer.py STORE ACKS: ACKS lies outside the store; a line is "kept SHA256", "dropping SHA256", "tree NAME" or
+"value KEY N".
 Exit codes: 0 all done, 2 the store could not be opened, 3 it stopped writing (refused the next step, still read).
 """
+
+# ruff: noqa: ASYNC240  # a program of one thread
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import StoreStopped, StoreUnusable
-from p2pcdn.store import Store
+from p2pcdn.store import Made, Store
 from tests.store.stores import MIB, WHEEL, content_of, open_store
 
 
@@ -45,11 +48,16 @@ async def steps(store: Store, acks: int) -> None:
         say(acks, f"kept {(await partial.finish()).sha256}")
     small = await store.keep_small(content_of(3, 1000), WHEEL, expected=None)
     say(acks, f"kept {small.sha256}")
+    second = Sha256.of(content_of(2, 5000))
+    await store.keep_tree(second, make_tree)
+    say(acks, f"tree {second}")
     await store.change(values={("pages", "page"): b"1", ("metadata", "page"): b"1"})
     say(acks, "value page 1")
     first = Sha256.of(content_of(1, MIB + 100))
     say(acks, f"dropping {first}")
     await store.drop(first)
+    await store.keep_tree(second, make_tree, "cpython-311")
+    say(acks, f"tree {second}.cpython-311")
     await store.change(values={("pages", "page"): b"2", ("metadata", "page"): b"2"})
     say(acks, "value page 2")
 
@@ -69,6 +77,14 @@ async def after_the_stop(store: Store) -> int:
     except StoreStopped:
         return 3
     return 1
+
+
+async def make_tree(wheel: Path, directory: Path) -> Made:
+    """Two files, of which one lies deeper; the listing says how many bytes each must have."""
+    (directory / "package").mkdir(parents=True)
+    (directory / "package" / "__init__.py").write_bytes(wheel.read_bytes()[:2000])
+    (directory / "METADATA").write_bytes(b"Name: thing\n")
+    return Made(b"package/__init__.py 2000\nMETADATA 12", 2012)
 
 
 def say(acks: int, line: str) -> None:

@@ -64,6 +64,7 @@ async def check_open(store: Store, directory: Path, acknowledged: str) -> None:
     files = {path.name for path in (directory / "blobs").rglob("*") if path.is_file()}
     assert files == {row.name for row in rows.values() if not row.inline}
     kept: set[str] = set()
+    trees: set[str] = set()
     value = 0
     for line in acknowledged.splitlines():
         match line.split():
@@ -71,9 +72,12 @@ async def check_open(store: Store, directory: Path, acknowledged: str) -> None:
                 kept.add(sha256)
             case ["dropping", sha256]:
                 kept.discard(sha256)
+            case ["tree", name]:
+                trees.add(name)
             case ["value", "page", number]:
                 value = int(number)
     assert kept <= set(rows)
+    assert trees <= await whole_trees(store, directory)
     page, metadata = store.value("pages", "page"), store.value("metadata", "page")
     assert page == metadata
     assert int(page or b"0") in (value, value + 1)
@@ -81,7 +85,23 @@ async def check_open(store: Store, directory: Path, acknowledged: str) -> None:
     assert store.summary().size_bytes == sum(row.size_bytes for row in rows.values())
 
 
-@pytest.mark.parametrize("call", ["mkdir", "ftruncate", "write", SLOW_PWRITE, "fsync", "fdatasync", "rename"])
+async def whole_trees(store: Store, directory: Path) -> set[str]:
+    """Their names. What lies in the directory has a row, and is what its listing says; nothing else is left."""
+    await store.settled()
+    names = {path.name for path in (directory / "trees").iterdir()}
+    for name in names:
+        sha256, _, kind = name.partition(".")
+        tree = store.tree(Sha256(sha256), kind)
+        assert tree is not None
+        for line in tree.listing.decode().splitlines():
+            path, _, size = line.partition(" ")
+            assert (tree.path / path).stat().st_size == int(size)
+    assert store.summary().trees == len(names)
+    assert store.summary().tree_bytes == 2012 * len(names)
+    return names
+
+
+@pytest.mark.parametrize("call", ["mkdir", "ftruncate", "write", SLOW_PWRITE, "fsync", "syncfs", "fdatasync", "rename"])
 async def test_a_kill_at_any_system_call_loses_nothing_acknowledged(tmp_path: Path, call: str) -> None:
     for point in range(1, POINTS_MAX):
         directory, acks = tmp_path / f"{point}" / "store", tmp_path / f"acks-{point}"

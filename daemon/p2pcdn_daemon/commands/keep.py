@@ -49,7 +49,8 @@ def gc(to_size: str | None, as_json: bool, **flags: Any) -> None:
 def verify(as_json: bool, **flags: Any) -> None:
     """Reads every file that the node holds and drops those whose bytes have changed on the disk.
 
-    A dropped file is fetched again when somebody asks for it. Exits with 1 when there was one.
+    A dropped file is fetched again when somebody asks for it, and a wheel whose unpacked files were changed is
+    unpacked again. Exits with 1 when there was one.
     """
     node = control.connect(options.configuration(flags))
     last: dict[str, Any] = {}
@@ -68,7 +69,12 @@ def verify(as_json: bool, **flags: Any) -> None:
         print(f"{last['checked']} files checked; dropped because their bytes had changed: {', '.join(rotten)}.")
     else:
         print(f"{last['checked']} files checked; all are as they were kept.")
-    sys.exit(1 if rotten else 0)
+    if (trees := last.get("rotten_trees", [])) and not as_json:
+        print(
+            f"Somebody wrote into files that environments share: {', '.join(trees)}. They are unpacked anew when they "
+            "are needed; environments that have them keep what was written."
+        )
+    sys.exit(1 if rotten or trees else 0)
 
 
 @click.command()

@@ -1,0 +1,129 @@
+"""One build under way: the sources laid out, the environments made, the sandbox tried, the hooks called."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import trio
+
+from p2pcdn.build.cell import Cell, SandboxCell, bare_cell, editable_cell, sandbox_cell
+from p2pcdn.build.hooks import HEAD_SIZE_BYTES_MAX, WHEEL_SIZE_BYTES_MAX, Answer, Ask, Hook, call
+from p2pcdn.build.interpreter import Interpreter
+from p2pcdn.build.key import Inputs, Options, build_key
+from p2pcdn.build.log import BuildLog
+from p2pcdn.build.project import BuildSystem, checked_requirements
+from p2pcdn.build.seams import Environment, MakeEnvironment
+from p2pcdn.digest import Sha256
+from p2pcdn.errors import P2pcdnError
+from p2pcdn.sandbox.probe import check
+from p2pcdn.sandbox.run import Layers
+from p2pcdn.sandbox.spec import Limits
+from p2pcdn.world import Processes, Threads
+
+
+def _limits() -> Limits:
+    """A build may take half of the machine's memory, and its files, which lie in memory, a quarter."""
+    limits = Limits(stdout_bytes=WHEEL_SIZE_BYTES_MAX + HEAD_SIZE_BYTES_MAX)
+    if not hasattr(os, "sysconf"):
+        return limits  # no Unix, no sandbox; what remains are limits of time and output
+    machine_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return replace(
+        limits,
+        memory_bytes=min(limits.memory_bytes, machine_bytes // 2),
+        scratch_bytes=min(limits.scratch_bytes, machine_bytes // 4),
+    )
+
+
+BUILD_LIMITS = _limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every build of a node works with. slots: how many hooks run at once; held by none that waits for others."""
+
+    processes: Processes
+    threads: Threads
+    make_environment: MakeEnvironment
+    slots: trio.CapacityLimiter
+    limits: Limits = BUILD_LIMITS
+
+
+@dataclass(slots=True)
+class Work:
+    """Belongs to one task. `environment` and `layers` are there after `prepare`.
+
+    bare_because: None for the sandbox; else why it runs outside of any, as the user has allowed.
+    """
+
+    tools: Tools
+    name: str
+    workplace: Path
+    tree: Path
+    digest: Sha256
+    system: BuildSystem
+    interpreter: Interpreter
+    options: Options
+    log: BuildLog
+    bare_because: str | None
+    editable: bool
+    environment: Environment = field(init=False)
+    layers: Layers | None = None
+
+    async def prepare(self, ask_for_more: Hook | None) -> None:
+        """Makes the environment of build-system.requires, tries the sandbox, and asks the backend what else it needs.
+
+        Raises SandboxUnusable, Unbuilt, and what the maker of environments raises.
+        """
+        await self._make_environment(self.system.requires)
+        async with self.tools.slots:
+            await self._try_sandbox()
+        if ask_for_more is None:
+            return
+        more = checked_requirements((await self.hook(ask_for_more)).value)
+        if more:
+            await self._make_environment((*self.system.requires, *more))
+
+    async def hook(self, hook: Hook) -> Answer:
+        """Calls a hook; the file that it makes is `answer`. Raises Unbuilt."""
+        ask = Ask(hook, self.system, self.environment, self.options, self.answer)
+        async with self.tools.slots:
+            return await call(await self._cell(), ask, self.tools.limits, self.log, self.tools.threads)
+
+    @property
+    def answer(self) -> Path:
+        return self.workplace / "answer"
+
+    def key(self, hook: Hook) -> Sha256:
+        """What the hook's outcome is kept by; after `prepare`."""
+        identity, platform = self.interpreter.identity, self.interpreter.platform
+        sandboxed = self.layers is not None
+        place = str(self.tree) if self.editable else ""
+        made_of = (self.digest, self.environment.pins, identity, platform, self.options)
+        return build_key(Inputs(*made_of, hook, sandboxed, place))
+
+    async def _make_environment(self, requirements: tuple[str, ...]) -> None:
+        try:
+            self.environment = await self.tools.make_environment(requirements, self.interpreter.python)
+        except P2pcdnError as error:
+            error.add_note(f"This was for the build of {self.name}, which needs {', '.join(requirements)}.")
+            raise
+
+    async def _try_sandbox(self) -> None:
+        """Runs the escape probes. Raises SandboxUnusable."""
+        if self.bare_because is not None:
+            await self.log.write(f"p2pcdn: outside of a sandbox, as allowed. {self.bare_because}\n".encode())
+            return
+        python = str(self.environment.python)
+        self.layers = await check(self.tools.processes, self._sandbox().spec, python, self.workplace)
+
+    async def _cell(self) -> Cell:
+        if self.bare_because is None:
+            return self._sandbox()
+        arguments = self.tools.processes, self.tools.limits, self.tree, self.workplace
+        return await self.tools.threads.run(bare_cell, *arguments, editable=self.editable)
+
+    def _sandbox(self) -> SandboxCell:
+        make = editable_cell if self.editable else sandbox_cell
+        return make(self.tools.processes, self.tools.limits, self.interpreter, self.environment, self.tree)

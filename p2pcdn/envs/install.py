@@ -1,0 +1,238 @@
+"""Carries a plan out: makes directories, links files, writes the few that differ from environment to environment."""
+
+from __future__ import annotations
+
+import errno
+import os
+from time import perf_counter
+
+from p2pcdn.envs.errors import CannotInstall
+from p2pcdn.envs.link import Linker, write_file
+from p2pcdn.envs.plan import script_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Literal
+
+    from p2pcdn.envs.plan import Plan, Record, Script
+
+    LinkMode = Literal["reflink", "hardlink", "copy", "env"]
+    # Gives the launcher that Windows scripts begin with, for "console" or "gui".
+    Launcher = Callable[[str], bytes]
+
+
+class Source:
+    """Where a wheel of the plan is on this machine: its tree, and the byte code compiled for it ("" for none)."""
+
+    __slots__ = ("bytecode", "tree")
+
+    def __init__(self, tree: str, bytecode: str = "") -> None:
+        self.tree = tree
+        self.bytecode = bytecode
+
+
+class Installed:
+    """What was done. how: files by way ("hardlink": 7562). told: sentences for the user (a fallback to copies).
+
+    phases_s: seconds of "directories", "links" and "writes".
+    """
+
+    __slots__ = ("how", "phases_s", "told")
+
+    def __init__(self, how: dict[str, int], told: list[str], phases_s: dict[str, float]) -> None:
+        self.how = how
+        self.told = told
+        self.phases_s = phases_s
+
+
+def install(
+    plan: Plan,
+    sources: Sequence[Source],
+    root: str,
+    *,
+    python: str,
+    link_mode: LinkMode = "reflink",
+    site_tree: str = "",
+    launcher: Launcher | None = None,
+) -> Installed:
+    """Makes all that the plan says below `root`, an existing directory in which nothing of it exists yet.
+
+    sources: one for each of `plan.wheels`, in their order. python: the absolute path that scripts name as interpreter.
+    link_mode "reflink" means reflink, else hardlink, else copy; "hardlink" means hardlink, else copy. "env":
+    site-packages become one symlink to `site_tree`, which `install_site` made. Raises CannotInstall; what was made
+    until then stays, so `root` must lie beside the environment in use (`generations` sees to that).
+    """
+    with _told_as_sentences(root):
+        if link_mode == "env":
+            if not plan.site:
+                raise CannotInstall("Link mode env needs a site-packages directory of its own. Nothing was changed.")
+            return _Work(plan, sources, root, python, "hardlink", launcher, outside=plan.site).run(site_tree)
+        return _Work(plan, sources, root, python, link_mode, launcher).run()
+
+
+def install_site(plan: Plan, sources: Sequence[Source], tree: str, *, link_mode: LinkMode = "hardlink") -> Installed:
+    """Makes the tree that link mode `env` points to: the plan's site-packages, read-only, there afterwards or not at
+    all.
+
+    Blocks; it runs in the node. Its RECORDs list scripts without hashes, for scripts are written in each environment.
+    Raises CannotInstall.
+    """
+    from pathlib import Path
+
+    from p2pcdn.envs.unpack import publish, remove_tree, scratch_of
+
+    scratch = scratch_of(Path(tree))
+    try:
+        with _told_as_sentences(tree):
+            scratch.mkdir()
+            done = _Work(plan, sources, str(scratch), "", link_mode, None, only=plan.site).run()
+            publish(scratch / plan.site, Path(tree))
+    finally:
+        remove_tree(scratch)
+    return done
+
+
+class _Work:
+    """One carrying out. only, outside: the directory that alone is made, or that alone is left out."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        sources: Sequence[Source],
+        root: str,
+        python: str,
+        link_mode: str,
+        launcher: Launcher | None,
+        *,
+        only: str | None = None,
+        outside: str | None = None,
+    ) -> None:
+        self._plan = plan
+        self._sources = sources
+        self._root = root.rstrip("/") + "/"
+        self._python = python
+        self._launcher = launcher
+        self._linker = Linker(link_mode, root)
+        self._only = only
+        self._outside = outside
+        # Rows that written scripts add to the RECORD of their wheel.
+        self._rows: dict[int, list[str]] = {}
+
+    def run(self, site_tree: str = "") -> Installed:
+        began_s = perf_counter()
+        self._directories(site_tree)
+        made_s = perf_counter()
+        self._links()
+        linked_s = perf_counter()
+        self._writes()
+        phases_s = {
+            "directories": made_s - began_s,
+            "links": linked_s - made_s,
+            "writes": perf_counter() - linked_s,
+        }
+        return Installed(self._linker.counts, self._linker.told, phases_s)
+
+    def _wanted(self, path: str) -> bool:
+        """Whether a path, or a directory with its slash, is to be made here."""
+        if self._only is not None:
+            return path.startswith(self._only + "/") or not self._only
+        return self._outside is None or not path.startswith(self._outside + "/")
+
+    def _directories(self, site_tree: str) -> None:
+        root, mkdir = self._root, os.mkdir
+        everything = self._only is None and self._outside is None
+        for path in self._plan.directories:
+            if everything or self._wanted(path + "/") or f"{self._only}/".startswith(path + "/"):
+                mkdir(root + path)
+        if site_tree:
+            site = root + (self._outside or "")
+            os.symlink(site_tree, site, target_is_directory=True)
+
+    def _links(self) -> None:
+        pairs: dict[str, tuple[int, int]] = {}
+        everything = self._only is None and self._outside is None
+        for links in self._plan.links:
+            if everything or self._wanted(links.target):
+                source = self._sources[links.wheel]
+                tree = source.tree if links.origin == "tree" else source.bytecode
+                if tree not in pairs:
+                    pairs[tree] = self._linker.pair(tree)
+                self._linker.link_all(pairs[tree], f"{tree}/{links.source}", self._root + links.target, links.names)
+
+    def _writes(self) -> None:
+        for script in self._plan.scripts:
+            self._script(script)
+        for record in self._plan.records:
+            if self._wanted(record.path):
+                self._write(record.path, self._record(record))
+        for write in self._plan.writes:
+            if self._wanted(write.path):
+                self._write(write.path, write.text.encode())
+
+    def _script(self, script: Script) -> None:
+        from p2pcdn.envs.record import record_digest, record_row
+
+        if self._only is not None:
+            self._rows.setdefault(script.wheel, []).append(record_row(script.recorded))
+            return
+        content = self._script_content(script)
+        self._write(script_name(script.path, windows=self._plan.windows), content, 0o777)
+        row = record_row(script.recorded, record_digest(content), len(content))
+        self._rows.setdefault(script.wheel, []).append(row)
+
+    def _script_content(self, script: Script) -> bytes:
+        from p2pcdn.envs.scripts import entry_point_text, launcher_file, rewritten
+
+        python = self._python if not self._plan.windows else "python"
+        if script.kind in ("console", "gui"):
+            content = entry_point_text(python, script.value)
+        else:
+            content = rewritten(python, _read(f"{self._sources[script.wheel].tree}/{script.value}"))
+        if not self._plan.windows:
+            return content
+        if self._launcher is None:
+            raise CannotInstall(f"{script.path}: no launcher for Windows scripts is at hand. Nothing was changed.")
+        launcher = self._launcher("gui" if script.kind in ("gui", "guifile") else "console")
+        return launcher_file(launcher, self._python, script.kind, content)
+
+    def _record(self, record: Record) -> bytes:
+        base = _read(f"{self._sources[record.wheel].tree}/{record.base}") if record.base else b""
+        added = record.rows + "".join(self._rows.get(record.wheel, ()))
+        return base + added.encode()
+
+    def _write(self, path: str, content: bytes, mode: int = 0o666) -> None:
+        mode = mode if self._only is None else 0o444
+        write_file(self._root + path, content, mode)
+
+
+class _told_as_sentences:  # reads like a function where it is used
+    """Turns what the operating system says into a sentence (contextlib would cost zephyr 3 ms)."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, OSError):
+            raise CannotInstall(sentence(error, self._root)) from error
+
+
+def sentence(error: OSError, root: str) -> str:
+    """What an error of the operating system means for an environment; root: it, or what is built beside it."""
+    name = error.filename or root
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = root.partition("/.zephyr/")[0]
+        return f"The disk of {place} is full. The environment is as it was; free some space and try again."
+    if error.errno == errno.ENOENT:
+        return f"{name} is gone from the store while it was being linked. The environment is as it was; try again."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{name} cannot be written ({os.strerror(error.errno)}). The environment is as it was."
+    return f"{name}: {error.strerror or error}. The environment is as it was."
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()

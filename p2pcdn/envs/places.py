@@ -1,0 +1,128 @@
+"""Where an environment keeps what it knows of itself: beside it, and in its own `.zephyr/`.
+
+    project/.venv/.zephyr/generation.json    which generation it is: written last before the swap
+    project/.venv/.zephyr/plan.json          what was carried out
+    project/.venv/.zephyr/carried.json       what of others it took over from the generation before
+    project/.zephyr/.venv/lock               held by who changes it
+    project/.zephyr/.venv/history.jsonl      the audit log
+    project/.zephyr/.venv/next-7/            generation 7 while it is built; after the swap, what it replaced
+    project/.zephyr/.venv/generations/6/     what can be gone back to
+    project/.zephyr/.venv/trash-0/           what goes with the next `clean`
+
+Of an environment whose directory cannot be swapped, all of it lies in its own `.zephyr/`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from p2pcdn.envs.link import write_file
+from p2pcdn.envs.plan import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+
+# The directory that holds what zephyr keeps inside an environment, and the one beside it.
+OWN = ".zephyr"
+
+
+class Places:
+    """The paths that belong to one environment. root: its directory, without symlinks in its path.
+
+    whole: it can be swapped, and what belongs to it lies beside it. No mount point can be, nor what has a parent that
+    is not ours to write to.
+    """
+
+    def __init__(self, root: str, *, whole: bool = True) -> None:
+        self.root = os.path.realpath(root)
+        parent, name = os.path.split(self.root)
+        is_fixed = os.path.ismount(self.root) or (os.path.isdir(self.root) and not os.access(parent, os.W_OK))
+        self.whole = whole and not is_fixed
+        self.shared = f"{parent}/{OWN}" if self.whole else f"{self.root}/{OWN}"
+        self.state = f"{self.shared}/{name}" if self.whole else self.shared
+        self.lock = f"{self.state}/lock"
+        self.history = f"{self.state}/history.jsonl"
+        self.journal = f"{self.state}/journal"
+        self.applying = f"{self.state}/applying"
+        self.generations = f"{self.state}/generations"
+
+    def next(self, number: int) -> str:
+        return f"{self.state}/next-{number}"
+
+    def generation(self, number: int) -> str:
+        return f"{self.generations}/{number}"
+
+    def make(self) -> None:
+        """Makes the directories, and keeps them out of the project's repository. Raises OSError."""
+        os.makedirs(self.generations, exist_ok=True)
+        if not os.path.exists(f"{self.shared}/.gitignore"):
+            with open(f"{self.shared}/.gitignore", "w", encoding="utf-8") as file:
+                file.write("*\n")
+
+    def trash(self, tree: str) -> None:
+        """Takes a tree out of the way at once; removing it takes as long as an install, and is for `clean`."""
+        number = 0
+        while os.path.lexists(f"{self.state}/trash-{number}"):
+            number += 1
+        os.rename(tree, f"{self.state}/trash-{number}")
+
+    def current(self) -> int:
+        """The generation in use; 0 for an environment that zephyr never changed, or for none."""
+        return number_of(self.root)
+
+    def kept(self) -> list[int]:
+        """The numbers of the generations that can be gone back to, the oldest first."""
+        return sorted(int(name) for name in names(self.generations) if name.isdecimal())
+
+
+def names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def state_of(tree: str) -> dict[str, Any]:
+    """What a tree says of itself; empty for one that is no generation, or was not finished."""
+    try:
+        with open(f"{tree}/{OWN}/generation.json", "rb") as file:
+            state = json.loads(file.read())
+    except (OSError, ValueError):
+        return {}
+    return state if isinstance(state, dict) and isinstance(state.get("generation"), int) else {}
+
+
+def number_of(tree: str) -> int:
+    return int(state_of(tree).get("generation", 0))
+
+
+def plan_of(tree: str) -> Plan | None:
+    """The plan that a tree was made of; None where it says of none that we can read."""
+    try:
+        with open(f"{tree}/{OWN}/plan.json", "rb") as file:
+            return Plan.decode(file.read())
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def carried_of(tree: str) -> list[str]:
+    try:
+        with open(f"{tree}/{OWN}/carried.json", "rb") as file:
+            paths = json.loads(file.read())
+    except (OSError, ValueError):
+        return []
+    return [path for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
+
+
+def write_own(tree: str, plan: Plan | None, carried: Sequence[str], state: Mapping[str, Any]) -> None:
+    """Makes a tree a generation; its state comes last. Raises OSError."""
+    os.mkdir(f"{tree}/{OWN}")
+    contents = {"carried": json.dumps(list(carried)).encode(), "generation": json.dumps(state).encode()}
+    if plan is not None:
+        contents = {"plan": plan.encode(), **contents}
+    for name, content in contents.items():
+        write_file(f"{tree}/{OWN}/{name}.json", content)

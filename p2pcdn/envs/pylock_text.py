@@ -1,0 +1,172 @@
+"""A lock as text: the same bytes for the same lock, one file a line, keys in the order of PEP 751."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from packaging.version import Version
+
+from p2pcdn.envs.model import Directory, Lock, LockedFile, LockedPackage, Vcs
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
+_TO_ESCAPE = re.compile(r'[\x00-\x1f"\\\x7f]')
+
+
+def write_lock(lock: Lock) -> bytes:
+    """Packages are sorted by name, version and marker; wheels by name. URLs lose their credentials."""
+    return "".join(_lines(lock)).encode()
+
+
+def without_credentials(url: str) -> str:
+    """What of an index's or a file's URL may stand in a lock: host in lower case, no user, no password, no fragment."""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        return url
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    netloc = f"{host}:{parts.port}" if parts.port is not None else host
+    # ssh knows its user by name, and without a password: git@host.
+    if parts.username and not parts.password and "ssh" in parts.scheme:
+        netloc = f"{parts.username}@{netloc}"
+    return urlunsplit((parts.scheme, netloc, parts.path, parts.query, ""))
+
+
+def _lines(lock: Lock) -> Iterator[str]:
+    yield f"lock-version = {_value(lock.lock_version)}\n"
+    if lock.environments:
+        yield f"environments = {_array(lock.environments)}\n"
+    if lock.requires_python is not None:
+        yield f"requires-python = {_value(lock.requires_python)}\n"
+    for key, names in (
+        ("extras", lock.extras),
+        ("dependency-groups", lock.dependency_groups),
+        ("default-groups", lock.default_groups),
+    ):
+        if names:
+            yield f"{key} = {_value(sorted(names))}\n"
+    yield f"created-by = {_value(lock.created_by)}\n"
+    if not lock.packages:
+        yield "packages = []\n"
+    for package in sorted(lock.packages, key=_order):
+        yield "\n[[packages]]\n"
+        yield from (f"{key} = {text}\n" for key, text in _package(package))
+    for name in sorted(lock.tool):
+        yield from _tool(name, lock.tool[name])
+
+
+def _order(package: LockedPackage) -> tuple[Any, ...]:
+    version = (Version(package.version), package.version) if package.version is not None else (Version("0"), "")
+    return package.name, *version, package.marker or "", repr(package)
+
+
+def _package(package: LockedPackage) -> Iterator[tuple[str, str]]:
+    for key, text in (
+        ("name", package.name),
+        ("version", package.version),
+        ("marker", package.marker),
+        ("requires-python", package.requires_python),
+    ):
+        if text is not None:
+            yield key, _value(text)
+    if package.dependencies:
+        yield "dependencies", _array(sorted(package.dependencies, key=_value))
+    if package.index is not None:
+        yield "index", _value(without_credentials(package.index))
+    if package.vcs is not None:
+        yield "vcs", _value(_vcs(package.vcs))
+    if package.directory is not None:
+        yield "directory", _value(_directory(package.directory))
+    if package.archive is not None:
+        yield "archive", _value(_file(package.archive, named=False))
+    if package.sdist is not None:
+        yield "sdist", _value(_file(package.sdist))
+    if package.wheels:
+        yield "wheels", _array([_file(one) for one in sorted(package.wheels, key=lambda one: (one.name, one.place))])
+    if package.attestation_identities:
+        yield "attestation-identities", _array(package.attestation_identities)
+    if package.tool:
+        yield "tool", _value(package.tool)
+
+
+def _file(file: LockedFile, *, named: bool = True) -> dict[str, Any]:
+    return _without_none(
+        {
+            "name": file.name if named else None,
+            "upload-time": file.upload_time,
+            "url": file.url if file.url is None else without_credentials(file.url),
+            "path": file.path,
+            "size": file.size_bytes,
+            "hashes": dict(sorted(file.hashes.items())),
+            "subdirectory": file.subdirectory,
+        }
+    )
+
+
+def _vcs(vcs: Vcs) -> dict[str, Any]:
+    return _without_none(
+        {
+            "type": vcs.type,
+            "url": vcs.url if vcs.url is None else without_credentials(vcs.url),
+            "path": vcs.path,
+            "requested-revision": vcs.requested_revision,
+            "commit-id": vcs.commit_id,
+            "subdirectory": vcs.subdirectory,
+        }
+    )
+
+
+def _directory(directory: Directory) -> dict[str, Any]:
+    editable = True if directory.editable else None
+    return _without_none({"path": directory.path, "editable": editable, "subdirectory": directory.subdirectory})
+
+
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value is not None}
+
+
+def _tool(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield f"\n[tool]\n{_key(name)} = {_value(value)}\n"
+        return
+    yield f"\n[tool.{_key(name)}]\n"
+    for key in sorted(value):
+        yield f"{_key(key)} = {_array(value[key]) if _is_long(value[key]) else _value(value[key])}\n"
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) > 1
+
+
+def _array(values: Sequence[Any]) -> str:
+    """One value a line: what changes in a lock is then one line of a diff."""
+    return "[\n" + "".join(f"    {_value(value)},\n" for value in values) + "]"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return f'"{_TO_ESCAPE.sub(_escaped, value)}"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, datetime):
+        utc = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return utc.isoformat().replace("+00:00", "Z")
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{_key(key)} = {_value(one)}" for key, one in value.items())
+        return f"{{{inner}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_value(one) for one in value)}]"
+    return str(value)  # dates and times of day, in tables of other tools
+
+
+def _key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else _value(key)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return _ESCAPES.get(match[0]) or f"\\u{ord(match[0]):04x}"

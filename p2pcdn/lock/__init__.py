@@ -1,0 +1,10 @@
+"""Requirements in, a lock out: what a node does with the resolver, which runs in a process of its own.
+
+Two sides. `worker.py` and `pipe.py` are the solver's process: they import no trio, and nothing of the node. The others
+are the node's: `solvers.py` starts the process and speaks with it, `feed.py` gives it the tables and metadata of
+`facts.py`, `targets.py` says for which environments a lock is made, `merge.py` makes one list of packages of their
+solutions, `compose.py` writes it as a lock, `locker.py` does it all. `question.py` is what zephyr asks, `wishes.py`
+the same as the node has it.
+
+This file imports nothing, so that the worker starts quickly.
+"""

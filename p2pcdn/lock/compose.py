@@ -1,0 +1,144 @@
+"""The text of a lock: packages with every file that a target can use, in the words of PEP 751. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from p2pcdn.envs.model import Directory, Lock, LockedFile, LockedPackage
+from p2pcdn.envs.pylock_text import write_lock
+from p2pcdn.index.held import HeldPage
+from p2pcdn.lock import question as asked
+from p2pcdn.lock.merge import Merged
+from p2pcdn.lock.targets import DEFAULT_REQUIRES_PYTHON, Cell
+from p2pcdn.resolve import BadRequirement
+from p2pcdn.simple import File
+
+
+class Known(Protocol):
+    """What is known of the pins: pages by project, what stands at direct URLs, the files of a version of a page."""
+
+    @property
+    def pages(self) -> Mapping[str, HeldPage | None]: ...
+    @property
+    def places(self) -> Mapping[str, LockedFile | Directory]: ...
+    def files(self, project: str, held: HeldPage, version: str) -> list[File]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    text: str
+    warnings: tuple[str, ...]
+
+
+def compose(
+    question: Mapping[str, Any],
+    merged: Sequence[Merged],
+    cells: Sequence[Cell],
+    known: Known,
+    tags: frozenset[str],
+) -> Composed:
+    """The lock of a question's solutions. cells: of the matrix; none for a lock of one interpreter.
+
+    tags: those of wheels that are listed. Raises BadRequirement where a file has no sha256, by which alone a lock can
+    name it.
+    """
+    warnings: list[str] = []
+    packages = [_package(one, known, tags, question, warnings) for one in merged]
+    lock = Lock(
+        created_by="zephyr",
+        packages=tuple(packages),
+        environments=_environments(cells),
+        requires_python=(question["requires_python"] or DEFAULT_REQUIRES_PYTHON) if cells else None,
+        extras=tuple(question["extras"]),
+        dependency_groups=tuple(question["groups"]),
+        tool={"zephyr": {"inputs": asked.digest(question)}},
+    )
+    return Composed(write_lock(lock).decode(), tuple(warnings))
+
+
+def _environments(cells: Iterable[Cell]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(cell.platform.marker for cell in cells))
+
+
+def _package(
+    one: Merged,
+    known: Known,
+    tags: frozenset[str],
+    question: Mapping[str, Any],
+    warnings: list[str],
+) -> LockedPackage:
+    if one.url:
+        return _at_url(one, known.places[one.url])
+    held = known.pages[one.project]
+    assert held is not None, "what is pinned has a page"
+    of_version = sorted(known.files(one.project, held, one.version), key=lambda file: file.filename)
+    wheels = [file for file in of_version if file.filename.endswith(".whl") and _is_listed(file.filename, tags)]
+    sdists = [file for file in of_version if not file.filename.endswith((".whl", ".egg"))]
+    if _named(question["only_binary"], one.project):
+        sdists = []
+    if _named(question["no_binary"], one.project):
+        wheels = []
+    sdist = min(sdists, key=lambda file: (not file.filename.endswith(".tar.gz"), file.filename), default=None)
+    if any(file.yanked is not False for file in (*wheels, *([sdist] if sdist else []))):
+        warnings.append(f"{one.project} {one.version} was yanked.")
+    return LockedPackage(
+        name=one.project,
+        version=one.version,
+        marker=one.marker or None,
+        requires_python=next((file.requires_python for file in of_version if file.requires_python), None),
+        dependencies=_dependencies(one),
+        index=held.index.url,
+        sdist=_described(sdist) if sdist is not None else None,
+        wheels=tuple(map(_described, wheels)),
+    )
+
+
+def _at_url(one: Merged, place: LockedFile | Directory) -> LockedPackage:
+    marker, dependencies = one.marker or None, _dependencies(one)
+    if isinstance(place, Directory):
+        # Tomorrow its sources may be of another version (PEP 751, "packages.version").
+        return LockedPackage(one.project, None, marker, dependencies=dependencies, directory=place)
+    return LockedPackage(one.project, one.version, marker, dependencies=dependencies, archive=place)
+
+
+def _dependencies(one: Merged) -> tuple[dict[str, str], ...]:
+    return tuple(
+        {"name": name, "version": version} if version else {"name": name} for name, version in one.dependencies
+    )
+
+
+def _named(names: Sequence[str], project: str) -> bool:
+    return project in names or ":all:" in names
+
+
+def _is_listed(filename: str, tags: frozenset[str]) -> bool:
+    pythons, abis, platforms = filename.removesuffix(".whl").split("-")[-3:]
+    return not tags or any(
+        f"{python}-{abi}-{platform}" in tags
+        for python in pythons.split(".")
+        for abi in abis.split(".")
+        for platform in platforms.split(".")
+    )
+
+
+def _described(file: File) -> LockedFile:
+    if file.sha256 is None:
+        raise BadRequirement(f"The index gives no sha256 of {file.filename}, by which alone a lock could name it.")
+    return LockedFile(
+        name=file.filename,
+        hashes={"sha256": str(file.sha256)},
+        url=file.url,
+        size_bytes=file.size_bytes,
+        upload_time=_time(file.upload_time),
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,0 +1,147 @@
+"""Gives a solver what it needs, and fetches beside that what it is likely to need next."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import trio
+
+from p2pcdn.envs.model import Directory, LockedFile
+from p2pcdn.errors import P2pcdnError
+from p2pcdn.index.held import HeldPage
+from p2pcdn.lock.facts import NO_MAKERS, Facts, Makers, files_by_version
+from p2pcdn.resolve import Need, Source, to_plain
+from p2pcdn.simple import File
+
+# More at once bring less: the tails of 150 wheels came at 82, 99, 76 and 26 a second over 8, 16, 24 and 50 connections
+# (TLS, two busy cores). What is needed goes first; what is only likely has fewer places of its own, so that it never
+# stands in the way.
+NEEDED_AT_ONCE_MAX = 16
+LIKELY_AT_ONCE_MAX = 8
+# What a session fetched ahead and nobody has asked for yet: then guessing stops for a while.
+LIKELY_WAITING_MAX = 500
+
+Key = str | Source
+
+
+class Feed:
+    """What one session of a solver was told, and what is on its way. Used by one task; `open_feed` makes it."""
+
+    def __init__(self, facts: Facts, nursery: trio.Nursery, makers: Makers) -> None:
+        self._facts = facts
+        self._makers = makers
+        self._nursery = nursery
+        self._needed = trio.CapacityLimiter(NEEDED_AT_ONCE_MAX)
+        self._likely = trio.CapacityLimiter(LIKELY_AT_ONCE_MAX)
+        self._coming: dict[Key, trio.CancelScope] = {}
+        self._urgent: set[Key] = set()  # of those that are on their way
+        self._come: dict[Key, bytes | P2pcdnError] = {}
+        self._told: set[Key] = set()
+        self._more = trio.Event()
+        self._files: dict[str, dict[str, list[File]]] = {}
+        self.places: dict[str, LockedFile | Directory] = {}  # by direct URL
+        self.pages: dict[str, HeldPage | None] = {}  # those that the solver was told of, by project
+
+    async def get(self, need: Need) -> tuple[list[bytes], list[list[Any]]]:
+        """Waits until something that is needed has come, and gives it with all else that has.
+
+        Tables as they are kept; metadata as [source, the rest]. Raises Unavailable, Refused for what is needed.
+        """
+        needed: list[Key] = [*need.tables, *need.metadata]
+        likely: list[Key] = [*need.likely_tables, *need.likely_metadata]
+        for key in needed:
+            self._start(key, self._needed)
+        for key in likely:
+            if len(self._coming) + len(self._come) < LIKELY_WAITING_MAX:
+                self._start(key, self._likely)
+        while not any(key in self._come for key in needed):
+            self._more = trio.Event()
+            await self._more.wait()
+        return self._hand_over(needed)
+
+    def _hand_over(self, needed: list[Key]) -> tuple[list[bytes], list[list[Any]]]:
+        tables, metadata = [], []
+        for key, outcome in self._come.items():
+            if isinstance(outcome, P2pcdnError):
+                if key in needed:
+                    raise outcome
+                continue  # it was a guess; who really needs it asks again
+            self._told.add(key)
+            if isinstance(key, Source):
+                metadata.append([to_plain(key), outcome])
+            else:
+                tables.append(outcome)
+        self._come.clear()
+        return tables, metadata
+
+    def _start(self, key: Key, limiter: trio.CapacityLimiter) -> None:
+        urgent = limiter is self._needed
+        if key in self._told or key in self._come:
+            return
+        if (scope := self._coming.get(key)) is not None:
+            if not urgent or key in self._urgent:
+                return
+            scope.cancel()  # a guess that waits for its turn; now it is needed
+        scope = self._coming[key] = trio.CancelScope()
+        if urgent:
+            self._urgent.add(key)
+        self._nursery.start_soon(self._fetch, key, scope, limiter)
+
+    async def _fetch(self, key: Key, scope: trio.CancelScope, limiter: trio.CapacityLimiter) -> None:
+        fetch: Callable[[], Awaitable[bytes]]
+        fetch = partial(self._metadata, key) if isinstance(key, Source) else partial(self._table, key)
+        outcome: bytes | P2pcdnError | None = None
+        with scope:
+            async with limiter:
+                try:
+                    outcome = await fetch()
+                except P2pcdnError as error:
+                    outcome = error
+        if outcome is None or self._coming.get(key) is not scope:
+            return
+        del self._coming[key]
+        self._urgent.discard(key)
+        self._come[key] = outcome
+        self._more.set()
+
+    async def _table(self, project: str) -> bytes:
+        octets, held = await self._facts.table(project)
+        self.pages[project] = held
+        return octets
+
+    async def _metadata(self, source: Source) -> bytes:
+        if source.url:
+            octets, place = await self._facts.at_url(source, self._makers.of_url)
+            if place is not None:
+                self.places[source.url] = place
+            return octets
+        held = self.pages.get(source.project) or await self._facts.page(source.project)
+        files = self.files(source.project, held, source.version)
+        return await self._facts.metadata_of(source, held, files, self._makers.of_sdist)
+
+    def files(self, project: str, held: HeldPage, version: str) -> list[File]:
+        """The files of one version of a page."""
+        if project not in self._files:
+            self._files[project] = files_by_version(project, held.page.files if held.page is not None else ())
+        return self._files[project].get(version, [])
+
+
+@asynccontextmanager
+async def open_feed(facts: Facts, makers: Makers = NO_MAKERS) -> AsyncIterator[Feed]:
+    """Within it guesses are fetched; at its end those that still run are given up, and what was parsed is kept.
+
+    makers: how the metadata of what no index has is made.
+    """
+    failed: P2pcdnError | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            yield Feed(facts, nursery, makers)
+        except P2pcdnError as error:  # raised below, for a nursery makes a group of it
+            failed = error
+        nursery.cancel_scope.cancel()
+    await facts.flush()
+    if failed is not None:
+        raise failed

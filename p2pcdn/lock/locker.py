@@ -1,0 +1,240 @@
+"""Makes locks: a question in, one resolution for each target, one lock out; and the same again from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import trio
+
+from p2pcdn import frames
+from p2pcdn.errors import P2pcdnError, StoreStopped
+from p2pcdn.index.held import HeldPage
+from p2pcdn.lock.compose import Composed, compose
+from p2pcdn.lock.facts import NO_MAKERS, Facts, Makers
+from p2pcdn.lock.feed import Feed, open_feed
+from p2pcdn.lock.merge import Merged, cells_marker, merge
+from p2pcdn.lock.solvers import Session, SolverFailed, Solvers
+from p2pcdn.lock.targets import Cell, listed_tags, matrix, names_of
+from p2pcdn.lock.wishes import Question
+from p2pcdn.resolve import NoSolution, Solution, Target, Wanted
+from p2pcdn.store import Store
+
+C = TypeVar("C", bound=Hashable)
+
+# Whoever asked waits for ten minutes; before that he hears why there is no lock.
+LOCK_TIME_S_MAX = 570.0
+# Of so many targets it is said why they fail; then the others are not tried.
+FAILURES_MAX = 6
+# Pages that are confirmed at the same time before a lock of former days is given again.
+PAGES_AT_ONCE_MAX = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A lock. again: it came from memory, for nothing that it stands on has changed."""
+
+    text: str
+    packages: int
+    warnings: tuple[str, ...]
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OneTarget:
+    """The interpreter for which something is resolved now; it is all of its matrix."""
+
+    name: str
+    target: Target
+
+
+@dataclass(slots=True)
+class Locker:
+    """Used by one trio loop."""
+
+    facts: Facts
+    solvers: Solvers
+    store: Store
+    version: str
+    _running: dict[str, trio.Lock] = field(default_factory=dict)
+
+    async def lock(self, question: Question, makers: Makers = NO_MAKERS) -> Locked:
+        """A lock for all targets of the question's matrix. makers: how the metadata of what no index has is made.
+
+        Raises NoSolution (whose report says for which targets), BadRequirement, SolverFailed, Unavailable, Refused.
+        """
+        cells = matrix(question.fields["requires_python"], question.fields["environments"])
+        tags = frozenset(tag for cell in cells for tag in listed_tags(cell.platform, cell.minor))
+        return await self._again_or_new(question, "matrix", {cell: cell.target for cell in cells}, tags, makers)
+
+    async def resolve(
+        self,
+        question: Question,
+        one: OneTarget,
+        makers: Makers = NO_MAKERS,
+        within: tuple[str, ...] = (),
+    ) -> Locked:
+        """A lock for one interpreter. Raises as `lock` does.
+
+        within: the builds that wait for it, the outermost first; they hold places and turns for which it must not wait.
+        """
+        target = repr((one.target.environment, one.target.tags))
+        return await self._again_or_new(
+            question, target, {one: one.target}, frozenset(one.target.tags or ()), makers, within
+        )
+
+    async def _again_or_new(
+        self,
+        question: Question,
+        of: str,
+        targets: Mapping[Any, Target],
+        tags: frozenset[str],
+        makers: Makers,
+        within: tuple[str, ...] = (),
+    ) -> Locked:
+        indexes = (index.key for index in self.facts.pages.indexes)
+        key = f"lock/{question.digest(of, self.version, *indexes)}"
+        place = " ".join((key, *within))
+        turn = self._running.setdefault(place, trio.Lock())
+        try:
+            async with turn:  # who asks the same at the same time waits, and gets it again
+                return await self._again(key) or await self._new(
+                    key, question, targets, tags, makers, within=bool(within)
+                )
+        finally:
+            if not turn.statistics().tasks_waiting:
+                self._running.pop(place, None)
+
+    # -- once more ----------------------------------------------------------------------------------------------------
+
+    async def _again(self, key: str) -> Locked | None:
+        """The lock that this question got last, if every page that it stands on still says the same."""
+        octets = self.store.value("environments", key)
+        if octets is None:
+            return None
+        record = frames.decode(octets)
+        if not await self._unchanged(record["pages"]):
+            return None
+        return Locked(record["lock"], record["packages"], tuple(record["warnings"]), again=True)
+
+    async def _unchanged(self, pages: Sequence[Sequence[str]]) -> bool:
+        """pages: [project, key of the index, version]."""
+        stale = []
+        for project, index_key, version in pages:
+            known = self.facts.pages.fresh_version(project)
+            if known is None:
+                stale.append((project, index_key, version))
+            elif known != (index_key, version):
+                return False
+        changed = False
+        limiter = trio.CapacityLimiter(PAGES_AT_ONCE_MAX)
+
+        async def confirm(project: str, index_key: str, version: str) -> None:
+            nonlocal changed
+            async with limiter:
+                try:
+                    held = await self.facts.page(project)
+                except P2pcdnError:
+                    changed = True  # solving anew says what is the matter
+                else:
+                    changed = changed or (held.index.key, held.version) != (index_key, version)
+
+        async with trio.open_nursery() as nursery:
+            for one in stale:
+                nursery.start_soon(confirm, *one)
+        return not changed
+
+    async def _keep(self, key: str, locked: Locked, pages: Mapping[str, HeldPage | None]) -> None:
+        if None in pages.values():
+            return  # a project that nobody has may appear any minute
+        held = [[project, page.index.key, page.version] for project, page in sorted(pages.items()) if page is not None]
+        record = {
+            "lock": locked.text,
+            "packages": locked.packages,
+            "warnings": list(locked.warnings),
+            "pages": held,
+        }
+        try:
+            await self.store.change(values={("environments", key): frames.encode(record)})
+        except StoreStopped:
+            return  # status says why; it is solved again then
+
+    # -- anew ---------------------------------------------------------------------------------------------------------
+
+    async def _new(
+        self,
+        key: str,
+        question: Question,
+        targets: Mapping[Any, Target],
+        tags: frozenset[str],
+        makers: Makers,
+        *,
+        within: bool,
+    ) -> Locked:
+        async with open_feed(self.facts, makers) as feed, self.solvers.session(feed, within=within) as session:
+            with trio.move_on_after(LOCK_TIME_S_MAX) as scope:
+                solutions = await _solve(session, question.wanted, targets)
+            if scope.cancelled_caught:
+                raise SolverFailed(
+                    f"No versions that fit were found within {LOCK_TIME_S_MAX:.0f} s. What was learned of packages is "
+                    "kept, so asking again goes on from there; closer bounds in the requirements make it shorter."
+                )
+            merged = merge(solutions, question.roots, lambda cells: _cells_marker(cells, solutions))
+            composed = await self._compose(question, merged, solutions, feed, tags)
+            warnings = dict.fromkeys(text for solution in solutions.values() for text in solution.warnings)
+            locked = Locked(composed.text, len(merged), (*warnings, *composed.warnings))
+            if not feed.places:  # what stands at a URL may be another the next time
+                await self._keep(key, locked, feed.pages)
+            return locked
+
+    async def _compose(
+        self,
+        question: Question,
+        merged: Sequence[Merged],
+        solutions: Mapping[Any, Solution],
+        feed: Feed,
+        tags: frozenset[str],
+    ) -> Composed:
+        cells = [cell for cell in solutions if isinstance(cell, Cell)]
+        return await self.facts.threads.run(compose, question.fields, merged, cells, feed, tags)
+
+
+async def _solve(session: Session, wanted: Wanted, targets: Mapping[C, Target]) -> dict[C, Solution]:
+    """One resolution a target; each prefers what those before it chose, so that a lock forks only where it must."""
+    solutions: dict[C, Solution] = {}
+    failures: dict[C, NoSolution] = {}
+    preferences = dict.fromkeys(wanted.preferences)
+    for cell, target in targets.items():
+        try:
+            solution = await session.resolve(replace(wanted, preferences=tuple(preferences)), target)
+        except NoSolution as error:
+            failures[cell] = error
+            if len(failures) == FAILURES_MAX:
+                break
+            continue
+        solutions[cell] = solution
+        preferences |= dict.fromkeys((pin.project, pin.version) for pin in solution.pins if not pin.url)
+    if failures:
+        raise _for_targets(failures, untried=len(targets) - len(solutions) - len(failures), of=len(targets))
+    return solutions
+
+
+def _for_targets(failures: Mapping[Any, NoSolution], *, untried: int, of: int) -> NoSolution:
+    """One report of those of several targets; equal ones are said once."""
+    if of == 1:
+        return next(iter(failures.values()))
+    same: dict[tuple[tuple[str, ...], str], list[Cell]] = {}
+    for cell, error in failures.items():
+        same.setdefault((error.sentences, error.suggestion), []).append(cell)
+    sentences = []
+    for (proof, suggestion), cells in same.items():
+        sentences.append(f"For {names_of(cells)}{' and perhaps others' if untried else ''}:")
+        sentences += [f"  {sentence}" for sentence in (*proof, *([suggestion] if suggestion else ()))]
+    wanted = dict.fromkeys(text for error in failures.values() for text in error.requirements)
+    return NoSolution(tuple(sentences), requirements=tuple(wanted))
+
+
+def _cells_marker(cells: Iterable[Any], solutions: Mapping[Any, Solution]) -> str:
+    some, whole = frozenset(cells), frozenset(solutions)
+    return "" if some == whole else cells_marker(some, whole)

@@ -1,0 +1,187 @@
+"""The environments that a lock is made for: a matrix of platforms and Python minors, each cell a resolver's target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+from packaging.markers import InvalidMarker, Marker
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import compatible_tags, cpython_tags, mac_platforms
+
+from p2pcdn.resolve import BadRequirement, Target
+
+# The minors of Python 3 that zephyr makes environments for, each with the patch release that stands for it: markers
+# that name a patch mostly speak of old faults, and a current interpreter has none of them.
+PATCHES = {8: 20, 9: 23, 10: 18, 11: 13, 12: 11, 13: 8, 14: 0}
+# For a project that does not say which Pythons it takes: those that get fixes.
+DEFAULT_REQUIRES_PYTHON = ">=3.10"
+# What the oldest Linux still has that gets fixes and is in common use (Ubuntu 22.04). Who has an older one is told when
+# he installs that no wheel fits; who has a newer one gets the better wheels, for the lock lists them, too.
+GLIBC_MINOR = 35
+GLIBC_MINOR_LISTED = 60
+GLIBC_MINOR_OLDEST = 5
+MUSL_MINOR_LISTED = 9
+MACOS_MAJOR = 14
+
+_LEGACY = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """One kind of machine. The fields are the variables of PEP 508; name: for sentences."""
+
+    name: str
+    sys_platform: str
+    platform_machine: str
+    os_name: str
+    platform_system: str
+
+    @property
+    def marker(self) -> str:
+        return f"sys_platform == '{self.sys_platform}' and platform_machine == '{self.platform_machine}'"
+
+
+PLATFORMS = (
+    Platform("Linux x86-64", "linux", "x86_64", "posix", "Linux"),
+    Platform("Linux ARM64", "linux", "aarch64", "posix", "Linux"),
+    Platform("macOS ARM64", "darwin", "arm64", "posix", "Darwin"),
+    Platform("macOS x86-64", "darwin", "x86_64", "posix", "Darwin"),
+    Platform("Windows x86-64", "win32", "AMD64", "nt", "Windows"),
+    Platform("Windows ARM64", "win32", "ARM64", "nt", "Windows"),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the matrix: CPython 3.`minor` on one platform."""
+
+    platform: Platform
+    minor: int
+
+    @property
+    def name(self) -> str:
+        return f"Python 3.{self.minor} on {self.platform.name}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        full = f"3.{self.minor}.{PATCHES[self.minor]}"
+        return {
+            "implementation_name": "cpython",
+            "implementation_version": full,
+            "os_name": self.platform.os_name,
+            "platform_machine": self.platform.platform_machine,
+            "platform_python_implementation": "CPython",
+            "platform_release": "",
+            "platform_system": self.platform.platform_system,
+            "platform_version": "",
+            "python_full_version": full,
+            "python_version": f"3.{self.minor}",
+            "sys_platform": self.platform.sys_platform,
+        }
+
+    @cached_property
+    def target(self) -> Target:
+        return Target.of(self.environment, tags_of(self.platform, self.minor))
+
+
+def matrix(requires_python: str, environments: Sequence[str] = ()) -> tuple[Cell, ...]:
+    """The cells that a lock must serve, the newest Python and the commonest platform first.
+
+    environments: markers; a cell for which one of them holds is in the matrix, every cell where there is none.
+    Raises BadRequirement for a specifier or marker that is none, or that no cell fulfils.
+    """
+    try:
+        pythons = SpecifierSet(requires_python or DEFAULT_REQUIRES_PYTHON)
+    except InvalidSpecifier as error:
+        raise BadRequirement(f"requires-python {requires_python!r} is not a version specifier.") from error
+    minors = [minor for minor in sorted(PATCHES, reverse=True) if pythons.contains(f"3.{minor}.{PATCHES[minor]}")]
+    if not minors:
+        known = f"3.{min(PATCHES)} to 3.{max(PATCHES)}"
+        raise BadRequirement(f"requires-python {requires_python!r} allows no Python that zephyr knows ({known}).")
+    cells = [Cell(platform, minor) for minor in minors for platform in PLATFORMS]
+    if not environments:
+        return tuple(cells)
+    markers = [_marker(text) for text in environments]
+    for text, marker in zip(environments, markers, strict=True):
+        if not any(marker.evaluate(_for_marker(cell)) for cell in cells):
+            raise BadRequirement(
+                f"No environment that zephyr knows, and that requires-python allows, fulfils {text!r}."
+            )
+    return tuple(cell for cell in cells if any(marker.evaluate(_for_marker(cell)) for marker in markers))
+
+
+def names_of(cells: Sequence[Cell]) -> str:
+    """For a sentence: "Python 3.9 and 3.8", "Python 3.9 on Windows x86-64"."""
+    minors: dict[int, list[str]] = {}
+    for cell in cells:
+        minors.setdefault(cell.minor, []).append(cell.platform.name)
+    by_platforms: dict[tuple[str, ...], list[int]] = {}
+    for minor, platforms in minors.items():
+        by_platforms.setdefault(tuple(platforms), []).append(minor)
+    parts = []
+    for where, some in by_platforms.items():
+        on = "" if len(where) == len(PLATFORMS) else f" on {_and(where)}"
+        parts.append(f"Python {_and([f'3.{minor}' for minor in some])}{on}")
+    return "; ".join(parts)
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+
+
+def _for_marker(cell: Cell) -> dict[str, str | frozenset[str]]:
+    return {**cell.environment, "extra": ""}
+
+
+def _marker(text: str) -> Marker:
+    try:
+        return Marker(text)
+    except InvalidMarker as error:
+        raise BadRequirement(f"The environment {text!r} is not a marker.") from error
+
+
+@cache
+def tags_of(platform: Platform, minor: int) -> tuple[str, ...]:
+    """The wheel tags that CPython 3.`minor` takes there, best first."""
+    return tuple(_tags(minor, list(_platform_tags(platform))))
+
+
+@cache
+def listed_tags(platform: Platform, minor: int) -> frozenset[str]:
+    """The tags of wheels that a lock lists for the cell: those of other C libraries of the platform, too."""
+    return frozenset(_tags(minor, [*_platform_tags(platform), *_other_linux_tags(platform)]))
+
+
+def _tags(minor: int, platforms: list[str]) -> Iterable[str]:
+    interpreter = f"cp3{minor}"
+    for tag in cpython_tags((3, minor), [interpreter], platforms):
+        yield str(tag)
+    for tag in compatible_tags((3, minor), interpreter, platforms):
+        yield str(tag)
+
+
+def _platform_tags(platform: Platform) -> Iterable[str]:
+    machine = platform.platform_machine
+    if platform.sys_platform == "linux":
+        yield from _manylinux(machine, GLIBC_MINOR, GLIBC_MINOR_OLDEST)
+        yield f"linux_{machine}"
+    elif platform.sys_platform == "darwin":
+        yield from mac_platforms((MACOS_MAJOR, 0), machine)
+    else:
+        yield f"win_{machine.lower()}"
+
+
+def _other_linux_tags(platform: Platform) -> Iterable[str]:
+    if platform.sys_platform == "linux":
+        yield from _manylinux(platform.platform_machine, GLIBC_MINOR_LISTED, GLIBC_MINOR + 1)
+        for minor in range(MUSL_MINOR_LISTED, -1, -1):
+            yield f"musllinux_1_{minor}_{platform.platform_machine}"
+
+
+def _manylinux(machine: str, newest: int, oldest: int) -> Iterable[str]:
+    for minor in range(newest, oldest - 1, -1):
+        yield f"manylinux_2_{minor}_{machine}"
+        if minor in _LEGACY:
+            yield f"{_LEGACY[minor]}_{machine}"

@@ -1,0 +1,84 @@
+"""A question as the node's side knows it: checked, with what was locked before, and as a resolver wants to hear it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from p2pcdn.envs.pylock import read_lock
+from p2pcdn.errors import RemoteProtocolError
+from p2pcdn.lock import question as asked
+from p2pcdn.lock.merge import PROJECT, Root
+from p2pcdn.resolve import Prefer, Prereleases, Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is wanted, and of what was locked before. fields: as `question.complete` gives them.
+
+    former: (project, version) that are kept where they fit.
+    """
+
+    fields: Mapping[str, Any]
+    former: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def roots(self) -> dict[Root, Sequence[str]]:
+        return {
+            PROJECT: self.fields["requirements"],
+            **{Root("extra", name): texts for name, texts in self.fields["extras"].items()},
+            **{Root("group", name): texts for name, texts in self.fields["groups"].items()},
+        }
+
+    @property
+    def wanted(self) -> Wanted:
+        told: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in self.fields.items()
+            if name not in ("requirements", "extras", "groups", "requires_python", "environments")
+        }
+        every = dict.fromkeys(text for texts in self.roots.values() for text in texts)
+        return Wanted(tuple(every), preferences=self.former, **told)
+
+    def digest(self, *more: str) -> str:
+        """Names the question with what was locked before, and what else its answer depends on."""
+        parts = [asked.digest(self.fields), *(f"{name}=={version}" for name, version in self.former), *more]
+        return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def parse_question(value: Mapping[str, Any], *, former: str | None = None, upgrade: object = ()) -> Question:
+    """A question as JSON said it. former: the lock of before; upgrade: True, or the projects that are not kept of it.
+
+    Raises RemoteProtocolError for another shape, BadLock for a former lock that is none.
+    """
+    for name, default in asked.DEFAULTS.items():
+        given = value.get(name, default)
+        if not _fits(given, default):
+            raise RemoteProtocolError(f"{name} is not what it should be.")
+    for name, choices in _CHOICES.items():
+        if value.get(name, choices[0]) not in choices:
+            raise RemoteProtocolError(f"{name} is none of {', '.join(choices)}.")
+    if unknown := sorted(set(value) - set(asked.DEFAULTS)):
+        raise RemoteProtocolError(f"A question has no {', '.join(unknown)}.")
+    kept = () if former is None or upgrade is True else pins_of(former)
+    dropped = set(upgrade) if isinstance(upgrade, list) else set()
+    return Question(asked.complete(value), tuple(pin for pin in kept if pin[0] not in dropped))
+
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {"prefer": get_args(Prefer), "prereleases": get_args(Prereleases)}
+
+
+def _fits(given: object, default: object) -> bool:
+    if isinstance(default, dict):
+        return isinstance(given, dict) and all(_fits(texts, []) for texts in given.values())
+    if isinstance(default, list):
+        return isinstance(given, list) and all(isinstance(text, str) for text in given)
+    return isinstance(given, str) or (default is None and given is None)
+
+
+def pins_of(lock: str) -> tuple[tuple[str, str], ...]:
+    """(project, version) of the packages of a lock. Raises BadLock."""
+    parsed = read_lock(lock.encode(), "The former lock")
+    return tuple((package.name, package.version) for package in parsed.packages if package.version is not None)

@@ -1,0 +1,243 @@
+"""One environment made ready: chosen from a lock, its wheels fetched, unpacked and compiled, and its plan."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import trio
+
+from p2pcdn import frames
+from p2pcdn.digest import Sha256
+from p2pcdn.envs.errors import NothingFits
+from p2pcdn.envs.listing import Listing
+from p2pcdn.envs.model import Chosen, Directory, LockedFile, LockedPackage
+from p2pcdn.envs.planning import ReadyWheel, make_plan
+from p2pcdn.envs.pylock import read_lock
+from p2pcdn.envs.selection import select
+from p2pcdn.errors import P2pcdnError, StoreStopped
+from p2pcdn.names import normalize_project
+from p2pcdn.provision.asked import Asked, Ready, Told, Wheel
+from p2pcdn.provision.bytecode import Bytecode, Compiler, compiled_of
+from p2pcdn.provision.order import dependencies_first
+from p2pcdn.provision.wheels import Wheels, sha256_of
+from p2pcdn.store import Store, Tree
+from p2pcdn.world import Threads
+
+log = logging.getLogger(__name__)
+
+# For so long after an answer its trees are not evicted: whoever asked is linking them now.
+LEASE_TIME_S = 600.0
+
+
+# Told how many wheels of how many are ready, and which came last.
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(slots=True)
+class Provisioner:
+    """Used by one trio loop."""
+
+    store: Store
+    wheels: Wheels
+    compiler: Compiler
+    threads: Threads
+    nursery: trio.Nursery
+    _leases: dict[frozenset[Sha256], float] = field(default_factory=dict)
+
+    async def choose(self, asked: Asked) -> list[Chosen]:
+        """What of the lock is installed, dependencies first. Raises BadLock, NothingFits."""
+        return await self.threads.run(_choose, asked)
+
+    def again(self, asked: Asked) -> Ready | None:
+        """The environment from memory, if all its trees are here; no waiting, and no look at the lock."""
+        record = self._kept(asked)
+        if record is None:
+            return None
+        told, uncompiled = [], []
+        for row in record["wheels"]:
+            tree = self.store.tree(Sha256(row["sha256"]))
+            code = self._bytecode(Sha256(row["sha256"]), asked.bytecode)
+            if tree is None or (code is not None) != bool(row["bytecode"]):
+                return None  # evicted, or compiled meanwhile
+            if code is None:
+                uncompiled.append(tree)
+            places = {"tree": str(tree.path), "bytecode": str(code.path) if code is not None else ""}
+            told.append(Told(**{**row, **places, "came_from": "store"}))
+        if asked.bytecode is not None and uncompiled:
+            if asked.bytecode.wait:
+                return None
+            self.nursery.start_soon(self._compile_later, uncompiled, asked.bytecode)
+        self._lease(told)
+        return Ready(record["plan"], record["digest"], tuple(told), tuple(record["notes"]), tuple(record["same"]))
+
+    async def provide(self, asked: Asked, chosen: Sequence[Chosen], progress: Progress) -> Ready:
+        """Raises what `Wheels.tree` raises, NothingFits, CannotPlan, CompileFailed where byte code is waited for."""
+        with self.store.spared([sha256_of(one.file) for one in chosen if one.file is not None]):
+            wheels, trees = await self._trees(asked, chosen, progress)
+            if asked.bytecode is not None and asked.bytecode.wait:
+                await self.compiler.compile(trees, asked.bytecode)
+            ready = await self._planned(asked, chosen, wheels, trees)
+            self._lease(ready.wheels)
+        if asked.bytecode is not None and not asked.bytecode.wait:
+            self.nursery.start_soon(self._compile_later, trees, asked.bytecode)
+        return ready
+
+    # -- trees --------------------------------------------------------------------------------------------------------
+
+    async def _trees(
+        self, asked: Asked, chosen: Sequence[Chosen], progress: Progress
+    ) -> tuple[list[Wheel], list[Tree]]:
+        found: dict[int, tuple[Wheel, Tree]] = {}
+        failed: list[P2pcdnError] = []
+
+        async def one(at: int, wanted: Chosen) -> None:
+            try:
+                found[at] = await self._tree(asked, wanted)
+            except P2pcdnError as error:  # raised below, for a nursery makes a group of it
+                failed.append(error)
+                nursery.cancel_scope.cancel()
+                return
+            progress(len(found), len(chosen), found[at][0].filename)
+
+        async with trio.open_nursery() as nursery:
+            for at, wanted in enumerate(chosen):
+                nursery.start_soon(one, at, wanted)
+        if failed:
+            raise failed[0]
+        return [found[at][0] for at in range(len(chosen))], [found[at][1] for at in range(len(chosen))]
+
+    async def _tree(self, asked: Asked, wanted: Chosen) -> tuple[Wheel, Tree]:
+        package, file = wanted.package, wanted.file
+        direct_url = _direct_url(file) if wanted.kind == "archive" and file is not None else None
+        if wanted.kind in ("wheel", "archive") and file is not None and file.name.endswith(".whl"):
+            tree, come = await self.wheels.tree(package, file)
+            return Wheel(tree.key.sha256, file.name, come, direct_url), tree
+        if asked.build is not None and wanted.kind in ("sdist", "archive") and file is not None:
+            made = replace(await asked.build.sdist(package, file), direct_url=direct_url)
+            return made, await self.wheels.unpacked(made.sha256, made.filename)
+        if asked.build is not None and wanted.kind == "directory" and package.directory is not None:
+            made = await asked.build.directory(package.directory, asked.state)
+            return made, await self.wheels.unpacked(made.sha256, made.filename)
+        raise NothingFits(
+            f"{package.name} {package.version or ''} has no wheel for this environment, "
+            f"only {_KINDS[wanted.kind]}, which this node does not build."
+        )
+
+    def _bytecode(self, sha256: Sha256, bytecode: Bytecode | None) -> Tree | None:
+        return self.store.tree(sha256, bytecode.cache_tag) if bytecode is not None else None
+
+    async def _compile_later(self, trees: list[Tree], bytecode: Bytecode) -> None:
+        try:
+            await self.compiler.compile(trees, bytecode)
+        except P2pcdnError as error:
+            log.warning("no byte code: %s", error)
+
+    def _lease(self, wheels: Sequence[Told]) -> None:
+        """One task a set of wheels, however often it is asked for."""
+        blobs = frozenset(Sha256(one.sha256) for one in wheels)
+        is_new = blobs not in self._leases
+        self._leases[blobs] = trio.current_time() + LEASE_TIME_S
+        if is_new:
+            self.nursery.start_soon(self._spare, blobs)
+
+    async def _spare(self, blobs: frozenset[Sha256]) -> None:
+        with self.store.spared(blobs):
+            while (left_s := self._leases[blobs] - trio.current_time()) > 0:  # noqa: ASYNC110 - its end moves
+                await trio.sleep(left_s)
+        del self._leases[blobs]
+
+    # -- the plan -----------------------------------------------------------------------------------------------------
+
+    async def _planned(
+        self, asked: Asked, chosen: Sequence[Chosen], wheels: Sequence[Wheel], trees: Sequence[Tree]
+    ) -> Ready:
+        codes = [self._bytecode(tree.key.sha256, asked.bytecode) for tree in trees]
+        told = tuple(
+            Told(
+                project=one.package.name or normalize_project(wheel.filename.partition("-")[0]),
+                version=one.package.version or wheel.filename.split("-")[1],
+                filename=wheel.filename,
+                sha256=str(tree.key.sha256),
+                index=one.package.index or "",
+                came_from=wheel.how,
+                tree=str(tree.path),
+                bytecode=str(code.path) if code is not None else "",
+            )
+            for one, wheel, tree, code in zip(chosen, wheels, trees, codes, strict=True)
+        )
+        plan, digest, notes = await self.threads.run(_plan, asked, told, wheels, trees, codes)
+        former = self._kept(asked)
+        same = dict.fromkeys([*(former["same"] if former is not None else ()), digest])
+        ready = Ready(plan, digest, told, notes, tuple(same))
+        if all(one.kind != "directory" or one.package.name == "" for one in chosen):
+            await self._keep(asked, ready)  # else its sources may be others the next time
+        return ready
+
+    def _kept(self, asked: Asked) -> dict[str, Any] | None:
+        octets = self.store.value("environments", f"plan/{asked.digest()}")
+        return frames.decode(octets) if octets is not None else None
+
+    async def _keep(self, asked: Asked, ready: Ready) -> None:
+        rows = [{**asdict(one), "bytecode": "yes" if one.bytecode else "", "tree": ""} for one in ready.wheels]
+        record = {
+            "wheels": rows,
+            "plan": ready.plan,
+            "digest": ready.digest,
+            "notes": list(ready.notes),
+            "same": list(ready.same),
+        }
+        try:
+            await self.store.change(values={("environments", f"plan/{asked.digest()}"): frames.encode(record)})
+        except StoreStopped:
+            return  # status says why; it is planned again then
+
+
+_KINDS: Mapping[str, str] = {
+    "sdist": "an sdist",
+    "archive": "an archive",
+    "directory": "a source directory",
+    "vcs": "a repository",
+    "wheel": "a wheel",
+}
+
+
+def _choose(asked: Asked) -> list[Chosen]:
+    lock = read_lock(asked.lock.encode(), "The lock")
+    chosen = dependencies_first(select(lock, asked.target, extras=asked.extras, groups=asked.groups))
+    if not asked.project:
+        return chosen
+    return [*chosen, Chosen(LockedPackage("", directory=Directory(asked.project, editable=True)), "directory")]
+
+
+def _direct_url(file: LockedFile) -> str:
+    """The text of direct_url.json for an archive (PEP 610, "archive_info")."""
+    return json.dumps({"url": file.place, "archive_info": {"hashes": dict(file.hashes)}}, sort_keys=True)
+
+
+def _plan(
+    asked: Asked,
+    told: Sequence[Told],
+    made: Sequence[Wheel],
+    trees: Sequence[Tree],
+    codes: Sequence[Tree | None],
+) -> tuple[bytes, str, tuple[str, ...]]:
+    listings = [Listing.decode(tree.listing) for tree in trees]
+    requested: Any = frozenset(asked.requested)
+    wheels = [
+        ReadyWheel(
+            listing,
+            one.filename,
+            one.sha256,
+            requested=one.project in requested,
+            direct_url=wheel.direct_url,
+            bytecode=compiled_of(code) if code is not None else (),
+        )
+        for listing, one, wheel, code in zip(listings, told, made, codes, strict=True)
+    ]
+    plan = make_plan(wheels, asked.scheme)
+    notes = (note for listing in listings for note in listing.notes)
+    return plan.encode(), plan.digest(), tuple(notes)

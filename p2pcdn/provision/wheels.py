@@ -1,0 +1,156 @@
+"""A file that a lock names becomes a tree of the store: fetched if need be, verified, unpacked once."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+import trio
+
+from p2pcdn.digest import Sha256
+from p2pcdn.envs.errors import BadLock
+from p2pcdn.envs.listing import Listing
+from p2pcdn.envs.model import LockedFile, LockedPackage
+from p2pcdn.envs.record import urlsafe
+from p2pcdn.envs.unpack import unpack
+from p2pcdn.errors import DigestMismatch, NotFound, P2pcdnError
+from p2pcdn.fetch import Fetch, Wanted
+from p2pcdn.flight import Flights
+from p2pcdn.index import Pages
+from p2pcdn.provision.local import keep_file
+from p2pcdn.simple import File
+from p2pcdn.store import Made, Partial, Store, Tree
+from p2pcdn.world import Index, Threads
+
+# More connections at once bring less (see `p2pcdn/lock/feed.py`), and some are refused.
+FETCHES_MAX = 16
+# Unpacking writes and hashes; two of them keep two cores and a disk busy (notes: more gained nothing).
+UNPACKINGS_MAX = 2
+
+From = Literal["store", "fetched"]
+
+
+@dataclass(slots=True)
+class Wheels:
+    """Used by one trio loop. Whoever wants the same wheel at the same time waits for one fetching and one unpacking."""
+
+    store: Store
+    pages: Pages
+    fetch: Fetch
+    threads: Threads
+    nursery: trio.Nursery
+    _flights: Flights[Sha256, Tree] = field(init=False)
+    _fetches: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(FETCHES_MAX))
+    _unpackings: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(UNPACKINGS_MAX))
+
+    def __post_init__(self) -> None:
+        self._flights = Flights(self.nursery)
+
+    async def tree(self, package: LockedPackage, file: LockedFile) -> tuple[Tree, From]:
+        """The tree of a wheel, and whether its bytes were here.
+
+        Raises DigestMismatch (which names the file), BadWheel, BadLock, NotFound, Unavailable, Refused, StoreStopped.
+        """
+        sha256 = sha256_of(file)
+        come: From = "store" if self.store.holds(sha256) else "fetched"
+        tree = self.store.tree(sha256)
+        if tree is None:
+            tree = await self._flights.join(sha256, partial(self._fetch_and_unpack, package, file, sha256))
+        return tree, come
+
+    async def unpacked(self, sha256: Sha256, filename: str) -> Tree:
+        """The tree of a wheel that the store holds. Raises as `tree` does."""
+        tree = self.store.tree(sha256)
+        return tree or await self._flights.join(sha256, partial(self._unpack, sha256, filename))
+
+    async def _fetch_and_unpack(self, package: LockedPackage, file: LockedFile, sha256: Sha256) -> Tree:
+        if not self.store.holds(sha256):
+            async with self._fetches:
+                await self._fetch(package, file, sha256)
+        return await self._unpack(sha256, file.name)
+
+    async def _unpack(self, sha256: Sha256, filename: str) -> Tree:
+        async def make(wheel: Path, directory: Path) -> Made:
+            listing = await self.threads.run(unpack, wheel, filename, directory)
+            return Made(listing.encode(), listing.size_bytes)
+
+        async with self._unpackings:
+            return await self.store.keep_tree(sha256, make)
+
+    async def _fetch(self, package: LockedPackage, file: LockedFile, sha256: Sha256) -> None:
+        if file.url is not None and file.url.startswith("file:") and package.index is None:
+            path = Path(unquote(urlsplit(file.url).path))
+            held = await keep_file(self.store, self.threads, path, package.name)
+            if held.sha256 != sha256:
+                raise DigestMismatch(file.name, expected=f"sha256:{sha256}", got=f"sha256:{held.sha256}")
+            return
+        opened = await self.fetch.open(await self.wanted(package, file, sha256))
+        if isinstance(opened, Partial):
+            await opened.wait_finished()
+
+    async def wanted(self, package: LockedPackage, file: LockedFile, sha256: Sha256) -> Wanted:
+        """Where the bytes are: as the lock says, where its index is ours; else as a page of ours says; else as it says.
+
+        Only what our own index lists is offered to neighbours.
+        """
+        named = _named_index(self.pages.indexes, package.index)
+        described = _described(file, sha256)
+        if named is not None and described is not None:
+            return Wanted(named, package.name, described)
+        try:
+            held = await self.pages.project(package.name)
+        except P2pcdnError:
+            held = None
+        files = held.page.files if held is not None and held.page is not None else ()
+        listed = next((one for one in files if one.sha256 == sha256), None)
+        if held is not None and listed is not None:
+            return Wanted(held.index, package.name, listed)
+        if described is None:
+            raise NotFound(f"{file.name} stands in the lock without a URL, and no configured index lists it.")
+        return Wanted(replace(self.pages.default, share="never"), package.name, described)
+
+
+def is_whole(tree: Tree) -> bool:
+    """Whether each file of an unpacked wheel is what its RECORD says. Blocks.
+
+    Its files are hard links: who writes into an environment as root, or lifts their protection, writes here.
+    """
+    try:
+        for entry in Listing.decode(tree.listing).entries:
+            with (tree.path / entry.path).open("rb") as file:
+                if urlsafe(hashlib.file_digest(file, "sha256").digest()) != entry.sha256:
+                    return False
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def sha256_of(file: LockedFile) -> Sha256:
+    """Raises BadLock for a file that the lock names by other hashes only."""
+    if "sha256" not in file.hashes:
+        raise BadLock(f"The lock names {file.name} by no sha256; lock it again.")
+    return Sha256(file.hashes["sha256"])
+
+
+def _named_index(indexes: tuple[Index, ...], url: str | None) -> Index | None:
+    return next((one for one in indexes if url is not None and one.url.rstrip("/") == url.rstrip("/")), None)
+
+
+def _described(file: LockedFile, sha256: Sha256) -> File | None:
+    if file.url is None:
+        return None
+    return File(
+        filename=file.name,
+        url=file.url,
+        sha256=sha256,
+        size_bytes=file.size_bytes,
+        core_metadata=False,
+        yanked=False,
+        requires_python=None,
+        upload_time=None,
+        raw={},
+    )

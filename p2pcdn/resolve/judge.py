@@ -1,0 +1,97 @@
+"""Whether a release can be used on a target: its Python, its wheels, its age."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import product
+
+from packaging.version import Version
+
+from p2pcdn.resolve.model import ALL_PROJECTS, BadRequirement, Release, Target, Wanted
+from p2pcdn.resolve.requirement import allows_python, normalize
+
+
+class Judgement:
+    """Judges releases for one target, by what was wanted; called with a project's name and a release."""
+
+    def __init__(self, wanted: Wanted, target: Target) -> None:
+        self.python = Version(target.python.removesuffix("+"))
+        self._tags = None if target.tags is None else frozenset(target.tags)
+        self._cutoff = None if wanted.exclude_newer is None else _cutoff(wanted.exclude_newer)
+        self._exclude_newer = wanted.exclude_newer
+        self._only_binary = _projects(wanted.only_binary)
+        self._no_binary = _projects(wanted.no_binary)
+        self._fitting: dict[tuple[str, ...], bool] = {}
+
+    def __call__(self, project: str, release: Release) -> str:
+        """Why it cannot be used, as the rest of a sentence about it; "" where it can."""
+        if not self.runs_on_python(release.requires_python):
+            return f"needs Python {release.requires_python} (this is {self.python})"
+        if self._cutoff is not None and not self._old_enough(release):
+            return f"is not older than {self._exclude_newer}"
+        return self._without_files(project, release)
+
+    def runs_on_python(self, requires_python: str) -> bool:
+        """Whether the target's Python is one that this Requires-Python allows."""
+        return not requires_python or allows_python(requires_python, self.python)
+
+    def _without_files(self, project: str, release: Release) -> str:
+        sdist = release.sdist and not _among(project, self._only_binary)
+        if sdist:
+            return ""
+        if _among(project, self._no_binary):
+            return "has no sdist, and its wheels are not wanted"
+        if release.tags and self._fits(release.tags):
+            return ""
+        if release.sdist:
+            return "has no wheel for this platform, and its sdist is not wanted"
+        if release.tags:
+            return f"has no wheel for this platform and no sdist; {release.version} has {_some(release.tags)}"
+        return "has neither a wheel nor an sdist"
+
+    def _fits(self, tags: tuple[str, ...]) -> bool:
+        known = self._fitting.get(tags)
+        if known is None:
+            known = self._tags is None or any(not self._tags.isdisjoint(_expanded(compressed)) for compressed in tags)
+            self._fitting[tags] = known
+        return known
+
+    def _old_enough(self, release: Release) -> bool:
+        if not release.upload_time:
+            return False
+        assert self._cutoff is not None
+        try:
+            return _time(release.upload_time) < self._cutoff
+        except ValueError:
+            return False
+
+
+@lru_cache(maxsize=10_000)
+def _expanded(compressed: str) -> frozenset[str]:
+    """The tags of a compressed set (PEP 425): py2.py3-none-any is py2-none-any and py3-none-any."""
+    return frozenset(map("-".join, product(*(part.split(".") for part in compressed.split("-")))))
+
+
+def _some(tags: tuple[str, ...], most: int = 3) -> str:
+    return ", ".join(sorted(tags)[:most]) + (f" and {len(tags) - most} more" if len(tags) > most else "")
+
+
+def _cutoff(text: str) -> datetime:
+    try:
+        return _time(text)
+    except ValueError as error:
+        raise BadRequirement(f"{text!r} is not a time (ISO 8601), as in 2026-03-01T00:00:00Z") from error
+
+
+def _time(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _projects(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name if name == ALL_PROJECTS else normalize(name) for name in names)
+
+
+def _among(project: str, names: frozenset[str]) -> bool:
+    return project in names or ALL_PROJECTS in names

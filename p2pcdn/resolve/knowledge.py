@@ -1,0 +1,35 @@
+"""What was learned of projects, for as many resolutions as like to share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from p2pcdn.resolve.model import Metadata, Source, Table
+from p2pcdn.resolve.project import Order, order_of
+
+
+class Knowledge:
+    """Tables and metadata as they came. Versions are parsed and sorted when somebody looks at a project, once.
+
+    What is known already stays as it is: a solution must not stand on two states of one project. So a knowledge lives
+    as long as one job, the lock of a matrix of targets for example.
+    """
+
+    def __init__(self) -> None:
+        self.metadata: dict[Source, Metadata] = {}
+        self._tables: dict[str, Table] = {}
+        self._orders: dict[str, Order] = {}
+
+    def learn(self, tables: Iterable[Table] = (), metadata: Iterable[Metadata] = ()) -> None:
+        for table in tables:
+            if table.project not in self._orders:
+                self._tables.setdefault(table.project, table)
+        for one in metadata:
+            self.metadata.setdefault(one.source, one)
+
+    def order(self, project: str) -> Order | None:
+        """None while its table has not come."""
+        known = self._orders.get(project)
+        if known is None and project in self._tables:
+            known = self._orders[project] = order_of(self._tables.pop(project))
+        return known

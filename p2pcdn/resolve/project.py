@@ -1,0 +1,131 @@
+"""The versions of one project: in order, as everybody has them; and as one target sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from packaging.version import Version
+
+from p2pcdn.resolve import term
+from p2pcdn.resolve.model import Metadata, Release, Source, Table
+from p2pcdn.resolve.ranges import Versions
+from p2pcdn.resolve.term import NOTHING
+
+# Says why a release cannot be used; "" where it can.
+Judge = Callable[[str, Release], str]
+
+
+class Order:
+    """Release i, in the order of versions, is bit i + 1 of a term. It never changes; several targets may share it."""
+
+    def __init__(
+        self, name: str, rows: Iterable[tuple[Version, Release, Source]], *, index: str = "", missing: str = ""
+    ) -> None:
+        # Two spellings of one version ("1.0", "1.0.0") are two releases; the order among them is that of the text.
+        ordered = sorted(rows, key=lambda row: (row[2].version, row[2].url))
+        ordered.sort(key=lambda row: row[0])
+        self.name = name
+        self.index = index
+        self.missing = missing
+        self.versions = Versions([version for version, _, _ in ordered])
+        self.releases = [release for _, release, _ in ordered]
+        self.sources = [source for _, _, source in ordered]
+        # What stands at a direct URL was asked for, whatever its version.
+        self.prereleases = _where(version.is_prerelease and not source.url for version, _, source in ordered)
+        self.yanked = _where(release.yanked is not None for release in self.releases)
+
+
+class Project:
+    """An order, and which of its releases can be used. They are judged when somebody asks for them."""
+
+    def __init__(self, order: Order, judge: Judge) -> None:
+        self.name = order.name
+        self.index = order.index
+        self.missing = order.missing
+        self.versions = order.versions
+        self.releases = order.releases
+        self.sources = order.sources
+        self.prereleases = order.prereleases
+        self.yanked = order.yanked
+        self._judge = judge
+        self._usable = NOTHING
+        # What is known to be unusable, and why.
+        self.useless = NOTHING
+        self._reasons: dict[int, str] = {}
+
+    def why_not(self, index: int) -> str:
+        """Why this version cannot be used; "" where it can."""
+        if self._usable & term.version(index):
+            return ""
+        reason = self._reasons.get(index)
+        if reason is None:
+            reason = self._judge(self.name, self.releases[index])
+            if reason:
+                self.condemn(index, reason)
+            else:
+                self._usable |= term.version(index)
+        return reason
+
+    def condemn(self, index: int, reason: str) -> None:
+        """This version cannot be used."""
+        self._usable &= ~term.version(index)
+        self.useless |= term.version(index)
+        self._reasons[index] = reason
+
+    def first_usable(self, versions: int, *, lowest: bool = False) -> int | None:
+        """The index of the highest (lowest) usable one of these versions, a positive term."""
+        among = versions & self.versions.all & ~self.useless
+        return next((i for i in (term.upwards if lowest else term.downwards)(among) if not self.why_not(i)), None)
+
+    def any_usable(self, versions: int) -> bool:
+        return bool(versions & self._usable) or self.first_usable(versions) is not None
+
+    def has_finals(self) -> bool:
+        """Whether any version can be used that is neither a pre-release nor yanked."""
+        return self.any_usable(term.PRESENT & ~self.prereleases & ~self.yanked)
+
+    def at_url(self, url: str) -> int:
+        """The term of what this direct URL gives."""
+        return _where(source.url == url for source in self.sources)
+
+
+def order_of(table: Table) -> Order:
+    """Of an index's table; strings that are no versions are left out (PEP 440; pip does so, too)."""
+    rows = []
+    for release in table.releases:
+        try:
+            version = Version(release.version)
+        except ValueError:  # also the digits that Python refuses to read
+            continue
+        rows.append((version, release, Source(table.project, release.version)))
+    return Order(table.project, rows, index=table.index, missing=table.missing)
+
+
+def project_at(name: str, found: Iterable[Metadata], judge: Judge) -> Project:
+    """Out of what direct URLs gave. One that is broken stays, with its reason."""
+    rows = []
+    broken = {}
+    for one in found:
+        try:
+            version = Version(one.version)
+        except ValueError:
+            version = Version("0")
+            broken[one.source] = one.broken or f"its metadata says {one.version!r}, which is no version"
+        wheel = one.source.url.partition("#")[0].rpartition("/")[2].removesuffix(".whl")
+        tags = ("-".join(wheel.split("-")[-3:]),) if ".whl" in one.source.url and wheel.count("-") >= 4 else ()
+        release = Release(str(version), one.requires_python, tags=tags, sdist=not tags)
+        rows.append((version, release, one.source))
+        if one.broken:
+            broken[one.source] = one.broken
+    project = Project(Order(name, rows), judge)
+    for source, reason in broken.items():
+        project.condemn(project.sources.index(source), reason)
+    return project
+
+
+def _where(flags: Iterable[bool]) -> int:
+    found = NOTHING
+    for index, flag in enumerate(flags):
+        if flag:
+            found |= term.version(index)
+    return found

@@ -1,0 +1,170 @@
+"""Python's view of a resolution: which projects there are, and what a version of one requires on this target.
+
+An extra is a package of its own: `flask[async]` has flask's versions, requires that very version of flask, and what
+flask says for `extra == "async"`. So packages are named `project` or `project[extra]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+
+from p2pcdn.resolve.judge import Judgement
+from p2pcdn.resolve.knowledge import Knowledge
+from p2pcdn.resolve.model import BadRequirement, Metadata, Source, Target, Wanted
+from p2pcdn.resolve.project import Project, project_at
+from p2pcdn.resolve.requirement import Markers, Requirement, parse
+
+# The names of one resolution; a hundred thousand packages are no environment.
+_NAMES_MAX = 100_000
+
+
+ONLY_YOU = "only you may name a URL: require that, too"
+
+
+def package_name(project: str, extra: str) -> str:
+    return f"{project}[{extra}]" if extra else project
+
+
+@lru_cache(maxsize=_NAMES_MAX)
+def parts_of(package: str) -> tuple[str, str]:
+    """(project, extra) of a package's name."""
+    project, _, extra = package.partition("[")
+    return project, extra.removesuffix("]")
+
+
+class View:
+    """What is known, read in the light of what is wanted and of the target.
+
+    Projects that a direct URL leads to have only the versions that such URLs give. Only the user, and what stands at a
+    URL of his, may name URLs; a package of an index may not.
+    """
+
+    def __init__(self, wanted: Wanted, target: Target, knowledge: Knowledge) -> None:
+        """Raises BadRequirement."""
+        self.target = target
+        self.knowledge = knowledge
+        self.metadata = knowledge.metadata
+        self.judgement = Judgement(wanted, target)
+        self._markers = Markers(dict(target.environment))
+        self._projects: dict[str, Project] = {}
+        # What metadata says here, and what speaks against it.
+        self._readings: dict[tuple[Source, str], tuple[tuple[Requirement, ...], str]] = {}
+        self._overrides = _by_project(map(parse, wanted.overrides))
+        self.constraints = _by_project(one for one in map(parse, wanted.constraints) if self._markers.hold(one.marker))
+        self.root = tuple(self._replaced(one for one in map(parse, wanted.requirements) if self._holds(one)))
+        self._urls: dict[str, dict[Source, None]] = {}
+
+    def project(self, name: str) -> Project | None:
+        """None while its table, or what stands at its URLs, is not known."""
+        known = self._projects.get(name)
+        if known is not None:
+            return known
+        if name in self._urls:
+            known = project_at(name, [self.metadata[one] for one in self._urls[name]], self.judgement)
+        elif (order := self.knowledge.order(name)) is not None:
+            known = Project(order, self.judgement)
+        if known is not None:
+            self._projects[name] = known
+        return known
+
+    def known(self, name: str) -> Project:
+        """A project whose table came."""
+        project = self.project(name)
+        assert project is not None, f"{name} is needed before its table is known"
+        return project
+
+    def unread_urls(self) -> tuple[Source, ...]:
+        """Direct URLs, of the user and of what stands at them, whose metadata is not known.
+
+        Once there are none, the versions of those projects are known. To be asked before any project.
+        """
+        found: dict[Source, None] = {}
+        seen: set[tuple[Source, str]] = set()
+        ahead = [*self.root]
+        for several in (*self.constraints.values(), *self._overrides.values()):
+            ahead += several
+        while ahead:
+            one = ahead.pop()
+            if not one.url:
+                continue
+            source = Source(one.project, url=one.url)
+            found[source] = None
+            for extra in ("", *one.extras):
+                if source in self.metadata and (source, extra) not in seen:
+                    seen.add((source, extra))
+                    ahead += self.requirements(source, extra)
+        for source in found:
+            self._urls.setdefault(source.project, {})[source] = None
+        return tuple(source for source in found if source not in self.metadata)
+
+    def requirements(self, source: Source, extra: str) -> tuple[Requirement, ...]:
+        """What this version, whose metadata is known, requires on this target; with an extra, what this extra adds."""
+        return self._read(source, extra)[0]
+
+    def objection(self, source: Source) -> str:
+        """Why the metadata of this version, which is known, makes it unusable; "" where it does not."""
+        return self._read(source, "")[1]
+
+    def _read(self, source: Source, extra: str) -> tuple[tuple[Requirement, ...], str]:
+        known = self._readings.get((source, extra))
+        if known is None:
+            try:
+                required = tuple(self._replaced(self._applicable(self.metadata[source], extra)))
+                known = required, self._objection(source, required)
+            except BadRequirement as error:
+                known = (), f"has broken metadata: {error}"
+            self._readings[source, extra] = known
+        return known
+
+    def _objection(self, source: Source, required: tuple[Requirement, ...]) -> str:
+        metadata = self.metadata[source]
+        if metadata.broken:
+            return f"cannot be used: {metadata.broken}"
+        if not self.judgement.runs_on_python(metadata.requires_python):
+            return f"needs Python {metadata.requires_python} (this is {self.judgement.python})"
+        strange = next((one for one in required if one.url and not self._may_name(source, one)), None)
+        return f"requires {strange.text}, and {ONLY_YOU}" if strange else ""
+
+    def provides(self, source: Source, extra: str) -> bool:
+        """Whether it has the extra. Metadata that names none at all may be older than `Provides-Extra`."""
+        return extra in self.metadata[source].provides_extra or bool(self.requirements(source, extra))
+
+    def _may_name(self, source: Source, requirement: Requirement) -> bool:
+        return bool(source.url) or Source(requirement.project, url=requirement.url) in self._urls.get(
+            requirement.project, ()
+        )
+
+    def _applicable(self, metadata: Metadata, extra: str) -> Iterator[Requirement]:
+        for text in metadata.requires_dist:
+            one = parse(text)
+            if not extra:
+                if self._markers.hold(one.marker):
+                    yield one
+            elif "extra" in one.marker and self._markers.hold(one.marker, extra) and not self._markers.hold(one.marker):
+                yield one
+
+    def _replaced(self, requirements: Iterable[Requirement]) -> Iterator[Requirement]:
+        """With the user's overrides in their place."""
+        for one in requirements:
+            instead = self._overrides.get(one.project)
+            if instead is None:
+                yield one
+            else:
+                extras = one.extras
+                yield from (
+                    replace(other, extras=tuple(sorted({*extras, *other.extras})))
+                    for other in instead
+                    if self._holds(other)
+                )
+
+    def _holds(self, requirement: Requirement) -> bool:
+        return self._markers.hold(requirement.marker)
+
+
+def _by_project(requirements: Iterable[Requirement]) -> dict[str, list[Requirement]]:
+    found: dict[str, list[Requirement]] = {}
+    for one in requirements:
+        found.setdefault(one.project, []).append(one)
+    return found

@@ -1,0 +1,244 @@
+"""One search for a solution: Python's view and PubGrub brought together, decision after decision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from p2pcdn.resolve import term
+from p2pcdn.resolve.choice import Choice
+from p2pcdn.resolve.incompatibility import Asked, Depends, Incompatibility, SameVersion, Unusable
+from p2pcdn.resolve.knowledge import Knowledge
+from p2pcdn.resolve.model import Need, Source, Target, Wanted
+from p2pcdn.resolve.prefetch import Prefetch
+from p2pcdn.resolve.priority import Priorities
+from p2pcdn.resolve.project import Project
+from p2pcdn.resolve.python import View, package_name, parts_of
+from p2pcdn.resolve.requirement import Requirement
+from p2pcdn.resolve.solver import Solver
+from p2pcdn.resolve.term import ANYTHING, PRESENT
+
+
+class Impatient(Exception):
+    """It takes more than it was given."""
+
+
+class Resolution:
+    """The state of a search, which goes on by what its knowledge has learned."""
+
+    def __init__(
+        self, wanted: Wanted, target: Target, knowledge: Knowledge, *, considered_max: int | None = None
+    ) -> None:
+        """considered_max: after so many versions it gives up; None for never. Raises BadRequirement."""
+        self.view = View(wanted, target, knowledge)
+        self._solver = Solver(self._refute, self._blame)
+        self._choice = Choice(wanted, self.view, self._solver)
+        self._prefetch = Prefetch(self.view, self._choice.of)
+        self._priorities = Priorities()
+        self._lowest = wanted.prefer == "lowest"
+        self._considered_max = considered_max
+        self._considered = 0
+        self._begun = False
+        self._introduced: set[str] = set()
+        # Versions of packages (terms) whose dependencies the solver knows.
+        self._expanded: dict[str, int] = {}
+        # A project whose decision stands in the way of another too often.
+        self._in_the_way: str | None = None
+
+    def go_on(self) -> Need | None:
+        """As far as what is known leads: until all is decided (None). Raises Unsatisfiable, Impatient."""
+        return self._begin() or self._solve()
+
+    def decided(self) -> Iterator[tuple[str, int]]:
+        """(package, index of its version)."""
+        for package, version in self._solver.solution.decided.items():
+            yield package, term.highest(version)
+
+    def _begin(self) -> Need | None:
+        if self._begun:
+            return None
+        unread = self.view.unread_urls()
+        if unread:
+            # Before they are read nobody knows which projects they make their own.
+            return Need(metadata=unread)
+        self._prefetch.follow(self.view.root)
+        blocked = self._need_tables(self.view.root)
+        if blocked is None:
+            self._begun = True
+            for one in self.view.root:
+                self._require(one)
+        return blocked
+
+    def _solve(self) -> Need | None:
+        while True:
+            self._solver.propagate()
+            if self._in_the_way is not None:
+                self._step_aside(self._in_the_way)
+            package = self._next_package()
+            if package is None:
+                return None
+            if self._considered == self._considered_max:
+                raise Impatient
+            self._considered += 1
+            blocked = self._consider(package)
+            if blocked is not None:
+                return blocked
+
+    def _next_package(self) -> str | None:
+        """The undecided package to decide next; an extra as soon as its project is decided."""
+        solution = self._solver.solution
+        best: str | None = None
+        best_rank: tuple[int, ...] = ()
+        for package, known in solution.terms.items():
+            if known & term.ABSENT or package in solution.decided:
+                continue
+            name, extra = parts_of(package)
+            if extra:
+                if name in solution.decided:
+                    return package
+                continue
+            rank = self._rank(name, known)
+            if best is None or rank < best_rank:
+                best, best_rank = package, rank
+        return best
+
+    def _rank(self, name: str, known: int) -> tuple[int, ...]:
+        project = self.view.known(name)
+        single = (known & project.versions.all).bit_count() == 1
+        self._priorities.see(name)
+        return self._priorities.rank(name, single=single, shut=not self._choice.has_open(project, known))
+
+    def _consider(self, package: str) -> Need | None:
+        """Decides one version of the package, or learns why that one will not do."""
+        name, extra = parts_of(package)
+        known = self._solver.solution.terms[package]
+        project = self.view.known(name)
+        if extra:
+            index = term.highest(self._solver.solution.decided[name])
+            if not known & term.version(index):
+                self._tie(package, name, known)
+                return None
+        else:
+            found = self._choice.of(project, known)
+            if found is None:
+                self._solver.add(self._choice.refusal(project, known))
+                return None
+            index = found
+        return self._try(package, project, index)
+
+    def _try(self, package: str, project: Project, index: int) -> Need | None:
+        version = term.version(index)
+        if not self._expanded.get(package, 0) & version:
+            self._prefetch.tried(project, index, self._solver.solution.terms[package], lowest=self._lowest)
+            source = project.sources[index]
+            if source not in self.view.metadata:
+                return self._need(metadata=(source,))
+            objection = self.view.objection(source)
+            if objection:
+                self._condemn(package, project, index, objection)
+                return None
+            requirements = self.view.requirements(source, parts_of(package)[1])
+            blocked = self._need_tables(requirements)
+            if blocked is not None:
+                return blocked
+            if self._expand(package, version, requirements):
+                return None
+        self._solver.decide(package, version)
+        return None
+
+    def _expand(self, package: str, version: int, requirements: tuple[Requirement, ...]) -> bool:
+        """Tells the solver what this version requires. Returns whether what is known rules it out already."""
+        name, extra = parts_of(package)
+        terms = self._solver.solution.terms
+        refused = False
+        self._expanded[package] = self._expanded.get(package, 0) | version
+        if extra:
+            self._tie(package, name, version)
+        for one in requirements:
+            needed = self._needed(one)
+            self._choice.permit(package, version, one.project, needed, one)
+            for child in _packages(one):
+                self._solver.add_dependency(package, version, child, needed, one.text)
+                if not terms.get(child, ANYTHING) & needed:
+                    self._count_conflict(package, child)
+                    refused = True
+        self._prefetch.follow(requirements)
+        return refused
+
+    def _require(self, one: Requirement) -> None:
+        """Tells the solver what the user wants."""
+        needed = self._needed(one)
+        self._choice.ask(one.project, needed, one)
+        for package in _packages(one):
+            self._solver.add(Incompatibility(_unless(package, needed), Asked(package, one.text)))
+
+    def _needed(self, one: Requirement) -> int:
+        """The term that a requirement is. With the first of a project, its constraints are told, too."""
+        project = self.view.known(one.project)
+        if one.project not in self._introduced:
+            self._introduced.add(one.project)
+            for constraint in self.view.constraints.get(one.project, ()):
+                self._constrain(constraint)
+        return project.at_url(one.url) if one.url else project.versions.matching(one.specifiers)
+
+    def _constrain(self, one: Requirement) -> None:
+        needed = self._needed(one)
+        self._choice.ask(one.project, needed, one)
+        if PRESENT & ~needed:
+            cause = Asked(one.project, one.text, constrains=True)
+            self._solver.add(Incompatibility({one.project: PRESENT & ~needed}, cause))
+
+    def _tie(self, package: str, name: str, versions: int) -> None:
+        """An extra's package in one of these versions needs its project in the same one."""
+        terms = {package: versions, name: ANYTHING & ~versions}
+        self._solver.add(Incompatibility(terms, SameVersion(package, name)))
+
+    def _condemn(self, package: str, project: Project, index: int, reason: str) -> None:
+        project.condemn(index, reason)
+        refuted = self._refute(package, self._solver.solution.terms[package])
+        if refuted is not None:
+            self._solver.add(refuted)
+
+    def _refute(self, package: str, versions: int) -> Incompatibility | None:
+        project = self.view.known(parts_of(package)[0])
+        return None if project.any_usable(versions) else Incompatibility({package: versions}, Unusable(package))
+
+    def _blame(self, conflict: Incompatibility) -> None:
+        if isinstance(conflict.cause, Depends):
+            self._count_conflict(conflict.cause.parent, conflict.cause.child)
+
+    def _count_conflict(self, refused: str, because_of: str) -> None:
+        refused, because_of = parts_of(refused)[0], parts_of(because_of)[0]
+        if because_of in self._solver.solution.decided and self._priorities.conflict(refused, because_of):
+            self._in_the_way = because_of
+
+    def _step_aside(self, name: str) -> None:
+        """Takes the decision for this project back, so that the other is decided before it."""
+        self._in_the_way = None
+        solution = self._solver.solution
+        if name in solution.decided:
+            self._solver.backjump(solution.level_of_decision(name) - 1)
+
+    def _need_tables(self, requirements: Iterable[Requirement]) -> Need | None:
+        missing = {one.project: None for one in requirements if self.view.project(one.project) is None}
+        return self._need(tables=tuple(missing))
+
+    def _need(self, tables: tuple[str, ...] = (), metadata: tuple[Source, ...] = ()) -> Need | None:
+        if not tables and not metadata:
+            return None
+        likely_tables, likely_metadata = self._prefetch.likely()
+        return Need(
+            tables,
+            metadata,
+            tuple(name for name in likely_tables if name not in tables),
+            tuple(source for source in likely_metadata if source not in metadata),
+        )
+
+
+def _packages(one: Requirement) -> tuple[str, ...]:
+    """The packages that a requirement speaks of: the project, and each extra."""
+    return (one.project, *(package_name(one.project, extra) for extra in one.extras))
+
+
+def _unless(package: str, needed: int) -> dict[str, int]:
+    """The terms of "not outside of these versions"; none where there are no such versions at all."""
+    return {package: ANYTHING & ~needed} if needed else {}

@@ -1,0 +1,120 @@
+"""Whether a solution that somebody else found is one: a certificate that is checked, not trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from p2pcdn.resolve import term
+from p2pcdn.resolve.choice import Choice
+from p2pcdn.resolve.knowledge import Knowledge
+from p2pcdn.resolve.model import Metadata, Pin, Solution, Table, Target, Wanted
+from p2pcdn.resolve.outcome import solution_of
+from p2pcdn.resolve.project import Project
+from p2pcdn.resolve.python import View, package_name
+from p2pcdn.resolve.requirement import Requirement
+from p2pcdn.resolve.solver import Solver
+
+
+def verify(
+    solution: Solution, wanted: Wanted, target: Target, tables: Iterable[Table], metadata: Iterable[Metadata]
+) -> tuple[str, ...]:
+    """What is wrong with it, in sentences; empty where we would have found it, too. Linear in its size.
+
+    tables, metadata: our own, of the solution's projects and pins; one that lacks is a sentence, too.
+
+    It must satisfy all that is wanted and hold nothing else. And of no project may a version fit everybody that we
+    would have tried before: a neighbour must not choose old versions for us. So the solution of a resolution that had
+    to go back is refused here, though it may be right; whoever gets it resolves himself.
+    """
+    knowledge = Knowledge()
+    knowledge.learn(tables, metadata)
+    return tuple(_Certificate(solution, wanted, View(wanted, target, knowledge)).faults())
+
+
+class _Certificate:
+    """The pins as decisions of a solver that nobody runs: so `Choice` judges them by the rules of a resolution."""
+
+    def __init__(self, solution: Solution, wanted: Wanted, view: View) -> None:
+        self._solution = solution
+        self._view = view
+        self._solver = Solver(lambda package, versions: None, lambda conflict: None)
+        self._choice = Choice(wanted, view, self._solver)
+        self._found: dict[str, tuple[Project, int]] = {}
+        # (package, index), as a resolution would have decided them.
+        self._decided: dict[str, int] = {}
+
+    def faults(self) -> Iterator[str]:
+        """The first kind of fault that there is; what comes later stands on what came before."""
+        unread = [f"The metadata of {source.url} is not here." for source in self._view.unread_urls()]
+        lost = unread or [fault for pin in self._solution.pins if (fault := self._locate(pin))]
+        yield from lost or self._lacking() or self._poor() or self._strange()
+
+    def _locate(self, pin: Pin) -> str:
+        project = self._view.project(pin.project)
+        if project is None:
+            return f"The table of {pin.project} is not here."
+        if pin.source not in project.sources:
+            return f"There is no {pin.project} {pin.version}."
+        index = project.sources.index(pin.source)
+        if pin.source not in self._view.metadata:
+            return f"The metadata of {pin.project} {pin.version} is not here."
+        reason = project.why_not(index) or self._view.objection(pin.source)
+        if reason:
+            return f"{pin.project} {pin.version} {reason}."
+        self._found[pin.project] = project, index
+        return ""
+
+    def _lacking(self) -> list[str]:
+        """Follows all requirements; solver and choice are told of them."""
+        constraints = [one for several in self._view.constraints.values() for one in several]
+        for one in (*self._view.root, *constraints):
+            if one.project in self._found:
+                self._choice.ask(one.project, self._needed(one), one)
+        lacking: dict[str, None] = {}
+        ahead = [("", one) for one in self._view.root]
+        while ahead:
+            parent, one = ahead.pop()
+            if one.project not in self._found:
+                lacking[f"It lacks {one.project}."] = None
+                continue
+            if parent:
+                self._tell(parent, one)
+            project, index = self._found[one.project]
+            for extra in ("", *one.extras):
+                package = package_name(one.project, extra)
+                if package not in self._decided:
+                    self._decided[package] = index
+                    self._solver.solution.decide(package, term.version(index))
+                    more = self._view.requirements(project.sources[index], extra)
+                    ahead += [(package, other) for other in more]
+        return list(lacking)
+
+    def _poor(self) -> list[str]:
+        return [fault for name in self._decided if name in self._found and (fault := self._judge(*self._found[name]))]
+
+    def _strange(self) -> list[str]:
+        """Whatever else is not as we would have written it: pins that nobody needs, edges, extras, warnings."""
+        ours = solution_of(self._view, self._decided.items())
+        return [] if self._solution == ours else ["It is not what these decisions come to."]
+
+    def _tell(self, package: str, one: Requirement) -> None:
+        version = term.version(self._decided[package])
+        needed = self._needed(one)
+        self._solver.add_dependency(package, version, one.project, needed, one.text)
+        self._choice.permit(package, version, one.project, needed, one)
+
+    def _needed(self, one: Requirement) -> int:
+        project, _ = self._found[one.project]
+        return project.at_url(one.url) if one.url else project.versions.matching(one.specifiers)
+
+    def _judge(self, project: Project, index: int) -> str:
+        named = f"{project.name} {project.releases[index].version}"
+        fitting = self._choice.fitting(project.name)
+        if not fitting & term.version(index):
+            return f"{named} is not what everybody requires."
+        first = self._choice.of(project, fitting)
+        if first is None or self._choice.of(project, term.version(index)) is None:
+            return f"{named} is a pre-release or yanked, and nobody asks for it."
+        if first != index:
+            return f"{project.name} {project.releases[first].version} fits, and comes before {named}."
+        return ""

@@ -1,0 +1,249 @@
+"""What `zephyr` asks its node over the control socket: locks, and environments made ready; see docs/protocol.md."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from p2pcdn.envs.model import Chosen
+from p2pcdn.envs.model import Target as LockTarget
+from p2pcdn.envs.scheme import Scheme
+from p2pcdn.errors import P2pcdnError, RemoteProtocolError
+from p2pcdn.http1 import Request, Response
+from p2pcdn.lock.locker import Locked, OneTarget
+from p2pcdn.lock.wishes import Question, parse_question
+from p2pcdn.provision import Asked, Bench, Bytecode, Ready, Toolchain, Workroom
+from p2pcdn.resolve import Target
+from p2pcdn.web.control_face import Route, asked_object
+from p2pcdn.web.routes import STATUS, json_response
+
+log = logging.getLogger(__name__)
+
+# A lock of a thousand packages with every wheel has some 10 MB.
+BODY_SIZE_BYTES_MAX = 64 * 1024 * 1024
+# Lines of progress that a slow reader has not taken yet.
+LINES_WAITING_MAX = 64
+
+
+class ZephyrFace:
+    """Its routes become the control face's, whose errors become statuses there."""
+
+    def __init__(self, workroom: Workroom, nursery: trio.Nursery) -> None:
+        self._workroom = workroom
+        self._nursery = nursery
+
+    def routes(self) -> Mapping[tuple[str, str], Route]:
+        return {
+            ("POST", "/v1/lock"): self._post_lock,
+            ("POST", "/v1/resolve"): self._post_resolve,
+            ("POST", "/v1/environment"): self._post_environment,
+        }
+
+    async def _post_lock(self, request: Request) -> Response:
+        asked = await asked_object(request, BODY_SIZE_BYTES_MAX)
+        return _lock_response(await self._bench(asked).lock(_question(asked), _toolchain(asked)))
+
+    async def _post_resolve(self, request: Request) -> Response:
+        asked = await asked_object(request, BODY_SIZE_BYTES_MAX)
+        markers, tags = _target(asked)
+        one = OneTarget(f"Python {markers['python_full_version']}", Target.of(markers, tags))
+        return _lock_response(await self._bench(asked).resolve(_question(asked), one, _toolchain(asked)))
+
+    async def _post_environment(self, request: Request) -> Response:
+        value = await asked_object(request, BODY_SIZE_BYTES_MAX)
+        bench, have = self._bench(value), value.get("have")
+        asked = await bench.with_build(_environment(value), _toolchain(value))
+        site_of = _absolute(value, "site")
+        ready = bench.provisioner.again(asked)
+        if ready is not None:
+            site = str(await bench.sites.make(ready, Path(site_of))) if site_of else ""
+            return _lines_response(_ready_lines(asked, ready, have, site))
+        chosen = await bench.provisioner.choose(asked)
+        send, receive = trio.open_memory_channel[bytes](LINES_WAITING_MAX)
+        self._nursery.start_soon(self._provide, bench, asked, chosen, have, site_of, send)
+        return Response(200, [("Content-Type", "application/x-ndjson")], _received(receive))
+
+    async def _provide(
+        self,
+        bench: Bench,
+        asked: Asked,
+        chosen: Sequence[Chosen],
+        have: object,
+        site_of: str,
+        send: trio.MemorySendChannel[bytes],
+    ) -> None:
+        """In the node's nursery: who asked may leave, what was fetched stays. Progress that finds no room is lost."""
+
+        def progress(done: int, of: int, what: str) -> None:
+            with suppress(trio.WouldBlock, trio.BrokenResourceError):
+                send.send_nowait(_line({"progress": {"done": done, "of": of, "what": what}}))
+
+        with send, suppress(trio.BrokenResourceError):
+            try:
+                ready = await bench.provisioner.provide(asked, chosen, progress)
+                site = str(await bench.sites.make(ready, Path(site_of))) if site_of else ""
+            except P2pcdnError as error:
+                status, title = STATUS[type(error)]
+                await send.send(_line({"error": {"status": status, "title": title, "detail": str(error)}}))
+                return
+            except Exception:  # in the node's nursery it would end everything
+                log.exception("an environment was not made ready")
+                fault = {"status": 500, "title": "A fault of this node", "detail": "A fault of this node; see its log."}
+                await send.send(_line({"error": fault}))
+                return
+            for line in _ready_lines(asked, ready, have, site):
+                await send.send(line)
+
+    def _bench(self, asked: Mapping[str, Any]) -> Bench:
+        """Raises Refused, and RemoteProtocolError where the indexes are no list of them."""
+        named = []
+        for one in asked.get("indexes") or ():
+            if not (isinstance(one, dict) and isinstance(one.get("url"), str)):
+                raise RemoteProtocolError("indexes is a list of objects with a url.")
+            named.append((one["url"], _text_or_none(one, "username"), _text_or_none(one, "password")))
+        return self._workroom.bench(named)
+
+
+def _text_or_none(value: Mapping[str, Any], name: str) -> str | None:
+    text = value.get(name)
+    if not isinstance(text, str | None):
+        raise RemoteProtocolError(f"{name} is a text.")
+    return text
+
+
+def _ready_lines(asked: Asked, ready: Ready, have: object, site: str) -> list[bytes]:
+    """What there is to link, and then the plan itself, unless who asked has it already.
+
+    An environment without byte code is as good as one that has it, unless somebody waits for byte code: Python makes
+    it by itself, and nobody wants a new generation for that.
+    """
+    waits = asked.bytecode is not None and asked.bytecode.wait
+    has_it = have == ready.digest if waits else have in ready.same
+    told = {
+        "digest": ready.digest,
+        "wheels": [asdict(one) for one in ready.wheels],
+        "notes": list(ready.notes),
+        "site": site,
+    }
+    return [_line({"environment": told}), *([] if has_it else [ready.plan + b"\n"])]
+
+
+def _lines_response(lines: Sequence[bytes]) -> Response:
+    return Response(200, [("Content-Type", "application/x-ndjson")], b"".join(lines))
+
+
+async def _received(receive: trio.MemoryReceiveChannel[bytes]) -> AsyncGenerator[bytes]:
+    with receive:
+        async for line in receive:
+            yield line
+
+
+def _line(value: object) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
+def _lock_response(locked: Locked) -> Response:
+    answer = {
+        "lock": locked.text,
+        "packages": locked.packages,
+        "warnings": list(locked.warnings),
+        "again": locked.again,
+    }
+    return json_response(answer)
+
+
+def _question(asked: Mapping[str, Any]) -> Question:
+    value, former = asked.get("question"), asked.get("former")
+    if not isinstance(value, dict) or not isinstance(former, str | None):
+        raise RemoteProtocolError("question is an object, and former the text of a lock.")
+    question = parse_question(value, former=former, upgrade=asked.get("upgrade", []))
+    preferences = asked.get("preferences", [])
+    if not (isinstance(preferences, list) and all(_is_pair(one) for one in preferences)):
+        raise RemoteProtocolError("preferences is a list of pairs, a project and a version.")
+    return replace(question, former=(*question.former, *((name, version) for name, version in preferences)))
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(text, str) for text in value)
+
+
+def _environment(asked: Mapping[str, Any]) -> Asked:
+    markers, tags = _target(asked)
+    lock, groups = asked.get("lock"), asked.get("groups")
+    if not isinstance(lock, str):
+        raise RemoteProtocolError("lock is the text of a lock.")
+    return Asked(
+        lock=lock,
+        target=LockTarget(markers, tags),
+        scheme=_scheme(asked),
+        extras=_texts(asked, "extras"),
+        groups=None if groups is None else _texts(asked, "groups"),
+        requested=_texts(asked, "requested"),
+        bytecode=_bytecode(asked.get("bytecode")),
+        project=_absolute(asked, "project"),
+    )
+
+
+def _absolute(asked: Mapping[str, Any], name: str) -> str:
+    """The absolute path of a directory; "" for none."""
+    value = asked.get(name)
+    if value is None:
+        return ""
+    if isinstance(value, str) and value.startswith("/"):
+        return value
+    raise RemoteProtocolError(f"{name} is the absolute path of a directory.")
+
+
+def _bytecode(value: object) -> Bytecode | None:
+    if value is None:
+        return None
+    if isinstance(value, dict) and all(isinstance(value.get(name), str) for name in ("interpreter", "cache_tag")):
+        bytecode = Bytecode(value["interpreter"], value["cache_tag"], bool(value.get("wait")))
+        if bytecode.is_sound():
+            return bytecode
+    raise RemoteProtocolError("bytecode names an interpreter by its absolute path, and its cache_tag.")
+
+
+def _scheme(asked: Mapping[str, Any]) -> Scheme:
+    given = asked.get("scheme")
+    try:
+        return Scheme(**given)  # type: ignore[arg-type]  # whatever it is, it raises TypeError
+    except TypeError as error:
+        raise RemoteProtocolError(f"scheme is none: {error}") from error
+
+
+def _toolchain(asked: Mapping[str, Any]) -> Toolchain | None:
+    """The interpreter that builds sdists, where who asked names one: it is the one that he asks for."""
+    given = asked.get("build")
+    if given is None:
+        return None
+    if not isinstance(given, dict) or not isinstance(given.get("python"), str) or not given["python"].startswith("/"):
+        raise RemoteProtocolError("build names an interpreter by its absolute path.")
+    markers, tags = _target(asked)
+    return Toolchain(
+        Path(given["python"]), markers, tags, _scheme(asked), allow_unsandboxed=given.get("allow_unsandboxed") is True
+    )
+
+
+def _texts(asked: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    values = asked.get(name, [])
+    if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
+        raise RemoteProtocolError(f"{name} is a list of texts.")
+    return tuple(values)
+
+
+def _target(asked: Mapping[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The interpreter that is asked for: its variables of PEP 508, and its tags, the best first."""
+    markers, tags = asked.get("markers"), _texts(asked, "tags")
+    if not (isinstance(markers, dict) and all(isinstance(value, str) for value in markers.values())):
+        raise RemoteProtocolError("markers is an object of texts.")
+    if "python_full_version" not in markers:
+        raise RemoteProtocolError("markers lacks python_full_version.")
+    return markers, tags

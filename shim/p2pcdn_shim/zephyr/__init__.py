@@ -1,0 +1,1 @@
+"""zephyr: the package and environment manager. Nothing is imported here, so that `zephyr --version` costs nothing."""

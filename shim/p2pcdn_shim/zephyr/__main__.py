@@ -1,0 +1,5 @@
+"""`python -m p2pcdn_shim.zephyr` is `zephyr`."""
+
+from p2pcdn_shim.zephyr.cli import main
+
+main()

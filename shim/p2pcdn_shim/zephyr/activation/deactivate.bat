@@ -1,0 +1,11 @@
+@echo off
+rem For cmd.exe: takes back what activate.bat did.
+
+if defined _OLD_VIRTUAL_PATH set "PATH=%_OLD_VIRTUAL_PATH%"
+if defined _OLD_VIRTUAL_PROMPT set "PROMPT=%_OLD_VIRTUAL_PROMPT%"
+if defined _OLD_VIRTUAL_PYTHONHOME set "PYTHONHOME=%_OLD_VIRTUAL_PYTHONHOME%"
+set _OLD_VIRTUAL_PATH=
+set _OLD_VIRTUAL_PROMPT=
+set _OLD_VIRTUAL_PYTHONHOME=
+set VIRTUAL_ENV=
+set VIRTUAL_ENV_PROMPT=

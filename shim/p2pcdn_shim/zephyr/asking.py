@@ -1,0 +1,108 @@
+"""What a project wants, in the words in which its node is asked; and the answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from p2pcdn_shim.zephyr.config import Config
+from p2pcdn_shim.zephyr.project import Project, normalize
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from p2pcdn_shim.client import Client
+
+
+class Locked(Value):
+    """A lock as the node gave it. again: it stood there from before, for nothing that it depends on has changed."""
+
+    text: str
+    packages: int
+    warnings: tuple[str, ...]
+    again: bool
+
+
+def question_of(project: Project, config: Config) -> dict[str, Any]:
+    """What `p2pcdn/lock/question.py` calls a question: everything that a project's lock depends on, but the indexes."""
+    return {
+        **options_of(config),
+        "requires_python": project.requires_python or "",
+        "requirements": own_extras_put_in(project, project.dependencies),
+        "extras": {name: own_extras_put_in(project, texts) for name, texts in project.extras.items()},
+        "groups": {name: own_extras_put_in(project, texts) for name, texts in project.groups.items()},
+        "environments": list(config.environments),
+    }
+
+
+def options_of(config: Config) -> dict[str, Any]:
+    """How versions are chosen."""
+    return {
+        "constraints": list(config.constraints),
+        "overrides": list(config.overrides),
+        "prefer": config.prefer,
+        "prereleases": "allow" if config.prerelease else "if-necessary",
+        "exclude_newer": config.exclude_newer,
+        "only_binary": list(config.only_binary),
+        "no_binary": list(config.no_binary),
+    }
+
+
+def indexes_named(config: Config) -> list[dict[str, str | None]]:
+    """The indexes that the settings name, in the node's words; none: it asks its own. Raises UsageError."""
+    if not (config.index_url or config.index or config.extra_index_url):
+        return []
+    from p2pcdn_shim.zephyr.indexes import indexes_of
+
+    rows: list[dict[str, str | None]] = []
+    for one in indexes_of(config):
+        known = one.credentials
+        if not one.explicit:
+            username, password = (known.username, known.password) if known is not None else (None, None)
+            rows.append({"url": one.url, "username": username, "password": password})
+    return rows
+
+
+def own_extras_put_in(project: Project, texts: Iterable[str], seen: frozenset[str] = frozenset()) -> list[str]:
+    """The requirements, with what `project[extra]` stands for in the project's own extras and groups."""
+    found: list[str] = []
+    for text in texts:
+        own = re.fullmatch(r"\s*([A-Za-z0-9._-]+)\s*\[([^\]]*)\]\s*", text)
+        if own is None or project.name is None or normalize(own[1]) != normalize(project.name):
+            found.append(text)
+            continue
+        for extra in (normalize(word.strip()) for word in own[2].split(",")):
+            if extra not in seen:
+                found += own_extras_put_in(project, project.extras.get(extra, ()), seen | {extra})
+    return list(dict.fromkeys(found))
+
+
+def ask_lock(
+    client: Client,
+    question: Mapping[str, Any],
+    builder: Mapping[str, Any],
+    former: str | None = None,
+    upgrade: bool | Sequence[str] = (),
+) -> Locked:
+    """A lock for every environment of the project. Raises NodeRefused, whose sentence is the report.
+
+    builder: the interpreter that builds what has no metadata otherwise (`interpreter_of`); empty: it is not built.
+    """
+    again = upgrade if upgrade is True else list(upgrade or ())
+    return _locked(client.post("/v1/lock", {"question": question, "former": former, "upgrade": again, **builder}))
+
+
+def ask_resolve(
+    client: Client,
+    question: Mapping[str, Any],
+    interpreter: Mapping[str, Any],
+    preferences: Sequence[tuple[str, str]] = (),
+) -> Locked:
+    """A lock for one interpreter (`interpreter_of`). Raises NodeRefused."""
+    asked = {"question": question, "preferences": [list(pair) for pair in preferences], **interpreter}
+    return _locked(client.post("/v1/resolve", asked))
+
+
+def _locked(answer: Mapping[str, Any]) -> Locked:
+    return Locked(answer["lock"], answer["packages"], tuple(answer["warnings"]), answer["again"])

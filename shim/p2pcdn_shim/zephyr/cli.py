@@ -1,0 +1,162 @@
+"""The command `zephyr`: finds it in the table, loads its file alone, and makes an error a sentence and a code.
+
+Exit codes: 0 done; 1 no solution, or it could not be done; 2 usage or configuration. `zephyr run` passes on the code of
+what it runs.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from p2pcdn_shim.zephyr.commands import COMMANDS
+from p2pcdn_shim.zephyr.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ZephyrError
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+# A command is over before a collection of cycles would pay; one that makes very many objects still gets one.
+OBJECTS_BEFORE_COLLECTION = 100_000
+
+
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Runs one command and ends the process."""
+    gc.set_threshold(OBJECTS_BEFORE_COLLECTION)
+    _open_missing_streams()
+    _leave(_guarded(sys.argv[1:] if words is None else list(words)))
+
+
+def _leave(code: int) -> NoReturn:
+    """At once: an interpreter that takes itself apart needs 4 ms, and nothing here waits for its end (no atexit)."""
+    if os.environ.get("ZEPHYR_DEBUG"):
+        sys.exit(code)  # for profilers, which do
+    try:
+        sys.stdout.flush()
+    except OSError:
+        code = code or EXIT_FAILED  # what was to be read is lost
+    os._exit(code)
+
+
+def _open_missing_streams() -> None:
+    """Whoever closed stdin, stdout or stderr (`>&-`) must not get a socket to the node under that number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - a descriptor, for good
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _guarded(words: list[str]) -> int:
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+        return code
+    except ZephyrError as error:
+        return _say(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough; nothing is left to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if (sentence := _of_the_client(error)) is not None:
+            return _say(sentence, EXIT_FAILED)
+        if os.environ.get("ZEPHYR_DEBUG"):
+            raise
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        return _say(f"This is a fault of zephyr ({what}); ZEPHYR_DEBUG=1 shows where it is.", EXIT_FAILED)
+
+
+def _run(words: list[str]) -> int:
+    if words in (["--version"], ["-V"]):
+        from p2pcdn import __version__
+
+        print(f"zephyr {__version__}")
+        return 0
+    leading, name, rest = _split(words)
+    if name == "help" and not leading:
+        return _run([*rest[:1], "--help"])
+    if name is None:
+        return _help(leading)
+    command = _load(name)
+    from p2pcdn_shim.zephyr.call import Call
+    from p2pcdn_shim.zephyr.options import COMMON_DEFAULTS, Parser
+    from p2pcdn_shim.zephyr.voice import Voice
+
+    parser = Parser(prog=f"zephyr {name}", description=command.DESCRIPTION)
+    command.arguments(parser)
+    options = parser.parse_args([*leading, *rest])
+    for key, value in COMMON_DEFAULTS.items():
+        vars(options).setdefault(key, value)
+    voice = Voice(verbosity=options.verbose, quiet=options.quiet, as_json=options.json)
+    return int(command.run(Call(options, voice)))
+
+
+def _split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
+    """What stood before the command, the command, and what came after it."""
+    from p2pcdn_shim.zephyr.options import WITH_A_WORD
+
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        at += 2 if words[at] in WITH_A_WORD else 1
+    if at >= len(words):
+        return words, None, []
+    return words[:at], words[at], words[at + 1 :]
+
+
+def _load(name: str) -> ModuleType:
+    if name not in COMMANDS:
+        from difflib import get_close_matches
+
+        from p2pcdn_shim.zephyr.errors import UsageError
+
+        near = get_close_matches(name, COMMANDS, n=1)
+        guess = f"; did you mean {near[0]!r}?" if near else "; see `zephyr --help`."
+        raise UsageError(f"zephyr has no command {name[:60]!r}{guess}")
+    import keyword
+    from importlib import import_module
+
+    file = name.replace("-", "_") + ("_" if keyword.iskeyword(name) else "")
+    return import_module(f"p2pcdn_shim.zephyr.commands.{file}")
+
+
+def _help(leading: list[str]) -> int:
+    known = [word for word in leading if word in ("-h", "--help")]
+    if leading and not known:
+        from p2pcdn_shim.zephyr.errors import UsageError
+
+        raise UsageError(f"Name a command after {leading[-1][:60]}; see `zephyr --help`.")
+    print(help_text(), file=sys.stdout if known else sys.stderr)
+    return 0 if known else EXIT_USAGE
+
+
+def help_text() -> str:
+    """What `zephyr --help` prints."""
+    width = max(map(len, COMMANDS), default=0)
+    rows = "\n".join(f"  {name:<{width}}  {sentence}" for name, sentence in COMMANDS.items())
+    return (
+        "Usage: zephyr COMMAND ...\n\n"
+        "Python packages and environments, out of the store of your p2pcdn node.\n\n"
+        f"Commands:\n{rows}\n\n"
+        "`zephyr COMMAND --help` explains one of them, and the flags that all have (-v, -q, --json, --no-node,\n"
+        "--directory DIR, --config-file FILE). `zephyr --version` says which one this is."
+    )
+
+
+def _of_the_client(error: Exception) -> str | None:
+    """The sentence of NoNode and NodeRefused; they are only known where the client was loaded."""
+    client = sys.modules.get("p2pcdn_shim.client")
+    if client is not None and isinstance(error, (client.NoNode, client.NodeRefused)):
+        return str(error)
+    return None
+
+
+def _say(sentence: str, code: int) -> int:
+    print(f"zephyr: {sentence}", file=sys.stderr)
+    return code

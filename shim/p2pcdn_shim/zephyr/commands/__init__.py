@@ -1,0 +1,31 @@
+"""Which commands `zephyr` has. Each is a file of this folder, loaded only when it is called; adding one is a row here.
+
+Such a file has `DESCRIPTION` (sentences for --help), `arguments(parser)` and `run(call) -> exit code`.
+"""
+
+from __future__ import annotations
+
+# The name as typed, and its sentence in `zephyr --help`, in the order in which a new user meets them. The file is
+# called the same, with `_` for `-`, and with one at the end where Python has that word for itself.
+COMMANDS = {
+    "init": "Makes a project: a pyproject.toml.",
+    "add": "Adds requirements to the project, locks it and syncs its environment.",
+    "remove": "Takes requirements out of the project, locks it and syncs its environment.",
+    "lock": "Writes pylock.toml: the versions for every environment of the project.",
+    "sync": "Makes the project's environment hold what the lock says.",
+    "update": "Takes newer versions, as far as the project allows them.",
+    "install": "Installs packages into an environment, beside any project.",
+    "uninstall": "Takes packages out of an environment, with what only they needed.",
+    "list": "Lists the packages of an environment.",
+    "tree": "Shows who needs whom in the project's lock.",
+    "why": "Shows for whose sake a package is in the lock.",
+    "rollback": "Makes an environment hold again what it held before.",
+    "history": "Shows what was done to an environment, and where it came from.",
+    "venv": "Makes, lists, removes and enters virtual environments.",
+    "run": "Runs a command in the project's environment.",
+    "import": "Takes over a project of pip, poetry or pipenv.",
+    "export": "Writes what the project installs as a requirements file.",
+    "python": "Shows the interpreters of this machine.",
+    "config": "Shows the settings in force, and where each comes from.",
+    "shell-hook": "Prints a function with which your shell enters environments.",
+}

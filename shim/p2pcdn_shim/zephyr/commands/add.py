@@ -1,0 +1,78 @@
+"""`zephyr add`: a project gets one more requirement, if there are versions that fit."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from p2pcdn_shim.zephyr import lock_file, locking, project_edit, syncing
+from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.commands import sync
+from p2pcdn_shim.zephyr.config_files import read_text
+from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.files import write_text
+from p2pcdn_shim.zephyr.flags import add_install_flags, add_where_flags, where_of
+from p2pcdn_shim.zephyr.project import Project, parse_project
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from p2pcdn_shim.client import Client
+
+DESCRIPTION = """Adds requirements to pyproject.toml, locks the project and syncs its environment. Where no versions fit
+together, nothing is changed. A requirement without a version gets the one that was found as its lower bound."""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("requirements", nargs="+", metavar="REQUIREMENT", help="Such as numpy, or 'numpy>=1.24,<2'.")
+    add_where_flags(parser)
+    parser.add_argument("--no-sync", action="store_true", help="Changes pyproject.toml and the lock only.")
+    add_install_flags(parser)
+
+
+def run(call: Call) -> int:
+    project = locking.project_of(call)
+    for text in call.options.requirements:
+        project_edit.parse_requirement(text)
+    with call.node() as client:
+        return change(call, client, project, *_added(call, client, project))
+
+
+def change(call: Call, client: Client, project: Project, text: str, lock: str) -> int:
+    """Writes a new pyproject.toml with its lock, and syncs unless that is not wanted."""
+    changes = lock_file.changes(lock_file.read(lock_file.place_of(project.file)), lock, project.file)
+    write_text(project.file, text)
+    write_text(lock_file.place_of(project.file), lock)
+    if call.options.no_sync:
+        did = " ".join(changes) or f"Changed {project.file}; the lock has what it had."
+        call.voice.did(did, {"file": str(project.file), "changes": changes})
+        return 0
+    return sync.install_lock(call, client, parse_project(text, project.file), lock)
+
+
+def _added(call: Call, client: Client, project: Project) -> tuple[str, str]:
+    """The new text of pyproject.toml, and its lock."""
+    before = read_text(project.file)
+    if before is None:
+        raise UsageError(f"{project.file} is gone; nothing was changed.")
+    where = where_of(call.options)
+    text = project_edit.add(before, call.options.requirements, where, file=project.file)
+    locked = locking.make(call, client, parse_project(text, project.file))
+    bounded = [_with_bound(one, locked.text, call) for one in call.options.requirements]
+    if bounded != call.options.requirements:
+        text = project_edit.add(before, bounded, where, file=project.file)
+        locked = locking.make(call, client, parse_project(text, project.file), former=locked.text)
+    return text, locked.text
+
+
+def _with_bound(requirement: str, lock: str, call: Call) -> str:
+    """A requirement that names no version with the lowest one that was locked for it as lower bound."""
+    parsed = project_edit.parse_requirement(requirement)
+    if parsed.specifier or parsed.url:
+        return requirement
+    name = syncing.name_of(requirement)
+    versions = [one["version"] for one in lock_file.packages_of(lock, call.directory) if one["name"] == name]
+    if not versions:
+        return requirement
+    from packaging.version import Version
+
+    parsed.specifier &= f">={min(map(Version, versions)).public}"
+    return str(parsed)

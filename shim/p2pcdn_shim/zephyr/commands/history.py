@@ -1,0 +1,46 @@
+"""`zephyr history`: what was done to an environment, when, by which command, and where it came from."""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser
+from collections.abc import Iterator
+
+from p2pcdn.envs.generations import Environment
+from p2pcdn_shim.zephyr import named
+from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+DESCRIPTION = """Shows every change of the environment, the newest first: when, by which command, what came and went.
+With -v also from which index, under which hash, and whether the bytes were here already. `*` marks what `rollback` can
+go back to."""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--venv", metavar="DIR", help="The environment, instead of the project's .venv.")
+
+
+def run(call: Call) -> int:
+    place = named.project_place(call.config, call.directory)
+    environment = Environment(str(place), command="", now_s=0.0)
+    entries = environment.history()
+    kept = {one["generation"] for one in environment.generations()}
+    lines = [line for entry in reversed(entries) for line in _lines(entry, kept, verbose=call.voice.verbosity > 0)]
+    call.voice.answer(lines or [f"Nothing was done to {place} yet."], entries)
+    return 0
+
+
+def _lines(entry: dict[str, Any], kept: set[int], *, verbose: bool) -> Iterator[str]:
+    number = entry.get("generation", 0)
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.get("at_s", 0)))
+    added, removed = entry.get("added", []), entry.get("removed", [])
+    what = ", ".join(
+        [*(f"+{one['project']} {one['version']}" for one in added), *(f"-{one['project']}" for one in removed)]
+    )
+    yield f"{'*' if number in kept else ' '} {number:>3}  {when}  {entry.get('command', '?')}: {what or 'nothing new'}"
+    for one in added if verbose else ():
+        origin = one.get("index") or "no index"
+        yield f"       {one['file']}  sha256:{one['sha256']}  {origin}  ({one.get('from', '?')})"

@@ -1,0 +1,66 @@
+"""`zephyr import`: a project of another tool becomes one of pyproject.toml."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.config_files import read_text
+from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.files import write_text
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from p2pcdn_shim.zephyr.importers.imported import Imported
+
+DESCRIPTION = """Takes over what another tool's file asks for: a requirements file of pip (with all that it includes),
+the pyproject.toml of poetry, or the Pipfile or Pipfile.lock of pipenv. The file is only read; what it asks for is added
+to the pyproject.toml of this directory, which is made if it is missing. What cannot be taken over is said."""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="The file of the other tool.")
+    parser.add_argument("--group", metavar="NAME", help="Puts its dependencies into this group.")
+
+
+def run(call: Call) -> int:
+    from p2pcdn_shim.zephyr.importers.imported import put_into
+
+    source = call.directory / call.options.file
+    found = read_foreign(source)
+    file = call.directory / "pyproject.toml"
+    text = read_text(file) or ""
+    if "name" not in found.project and "[project]" not in text:
+        from p2pcdn_shim.zephyr.commands.init import new_project
+        from p2pcdn_shim.zephyr.interpreters import find
+
+        python = find(call.config.python, None, call.directory)
+        name = call.directory.resolve().name or "project"
+        text = new_project(text, name, f"3.{python.version[1]}", file)
+    write_text(file, put_into(text, found, file, group=call.options.group))
+    for note in found.notes:
+        call.voice.note(note)
+    call.voice.did(
+        f"Took {found.count} requirements of {source} over into {file}.",
+        {"file": str(file), "requirements": found.count, "notes": list(found.notes)},
+    )
+    return 0
+
+
+def read_foreign(file: Path) -> Imported:
+    """What a file of another tool asks for; the tool is told by the file's name. Raises UsageError."""
+    if file.name in ("Pipfile", "Pipfile.lock"):
+        from p2pcdn_daemon.client_config import pypi
+        from p2pcdn_shim.zephyr.importers.pipenv import read_pipenv
+
+        return read_pipenv(file, public_index=pypi().url)
+    if file.suffix == ".toml":
+        from p2pcdn_shim.zephyr.importers.poetry import read_poetry
+
+        return read_poetry(file)
+    if file.suffix in (".txt", ".in", ".pip"):
+        from p2pcdn_shim.zephyr.importers.requirements import read_requirements_file
+
+        return read_requirements_file(file)
+    raise UsageError(f"{file} is neither a requirements file (.txt, .in), a pyproject.toml of poetry, nor a Pipfile.")

@@ -1,0 +1,48 @@
+"""`zephyr init`: a new project."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser
+from pathlib import Path
+
+from p2pcdn_shim.zephyr import interpreters
+from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.config_files import read_text
+from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.files import write_text
+
+DESCRIPTION = """Makes a project: a pyproject.toml with a name, a version, the Python it needs and an empty list of
+dependencies. In a directory that has one without a [project], that table is added, and all else stays."""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("path", nargs="?", metavar="DIR", help="Where; made if missing. Default: this directory.")
+    parser.add_argument("--name", metavar="NAME", help="The project's name. Default: the directory's.")
+    parser.add_argument("--python", metavar="PYTHON", help="The interpreter whose version is the oldest that will do.")
+
+
+def run(call: Call) -> int:
+    directory = call.directory / (call.options.path or "")
+    file = directory / "pyproject.toml"
+    name = call.options.name or _name_for(directory)
+    if not re.fullmatch(r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]", name):
+        raise UsageError(f"{name[:60]!r} cannot be the name of a project; give it one with --name.")
+    python = interpreters.find(call.config.python, None, call.directory)
+    text = read_text(file) or ""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_text(file, new_project(text, name, f"3.{python.version[1]}", file))
+    call.voice.did(f"Made the project {name} in {file}.", {"file": str(file), "name": name})
+    return 0
+
+
+def new_project(text: str, name: str, oldest_python: str, file: Path) -> str:
+    """The text of a pyproject.toml with a new project in it. Raises UsageError where there is one already."""
+    if re.search(r"^\s*\[\s*project\s*\]|^\s*project\s*[.=]", text, re.MULTILINE):
+        raise UsageError(f"{file} holds a project already; it was left as it is.")
+    table = f'[project]\nname = "{name}"\nversion = "0.1.0"\nrequires-python = ">={oldest_python}"\ndependencies = []\n'
+    return f"{table}\n{text}" if text.strip() else table
+
+
+def _name_for(directory: Path) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower()).strip("-") or "project"

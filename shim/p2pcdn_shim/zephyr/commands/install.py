@@ -1,0 +1,60 @@
+"""`zephyr install`: packages into an environment, beside any project and its lock."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+
+from p2pcdn.envs.generations import Environment
+from p2pcdn_shim.zephyr import asking, named, project_edit, syncing
+from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.flags import add_install_flags
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from p2pcdn.envs.plan import Plan
+
+DESCRIPTION = """Installs packages into the environment (.venv, made where it is missing; --venv names another), with
+all that they need. What is there already keeps its version where that still fits. pyproject.toml and pylock.toml are
+left alone: `zephyr add` is for those."""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("requirements", nargs="+", metavar="REQUIREMENT", help="Such as django, or 'fastapi>=0.100'.")
+    parser.add_argument("--upgrade", action="store_true", help="Takes the newest versions that fit, of all packages.")
+    add_install_flags(parser)
+
+
+def run(call: Call) -> int:
+    for text in call.options.requirements:
+        project_edit.parse_requirement(text)
+    place = named.project_place(call.config, call.directory)
+    held = Environment(str(place), command="", now_s=0.0).plan()
+    new = {syncing.name_of(text) for text in call.options.requirements}
+    wanted = [*call.options.requirements, *(name for name in requested_of(held) if name not in new)]
+    keep = () if call.options.upgrade else versions_of(held)
+    resolve_and_sync(call, place, wanted, keep)
+    return 0
+
+
+def resolve_and_sync(call: Call, place: Path, wanted: Sequence[str], keep: Sequence[tuple[str, str]]) -> None:
+    """Makes the environment hold what these requirements need; `keep`: versions that stay where they fit."""
+    interpreter = syncing.interpreter_at(call, place)
+    question = {**asking.options_of(call.config), "requirements": list(wanted)}
+    with call.node() as client:
+        locked = asking.ask_resolve(client, question, syncing.interpreter_of(call, interpreter), keep)
+        for warning in locked.warnings:
+            call.voice.warn(warning)
+        requested = tuple(dict.fromkeys(map(syncing.name_of, wanted)))
+        chosen = syncing.Chosen(locked.text, requested=requested, exact=False)
+        syncing.tell(call, place, syncing.sync(call, client, place, interpreter, chosen))
+
+
+def requested_of(plan: Plan | None) -> list[str]:
+    """The projects that a user asked for by name."""
+    return [syncing.name_of(wheel.project) for wheel in plan.wheels if wheel.requested] if plan is not None else []
+
+
+def versions_of(plan: Plan | None) -> list[tuple[str, str]]:
+    return [(syncing.name_of(wheel.project), wheel.version) for wheel in plan.wheels] if plan is not None else []

@@ -1,0 +1,38 @@
+"""`zephyr list`: what is in an environment."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from pathlib import Path
+
+from p2pcdn_shim.zephyr import named, probes, venv
+from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.project import normalize
+
+DESCRIPTION = """Lists the packages of the environment (.venv; --venv names another), whoever installed them."""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--venv", metavar="DIR", help="The environment, instead of the project's .venv.")
+
+
+def run(call: Call) -> int:
+    place = named.project_place(call.config, call.directory)
+    found = sorted(installed(place), key=lambda pair: normalize(pair[0]))
+    width = max((len(name) for name, _ in found), default=0)
+    call.voice.answer(
+        [f"{name:<{width}}  {version}" for name, version in found],
+        [{"name": name, "version": version} for name, version in found],
+    )
+    return 0
+
+
+def installed(place: Path) -> Iterator[tuple[str, str]]:
+    """Name and version of each distribution of an environment, out of the names of its .dist-info directories."""
+    paths = probes.probe(venv.open_environment(place).python).paths
+    for folder in dict.fromkeys((paths["purelib"], paths["platlib"])):
+        for info in Path(folder).glob("*.dist-info"):
+            if match := re.fullmatch(r"(.+)-([^-]+)\.dist-info", info.name):
+                yield match[1].replace("_", "-"), match[2]

@@ -1,0 +1,51 @@
+"""`zephyr lock`: what a project wants becomes pylock.toml."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from p2pcdn_shim.zephyr import lock_file, locking
+from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.errors import EXIT_FAILED
+from p2pcdn_shim.zephyr.flags import add_index_flags
+from p2pcdn_shim.zephyr.project import Project
+
+DESCRIPTION = """Writes pylock.toml: for every environment that the project serves, which versions it gets, with the
+hashes of all their files. What was locked before stays, where it still fits. With --check nothing is written: the exit
+code says whether the lock is that of the project as it is."""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--check", action="store_true", help="Only says whether the lock belongs to pyproject.toml.")
+    parser.add_argument("--upgrade", action="store_true", help="Takes the newest versions that fit, of every package.")
+    parser.add_argument(
+        "--upgrade-package", action="append", default=[], metavar="NAME", help="The same, of this package only."
+    )
+    add_index_flags(parser)
+
+
+def run(call: Call) -> int:
+    project = locking.project_of(call)
+    file = lock_file.place_of(project.file)
+    if call.options.check:
+        return _check(call, project)
+    with call.node() as client:
+        locked = locking.make(call, client, project, upgrade=call.options.upgrade or call.options.upgrade_package)
+    changes = locking.write(call, file, locked.text)
+    did = f"Locked {locked.packages} packages in {file}." if changes else f"{file} is as it should be."
+    call.voice.did(did, {"file": str(file), "packages": locked.packages, "changes": changes})
+    return 0
+
+
+def _check(call: Call, project: Project) -> int:
+    file = lock_file.place_of(project.file)
+    text = lock_file.read(file)
+    fresh = locking.is_fresh(call, project, text)
+    if text is None:
+        sentence = f"There is no {file}; `zephyr lock` makes it."
+    elif not fresh:
+        sentence = f"{file} was made of another pyproject.toml, or of other settings; `zephyr lock` makes it anew."
+    else:
+        sentence = f"{file} belongs to the project as it is."
+    call.voice.answer([sentence], {"file": str(file), "fresh": fresh})
+    return 0 if fresh else EXIT_FAILED

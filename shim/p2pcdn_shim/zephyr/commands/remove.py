@@ -1,0 +1,30 @@
+"""`zephyr remove`: a requirement of a project goes, and what only it needed."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from p2pcdn_shim.zephyr import locking, project_edit
+from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.commands.add import change
+from p2pcdn_shim.zephyr.config_files import read_text
+from p2pcdn_shim.zephyr.flags import add_install_flags, add_where_flags, where_of
+from p2pcdn_shim.zephyr.project import parse_project
+
+DESCRIPTION = """Takes requirements out of pyproject.toml, locks the project and syncs its environment."""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("names", nargs="+", metavar="NAME", help="Whose requirements go.")
+    add_where_flags(parser)
+    parser.add_argument("--no-sync", action="store_true", help="Changes pyproject.toml and the lock only.")
+    add_install_flags(parser)
+
+
+def run(call: Call) -> int:
+    project = locking.project_of(call)
+    before = read_text(project.file) or ""
+    text, _ = project_edit.remove(before, call.options.names, where_of(call.options), file=project.file)
+    with call.node() as client:
+        locked = locking.make(call, client, parse_project(text, project.file))
+        return change(call, client, project, text, locked.text)

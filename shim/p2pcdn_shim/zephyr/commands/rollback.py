@@ -1,0 +1,44 @@
+"""`zephyr rollback`: an environment as it was before."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import ArgumentParser
+
+from p2pcdn.envs.errors import CannotInstall
+from p2pcdn.envs.generations import Environment
+from p2pcdn_shim.zephyr import named, venv
+from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.errors import ZephyrError
+
+DESCRIPTION = """Makes the environment hold again what an earlier generation of it held: the one before, or the one
+whose number is given (`zephyr history` lists them). Needs neither network nor node; pyproject.toml and pylock.toml
+stay."""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("generation", nargs="?", type=int, metavar="N", help="Which generation; else the one before.")
+    parser.add_argument("--venv", metavar="DIR", help="The environment, instead of the project's .venv.")
+
+
+def run(call: Call) -> int:
+    place = named.project_place(call.config, call.directory)
+    venv.open_environment(place)
+    command = " ".join(["zephyr", *sys.argv[1:]])
+    try:
+        with Environment(str(place), command=command, now_s=time.time()).locked(wait=call.voice.note) as environment:
+            outcome = environment.rollback(call.options.generation)
+    except CannotInstall as error:
+        raise ZephyrError(str(error)) from error
+    for sign, names in (("-", outcome.removed), ("+", outcome.added)):
+        for name in names:
+            call.voice.note(f"{sign} {name}")
+    value = {
+        "environment": str(place),
+        "generation": outcome.generation,
+        "added": list(outcome.added),
+        "removed": list(outcome.removed),
+    }
+    call.voice.did(f"{place} is as it was (generation {outcome.generation}).", value)
+    return 0

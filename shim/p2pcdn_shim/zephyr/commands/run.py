@@ -1,0 +1,83 @@
+"""`zephyr run -- COMMAND`: a command in an environment, as if it had been activated."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import REMAINDER, ArgumentParser
+from collections.abc import Mapping
+from pathlib import Path
+
+from p2pcdn_shim.zephyr import named, platforms, venv
+from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, UsageError
+
+DESCRIPTION = """Runs COMMAND in the project's environment, or in the one that --venv names, as if it had been
+activated. Outside a project that has one, the environment that is active is taken. The command takes this process over:
+its signals, its terminal and its exit code are its own; 127 says that there is no such command, 126 that it cannot be
+run."""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--venv", dest="place", metavar="NAME|PATH", help="The environment to run it in.")
+    parser.add_argument("command", nargs=REMAINDER, metavar="-- COMMAND ...", help="The command and its arguments.")
+
+
+def run(call: Call) -> int:
+    command = call.options.command
+    command = command[1:] if command[:1] == ["--"] else command
+    if not command:
+        raise UsageError("Name a command: `zephyr run -- python app.py`.")
+    environment = _environment(call)
+    environ = activated(environment, os.environ)
+    call.voice.detail(f"Runs in {environment.path} with Python {environment.version}.")
+    return _become(command, environ)
+
+
+def activated(environment: venv.Environment, environ: Mapping[str, str]) -> dict[str, str]:
+    """What the environment's own script would set."""
+    scripts = environment.path / platforms.scripts_name()
+    changed = {**environ, "VIRTUAL_ENV": str(environment.path)}
+    changed["VIRTUAL_ENV_PROMPT"] = environment.settings.get("prompt") or environment.path.name
+    path = environ.get("PATH", os.defpath)
+    changed["PATH"] = f"{scripts}{os.pathsep}{path}" if path else str(scripts)
+    changed.pop("PYTHONHOME", None)
+    return changed
+
+
+def _environment(call: Call) -> venv.Environment:
+    if call.options.place is not None:
+        return venv.open_environment(named.place_of(call.options.place, call.config, call.directory))
+    place = named.project_place(call.config, call.directory)
+    active = os.environ.get("VIRTUAL_ENV")
+    if active and venv.read_settings(place) is None:
+        place = Path(active)
+    return venv.open_environment(place)
+
+
+def _become(command: list[str], environ: dict[str, str]) -> int:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        if os.name == "nt":
+            return _run_and_wait(command, environ)
+        os.execvpe(command[0], command, environ)
+    except FileNotFoundError:
+        print(f"zephyr: There is no command {command[0]!r}.", file=sys.stderr)
+        return EXIT_NOT_FOUND
+    except OSError as error:
+        print(f"zephyr: {command[0]!r} cannot be run: {error.strerror or error}.", file=sys.stderr)
+        return EXIT_NOT_EXECUTABLE
+
+
+def _run_and_wait(command: list[str], environ: dict[str, str]) -> int:
+    """Windows cannot replace a process: this one waits, and leaves Ctrl-C to the command."""
+    import signal
+    from shutil import which
+    from subprocess import Popen
+
+    file = which(command[0], path=environ["PATH"])
+    if file is None:
+        raise FileNotFoundError(command[0])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return Popen([file, *command[1:]], env=environ).wait()

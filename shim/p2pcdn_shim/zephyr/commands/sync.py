@@ -1,0 +1,79 @@
+"""`zephyr sync`: the project's environment becomes what its lock says."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from p2pcdn_shim.zephyr import lock_file, locking, named, syncing
+from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.flags import add_install_flags
+from p2pcdn_shim.zephyr.project import Project, normalize
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from p2pcdn_shim.client import Client
+
+DESCRIPTION = """Makes the project's environment (.venv) hold exactly what pylock.toml says, all at once or not at all.
+A lock that does not belong to pyproject.toml any more is made anew first; with --frozen it is taken as it is."""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--frozen", action="store_true", help="Takes the lock as it is, and looks at nothing else.")
+    add_install_flags(parser)
+    parser.add_argument("--extra", action="append", default=[], metavar="NAME", help="With this extra.")
+    parser.add_argument("--no-project", action="store_true", help="Leaves the project itself out.")
+    parser.add_argument("--all-extras", action="store_true", help="With every extra of the project.")
+    parser.add_argument("--group", action="append", default=[], metavar="NAME", help="With this dependency group.")
+    parser.add_argument(
+        "--no-default-groups",
+        action="store_true",
+        help="Without the groups that are installed unless others are named.",
+    )
+
+
+def run(call: Call) -> int:
+    project = locking.project_of(call)
+    with call.node() as client:
+        lock = _frozen(project) if call.options.frozen else locking.current(call, client, project)
+        return install_lock(call, client, project, lock)
+
+
+def install_lock(call: Call, client: Client, project: Project, lock: str) -> int:
+    """Syncs the project's environment with the text of a lock, and says what that did."""
+    place = named.project_place(call.config, call.directory)
+    own = str(project.file.parent) if project.is_package and not vars(call.options).get("no_project") else None
+    chosen = syncing.Chosen(lock, _extras(call, project), _groups(call, project), _requested(project), project=own)
+    synced = syncing.sync(call, client, place, syncing.interpreter_at(call, place), chosen)
+    syncing.tell(call, place, synced)
+    return 0
+
+
+def _frozen(project: Project) -> str:
+    file = lock_file.place_of(project.file)
+    text = lock_file.read(file)
+    if text is None:
+        raise UsageError(f"There is no {file}; `zephyr lock` makes it.")
+    return text
+
+
+def _extras(call: Call, project: Project) -> tuple[str, ...]:
+    options = vars(call.options)
+    return tuple(project.extras) if options.get("all_extras") else tuple(map(normalize, options.get("extra", ())))
+
+
+def _groups(call: Call, project: Project) -> tuple[str, ...]:
+    options = vars(call.options)
+    default = () if options.get("no_default_groups") else map(normalize, call.config.default_groups)
+    wanted = dict.fromkeys(map(normalize, options.get("group", ())))
+    # A default group that the project does not have is nobody's mistake.
+    return (*(name for name in default if name in project.groups and name not in wanted), *wanted)
+
+
+def _requested(project: Project) -> tuple[str, ...]:
+    """The projects that the user named himself, which their environment remembers (PEP 376)."""
+    texts = [*project.dependencies]
+    for more in (*project.extras.values(), *project.groups.values()):
+        texts += more
+    texts += [project.name] if project.name else []
+    return tuple(dict.fromkeys(name for text in texts if (name := syncing.name_of(text))))

@@ -1,0 +1,50 @@
+"""`zephyr tree`: who needs whom in the project's lock."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from p2pcdn_shim.zephyr import graph, lock_file, locking, syncing
+from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.project import Project
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+DESCRIPTION = """Shows what the project asks for, what that needs, and so on, as pylock.toml has it."""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--depth", type=int, metavar="N", help="Not deeper than N levels below what was asked for.")
+
+
+def run(call: Call) -> int:
+    project = locking.project_of(call)
+    nodes = graph.nodes_of(packages_of(call, project))
+    roots = list(dict.fromkeys(name for names in roots_of(project).values() for name in names))
+    lines = list(graph.tree(roots, nodes, call.options.depth))
+    value = {"roots": roots, "packages": {node.name: list(node.children) for node in nodes.values()}}
+    call.voice.answer(lines or ["The project asks for nothing."], value)
+    return 0
+
+
+def packages_of(call: Call, project: Project) -> list[Mapping[str, Any]]:
+    """The packages of the project's lock. Raises UsageError where there is none."""
+    file = lock_file.place_of(project.file)
+    text = lock_file.read(file)
+    if text is None:
+        raise UsageError(f"There is no {file}; `zephyr lock` makes it.")
+    if not locking.is_fresh(call, project, text):
+        call.voice.note(f"{file} was made of another pyproject.toml, or of other settings; this is what it says.")
+    return lock_file.packages_of(text, file)
+
+
+def roots_of(project: Project) -> dict[str, list[str]]:
+    """By who asks the projects that he asks for."""
+    asked = {"the project": project.dependencies}
+    asked |= {f"extra {name}": texts for name, texts in project.extras.items()}
+    asked |= {f"group {name}": texts for name, texts in project.groups.items()}
+    return {who: list(dict.fromkeys(map(syncing.name_of, texts))) for who, texts in asked.items()}

@@ -1,0 +1,40 @@
+"""`zephyr uninstall`: packages out of an environment, and what only they needed."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from p2pcdn.envs.generations import Environment
+from p2pcdn_shim.zephyr import named
+from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.commands.install import requested_of, resolve_and_sync, versions_of
+from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.flags import add_install_flags
+from p2pcdn_shim.zephyr.project import normalize
+
+DESCRIPTION = """Takes packages that somebody installed by name out of the environment, with what nobody else needs.
+pyproject.toml and pylock.toml are left alone: `zephyr remove` is for those."""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("names", nargs="+", metavar="NAME", help="Which packages go.")
+    add_install_flags(parser)
+
+
+def run(call: Call) -> int:
+    place = named.project_place(call.config, call.directory)
+    held = Environment(str(place), command="", now_s=0.0).plan()
+    versions = versions_of(held)
+    there = {name for name, _ in versions}
+    names = [normalize(name) for name in call.options.names]
+    if missing := [name for name in names if name not in there]:
+        raise UsageError(f"zephyr did not install {', '.join(missing)} in {place}; nothing was changed.")
+    requested = requested_of(held)
+    if needed := [name for name in names if name not in requested]:
+        raise UsageError(f"{', '.join(needed)} is there because others in {place} need it; nothing was changed.")
+    resolve_and_sync(call, place, [name for name in requested if name not in names], versions)
+    left = {name for name, _ in versions_of(Environment(str(place), command="", now_s=0.0).plan())}
+    for name in names:
+        if name in left:
+            call.voice.note(f"{name} stays: other packages there need it.")
+    return 0

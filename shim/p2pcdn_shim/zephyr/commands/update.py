@@ -1,0 +1,38 @@
+"""`zephyr update`: newer versions, as far as the project allows them."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from p2pcdn_shim.zephyr import lock_file, locking
+from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.commands import sync
+from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.flags import add_install_flags
+from p2pcdn_shim.zephyr.project import normalize
+
+DESCRIPTION = """Locks the newest versions that pyproject.toml allows, of all packages or of those that are named, and
+syncs the environment."""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="Which packages; all of them where none is named.")
+    parser.add_argument("--no-sync", action="store_true", help="Changes the lock only.")
+    add_install_flags(parser)
+
+
+def run(call: Call) -> int:
+    project = locking.project_of(call)
+    file = lock_file.place_of(project.file)
+    names = [normalize(name) for name in call.options.names]
+    there = {one["name"] for one in lock_file.packages_of(lock_file.read(file) or "", file)}
+    if missing := sorted(set(names) - there):
+        raise UsageError(f"{file} has no {', '.join(missing)}.")
+    with call.node() as client:
+        locked = locking.make(call, client, project, upgrade=names or True)
+        changes = locking.write(call, file, locked.text)
+        if not call.options.no_sync:
+            return sync.install_lock(call, client, project, locked.text)
+    did = " ".join(changes) or "Nothing newer fits."
+    call.voice.did(did, {"file": str(file), "changes": changes})
+    return 0

@@ -1,0 +1,21 @@
+"""How a command of zephyr ends when it cannot do its work: a sentence, and an exit code."""
+
+from __future__ import annotations
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_NOT_EXECUTABLE = 126
+EXIT_NOT_FOUND = 127
+EXIT_INTERRUPTED = 130
+
+
+class ZephyrError(Exception):
+    """It cannot be done. The message says what, why, and what to do; what was there is as it was."""
+
+    exit_code = EXIT_FAILED
+
+
+class UsageError(ZephyrError):
+    """What was typed or configured cannot be meant."""
+
+    exit_code = EXIT_USAGE

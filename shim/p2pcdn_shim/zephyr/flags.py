@@ -1,0 +1,52 @@
+"""Flags that several commands share: what fills an environment, and which list of requirements is meant."""
+
+from __future__ import annotations
+
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from p2pcdn_shim.zephyr.project_edit import Where
+
+
+def add_install_flags(parser: ArgumentParser) -> None:
+    """The settings of `settings.py` that every command has that fills an environment."""
+    parser.add_argument("--venv", metavar="DIR", help="The environment, instead of the project's .venv.")
+    parser.add_argument("--python", metavar="PYTHON", help="The interpreter of an environment that is made first.")
+    parser.add_argument(
+        "--link-mode", choices=("reflink", "hardlink", "copy", "env"), help="How files come out of the store."
+    )
+    parser.add_argument(
+        "--compile-bytecode",
+        action="store_true",
+        default=None,
+        help="Waits for the byte code; else it is linked where the store has it, and made afterwards.",
+    )
+    parser.add_argument(
+        "--no-compile-bytecode", dest="compile_bytecode", action="store_false", help="Leaves byte code out."
+    )
+    add_index_flags(parser)
+
+
+def add_index_flags(parser: ArgumentParser) -> None:
+    """Where packages come from."""
+    parser.add_argument("--index-url", metavar="URL", help="The index, instead of the one that the node asks.")
+    parser.add_argument(
+        "--extra-index-url", action="append", default=[], metavar="URL", help="One more, asked for what others lack."
+    )
+
+
+def add_where_flags(parser: ArgumentParser) -> None:
+    """Which list of requirements is meant; see `where_of`."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--extra", dest="extra_name", metavar="NAME", help="In this extra of the project.")
+    which.add_argument("--group", dest="group_name", metavar="NAME", help="In this dependency group.")
+    which.add_argument("--dev", dest="group_name", action="store_const", const="dev", help="In the group dev.")
+
+
+def where_of(options: Namespace) -> Where:
+    """The list that the flags name, else the project's own."""
+    from p2pcdn_shim.zephyr.project_edit import Where
+
+    return Where(extra=options.extra_name, group=options.group_name)

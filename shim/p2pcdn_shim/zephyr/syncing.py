@@ -1,0 +1,232 @@
+"""An environment brought to what a lock says: asked of the node, and linked out of its store in one swap."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from p2pcdn.envs.errors import CannotInstall
+from p2pcdn.envs.generations import Environment
+from p2pcdn.envs.install import Source
+from p2pcdn.envs.plan import Plan
+from p2pcdn.envs.scheme import Scheme
+from p2pcdn_shim.zephyr import asking, named, venv
+from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
+from p2pcdn_shim.zephyr.probes import Probe, probe
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from p2pcdn.envs.generations import Outcome
+    from p2pcdn.envs.install import LinkMode
+    from p2pcdn_shim.client import Client
+
+_LINK_MODES: tuple[LinkMode, ...] = ("reflink", "hardlink", "copy", "env")
+
+
+class Chosen(Value):
+    """What of a lock an environment gets. groups: None for the lock's own default. requested: named by the user.
+
+    exact: what others installed goes, too. project: the directory of the user's own project, installed so that its
+    sources stay in use; None: it is not.
+    """
+
+    lock: str
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] | None = None
+    requested: tuple[str, ...] = ()
+    exact: bool = True
+    project: str | None = None
+
+
+class Synced(Value):
+    """What came of it. outcome: None where there was nothing to do."""
+
+    outcome: Outcome | None
+    packages: int
+    notes: tuple[str, ...]
+
+
+def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Chosen) -> Synced:
+    """Makes the environment at `place` hold what is chosen; one that is not there is made, with this interpreter.
+
+    Raises NodeRefused, ZephyrError; then the environment is as it was.
+    """
+    question = _question(call, interpreter, chosen, _held(call, place))
+    if _link_mode(call) == "env":
+        question["site"] = str(place)
+    ready, encoded = _ask(call, client, question)
+    wheels = ready["wheels"]
+    notes = tuple(ready["notes"])
+    outcome = _swap(call, place, interpreter, encoded, ready, chosen) if encoded is not None else None
+    return Synced(outcome, len(wheels), notes)
+
+
+def _held(call: Call, place: Path) -> str:
+    """The digest of the plan that the environment holds in this way of linking; "" for none.
+
+    Nobody waits for that: it is looked up without the environment's lock, and again within it.
+    """
+    if venv.read_settings(place) is None:
+        return ""
+    sites = (*place.glob("lib/*/site-packages"), *place.glob("Lib/site-packages"))
+    if any(site.is_symlink() for site in sites) != (_link_mode(call) == "env"):
+        return ""
+    return Environment(str(place), command="", now_s=0.0).plan_digest()
+
+
+def interpreter_of(call: Call, found: Probe) -> dict[str, Any]:
+    """An interpreter in the words in which the node is asked: what it is, and that it may build."""
+    return {
+        "markers": dict(found.markers),
+        "tags": list(found.tags),
+        "scheme": scheme_of(found).as_dict(),
+        "build": {"python": found.base_executable, "allow_unsandboxed": call.config.allow_unsandboxed_builds},
+        "indexes": asking.indexes_named(call.config),
+    }
+
+
+def some_interpreter(call: Call) -> dict[str, Any]:
+    """The project's interpreter, in the same words; nothing where there is none, for a lock needs it only to build."""
+    try:
+        return interpreter_of(call, interpreter_at(call, named.project_place(call.config, call.directory)))
+    except ZephyrError as error:
+        call.voice.detail(str(error))
+        return {"indexes": asking.indexes_named(call.config)}
+
+
+def interpreter_at(call: Call, place: Path) -> Probe:
+    """The interpreter of the environment at `place`; where there is none yet, the one that it will have."""
+    if venv.read_settings(place) is not None:
+        return probe(venv.open_environment(place).python)
+    from p2pcdn_shim.zephyr import interpreters
+
+    return interpreters.find(call.config.python, call.config.project_file, call.directory)
+
+
+def scheme_of(found: Probe) -> Scheme:
+    """Where the parts of wheels go in an environment of this interpreter."""
+    major, minor = found.version
+    number = f"{major}.{minor}{'t' if found.free_threaded else ''}"
+    return Scheme.of_venv(number, windows=os.name == "nt", folds_case=sys.platform in ("darwin", "win32"))
+
+
+def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict[str, Any]:
+    wait = call.config.compile_bytecode
+    compiled = {"interpreter": interpreter.executable, "cache_tag": interpreter.cache_tag, "wait": wait is True}
+    return {
+        **interpreter_of(call, interpreter),
+        "lock": chosen.lock,
+        "extras": list(chosen.extras),
+        "groups": None if chosen.groups is None else list(chosen.groups),
+        "requested": list(chosen.requested),
+        "project": chosen.project,
+        "bytecode": compiled if wait is not False and interpreter.cache_tag else None,
+        "have": have,
+    }
+
+
+def _ask(call: Call, client: Client, question: dict[str, Any]) -> tuple[dict[str, Any], bytes | None]:
+    """What is ready, and the plan as it was encoded; None where the environment holds it already."""
+    import json
+
+    from p2pcdn_shim.client import NodeRefused
+    from p2pcdn_shim.zephyr.progress import Progress
+
+    ready: dict[str, Any] | None = None
+    plan: bytes | None = None
+    with Progress(call.voice, "Fetching") as progress:
+        for line in client.raw_lines("/v1/environment", question):
+            if ready is not None:
+                plan = line
+                continue
+            said = json.loads(line)
+            if "progress" in said:
+                step = said["progress"]
+                progress.show(step["done"], step["of"], step["what"])
+            elif "error" in said:
+                raise NodeRefused(said["error"]["detail"], status=said["error"]["status"], problem=said["error"])
+            else:
+                ready = said["environment"]
+    if ready is None:
+        raise NodeRefused("The node ended its answer early; what was fetched is kept, so ask again.")
+    return ready, plan
+
+
+def _swap(
+    call: Call, place: Path, interpreter: Probe, encoded: bytes, ready: dict[str, Any], chosen: Chosen
+) -> Outcome | None:
+    """Links the plan into a new generation; None where another zephyr did so meanwhile."""
+    wheels: Sequence[dict[str, str]] = ready["wheels"]
+    plan = Plan.decode(encoded)
+    sources = [Source(one["tree"], one["bytecode"]) for one in wheels]
+    provenance = {
+        planned.project: {
+            "index": one["index"], "file": one["filename"], "sha256": one["sha256"], "from": one["came_from"]
+        }
+        for planned, one in zip(plan.wheels, wheels, strict=True)
+    }  # fmt: skip
+    command = " ".join(["zephyr", *sys.argv[1:]])
+    try:
+        with Environment(str(place), command=command, now_s=time.time()).locked(wait=call.voice.note) as environment:
+            if venv.read_settings(place) is None:
+                venv.create(place, interpreter)
+            elif _held(call, place) == ready["digest"]:
+                return None
+            return environment.sync(
+                plan,
+                sources,
+                python=str(venv.open_environment(place).python),
+                link_mode=_link_mode(call),
+                site_tree=ready["site"],
+                exact=chosen.exact,
+                provenance=provenance,
+            )
+    except CannotInstall as error:
+        raise ZephyrError(str(error)) from error
+
+
+def _link_mode(call: Call) -> LinkMode:
+    for mode in _LINK_MODES:
+        if call.config.link_mode == mode:
+            return mode
+    if call.config.link_mode is not None:
+        raise UsageError(f"The link mode {call.config.link_mode!r} is not one of {', '.join(_LINK_MODES)}.")
+    return "reflink"
+
+
+def name_of(requirement: str) -> str:
+    """The normalized project that a requirement is for; "" where it cannot be read."""
+    import re
+
+    match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", requirement)
+    return re.sub(r"[-_.]+", "-", match[1]).lower() if match else ""
+
+
+def tell(call: Call, place: Path, synced: Synced) -> None:
+    """Says what a sync did."""
+    outcome = synced.outcome
+    for note in (*synced.notes, *(outcome.told if outcome is not None else ())):
+        call.voice.note(note)
+    value = {
+        "environment": str(place),
+        "packages": synced.packages,
+        "generation": outcome.generation if outcome is not None else None,
+        "added": list(outcome.added) if outcome is not None else [],
+        "removed": list(outcome.removed) if outcome is not None else [],
+    }
+    if outcome is None:
+        call.voice.did(f"{place} holds its {synced.packages} packages already.", value)
+        return
+    phases = ", ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in outcome.phases_s.items())
+    call.voice.detail(f"{phases}; {outcome.how}")
+    if not call.voice.as_json:
+        for sign, names in (("-", outcome.removed), ("+", outcome.added)):
+            for name in names:
+                call.voice.note(f"{sign} {name}")
+    call.voice.did(f"{place} holds {synced.packages} packages now (generation {outcome.generation}).", value)

@@ -1,0 +1,40 @@
+"""URLs of indexes as users write them: which can be used, and how one is shown without its credentials."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+
+def check_url(text: str) -> str:
+    """An http, https or file URL, or a directory as one; with its credentials. Raises ValueError."""
+    if text.startswith(("/", "~", "./", "../")):
+        return path_url(Path(), text)
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme == "file" or (parts.scheme in ("http", "https") and bool(parts.hostname))
+        usable = usable and (parts.port or 1) > 0 and not parts.query
+    except ValueError:
+        usable = False
+    if not usable or not text.isprintable() or " " in text:
+        raise ValueError(f"{public_url(text)[:80]!r} is not an http, https or file URL of an index, nor a directory.")
+    return text
+
+
+def path_url(directory: Path, path: str) -> str:
+    """The file URL of a path that begins at a directory; links are not followed."""
+    return Path(os.path.abspath(directory / Path(path).expanduser())).as_uri()  # noqa: PTH100
+
+
+def public_url(url: str) -> str:
+    """The URL without user name and password, however badly it is written."""
+    if "@" not in url:
+        return url
+    from p2pcdn_daemon.config import without_credentials
+
+    scheme, _, rest = url.rpartition("@")[0].partition("://")
+    # An index has neither query nor fragment; a raw ? or # before an @ stands in a password.
+    if "?" in rest or "#" in rest:
+        return f"{scheme}://{url.rpartition('@')[2]}"
+    return without_credentials(url)

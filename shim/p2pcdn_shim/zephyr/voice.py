@@ -1,0 +1,55 @@
+"""What zephyr says and where: answers on stdout, the rest on stderr; fewer words with --quiet, JSON with --json."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Voice:
+    """One run's way of speaking. verbosity: 0, or how often -v was given."""
+
+    def __init__(self, *, verbosity: int = 0, quiet: bool = False, as_json: bool = False) -> None:
+        self.verbosity = verbosity
+        self.quiet = quiet
+        self.as_json = as_json
+
+    def answer(self, lines: Iterable[str], value: Any) -> None:
+        """What was asked for: the lines, or with --json the value as one JSON document. --quiet does not silence it."""
+        if self.as_json:
+            import json
+
+            print(json.dumps(value, indent=2, ensure_ascii=False))
+            return
+        for line in lines:
+            print(line)
+
+    def did(self, sentence: str, value: Any) -> None:
+        """What was changed, for who did not ask for a list: silent with --quiet, the value with --json."""
+        if self.as_json or not self.quiet:
+            self.answer([sentence], value)
+
+    def note(self, sentence: str) -> None:
+        """What the user should know besides; silent with --quiet."""
+        if not self.quiet:
+            self.warn(sentence)
+
+    def warn(self, sentence: str) -> None:
+        """What the user must know."""
+        sys.stdout.flush()
+        print(f"zephyr: {sentence}", file=sys.stderr)
+
+    def detail(self, sentence: str, *, level: int = 1) -> None:
+        """What only who asked with so many -v wants to know."""
+        if self.verbosity >= level:
+            self.warn(sentence)
+
+    @property
+    def shows_progress(self) -> bool:
+        """A line that is drawn over is for a person who looks."""
+        return not (self.quiet or self.as_json) and sys.stderr is not None and sys.stderr.isatty()

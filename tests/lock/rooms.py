@@ -1,0 +1,114 @@
+"""A locker with everything below it real (store, pages, metadata, the solver's process) and an index by script."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from p2pcdn.counters import Counters
+from p2pcdn.fetch import Metadata, OriginReader
+from p2pcdn.index import Pages
+from p2pcdn.lock.facts import Facts
+from p2pcdn.lock.locker import Locked, Locker
+from p2pcdn.lock.solvers import Solvers
+from p2pcdn.lock.wishes import parse_question
+from p2pcdn_daemon.processes import RealProcesses
+from tests.bench.wheels import Distribution
+from tests.worlds import INDEX, Answer, InlineThreads, ScriptedUpstream, VirtualClock, lonely_swarm, open_store
+
+JSON = {"content-type": "application/vnd.pypi.simple.v1+json", "cache-control": "max-age=600"}
+
+
+@dataclass
+class ScriptedIndex:
+    """An index of these files; `files` may change. delays_s: seconds before an answer, by the end of its URL."""
+
+    files: list[Distribution]
+    delays_s: dict[str, float] = field(default_factory=dict)
+    down: bool = False
+
+    def answer(self, url: str, _: Mapping[str, str]) -> Answer:
+        delay_s = next((delay for end, delay in self.delays_s.items() if url.endswith(end)), 0.0)
+        if self.down:
+            return Answer(status=503)
+        if url.startswith(INDEX.url):
+            project = url.removeprefix(INDEX.url).strip("/")
+            files = [one for one in self.files if one.project == project]
+            return Answer(page_of(project, files), headers=JSON, delay_s=delay_s) if files else Answer(status=404)
+        for one in self.files:
+            if url.endswith(f"{one.filename}.metadata"):
+                return Answer(one.metadata or b"", delay_s=delay_s)
+        return Answer(status=404)
+
+
+def page_of(project: str, files: list[Distribution]) -> bytes:
+    rows = [
+        {
+            "filename": one.filename,
+            "url": f"https://files.example/{one.filename}",
+            "hashes": {"sha256": one.sha256},
+            "size": len(one.content),
+            "requires-python": one.requires_python,
+            "core-metadata": {"sha256": Distribution("", "", "", one.metadata or b"").sha256},
+            "upload-time": "2024-01-01T00:00:00Z",
+        }
+        for one in files
+    ]
+    return json.dumps({"meta": {"api-version": "1.1"}, "name": project, "files": rows}).encode()
+
+
+@dataclass
+class Room:
+    """What a test has. `upstream.asked` is what the index was asked."""
+
+    index: ScriptedIndex
+    upstream: ScriptedUpstream
+    clock: VirtualClock
+    facts: Facts
+    solvers: Solvers
+    locker: Locker
+
+    async def lock(self, *requirements: str, former: str | None = None, **more: Any) -> Locked:
+        question = {"requirements": list(requirements), "requires_python": ">=3.11", **more}
+        return await self.locker.lock(parse_question(question, former=former))
+
+    def asked(self, end: str) -> int:
+        """How often a URL with this end was asked for."""
+        return sum(url.endswith(end) for url, _ in self.upstream.asked)
+
+
+@asynccontextmanager
+async def room(directory: Path, *files: Distribution, **settings: Any) -> AsyncIterator[Room]:
+    index = ScriptedIndex(list(files))
+    upstream = ScriptedUpstream(index.answer)
+    counters, threads, clock = Counters(), InlineThreads(), VirtualClock()
+    async with open_store(directory) as store, trio.open_nursery() as nursery:
+        pages = Pages(
+            (INDEX,),
+            store=store,
+            upstream=upstream,
+            threads=threads,
+            clock=clock,
+            counters=counters,
+            nursery=nursery,
+            offline=False,
+        )
+        metadata = Metadata(
+            store=store,
+            swarm=lonely_swarm(store, counters),
+            origin=OriginReader(upstream, counters, random.Random(1)),
+            nursery=nursery,
+            offline=False,
+            on_change=lambda project: None,
+        )
+        facts = Facts(pages, metadata, store, threads)
+        solvers = Solvers(RealProcesses(), nursery, **settings)
+        yield Room(index, upstream, clock, facts, solvers, Locker(facts, solvers, store, "1"))
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,66 @@
+"""What a solver is told: what it needs first, guesses beside it, and errors only of what is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from p2pcdn.errors import Unavailable
+from p2pcdn.lock.facts import file_for_metadata, files_by_version
+from p2pcdn.lock.feed import open_feed
+from p2pcdn.resolve import Need, Source
+from p2pcdn.simple import parse_page
+from tests.bench.wheels import make_wheel
+from tests.lock.rooms import page_of, room
+
+A, B = make_wheel("a"), make_wheel("b")
+
+
+async def test_a_slow_guess_holds_up_nothing(tmp_path: Path) -> None:
+    async with room(tmp_path, A, B) as here:
+        here.index.delays_s["/b/"] = 1000.0
+        async with open_feed(here.facts) as feed:
+            with trio.fail_after(5):
+                tables, metadata = await feed.get(Need(tables=("a",), likely_tables=("b",)))
+            assert len(tables) == 1
+            assert not metadata
+        assert here.asked("/b/") == 1, "it was asked for beside"
+
+
+async def test_a_guess_that_came_is_told_with_what_was_needed(tmp_path: Path) -> None:
+    async with room(tmp_path, A, B) as here, open_feed(here.facts) as feed:
+        here.index.delays_s["/a/"] = 0.2
+        tables, _ = await feed.get(Need(tables=("a",), likely_tables=("b",)))
+        assert len(tables) == 2
+        _, metadata = await feed.get(Need(metadata=(Source("a", "1.0"),), likely_tables=("b",)))
+        assert [source for source, _ in metadata] == [("a", "1.0", "")]
+        assert here.asked("/b/") == 1
+
+
+async def test_only_what_is_needed_may_fail(tmp_path: Path) -> None:
+    async with room(tmp_path, A) as here:
+        here.index.delays_s["/a/"] = 0.3
+        async with open_feed(here.facts) as feed:
+            tables, _ = await feed.get(Need(tables=("a",), likely_metadata=(Source("nosuch", "1"),)))
+            assert len(tables) == 1
+        here.index.down = True
+        async with open_feed(here.facts) as feed:
+            with pytest.raises(Unavailable):
+                await feed.get(Need(tables=("other",)))
+
+
+async def test_broken_metadata_is_a_reason_and_no_failure(tmp_path: Path) -> None:
+    async with room(tmp_path, A) as here, open_feed(here.facts) as feed:
+        await feed.get(Need(tables=("a",)))
+        _, metadata = await feed.get(Need(metadata=(Source("a", "9.9"),)))
+        assert b"lists no file of a 9.9" in metadata[0][1]
+
+
+def test_the_files_of_a_version_are_found_by_the_name_that_its_table_has() -> None:
+    files = [make_wheel("a", version) for version in ("1.0", "1.0.1", "1.0a1", "1.0.alpha.1", "bad-version")]
+    page = parse_page(page_of("a", files[:4]), "application/json", "https://index.example/a/", "a")
+    by_version = files_by_version("a", page.files)
+    assert {version: len(some) for version, some in by_version.items()} == {"1.0": 1, "1.0.1": 1, "1.0a1": 2}
+    assert file_for_metadata([]) is None

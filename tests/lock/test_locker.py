@@ -1,0 +1,137 @@
+"""Locks: one resolution a target, the same bytes for the same question, and the same again without solving."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from packaging.pylock import Pylock
+
+from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.lock.locker import Locked, OneTarget
+from p2pcdn.lock.targets import PLATFORMS, Cell, matrix
+from p2pcdn.lock.wishes import parse_question
+from p2pcdn.resolve import BadRequirement, NoSolution
+from tests.bench.wheels import make_wheel
+from tests.lock.rooms import room
+
+APP = make_wheel("app", requires=["lib>=1", "extra-thing; extra == 'more'"])
+LIB_OLD = make_wheel("lib", "1.0")
+LIB = make_wheel("lib", "2.0", requires_python=">=3.12")
+THING = make_wheel("extra-thing")
+FILES = (APP, LIB_OLD, LIB, THING)
+CELL = Cell(PLATFORMS[0], 12)
+
+
+def pins(locked: Locked) -> set[str]:
+    return {f"{one['name']} {one['version']}" for one in tomllib.loads(locked.text)["packages"]}
+
+
+async def test_a_lock_forks_only_where_it_must(tmp_path: Path) -> None:
+    async with room(tmp_path, *FILES) as here:
+        locked = await here.lock("app")
+        assert pins(locked) == {"app 1.0", "lib 1.0", "lib 2.0"}
+        # The reference implementation of PEP 751 reads it, and chooses as we do.
+        chosen = Pylock.from_dict(tomllib.loads(locked.text)).select(environment=CELL.environment)  # type: ignore[arg-type]
+        assert sorted(package.name for package, _ in chosen) == ["app", "lib"]
+        # What was locked before is preferred, also where something newer fits.
+        question = parse_question({"requirements": ["app"], "requires_python": ">=3.11"})
+        again = await here.locker.lock(replace(question, former=(("lib", "1.0"),)))
+        assert pins(again) == {"app 1.0", "lib 1.0"}
+        assert pins(await here.lock("app", former=again.text)) == pins(again)
+
+
+async def test_the_same_question_is_not_solved_twice_until_a_page_changes(tmp_path: Path) -> None:
+    async with room(tmp_path, *FILES) as here:
+        first = await here.lock("app")
+        asked = len(here.upstream.asked)
+        second = await here.lock("app")
+        assert (first.again, second.again) == (False, True)
+        assert second.text == first.text
+        assert len(here.upstream.asked) == asked, "fresh pages need no question"
+        here.clock.ahead_s += 3600
+        third = await here.lock("app")
+        assert third.again, "pages that were confirmed say the same"
+        here.index.files.append(make_wheel("lib", "3.0"))
+        here.clock.ahead_s += 3600
+        fourth = await here.lock("app")
+        assert not fourth.again
+        assert pins(fourth) == {"app 1.0", "lib 3.0"}
+
+
+async def test_metadata_is_read_once_for_all_targets_and_all_locks(tmp_path: Path) -> None:
+    async with room(tmp_path, *FILES) as here:
+        await here.lock("app")
+        await here.lock("app[more]")
+        assert here.asked(f"{APP.filename}.metadata") == 1
+    async with room(tmp_path, *FILES) as here:
+        await here.lock("app", "extra-thing")
+        assert here.asked(f"{APP.filename}.metadata") == 0, "what was parsed is kept"
+
+
+async def test_conflicts_are_told_for_the_targets_that_have_them(tmp_path: Path) -> None:
+    async with room(tmp_path, *FILES) as here:
+        with pytest.raises(NoSolution) as caught:
+            await here.lock("app", "lib>=2")
+        text = str(caught.value)
+        assert text.startswith("For Python 3.11:")
+        assert "Choose Python 3.12 or newer" in text
+        assert "lib>=2" in text
+        with pytest.raises(NoSolution, match="nosuch"):
+            await here.lock("nosuch")
+
+
+async def test_an_index_that_does_not_answer_is_no_contradiction(tmp_path: Path) -> None:
+    async with room(tmp_path, *FILES) as here:
+        here.index.down = True
+        with pytest.raises(Unavailable):
+            await here.lock("app")
+        here.index.down = False
+        here.clock.ahead_s += 60
+        assert pins(await here.lock("lib")) == {"lib 1.0", "lib 2.0"}
+
+
+async def test_one_interpreter_gets_a_lock_without_markers(tmp_path: Path) -> None:
+    async with room(tmp_path, *FILES) as here:
+        locked = await here.locker.resolve(
+            parse_question({"requirements": ["app"]}), OneTarget("Python 3.12.11", CELL.target)
+        )
+        assert pins(locked) == {"app 1.0", "lib 2.0"}
+        assert "marker" not in locked.text
+        assert "environments" not in locked.text
+
+
+@pytest.mark.parametrize(
+    ("question", "what"),
+    [
+        ({"requirements": "app"}, "requirements"),
+        ({"requirements": [1]}, "requirements"),
+        ({"extras": []}, "extras"),
+        ({"groups": {"dev": "app"}}, "groups"),
+        ({"prefer": 1}, "prefer"),
+        ({"prefer": "newest"}, "prefer"),
+        ({"prereleases": "maybe"}, "prereleases"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_a_question_of_another_shape_is_refused(question: dict[str, object], what: str) -> None:
+    with pytest.raises(RemoteProtocolError, match=what):
+        parse_question(question)
+
+
+async def test_what_is_no_requirement_is_told_in_the_users_words(tmp_path: Path) -> None:
+    async with room(tmp_path, *FILES) as here:
+        with pytest.raises(BadRequirement, match="app =>= 1"):
+            await here.lock("app =>= 1")
+
+
+def test_the_matrix_is_what_the_project_and_its_environments_allow() -> None:
+    assert len(matrix(">=3.11")) == 4 * 6
+    assert {cell.minor for cell in matrix(">=3.9,<3.12")} == {9, 10, 11}
+    linux = matrix(">=3.13", ["sys_platform == 'linux' and platform_machine == 'x86_64'"])
+    assert [cell.name for cell in linux] == ["Python 3.14 on Linux x86-64", "Python 3.13 on Linux x86-64"]
+    for wrong in ((">=4", []), ("bad", []), (">=3.9", ["sys_platform == 'beos'"]), (">=3.9", ["nonsense"])):
+        with pytest.raises(BadRequirement):
+            matrix(*wrong)

@@ -1,0 +1,97 @@
+"""Byte code: compiled by the interpreter that will run it, kept beside the tree; what is no source is passed over."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from p2pcdn.digest import Sha256
+from p2pcdn.envs.listing import Entry, Listing
+from p2pcdn.provision.bytecode import Bytecode, CompileFailed, Compiler, compiled_of
+from p2pcdn.store import Made, Store, Tree
+from p2pcdn_daemon.processes import RealProcesses
+from tests.store.stores import content_of, keep
+from tests.worlds import InlineThreads, open_store
+
+TAG = str(sys.implementation.cache_tag)
+SOURCES = {
+    "pkg/__init__.py": b"answer = 42\n",
+    "pkg/python2.py": b"print 'hello'\n",
+    "pkg/null.py": b"x = '\0'\n",
+    "pkg/data.txt": b"no source",
+}
+
+
+@asynccontextmanager
+async def room(directory: Path) -> AsyncIterator[tuple[Store, Compiler, Tree]]:
+    async with open_store(directory) as store, trio.open_nursery() as nursery:
+        compiler = Compiler(store, RealProcesses(), InlineThreads(), nursery)
+        yield store, compiler, await unpacked(store)
+        nursery.cancel_scope.cancel()
+
+
+async def unpacked(store: Store) -> Tree:
+    async def make(_: Path, directory: Path) -> Made:
+        entries = [Entry(path, len(content), "") for path, content in sorted(SOURCES.items())]
+        for path, content in SOURCES.items():
+            (directory / path).parent.mkdir(parents=True, exist_ok=True)
+            (directory / path).write_bytes(content)
+        listing = Listing("pkg", "1", "pkg-1.dist-info", True, (), (*entries, Entry("s.py", 0, "", part="scripts")))
+        return Made(listing.encode(), listing.size_bytes)
+
+    return await store.keep_tree((await keep(store, content_of(1, 1000))).sha256, make)
+
+
+def bytecode(interpreter: str = sys.executable, tag: str = TAG) -> Bytecode:
+    return Bytecode(interpreter, tag, wait=True)
+
+
+async def test_what_compiles_is_kept_and_runs(tmp_path: Path) -> None:
+    async with room(tmp_path) as (store, compiler, tree):
+        await compiler.compile([tree], bytecode())
+        code = store.tree(tree.key.sha256, TAG)
+        assert code is not None
+        (only,) = compiled_of(code)
+        assert only == f"pkg/__pycache__/__init__.{TAG}.pyc"
+        spec = importlib.util.spec_from_file_location("pkg", code.path / only)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        assert module.answer == 42
+        assert (code.path / only).stat().st_mode & 0o222 == 0
+
+
+async def test_it_is_compiled_once_however_many_ask(tmp_path: Path) -> None:
+    async with room(tmp_path) as (store, compiler, tree):
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(compiler.compile, [tree], bytecode())
+        before = store.tree(tree.key.sha256, TAG)
+        assert before is not None
+        inode = (before.path / compiled_of(before)[0]).stat().st_ino
+        await compiler.compile([tree], bytecode())
+        assert (before.path / compiled_of(before)[0]).stat().st_ino == inode
+
+
+@pytest.mark.parametrize("interpreter", ["/nonexistent/python", "/bin/true", "/bin/cat"])
+async def test_an_interpreter_that_is_none_becomes_a_sentence(tmp_path: Path, interpreter: str) -> None:
+    async with room(tmp_path) as (store, compiler, tree):
+        with pytest.raises(CompileFailed):
+            await compiler.compile([tree], bytecode(interpreter, "other"))
+        await store.settled()
+        assert store.tree(tree.key.sha256, "other") is None
+        assert {path.name for path in (tmp_path / "store" / "trees").iterdir()} == {str(tree.key.sha256)}
+
+
+def test_only_a_path_and_a_word_name_byte_code() -> None:
+    assert bytecode().is_sound()
+    assert not bytecode("python").is_sound()
+    assert not bytecode(tag="../up").is_sound()
+    assert Sha256("ab" * 32)

@@ -1,0 +1,190 @@
+"""The command line of zephyr: the table of commands, help in sentences, bad input, where words go, exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from argparse import _HelpAction, _StoreAction, _SubParsersAction
+from pathlib import Path
+
+import pytest
+
+from p2pcdn_shim.zephyr.cli import _load, help_text
+from p2pcdn_shim.zephyr.commands import COMMANDS
+from p2pcdn_shim.zephyr.options import Parser
+from tests.shim.zephyr import COMMAND, ROOT, assert_one_sentence, environment, zephyr
+
+
+def parsers(parser: Parser) -> list[Parser]:
+    """A command's parser and those of its sub-commands."""
+    found = [parser]
+    for action in parser._actions:
+        if isinstance(action, _SubParsersAction):
+            found += action.choices.values()
+    return found
+
+
+def parser_of(name: str) -> Parser:
+    command = _load(name)
+    parser = Parser(prog=f"zephyr {name}", description=command.DESCRIPTION)
+    command.arguments(parser)
+    for one in parsers(parser):
+        one.complete()
+    return parser
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_help_text_is_made_of_sentences(name: str) -> None:
+    assert COMMANDS[name].endswith(".")
+    for parser in parsers(parser_of(name)):
+        assert parser.description
+        assert parser.description.rstrip().endswith((".", ")"))
+        for action in parser._actions:
+            if isinstance(action, (_StoreAction, _HelpAction)):
+                assert action.help, (parser.prog, action.dest)
+                assert action.help.rstrip()[-1] in ".)`", action.help
+                assert action.help[0].isupper() or action.help[0] in "`-", action.help
+        assert parser.format_help().startswith("usage: zephyr ")
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_stands_in_the_documentation(name: str) -> None:
+    assert f"## `zephyr {name}" in (ROOT / "docs" / "zephyr.md").read_text()
+
+
+def test_every_file_of_the_commands_is_in_the_table() -> None:
+    files = {path.stem for path in (ROOT / "shim/p2pcdn_shim/zephyr/commands").glob("*.py")} - {"__init__"}
+    assert {file.rstrip("_").replace("_", "-") for file in files} == set(COMMANDS)
+
+
+def test_help_lists_every_command_with_its_sentence(tmp_path: Path) -> None:
+    run = zephyr("--help", home=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout == help_text() + "\n"
+    for name, sentence in COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(sentence)}$", run.stdout, re.MULTILINE)
+
+
+def test_the_command_alone_shows_its_help_and_ends_with_2(tmp_path: Path) -> None:
+    run = zephyr(home=tmp_path)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == zephyr("--help", home=tmp_path).stdout
+
+
+def test_version_says_which_one_this_is(tmp_path: Path) -> None:
+    from p2pcdn import __version__
+
+    for words in (["--version"], ["-V"]):
+        run = zephyr(*words, home=tmp_path)
+        assert (run.returncode, run.stdout, run.stderr) == (0, f"zephyr {__version__}\n", "")
+
+
+def test_help_alone_is_help(tmp_path: Path) -> None:
+    run = zephyr("help", home=tmp_path)
+    assert (run.returncode, run.stdout) == (0, help_text() + "\n")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_fault(closed: str, tmp_path: Path) -> None:
+    command = f"'{COMMAND[0]}' -c '{COMMAND[2]}' config python {closed}"
+    run = subprocess.run(
+        ["bash", "-c", command], env=environment(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_a_current_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+    command = f"mkdir gone && cd gone && rmdir ../gone && '{COMMAND[0]}' -P -c '{COMMAND[2]}' config"
+    run = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert "is gone" in assert_one_sentence(run, 2)
+
+
+def test_help_about_a_command_is_that_commands_help(tmp_path: Path) -> None:
+    assert zephyr("help", "venv", home=tmp_path).stdout == zephyr("venv", "--help", home=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nonsense"], ["-v"], ["--nonsense"], ["--directory", "/"], ["venv"], ["venv", "nonsense"],
+        ["venv", "create", "a b"], ["venv", "create", "--nonsense"], ["venv", "create", "--python", "!"],
+        ["venv", "create", "--python", "/nowhere/python"], ["venv", "activate", "x", "--shell", "tcl"],
+        ["shell-hook"], ["shell-hook", "tcl"], ["config", "nonsense"], ["--config-file", "/nowhere", "config"],
+        ["--directory", "/nowhere", "venv", "create"], ["run"], ["run", "--"], ["import", "/nowhere/x.txt"],
+        ["import", "x.docx"], ["export"], ["export", "requirements"], ["init", "--name", "-"],
+        ["init", "--name", "a b"],
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence_and_code_2(words: list[str], tmp_path: Path) -> None:
+    assert_one_sentence(zephyr(*words, home=tmp_path), 2)
+
+
+def test_a_word_that_is_nearly_a_command_is_guessed(tmp_path: Path) -> None:
+    assert assert_one_sentence(zephyr("vevn", home=tmp_path), 2).endswith("did you mean 'venv'?")
+
+
+def test_flags_that_every_command_has_may_stand_before_it_and_after_it(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    before = zephyr("--json", "--directory", "p", "venv", "list", home=tmp_path)
+    after = zephyr("venv", "list", "--json", "--directory", "p", home=tmp_path)
+    between = zephyr("venv", "--json", "list", "--directory", "p", home=tmp_path)
+    assert before.stdout == after.stdout == between.stdout == "[]\n"
+
+
+def test_quiet_says_nothing_and_json_is_one_document(tmp_path: Path) -> None:
+    quiet = zephyr("-q", "venv", "create", "a", home=tmp_path)
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    said = zephyr("--json", "venv", "create", "b", home=tmp_path)
+    assert json.loads(said.stdout)["path"].endswith("/venvs/b")
+    assert said.stderr == ""
+
+
+def test_a_fault_of_ours_is_one_sentence_too(tmp_path: Path) -> None:
+    code = (
+        "from p2pcdn_shim.zephyr import cli, commands\n"
+        "import p2pcdn_shim.zephyr.commands.config as broken\n"
+        "def run(call): raise RuntimeError('oh\\nno')\n"
+        "broken.run = run\ncli.main(['config'])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert assert_one_sentence(run, 1).startswith("This is a fault of zephyr (RuntimeError: oh no)")
+
+
+def test_what_was_said_before_a_fault_is_not_lost(tmp_path: Path) -> None:
+    code = (
+        "from p2pcdn_shim.zephyr import cli\n"
+        "import p2pcdn_shim.zephyr.commands.config as broken\n"
+        "def run(call): print('half'); raise RuntimeError('oh')\n"
+        "broken.run = run\ncli.main(['config'])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout) == (1, "half\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_an_answer_that_could_not_be_written_is_no_success(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [*COMMAND, "config"], env=environment(tmp_path), stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert run.returncode == 1
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
+    command = f"'{COMMAND[0]}' -c '{COMMAND[2]}' config | head -n 1"
+    run = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (0, "")

@@ -1,0 +1,484 @@
+"""Projects of other tools taken over: poetry, pipenv, requirements files; and written out again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.importers.imported import Imported, put_into
+from p2pcdn_shim.zephyr.importers.pipenv import read_pipenv
+from p2pcdn_shim.zephyr.importers.poetry import read_poetry
+from p2pcdn_shim.zephyr.importers.poetry_versions import specifier_of
+from p2pcdn_shim.zephyr.importers.requirements import read_requirements_file
+from p2pcdn_shim.zephyr.project import parse_project
+from p2pcdn_shim.zephyr.settings import IndexSetting
+from tests.shim.zephyr import assert_one_sentence, zephyr
+
+PUBLIC = "https://public.example/simple/"
+
+
+def written(directory: Path, name: str, text: str) -> Path:
+    (directory / name).write_text(text)
+    return directory / name
+
+
+@pytest.mark.parametrize(
+    ("constraint", "specifier"),
+    [
+        # the tables of poetry's documentation, `Dependency specification`
+        ("^1.2.3", ">=1.2.3,<2.0.0"), ("^1.2", ">=1.2,<2.0"), ("^1", ">=1,<2"), ("^0.2.3", ">=0.2.3,<0.3.0"),
+        ("^0.0.3", ">=0.0.3,<0.0.4"), ("^0.0", ">=0.0,<0.1"), ("^0", ">=0,<1"), ("~1.2.3", ">=1.2.3,<1.3.0"),
+        ("~1.2", ">=1.2,<1.3"), ("~1", ">=1,<2"), ("*", ""), ("1.*", "==1.*"), ("1.2.*", "==1.2.*"),
+        (">= 1.2.0", ">=1.2.0"), (">= 1.2, < 1.5", ">=1.2,<1.5"), ("== 1.2.3", "==1.2.3"), ("1.2.3", "==1.2.3"),
+        ("!=1.5", "!=1.5"), ("~=1.5.3", "~=1.5.3"), ("^1.2a1", ">=1.2a1,<2.0"), (">=1,!=1.5,<2", ">=1,!=1.5,<2"),
+        (">=1 <2", ">=1,<2"), ("^1.0 || ^2.0", ">=1.0,<3.0"), ("==3.8.*||==3.9.*", ">=3.8,<3.10"),
+        (">=3.8|<3.8", ""),
+    ],
+)  # fmt: skip
+def test_a_constraint_of_poetry_is_a_specifier(constraint: str, specifier: str) -> None:
+    found, exact = specifier_of(constraint)
+    assert found == specifier
+    assert exact
+    SpecifierSet(found)
+
+
+def test_a_constraint_with_a_hole_is_widened_and_that_is_said() -> None:
+    assert specifier_of("^1.0 || ^3.0") == (">=1.0,<4.0", False)
+    assert specifier_of("<1.5 || ^2.0") == ("<3.0", False)
+    assert specifier_of("!=1.5 || ^3.0") == ("", False)
+    for nonsense in ("^", "^x", "~", "abc", ">=1 and <2"):
+        with pytest.raises(ValueError):
+            specifier_of(nonsense)
+
+
+@pytest.mark.upstream
+def test_constraints_mean_what_poetry_says_that_they_mean(tmp_path: Path) -> None:
+    installed = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", tmp_path, "poetry-core"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if installed.returncode != 0:
+        pytest.skip(f"poetry-core cannot be installed: {installed.stderr[-300:]}")
+    constraints = [
+        "^1.2.3",
+        "^0.2.3",
+        "^0.0.3",
+        "^0.0",
+        "~1.2.3",
+        "~1",
+        "1.*",
+        ">=1,<2",
+        "^1 || ^2",
+        "!=1.5",
+        "^1.2a1",
+        "*",
+        "1.2.3",
+        "~=1.2",
+        ">1,<=1.5",
+    ]
+    versions = [
+        "0.0",
+        "0.0.2",
+        "0.0.3",
+        "0.0.4",
+        "0.1",
+        "0.2.3",
+        "0.3",
+        "1",
+        "1.2a1",
+        "1.2",
+        "1.2.3",
+        "1.2.9",
+        "1.3",
+        "1.5",
+        "2.0a1",
+        "2.0",
+        "3",
+    ]
+    code = (
+        "import json, sys\nfrom poetry.core.constraints.version import Version, parse_constraint\n"
+        "c, v = json.load(sys.stdin)\n"
+        "print(json.dumps([[parse_constraint(a).allows(Version.parse(b)) for b in v] for a in c]))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps([constraints, versions]),
+        env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for constraint, allowed in zip(constraints, json.loads(said.stdout), strict=True):
+        ours = SpecifierSet(specifier_of(constraint)[0])
+        # Between two ranges that touch, the pre-releases of the seam belong to ours.
+        for version, expected in zip(versions, allowed, strict=True):
+            if version != "2.0a1" or "|" not in constraint:
+                assert ours.contains(Version(version), prereleases=True) == expected, (constraint, version)
+
+
+POETRY = """
+[tool.poetry]
+name = "shop"
+version = "1.2.0"
+description = "sells"
+authors = ["Ann Example <ann@example.org>", "Bob"]
+license = "MIT"
+readme = "README.md"
+
+[tool.poetry.dependencies]
+python = "^3.9"
+django = "^5.0"
+requests = {version = "~2.31", extras = ["socks"], markers = "sys_platform == 'linux'"}
+tomli = {version = "*", python = "<3.11"}
+colorama = {version = ">=0.4", platform = "win32"}
+orjson = {version = "^3", optional = true}
+lost = {version = "1", optional = true}
+fork = {git = "https://git.example/fork.git", rev = "abc", subdirectory = "py"}
+ours = {path = "../ours", develop = true}
+wheel_ = {url = "https://h.example/w-1.whl"}
+multi = [{version = "<2", python = "<3.10"}, {version = ">=2", python = ">=3.10"}]
+early = {version = "^1", allow-prereleases = true}
+
+[tool.poetry.extras]
+fast = ["orjson"]
+
+[tool.poetry.group.dev.dependencies]
+pytest = "*"
+
+[tool.poetry.dev-dependencies]
+black = "23.1.0"
+
+[tool.poetry.scripts]
+shop = "shop.main:run"
+
+[[tool.poetry.source]]
+name = "corp"
+url = "https://corp.example/simple/"
+priority = "explicit"
+
+[[tool.poetry.source]]
+name = "PyPI"
+"""
+
+
+def test_a_project_of_poetry_is_taken_over(tmp_path: Path) -> None:
+    file = written(tmp_path, "pyproject.toml", POETRY)
+    found = read_poetry(file)
+    assert found.dependencies == (
+        "django>=5.0,<6.0",
+        'requests[socks]>=2.31,<2.32 ; sys_platform == "linux"',
+        'tomli ; python_full_version < "3.11"',
+        'colorama>=0.4 ; sys_platform == "win32"',
+        "fork @ git+https://git.example/fork.git@abc#subdirectory=py",
+        f"ours @ {tmp_path.parent.as_uri()}/ours",
+        "wheel_ @ https://h.example/w-1.whl",
+        'multi<2 ; python_full_version < "3.10"',
+        'multi>=2 ; python_full_version >= "3.10"',
+        "early>=1,<2",
+    )
+    assert found.extras == {"fast": ("orjson>=3,<4",)}
+    assert found.groups == {"dev": ("black==23.1.0", "pytest")}
+    assert found.project["requires-python"] == ">=3.9,<4.0"
+    assert found.project["authors"] == [{"name": "Ann Example", "email": "ann@example.org"}, {"name": "Bob"}]
+    assert found.indexes == (IndexSetting("https://corp.example/simple/", "corp", explicit=True),)
+    notes = " ".join(found.notes)
+    for words in ("lost is optional and belongs to no extra", "ours is editable", "early allows pre-releases"):
+        assert words in notes
+
+
+def test_what_was_taken_over_is_a_project_that_stands(tmp_path: Path) -> None:
+    file = written(tmp_path, "pyproject.toml", POETRY)
+    text = put_into(POETRY, read_poetry(file), file)
+    project = parse_project(text, file)
+    assert (project.name, project.version) == ("shop", "1.2.0")
+    assert len(project.dependencies) == 10
+    assert project.groups["dev"] == ("black==23.1.0", "pytest")
+    whole = tomllib.loads(text)
+    assert whole["tool"]["poetry"] == tomllib.loads(POETRY)["tool"]["poetry"]
+    assert whole["tool"]["zephyr"]["index"] == [
+        {"name": "corp", "url": "https://corp.example/simple/", "explicit": True}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "has no .tool.poetry."),
+        ("[tool.poetry.dependencies]\nx = '^'", "x: '' is no version"),
+        ("[tool.poetry.dependencies]\nx = 1", "x is neither a version nor a table"),
+        ("[tool.poetry.dependencies]\nx = {version = '1', markers = 'nonsense'}", "is no marker"),
+        ("[tool.poetry]\n[[tool.poetry.source]]\nname = 'x'\nurl = 'ftp://x'", "source x: 'ftp://x' is not"),
+    ],
+)
+def test_what_is_no_project_of_poetry_is_told(text: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=words):
+        read_poetry(written(tmp_path, "pyproject.toml", text))
+
+
+PIPFILE = """
+[[source]]
+url = "https://public.example/simple"
+name = "public"
+
+[[source]]
+url = "https://${USER}@corp.example/simple"
+name = "corp"
+
+[packages]
+django = "*"
+requests = {version = ">=2", extras = ["socks"], sys_platform = "== 'linux'", markers = "python_version > '3.8'"}
+ours = {path = "./ours", editable = true}
+fork = {git = "https://git.example/fork.git", ref = "main"}
+
+[dev-packages]
+pytest = "==8.0"
+
+[docs]
+sphinx = "*"
+
+[requires]
+python_version = "3.11"
+
+[scripts]
+serve = "python app.py"
+"""
+
+
+def test_a_pipfile_is_taken_over(tmp_path: Path) -> None:
+    found = read_pipenv(written(tmp_path, "Pipfile", PIPFILE), public_index=PUBLIC)
+    assert found.dependencies == (
+        "django",
+        'requests[socks]>=2; python_version > "3.8" and sys_platform == "linux"',
+        f"ours @ {tmp_path.as_uri()}/ours",
+        "fork @ git+https://git.example/fork.git@main",
+    )
+    assert found.groups == {"dev": ("pytest==8.0",), "docs": ("sphinx",)}
+    assert found.project == {"requires-python": "==3.11.*"}
+    assert found.indexes == ()
+    assert len(found.notes) == 2
+
+
+def test_the_lock_of_pipenv_gives_its_versions(tmp_path: Path) -> None:
+    lock = {
+        "_meta": {
+            "requires": {"python_full_version": "3.11.4"},
+            "sources": [{"name": "corp", "url": "https://corp.example/s"}],
+        },
+        "default": {
+            "django": {"version": "==5.0", "hashes": ["sha256:00"], "markers": "python_version >= '3.10'"},
+            "fork": {"git": "https://git.example/fork.git", "ref": "abc"},
+        },
+        "develop": {"pytest": {"version": "==8.0", "extras": ["x"]}},
+    }
+    found = read_pipenv(written(tmp_path, "Pipfile.lock", json.dumps(lock)), public_index=PUBLIC)
+    assert found.dependencies == (
+        'django==5.0; python_version >= "3.10"',
+        "fork @ git+https://git.example/fork.git@abc",
+    )
+    assert found.groups == {"dev": ("pytest[x]==8.0",)}
+    assert found.project == {"requires-python": "==3.11.4"}
+    assert found.indexes == (IndexSetting("https://corp.example/s", "corp", default=True),)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Pipfile", "[packages"), ("Pipfile.lock", "{"), ("Pipfile.lock", "[]"), ("Pipfile", "[packages]\nx = 1"),
+        ("Pipfile", "[packages]\n'x y' = '*'"),
+    ],
+)  # fmt: skip
+def test_what_is_no_file_of_pipenv_is_told(name: str, text: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        read_pipenv(written(tmp_path, name, text), public_index=PUBLIC)
+
+
+def test_a_requirements_file_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "ours").mkdir()
+    written(tmp_path / "ours", "pyproject.toml", '[project]\nname = "our-tools"\n')
+    written(tmp_path, "c.txt", "urllib3<2\n")
+    file = written(
+        tmp_path, "requirements.txt",
+        "-i https://corp.example/simple/\n-c c.txt\ndjango>=5 --hash=sha256:00\n-e ./ours\n"
+        "./x_y-1.0-py3-none-any.whl ; python_version > '3'\nhttps://h.example/z-2.0.tar.gz\ngit+https://git.example/fork.git@v1#egg=fork[a]&subdirectory=py\ndjango>=5\n",
+    )  # fmt: skip
+    found = read_requirements_file(file, {})
+    assert found.dependencies == (
+        "django>=5", f"our-tools @ {tmp_path.as_uri()}/ours",
+        f"x-y @ {tmp_path.as_uri()}/x_y-1.0-py3-none-any.whl ; python_version > '3'", "z @ https://h.example/z-2.0.tar.gz",
+        "fork[a] @ git+https://git.example/fork.git@v1#subdirectory=py",
+    )  # fmt: skip
+    assert found.constraints == ("urllib3<2",)
+    assert found.indexes == (IndexSetting("https://corp.example/simple/", default=True),)
+    assert len(found.notes) == 2
+
+
+@pytest.mark.parametrize("line", ["x y", "./nowhere", "https://h.example/", "git+https://h.example/x.git", "a=1"])
+def test_a_line_whose_project_is_not_known_is_told(line: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"requirements\.txt, line 1: "):
+        read_requirements_file(written(tmp_path, "requirements.txt", line), {})
+
+
+def test_no_password_gets_into_a_file_that_is_shared(tmp_path: Path) -> None:
+    url = "https://ann:secret@corp.example/simple/"
+    sources = f"[[source]]\nurl = '{url}'\nname = 'corp'\n"
+    requirements = f"-i {url}\nx @ git+https://ann:${{TOKEN}}@h.example/x\n"
+    packages = "[packages]\nx = {git = 'https://secret@h.example/x'}\ny = {git = 'git@h.example:y'}\n"
+    dependencies = packages.replace("[packages]", "[tool.poetry.dependencies]")
+    poetry = sources.replace("[[source]]", "[[tool.poetry.source]]") + dependencies
+    found = [
+        read_requirements_file(written(tmp_path, "requirements.txt", requirements), {"TOKEN": "secret"}),
+        read_pipenv(written(tmp_path, "Pipfile", sources + packages), public_index=PUBLIC),
+        read_poetry(written(tmp_path, "pyproject.toml", poetry)),
+    ]
+    for one in found:
+        text = put_into("[project]\nname = 'x'\n", one, Path("pyproject.toml"))
+        assert "https://corp.example/simple/" in text
+        assert "secret" not in text
+        assert "x @ git+https://h.example/x" in text
+        assert any("password for https://corp.example/simple/ were left out" in note for note in one.notes)
+
+
+def test_nothing_imported_changes_nothing() -> None:
+    text = "[project]\nname = 'x' # y\n"
+    assert put_into(text, Imported(), Path("pyproject.toml")) == text
+
+
+def test_import_makes_a_project_or_adds_to_one(tmp_path: Path) -> None:
+    written(tmp_path, "requirements.txt", "django>=5\nhttpx --hash=sha256:00\n")
+    written(tmp_path, "dev.txt", "pytest\n")
+    run = zephyr("import", "requirements.txt", home=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("Took 2 requirements")
+    assert run.stderr.startswith("zephyr: Hashes were left out")
+    assert zephyr("import", "dev.txt", "--group", "dev", home=tmp_path).returncode == 0
+    project = parse_project((tmp_path / "pyproject.toml").read_text(), tmp_path / "pyproject.toml")
+    assert project.dependencies == ("django>=5", "httpx")
+    assert project.groups == {"dev": ("pytest",)}
+    assert project.requires_python
+
+
+def test_import_leaves_the_project_as_it_was_where_it_fails(tmp_path: Path) -> None:
+    before = "[project]\nname = 'x'\n"
+    written(tmp_path, "pyproject.toml", before)
+    written(tmp_path, "requirements.txt", "django>=5\nx y\n")
+    assert "line 2" in assert_one_sentence(zephyr("import", "requirements.txt", home=tmp_path), 2)
+    assert (tmp_path / "pyproject.toml").read_text() == before
+
+
+def test_import_reads_a_pipfile_and_a_project_of_poetry(tmp_path: Path) -> None:
+    for name, text in (("Pipfile", PIPFILE), ("pyproject.toml", POETRY)):
+        directory = tmp_path / name.lower()
+        directory.mkdir()
+        written(directory, name, text)
+        run = zephyr("import", name, "--json", home=tmp_path, cwd=directory)
+        assert run.returncode == 0, run.stderr
+        assert json.loads(run.stdout)["requirements"] >= 6
+        project = parse_project((directory / "pyproject.toml").read_text(), directory / "pyproject.toml")
+        assert "dev" in project.groups
+
+
+def test_init_makes_a_project_and_keeps_what_is_there(tmp_path: Path) -> None:
+    run = zephyr("init", "My Shop", home=tmp_path)
+    assert run.returncode == 0, run.stderr
+    file = tmp_path / "My Shop" / "pyproject.toml"
+    project = parse_project(file.read_text(), file)
+    assert (project.name, project.version, project.dependencies) == ("my-shop", "0.1.0", ())
+    assert "already" in assert_one_sentence(zephyr("init", home=tmp_path, cwd=tmp_path / "My Shop"), 2)
+    (tmp_path / "other").mkdir()
+    written(tmp_path / "other", "pyproject.toml", "[tool.ruff]\nline-length = 100 # ours\n")
+    assert zephyr("init", "--name", "x", home=tmp_path, cwd=tmp_path / "other").returncode == 0
+    assert (tmp_path / "other" / "pyproject.toml").read_text().endswith("\n\n[tool.ruff]\nline-length = 100 # ours\n")
+
+
+LOCK = """
+lock-version = "1.0"
+created-by = "other"
+extras = ["fast"]
+dependency-groups = ["dev", "docs"]
+default-groups = ["dev"]
+
+[[packages]]
+name = "django"
+version = "5.0"
+[[packages.wheels]]
+name = "django-5.0-py3-none-any.whl"
+url = "https://h.example/django.whl"
+hashes = {sha256 = "aa"}
+[packages.sdist]
+name = "django-5.0.tar.gz"
+url = "https://h.example/django.tar.gz"
+hashes = {sha256 = "bb"}
+
+[[packages]]
+name = "tomli"
+version = "2.0"
+marker = "python_version < '3.11' and 'fast' not in extras"
+
+[[packages]]
+name = "orjson"
+version = "3.0"
+marker = "'fast' in extras"
+
+[[packages]]
+name = "pytest"
+version = "8.0"
+marker = "'dev' in dependency_groups or ('docs' in dependency_groups and sys_platform == 'linux')"
+
+[[packages]]
+name = "sphinx"
+version = "7.0"
+marker = "('docs' in dependency_groups or 'fast' in extras) and (os_name == 'nt' or python_version > '3.9')"
+
+[[packages]]
+name = "fork"
+[packages.vcs]
+type = "git"
+url = "https://git.example/fork.git"
+commit-id = "abc"
+
+[[packages]]
+name = "ours"
+[packages.directory]
+path = "ours"
+
+[[packages]]
+name = "file"
+[packages.archive]
+url = "https://h.example/file.zip"
+hashes = {sha256 = "cc"}
+"""
+
+
+def test_a_lock_is_exported_with_versions_and_hashes(tmp_path: Path) -> None:
+    written(tmp_path, "pyproject.toml", "[project]\nname = 'x'\n")
+    written(tmp_path, "pylock.toml", LOCK)
+    plain = [
+        "fork @ git+https://git.example/fork.git@abc", f"ours @ {tmp_path.as_uri()}/ours", "file @ https://h.example/file.zip",
+    ]  # fmt: skip
+    run = zephyr("export", "requirements", "--no-hashes", home=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.splitlines() == ["django==5.0", 'tomli==2.0 ; python_version < "3.11"', "pytest==8.0", *plain]
+    run = zephyr("export", "requirements", "--extra", "fast", "--group", "docs", "--no-hashes", home=tmp_path)
+    assert run.stdout.splitlines() == [
+        "django==5.0", "orjson==3.0", "pytest==8.0", 'sphinx==7.0 ; os_name == "nt" or python_version > "3.9"', *plain,
+    ]  # fmt: skip
+    zephyr("export", "requirements", "--output", "out.txt", home=tmp_path)
+    assert (
+        (tmp_path / "out.txt")
+        .read_text()
+        .startswith("django==5.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\ntomli")
+    )
+    wrong = zephyr("export", "requirements", "--group", "x", home=tmp_path)
+    assert "was made without x" in assert_one_sentence(wrong, 2)
+
+
+def test_without_a_lock_what_the_project_asks_for_is_exported(tmp_path: Path) -> None:
+    written(tmp_path, "pyproject.toml", "[project]\ndependencies = ['a>=1']\n[dependency-groups]\ndev = ['b']\n")
+    run = zephyr("export", "requirements", "--group", "dev", home=tmp_path)
+    assert run.stdout == "a>=1\nb\n"
+    assert "There is no pylock.toml" in run.stderr

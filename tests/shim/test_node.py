@@ -1,0 +1,182 @@
+"""The node behind a command: the user's, started once where none runs, or a private one that ends with the command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from p2pcdn_shim.client import Client, NoNode, dial, find
+from p2pcdn_shim.zephyr import node as under_test
+from p2pcdn_shim.zephyr.config import Config
+from p2pcdn_shim.zephyr.errors import ZephyrError
+from p2pcdn_shim.zephyr.voice import Voice
+from tests.bench.patience import until
+from tests.shim.zephyr import environment
+
+PRIVATE = Config(no_node=True)
+
+
+@pytest.fixture
+def environ(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """A user who has nothing yet, on free ports; a node that runs for him at the end is ended."""
+    with tempfile.TemporaryDirectory(prefix="z") as home:  # short, for the sake of the sockets in it
+        (Path(home) / "wheels").mkdir()
+        variables = {
+            "P2PCDN_PORT": "0", "P2PCDN_PEER_PORT": "0", "P2PCDN_NO_MDNS": "1", "P2PCDN_UPSTREAM": f"{home}/wheels",
+            "RUNTIME_DIRECTORY": f"{home}/run",
+        }  # fmt: skip
+        own = environment(Path(home), **variables)
+        monkeypatch.setenv("HOME", home)  # the daemon's default store is that of our own process
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+        yield own
+        with suppress(NoNode, OSError):
+            end(find(own))
+
+
+def pid_of(client: Client) -> int:
+    with closing(dial(client.path)) as stream:
+        pid, _, _ = struct.unpack("iII", stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return int(pid)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def end(client: Client) -> None:
+    pid = pid_of(client)
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: not runs(pid), "the node ends")
+
+
+def test_a_node_is_started_once_for_this_user_and_stays(
+    environ: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with under_test.reach(Config(), Voice(), environ) as first:
+        assert first.get("/v1/status")["health"] == "ok"
+    said = capfd.readouterr().err
+    assert said.startswith("zephyr: Started a node for you")
+    assert said.count("\n") == 1
+    with under_test.reach(Config(), Voice(), environ) as second:
+        assert pid_of(second) == pid_of(first)
+    assert capfd.readouterr().err == ""
+    assert os.getsid(pid_of(first)) == pid_of(first)  # Ctrl-C of a later command is not for it
+    assert (Path(environ["ZEPHYR_CACHE_DIR"]) / "node.log").exists()
+
+
+def test_two_commands_at_once_start_one_node(environ: dict[str, str]) -> None:
+    found: list[int] = []
+
+    def work() -> None:
+        with under_test.reach(Config(), Voice(quiet=True), environ) as client:
+            found.append(pid_of(client))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2
+    assert len(set(found)) == 1
+
+
+def test_a_private_node_works_with_the_users_store_and_ends_with_the_command(environ: dict[str, str]) -> None:
+    with under_test.reach(PRIVATE, Voice(), environ) as client:
+        assert client.get("/v1/status")["health"] == "ok"
+        pid = pid_of(client)
+    assert not runs(pid)
+    assert not Path(client.path).exists()
+    assert (Path(environ["HOME"]) / ".cache" / "p2pcdn" / "node_id").exists()
+    with pytest.raises(NoNode):
+        find(environ)
+
+
+def test_a_private_node_beside_one_that_runs_has_a_store_of_its_own(
+    environ: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        under_test.reach(Config(), Voice(quiet=True), environ) as theirs,
+        under_test.reach(PRIVATE, Voice(), environ) as mine,
+    ):
+        assert mine.get("/v1/status")["node_id"] != theirs.get("/v1/status")["node_id"]
+    assert "works with a temporary one" in capfd.readouterr().err
+    assert runs(pid_of(theirs))
+
+
+def test_a_private_node_ends_when_the_command_breaks_off(environ: dict[str, str]) -> None:
+    pids: list[int] = []
+
+    def work() -> None:
+        with under_test.reach(PRIVATE, Voice(), environ) as client:
+            pids.append(pid_of(client))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert not runs(pids[0])
+
+
+@pytest.mark.parametrize("config", [Config(), PRIVATE])
+def test_a_node_that_cannot_start_says_why(config: Config, environ: dict[str, str]) -> None:
+    (Path(environ["HOME"]) / "file").write_text("")
+    environ["P2PCDN_STORE"] = f"{environ['HOME']}/file"
+    with (
+        pytest.raises(ZephyrError, match=r"No node runs, and none could be started: .*file"),
+        under_test.reach(config, Voice(), environ),
+    ):
+        pass
+
+
+def test_a_wrong_configuration_of_the_node_is_told(environ: dict[str, str]) -> None:
+    environ["P2PCDN_STORE_SIZE"] = "much"
+    for config in (Config(), PRIVATE):
+        with (
+            pytest.raises((ZephyrError, NoNode), match="P2PCDN_STORE_SIZE"),
+            under_test.reach(config, Voice(), environ),
+        ):
+            pass
+
+
+def test_a_node_that_says_nothing_is_ended(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "python").write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 100\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    monkeypatch.setattr(under_test, "READY_TIME_S", 0.2)
+    with pytest.raises(ZephyrError, match="none could be started"), under_test.reach(PRIVATE, Voice(), environ):
+        pass
+    assert not runs(int((tmp_path / "pid").read_text()))
+
+
+def test_paths_that_begin_here_mean_here_for_the_node_too(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = environ["HOME"]
+    monkeypatch.chdir(home)
+    environ |= {"P2PCDN_CONTROL_SOCKET": "c", "P2PCDN_STORE": "store", "P2PCDN_UPSTREAM": "./wheels"}
+    with under_test.reach(Config(), Voice(quiet=True), environ) as client:
+        assert client.get("/v1/status")["indexes"][0]["url"] == f"file://{home}/wheels/"
+    assert Path(home, "store", "node_id").exists()
+    assert Path(f"/proc/{pid_of(client)}/cwd").readlink() == Path("/")
+
+
+def test_ports_that_others_have_are_left_to_them(environ: dict[str, str]) -> None:
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        environ["P2PCDN_PORT"] = str(taken.getsockname()[1])
+        with under_test.reach(Config(), Voice(quiet=True), environ) as client:
+            assert f":{taken.getsockname()[1]}/" not in client.get("/v1/status")["index_url"]

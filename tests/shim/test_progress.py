@@ -1,0 +1,60 @@
+"""Progress: a line that is drawn over on a terminal, and nothing anywhere else."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from p2pcdn_shim.zephyr import progress as under_test
+from p2pcdn_shim.zephyr.progress import Progress
+from p2pcdn_shim.zephyr.voice import Voice
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@contextmanager
+def terminal() -> Iterator[Terminal]:
+    """Only around the test's own lines: pytest has its own stderr before and after."""
+    before, sys.stderr = sys.stderr, Terminal()
+    try:
+        yield sys.stderr
+    finally:
+        sys.stderr = before
+
+
+def test_a_terminal_sees_one_line_that_is_gone_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "REDRAW_S", 0.0)
+    with terminal() as seen, Progress(Voice(), "Fetching") as progress:
+        progress.show(1, 3, "numpy")
+        progress.show(2, None, "x" * 100)
+    said = seen.getvalue()
+    assert said.split("\r\x1b[K") == ["", "Fetching: 1/3 numpy", f"Fetching: 2 {'x' * 40}", ""]
+    assert "\n" not in said
+
+
+def test_it_is_not_drawn_more_often_than_anybody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "REDRAW_S", 3600.0)
+    with terminal() as seen, Progress(Voice(), "Fetching") as progress:
+        for done in range(1000):
+            progress.show(done, 1000)
+    assert seen.getvalue() == "\r\x1b[KFetching: 0/1000\r\x1b[K"
+
+
+@pytest.mark.parametrize("voice", [Voice(quiet=True), Voice(as_json=True)])
+def test_who_wants_no_words_sees_nothing(voice: Voice) -> None:
+    with terminal() as seen, Progress(voice, "Fetching") as progress:
+        progress.show(1, 3)
+    assert seen.getvalue() == ""
+
+
+def test_a_pipe_sees_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(Voice(), "Fetching") as progress:
+        progress.show(1, 3)
+    assert capsys.readouterr().err == ""
