@@ -51,6 +51,7 @@ from p2pcdn.swarm.rarity import Rarity
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.slots import Slots
 from p2pcdn.swarm.tools import Tools
+from p2pcdn.swarm.waiting import Waiter
 from p2pcdn.world import Share
 
 # Askers that wait for a piece of one file: its three children, and some whom the tracker will soon tell otherwise.
@@ -99,7 +100,6 @@ class Provider:
         self._slots = Slots(manners)
         self._files = OpenFiles()
         self._manifests = Manifests(store, tools.threads, tools.identity, tools.cutting)
-        self._waiting: dict[Sha256, list[_Waiting]] = {}
         self._sharings: OrderedDict[str, Sharing] = OrderedDict()
         self._rarities: OrderedDict[Sha256, Rarity] = OrderedDict()
 
@@ -147,7 +147,7 @@ class Provider:
         """Its bytes were wrong, or its download ended without them."""
         if self._sharings.get(sharing.id) is sharing:
             del self._sharings[sharing.id]
-        sharing.changed.unpark_all()
+        sharing.ends()
 
     def kept(self, sha256: Sha256, *, soon_wanted: bool) -> None:
         """A blob came into the store. soon_wanted: there are neighbours, who perhaps want the same in a moment."""
@@ -238,14 +238,14 @@ class Provider:
         return self._piece_of_growing(ask, sharing, request)
 
     def _piece_of_growing(self, ask: AskPiece, sharing: Sharing, request: Request) -> Response | Awaitable[Response]:
-        may_wait = ask.wait_ms > 0 and len(self._waiting.get(sharing.sha256, ())) < WAITING_PER_FILE
+        may_wait = ask.wait_ms > 0 and len(sharing.waiters) < WAITING_PER_FILE
         if sharing.cut is None:
             return self._wait_for_piece(ask, sharing, request) if may_wait else _NOTHING_YET
         try:
             want = bitfield.decode(ask.want, sharing.cut.pieces)
         except RemoteProtocolError:
             return _NOT_HELD
-        able = _able(ask, sharing, want)
+        able = sharing.able(want, knows=ask.knows, waits=ask.wait_ms > 0)
         if not able:
             if want & sharing.provable:
                 return _ASK_FOR_MANIFEST
@@ -264,32 +264,35 @@ class Provider:
 
         Who lacks most goes first: where there is not enough for all, the last one counts.
         """
-        host, me = _host(request.peer), _Waiting(ask, sharing)
-        waiting = self._waiting.setdefault(sharing.sha256, [])
-        waiting.append(me)
+        host, me = _host(request.peer), Waiter(ask.want, knows=ask.knows)
+        sharing.waiters.join(me)
         try:
+            if sharing.cut is not None:
+                me.read(sharing.cut)
             with trio.move_on_after(ask.wait_ms / 1000):
                 while True:
-                    await sharing.changed.park()
+                    await me.sleep()
                     if self._sharings.get(ask.id) is not sharing or sharing.partial.error is not None:
                         return _NOT_HELD
-                    if sharing.cut is None or self._slots.full(sharing.sha256, host):
+                    if sharing.cut is None:
                         continue
-                    able = me.able()
-                    if able and not any(one.need > me.need and one.able() for one in waiting):
-                        blob = self._blob(ask.id, sealed=is_sealed(request))
-                        if blob is None and not self._gives(sharing, sealed=is_sealed(request)):
-                            return _NOT_HELD
-                        if blob is None:
-                            return self._send_growing(sharing, sharing.rarity.rarest(able, self._tools.dice), host)
-                        answer = self._piece_of_blob(ask, blob, sharing, request)
-                        return answer if isinstance(answer, Response) else await answer
+                    me.read(sharing.cut)
+                    able = sharing.able(me.want, knows=ask.knows, waits=True)
+                    if not able or self._slots.full(sharing.sha256, host):
+                        continue
+                    blob = self._blob(ask.id, sealed=is_sealed(request))
+                    if blob is None and not self._gives(sharing, sealed=is_sealed(request)):
+                        return _NOT_HELD
+                    if blob is None:
+                        return self._send_growing(sharing, sharing.rarity.rarest(able, self._tools.dice), host)
+                    answer = self._piece_of_blob(ask, blob, sharing, request)
+                    return answer if isinstance(answer, Response) else await answer
         except RemoteProtocolError:
             return _NOT_HELD
         finally:
-            waiting.remove(me)
-            if not waiting and self._waiting.get(sharing.sha256) is waiting:
-                del self._waiting[sharing.sha256]
+            sharing.waiters.leave(me)
+            if not self._slots.full(sharing.sha256, host):
+                sharing.wake_next()
         if sharing.cut is None:
             return _NOTHING_YET
         return _holds(sharing.provable, sharing.cut)
@@ -305,7 +308,7 @@ class Provider:
             assert sharing.manifest is not None
             word = f"{MANIFEST_NAME} {sharing.manifest.name}"
         sharing.rarity.goes_out(index)
-        done = self._slots.take(sharing.sha256, host, sharing.changed)
+        done = self._slots.take(sharing.sha256, host, sharing.wake_next)
         self._slots.spend(end - start)
         reader = sharing.partial.reader()
         file = reader.__enter__()
@@ -390,31 +393,6 @@ class Provider:
         if len(self._rarities) > SHARINGS_MAX:
             self._rarities.popitem(last=False)
         return rarity
-
-
-class _Waiting:
-    """One question that waits. need: how many pieces it wants, 0 while nobody knows how many there are."""
-
-    __slots__ = ("_ask", "_sharing", "_want", "need")
-
-    def __init__(self, ask: AskPiece, sharing: Sharing) -> None:
-        self._ask = ask
-        self._sharing = sharing
-        self._want = 0
-        self.need = 0
-
-    def able(self) -> int:
-        """Which of the wanted pieces may go out now. Raises RemoteProtocolError where the question makes no sense."""
-        if not self.need and self._sharing.cut is not None:
-            self._want = bitfield.decode(self._ask.want, self._sharing.cut.pieces)
-            self.need = self._want.bit_count()
-        return _able(self._ask, self._sharing, self._want)
-
-
-def _able(ask: AskPiece, sharing: Sharing, want: int) -> int:
-    """Which of these may go out now, a bitfield. What still arrives goes only to those who would wait for it."""
-    able = want & sharing.givable(knows=ask.knows)
-    return able or (want & sharing.passable(knows=ask.knows) if ask.wait_ms else 0)
 
 
 def _holds(bits: int, cut: Cut) -> Response:

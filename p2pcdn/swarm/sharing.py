@@ -10,6 +10,7 @@ from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.arrival import Arrival
 from p2pcdn.swarm.manifest import Cut, Cutting, Manifest, Proof
 from p2pcdn.swarm.rarity import Rarity
+from p2pcdn.swarm.waiting import Waiters
 
 
 class Sharing:
@@ -36,6 +37,7 @@ class Sharing:
         self.arriving: dict[int, Arrival] = {}
         self.signed = 0  # the pieces that have a proof of their own, a bitfield
         self.changed = trio.lowlevel.ParkingLot()
+        self.waiters = Waiters()  # askers; those who fill it wait in `changed`
         self.rarity = Rarity()
         self._cutting = cutting
         self.learn_size(partial.size_bytes)
@@ -54,7 +56,7 @@ class Sharing:
         for start, end in self.partial.present(provisional=not contradicted):
             for index in self.cut.within(start, end):
                 self.here |= 1 << index
-        self.changed.unpark_all()
+        self._tell_all()
 
     @property
     def pieces(self) -> int:
@@ -88,13 +90,37 @@ class Sharing:
         if proof is not None or self.manifest is not None:
             self.provable |= 1 << index
         self.changed.unpark_all()
+        self.waiters.wake_for(index)
+
+    def arrives(self, arrival: Arrival) -> None:
+        """The first part of a piece is here and right."""
+        self.arriving.setdefault(arrival.index, arrival)
+        self.waiters.wake_for(arrival.index)
+
+    def able(self, want: int, *, knows: bool, waits: bool) -> int:
+        """Which of these may go out now, a bitfield. What still arrives goes only to those who would wait for it."""
+        return want & self.givable(knows=knows) or (want & self.passable(knows=knows) if waits else 0)
+
+    def wake_next(self) -> None:
+        """There is room for one more to be served."""
+        waiter = self.waiters.first(lambda one: self.able(one.want, knows=one.knows, waits=True))
+        if waiter is not None:
+            waiter.wake()
+
+    def ends(self) -> None:
+        """It is given to nobody any more."""
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        self.changed.unpark_all()
+        self.waiters.wake_all()
 
     def adopt(self, manifest: Manifest) -> None:
         """The whole list is known; who stands by it, whoever adopts it says in `manifest_proof`."""
         self.manifest = manifest
         if self.cut is None:
             self.learn_size(manifest.size_bytes)
-        self.changed.unpark_all()
+        self._tell_all()
 
     def disown(self) -> None:
         """Nobody stands by the manifest any more: what only it proves is not passed on."""

@@ -80,8 +80,7 @@ class Taking:
             index = coming.arrival.index
             if coming.arrival.right and not coming.offered and not self._sharing.here >> index & 1:
                 coming.offered = True
-                self._sharing.arriving.setdefault(index, coming.arrival)
-                self._sharing.changed.unpark_all()
+                self._sharing.arrives(coming.arrival)
 
     def _begin(self, coming: _Coming, head: Head) -> None:
         """Takes the word for the piece before the first byte of it is here, where its parts are named."""

@@ -1,0 +1,70 @@
+"""Who waits for a piece of one file that is in transit here, and who of them goes next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from p2pcdn.swarm import bitfield
+from p2pcdn.swarm.manifest import Cut
+
+
+class Waiter:
+    """One question that waits. want: the pieces, a bitfield, 0 while nobody knows how many there are."""
+
+    __slots__ = ("_lot", "_text", "knows", "want")
+
+    def __init__(self, text: str, *, knows: bool) -> None:
+        """text: the pieces as they were asked for. knows: it has the manifest, and needs no proof."""
+        self._text = text
+        self._lot = trio.lowlevel.ParkingLot()
+        self.knows = knows
+        self.want = 0
+
+    def read(self, cut: Cut) -> None:
+        """Now it is known how many pieces there are. Raises RemoteProtocolError where the question makes no sense."""
+        if not self.want:
+            self.want = bitfield.decode(self._text, cut.pieces)
+
+    @property
+    def need(self) -> int:
+        """How many pieces it wants."""
+        return self.want.bit_count()
+
+    async def sleep(self) -> None:
+        """Until there may be something for it."""
+        await self._lot.park()
+
+    def wake(self) -> None:
+        self._lot.unpark_all()
+
+
+class Waiters:
+    """Those of one file. Only who may get something is woken: each piece would else wake all, mostly for nothing."""
+
+    def __init__(self) -> None:
+        self._all: list[Waiter] = []
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def join(self, waiter: Waiter) -> None:
+        self._all.append(waiter)
+
+    def leave(self, waiter: Waiter) -> None:
+        self._all.remove(waiter)
+
+    def wake_all(self) -> None:
+        for waiter in self._all:
+            waiter.wake()
+
+    def wake_for(self, index: int) -> None:
+        """There is something new of this piece."""
+        for waiter in self._all:
+            if not waiter.want or waiter.want >> index & 1:
+                waiter.wake()
+
+    def first(self, able: Callable[[Waiter], int]) -> Waiter | None:
+        """Of those who can be served, the one that lacks most: where there is not enough, the last one counts."""
+        return max((one for one in self._all if able(one)), key=lambda one: one.need, default=None)
