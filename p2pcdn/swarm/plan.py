@@ -23,14 +23,15 @@ COMPLAINTS_MAX = 4
 class Seat:
     """A member's places in the trees. Changed by its `Plan` only.
 
-    passes_on: the class that it gives to others; None where it gives none. source: it has all of it, or reads it: it
+    gives: whether it may be a parent. passes_on: the class that it gives to others; None where it gives none. source: it has all of it, or reads it: it
     needs no parent. hands: for each class, how many children it takes. refused: whom it does not want to ask again.
     accused: whether somebody who was told to ask it complained.
     """
 
-    __slots__ = ("accused", "children", "hands", "parents", "passes_on", "refused", "source")
+    __slots__ = ("accused", "children", "gives", "hands", "parents", "passes_on", "refused", "source")
 
-    def __init__(self) -> None:
+    def __init__(self, *, gives: bool) -> None:
+        self.gives = gives
         self.passes_on: int | None = None
         self.source = False
         self.hands = [0] * CLASSES
@@ -50,16 +51,12 @@ class Plan:
 
     def join(self, *, gives: bool, source: bool) -> Seat:
         """A new member. source: has all of it, or reads it for the others."""
-        seat = Seat()
+        seat = Seat(gives=gives)
         self._seats[seat] = None
         if source:
             self.becomes_source(seat)
             return seat
-        if gives:
-            self._employ(seat, min(range(CLASSES), key=lambda klass: self._passing[klass]))
-        for klass in range(CLASSES):
-            self._seek(seat, klass)
-        self._settle()
+        self._takes_part(seat)
         return seat
 
     def leave(self, seat: Seat) -> None:
@@ -91,14 +88,12 @@ class Plan:
         self._settle()
 
     def is_no_source(self, seat: Seat) -> None:
-        """It read for all, and does not any more, and has not all of it."""
+        """It read for all, or had all of it, and does not any more: it is a member like others again."""
         if not seat.source:
             return
         seat.source = False
         self._dismiss(seat)
-        for klass in range(CLASSES):
-            self._seek(seat, klass)
-        self._settle()
+        self._takes_part(seat)
 
     def is_too_slow(self, seat: Seat) -> None:
         """A source that is slower than another one: nobody asks it first any more."""
@@ -123,10 +118,15 @@ class Plan:
 
     # --- below
 
-    def _employ(self, seat: Seat, klass: int) -> None:
-        seat.passes_on = klass
-        seat.hands[klass] = HANDS
-        self._passing[klass] += 1
+    def _takes_part(self, seat: Seat) -> None:
+        """One without parents and children passes on, where it may, what fewest do, and finds its parents."""
+        if seat.gives:
+            seat.passes_on = klass = min(range(CLASSES), key=lambda klass: self._passing[klass])
+            seat.hands[klass] = HANDS
+            self._passing[klass] += 1
+        for klass in range(CLASSES):
+            self._seek(seat, klass)
+        self._settle()
 
     def _dismiss(self, seat: Seat) -> None:
         """It gives to nobody any more; who asked it seeks another, those first who pass on what they get."""

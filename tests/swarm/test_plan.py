@@ -57,6 +57,17 @@ def test_when_a_parent_goes_its_children_have_another_one_at_once() -> None:
     assert all(orphan.parents[0] is not None for orphan in orphans)
 
 
+def test_who_has_read_for_all_passes_on_again_what_it_gets() -> None:
+    """Where an upstream is slow to begin, one after the other reads in vain: nobody would be left to give."""
+    plan = Plan()
+    seats = [plan.join(gives=True, source=False) for _ in range(16)]
+    for seat in seats:
+        plan.becomes_source(seat)
+        plan.is_no_source(seat)
+    plan.becomes_source(seats[0])
+    assert all(depth(seat, klass) is not None for seat in seats for klass in range(CLASSES))
+
+
 class Crowds(RuleBasedStateMachine):
     """Anything may happen to a crowd, in any order."""
 
