@@ -23,8 +23,8 @@ COMPLAINTS_MAX = 4
 class Seat:
     """A member's places in the trees. Changed by its `Plan` only.
 
-    gives: whether it may be a parent. passes_on: the class that it gives to others; None where it gives none. source: it has all of it, or reads it: it
-    needs no parent. hands: for each class, how many children it takes. refused: whom it does not want to ask again.
+    gives: whether it may be a parent. passes_on: the class that it gives to others; None where it gives none.
+    source: it has all of it, or reads it: it needs no parent. hands: for each class, how many children it takes. refused: whom it does not want to ask again.
     accused: whether somebody who was told to ask it complained.
     """
 
@@ -100,21 +100,26 @@ class Plan:
         self._dismiss(seat)
         self._settle()
 
-    def complains(self, seat: Seat, of: Seat) -> None:
-        """It asked its parent as it was told, and got something wrong, or nothing.
+    def complains(self, seat: Seat, of: Seat) -> bool:
+        """It asked its parent as it was told, and got something wrong, or nothing. Whether that changed anything.
 
-        The parent has a hand less from then on: a liar soon has none, and who is accused wrongly loses one.
+        The parent has a hand less from then on: a liar soon has none, and who is accused wrongly loses one. The last
+        source that a class has keeps its hand, for another child: without it nobody would get anything of that class.
         """
-        if len(seat.refused) >= COMPLAINTS_MAX:
-            return
-        for klass in range(CLASSES):
-            if seat.parents[klass] is of:
-                seat.refused.add(of)
-                of.accused = True
+        theirs = [klass for klass in range(CLASSES) if seat.parents[klass] is of]
+        if not theirs or len(seat.refused) >= COMPLAINTS_MAX:
+            return False
+        seat.refused.add(of)
+        of.accused = True
+        for klass in theirs:
+            self._let_go(seat, klass)
+            if not of.source or self._has_source_beside(of, klass):
                 of.hands[klass] -= 1
-                self._let_go(seat, klass)
-                self._seek(seat, klass)
+            else:
+                self._give_hand_of_last_source(of, seat, klass)
+            self._seek(seat, klass)
         self._settle()
+        return True
 
     # --- below
 
@@ -141,6 +146,18 @@ class Plan:
             for child in left:
                 self._seek(child, klass)
 
+    def _has_source_beside(self, source: Seat, klass: int) -> bool:
+        return any(seat.source and seat.hands[klass] and seat is not source for seat in self._seats)
+
+    def _give_hand_of_last_source(self, source: Seat, before: Seat, klass: int) -> None:
+        """To another one that passes on, with all that is below it; else there is a tree without a root."""
+        heirs = [seat for seat in self._seats if seat.hands[klass] and not seat.source and source not in seat.refused]
+        heir = next((seat for seat in heirs if seat is not before), None)
+        if heir is not None:
+            self._let_go(heir, klass)
+            self._homeless[klass].pop(heir, None)
+            self._take(source, heir, klass)
+
     def _let_go(self, child: Seat, klass: int) -> None:
         parent = child.parents[klass]
         if parent is not None:
@@ -156,8 +173,13 @@ class Plan:
         """Whoever found no hand free tries again, those first who pass on what they get; then others may find one."""
         before = -1
         while before != (before := sum(map(len, self._homeless))) and before:
+            free = any(
+                len(seat.children[klass]) < seat.hands[klass] for seat in self._seats for klass in range(CLASSES)
+            )
             for klass, homeless in enumerate(self._homeless):
                 for child in _givers_first(homeless, klass):
+                    if not free and not child.hands[klass]:
+                        break  # it can take nobody's place: where few give, all the others would search in vain
                     del homeless[child]
                     self._seek(child, klass)
         self._share_shortage()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -66,6 +68,35 @@ def test_who_has_read_for_all_passes_on_again_what_it_gets() -> None:
         plan.is_no_source(seat)
     plan.becomes_source(seats[0])
     assert all(depth(seat, klass) is not None for seat in seats for klass in range(CLASSES))
+
+
+def test_a_complaint_about_the_only_source_leaves_every_class_a_root() -> None:
+    plan = Plan()
+    reader = plan.join(gives=True, source=True)
+    seats = [plan.join(gives=True, source=False) for _ in range(30)]
+    for klass in range(CLASSES):
+        child = next(iter(reader.children[klass]))
+        assert plan.complains(child, reader)
+        assert reader not in child.parents
+    lost = [sum(depth(seat, klass) is None for seat in seats) for klass in range(CLASSES)]
+    assert max(lost) <= 1
+
+
+def test_a_large_room_in_which_nobody_gives_costs_its_tracker_little() -> None:
+    """Steps are counted, not time: seeking a hand for everybody whenever one comes takes a step for each pair."""
+    plan, steps = Plan(), 0
+    search = plan._by_depth
+
+    def counted(klass: int) -> Iterator[Seat]:
+        nonlocal steps
+        steps += 1
+        return search(klass)
+
+    plan._by_depth = counted  # type: ignore[method-assign]
+    plan.join(gives=True, source=True)
+    for _ in range(100):
+        plan.join(gives=False, source=False)
+    assert steps < 100 * CLASSES * 3
 
 
 class Crowds(RuleBasedStateMachine):
