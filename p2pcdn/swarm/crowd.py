@@ -35,6 +35,9 @@ HOARD_PIECES_MIN = 16
 MEMBERS_MAX = 2048
 # Of them from one host, so that nobody fills the crowd alone; the fleets that share an address are smaller.
 MEMBERS_PER_HOST_MAX = 64
+# Complaints from one host that are heard: one for each of a fleet. Each takes a hand from somebody, and whoever comes
+# again under another name, or at another port, could else take all of them.
+COMPLAINTS_PER_HOST_MAX = MEMBERS_PER_HOST_MAX
 # Others that are told besides the parents.
 OTHERS_TOLD = 12
 # Readers at the same time: one, and those who do not take its word.
@@ -90,6 +93,7 @@ class Crowd:
     _pace_s: float = 0.0  # between two pieces of a member, on the average
     _lapsed: int = 0  # leases that brought nothing, one after the other
     _fruitless: dict[str, None] = field(default_factory=dict)  # hosts whose leases those were; others come first
+    _complaints: dict[str, int] = field(default_factory=dict)  # by host
 
     def advise(self, ask: AskCrowd, address: str, now: float) -> Advice:
         """What the asking member is to do. address: where it is asked; "" for the tracker itself."""
@@ -130,6 +134,8 @@ class Crowd:
         member = self.members.pop(boot, None)
         if member is not None:
             self.plan.leave(member.seat)
+        if self._outrun and all(one.boot in self._outrun for one in self._roots((), 0.0)):
+            self._recall()
 
     # --- below
 
@@ -153,13 +159,19 @@ class Crowd:
         member.holds = bitfield.decode(ask.holds, ask.pieces) if ask.pieces and ask.holds else 0
         if member.whole and not member.seat.source:
             self.plan.is_whole(member.seat)
+        elif member.seat.source and not member.whole and ask.boot not in self.leases:
+            self.plan.is_no_source(member.seat)  # its file was wrong, or was evicted there, and it begins anew
         return member
 
     def _hear_complaints(self, member: Member) -> None:
         if member.ask.left:
             left = {"" if one == TRACKER else one for one in member.ask.left}
             for other in [one for one in self.members.values() if one.address in left and one is not member]:
-                self.plan.complains(member.seat, other.seat)
+                heard = self._complaints.get(member.host, 0)
+                if heard < COMPLAINTS_PER_HOST_MAX and self.plan.complains(member.seat, other.seat):
+                    self._complaints[member.host] = heard + 1
+            while len(self._complaints) > MEMBERS_MAX:
+                self._complaints.pop(next(iter(self._complaints)))
 
     def _forget_the_silent(self, now: float) -> None:
         for boot, member in list(self.members.items()):
@@ -184,10 +196,14 @@ class Crowd:
         if member is not None:
             self.plan.is_no_source(member.seat)
         if lease.races:
-            back, self._outrun = self._outrun, frozenset()  # those who were slow are all that there is again
-            for one in self._roots((), 0.0):
-                if one.boot in back:
-                    self.plan.becomes_source(one.seat)
+            self._recall()
+
+    def _recall(self) -> None:
+        """Those who were slow are all that there is again."""
+        back, self._outrun = self._outrun, frozenset()
+        for one in self._roots((), 0.0):
+            if one.boot in back:
+                self.plan.becomes_source(one.seat)
 
     def _of_host(self, host: str) -> int:
         return sum(one.host == host for one in self.members.values())

@@ -24,7 +24,8 @@ class Seat:
     """A member's places in the trees. Changed by its `Plan` only.
 
     gives: whether it may be a parent. passes_on: the class that it gives to others; None where it gives none.
-    source: it has all of it, or reads it: it needs no parent. hands: for each class, how many children it takes. refused: whom it does not want to ask again.
+    source: it has all of it, or reads it: it needs no parent.
+    hands: for each class, how many children it takes. refused: whom it does not want to ask again.
     accused: whether somebody who was told to ask it complained.
     """
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.crowd import (
+    COMPLAINTS_PER_HOST_MAX,
     HOLDER_KEPT_S,
     LEASE_S,
     LEASES_MAX,
@@ -309,6 +310,53 @@ def test_who_complains_of_one_that_was_never_its_parent_changes_nothing() -> Non
     stranger = next(number for number in range(1, 40) if address(number) not in before[39])
     crowd.advise(replace(ask(39), left=(address(stranger),)), address(39), 0.2)
     assert {number: tell(crowd, number, 0.3).parents for number in range(1, 40)} == before
+
+
+def test_whoever_begins_anew_is_a_member_like_others() -> None:
+    """The file that all had was wrong: a root that has nothing would keep three others from getting anything."""
+    crowd = Crowd()
+    for number in range(10):
+        tell(crowd, number, 0.0)
+    for number in range(10):
+        tell(crowd, number, 1.0, bitfield.all_of(PIECES))
+    for number in range(10):
+        tell(crowd, number, 20.0)
+    assert [one.boot for one in crowd.members.values() if one.seat.source] == list(crowd.leases)
+    assert all(
+        tell(crowd, number, 20.1).parents.count(None) == 0 for number in range(10) if boot(number) not in crowd.leases
+    )
+
+
+def test_when_the_quicker_reader_has_gone_the_slow_one_is_asked_again() -> None:
+    crowd, now = Crowd(), 1.0
+    for number in range(10):
+        tell(crowd, number, 0.0)
+    assert crowd.advise(replace(ask(5), slow=True), address(5), 1.0).read
+    while now < 10.0:
+        now += 0.5
+        for number in range(10):
+            if number != 5:
+                crowd.advise(ask(number, 1, got=int(now * 100)), address(number), now)
+            elif now < 5.0:
+                whole = ask(5, bitfield.all_of(PIECES), got=int(now * 100))
+                crowd.advise(replace(whole, slow=True), address(5), now)
+    crowd.leave(boot(5))
+    assert list(crowd.leases) == [boot(0)]
+    asked = [told for number in range(1, 10) if number != 5 for told in tell(crowd, number, now, 1).parents]
+    assert asked.count(address(0)) == CLASSES
+
+
+def test_one_host_under_many_names_cannot_take_all_hands() -> None:
+    crowd = Crowd()
+    for number in range(200):
+        tell(crowd, number, 0.0)
+    hands = sum(sum(one.seat.hands) for one in crowd.members.values())
+    for name in range(1000, 1200):
+        bad = ask(name)
+        told = crowd.advise(bad, "198.51.100.9:1", 0.1).parents
+        crowd.advise(replace(bad, left=tuple(str(one) for one in told if one)), "198.51.100.9:1", 0.1)
+        crowd.leave(boot(name))
+    assert hands - sum(sum(one.seat.hands) for one in crowd.members.values()) <= COMPLAINTS_PER_HOST_MAX * CLASSES
 
 
 def test_a_slow_room_is_given_time_and_a_quick_one_is_not() -> None:
