@@ -359,11 +359,14 @@ class Provider:
             self._slots.spend(end - start)
             return Response(200, headers, blob.content[start:end])
         opened = self._files.get(blob.sha256)
+        then = None if sharing is None else sharing.wake_next  # some still wait since it grew
         if opened is None:
-            return self._open_and_send(blob, headers, start, end - start, host)
-        return self._send(opened, headers, start, end - start, host)
+            return self._open_and_send(blob, headers, start, end - start, host, then)
+        return self._send(opened, headers, start, end - start, host, then)
 
-    async def _open_and_send(self, blob: Blob, headers: Headers, start: int, size_bytes: int, host: str) -> Response:
+    async def _open_and_send(
+        self, blob: Blob, headers: Headers, start: int, size_bytes: int, host: str, then: Callable[[], None] | None
+    ) -> Response:
         done = self._slots.take(blob.sha256, host, None)
         try:
             opened = self._files.get(blob.sha256) or self._files.add(blob.sha256, await blob.open())
@@ -372,10 +375,18 @@ class Provider:
             return _NOT_HELD
         finally:
             done()
-        return self._send(opened, headers, start, size_bytes, host)
+        return self._send(opened, headers, start, size_bytes, host, then)
 
-    def _send(self, opened: OpenFile, headers: Headers, start: int, size_bytes: int, host: str) -> Response:
-        done = self._slots.take(opened.sha256, host, None)
+    def _send(
+        self,
+        opened: OpenFile,
+        headers: Headers,
+        start: int,
+        size_bytes: int,
+        host: str,
+        then: Callable[[], None] | None,
+    ) -> Response:
+        done = self._slots.take(opened.sha256, host, then)
         self._slots.spend(size_bytes)
         opened.users += 1
 

@@ -1,0 +1,139 @@
+"""What a file in transit gives away: nothing on the word of a list that is not this one, or by a cut that is over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import trio
+import trio.testing
+
+from p2pcdn.digest import Sha256
+from p2pcdn.errors import RemoteProtocolError
+from p2pcdn.http1 import Response
+from p2pcdn.store import Partial
+from p2pcdn.swarm import bitfield
+from p2pcdn.swarm.arrival import Arrival
+from p2pcdn.swarm.connection import Head
+from p2pcdn.swarm.manifest import HASH_SIZE_BYTES, Manifest, cut_of, manifest_of, part_hashes
+from p2pcdn.swarm.messages import PIECE_INDEX, PUBLIC_KEY, AskPiece, blob_id
+from p2pcdn.swarm.sharing import Sharing
+from p2pcdn.swarm.taking import Taking, _Coming
+from p2pcdn.swarm.waiting import Waiter
+from tests.swarm.nodes import MIB, content_of, node, until
+from tests.swarm.test_provide import ask
+
+CONTENT = content_of(3, 5 * MIB)
+FILE = Sha256.of(CONTENT)
+CUT = cut_of(len(CONTENT))
+
+
+def sharing_of(partial: Partial) -> Sharing:
+    return Sharing(partial, FILE, blob_id(PUBLIC_KEY, FILE), cut_of)
+
+
+def parts_of(index: int) -> bytes:
+    return part_hashes(FILE, CUT, index, CONTENT[slice(*CUT.span(index))])
+
+
+def other_list(manifest: Manifest) -> Manifest:
+    """Another word for the same file, wrong in its last piece."""
+    return Manifest(FILE, manifest.cut, manifest.hashes[:-HASH_SIZE_BYTES] + bytes(HASH_SIZE_BYTES))
+
+
+async def test_what_one_list_proves_is_not_passed_on_as_proven_by_the_next(tmp_path: Path) -> None:
+    """An honest node would be struck: it says "by this manifest" of bytes that another one names."""
+    async with node(tmp_path / "a") as it:
+        sharing = sharing_of(await it.wants(CONTENT))
+        first = manifest_of(FILE, CONTENT)
+        sharing.adopt(first)
+        arrival = Arrival(FILE, CUT, 19, parts_of(19), None, first)
+        sharing.arrives(arrival)
+        assert sharing.passable(knows=True) == 1 << 19
+        sharing.disown()
+        sharing.adopt(other_list(first))
+        assert not sharing.passable(knows=True)
+        sharing.note(19, None, parts_of(19), first)
+        assert not sharing.givable(knows=True)
+
+
+async def test_what_arrives_by_a_cut_that_is_over_is_not_passed_on(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as it:
+        partial = await it.wants(CONTENT, size_known=False)
+        sharing = sharing_of(partial)
+        sharing.learn_size(len(CONTENT))
+        manifest = manifest_of(FILE, CONTENT)
+        sharing.adopt(manifest)
+        sharing.arrives(Arrival(FILE, CUT, 19, parts_of(19), None, manifest))
+        waiter = Waiter(bitfield.encode(1 << 19, CUT.pieces), knows=True)
+        waiter.read(CUT)
+        partial.set_size(3 * MIB)
+        sharing.learn_size(3 * MIB)
+        assert not sharing.passable(knows=True)
+        assert sharing.cut is not None
+        with pytest.raises(RemoteProtocolError):
+            waiter.read(sharing.cut)
+
+
+async def test_who_gets_a_piece_that_came_twice_gets_it_whole(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as it:
+        partial = await it.wants(CONTENT)
+        sharing = sharing_of(partial)
+        coming = _Coming(cast(Any, None), 1 << 2, 0, CUT, None)
+        coming.arrival = arrival = Arrival(FILE, CUT, 2, parts_of(2), None)
+        sharing.arrives(arrival)
+        await partial.write(CUT.span(2)[0], CONTENT[slice(*CUT.span(2))])
+        sharing.note(2, None, parts_of(2))
+        with partial.reader() as file:
+            _taking(sharing)._ended(coming)
+            assert [one async for one in arrival.passed_on(file)]
+
+
+async def test_a_piece_of_another_size_is_no_lie_while_only_the_crowd_said_how_long_the_file_is(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as it:
+        partial = await it.wants(CONTENT, size_known=False)
+        sharing = sharing_of(partial)
+        sharing.learn_size(len(CONTENT) - 1)
+        assert sharing.cut is not None
+        coming = _Coming(cast(Any, None), 1 << 19, 0, sharing.cut, None)
+        head = Head(200, 256 * 1024, True, None, 0, {PIECE_INDEX: "19"})
+        _taking(sharing)._watch(coming, head, memoryview(b""))
+        partial.set_size(len(CONTENT) - 1)
+        coming.begun = False
+        with pytest.raises(RemoteProtocolError):
+            _taking(sharing)._watch(coming, head, memoryview(b""))
+
+
+async def test_who_waits_when_a_file_becomes_whole_is_served_as_slots_come_free(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as it:
+        partial = await it.wants(CONTENT)
+        sharing = sharing_of(partial)
+        it.swarm._provider.share(sharing)
+        path, _, query = AskPiece(sharing.id, bitfield.encode(1, CUT.pieces), 1000, True).target().partition("?")
+        answers: list[Response] = []
+
+        async def child(number: int) -> None:
+            answers.append(await ask(it.swarm, path, query=query, peer=f"192.0.2.{number}:1"))
+
+        async with trio.open_nursery() as nursery:
+            for number in range(7):
+                nursery.start_soon(child, number)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await partial.write(0, CONTENT)
+            await partial.finish()
+            sharing.adopt(manifest_of(FILE, CONTENT))
+            sharing.note(0, None, parts_of(0), sharing.manifest)
+            for served in range(7):
+                with trio.fail_after(0.5):
+                    await until(lambda served=served: len(answers) > served)
+                release = answers[served].release
+                assert answers[served].status == 200
+                assert release is not None
+                release()
+
+
+def _taking(sharing: Sharing) -> Taking:
+    nothing = cast(Any, SimpleNamespace())
+    return Taking(sharing, nothing, nothing, nothing, nothing)
