@@ -10,7 +10,7 @@ import trio
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.http1 import FileSlice
-from p2pcdn.swarm.manifest import HASH_SIZE_BYTES, Cut, Proof, part_hasher
+from p2pcdn.swarm.manifest import HASH_SIZE_BYTES, Cut, Manifest, Proof, part_hasher
 from p2pcdn.world import DiskFile
 
 
@@ -18,14 +18,23 @@ class Arrival:
     """Filled by a Download, passed on by the Provider; used on trio's thread.
 
     parts: the hashes of the piece's parts, which hash to the piece's own. proof: somebody's word for that one; None
-    where the manifest proves it. right: how many parts are here and right.
+    where the manifest `listed_in` proves it. right: how many parts are here and right.
     """
 
-    def __init__(self, sha256: Sha256, cut: Cut, index: int, parts: bytes, proof: Proof | None) -> None:
+    def __init__(
+        self,
+        sha256: Sha256,
+        cut: Cut,
+        index: int,
+        parts: bytes,
+        proof: Proof | None,
+        listed_in: Manifest | None = None,
+    ) -> None:
         """Raises RemoteProtocolError where there is not one hash for each part."""
         self.index = index
         self.parts = parts
         self.proof = proof
+        self.listed_in = listed_in
         self.right = 0
         self._spans = cut.parts(index)
         if len(parts) != len(self._spans) * HASH_SIZE_BYTES:

@@ -53,6 +53,7 @@ class Sharing:
         self.here = self.provable = self.signed = 0
         self.proofs.clear()
         self.parts.clear()
+        self.arriving.clear()
         for start, end in self.partial.present(provisional=not contradicted):
             for index in self.cut.within(start, end):
                 self.here |= 1 << index
@@ -77,17 +78,25 @@ class Sharing:
 
     def passable(self, *, knows: bool) -> int:
         """The pieces that still arrive and may be passed on as they do, to one who knows the manifest, or does not."""
-        listed = knows and self.manifest is not None
-        return sum(1 << index for index, one in self.arriving.items() if listed or one.proof is not None)
+        manifest = self.manifest if knows else None
+        able = sum(
+            1 << index
+            for index, one in self.arriving.items()
+            if one.proof is not None or (manifest is not None and one.listed_in is manifest)
+        )
+        return able & ~self.here
 
-    def note(self, index: int, proof: Proof | None, parts: bytes) -> None:
-        """A piece is here now. proof: None where the manifest proves it. parts: the hashes of its parts."""
+    def note(self, index: int, proof: Proof | None, parts: bytes, listed_in: Manifest | None = None) -> None:
+        """A piece is here now. proof: None where `listed_in` proves it, which may have been disowned since.
+
+        parts: the hashes of its parts.
+        """
         self.here |= 1 << index
         self.parts[index] = parts
         if proof is not None:
             self.proofs[index] = proof
             self.signed |= 1 << index
-        if proof is not None or self.manifest is not None:
+        if proof is not None or (listed_in is not None and listed_in is self.manifest):
             self.provable |= 1 << index
         self.changed.unpark_all()
         self.waiters.wake_for(index)

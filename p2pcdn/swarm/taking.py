@@ -78,16 +78,18 @@ class Taking:
         if coming.arrival is not None:
             coming.arrival.grew(body)
             index = coming.arrival.index
-            if coming.arrival.right and not coming.offered and not self._sharing.here >> index & 1:
+            wanted = not self._sharing.here >> index & 1 and self._sharing.cut == coming.cut
+            if coming.arrival.right and not coming.offered and wanted:
                 coming.offered = True
                 self._sharing.arrives(coming.arrival)
 
     def _begin(self, coming: _Coming, head: Head) -> None:
         """Takes the word for the piece before the first byte of it is here, where its parts are named."""
         index = _index(head.headers.get(PIECE_INDEX, ""), coming.want, coming.cut)
-        if head.size_bytes != (size_bytes := _size_bytes(coming.cut, index)):
+        size_bytes = _size_bytes(coming.cut, index)
+        if head.size_bytes != size_bytes and self._sharing.partial.size_bytes is not None:
             raise RemoteProtocolError(f"piece {index}: {head.size_bytes} bytes, and it has {size_bytes}")
-        if PARTS not in head.headers:
+        if head.size_bytes != size_bytes or PARTS not in head.headers:
             return
         try:
             parts = bytes.fromhex(head.headers[PARTS])
@@ -96,7 +98,8 @@ class Taking:
         proof = self._belief.takes_piece(coming.peer, coming.cut, index, coming.knew, head.headers, parts)
         if proof:
             word = proof if isinstance(proof, Proof) else None
-            coming.arrival = Arrival(self._sharing.sha256, coming.cut, index, parts, word)
+            listed_in = None if word is not None else coming.knew
+            coming.arrival = Arrival(self._sharing.sha256, coming.cut, index, parts, word, listed_in)
 
     # --- when it is here
 
@@ -120,8 +123,8 @@ class Taking:
             sources.had_nothing(peer, holds_some=pieces > 0, refused_to_wait=waited_ms < coming.wait_ms / 2)
         elif answer.status != 428 and peer in self._belief.vouchers:
             sources.drop(peer)  # it was evicted there, or the node was started anew
-        elif answer.status != 428:
-            sources.rests(peer)
+        elif answer.status != 428 or coming.knew is not None:
+            sources.rests(peer)  # nor is one that asks for what it was told asked again at once, and for ever
         self._sharing.changed.unpark_all()
 
     async def _take_in(self, coming: _Coming, answer: Answer, took_s: float) -> None:
@@ -129,6 +132,9 @@ class Taking:
         peer, cut, knew, arrival = coming.peer, coming.cut, coming.knew, coming.arrival
         index = _index(answer.headers.get(PIECE_INDEX, ""), coming.want, cut)
         proof: Proof | bool
+        if len(answer.body) != _size_bytes(cut, index):
+            self._sources.rests(peer)  # perhaps it is we who cut the file wrongly: only the crowd told us its size
+            return
         if arrival is not None:
             parts, proof = arrival.parts, arrival.proof or True
         else:
@@ -141,7 +147,8 @@ class Taking:
                 self._sources.rests(peer)
             return
         if await self._keep(cut, index, answer.body):
-            self._sharing.note(index, proof if isinstance(proof, Proof) else None, parts)
+            word = proof if isinstance(proof, Proof) else None
+            self._sharing.note(index, word, parts, None if word is not None else knew)
             coming.kept = True
         self._sources.gave(peer, index, took_s)
         self._tools.counters.peer_bytes[str(peer.address)] += len(answer.body)
@@ -150,7 +157,7 @@ class Taking:
     async def _keep(self, cut: Cut, index: int, content: memoryview) -> bool:
         """Whether these are the bytes that are kept now: a piece may have come twice."""
         sharing = self._sharing
-        if not sharing.here >> index & 1 and content:
+        if not sharing.here >> index & 1 and content and sharing.cut == cut:
             vouched = self._tools.identity.group is not None
             await sharing.partial.write(cut.span(index)[0], content, provisional=True, vouched=vouched)
         if sharing.here >> index & 1 or sharing.cut != cut:
@@ -165,7 +172,10 @@ class Taking:
             return
         if self._sharing.arriving.get(arrival.index) is arrival:
             del self._sharing.arriving[arrival.index]
-        arrival.end(kept=coming.kept)
+        # Another answer may have brought the same piece in the meantime: then whoever gets it from us gets it all.
+        sharing = self._sharing
+        same = sharing.cut == coming.cut and sharing.parts.get(arrival.index) == arrival.parts
+        arrival.end(kept=coming.kept or (same and bool(sharing.here >> arrival.index & 1)))
 
 
 @dataclass(slots=True)

@@ -13,19 +13,20 @@ from p2pcdn.swarm.manifest import Cut
 class Waiter:
     """One question that waits. want: the pieces, a bitfield, 0 while nobody knows how many there are."""
 
-    __slots__ = ("_lot", "_text", "knows", "want")
+    __slots__ = ("_cut", "_lot", "_text", "knows", "want")
 
     def __init__(self, text: str, *, knows: bool) -> None:
         """text: the pieces as they were asked for. knows: it has the manifest, and needs no proof."""
         self._text = text
+        self._cut: Cut | None = None
         self._lot = trio.lowlevel.ParkingLot()
         self.knows = knows
         self.want = 0
 
     def read(self, cut: Cut) -> None:
         """Now it is known how many pieces there are. Raises RemoteProtocolError where the question makes no sense."""
-        if not self.want:
-            self.want = bitfield.decode(self._text, cut.pieces)
+        if cut != self._cut:
+            self.want, self._cut = bitfield.decode(self._text, cut.pieces), cut
 
     @property
     def need(self) -> int:
