@@ -147,6 +147,9 @@ class Plan:
             for child in left:
                 self._seek(child, klass)
 
+    def _has_hand_free(self) -> bool:
+        return any(len(seat.children[klass]) < seat.hands[klass] for seat in self._seats for klass in range(CLASSES))
+
     def _has_source_beside(self, source: Seat, klass: int) -> bool:
         return any(seat.source and seat.hands[klass] and seat is not source for seat in self._seats)
 
@@ -174,15 +177,14 @@ class Plan:
         """Whoever found no hand free tries again, those first who pass on what they get; then others may find one."""
         before = -1
         while before != (before := sum(map(len, self._homeless))) and before:
-            free = any(
-                len(seat.children[klass]) < seat.hands[klass] for seat in self._seats for klass in range(CLASSES)
-            )
+            free = self._has_hand_free()
             for klass, homeless in enumerate(self._homeless):
                 for child in _givers_first(homeless, klass):
                     if not free and not child.hands[klass]:
                         break  # it can take nobody's place: where few give, all the others would search in vain
                     del homeless[child]
                     self._seek(child, klass)
+                    free = free and (child in homeless or self._has_hand_free())
         self._share_shortage()
 
     def _share_shortage(self) -> None:

@@ -97,6 +97,9 @@ def test_a_large_room_in_which_nobody_gives_costs_its_tracker_little() -> None:
     for _ in range(100):
         plan.join(gives=False, source=False)
     assert steps < 100 * CLASSES * 3
+    steps = 0
+    plan.join(gives=True, source=False)
+    assert steps < 30
 
 
 class Crowds(RuleBasedStateMachine):
