@@ -199,7 +199,8 @@ class Plan:
         """From a child that passes nothing on to one that has no parent in the other class."""
         child = max(self._homeless[to], key=lambda seat: sum(seat in homeless for homeless in self._homeless))
         for parent in self._seats:
-            leaf = None if parent.passes_on != klass else self._leaf_of(parent, klass)
+            # Whatever it passes on itself: in a shortage many hands are lent ones.
+            leaf = None if parent.passes_on is None else self._leaf_of(parent, klass)
             if leaf is not None and parent not in child.refused and not self._is_below(parent, child, to):
                 self._let_go(leaf, klass)
                 parent.hands[klass] -= 1

@@ -49,6 +49,14 @@ def test_when_one_in_ten_gives_nothing_good_all_classes_miss_the_same() -> None:
     assert max(homeless) - min(homeless) <= 1
 
 
+def test_where_a_third_only_take_all_classes_miss_the_same() -> None:
+    plan = Plan()
+    plan.join(gives=True, source=True)
+    seats = [plan.join(gives=number % 3 > 0, source=False) for number in range(90)]
+    homeless = [sum(seat.parents[klass] is None for seat in seats) for klass in range(CLASSES)]
+    assert max(homeless) - min(homeless) <= 1
+
+
 def test_when_a_parent_goes_its_children_have_another_one_at_once() -> None:
     plan = Plan()
     plan.join(gives=True, source=True)
