@@ -56,6 +56,8 @@ from p2pcdn.world import Share
 
 # Askers that wait for a piece of one file: its three children, and some whom the tracker will soon tell otherwise.
 WAITING_PER_FILE = 9
+# Of them from one host: it could else keep a node's children from waiting at all.
+WAITING_PER_HOST = 6
 # Files in transit, and those that came lately, whose proofs are still asked for.
 SHARINGS_MAX = 64
 
@@ -238,7 +240,12 @@ class Provider:
         return self._piece_of_growing(ask, sharing, request)
 
     def _piece_of_growing(self, ask: AskPiece, sharing: Sharing, request: Request) -> Response | Awaitable[Response]:
-        may_wait = ask.wait_ms > 0 and len(sharing.waiters) < WAITING_PER_FILE
+        host = _host(request.peer)
+        may_wait = (
+            ask.wait_ms > 0
+            and len(sharing.waiters) < WAITING_PER_FILE
+            and sharing.waiters.of_host(host) < WAITING_PER_HOST
+        )
         if sharing.cut is None:
             return self._wait_for_piece(ask, sharing, request) if may_wait else _NOTHING_YET
         try:
@@ -250,9 +257,9 @@ class Provider:
             if want & sharing.provable:
                 return _ASK_FOR_MANIFEST
             return self._wait_for_piece(ask, sharing, request) if may_wait else _holds(sharing.provable, sharing.cut)
-        if self._slots.full(sharing.sha256, _host(request.peer)):
+        if self._slots.full(sharing.sha256, host):
             return self._wait_for_piece(ask, sharing, request) if may_wait else self._slots.come_later()
-        return self._send_growing(sharing, sharing.rarity.rarest(able, self._tools.dice), _host(request.peer))
+        return self._send_growing(sharing, sharing.rarity.rarest(able, self._tools.dice), host)
 
     def _gives(self, sharing: Sharing, *, sealed: bool) -> bool:
         """Whether it still grows and may be given. One that became a blob is given as such, or is gone."""
@@ -264,7 +271,8 @@ class Provider:
 
         Who lacks most goes first: where there is not enough for all, the last one counts.
         """
-        host, me = _host(request.peer), Waiter(ask.want, knows=ask.knows)
+        host = _host(request.peer)
+        me = Waiter(ask.want, knows=ask.knows, host=host)
         sharing.waiters.join(me)
         try:
             if sharing.cut is not None:
@@ -291,11 +299,18 @@ class Provider:
             return _NOT_HELD
         finally:
             sharing.waiters.leave(me)
-            if not self._slots.full(sharing.sha256, host):
-                sharing.wake_next()
+            self._wake_next(sharing)
         if sharing.cut is None:
             return _NOTHING_YET
         return _holds(sharing.provable, sharing.cut)
+
+    def _wake_next(self, sharing: Sharing) -> None:
+        sharing.wake_next(lambda host: not self._slots.full(sharing.sha256, host))
+
+    def _slot_came_free(self) -> None:
+        """Whatever file it gave: who waits for another one may have waited for this slot."""
+        for sharing in self._sharings.values():
+            self._wake_next(sharing)
 
     def _send_growing(self, sharing: Sharing, index: int, host: str) -> Response:
         cut, arrival = sharing.cut, None if sharing.here >> index & 1 else sharing.arriving[index]
@@ -308,7 +323,7 @@ class Provider:
             assert sharing.manifest is not None
             word = f"{MANIFEST_NAME} {sharing.manifest.name}"
         sharing.rarity.goes_out(index)
-        done = self._slots.take(sharing.sha256, host, sharing.wake_next)
+        done = self._slots.take(sharing.sha256, host, self._slot_came_free)
         self._slots.spend(end - start)
         reader = sharing.partial.reader()
         file = reader.__enter__()
@@ -359,15 +374,12 @@ class Provider:
             self._slots.spend(end - start)
             return Response(200, headers, blob.content[start:end])
         opened = self._files.get(blob.sha256)
-        then = None if sharing is None else sharing.wake_next  # some still wait since it grew
         if opened is None:
-            return self._open_and_send(blob, headers, start, end - start, host, then)
-        return self._send(opened, headers, start, end - start, host, then)
+            return self._open_and_send(blob, headers, start, end - start, host)
+        return self._send(opened, headers, start, end - start, host)
 
-    async def _open_and_send(
-        self, blob: Blob, headers: Headers, start: int, size_bytes: int, host: str, then: Callable[[], None] | None
-    ) -> Response:
-        done = self._slots.take(blob.sha256, host, None)
+    async def _open_and_send(self, blob: Blob, headers: Headers, start: int, size_bytes: int, host: str) -> Response:
+        done = self._slots.take(blob.sha256, host, self._slot_came_free)
         try:
             opened = self._files.get(blob.sha256) or self._files.add(blob.sha256, await blob.open())
         except NotFound:
@@ -375,18 +387,10 @@ class Provider:
             return _NOT_HELD
         finally:
             done()
-        return self._send(opened, headers, start, size_bytes, host, then)
+        return self._send(opened, headers, start, size_bytes, host)
 
-    def _send(
-        self,
-        opened: OpenFile,
-        headers: Headers,
-        start: int,
-        size_bytes: int,
-        host: str,
-        then: Callable[[], None] | None,
-    ) -> Response:
-        done = self._slots.take(opened.sha256, host, then)
+    def _send(self, opened: OpenFile, headers: Headers, start: int, size_bytes: int, host: str) -> Response:
+        done = self._slots.take(opened.sha256, host, self._slot_came_free)
         self._slots.spend(size_bytes)
         opened.users += 1
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from p2pcdn.digest import Sha256
@@ -110,9 +112,11 @@ class Sharing:
         """Which of these may go out now, a bitfield. What still arrives goes only to those who would wait for it."""
         return want & self.givable(knows=knows) or (want & self.passable(knows=knows) if waits else 0)
 
-    def wake_next(self) -> None:
-        """There is room for one more to be served."""
-        waiter = self.waiters.first(lambda one: self.able(one.want, knows=one.knows, waits=True))
+    def wake_next(self, may: Callable[[str], bool]) -> None:
+        """There may be room for one more to be served. may: whether a host is given more now."""
+        waiter = self.waiters.first(
+            lambda one: self.able(one.want, knows=one.knows, waits=True) if may(one.host) else 0
+        )
         if waiter is not None:
             waiter.wake()
 

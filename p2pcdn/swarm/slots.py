@@ -53,7 +53,7 @@ class Slots:
         wait_ms = round(min(RETRY_MAX_MS, max(RETRY_MIN_MS, wait_s * 1000)))
         return Response(503, ((RETRY_AFTER, str(wait_ms)),))
 
-    def take(self, sha256: Sha256, host: str, then: Callable[[], None] | None) -> Callable[[], None]:
+    def take(self, sha256: Sha256, host: str, then: Callable[[], None]) -> Callable[[], None]:
         """Counts a piece that goes out, and gives what ends it. then: called when it has ended."""
         self._taken[host] += 1
         self._giving[sha256] += 1
@@ -65,8 +65,7 @@ class Slots:
             if not self._giving[sha256]:
                 del self._giving[sha256]
             self._piece_time_s += (trio.current_time() - began - self._piece_time_s) / 8
-            if then is not None:
-                then()
+            then()
 
         return done
 

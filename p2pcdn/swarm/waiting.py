@@ -13,14 +13,15 @@ from p2pcdn.swarm.manifest import Cut
 class Waiter:
     """One question that waits. want: the pieces, a bitfield, 0 while nobody knows how many there are."""
 
-    __slots__ = ("_cut", "_lot", "_text", "knows", "want")
+    __slots__ = ("_cut", "_lot", "_text", "host", "knows", "want")
 
-    def __init__(self, text: str, *, knows: bool) -> None:
-        """text: the pieces as they were asked for. knows: it has the manifest, and needs no proof."""
+    def __init__(self, text: str, *, knows: bool, host: str) -> None:
+        """text: the pieces as they were asked for. knows: it has the manifest, and needs no proof. host: who asks."""
         self._text = text
         self._cut: Cut | None = None
         self._lot = trio.lowlevel.ParkingLot()
         self.knows = knows
+        self.host = host
         self.want = 0
 
     def read(self, cut: Cut) -> None:
@@ -49,6 +50,9 @@ class Waiters:
 
     def __len__(self) -> int:
         return len(self._all)
+
+    def of_host(self, host: str) -> int:
+        return sum(one.host == host for one in self._all)
 
     def join(self, waiter: Waiter) -> None:
         self._all.append(waiter)

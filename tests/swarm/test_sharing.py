@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial as partial_of
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,11 +20,13 @@ from p2pcdn.swarm.arrival import Arrival
 from p2pcdn.swarm.connection import Head
 from p2pcdn.swarm.manifest import HASH_SIZE_BYTES, Manifest, cut_of, manifest_of, part_hashes
 from p2pcdn.swarm.messages import PIECE_INDEX, PUBLIC_KEY, AskPiece, blob_id
+from p2pcdn.swarm.provide import WAITING_PER_FILE
 from p2pcdn.swarm.sharing import Sharing
+from p2pcdn.swarm.slots import SLOTS_PER_FILE
 from p2pcdn.swarm.taking import Taking, _Coming
 from p2pcdn.swarm.waiting import Waiter
 from tests.swarm.nodes import MIB, content_of, node, until
-from tests.swarm.test_provide import ask
+from tests.swarm.test_provide import SLOTS, ask, ask_piece
 
 CONTENT = content_of(3, 5 * MIB)
 FILE = Sha256.of(CONTENT)
@@ -67,7 +70,7 @@ async def test_what_arrives_by_a_cut_that_is_over_is_not_passed_on(tmp_path: Pat
         manifest = manifest_of(FILE, CONTENT)
         sharing.adopt(manifest)
         sharing.arrives(Arrival(FILE, CUT, 19, parts_of(19), None, manifest))
-        waiter = Waiter(bitfield.encode(1 << 19, CUT.pieces), knows=True)
+        waiter = Waiter(bitfield.encode(1 << 19, CUT.pieces), knows=True, host="192.0.2.1")
         waiter.read(CUT)
         partial.set_size(3 * MIB)
         sharing.learn_size(3 * MIB)
@@ -132,6 +135,53 @@ async def test_who_waits_when_a_file_becomes_whole_is_served_as_slots_come_free(
                 assert answers[served].status == 200
                 assert release is not None
                 release()
+
+
+async def test_who_waits_for_a_slot_that_another_file_had_is_served_when_it_comes_free(tmp_path: Path) -> None:
+    others = [content_of(10 + number, MIB) for number in range(SLOTS // SLOTS_PER_FILE)]
+    async with node(tmp_path / "a") as it:
+        given = []
+        for number, other in enumerate(others):
+            await it.keep(other)
+            for child in range(SLOTS_PER_FILE):
+                given.append(await ask_piece(it.swarm, other, 0, peer=f"192.0.2.{10 * number + child}:1"))
+        assert [one.status for one in given] == [200] * SLOTS
+        partial = await it.wants(CONTENT)
+        sharing = sharing_of(partial)
+        it.swarm._provider.share(sharing)
+        await partial.write(0, CONTENT)
+        sharing.adopt(manifest_of(FILE, CONTENT))
+        sharing.note(0, None, parts_of(0), sharing.manifest)
+        path, _, query = AskPiece(sharing.id, bitfield.encode(1, CUT.pieces), 1000, True).target().partition("?")
+        answers: list[Response] = []
+
+        async def waits() -> None:
+            answers.append(await ask(it.swarm, path, query=query, peer="192.0.2.99:1"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waits)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            release = given[0].release
+            assert release is not None
+            release()
+            with trio.fail_after(0.5):
+                await until(lambda: answers)
+        assert answers[0].status == 200
+
+
+async def test_one_host_cannot_keep_others_from_waiting(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as it:
+        sharing = sharing_of(await it.wants(CONTENT))
+        it.swarm._provider.share(sharing)
+        path, _, query = AskPiece(sharing.id, bitfield.encode(1, CUT.pieces), 1000, True).target().partition("?")
+        async with trio.open_nursery() as nursery:
+            for _ in range(WAITING_PER_FILE):
+                nursery.start_soon(partial_of(ask, it.swarm, path, query=query, peer="192.0.2.66:1"))
+            nursery.start_soon(partial_of(ask, it.swarm, path, query=query, peer="192.0.2.1:1"))
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert sharing.waiters.of_host("192.0.2.1") == 1
+            nursery.cancel_scope.cancel()
+        assert not len(sharing.waiters)
 
 
 def _taking(sharing: Sharing) -> Taking:
