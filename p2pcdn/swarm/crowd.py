@@ -110,7 +110,8 @@ class Crowd:
             passed_over |= {hoards.boot}
         held = 0
         for one in others:
-            if one.ask.pieces == ask.pieces and one.ask.device not in ask.distrusted and one.boot not in passed_over:
+            believed = one.ask.device not in ask.distrusted and _knows_the_liars_of(one.ask, ask)
+            if one.ask.pieces == ask.pieces and believed and one.boot not in passed_over:
                 held |= one.holds
         return Advice(
             read=reads,
@@ -153,13 +154,18 @@ class Crowd:
         member.holds = bitfield.decode(ask.holds, ask.pieces) if ask.pieces and ask.holds else 0
         if member.whole and not member.seat.source:
             self.plan.is_whole(member.seat)
+        elif member.seat.source and not member.whole and ask.boot not in self.leases:
+            self.plan.is_no_source(member.seat, gives=ask.gives)  # what it had was wrong, and it begins anew
         return member
 
     def _hear_complaints(self, member: Member) -> None:
-        if member.ask.left:
-            left = {"" if one == TRACKER else one for one in member.ask.left}
-            for other in [one for one in self.members.values() if one.address in left and one is not member]:
-                self.plan.complains(member.seat, other.seat)
+        left, distrusted = member.ask.left, member.ask.distrusted
+        if left or distrusted:
+            left = tuple("" if one == TRACKER else one for one in left)
+            accused = [one for one in self.members.values() if one.address in left or one.ask.device in distrusted]
+            for other in accused:
+                if other is not member:
+                    self.plan.complains(member.seat, other.seat)
 
     def _forget_the_silent(self, now: float) -> None:
         for boot, member in list(self.members.items()):
@@ -182,7 +188,7 @@ class Crowd:
         if lease is None or (member is not None and member.whole):
             return
         if member is not None:
-            self.plan.is_no_source(member.seat)
+            self.plan.is_no_source(member.seat, gives=False)
         if lease.races:
             back, self._outrun = self._outrun, frozenset()  # those who were slow are all that there is again
             for one in self._roots((), 0.0):
@@ -216,7 +222,10 @@ class Crowd:
             return False
         if sum(self.members[boot].host == member.host for boot in self.leases) >= LEASES_PER_HOST_MAX:
             return False
-        held = any(one.whole and one.ask.device not in distrusted for one in self.members.values())
+        held = any(
+            one.whole and one.ask.device not in distrusted and _knows_the_liars_of(one.ask, member.ask)
+            for one in self.members.values()
+        )
         if held and not races and now < member.progress_at + self._patience_s:
             return False  # somebody has it all, unless he has gone since
         if races:
@@ -281,6 +290,11 @@ class Crowd:
             return others
         step = 1 + len(others) // OTHERS_TOLD
         return [others[(member.number * 7 + at * step) % len(others)] for at in range(OTHERS_TOLD)]
+
+
+def _knows_the_liars_of(ask: AskCrowd, other: AskCrowd) -> bool:
+    """Whether nothing that this member holds stands on the word of one whom the other has found out."""
+    return set(other.distrusted[: other.liars]) <= set(ask.distrusted[: ask.liars])
 
 
 def _holds_all(ask: AskCrowd) -> bool:

@@ -56,7 +56,7 @@ class Plan:
             self.becomes_source(seat)
             return seat
         if gives:
-            self._employ(seat, min(range(CLASSES), key=lambda klass: self._passing[klass]))
+            self._employ(seat, self._scarcest())
         for klass in range(CLASSES):
             self._seek(seat, klass)
         self._settle()
@@ -90,12 +90,14 @@ class Plan:
             self._homeless[klass].pop(seat, None)
         self._settle()
 
-    def is_no_source(self, seat: Seat) -> None:
-        """It read for all, and does not any more, and has not all of it."""
+    def is_no_source(self, seat: Seat, *, gives: bool) -> None:
+        """It read for all, or had all of it, and does not any more. gives: others may ask it first."""
         if not seat.source:
             return
         seat.source = False
         self._dismiss(seat)
+        if gives and not seat.accused:
+            self._employ(seat, self._scarcest())
         for klass in range(CLASSES):
             self._seek(seat, klass)
         self._settle()
@@ -122,6 +124,10 @@ class Plan:
         self._settle()
 
     # --- below
+
+    def _scarcest(self) -> int:
+        """The class that the fewest pass on."""
+        return min(range(CLASSES), key=lambda klass: self._passing[klass])
 
     def _employ(self, seat: Seat, klass: int) -> None:
         seat.passes_on = klass

@@ -79,7 +79,7 @@ class Crowds(RuleBasedStateMachine):
     def changes(self, dice: object, what: str) -> None:
         seat = dice.choice(self.seats)  # type: ignore[attr-defined]
         if what == "no source":
-            self.plan.is_no_source(seat)
+            self.plan.is_no_source(seat, gives=dice.random() < 0.5)  # type: ignore[attr-defined]
         elif what == "whole":
             self.plan.is_whole(seat)
         else:
