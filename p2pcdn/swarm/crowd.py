@@ -28,7 +28,7 @@ HOLDER_KEPT_S = 600.0
 GATHERING_S = 0.01
 # How soon a member asks again: at first soon, for others come and liars are found, and whoever was moved does not know
 # yet; then to be heard. Of a large crowd the tracker would hear too much.
-AGAIN_MS = (20, 20, 20, 20, 20, 40, 80, 160, 320, 640, 1000)
+AGAIN_MS = (20, 20, 40, 80, 160, 320, 640, 1000)
 AGAIN_MEMBERS = 200
 # A reader of which others have less than half of so many pieces, or more, after the time of a lease, has a thin wire.
 HOARD_PIECES_MIN = 16
