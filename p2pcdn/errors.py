@@ -6,7 +6,9 @@ the operating system) become one of these once, at the border, with `from`. `web
 
 from __future__ import annotations
 
-from pathlib import Path
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # zephyr meets these errors on its way to the first byte, and pathlib takes milliseconds
+    from pathlib import Path
 
 
 class P2pcdnError(Exception):

@@ -26,7 +26,7 @@ WRITE_AFTER_S = 1.0
 # pip hangs up after 15 s without a byte. While only a peer's unproven bytes arrive, the upstream is asked for a few
 # at the place where the client stands, each time that so long has passed.
 DRIP_AFTER_S = 8.0
-DRIP_SIZE_BYTES = 4 * 1024
+DRIP_SIZE_BYTES = 2 * 1024
 # Attempts that came to a good end, by which a client that was cut off may go on in the whole file.
 ATTEMPTS_REMEMBERED = 1024
 

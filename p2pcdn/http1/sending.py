@@ -9,6 +9,8 @@ from p2pcdn.http1.messages import FileSlice, Response
 from p2pcdn.http1.wire import Wire
 from p2pcdn.http1.write import LAST_CHUNK
 
+# A client as quick as we are would starve the others: they have their turn after so much. It takes half a millisecond.
+YIELD_SIZE_BYTES = 1024 * 1024
 # What is counted at once: of a slice that breaks off, at most this much is missing in the counters.
 COUNTED_SIZE_BYTES = 32 * 1024 * 1024
 
@@ -32,6 +34,7 @@ class Sender:
         if isinstance(body, FileSlice | bytes):
             await self._send_part(body)
             return
+        unyielded_bytes = 0
         async for part in body:
             part_bytes = len(part) if isinstance(part, bytes) else part.size_bytes
             if not part_bytes:
@@ -43,7 +46,10 @@ class Sender:
             await self._send_part(part)
             if chunked:
                 await self.send(b"\r\n")
-            await trio.lowlevel.checkpoint()  # a client as quick as we are would starve the others
+            unyielded_bytes += part_bytes
+            if unyielded_bytes >= YIELD_SIZE_BYTES:
+                unyielded_bytes = 0
+                await trio.lowlevel.checkpoint()
         if chunked:
             await self.send(LAST_CHUNK)
         elif response.size_bytes is not None and self.body_bytes < response.size_bytes:

@@ -91,7 +91,7 @@ class Wording:
         """Why no version is in an empty set of them."""
         project = self._project(name)
         if project.missing:
-            return project.missing
+            return _as_clause(project.missing)
         if not project.versions.ordered:
             return f"{name} has no versions"
         return f"there is no such version; the newest is {project.versions.ordered[-1]}"
@@ -136,6 +136,12 @@ def enumerated(clauses: Iterable[str]) -> str:
 
 def _both(things: list[str]) -> str:
     return enumerated(things)
+
+
+def _as_clause(sentence: str) -> str:
+    """A sentence as it stands within another one. A word in capitals, or a name, stays as it is."""
+    first = sentence.split(" ", 1)[0]
+    return (sentence[:1].lower() if first.istitle() else sentence[:1]) + sentence[1:].rstrip(".")
 
 
 def _either(things: list[str]) -> str:

@@ -28,7 +28,7 @@ HOLDER_KEPT_S = 600.0
 GATHERING_S = 0.01
 # How soon a member asks again: at first soon, for others come and liars are found, and whoever was moved does not know
 # yet; then to be heard. Of a large crowd the tracker would hear too much.
-AGAIN_MS = (20, 20, 20, 20, 20, 40, 80, 160, 320, 640, 1000)
+AGAIN_MS = (20, 20, 40, 80, 160, 320, 640, 1000)
 AGAIN_MEMBERS = 200
 # A reader of which others have less than half of so many pieces, or more, after the time of a lease, has a thin wire.
 HOARD_PIECES_MIN = 16
@@ -114,7 +114,8 @@ class Crowd:
             passed_over |= {hoards.boot}
         held = 0
         for one in others:
-            if one.ask.pieces == ask.pieces and one.ask.device not in ask.distrusted and one.boot not in passed_over:
+            believed = one.ask.device not in ask.distrusted and _knows_the_liars_of(one.ask, ask)
+            if one.ask.pieces == ask.pieces and believed and one.boot not in passed_over:
                 held |= one.holds
         return Advice(
             read=reads,
@@ -164,11 +165,15 @@ class Crowd:
         return member
 
     def _hear_complaints(self, member: Member) -> None:
-        if member.ask.left:
-            left = {"" if one == TRACKER else one for one in member.ask.left}
-            for other in [one for one in self.members.values() if one.address in left and one is not member]:
+        left, distrusted = member.ask.left, member.ask.distrusted
+        if left or distrusted:
+            left = tuple("" if one == TRACKER else one for one in left)
+            accused = [one for one in self.members.values() if one.address in left or one.ask.device in distrusted]
+            for other in accused:
                 heard = self._complaints.get(member.host, 0)
-                if heard < COMPLAINTS_PER_HOST_MAX and self.plan.complains(member.seat, other.seat):
+                if other is member or heard >= COMPLAINTS_PER_HOST_MAX:
+                    continue
+                if self.plan.complains(member.seat, other.seat):
                     self._complaints[member.host] = heard + 1
             while len(self._complaints) > MEMBERS_MAX:
                 self._complaints.pop(next(iter(self._complaints)))
@@ -232,7 +237,10 @@ class Crowd:
             return False
         if sum(self.members[boot].host == member.host for boot in self.leases) >= LEASES_PER_HOST_MAX:
             return False
-        held = any(one.whole and one.ask.device not in distrusted for one in self.members.values())
+        held = any(
+            one.whole and one.ask.device not in distrusted and _knows_the_liars_of(one.ask, member.ask)
+            for one in self.members.values()
+        )
         if held and not races and now < member.progress_at + self._patience_s:
             return False  # somebody has it all, unless he has gone since
         if races:
@@ -297,6 +305,11 @@ class Crowd:
             return others
         step = 1 + len(others) // OTHERS_TOLD
         return [others[(member.number * 7 + at * step) % len(others)] for at in range(OTHERS_TOLD)]
+
+
+def _knows_the_liars_of(ask: AskCrowd, other: AskCrowd) -> bool:
+    """Whether nothing that this member holds stands on the word of one whom the other has found out."""
+    return set(other.distrusted[: other.liars]) <= set(ask.distrusted[: ask.liars])
 
 
 def _holds_all(ask: AskCrowd) -> bool:

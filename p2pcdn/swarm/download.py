@@ -297,7 +297,8 @@ class Download:
         self._ask_now = trio.Event()
 
     def _question(self) -> AskCrowd:
-        sharing = self._sharing
+        sharing, liars = self._sharing, tuple(dict.fromkeys(self.belief.distrusted))[-DISTRUSTED_MAKERS_MAX:]
+        doubted = [device for device in self._doubted if device not in liars]
         # What only a manifest proved by which nobody stands any more cannot be given: others must not wait for it.
         holds = sharing.here if sharing.whole else sharing.provable
         return AskCrowd(
@@ -313,7 +314,8 @@ class Download:
             readers=self._readers,
             slow=self._race.lost,
             gives=self._gives,
-            distrusted=tuple(dict.fromkeys((*self.belief.distrusted, *self._doubted)))[-DISTRUSTED_MAKERS_MAX:],
+            distrusted=(*liars, *doubted[max(0, len(doubted) + len(liars) - DISTRUSTED_MAKERS_MAX) :]),
+            liars=len(liars),
             left=self._left,
         )
 
@@ -340,7 +342,7 @@ class Download:
             if peer is not None and self._sharing.manifest is None:
                 self._sources.readers.add(peer)
         for klass in range(CLASSES):
-            if self._sources.is_guest(klass) and klass not in self._guests and self._nursery is not None:
+            if self._sources.is_guest(klass) and klass not in self._guests and self._nursery and not self._on_air:
                 self._guests.add(klass)
                 self._nursery.start_soon(self._work_as_guest, klass)
         self._turn.follow(advice)

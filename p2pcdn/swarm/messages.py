@@ -164,8 +164,8 @@ class AskCrowd:
     while it knows neither. holds: which of them are here, a bitfield as text. got: bytes that are here. able: it can
     read the upstream. gives: others may ask it first. readers: so many may read the origin at once, each its part,
     where one connection to it is slower than the line. slow: the room is slower than its own wire to the upstream.
-    distrusted: devices whose word it does not take, or that give it nothing. left: parents that lied to it or failed
-    it, as the tracker named them; `TRACKER` for the tracker.
+    distrusted: devices whose word it does not take, or that give it nothing; the first `liars` of them have lied.
+    left: parents that lied to it or failed it, as the tracker named them; `TRACKER` for the tracker.
     """
 
     id: str
@@ -182,13 +182,14 @@ class AskCrowd:
     distrusted: tuple[bytes, ...] = ()
     slow: bool = False
     left: tuple[str, ...] = ()
+    liars: int = 0
 
     def target(self) -> str:
         distrusted = ",".join(key.hex() for key in self.distrusted)
         return (
             f"/v1/crowd/{self.id}?boot={self.boot}&port={self.port}&device={self.device.hex()}"
             f"&size={self.size_bytes}&pieces={self.pieces}&holds={self.holds}&got={self.got}&able={self.able:d}&gives={self.gives:d}&readers={self.readers}"
-            f"&slow={self.slow:d}&distrusted={distrusted}&left={','.join(self.left)}"
+            f"&slow={self.slow:d}&distrusted={distrusted}&left={','.join(self.left)}&liars={self.liars}"
         )
 
 
@@ -197,7 +198,8 @@ _ASK_CROWD = re.compile(
     rf"&pieces=(0|[1-9][0-9]{{0,3}})"
     rf"&holds=([0-9A-Za-z_-]{{0,1368}})&got=(0|[1-9][0-9]{{0,12}})&able=([01])&gives=([01])&readers=([1-4])"
     rf"&slow=([01])&distrusted=((?:{_HEX}(?:,{_HEX}){{0,{DISTRUSTED_MAKERS_MAX - 1}}})?)"
-    r"&left=([0-9A-Za-z.:%_\[\],-]{0,1024})",
+    r"&left=([0-9A-Za-z.:%_\[\],-]{0,1024})"
+    rf"&liars=([0-{DISTRUSTED_MAKERS_MAX}])",
     re.ASCII,
 )
 
@@ -246,6 +248,7 @@ def _ask_crowd(id_: str, query: str) -> AskCrowd:
         slow=match[11] == "1",
         distrusted=distrusted,
         left=_left(match[13]),
+        liars=int(match[14]),
     )
 
 

@@ -126,7 +126,7 @@ class Plan:
 
     def _takes_part(self, seat: Seat) -> None:
         """One without parents and children passes on, where it may, what fewest do, and finds its parents."""
-        if seat.gives:
+        if seat.gives and not seat.accused:
             seat.passes_on = klass = min(range(CLASSES), key=lambda klass: self._passing[klass])
             seat.hands[klass] = HANDS
             self._passing[klass] += 1

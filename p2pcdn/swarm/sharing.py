@@ -14,6 +14,10 @@ from p2pcdn.swarm.manifest import Cut, Cutting, Manifest, Proof
 from p2pcdn.swarm.rarity import Rarity
 from p2pcdn.swarm.waiting import Waiters
 
+# In the middle of a file one piece more changes nothing for those who fill it, and they look by themselves now and
+# then; near its end each one may be the last that somebody waits for.
+LAST_PIECES = 16
+
 
 class Sharing:
     """Filled by a Download, given away by the Provider; used on trio's thread.
@@ -100,7 +104,8 @@ class Sharing:
             self.signed |= 1 << index
         if proof is not None or (listed_in is not None and listed_in is self.manifest):
             self.provable |= 1 << index
-        self.changed.unpark_all()
+        if self.missing.bit_count() < LAST_PIECES:
+            self.changed.unpark_all()
         self.waiters.wake_for(index)
 
     def arrives(self, arrival: Arrival) -> None:

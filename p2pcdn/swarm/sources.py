@@ -125,12 +125,13 @@ class Sources:
         parent = self.parents[klass]
         if not helping and parent is not None and parent in able and not self._is_behind(klass):
             return parent, PARENT_WAIT_MS
+        # The wire of whoever reads for all is the room's: only its children ask it, while there are others, though
+        # these may have nothing now. And it may have gone: then its children find out, and not everybody.
+        if not helping and any(peer not in self.readers and not self.is_quiet(peer) for peer in self._able):
+            able = [peer for peer in able if peer not in self.readers]
         able = [peer for peer in able if self._able[peer].empty_until <= now]
         if not able:
             return None
-        # The wire of whoever reads for all is the room's: only its children ask it, while there are others.
-        if not helping:
-            able = [peer for peer in able if peer not in self.readers] or able
         if self._sharing.manifest is not None:
             free = self._tools.exchange.free_slots
             most = max(free(peer.address) for peer in able)

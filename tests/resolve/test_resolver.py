@@ -168,6 +168,13 @@ def test_a_resolution_that_failed_goes_on_failing() -> None:
             resolver.step()
 
 
+def test_the_nodes_sentence_stands_within_the_reports_as_a_clause() -> None:
+    resolver = Resolver(Wanted(("a",)), LINUX_311)
+    resolver.learn([Table("a", missing="No index has a.")])
+    with pytest.raises(NoSolution, match="and no index has a, your requirements"):
+        resolver.step()
+
+
 def test_the_room_needs_the_standard_library_and_packaging_and_nothing_else() -> None:
     code = "import sys, p2pcdn.resolve; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

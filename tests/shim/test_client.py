@@ -67,7 +67,7 @@ def test_a_node_answers_what_it_is_asked(node: RunningNode) -> None:
 
 def test_a_long_work_answers_line_by_line(node: RunningNode) -> None:
     lines = list(Client(str(node.control_socket)).lines("/v1/verify", {}))
-    assert lines[-1] == {"checked": 0, "rotten": [], "refetchable": True}
+    assert lines[-1] == {"checked": 0, "rotten": [], "rotten_trees": [], "refetchable": True}
 
 
 def test_a_refusal_is_the_nodes_own_sentence(node: RunningNode) -> None:
