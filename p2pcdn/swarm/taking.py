@@ -47,6 +47,7 @@ class Taking:
             if peer not in self._sources or self._sources.is_quiet(peer) or not self._sources.is_reachable(peer):
                 self._sources.drop(peer)
                 return
+            coming.asked_at = trio.current_time()  # the time in our own queue is not the peer's
             with self._sources.blamed(peer, passing_on=lambda: coming.passed_on):
                 asking = exchange.ask(
                     peer.address,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial as partial_of
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,16 +19,18 @@ from p2pcdn.http1 import Response
 from p2pcdn.store import Partial
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.arrival import Arrival
-from p2pcdn.swarm.connection import Head
+from p2pcdn.swarm.connection import Answer, Head
 from p2pcdn.swarm.manifest import HASH_SIZE_BYTES, Manifest, cut_of, manifest_of, part_hashes
 from p2pcdn.swarm.messages import PIECE_INDEX, PUBLIC_KEY, AskPiece, blob_id
+from p2pcdn.swarm.peers import Address, Peer
 from p2pcdn.swarm.provide import WAITING_PER_FILE
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.slots import SLOTS_PER_FILE
 from p2pcdn.swarm.taking import Taking, _Coming
 from p2pcdn.swarm.waiting import Waiter
-from tests.swarm.nodes import MIB, content_of, node, until
+from tests.swarm.nodes import MIB, PUBLIC, content_of, node, until
 from tests.swarm.test_provide import SLOTS, ask, ask_piece
+from tests.worlds import open_store
 
 CONTENT = content_of(3, 5 * MIB)
 FILE = Sha256.of(CONTENT)
@@ -182,6 +186,40 @@ async def test_one_host_cannot_keep_others_from_waiting(tmp_path: Path) -> None:
             assert sharing.waiters.of_host("192.0.2.1") == 1
             nursery.cancel_scope.cancel()
         assert not len(sharing.waiters)
+
+
+async def test_the_time_in_our_own_queue_does_not_hide_that_a_peer_refused_at_once(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    refused: list[bool] = []
+
+    class Sources:
+        def __contains__(self, peer: object) -> bool:
+            return True
+
+        def had_nothing(self, peer: object, *, holds_some: bool, refused_to_wait: bool) -> None:
+            refused.append(refused_to_wait)
+
+        is_quiet = port_of = staticmethod(lambda peer: 0)
+        is_reachable = staticmethod(lambda peer: True)
+        blamed = staticmethod(lambda peer, passing_on: nullcontext())
+
+    @asynccontextmanager
+    async def slot(address: object) -> AsyncIterator[None]:
+        await trio.sleep(1.0)
+        yield
+
+    @asynccontextmanager
+    async def refuses(*asked: object, **how: object) -> AsyncIterator[Answer]:
+        yield Answer(409, memoryview(b""), True)
+
+    async with open_store(tmp_path) as store:
+        sharing = sharing_of(await store.grow(FILE, len(CONTENT), PUBLIC))
+        tools = cast(Any, SimpleNamespace(exchange=SimpleNamespace(slot=slot, ask=refuses)))
+        nothing = cast(Any, None)
+        taking = Taking(sharing, cast(Any, Sources()), nothing, nothing, tools)
+        await taking.take(Peer(Address("192.0.2.1", 1), "configured"), 1, 400)
+    assert refused == [True]
 
 
 def _taking(sharing: Sharing) -> Taking:
