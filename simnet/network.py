@@ -38,7 +38,7 @@ UNSENT_BYTES = 128 * 1024
 # Sent and not yet read by the other end: what Linux's receive buffer grows to on a LAN, or less.
 WINDOW_BYTES = 2 * 1024 * 1024
 # A reader that waits is woken for so much, a part of a piece; in the real world for every packet.
-WAKE_BYTES = 256 * 1024
+WAKE_BYTES = 128 * 1024
 # A copy in memory: system call and wake-up.
 LOOPBACK_TIME_S = 20e-6
 PACKET_BYTES = 60

@@ -14,10 +14,11 @@ from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.http1 import FileSlice
 from p2pcdn.swarm.arrival import Arrival
-from p2pcdn.swarm.manifest import Cut, part_hashes, piece_hash
+from p2pcdn.swarm.manifest import PARTS_PER_PIECE, Cut, part_hashes, piece_hash
 
-CONTENT = bytes(range(256)) * 17  # 4,352 bytes: four pieces of 1,024, and one of 256
-CUT = Cut(len(CONTENT), 1024)
+CONTENT = bytes(range(256)) * 33  # 8,448 bytes: four pieces of 2,048, and one of 256
+CUT = Cut(len(CONTENT), 2048)
+PART = 2048 // PARTS_PER_PIECE
 FILE = Sha256.of(CONTENT)
 
 
@@ -45,27 +46,27 @@ def test_the_parts_of_a_piece_cover_it_once(size_bytes: int, piece_size_bytes: i
         parts = cut.parts(index)
         assert [at for at, _ in parts] == [0, *[stop for _, stop in parts[:-1]]]
         assert parts[-1][1] == end - start
-        assert len(parts) <= 4
+        assert len(parts) <= PARTS_PER_PIECE
 
 
 def test_a_part_counts_as_soon_as_all_of_it_is_here() -> None:
     arrival, body = arriving(), memoryview(piece(1))
     seen = []
-    for size in (0, 255, 256, 700, 768, 1024):
+    for size in (0, PART - 1, PART, 3 * PART - 1, 3 * PART, 2048):
         arrival.grew(body[:size])
         seen.append(arrival.right)
-    assert seen == [0, 0, 1, 2, 3, 4]
+    assert seen == [0, 0, 1, 2, 3, PARTS_PER_PIECE]
     assert arrival.whole
 
 
-@given(st.integers(0, 1023))
+@given(st.integers(0, 2047))
 def test_one_wrong_byte_anywhere_is_seen_with_its_part(at: int) -> None:
     wrong = bytearray(piece(1))
     wrong[at] ^= 1
     arrival = arriving()
     with pytest.raises(RemoteProtocolError, match="piece 1"):
         arrival.grew(memoryview(wrong))
-    assert arrival.right == at // 256
+    assert arrival.right == at // PART
 
 
 def test_another_number_of_hashes_than_of_parts_is_refused() -> None:
@@ -87,29 +88,29 @@ async def test_what_is_right_goes_on_before_the_piece_is_whole(autojump_clock: t
     arrival, body, came = arriving(), memoryview(piece(1)), bytearray()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_collect, arrival.passed_on(NoFile()), came)  # type: ignore[arg-type]
-        for size in (300, 800, 1024):
+        for size in (300, 800, 2048):
             arrival.grew(body[:size])
             await trio.testing.wait_all_tasks_blocked()
-            assert bytes(came) == body[: size // 256 * 256]
+            assert bytes(came) == body[: size // PART * PART]
 
 
 async def test_a_slow_receiver_gets_the_rest_from_the_disk(autojump_clock: trio.testing.MockClock) -> None:
     arrival, body, file = arriving(), memoryview(piece(1)), NoFile()
     arrival.grew(body[:600])
     passing = arrival.passed_on(file)  # type: ignore[arg-type]
-    assert await anext(passing) == body[:512]
+    assert await anext(passing) == body[: 600 // PART * PART]
     arrival.grew(body)
     arrival.end(kept=True)
-    assert await anext(passing) == FileSlice(file, 1024 + 512, 512)  # type: ignore[arg-type]
+    assert await anext(passing) == FileSlice(file, 2048 + 600 // PART * PART, 2048 - 600 // PART * PART)  # type: ignore[arg-type]
     with pytest.raises(StopAsyncIteration):
         await anext(passing)
 
 
 async def test_a_giver_that_breaks_off_ends_what_is_passed_on(autojump_clock: trio.testing.MockClock) -> None:
     arrival = arriving()
-    arrival.grew(memoryview(piece(1))[:256])
+    arrival.grew(memoryview(piece(1))[:PART])
     passing = arrival.passed_on(NoFile())  # type: ignore[arg-type]
-    assert await anext(passing) == piece(1)[:256]
+    assert await anext(passing) == piece(1)[:PART]
     arrival.end(kept=False)
     with pytest.raises(Unavailable):
         await anext(passing)
