@@ -61,9 +61,7 @@ class Plan:
         return seat
 
     def leave(self, seat: Seat) -> None:
-        for klass in range(CLASSES):
-            self._let_go(seat, klass)
-            self._homeless[klass].pop(seat, None)
+        self._asks_nobody(seat)
         self._dismiss(seat)
         del self._seats[seat]
         for other in self._seats:
@@ -72,9 +70,7 @@ class Plan:
 
     def becomes_source(self, seat: Seat) -> None:
         """It reads the file for all from now on, or came with all of it: one child of each class asks it."""
-        for klass in range(CLASSES):
-            self._let_go(seat, klass)
-            self._homeless[klass].pop(seat, None)
+        self._asks_nobody(seat)
         self._dismiss(seat)
         seat.source = True
         seat.hands = [HANDS // CLASSES] * CLASSES
@@ -83,9 +79,7 @@ class Plan:
     def is_whole(self, seat: Seat) -> None:
         """It has all of it now, and gives on to whom it gave."""
         seat.source = True
-        for klass in range(CLASSES):
-            self._let_go(seat, klass)
-            self._homeless[klass].pop(seat, None)
+        self._asks_nobody(seat)
         self._settle()
 
     def is_no_source(self, seat: Seat) -> None:
@@ -161,6 +155,12 @@ class Plan:
             self._let_go(heir, klass)
             self._homeless[klass].pop(heir, None)
             self._take(source, heir, klass)
+
+    def _asks_nobody(self, seat: Seat) -> None:
+        """It has no parents any more, and seeks none."""
+        for klass in range(CLASSES):
+            self._let_go(seat, klass)
+            self._homeless[klass].pop(seat, None)
 
     def _let_go(self, child: Seat, klass: int) -> None:
         parent = child.parents[klass]

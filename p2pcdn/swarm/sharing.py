@@ -23,9 +23,8 @@ class Sharing:
     """Filled by a Download, given away by the Provider; used on trio's thread.
 
     cut: None while nobody knows the size. came_bytes: what the room and our own reading for it brought; read_bytes:
-    what the latter did. here: the
-    pieces whose bytes are written. provable: those of them for which there is a proof or the manifest, which alone may
-    go to others. arriving: pieces of which a part is here and right, by their index.
+    what the latter did. here: the pieces whose bytes are written. provable: those of them for which there is a proof or
+    the manifest, which alone may go to others. arriving: pieces of which a part is here and right, by their index.
     """
 
     def __init__(self, partial: Partial, sha256: Sha256, id_: str, cutting: Cutting) -> None:

@@ -41,9 +41,8 @@ BROKEN_OFF_MAX = 3
 class _Source:
     """One whom we may ask. rest_until: not before that. empty_until: nor, unless as one that lets us wait, before that.
 
-    refused_since: since when it has only put us off.
-
-    broken_off: how often it broke off what it passed on, since it last gave a piece.
+    refused_since: since when it has only put us off. broken_off: how often it broke off what it passed
+    on, since it last gave a piece.
     """
 
     rest_until: float = 0.0
