@@ -18,6 +18,7 @@ import trio
 
 from p2pcdn.errors import SandboxUnusable
 from p2pcdn.sandbox import run as run_module
+from p2pcdn.sandbox.plan import SCRATCH
 from p2pcdn.sandbox.run import drive, how_it_ended, open_sandbox, run
 from p2pcdn.sandbox.spec import MIB, Bind, Limits, Spec
 from p2pcdn_daemon.processes import RealProcesses
@@ -88,7 +89,7 @@ async def test_secrets_outside_cannot_be_reached_by_any_path(processes: RealProc
     code = f"""
         import os
         places = [{str(secret)!r}, "/etc/shadow", os.path.expanduser("~/.ssh/id_rsa"), "/proc/1/root{secret}"]
-        places += ["/scratch/../..{secret}", "/proc/self/root/..{secret}", "/proc/self/cwd/../..{secret}"]
+        places += ["{SCRATCH}/../..{secret}", "/proc/self/root/..{secret}", "/proc/self/cwd/../..{secret}"]
         print([place for place in places if os.path.exists(place)])
     """
     assert await said(processes, code) == "[]"
