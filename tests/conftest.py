@@ -1,14 +1,24 @@
-"""Runs `async def` tests in trio; a test that asks for `autojump_clock` runs on virtual time."""
+"""How tests run: all of them on two cores, `async def` tests in trio, those with `autojump_clock` on virtual time."""
 
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterator
 from functools import partial
 
 import pytest
 import trio
 import trio.testing
+
+# More at once would wait for each other: many tests start several nodes and installers of their own.
+WORKERS_MAX = 2
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """The whole suite is shared out by file; whoever names what to run sees it at once, in one process."""
+    whole = list(config.args) == list(config.getini("testpaths"))
+    return min(WORKERS_MAX, os.cpu_count() or 1) if whole else 0
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tests.bench.wheels import kept_directory
+from tests.bench.wheels import kept_directory, one_at_a_time
 
 # Creating poetry's environment from nothing takes half a minute on a good line.
 SET_UP_TIME_S_MAX = 300.0
@@ -77,10 +76,8 @@ def _ready_tool(name: str) -> Tool:
     wanted = re.sub(r"[^a-z0-9.]+", "-", REQUIREMENTS[name].replace(">=", " from "))
     tag = f"{sys.implementation.cache_tag}-{wanted}"
     directory = kept_directory() / "tools" / f"{name}-{tag}"
-    directory.parent.mkdir(parents=True, exist_ok=True)
     done = directory / "done"
-    with (directory.parent / f"{directory.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with one_at_a_time(directory):
         if not done.exists():
             _set_up(directory, REQUIREMENTS[name])
             done.write_text(_version(directory, name))

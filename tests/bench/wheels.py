@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import gzip
 import hashlib
 import io
@@ -12,7 +13,8 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -134,7 +136,8 @@ def real_wheels() -> RealWheels:
     """The wheels of `real_wheels.txt`, downloaded once from the configured index; made ones where there is none."""
     directory = kept_directory() / f"wheels-{hashlib.sha256(REAL_WHEELS.read_bytes()).hexdigest()[:16]}"
     pins = _pins()
-    why = None if _complete(directory, len(pins)) else _download(directory)
+    with one_at_a_time(directory):
+        why = None if _complete(directory, len(pins)) else _download(directory)
     if why is None:
         files = tuple(read_wheel(path) for path in sorted(directory.glob("*.whl")))
         return RealWheels(files, tuple(pins), None)
@@ -147,6 +150,15 @@ def kept_directory() -> Path:
     directory = Path(os.environ.get("P2PCDN_TEST_KEEP") or platformdirs.user_cache_path("p2pcdn-tests"))
     directory.mkdir(parents=True, exist_ok=True)
     return directory
+
+
+@contextmanager
+def one_at_a_time(directory: Path) -> Iterator[None]:
+    """Of all who would fill this directory, in other processes too."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with (directory.parent / f"{directory.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _pins() -> list[str]:

@@ -166,10 +166,8 @@ async def test_targets_of_srv_records_are_looked_up_and_one_unknown_harms_nobody
 @asynccontextmanager
 async def name_server(records: dict[str, Sequence[str]]) -> AsyncIterator[dns.asyncresolver.Resolver]:
     """A DNS server on loopback that has SRV records, over UDP; what is too long for that it gives over TCP."""
-    udp = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    await udp.bind(("127.0.0.1", 0))
+    udp, listeners = await _both_on_one_port()
     port = udp.getsockname()[1]
-    listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
 
     def answer(question: bytes, size_bytes_max: int) -> bytes:
         query = dns.message.from_wire(question)
@@ -205,6 +203,18 @@ async def name_server(records: dict[str, Sequence[str]]) -> AsyncIterator[dns.as
         yield resolver
         nursery.cancel_scope.cancel()
     udp.close()
+
+
+async def _both_on_one_port() -> tuple[trio.socket.SocketType, list[trio.SocketListener]]:
+    """A port that is free for UDP may be taken for TCP, by a connection of another test; then it is another one."""
+    for _ in range(20):
+        udp = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        await udp.bind(("127.0.0.1", 0))
+        try:
+            return udp, await trio.open_tcp_listeners(udp.getsockname()[1], host="127.0.0.1")
+        except OSError:
+            udp.close()
+    raise AssertionError("twenty ports were free for UDP and none for TCP")
 
 
 async def test_srv_records_are_read_from_a_server_over_udp_and_tcp() -> None:

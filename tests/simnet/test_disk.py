@@ -23,7 +23,9 @@ def disk_of(seed: int = 1, **how: object) -> SimDisk:
 
 
 @pytest.mark.parametrize(
-    "how", [{}, {"paced": False}, {"crashes": False}, {"ordered": False}, {"pool": Pool(512)}], ids=str
+    "how",
+    [{}, {"paced": False}, {"crashes": False}, {"ordered": False}, {"pool": Pool(512)}],
+    ids=["plain", "unpaced", "no-crashes", "unordered", "small-pool"],
 )
 async def test_the_simulated_disk_keeps_the_contract(autojump_clock: trio.abc.Clock, how: dict[str, object]) -> None:
     await check_disk(disk_of(**how), ROOM)
