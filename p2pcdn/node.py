@@ -240,6 +240,7 @@ class Node:
             version=self._settings.version,
             open_pages=open_pages,
             more_indexes=world.more_indexes,
+            repositories=world.repositories,
         )
         return ZephyrFace(workroom, nursery).routes()
 

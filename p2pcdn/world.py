@@ -207,6 +207,21 @@ class Processes(Protocol):
         ...
 
 
+class Repositories(Protocol):
+    """Repositories of sources that users name (`git+https://…`), asked with the user's own git, keys and passwords."""
+
+    async def check_out(self, url: str, revision: str | None, directory: Path) -> str:
+        """Puts the tree of a revision into a new directory, with submodules and `.git`, and gives its commit id.
+
+        url: https, ssh or file, and http where the caller trusts the host. What it has of user and password is used,
+        and stands in no message, no log, no process list, and not in the directory.
+        revision: a branch, a tag, any ref or a commit id; None: what the repository itself has checked out.
+        The commit id: 40 or 64 hexadecimal digits. Raises NotFound (no such repository or revision, or not for us),
+        Unavailable (nobody answers, or not in time), Refused (no git here, more than a limit allows).
+        """
+        ...
+
+
 class Clock(Protocol):
     """The wall clock: for ages, expiry and log lines; never for waiting."""
 
@@ -217,7 +232,10 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All doors of one node. processes: None in a world without other programs: such a node solves nothing."""
+    """All doors of one node. processes: None in a world without other programs: such a node solves nothing.
+
+    repositories: None: sources come as archives only.
+    """
 
     upstream: Upstream
     network: Network
@@ -228,3 +246,4 @@ class World:
     random: random.Random
     processes: Processes | None = None
     more_indexes: MoreIndexes | None = None
+    repositories: Repositories | None = None

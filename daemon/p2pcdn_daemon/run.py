@@ -46,6 +46,7 @@ from p2pcdn_daemon.notify import notify, watchdog_interval_s
 from p2pcdn_daemon.peers_dns import DnsPeers
 from p2pcdn_daemon.peers_file import PeersFile
 from p2pcdn_daemon.processes import RealProcesses
+from p2pcdn_daemon.repositories import GitRepositories
 from p2pcdn_daemon.threads import TrioThreads
 from p2pcdn_daemon.upstream import UpstreamSettings, open_upstream
 from p2pcdn_daemon.welcome import welcome
@@ -362,6 +363,7 @@ async def _open_world(config: Config, upstreams: Sequence[UpstreamSettings]) -> 
             random=random.SystemRandom(),
             processes=RealProcesses(),
             more_indexes=upstream,
+            repositories=GitRepositories(RealProcesses(), TrioThreads()),
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from p2pcdn.envs.model import Directory, Lock, LockedFile, LockedPackage
+from p2pcdn.envs.model import Directory, Lock, LockedFile, LockedPackage, Vcs
 from p2pcdn.envs.pylock_text import write_lock
 from p2pcdn.index.held import HeldPage
 from p2pcdn.lock import question as asked
@@ -23,7 +23,7 @@ class Known(Protocol):
     @property
     def pages(self) -> Mapping[str, HeldPage | None]: ...
     @property
-    def places(self) -> Mapping[str, LockedFile | Directory]: ...
+    def places(self) -> Mapping[str, LockedFile | Directory | Vcs]: ...
     def files(self, project: str, held: HeldPage, version: str) -> list[File]: ...
 
 
@@ -96,11 +96,13 @@ def _package(
     )
 
 
-def _at_url(one: Merged, place: LockedFile | Directory) -> LockedPackage:
+def _at_url(one: Merged, place: LockedFile | Directory | Vcs) -> LockedPackage:
     marker, dependencies = one.marker or None, _dependencies(one)
     if isinstance(place, Directory):
         # Tomorrow its sources may be of another version (PEP 751, "packages.version").
         return LockedPackage(one.project, None, marker, dependencies=dependencies, directory=place)
+    if isinstance(place, Vcs):
+        return LockedPackage(one.project, None, marker, dependencies=dependencies, vcs=place)
     return LockedPackage(one.project, one.version, marker, dependencies=dependencies, archive=place)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from p2pcdn.envs.model import Directory, LockedFile
+from p2pcdn.envs.model import Directory, LockedFile, Vcs
 from p2pcdn.errors import P2pcdnError
 from p2pcdn.index.held import HeldPage
 from p2pcdn.lock.facts import NO_MAKERS, Facts, Makers, files_by_version
@@ -42,7 +42,7 @@ class Feed:
         self._told: set[Key] = set()
         self._more = trio.Event()
         self._files: dict[str, dict[str, list[File]]] = {}
-        self.places: dict[str, LockedFile | Directory] = {}  # by direct URL
+        self.places: dict[str, LockedFile | Directory | Vcs] = {}  # by direct URL
         self.pages: dict[str, HeldPage | None] = {}  # those that the solver was told of, by project
 
     async def get(self, need: Need) -> tuple[list[bytes], list[list[Any]]]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import trio
 
 from p2pcdn import frames
 from p2pcdn.digest import Sha256
+from p2pcdn.envs.direct_url import direct_url
 from p2pcdn.envs.errors import NothingFits
 from p2pcdn.envs.listing import Listing
-from p2pcdn.envs.model import Chosen, Directory, LockedFile, LockedPackage
+from p2pcdn.envs.model import Chosen, Directory, LockedPackage
 from p2pcdn.envs.planning import ReadyWheel, make_plan
 from p2pcdn.envs.pylock import read_lock
 from p2pcdn.envs.selection import select
@@ -22,6 +23,7 @@ from p2pcdn.errors import P2pcdnError, StoreStopped
 from p2pcdn.names import normalize_project
 from p2pcdn.provision.asked import Asked, Ready, Told, Wheel
 from p2pcdn.provision.bytecode import Bytecode, Compiler, compiled_of
+from p2pcdn.provision.located import located
 from p2pcdn.provision.order import dependencies_first
 from p2pcdn.provision.wheels import Wheels, sha256_of
 from p2pcdn.store import Store, Tree
@@ -112,12 +114,15 @@ class Provisioner:
 
     async def _tree(self, asked: Asked, wanted: Chosen) -> tuple[Wheel, Tree]:
         package, file = wanted.package, wanted.file
-        direct_url = _direct_url(file) if wanted.kind == "archive" and file is not None else None
+        url = direct_url(package, Path("/"))
         if wanted.kind in ("wheel", "archive") and file is not None and file.name.endswith(".whl"):
             tree, come = await self.wheels.tree(package, file)
-            return Wheel(tree.key.sha256, file.name, come, direct_url), tree
+            return Wheel(tree.key.sha256, file.name, come, url), tree
         if asked.build is not None and wanted.kind in ("sdist", "archive") and file is not None:
-            made = replace(await asked.build.sdist(package, file), direct_url=direct_url)
+            made = replace(await asked.build.sdist(package, file), direct_url=url)
+            return made, await self.wheels.unpacked(made.sha256, made.filename)
+        if asked.build is not None and wanted.kind == "vcs":
+            made = replace(await asked.build.commit(package), direct_url=url)
             return made, await self.wheels.unpacked(made.sha256, made.filename)
         if asked.build is not None and wanted.kind == "directory" and package.directory is not None:
             made = await asked.build.directory(package.directory, asked.state)
@@ -207,15 +212,11 @@ _KINDS: Mapping[str, str] = {
 
 def _choose(asked: Asked) -> list[Chosen]:
     lock = read_lock(asked.lock.encode(), "The lock")
-    chosen = dependencies_first(select(lock, asked.target, extras=asked.extras, groups=asked.groups))
+    selected = select(lock, asked.target, extras=asked.extras, groups=asked.groups)
+    chosen = dependencies_first([located(one, asked.base) for one in selected])
     if not asked.project:
         return chosen
     return [*chosen, Chosen(LockedPackage("", directory=Directory(asked.project, editable=True)), "directory")]
-
-
-def _direct_url(file: LockedFile) -> str:
-    """The text of direct_url.json for an archive (PEP 610, "archive_info")."""
-    return json.dumps({"url": file.place, "archive_info": {"hashes": dict(file.hashes)}}, sort_keys=True)
 
 
 def _plan(

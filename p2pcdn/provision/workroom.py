@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,14 +23,15 @@ from p2pcdn.lock.wishes import Question, parse_question
 from p2pcdn.provision.asked import Asked, Ready, Wheel
 from p2pcdn.provision.building import Builds, state_of
 from p2pcdn.provision.bytecode import Compiler
-from p2pcdn.provision.direct import Direct
+from p2pcdn.provision.direct import Direct, Terms
 from p2pcdn.provision.environment import Provisioner
+from p2pcdn.provision.repositories import Commits
 from p2pcdn.provision.sites import Sites
 from p2pcdn.provision.toolchain import Toolchain
 from p2pcdn.provision.wheels import Wheels, is_whole, sha256_of
 from p2pcdn.resolve import Target
 from p2pcdn.store import Store
-from p2pcdn.world import Index, MoreIndexes, Processes, Threads
+from p2pcdn.world import Index, MoreIndexes, Processes, Repositories, Threads
 
 # Lists of indexes whose pages stay parsed in memory: a user has one or two.
 BENCHES_MAX = 16
@@ -52,6 +54,7 @@ class Workroom:
     version: str
     open_pages: Callable[[Sequence[Index]], Pages]
     more_indexes: MoreIndexes | None = None
+    repositories: Repositories | None = None
     sites: Sites = field(init=False)
     _solvers: Solvers = field(init=False)
     _compiler: Compiler = field(init=False)
@@ -62,6 +65,14 @@ class Workroom:
         self.sites = Sites(self.store.sites, self.threads)
         self._solvers = Solvers(self.processes, self.nursery)
         self._compiler = Compiler(self.store, self.processes, self.threads, self.nursery)
+        # Only what is there now: a build may begin before it is gone.
+        left = list(self.store.workshop.glob("work-*"))
+        self.nursery.start_soon(self._tidy, left)
+
+    async def _tidy(self, left: Sequence[Path]) -> None:
+        """Removes what a node that was killed in the middle of a build or a check-out left in the workshop."""
+        for directory in left:
+            await self.threads.run(shutil.rmtree, directory, ignore_errors=True)
 
     def bench(self, named: Sequence[tuple[str, str | None, str | None]] = ()) -> Bench:
         """Where it is worked with these indexes, (URL, user, password) each; with the node's own where none is named.
@@ -92,26 +103,28 @@ class Bench:
         self._locker = Locker(facts, solvers, store, room.version)
         self._builds = Builds(store, room.fetch, threads, room.processes, self._ready_for_a_build)
         self.sites = room.sites
-        self._direct = Direct(store, room.fetch, room.metadata, self._builds, threads, pages.default)
+        commits = Commits(store, threads, room.repositories)
+        self._direct = Direct(store, room.fetch, room.metadata, self._builds, commits, threads, pages.default)
         self.provisioner = Provisioner(store, self._wheels, compiler, threads, room.nursery)
 
-    async def lock(self, question: Question, toolchain: Toolchain | None) -> Locked:
-        """toolchain: what builds sdists whose metadata is known only then; None: they are not built."""
-        return await self._locker.lock(question, self._makers(toolchain))
+    async def lock(self, question: Question, terms: Terms) -> Locked:
+        """terms: with the toolchain that builds sdists whose metadata is known only then; None: they are not built."""
+        return await self._locker.lock(question, self._makers(replace(terms, pinned=question.commits)))
 
-    async def resolve(self, question: Question, one: OneTarget, toolchain: Toolchain | None) -> Locked:
-        return await self._locker.resolve(question, one, self._makers(toolchain))
+    async def resolve(self, question: Question, one: OneTarget, terms: Terms) -> Locked:
+        return await self._locker.resolve(question, one, self._makers(replace(terms, pinned=question.commits)))
 
-    async def with_build(self, asked: Asked, toolchain: Toolchain | None) -> Asked:
-        """The same environment; what in it has no wheel this toolchain builds."""
-        if toolchain is None:
+    async def with_build(self, asked: Asked, terms: Terms) -> Asked:
+        """The same environment; what in it has no wheel the toolchain of these terms builds."""
+        if terms.toolchain is None:
             return asked
         state = await self._threads.run(state_of, Path(asked.project)) if asked.project else ""
-        return replace(asked, build=_Build(self._builds, self._wheels, toolchain), state=state)
+        build = _Build(self._builds, self._wheels, self._direct, terms, terms.toolchain)
+        return replace(asked, build=build, state=state)
 
-    def _makers(self, toolchain: Toolchain | None) -> Makers:
-        of_sdist = partial(self._builds.metadata, toolchain=toolchain) if toolchain is not None else None
-        return Makers(of_sdist, partial(self._direct.of, toolchain=toolchain))
+    def _makers(self, terms: Terms) -> Makers:
+        of_sdist = partial(self._builds.metadata, toolchain=terms.toolchain) if terms.toolchain is not None else None
+        return Makers(of_sdist, partial(self._direct.of, terms=terms))
 
     async def _ready_for_a_build(
         self, requirements: tuple[str, ...], toolchain: Toolchain, above: tuple[str, ...]
@@ -119,9 +132,9 @@ class Bench:
         """What a build requires, chosen and made ready as anything else is."""
         question = parse_question({"requirements": list(requirements)})
         one = OneTarget("the build", Target.of(toolchain.markers, toolchain.tags))
-        locked = await self._locker.resolve(question, one, self._makers(toolchain), above)
+        locked = await self._locker.resolve(question, one, self._makers(Terms(toolchain)), above)
         target = LockTarget(toolchain.markers, toolchain.tags)
-        asked = await self.with_build(Asked(locked.text, target, toolchain.scheme), toolchain)
+        asked = await self.with_build(Asked(locked.text, target, toolchain.scheme), Terms(toolchain))
         return self.provisioner.again(asked) or await self.provisioner.provide(
             asked, await self.provisioner.choose(asked), lambda done, of, what: None
         )
@@ -133,11 +146,16 @@ class _Build:
 
     builds: Builds
     wheels: Wheels
+    direct: Direct
+    terms: Terms
     toolchain: Toolchain
 
     async def sdist(self, package: LockedPackage, file: LockedFile) -> Wheel:
         wanted = await self.wheels.wanted(package, file, sha256_of(file))
         return await self.builds.wheel(wanted, self.toolchain, file.subdirectory or "")
+
+    async def commit(self, package: LockedPackage) -> Wheel:
+        return await self.direct.commit(package, self.terms)
 
     async def directory(self, directory: Directory, state: str) -> Wheel:
         return await self.builds.directory(directory, state, self.toolchain)

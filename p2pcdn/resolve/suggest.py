@@ -70,7 +70,8 @@ def _python(facts: list[Incompatibility], view: View, wanted: Wanted) -> str:
     """The Python nearest to this one that can use what this one cannot."""
     mine = view.judgement.python
     barred = [releases for one in facts if isinstance(one.cause, Unusable) for releases in _releases(one, view)]
-    if not barred or mine.major != 3:
+    # What this Python does not bar, no other one helps: a broken wheel, a repository that is not there.
+    if not barred or mine.major != 3 or any(_any_usable(releases, view.judgement) for releases in barred):
         return ""
     for minor in sorted(PYTHON_MINORS, key=lambda minor: (abs(minor - mine.minor), -minor)):
         judge = Judgement(wanted, _with_python(view.target, mine, minor))

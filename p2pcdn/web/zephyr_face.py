@@ -19,7 +19,7 @@ from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.http1 import Request, Response
 from p2pcdn.lock.locker import Locked, OneTarget
 from p2pcdn.lock.wishes import Question, parse_question
-from p2pcdn.provision import Asked, Bench, Bytecode, Ready, Toolchain, Workroom
+from p2pcdn.provision import Asked, Bench, Bytecode, Ready, Terms, Toolchain, Workroom
 from p2pcdn.resolve import Target
 from p2pcdn.web.control_face import Route, asked_object
 from p2pcdn.web.routes import STATUS, json_response
@@ -48,18 +48,18 @@ class ZephyrFace:
 
     async def _post_lock(self, request: Request) -> Response:
         asked = await asked_object(request, BODY_SIZE_BYTES_MAX)
-        return _lock_response(await self._bench(asked).lock(_question(asked), _toolchain(asked)))
+        return _lock_response(await self._bench(asked).lock(_question(asked), _terms(asked)))
 
     async def _post_resolve(self, request: Request) -> Response:
         asked = await asked_object(request, BODY_SIZE_BYTES_MAX)
         markers, tags = _target(asked)
         one = OneTarget(f"Python {markers['python_full_version']}", Target.of(markers, tags))
-        return _lock_response(await self._bench(asked).resolve(_question(asked), one, _toolchain(asked)))
+        return _lock_response(await self._bench(asked).resolve(_question(asked), one, _terms(asked)))
 
     async def _post_environment(self, request: Request) -> Response:
         value = await asked_object(request, BODY_SIZE_BYTES_MAX)
         bench, have = self._bench(value), value.get("have")
-        asked = await bench.with_build(_environment(value), _toolchain(value))
+        asked = await bench.with_build(_environment(value), _terms(value))
         site_of = _absolute(value, "site")
         ready = bench.provisioner.again(asked)
         if ready is not None:
@@ -188,6 +188,7 @@ def _environment(asked: Mapping[str, Any]) -> Asked:
         requested=_texts(asked, "requested"),
         bytecode=_bytecode(asked.get("bytecode")),
         project=_absolute(asked, "project"),
+        base=_absolute(asked, "base"),
     )
 
 
@@ -217,6 +218,10 @@ def _scheme(asked: Mapping[str, Any]) -> Scheme:
         return Scheme(**given)  # type: ignore[arg-type]  # whatever it is, it raises TypeError
     except TypeError as error:
         raise RemoteProtocolError(f"scheme is none: {error}") from error
+
+
+def _terms(asked: Mapping[str, Any]) -> Terms:
+    return Terms(_toolchain(asked), _texts(asked, "trusted_hosts"))
 
 
 def _toolchain(asked: Mapping[str, Any]) -> Toolchain | None:

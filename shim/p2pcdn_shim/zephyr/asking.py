@@ -49,6 +49,11 @@ def options_of(config: Config) -> dict[str, Any]:
     }
 
 
+def sources_named(config: Config) -> dict[str, Any]:
+    """Where packages may come from, in the node's words. Raises UsageError."""
+    return {"indexes": indexes_named(config), "trusted_hosts": list(config.trusted_host)}
+
+
 def indexes_named(config: Config) -> list[dict[str, str | None]]:
     """The indexes that the settings name, in the node's words; none: it asks its own. Raises UsageError."""
     if not (config.index_url or config.index or config.extra_index_url):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from p2pcdn.trust import is_trusted
 from p2pcdn_shim.zephyr.config import Config
 from p2pcdn_shim.zephyr.credentials import Credentials, credentials_of
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.urls import public_url
 from p2pcdn_shim.zephyr.values import Value
-
-_LOOPBACK = r"localhost|127\.[0-9.]+|::1|.*\.localhost"
 
 
 class Index(Value):
@@ -45,15 +43,6 @@ def indexes_of(config: Config, environ: Mapping[str, str] = os.environ) -> list[
     for url in config.extra_index_url:
         found.append(_index(url, None, config, environ))
     return list(_distinct(found))
-
-
-def is_trusted(url: str, trusted_hosts: tuple[str, ...]) -> bool:
-    """Whether the host may be asked over plain http: this machine, or one that the user named (HOST or HOST:PORT)."""
-    parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
-    bracketed = f"[{host}]" if ":" in host else host
-    named = {bracketed, f"{bracketed}:{parts.port or 80}"}
-    return bool(re.fullmatch(_LOOPBACK, host)) or not named.isdisjoint(trusted_hosts)
 
 
 def _index(

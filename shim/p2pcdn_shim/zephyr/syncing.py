@@ -33,7 +33,7 @@ class Chosen(Value):
     """What of a lock an environment gets. groups: None for the lock's own default. requested: named by the user.
 
     exact: what others installed goes, too. project: the directory of the user's own project, installed so that its
-    sources stay in use; None: it is not.
+    sources stay in use; None: it is not. base: the directory of the lock, where paths in it begin.
     """
 
     lock: str
@@ -42,6 +42,7 @@ class Chosen(Value):
     requested: tuple[str, ...] = ()
     exact: bool = True
     project: str | None = None
+    base: str | None = None
 
 
 class Synced(Value):
@@ -87,7 +88,7 @@ def interpreter_of(call: Call, found: Probe) -> dict[str, Any]:
         "tags": list(found.tags),
         "scheme": scheme_of(found).as_dict(),
         "build": {"python": found.base_executable, "allow_unsandboxed": call.config.allow_unsandboxed_builds},
-        "indexes": asking.indexes_named(call.config),
+        **asking.sources_named(call.config),
     }
 
 
@@ -97,7 +98,7 @@ def some_interpreter(call: Call) -> dict[str, Any]:
         return interpreter_of(call, interpreter_at(call, named.project_place(call.config, call.directory)))
     except ZephyrError as error:
         call.voice.detail(str(error))
-        return {"indexes": asking.indexes_named(call.config)}
+        return asking.sources_named(call.config)
 
 
 def interpreter_at(call: Call, place: Path) -> Probe:
@@ -126,6 +127,7 @@ def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict
         "groups": None if chosen.groups is None else list(chosen.groups),
         "requested": list(chosen.requested),
         "project": chosen.project,
+        "base": chosen.base,
         "bytecode": compiled if wait is not False and interpreter.cache_tag else None,
         "have": have,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import lock_file, locking, project_edit, syncing
+from p2pcdn_shim.zephyr import lock_file, locking, places, project_edit, syncing
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.commands import sync
 from p2pcdn_shim.zephyr.config_files import read_text
@@ -30,8 +30,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(call: Call) -> int:
     project = locking.project_of(call)
-    for text in call.options.requirements:
-        project_edit.parse_requirement(text)
+    call.options.requirements = places.typed(call.options.requirements, call.directory)
     with call.node() as client:
         return change(call, client, project, *_added(call, client, project))
 

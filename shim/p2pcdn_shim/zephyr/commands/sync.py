@@ -43,7 +43,14 @@ def install_lock(call: Call, client: Client, project: Project, lock: str) -> int
     """Syncs the project's environment with the text of a lock, and says what that did."""
     place = named.project_place(call.config, call.directory)
     own = str(project.file.parent) if project.is_package and not vars(call.options).get("no_project") else None
-    chosen = syncing.Chosen(lock, _extras(call, project), _groups(call, project), _requested(project), project=own)
+    chosen = syncing.Chosen(
+        lock,
+        _extras(call, project),
+        _groups(call, project),
+        _requested(project),
+        project=own,
+        base=str(project.file.parent),
+    )
     synced = syncing.sync(call, client, place, syncing.interpreter_at(call, place), chosen)
     syncing.tell(call, place, synced)
     return 0
