@@ -11,6 +11,7 @@ from pathlib import Path
 
 import trio
 
+from p2pcdn.build.key import Settings
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage
 from p2pcdn.envs.model import Target as LockTarget
 from p2pcdn.errors import Refused
@@ -21,7 +22,7 @@ from p2pcdn.lock.locker import Locked, Locker, OneTarget
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.wishes import Question, parse_question
 from p2pcdn.provision.asked import Asked, Ready, Wheel
-from p2pcdn.provision.building import Builds, state_of
+from p2pcdn.provision.building import Builds, Distribution, Kind, Progress, state_of
 from p2pcdn.provision.bytecode import Compiler
 from p2pcdn.provision.direct import Direct, Terms
 from p2pcdn.provision.environment import Provisioner
@@ -121,6 +122,12 @@ class Bench:
         state = await self._threads.run(state_of, Path(asked.project)) if asked.project else ""
         build = _Build(self._builds, self._wheels, self._direct, terms, terms.toolchain)
         return replace(asked, build=build, state=state)
+
+    async def distributions(
+        self, directory: Directory, kinds: Sequence[Kind], settings: Settings, toolchain: Toolchain, made: Progress
+    ) -> list[Distribution]:
+        """The sdist and the wheel of a project. Raises as `Builds.distributions` does."""
+        return await self._builds.distributions(directory, kinds, settings, toolchain, made)
 
     def _makers(self, terms: Terms) -> Makers:
         of_sdist = partial(self._builds.metadata, toolchain=terms.toolchain) if terms.toolchain is not None else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 
 import trio
 
-from p2pcdn.envs.model import Chosen
+from p2pcdn.build.key import Settings
+from p2pcdn.envs.model import Directory
 from p2pcdn.envs.model import Target as LockTarget
 from p2pcdn.envs.scheme import Scheme
 from p2pcdn.errors import P2pcdnError, RemoteProtocolError
@@ -20,6 +21,7 @@ from p2pcdn.http1 import Request, Response
 from p2pcdn.lock.locker import Locked, OneTarget
 from p2pcdn.lock.wishes import Question, parse_question
 from p2pcdn.provision import Asked, Bench, Bytecode, Ready, Terms, Toolchain, Workroom
+from p2pcdn.provision.building import Kind, Progress
 from p2pcdn.resolve import Target
 from p2pcdn.web.control_face import Route, asked_object
 from p2pcdn.web.routes import STATUS, json_response
@@ -30,6 +32,9 @@ log = logging.getLogger(__name__)
 BODY_SIZE_BYTES_MAX = 64 * 1024 * 1024
 # Lines of progress that a slow reader has not taken yet.
 LINES_WAITING_MAX = 64
+
+
+Work = Callable[[Progress], Awaitable[list[bytes]]]
 
 
 class ZephyrFace:
@@ -44,6 +49,7 @@ class ZephyrFace:
             ("POST", "/v1/lock"): self._post_lock,
             ("POST", "/v1/resolve"): self._post_resolve,
             ("POST", "/v1/environment"): self._post_environment,
+            ("POST", "/v1/build"): self._post_build,
         }
 
     async def _post_lock(self, request: Request) -> Response:
@@ -66,19 +72,34 @@ class ZephyrFace:
             site = str(await bench.sites.make(ready, Path(site_of))) if site_of else ""
             return _lines_response(_ready_lines(asked, ready, have, site))
         chosen = await bench.provisioner.choose(asked)
+
+        async def make_ready(progress: Progress) -> list[bytes]:
+            ready = await bench.provisioner.provide(asked, chosen, progress)
+            site = str(await bench.sites.make(ready, Path(site_of))) if site_of else ""
+            return _ready_lines(asked, ready, have, site)
+
+        return self._begun(make_ready)
+
+    async def _post_build(self, request: Request) -> Response:
+        asked = await asked_object(request, BODY_SIZE_BYTES_MAX)
+        bench, toolchain, kinds = self._bench(asked), _toolchain(asked), _kinds(asked)
+        directory, settings = Directory(_absolute(asked, "directory")), _settings(asked.get("settings", {}))
+        if toolchain is None or not directory.path:
+            raise RemoteProtocolError("A build is of a directory, by an interpreter.")
+
+        async def build(progress: Progress) -> list[bytes]:
+            made = await bench.distributions(directory, kinds, settings, toolchain, progress)
+            return [_line({"built": [{"kind": one.kind, "path": str(one.path), "how": one.how} for one in made]})]
+
+        return self._begun(build)
+
+    def _begun(self, work: Work) -> Response:
+        """The answer of a long work: its progress, and its lines when it is done."""
         send, receive = trio.open_memory_channel[bytes](LINES_WAITING_MAX)
-        self._nursery.start_soon(self._provide, bench, asked, chosen, have, site_of, send)
+        self._nursery.start_soon(self._run, work, send)
         return Response(200, [("Content-Type", "application/x-ndjson")], _received(receive))
 
-    async def _provide(
-        self,
-        bench: Bench,
-        asked: Asked,
-        chosen: Sequence[Chosen],
-        have: object,
-        site_of: str,
-        send: trio.MemorySendChannel[bytes],
-    ) -> None:
+    async def _run(self, work: Work, send: trio.MemorySendChannel[bytes]) -> None:
         """In the node's nursery: who asked may leave, what was fetched stays. Progress that finds no room is lost."""
 
         def progress(done: int, of: int, what: str) -> None:
@@ -87,18 +108,17 @@ class ZephyrFace:
 
         with send, suppress(trio.BrokenResourceError):
             try:
-                ready = await bench.provisioner.provide(asked, chosen, progress)
-                site = str(await bench.sites.make(ready, Path(site_of))) if site_of else ""
+                lines = await work(progress)
             except P2pcdnError as error:
                 status, title = STATUS[type(error)]
                 await send.send(_line({"error": {"status": status, "title": title, "detail": str(error)}}))
                 return
             except Exception:  # in the node's nursery it would end everything
-                log.exception("an environment was not made ready")
+                log.exception("what zephyr asked for was not done")
                 fault = {"status": 500, "title": "A fault of this node", "detail": "A fault of this node; see its log."}
                 await send.send(_line({"error": fault}))
                 return
-            for line in _ready_lines(asked, ready, have, site):
+            for line in lines:
                 await send.send(line)
 
     def _bench(self, asked: Mapping[str, Any]) -> Bench:
@@ -237,9 +257,28 @@ def _toolchain(asked: Mapping[str, Any]) -> Toolchain | None:
     )
 
 
+def _kinds(asked: Mapping[str, Any]) -> list[Kind]:
+    kinds: tuple[Kind, ...] = ("sdist", "wheel")
+    wanted = _texts(asked, "kinds")
+    if not wanted or not set(wanted) <= set(kinds):
+        raise RemoteProtocolError("kinds names sdist, wheel or both.")
+    return [kind for kind in kinds if kind in wanted]
+
+
+def _settings(value: object) -> Settings:
+    """PEP 517's config_settings."""
+    if isinstance(value, dict) and all(isinstance(one, str) or _is_texts(one) for one in value.values()):
+        return value
+    raise RemoteProtocolError("settings is an object of texts, or of lists of them.")
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
 def _texts(asked: Mapping[str, Any], name: str) -> tuple[str, ...]:
     values = asked.get(name, [])
-    if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
+    if not _is_texts(values):
         raise RemoteProtocolError(f"{name} is a list of texts.")
     return tuple(values)
 

@@ -61,7 +61,8 @@ def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Ch
     question = _question(call, interpreter, chosen, _held(call, place))
     if _link_mode(call) == "env":
         question["site"] = str(place)
-    ready, encoded = _ask(call, client, question)
+    # The plan as it was encoded; None where the environment holds it already.
+    ready, encoded = long_answer(call, client, "/v1/environment", question, "Fetching", "environment")
     wheels = ready["wheels"]
     notes = tuple(ready["notes"])
     outcome = _swap(call, place, interpreter, encoded, ready, chosen) if encoded is not None else None
@@ -133,19 +134,24 @@ def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict
     }
 
 
-def _ask(call: Call, client: Client, question: dict[str, Any]) -> tuple[dict[str, Any], bytes | None]:
-    """What is ready, and the plan as it was encoded; None where the environment holds it already."""
+def long_answer(
+    call: Call, client: Client, target: str, question: dict[str, Any], doing: str, key: str
+) -> tuple[Any, bytes | None]:
+    """What the node says under `key` when a long work is done, and the line after it, if there is one.
+
+    Progress is drawn meanwhile. Raises NodeRefused.
+    """
     import json
 
     from p2pcdn_shim.client import NodeRefused
     from p2pcdn_shim.zephyr.progress import Progress
 
-    ready: dict[str, Any] | None = None
-    plan: bytes | None = None
-    with Progress(call.voice, "Fetching") as progress:
-        for line in client.raw_lines("/v1/environment", question):
-            if ready is not None:
-                plan = line
+    found: Any = None
+    more: bytes | None = None
+    with Progress(call.voice, doing) as progress:
+        for line in client.raw_lines(target, question):
+            if found is not None:
+                more = line
                 continue
             said = json.loads(line)
             if "progress" in said:
@@ -154,10 +160,10 @@ def _ask(call: Call, client: Client, question: dict[str, Any]) -> tuple[dict[str
             elif "error" in said:
                 raise NodeRefused(said["error"]["detail"], status=said["error"]["status"], problem=said["error"])
             else:
-                ready = said["environment"]
-    if ready is None:
+                found = said[key]
+    if found is None:
         raise NodeRefused("The node ended its answer early; what was fetched is kept, so ask again.")
-    return ready, plan
+    return found, more
 
 
 def _swap(
