@@ -28,6 +28,7 @@ class Index:
     key: names it in the catalog and in our URLs; 16 hexadecimal digits that depend on the url alone.
     position: 0 is the default index, whose files keep their paths. Which index is asked first, the node's settings say.
     share: to whom its files may be given. private: it was configured with credentials.
+    flat: one heap for all projects (pip's find-links): a directory, whose URL ends with a slash, or a page of links.
     """
 
     url: str
@@ -35,6 +36,12 @@ class Index:
     position: int
     share: Share
     private: bool
+    flat: bool = False
+
+    def page_url(self, project: str) -> str:
+        """Where a normalized project's page is (PEP 503); of one page of links, that page."""
+        is_page = self.flat and not (self.url.startswith("file:") and self.url.endswith("/"))
+        return self.url if is_page else f"{self.url}{project}/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +75,8 @@ class Upstream(Protocol):
 class MoreIndexes(Protocol):
     """Indexes beside those that a node is configured with: a user of it named them for one command of his."""
 
-    def index(self, url: str, username: str | None, password: str | None) -> Index:
-        """The index of this URL, which `Upstream.get` knows from now on, with these credentials.
+    def index(self, url: str, username: str | None, password: str | None, *, flat: bool = False) -> Index:
+        """The index of this URL (or the heap of files), which `Upstream.get` knows from now on, with these credentials.
 
         A configured one stays as it was configured. Raises Refused for what is no URL of an index.
         """

@@ -38,7 +38,7 @@ class Question:
         told: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in self.fields.items()
-            if name not in ("requirements", "extras", "groups", "requires_python", "environments")
+            if name not in ("requirements", "extras", "groups", "requires_python", "environments", "sources")
         }
         every = dict.fromkeys(text for texts in self.roots.values() for text in texts)
         return Wanted(tuple(every), preferences=self.former, **told)

@@ -19,6 +19,6 @@ from p2pcdn.provision.bytecode import Bytecode
 from p2pcdn.provision.direct import Terms
 from p2pcdn.provision.environment import Provisioner
 from p2pcdn.provision.toolchain import Toolchain
-from p2pcdn.provision.workroom import Bench, Workroom
+from p2pcdn.provision.workroom import Bench, Named, OpenPages, Workroom
 
-__all__ = ["Asked", "Bench", "Bytecode", "Provisioner", "Ready", "Terms", "Toolchain", "Workroom"]
+__all__ = ["Asked", "Bench", "Bytecode", "Named", "OpenPages", "Provisioner", "Ready", "Terms", "Toolchain", "Workroom"]

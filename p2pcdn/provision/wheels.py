@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -92,12 +93,33 @@ class Wheels:
         if isinstance(opened, Partial):
             await opened.wait_finished()
 
+    async def fetch_all(self, files: Iterable[Wanted]) -> None:
+        """Files whose index gives no hash: each is here then, and known by what came. Raises what fetching raises."""
+        failed: list[P2pcdnError] = []
+
+        async def one(wanted: Wanted) -> None:
+            try:
+                async with self._fetches:
+                    held = await self.fetch.open(wanted)
+                    blob = await held.wait_finished() if isinstance(held, Partial) else held
+                # The download notes it too, a moment after its file is whole.
+                await self.store.change(values={("trusted", wanted.key): blob.sha256.encode()})
+            except P2pcdnError as error:  # raised below, for a nursery makes a group of it
+                failed.append(error)
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            for wanted in files:
+                nursery.start_soon(one, wanted)
+        if failed:
+            raise failed[0]
+
     async def wanted(self, package: LockedPackage, file: LockedFile, sha256: Sha256) -> Wanted:
         """Where the bytes are: as the lock says, where its index is ours; else as a page of ours says; else as it says.
 
         Only what our own index lists is offered to neighbours.
         """
-        named = _named_index(self.pages.indexes, package.index)
+        named = _named_index(self.pages.all_indexes, package.index)
         described = _described(file, sha256)
         if named is not None and described is not None:
             return Wanted(named, package.name, described)

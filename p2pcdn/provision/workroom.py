@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import trio
 
@@ -15,8 +16,9 @@ from p2pcdn.build.key import Settings
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage
 from p2pcdn.envs.model import Target as LockTarget
 from p2pcdn.errors import Refused
-from p2pcdn.fetch import Fetch, Metadata
+from p2pcdn.fetch import Fetch, Metadata, Wanted
 from p2pcdn.index import Pages
+from p2pcdn.lock.compose import Unhashed
 from p2pcdn.lock.facts import Facts, Makers
 from p2pcdn.lock.locker import Locked, Locker, OneTarget
 from p2pcdn.lock.solvers import Solvers
@@ -53,7 +55,7 @@ class Workroom:
     threads: Threads
     nursery: trio.Nursery
     version: str
-    open_pages: Callable[[Sequence[Index]], Pages]
+    open_pages: OpenPages
     more_indexes: MoreIndexes | None = None
     repositories: Repositories | None = None
     sites: Sites = field(init=False)
@@ -75,22 +77,55 @@ class Workroom:
         for directory in left:
             await self.threads.run(shutil.rmtree, directory, ignore_errors=True)
 
-    def bench(self, named: Sequence[tuple[str, str | None, str | None]] = ()) -> Bench:
-        """Where it is worked with these indexes, (URL, user, password) each; with the node's own where none is named.
-
-        Raises Refused for what is no index.
-        """
-        if named and self.more_indexes is None:
-            raise Refused("This node asks no indexes but its own.")
-        indexes = [self.more_indexes.index(*one) for one in named] if self.more_indexes is not None else []
-        key = tuple(index.key for index in indexes)
+    def bench(self, named: Sequence[Named] = ()) -> Bench:
+        """Where it is worked with these indexes; with the node's own where none is named. Raises Refused."""
+        rows = [(index, one) for one in named for index in self._indexes(one)]
+        key = tuple(f"{index.key} {one.explicit} {' '.join(one.projects)}" for index, one in rows)
         if key not in self._benches:
-            pages = self.open_pages(indexes) if indexes else self.pages
-            self._benches[key] = Bench(self, pages, self._solvers, self._compiler)
+            self._benches[key] = Bench(self, self._pages(rows) if rows else self.pages, self._solvers, self._compiler)
         self._benches.move_to_end(key)
         if len(self._benches) > BENCHES_MAX:
             self._benches.popitem(last=False)
         return self._benches[key]
+
+    def _indexes(self, one: Named) -> Sequence[Index]:
+        if one.own:
+            return self.pages.indexes
+        if self.more_indexes is None:
+            raise Refused("This node asks no indexes but its own.")
+        return [self.more_indexes.index(one.url, one.username, one.password, flat=one.flat)]
+
+    def _pages(self, rows: Sequence[tuple[Index, Named]]) -> Pages:
+        common = [index for index, one in rows if not one.explicit]
+        return self.open_pages(
+            common,
+            explicit=[index for index, one in rows if one.explicit],
+            pinned={project: index for index, one in rows for project in one.projects},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Indexes that a user named for one command. own: the node's, in this place; else one, by its URL.
+
+    explicit: asked only for the projects that are pinned to it. projects: those, normalized. flat: `Index.flat`.
+    """
+
+    url: str = ""
+    username: str | None = None
+    password: str | None = None
+    own: bool = False
+    explicit: bool = False
+    projects: tuple[str, ...] = ()
+    flat: bool = False
+
+
+class OpenPages(Protocol):
+    """Makes the pages of other indexes than the node's own; see `Pages`."""
+
+    def __call__(
+        self, indexes: Sequence[Index], *, explicit: Sequence[Index] = (), pinned: Mapping[str, Index] | None = None
+    ) -> Pages: ...
 
 
 class Bench:
@@ -110,10 +145,20 @@ class Bench:
 
     async def lock(self, question: Question, terms: Terms) -> Locked:
         """terms: with the toolchain that builds sdists whose metadata is known only then; None: they are not built."""
-        return await self._locker.lock(question, self._makers(replace(terms, pinned=question.commits)))
+        makers = self._makers(replace(terms, pinned=question.commits))
+        return await self._hashed(partial(self._locker.lock, question, makers))
 
     async def resolve(self, question: Question, one: OneTarget, terms: Terms) -> Locked:
-        return await self._locker.resolve(question, one, self._makers(replace(terms, pinned=question.commits)))
+        makers = self._makers(replace(terms, pinned=question.commits))
+        return await self._hashed(partial(self._locker.resolve, question, one, makers))
+
+    async def _hashed(self, lock: Callable[[], Awaitable[Locked]]) -> Locked:
+        """A lock; files without a hash of the index's are fetched for it, and it is solved again out of memory."""
+        try:
+            return await lock()
+        except Unhashed as error:
+            await self._wheels.fetch_all(Wanted(held.index, project, file) for project, held, file in error.files)
+        return await lock()
 
     async def with_build(self, asked: Asked, terms: Terms) -> Asked:
         """The same environment; what in it has no wheel the toolchain of these terms builds."""
@@ -139,7 +184,8 @@ class Bench:
         """What a build requires, chosen and made ready as anything else is."""
         question = parse_question({"requirements": list(requirements)})
         one = OneTarget("the build", Target.of(toolchain.markers, toolchain.tags))
-        locked = await self._locker.resolve(question, one, self._makers(Terms(toolchain)), above)
+        resolve = partial(self._locker.resolve, question, one, self._makers(Terms(toolchain)), above)
+        locked = await self._hashed(resolve)
         target = LockTarget(toolchain.markers, toolchain.tags)
         asked = await self.with_build(Asked(locked.text, target, toolchain.scheme), Terms(toolchain))
         return self.provisioner.again(asked) or await self.provisioner.provide(

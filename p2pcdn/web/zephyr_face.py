@@ -20,7 +20,8 @@ from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.http1 import Request, Response
 from p2pcdn.lock.locker import Locked, OneTarget
 from p2pcdn.lock.wishes import Question, parse_question
-from p2pcdn.provision import Asked, Bench, Bytecode, Ready, Terms, Toolchain, Workroom
+from p2pcdn.names import is_normalized
+from p2pcdn.provision import Asked, Bench, Bytecode, Named, Ready, Terms, Toolchain, Workroom
 from p2pcdn.provision.building import Kind, Progress
 from p2pcdn.resolve import Target
 from p2pcdn.web.control_face import Route, asked_object
@@ -123,12 +124,24 @@ class ZephyrFace:
 
     def _bench(self, asked: Mapping[str, Any]) -> Bench:
         """Raises Refused, and RemoteProtocolError where the indexes are no list of them."""
-        named = []
-        for one in asked.get("indexes") or ():
-            if not (isinstance(one, dict) and isinstance(one.get("url"), str)):
-                raise RemoteProtocolError("indexes is a list of objects with a url.")
-            named.append((one["url"], _text_or_none(one, "username"), _text_or_none(one, "password")))
-        return self._workroom.bench(named)
+        return self._workroom.bench([_named(one) for one in asked.get("indexes") or ()])
+
+
+def _named(one: object) -> Named:
+    if not isinstance(one, dict) or not (one.get("own") is True or isinstance(one.get("url"), str)):
+        raise RemoteProtocolError("indexes is a list of objects with a url.")
+    projects = _texts(one, "projects")
+    if not all(map(is_normalized, projects)):
+        raise RemoteProtocolError("projects are normalized names.")
+    return Named(
+        url=str(one.get("url", "")),
+        username=_text_or_none(one, "username"),
+        password=_text_or_none(one, "password"),
+        own=one.get("own") is True,
+        explicit=one.get("explicit") is True,
+        projects=projects,
+        flat=one.get("flat") is True,
+    )
 
 
 def _text_or_none(value: Mapping[str, Any], name: str) -> str | None:
