@@ -68,7 +68,9 @@ class Provisioner:
             if code is None:
                 uncompiled.append(tree)
             places = {"tree": str(tree.path), "bytecode": str(code.path) if code is not None else ""}
-            told.append(Told(**{**row, **places, "came_from": "store"}))
+            whence = self.wheels.whence(Sha256(row["sha256"]), was_here=True)
+            built = {"came_from": row["came_from"] if row["came_from"].startswith("built") else whence}
+            told.append(Told(**{**row, **places, **built}))
         if asked.bytecode is not None and uncompiled:
             if asked.bytecode.wait:
                 return None

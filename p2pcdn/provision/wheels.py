@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import trio
@@ -32,8 +31,6 @@ FETCHES_MAX = 16
 # Unpacking writes and hashes; two of them keep two cores and a disk busy (notes: more gained nothing).
 UNPACKINGS_MAX = 2
 
-From = Literal["store", "fetched"]
-
 
 @dataclass(slots=True)
 class Wheels:
@@ -51,17 +48,25 @@ class Wheels:
     def __post_init__(self) -> None:
         self._flights = Flights(self.nursery)
 
-    async def tree(self, package: LockedPackage, file: LockedFile) -> tuple[Tree, From]:
-        """The tree of a wheel, and whether its bytes were here.
+    async def tree(self, package: LockedPackage, file: LockedFile) -> tuple[Tree, str]:
+        """The tree of a wheel, and whence its bytes came, in words.
 
         Raises DigestMismatch (which names the file), BadWheel, BadLock, NotFound, Unavailable, Refused, StoreStopped.
         """
         sha256 = sha256_of(file)
-        come: From = "store" if self.store.holds(sha256) else "fetched"
+        was_here = self.store.holds(sha256)
         tree = self.store.tree(sha256)
         if tree is None:
             tree = await self._flights.join(sha256, partial(self._fetch_and_unpack, package, file, sha256))
-        return tree, come
+        return tree, self.whence(sha256, was_here=was_here)
+
+    def whence(self, sha256: Sha256, *, was_here: bool) -> str:
+        """Who gave the bytes of a blob, now or when it came here: an upstream, peers, this machine; for a history."""
+        blob = self.store.blob(sha256)
+        came = blob.origin.came if blob is not None else ""
+        if was_here:
+            return f"store, once from {came}" if came else "store"
+        return f"fetched from {came}" if came else "fetched"
 
     async def unpacked(self, sha256: Sha256, filename: str) -> Tree:
         """The tree of a wheel that the store holds. Raises as `tree` does."""

@@ -204,11 +204,17 @@ class _Build:
     toolchain: Toolchain
 
     async def sdist(self, package: LockedPackage, file: LockedFile) -> Wheel:
-        wanted = await self.wheels.wanted(package, file, sha256_of(file))
-        return await self.builds.wheel(wanted, self.toolchain, file.subdirectory or "")
+        sha256 = sha256_of(file)
+        was_here = self.wheels.store.holds(sha256)
+        wanted = await self.wheels.wanted(package, file, sha256)
+        made = await self.builds.wheel(wanted, self.toolchain, file.subdirectory or "")
+        whence = self.wheels.whence(sha256, was_here=was_here)
+        return replace(made, how=f"{made.how}, of {file.name} sha256:{sha256} ({whence})")
 
     async def commit(self, package: LockedPackage) -> Wheel:
-        return await self.direct.commit(package, self.terms)
+        assert package.vcs is not None
+        made = await self.direct.commit(package, self.terms)
+        return replace(made, how=f"{made.how}, of commit {package.vcs.commit_id}")
 
     async def directory(self, directory: Directory, state: str) -> Wheel:
         return await self.builds.directory(directory, state, self.toolchain)
