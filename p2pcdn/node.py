@@ -239,8 +239,10 @@ class Node:
             nursery=nursery,
             version=self._settings.version,
             open_pages=open_pages,
+            upstream=world.upstream,
             more_indexes=world.more_indexes,
             repositories=world.repositories,
+            attestations=world.attestations,
         )
         return ZephyrFace(workroom, nursery).routes()
 

@@ -14,6 +14,8 @@ from typing import Literal, ParamSpec, Protocol, TypeVar
 
 import trio
 
+from p2pcdn.digest import Sha256
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -229,6 +231,38 @@ class Repositories(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What an index says of who published a file: the bytes of its provenance object (PEP 740)."""
+
+    filename: str
+    sha256: Sha256
+    provenance: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """publishers: in words, such as "GitHub pallets/flask publish.yml". why: "", or half a sentence why it is wrong."""
+
+    publishers: tuple[str, ...]
+    why: str
+
+
+class Attestations(Protocol):
+    """Who published files."""
+
+    @property
+    def can_verify(self) -> bool:
+        """Whether there is a verifier here at all."""
+        ...
+
+    async def verify(self, statements: Sequence[Statement]) -> Sequence[Verdict]:
+        """A verdict for each: whether every attestation holds, by its signature, its publisher's certificate and the
+        transparency log, for exactly this file. Raises Refused where there is no verifier, or it fails.
+        """
+        ...
+
+
 class Clock(Protocol):
     """The wall clock: for ages, expiry and log lines; never for waiting."""
 
@@ -241,7 +275,7 @@ class Clock(Protocol):
 class World:
     """All doors of one node. processes: None in a world without other programs: such a node solves nothing.
 
-    repositories: None: sources come as archives only.
+    repositories: None: sources come as archives only. attestations: None: nobody can say who published a file.
     """
 
     upstream: Upstream
@@ -254,3 +288,4 @@ class World:
     processes: Processes | None = None
     more_indexes: MoreIndexes | None = None
     repositories: Repositories | None = None
+    attestations: Attestations | None = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from p2pcdn.digest import Sha256
@@ -44,7 +45,8 @@ class Asked:
     build: how a package without a fitting wheel becomes one; None: it does not.
     requested: the projects that the user named himself. bytecode: None where nobody wants any. project: the directory
     of the user's own project, which is installed so that its sources stay in use (PEP 660); state: names its build's
-    settings. base: the directory of the lock, where the paths in it begin.
+    settings. base: the directory of the lock, where the paths in it begin. demand: of which
+    projects an attestation is demanded (`attested.Demand`).
     """
 
     lock: str
@@ -58,6 +60,7 @@ class Asked:
     project: str = ""
     state: str = ""
     base: str = ""
+    demand: Mapping[str, str] = field(default_factory=dict)
 
     def digest(self) -> str:
         """Names the choice: everything that it depends on."""
@@ -65,6 +68,7 @@ class Asked:
         parts = [FORMAT, self.lock, dict(self.target.markers), self.target.tags, scheme]
         parts += [sorted(self.extras), None if self.groups is None else sorted(self.groups), sorted(self.requested)]
         parts += [self.bytecode.cache_tag if self.bytecode is not None else "", self.project, self.state]
+        parts += [sorted(self.demand.items())] if self.demand else []
         parts += [self.base] if has_paths(self.lock) else []
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -73,7 +77,8 @@ class Asked:
 class Told:
     """One wheel of an environment, for its history: which index and which hash, and whence the bytes came now.
 
-    tree, bytecode: where they lie on this machine; bytecode is "" where there is none yet.
+    tree, bytecode: where they lie on this machine; bytecode is "" where there is none yet. attested: who published
+    it, by an attestation that was verified; "" where nobody says.
     """
 
     project: str
@@ -84,6 +89,7 @@ class Told:
     came_from: str
     tree: str
     bytecode: str = ""
+    attested: str = ""
 
 
 @dataclass(frozen=True, slots=True)

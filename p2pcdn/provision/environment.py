@@ -22,6 +22,7 @@ from p2pcdn.envs.selection import select
 from p2pcdn.errors import P2pcdnError, StoreStopped
 from p2pcdn.names import normalize_project
 from p2pcdn.provision.asked import Asked, Ready, Told, Wheel
+from p2pcdn.provision.attested import Attested, Demand
 from p2pcdn.provision.bytecode import Bytecode, Compiler, compiled_of
 from p2pcdn.provision.located import located
 from p2pcdn.provision.order import dependencies_first
@@ -45,6 +46,7 @@ class Provisioner:
 
     store: Store
     wheels: Wheels
+    attested: Attested
     compiler: Compiler
     threads: Threads
     nursery: trio.Nursery
@@ -81,10 +83,11 @@ class Provisioner:
     async def provide(self, asked: Asked, chosen: Sequence[Chosen], progress: Progress) -> Ready:
         """Raises what `Wheels.tree` raises, NothingFits, CannotPlan, CompileFailed where byte code is waited for."""
         with self.store.spared([sha256_of(one.file) for one in chosen if one.file is not None]):
+            publishers = await self.attested.check(chosen, Demand(asked.demand))
             wheels, trees = await self._trees(asked, chosen, progress)
             if asked.bytecode is not None and asked.bytecode.wait:
                 await self.compiler.compile(trees, asked.bytecode)
-            ready = await self._planned(asked, chosen, wheels, trees)
+            ready = await self._planned(asked, chosen, wheels, trees, publishers)
             self._lease(ready.wheels)
         if asked.bytecode is not None and not asked.bytecode.wait:
             self.nursery.start_soon(self._compile_later, trees, asked.bytecode)
@@ -160,7 +163,12 @@ class Provisioner:
     # -- the plan -----------------------------------------------------------------------------------------------------
 
     async def _planned(
-        self, asked: Asked, chosen: Sequence[Chosen], wheels: Sequence[Wheel], trees: Sequence[Tree]
+        self,
+        asked: Asked,
+        chosen: Sequence[Chosen],
+        wheels: Sequence[Wheel],
+        trees: Sequence[Tree],
+        publishers: Mapping[Sha256, str],
     ) -> Ready:
         codes = [self._bytecode(tree.key.sha256, asked.bytecode) for tree in trees]
         told = tuple(
@@ -173,6 +181,7 @@ class Provisioner:
                 came_from=wheel.how,
                 tree=str(tree.path),
                 bytecode=str(code.path) if code is not None else "",
+                attested=publishers.get(sha256_of(one.file), "") if one.file is not None else "",
             )
             for one, wheel, tree, code in zip(chosen, wheels, trees, codes, strict=True)
         )

@@ -24,6 +24,7 @@ from p2pcdn.lock.locker import Locked, Locker, OneTarget
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.wishes import Question, parse_question
 from p2pcdn.provision.asked import Asked, Ready, Wheel
+from p2pcdn.provision.attested import Attested
 from p2pcdn.provision.building import Builds, Distribution, Kind, Progress, state_of
 from p2pcdn.provision.bytecode import Compiler
 from p2pcdn.provision.direct import Direct, Terms
@@ -34,7 +35,7 @@ from p2pcdn.provision.toolchain import Toolchain
 from p2pcdn.provision.wheels import Wheels, is_whole, sha256_of
 from p2pcdn.resolve import Target
 from p2pcdn.store import Store
-from p2pcdn.world import Index, MoreIndexes, Processes, Repositories, Threads
+from p2pcdn.world import Attestations, Index, MoreIndexes, Processes, Repositories, Threads, Upstream
 
 # Lists of indexes whose pages stay parsed in memory: a user has one or two.
 BENCHES_MAX = 16
@@ -56,8 +57,10 @@ class Workroom:
     nursery: trio.Nursery
     version: str
     open_pages: OpenPages
+    upstream: Upstream
     more_indexes: MoreIndexes | None = None
     repositories: Repositories | None = None
+    attestations: Attestations | None = None
     sites: Sites = field(init=False)
     _solvers: Solvers = field(init=False)
     _compiler: Compiler = field(init=False)
@@ -141,7 +144,8 @@ class Bench:
         self.sites = room.sites
         commits = Commits(store, threads, room.repositories)
         self._direct = Direct(store, room.fetch, room.metadata, self._builds, commits, threads, pages.default)
-        self.provisioner = Provisioner(store, self._wheels, compiler, threads, room.nursery)
+        attested = Attested(store, pages, room.upstream, room.attestations)
+        self.provisioner = Provisioner(store, self._wheels, attested, compiler, threads, room.nursery)
 
     async def lock(self, question: Question, terms: Terms) -> Locked:
         """terms: with the toolchain that builds sdists whose metadata is known only then; None: they are not built."""

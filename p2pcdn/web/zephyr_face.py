@@ -22,6 +22,7 @@ from p2pcdn.lock.locker import Locked, OneTarget
 from p2pcdn.lock.wishes import Question, parse_question
 from p2pcdn.names import is_normalized
 from p2pcdn.provision import Asked, Bench, Bytecode, Named, Ready, Terms, Toolchain, Workroom
+from p2pcdn.provision.attested import ALL
 from p2pcdn.provision.building import Kind, Progress
 from p2pcdn.resolve import Target
 from p2pcdn.web.control_face import Route, asked_object
@@ -222,7 +223,16 @@ def _environment(asked: Mapping[str, Any]) -> Asked:
         bytecode=_bytecode(asked.get("bytecode")),
         project=_absolute(asked, "project"),
         base=_absolute(asked, "base"),
+        demand=dict(_demanded(word) for word in _texts(asked, "require_attestations")),
     )
+
+
+def _demanded(word: str) -> tuple[str, str]:
+    """`PROJECT` or `PROJECT=PUBLISHER`."""
+    project, _, publisher = word.partition("=")
+    if project != ALL and not is_normalized(project):
+        raise RemoteProtocolError("require_attestations names projects by their normalized names.")
+    return project, publisher
 
 
 def _absolute(asked: Mapping[str, Any], name: str) -> str:

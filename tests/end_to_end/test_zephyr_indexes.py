@@ -114,3 +114,14 @@ def test_what_an_index_gives_no_hash_of_is_locked_by_what_came_and_that_is_said(
     assert wheels["demo-torch"]["hashes"] == {"sha256": TORCH.sha256}
     assert project.installed() == {"demo-torch": "1.0", "demo-lib": "1.0"}
     assert [one.range for one in plain.file_gets(f"*{LIB.filename}")].count(None) == 1, "it is fetched whole once"
+
+
+def test_a_policy_that_demands_attestations_stops_what_has_none_and_changes_nothing(project: Project) -> None:
+    project.write(["demo-lib"])
+    project.zephyr("sync")
+    project.write(["demo-torch"], '[tool.zephyr]\nrequire-attestations = ["Demo.Torch=somebody/torch"]\n')
+    told = project.zephyr("sync", code=1)
+    assert f"{TORCH.filename} has no attestation" in told
+    assert project.installed() == {"demo-lib": "1.0"}
+    project.write(["demo-torch"], '[tool.zephyr]\nrequire-attestations = ["demo-torch=="]\n')
+    assert "neither NAME nor" in project.zephyr("sync", code=2)

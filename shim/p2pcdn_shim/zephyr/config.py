@@ -48,6 +48,7 @@ class Config(Value):
     exclude_newer: str | None = None
     only_binary: tuple[str, ...] = ()
     no_binary: tuple[str, ...] = ()
+    require_attestations: tuple[str, ...] = ()
     allow_unsandboxed_builds: bool = False
     link_mode: str | None = None
     compile_bytecode: bool | None = None

@@ -143,6 +143,13 @@ def _source(text: str) -> SourceSetting:
     return SourceSetting(re.sub(r"[-_.]+", "-", match[1]).lower(), match[2])
 
 
+def _attested(text: str) -> str:
+    match = re.fullmatch(r"(:all:|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(=[A-Za-z0-9._@/-]+)?", text)
+    if match is None:
+        raise ValueError(f"{text[:60]!r} is neither NAME nor NAME=OWNER/REPOSITORY.")
+    return re.sub(r"[-_.]+", "-", match[1]).lower() + (match[2] or "")
+
+
 def _url(text: str) -> str:
     from p2pcdn_shim.zephyr.urls import check_url
 
@@ -164,6 +171,7 @@ FLAG = Kind("", "true or false", _yes_or_no, bool)
 COUNT = Kind("N", "number", _count, int)
 TIME = Kind("TIME", "day or time", _time)
 URL = Kind("URL", "URL or directory", _url)
+ATTESTED = Kind("NAME[=OWNER/REPOSITORY]", "NAME, or NAME=OWNER/REPOSITORY", _attested)
 LINKS = Kind("LINKS", "directory, file or URL", _text)
 SOURCE = Kind("PROJECT=INDEX", "PROJECT=INDEX, or a table (below)", _source)
 INDEX = Kind("[NAME=]URL", "URL, or a table (below)", _index)
@@ -199,6 +207,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("exclude-newer", TIME, "Leaves aside what was uploaded later than this.", default_text="no limit"),
     Setting("only-binary", NAME, "Packages never built from source; `:all:` for every one.", many=True),
     Setting("no-binary", NAME, "Packages always built from source; `:all:` for every one.", many=True),
+    Setting("require-attestations", ATTESTED,
+            "Packages whose publisher must be attested (PEP 740), and by which repository; `:all:` for every one.",
+            many=True),
     Setting("allow-unsandboxed-builds", FLAG, "Builds where no sandbox can be had; written to the audit log."),
     Setting("link-mode", LINK_MODE, "How files come out of the store.",
             default_text="`reflink`, else `hardlink`, else `copy`"),

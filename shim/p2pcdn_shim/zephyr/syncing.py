@@ -129,6 +129,7 @@ def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict
         "requested": list(chosen.requested),
         "project": chosen.project,
         "base": chosen.base,
+        "require_attestations": list(call.config.require_attestations),
         "bytecode": compiled if wait is not False and interpreter.cache_tag else None,
         "have": have,
     }
@@ -175,7 +176,8 @@ def _swap(
     sources = [Source(one["tree"], one["bytecode"]) for one in wheels]
     provenance = {
         planned.project: {
-            "index": one["index"], "file": one["filename"], "sha256": one["sha256"], "from": one["came_from"]
+            "index": one["index"], "file": one["filename"], "sha256": one["sha256"], "from": one["came_from"],
+            **({"attested": one["attested"]} if one["attested"] else {}),
         }
         for planned, one in zip(plan.wheels, wheels, strict=True)
     }  # fmt: skip
