@@ -46,7 +46,7 @@ class Asked:
     requested: the projects that the user named himself. bytecode: None where nobody wants any. project: the directory
     of the user's own project, which is installed so that its sources stay in use (PEP 660); state: names its build's
     settings. base: the directory of the lock, where the paths in it begin. demand: of which
-    projects an attestation is demanded (`attested.Demand`).
+    projects an attestation is demanded (`attested.Demand`). trusted_hosts: may be asked over plain http.
     """
 
     lock: str
@@ -61,6 +61,7 @@ class Asked:
     state: str = ""
     base: str = ""
     demand: Mapping[str, str] = field(default_factory=dict)
+    trusted_hosts: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """Names the choice: everything that it depends on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage, Vcs
@@ -115,7 +115,8 @@ class Direct:
 
     def _wanted(self, project: str, place: str, name: str, sha256: Sha256 | None) -> Wanted:
         file = File(name, place, sha256, None, False, False, None, None, {})
-        return Wanted(replace(self.default, share="never"), project, file)
+        # No index vouches for it, and whether its host may be asked without TLS was decided before.
+        return Wanted(replace(self.default, share="never", url=urljoin(place, "/")), project, file)
 
 
 def _given(terms: Terms, project: str) -> Toolchain:

@@ -26,6 +26,7 @@ from p2pcdn.provision.attested import Attested, Demand
 from p2pcdn.provision.bytecode import Bytecode, Compiler, compiled_of
 from p2pcdn.provision.located import located
 from p2pcdn.provision.order import dependencies_first
+from p2pcdn.provision.repositories import refuse_plain_http
 from p2pcdn.provision.wheels import Wheels, sha256_of
 from p2pcdn.store import Store, Tree
 from p2pcdn.world import Threads
@@ -53,8 +54,12 @@ class Provisioner:
     _leases: dict[frozenset[Sha256], float] = field(default_factory=dict)
 
     async def choose(self, asked: Asked) -> list[Chosen]:
-        """What of the lock is installed, dependencies first. Raises BadLock, NothingFits."""
-        return await self.threads.run(_choose, asked)
+        """What of the lock is installed, dependencies first. Raises BadLock, NothingFits, Refused for plain http."""
+        chosen = await self.threads.run(_choose, asked)
+        for one in chosen:
+            if one.file is not None and one.file.url is not None and not self.wheels.is_of_an_index(one.package):
+                refuse_plain_http(one.package.name, one.file.url, asked.trusted_hosts)
+        return chosen
 
     def again(self, asked: Asked) -> Ready | None:
         """The environment from memory, if all its trees are here; no waiting, and no look at the lock."""

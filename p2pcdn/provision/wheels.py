@@ -98,6 +98,10 @@ class Wheels:
         if isinstance(opened, Partial):
             await opened.wait_finished()
 
+    def is_of_an_index(self, package: LockedPackage) -> bool:
+        """Whether the lock names an index that is asked here: its user trusts it."""
+        return _named_index(self.pages.all_indexes, package.index) is not None
+
     async def fetch_all(self, files: Iterable[Wanted]) -> None:
         """Files whose index gives no hash: each is here then, and known by what came. Raises what fetching raises."""
         failed: list[P2pcdnError] = []

@@ -223,6 +223,7 @@ def _environment(asked: Mapping[str, Any]) -> Asked:
         bytecode=_bytecode(asked.get("bytecode")),
         project=_absolute(asked, "project"),
         base=_absolute(asked, "base"),
+        trusted_hosts=_texts(asked, "trusted_hosts"),
         demand=dict(_demanded(word) for word in _texts(asked, "require_attestations")),
     )
 

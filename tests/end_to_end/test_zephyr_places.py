@@ -178,6 +178,14 @@ def test_locks_of_others_name_commits_archives_and_directories_by_paths_beside_t
     assert direct_url(project)["vcs_info"]["commit_id"] == commit
 
 
+def test_a_lock_that_leads_to_an_open_host_that_nobody_trusts_is_refused(project: Project) -> None:
+    project.file("pylock.toml").write_text(
+        'lock-version = "1.0"\ncreated-by = "somebody"\n[[packages]]\nname = "demo-lib"\nversion = "1.0"\n'
+        f'wheels = [{{ url = "http://files.invalid/{LIB.filename}", hashes = {{ sha256 = "{"ab" * 32}" }} }}]\n'
+    )
+    assert "trusted-host = ['files.invalid']" in project.zephyr("sync", "--frozen", code=1)
+
+
 def test_a_requirements_file_with_repositories_and_paths_comes_over_whole(
     project: Project, repository: Repository
 ) -> None:
