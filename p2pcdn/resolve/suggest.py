@@ -31,7 +31,17 @@ def suggestion(
         return plain
     if permission := (yield from _permission(facts, view, wanted, attempt)):
         return permission
-    return (yield from _loosen(facts, wanted, attempt))
+    return (yield from _loosen(facts, wanted, attempt)) or _mend(facts, view)
+
+
+def _mend(facts: list[Incompatibility], view: View) -> str:
+    """Where all that there is of a project is broken."""
+    for one in facts:
+        for package in one.terms if isinstance(one.cause, Unusable) else ():
+            project = view.known(parts_of(package)[0])
+            if project.versions.ordered and not any(source.url for source in project.sources):
+                return f"Only its authors can mend {project.name}; without it the rest may fit."
+    return ""
 
 
 def _permission(

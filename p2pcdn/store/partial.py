@@ -295,7 +295,9 @@ class Partial:
 
     def _refuse_beyond(self, end: int) -> None:
         if self.size_bytes is not None and end > self.size_bytes:
-            raise RemoteProtocolError(f"{self.origin.filename} has {self.size_bytes} bytes, and byte {end} came.")
+            raise RemoteProtocolError(
+                f"{self.origin.filename} should have {self.size_bytes} bytes, and more came; nothing was kept."
+            )
         if end > self._keeper.size_bytes_max:
             raise StoreStopped(f"{self.origin.filename} is larger than the whole store; it passes through unkept.")
 
