@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from p2pcdn.fetch import Delivery, Fetch, Metadata, OriginReader
 from p2pcdn.group import Identity
 from p2pcdn.http1 import AllowedHosts, Handler, Limits, Refusal, Request, serve
 from p2pcdn.index import Pages
-from p2pcdn.provision import Workroom
+from p2pcdn.provision import OpenPages, Workroom
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.swarm import Swarm
 from p2pcdn.swarm.manners import Manners
@@ -220,7 +220,7 @@ class Node:
     def _zephyr_routes(
         self,
         pages: Pages,
-        open_pages: Callable[[Sequence[Index]], Pages],
+        open_pages: OpenPages,
         metadata: Metadata,
         fetch: Fetch,
         nursery: trio.Nursery,
@@ -239,7 +239,10 @@ class Node:
             nursery=nursery,
             version=self._settings.version,
             open_pages=open_pages,
+            upstream=world.upstream,
             more_indexes=world.more_indexes,
+            repositories=world.repositories,
+            attestations=world.attestations,
         )
         return ZephyrFace(workroom, nursery).routes()
 

@@ -14,6 +14,8 @@ from typing import Literal, ParamSpec, Protocol, TypeVar
 
 import trio
 
+from p2pcdn.digest import Sha256
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -28,6 +30,7 @@ class Index:
     key: names it in the catalog and in our URLs; 16 hexadecimal digits that depend on the url alone.
     position: 0 is the default index, whose files keep their paths. Which index is asked first, the node's settings say.
     share: to whom its files may be given. private: it was configured with credentials.
+    flat: one heap for all projects (pip's find-links): a directory, whose URL ends with a slash, or a page of links.
     """
 
     url: str
@@ -35,6 +38,12 @@ class Index:
     position: int
     share: Share
     private: bool
+    flat: bool = False
+
+    def page_url(self, project: str) -> str:
+        """Where a normalized project's page is (PEP 503); of one page of links, that page."""
+        is_page = self.flat and not (self.url.startswith("file:") and self.url.endswith("/"))
+        return self.url if is_page else f"{self.url}{project}/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +77,8 @@ class Upstream(Protocol):
 class MoreIndexes(Protocol):
     """Indexes beside those that a node is configured with: a user of it named them for one command of his."""
 
-    def index(self, url: str, username: str | None, password: str | None) -> Index:
-        """The index of this URL, which `Upstream.get` knows from now on, with these credentials.
+    def index(self, url: str, username: str | None, password: str | None, *, flat: bool = False) -> Index:
+        """The index of this URL (or the heap of files), which `Upstream.get` knows from now on, with these credentials.
 
         A configured one stays as it was configured. Raises Refused for what is no URL of an index.
         """
@@ -207,6 +216,53 @@ class Processes(Protocol):
         ...
 
 
+class Repositories(Protocol):
+    """Repositories of sources that users name (`git+https://…`), asked with the user's own git, keys and passwords."""
+
+    async def check_out(self, url: str, revision: str | None, directory: Path) -> str:
+        """Puts the tree of a revision into a new directory, with submodules and `.git`, and gives its commit id.
+
+        url: https, ssh or file, and http where the caller trusts the host. What it has of user and password is used,
+        and stands in no message, no log, no process list, and not in the directory.
+        revision: a branch, a tag, any ref or a commit id; None: what the repository itself has checked out.
+        The commit id: 40 or 64 hexadecimal digits. Raises NotFound (no such repository or revision, or not for us),
+        Unavailable (nobody answers, or not in time), Refused (no git here, more than a limit allows).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What an index says of who published a file: the bytes of its provenance object (PEP 740)."""
+
+    filename: str
+    sha256: Sha256
+    provenance: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """publishers: in words, such as "GitHub pallets/flask publish.yml". why: "", or half a sentence why it is wrong."""
+
+    publishers: tuple[str, ...]
+    why: str
+
+
+class Attestations(Protocol):
+    """Who published files."""
+
+    @property
+    def can_verify(self) -> bool:
+        """Whether there is a verifier here at all."""
+        ...
+
+    async def verify(self, statements: Sequence[Statement]) -> Sequence[Verdict]:
+        """A verdict for each: whether every attestation holds, by its signature, its publisher's certificate and the
+        transparency log, for exactly this file. Raises Refused where there is no verifier, or it fails.
+        """
+        ...
+
+
 class Clock(Protocol):
     """The wall clock: for ages, expiry and log lines; never for waiting."""
 
@@ -217,7 +273,10 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All doors of one node. processes: None in a world without other programs: such a node solves nothing."""
+    """All doors of one node. processes: None in a world without other programs: such a node solves nothing.
+
+    repositories: None: sources come as archives only. attestations: None: nobody can say who published a file.
+    """
 
     upstream: Upstream
     network: Network
@@ -228,3 +287,5 @@ class World:
     random: random.Random
     processes: Processes | None = None
     more_indexes: MoreIndexes | None = None
+    repositories: Repositories | None = None
+    attestations: Attestations | None = None

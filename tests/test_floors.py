@@ -18,6 +18,7 @@ FLOORS: dict[str, int] = {
     "p2pcdn.digest": 1,
     "p2pcdn.frames": 2,
     "p2pcdn.names": 2,
+    "p2pcdn.trust": 2,
     "p2pcdn.counters": 2,
     "p2pcdn.world": 2,
     "p2pcdn.answers": 3,

@@ -126,7 +126,10 @@ class DirectoryUpstream:
 
     def _find(self, root_url: str, url: str) -> _Found:
         root, path = _path(root_url), _path(url)
-        tree = Path(os.path.realpath(root.parent if root.name == "simple" else root))
+        is_page = not root_url.endswith("/")
+        tree = Path(os.path.realpath(root.parent if root.name == "simple" or is_page else root))
+        if url == root_url and not url.endswith("/"):
+            return _open(root, PAGE_NAMES["index.html"])  # a page of links (`Index.flat`)
         if url.endswith("/") and path == root:
             return self._project_list(root)
         if url.endswith("/") and path.parent == root:

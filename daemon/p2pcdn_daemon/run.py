@@ -26,6 +26,7 @@ from p2pcdn.store import Store, StoreLimits
 from p2pcdn.swarm.manners import Manners
 from p2pcdn.world import Discovery, Sighting, World
 from p2pcdn_daemon import group_key, identity, logs, places
+from p2pcdn_daemon.attestations import PypiAttestations
 from p2pcdn_daemon.clock import WallClock
 from p2pcdn_daemon.config import Config, ConfigError, unknown_variables
 from p2pcdn_daemon.disk import RealDisk
@@ -46,6 +47,7 @@ from p2pcdn_daemon.notify import notify, watchdog_interval_s
 from p2pcdn_daemon.peers_dns import DnsPeers
 from p2pcdn_daemon.peers_file import PeersFile
 from p2pcdn_daemon.processes import RealProcesses
+from p2pcdn_daemon.repositories import GitRepositories
 from p2pcdn_daemon.threads import TrioThreads
 from p2pcdn_daemon.upstream import UpstreamSettings, open_upstream
 from p2pcdn_daemon.welcome import welcome
@@ -362,6 +364,8 @@ async def _open_world(config: Config, upstreams: Sequence[UpstreamSettings]) -> 
             random=random.SystemRandom(),
             processes=RealProcesses(),
             more_indexes=upstream,
+            attestations=PypiAttestations(RealProcesses()),
+            repositories=GitRepositories(RealProcesses(), TrioThreads()),
         )
 
 

@@ -86,6 +86,14 @@ def make_index(
     return Index(root, _key(root), position, share_override or share, private=credentials is not None), credentials
 
 
+def make_heap(url: str) -> tuple[Index, Credentials | None]:
+    """A directory of files (with a slash at its end) or a page of links as an index. Raises ValueError."""
+    made, credentials = make_index(url.partition("?")[0], NAMED_POSITION)
+    root = made.url if url.endswith("/") or not made.url.endswith("/") else made.url.removesuffix("/")
+    # A key of its own: the same URL may be an index, too.
+    return replace(made, url=root, key=_key(f"heap {root}"), share="never", flat=True), credentials
+
+
 class RealUpstream:
     """The `p2pcdn.world.Upstream` of the real world: directories for `file:` URLs, HTTP for the others."""
 
@@ -101,10 +109,10 @@ class RealUpstream:
         upstream = self._directory if url.startswith("file:") and index.url.startswith("file:") else self._http
         return upstream.get(index, url, headers)
 
-    def index(self, url: str, username: str | None, password: str | None) -> Index:
+    def index(self, url: str, username: str | None, password: str | None, *, flat: bool = False) -> Index:
         """See `p2pcdn.world.MoreIndexes.index`."""
         try:
-            made, known = make_index(url, NAMED_POSITION)
+            made, known = make_heap(url) if flat else make_index(url, NAMED_POSITION)
         except ValueError as error:
             raise Refused(str(error)) from error
         credentials = known if username is None else Credentials(username, password)

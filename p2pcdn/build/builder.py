@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import trio
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
 
 from p2pcdn.build.failure import Unbuilt, whole_sentence
 from p2pcdn.build.hooks import Answer, Hook
@@ -92,6 +98,18 @@ class Builder:
 
         return await _by_the_users_word(allow_unsandboxed, attempt)
 
+    async def sdist(
+        self, tree: Tree, python: Path, options: Options = PLAIN, *, allow_unsandboxed: bool = False
+    ) -> Built:
+        """The source distribution of a tree (PEP 517, `build_sdist`), as `Built.wheel`. Raises like `wheel`."""
+
+        async def attempt(bare_because: str | None) -> Built:
+            async with self._work(tree, python, options, bare_because, editable=False) as work:
+                await work.prepare("get_requires_for_build_sdist")
+                return await self._made(work, "build_sdist", None)
+
+        return await _by_the_users_word(allow_unsandboxed, attempt)
+
     async def metadata(
         self, source: Source, python: Path, options: Options = PLAIN, *, allow_unsandboxed: bool = False
     ) -> bytes:
@@ -122,6 +140,10 @@ class Builder:
 
     async def _make(self, work: Work, hook: Hook, project: str | None) -> Path:
         answer = await work.hook(hook)
+        if hook == "build_sdist":
+            sdist = work.workplace / _checked_sdist(answer, work.system)
+            await self._tools.threads.run(work.answer.rename, sdist)
+            return sdist
         wheel = work.workplace / _checked_name(answer, hook, work.system, project)
         await self._tools.threads.run(work.answer.rename, wheel)
         try:
@@ -193,6 +215,19 @@ def _checked_name(answer: Answer, hook: Hook, system: BuildSystem, project: str 
         raise Unbuilt(f"its backend made {answer.name!r}, which is not the name of a wheel") from error
     if project is not None and canonicalize_name(project) != made:
         raise Unbuilt(f"its backend made {answer.name!r}, the wheel of another project")
+    return answer.name
+
+
+def _checked_sdist(answer: Answer, system: BuildSystem) -> str:
+    """The file name of the source distribution. Raises Unbuilt for none, or one that no installer would read."""
+    if answer.name is None:
+        raise Unbuilt(f"its backend {system.backend} has no build_sdist")
+    try:
+        parse_sdist_filename(answer.name)
+    except InvalidSdistFilename as error:
+        raise Unbuilt(
+            f"its backend made {answer.name!r}, which is not the name of a source distribution (PEP 625)"
+        ) from error
     return answer.name
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     Given = dict[str, Any]
 
-OPTIONAL = ("get_requires_for_build_wheel", "get_requires_for_build_editable")
-NEEDS_OUT = ("build_wheel", "build_editable", "prepare_metadata_for_build_wheel")
+OPTIONAL = ("get_requires_for_build_sdist", "get_requires_for_build_wheel", "get_requires_for_build_editable")
+NEEDS_OUT = ("build_sdist", "build_wheel", "build_editable", "prepare_metadata_for_build_wheel")
 
 
 class Refusal(Exception):

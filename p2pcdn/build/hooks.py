@@ -20,9 +20,11 @@ from p2pcdn.sandbox.spec import MIB, Limits
 from p2pcdn.world import Threads
 
 Hook = Literal[
+    "get_requires_for_build_sdist",
     "get_requires_for_build_wheel",
     "get_requires_for_build_editable",
     "prepare_metadata_for_build_wheel",
+    "build_sdist",
     "build_wheel",
     "build_editable",
     "convert_egg",

@@ -45,7 +45,7 @@ class Shelf(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A wheel, and where it comes from; for the audit log.
+    """A wheel (or an sdist), and where it comes from; for the audit log.
 
     kept: it was built before, by the same inputs. layers: the sandbox in which it was built; None for one that was
     built outside of any, by the user's word, and because of what `bare_because` says.

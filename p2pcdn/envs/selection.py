@@ -16,6 +16,7 @@ from p2pcdn.names import normalize_project
 
 # So many kinds of wheels are named where none fits; a list of forty is read by nobody.
 KINDS_NAMED_MAX = 8
+_WHAT_TO_DO = "Choose another Python, or lock another version."
 
 
 def select(
@@ -116,11 +117,11 @@ class _Selection:
 
     def _no_wheel(self, package: LockedPackage) -> str:
         if not package.wheels:
-            return f"{_called(package)} has no wheel at all, and sdists are not to be built."
+            return f"{_called(package)} has no wheel at all, and sdists are not to be built. {_WHAT_TO_DO}"
         kinds = sorted({kind for wheel in package.wheels for kind in _kinds(wheel)})
         named = ", ".join(kinds[:KINDS_NAMED_MAX]) + (" and others" if len(kinds) > KINDS_NAMED_MAX else "")
         why = ", and its sdist is not to be built" if package.sdist else ""
-        return f"{_called(package)} has no wheel for {self._here()}; it has {named}{why}."
+        return f"{_called(package)} has no wheel for {self._here()}; it has {named}{why}. {_WHAT_TO_DO}"
 
     def _here(self) -> str:
         """The environment as the first of its tags says it: "cp38 manylinux x86_64"."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial as bind
+from urllib.parse import urlsplit
 
 import trio
 
@@ -29,6 +31,8 @@ DRIP_AFTER_S = 8.0
 DRIP_SIZE_BYTES = 2 * 1024
 # Attempts that came to a good end, by which a client that was cut off may go on in the whole file.
 ATTEMPTS_REMEMBERED = 1024
+# Of those who gave a file's bytes so many are named beside it.
+SOURCES_NAMED_MAX = 4
 
 
 class Fetch:
@@ -125,7 +129,7 @@ class Fetch:
     async def _fill_and_finish(self, wanted: Wanted, partial: Partial) -> Blob:
         try:
             await self._fill(wanted, partial)
-            return await partial.finish()
+            return await _finish(partial)
         except DigestMismatch as error:
             self._counters.digest_mismatches += 1
             log.error(
@@ -137,6 +141,7 @@ class Fetch:
             self._swarm.distrust(partial)
             spoilt = partial.has_shown_unproven()
             await partial.forget_provisional()
+            partial.brought.clear()
             if spoilt:
                 # Who has read wrong bytes begins anew, and so do we: a new attempt has a name of its own.
                 partial.fail(error)
@@ -149,7 +154,7 @@ class Fetch:
         """After a lie: once more with the room, without the liar; and then, if need be, alone."""
         try:
             await self._fill(wanted, partial)
-            return await partial.finish()
+            return await _finish(partial)
         except DigestMismatch:
             self._counters.digest_mismatches += 1
             if not partial.is_provisional():
@@ -157,10 +162,11 @@ class Fetch:
             self._swarm.distrust(partial)
             spoilt = partial.has_shown_unproven()
             await partial.forget_provisional()  # or the next attempt would begin with them
+            partial.brought.clear()
             if spoilt:
                 raise
         await self._from_upstream(wanted, partial)
-        return await partial.finish()
+        return await _finish(partial)
 
     async def _fill(self, wanted: Wanted, partial: Partial) -> None:
         """From the room, which reads the upstream once for all; what it cannot give, straight from the upstream."""
@@ -179,8 +185,9 @@ class Fetch:
 
         async def read_origin(start: int, end: int | None, sink: Sink) -> None:
             try:
+                counted = _counted(wanted, partial, sink)
                 await self._origin.read(
-                    wanted, sink, start=start, end=end, on_size=bind(_set_size, partial), for_room=True
+                    wanted, counted, start=start, end=end, on_size=bind(_set_size, partial), for_room=True
                 )
             except P2pcdnError as error:
                 origin_failed.append(error)
@@ -227,7 +234,11 @@ class Fetch:
             writer = _Gathered(partial)
             try:
                 await self._origin.read(
-                    wanted, writer.write, start=start, end=None if last else end, on_size=bind(_set_size, partial)
+                    wanted,
+                    _counted(wanted, partial, writer.write),
+                    start=start,
+                    end=None if last else end,
+                    on_size=bind(_set_size, partial),
                 )
             finally:
                 await writer.flush()
@@ -244,6 +255,26 @@ def digest_of(store: Store, wanted: Wanted) -> Sha256 | None:
         return wanted.file.sha256
     trusted = store.value("trusted", wanted.key)
     return Sha256(trusted.decode()) if trusted is not None else None
+
+
+def _counted(wanted: Wanted, partial: Partial, sink: Sink) -> Sink:
+    """The same sink; what comes through is noted as the upstream's."""
+    host = urlsplit(wanted.file.url).netloc.rpartition("@")[2]
+    source = f"upstream {host}" if host else "a directory of this machine"
+
+    async def take(at: int, content: bytes) -> None:
+        await sink(at, content)
+        partial.brought[source] += len(content)
+
+    return take
+
+
+async def _finish(partial: Partial) -> Blob:
+    """The file, proven; and kept with who gave its bytes, the most first."""
+    sources = [source for source, _ in partial.brought.most_common()]
+    others = [f"{len(sources) - SOURCES_NAMED_MAX} others"] if len(sources) > SOURCES_NAMED_MAX else []
+    partial.origin = replace(partial.origin, came=", ".join([*sources[:SOURCES_NAMED_MAX], *others]))
+    return await partial.finish()
 
 
 class _Gathered:

@@ -19,6 +19,7 @@ from p2pcdn.errors import P2pcdnError, Refused, RemoteProtocolError, Unavailable
 from p2pcdn.fetch.wires import Meter, Wires
 from p2pcdn.simple import File
 from p2pcdn.store import Origin
+from p2pcdn.trust import is_trusted
 from p2pcdn.world import Index, Upstream, UpstreamResponse
 
 log = logging.getLogger(__name__)
@@ -124,6 +125,7 @@ class OriginReader:
             raise Unavailable(
                 f"This node is offline and does not hold all of {wanted.file.filename}.", retry_after_s=60
             )
+        _refuse_open_and_unhashed(wanted)
         reading = _Reading(start, end, for_room)
         fruitless = 0
         while not reading.is_over():
@@ -195,6 +197,16 @@ class OriginReader:
         log.info("trying again: %s", error, extra={"file": wanted.file.filename})
         # Full jitter: a fleet that lost its upstream together does not come back together.
         await trio.sleep(pause_s * (0.5 + self._dice.random() / 2))
+
+
+def _refuse_open_and_unhashed(wanted: Wanted) -> None:
+    """An index that is asked over TLS, and gives no hash, must not lead where anybody on the way can change things."""
+    open_file = wanted.file.sha256 is None and wanted.file.url.startswith("http://")
+    if open_file and wanted.index.url.startswith("https://") and not is_trusted(wanted.file.url, ()):
+        raise Refused(
+            f"{wanted.index.url} links {wanted.file.filename} over plain http and gives no hash of it, so anybody on "
+            "the way could change it; nothing was fetched."
+        )
 
 
 def _refuse_another(wanted: Wanted, response: UpstreamResponse, reading: _Reading) -> None:

@@ -16,6 +16,7 @@ from p2pcdn.errors import NotFound, P2pcdnError, Refused, RemoteProtocolError, U
 from p2pcdn.flight import Flights
 from p2pcdn.index.claimed import ClaimedPages
 from p2pcdn.index.freshness import Freshness, freshness_of
+from p2pcdn.index.heaps import Answer, Heaps
 from p2pcdn.index.held import HeldPage
 from p2pcdn.index.shelf import GONE, PAGE_SIZE_BYTES_MAX, PageShelf, gone
 from p2pcdn.names import is_normalized, projects_of
@@ -63,10 +64,16 @@ class Pages:
         nursery: trio.Nursery,
         offline: bool,
         claims: Claims | None = None,
+        explicit: Sequence[Index] = (),
+        pinned: Mapping[str, Index] | None = None,
     ) -> None:
-        """claims: what the group says of pages, asked only where the upstream does not answer."""
+        """explicit: further indexes, asked only for what is pinned to them. pinned: projects that one index alone owns.
+
+        claims: what the group says of pages, asked only where the upstream does not answer."""
         self.indexes = tuple(indexes)
-        self.default = min(indexes, key=lambda index: index.position)
+        self.all_indexes = (*indexes, *explicit)
+        self._pinned = dict(pinned or {})
+        self.default = min((*indexes, *explicit), key=lambda index: index.position)
         self._upstream = upstream
         self._shelf = PageShelf(store, threads)
         self._clock = clock
@@ -78,6 +85,7 @@ class Pages:
             if claims is not None and claims.believes
             else None
         )
+        self._heaps = Heaps()
         self._room_flights: Flights[tuple[str, str], HeldPage | None] = Flights(nursery)
         self._room_asked: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._failing_since: dict[str, float] = {}
@@ -88,7 +96,7 @@ class Pages:
     def fresh(self, project: str, *, insist: bool = False) -> HeldPage | None:
         """The page of the project's owner if everything needed to say so is in memory and fresh; no waiting."""
         now = self._clock.now()
-        for index in self.indexes:
+        for index in self._owners(project):
             held = self._shelf.in_memory(index, project)
             if held is None:
                 return None
@@ -107,7 +115,7 @@ class Pages:
         Costs no look at the page, which may be out of memory long since.
         """
         now = self._clock.now()
-        for index in () if self.offline else self.indexes:
+        for index in () if self.offline else self._owners(project):
             checked = self._shelf.checked(index, project)
             if checked is None or not checked.is_fresh(now, insist=self._seems_down(index)):
                 return None
@@ -122,11 +130,18 @@ class Pages:
         Raises NotFound, Unavailable, Refused, RemoteProtocolError. An index that does not answer ends the search: a
         later one must not take over its name (dependency confusion).
         """
-        for index in self.indexes:
+        for index in self._owners(project):
             held = await self.of_index(index, project, insist=insist)
             if held.page is not None:
                 return held
+        if (only := self._pinned.get(project)) is not None:
+            raise NotFound(f"{only.url}, to which {project} is pinned, has no project of that name.")
         raise NotFound(f"No configured index has a project named {project}.")
+
+    def _owners(self, project: str) -> tuple[Index, ...]:
+        """The indexes that may have a project, in the order in which they are asked."""
+        only = self._pinned.get(project)
+        return (only,) if only is not None else self.indexes
 
     async def of_index(self, index: Index, project: str, *, insist: bool = False) -> HeldPage:
         """What one index says of a project, now or as it said it last. Raises as `project` does, NotFound excepted."""
@@ -288,12 +303,24 @@ class Pages:
         raise AssertionError("unreachable")
 
     async def _ask(self, index: Index, project: str, held: HeldPage | None) -> HeldPage:
+        if index.page_url(project) == index.url:
+            answer = await self._heaps.of(index, partial(self._request, index, project, None))
+        else:
+            answer = await self._request(index, project, held)
+        if answer is None:
+            return await self._keep_gone(index, project)
+        if answer.unchanged and held is not None:
+            return await self._keep_unchanged(index, project, held, answer.fresh)
+        return await self._keep(index, project, answer)
+
+    async def _request(self, index: Index, project: str, held: HeldPage | None) -> Answer | None:
+        """One request; None where the index says that there is no such page."""
         headers = {"accept": _ACCEPT, "accept-encoding": "gzip", **_conditions(held)}
         self._counters.upstream_page_requests += 1
-        async with self._upstream.get(index, f"{index.url}{project}/", headers) as response:
+        async with self._upstream.get(index, index.page_url(project), headers) as response:
             error = refusal(response.status, response.headers, response.url)
             if isinstance(error, NotFound):
-                return await self._keep_gone(index, project)
+                return None
             if error is not None:
                 raise error
             fresh = freshness_of(response.headers)
@@ -301,9 +328,7 @@ class Pages:
             if response.status != 200 and not unchanged:
                 raise RemoteProtocolError(f"{response.url} answered {response.status}, which nobody asked for.")
             body = b"" if unchanged else await self._read(index, project, response.body)
-        if unchanged and held is not None:
-            return await self._keep_unchanged(index, project, held, fresh)
-        return await self._keep(index, project, body, response.headers, response.url, fresh)
+        return Answer(body, dict(response.headers), response.url, fresh, unchanged)
 
     async def _read(self, index: Index, project: str, body: AsyncIterator[bytes]) -> bytes:
         content = bytearray()
@@ -328,14 +353,13 @@ class Pages:
         # A member's page took its place meanwhile: that one was not confirmed, so it is asked for from the start.
         return await self._ask(index, project, None)
 
-    async def _keep(
-        self, index: Index, project: str, body: bytes, headers: Mapping[str, str], url: str, fresh: Freshness
-    ) -> HeldPage:
+    async def _keep(self, index: Index, project: str, answer: Answer) -> HeldPage:
+        headers, fresh = answer.headers, answer.fresh
         serial = headers.get("x-pypi-last-serial", "")
         record = {
-            "body": body,
+            "body": answer.body,
             "type": headers.get("content-type", ""),
-            "url": url,
+            "url": answer.url,
             "etag": _validator(headers, "etag"),
             "last_modified": _validator(headers, "last-modified"),
             "serial": int(serial) if serial.isascii() and serial.isdigit() and len(serial) < 18 else None,
@@ -343,6 +367,8 @@ class Pages:
             "freshness": [fresh.fresh_s, fresh.stale_while_revalidate_s],
         }
         page = await self._shelf.parsed(index, project, record)
+        if page.page is not None and not page.page.files and index.flat:
+            return await self._keep_gone(index, project)  # a heap has what lies in it, and owns no other name
         async with self._shelf.turn(index, project):
             held = await self._shelf.recall(index, project)
             if held is not None and held.serial is not None and page.serial is not None and page.serial < held.serial:

@@ -18,6 +18,7 @@ from p2pcdn import frames
 from p2pcdn.errors import P2pcdnError, StoreStopped
 from p2pcdn.index.freshness import FRESH_MAX_S, Freshness
 from p2pcdn.index.held import HeldPage
+from p2pcdn.names import projects_of
 from p2pcdn.simple import ProjectPage, parse_page
 from p2pcdn.store import Store
 from p2pcdn.world import Index, Threads
@@ -116,7 +117,7 @@ class PageShelf:
     async def parsed(self, index: Index, project: str, record: Mapping[str, Any]) -> HeldPage:
         """The page that a record describes. Raises RemoteProtocolError where its body is no page."""
         body: bytes = record["body"]
-        parse = partial(_parse, body, record["type"], record["url"], project)
+        parse = partial(_parse, body, record["type"], record["url"], project, only_its_own=index.flat)
         page, version = parse() if len(body) <= PARSE_INLINE_BYTES_MAX else await self._threads.run(parse)
         return HeldPage(
             index=index,
@@ -220,13 +221,17 @@ def unpacked(body: bytes) -> bytes:
 
 def gone(index: Index, project: str, checked_at: float, claim: bytes | None = None) -> HeldPage:
     """What is held of a project that the index does not have."""
-    fresh = Freshness(GONE_FRESH_S if claim is None else 0.0, 0.0)
+    # Into a heap somebody may put a file any moment, and looking there costs little.
+    fresh = Freshness(GONE_FRESH_S if claim is None and not index.flat else 0.0, 0.0)
     stale = claim is not None
     return HeldPage(index, project, None, GONE, checked_at, fresh, stale=stale, claim=claim, kept_at=checked_at)
 
 
-def _parse(body: bytes, content_type: str, url: str, project: str) -> tuple[ProjectPage, str]:
-    return parse_page(body, content_type, url, project), blake3(body).hexdigest(length=16)
+def _parse(body: bytes, content_type: str, url: str, project: str, *, only_its_own: bool) -> tuple[ProjectPage, str]:
+    page = parse_page(body, content_type, url, project)
+    if only_its_own:
+        page = replace(page, files=tuple(file for file in page.files if project in projects_of(file.filename)))
+    return page, blake3(body).hexdigest(length=16)
 
 
 def _weight(held: HeldPage) -> int:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from p2pcdn.envs.model import Directory, Lock, LockedFile, LockedPackage
+from p2pcdn.digest import Sha256
+from p2pcdn.envs.model import Directory, Lock, LockedFile, LockedPackage, Vcs
 from p2pcdn.envs.pylock_text import write_lock
+from p2pcdn.errors import P2pcdnError
 from p2pcdn.index.held import HeldPage
 from p2pcdn.lock import question as asked
 from p2pcdn.lock.merge import Merged
 from p2pcdn.lock.targets import DEFAULT_REQUIRES_PYTHON, Cell
-from p2pcdn.resolve import BadRequirement
 from p2pcdn.simple import File
 
 
@@ -23,8 +24,19 @@ class Known(Protocol):
     @property
     def pages(self) -> Mapping[str, HeldPage | None]: ...
     @property
-    def places(self) -> Mapping[str, LockedFile | Directory]: ...
+    def places(self) -> Mapping[str, LockedFile | Directory | Vcs]: ...
     def files(self, project: str, held: HeldPage, version: str) -> list[File]: ...
+    def sha256_of(self, project: str, held: HeldPage, file: File) -> Sha256 | None:
+        """As the index gives it, else of the bytes that came from there; None where none has come."""
+        ...
+
+
+class Unhashed(P2pcdnError):
+    """There is no lock yet: these files must be fetched first, for their index gives no sha256. `Bench` does that."""
+
+    def __init__(self, files: Sequence[tuple[str, HeldPage, File]]) -> None:
+        super().__init__(f"{len(files)} files without a sha256")
+        self.files = tuple(files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +54,13 @@ def compose(
 ) -> Composed:
     """The lock of a question's solutions. cells: of the matrix; none for a lock of one interpreter.
 
-    tags: those of wheels that are listed. Raises BadRequirement where a file has no sha256, by which alone a lock can
-    name it.
+    tags: those of wheels that are listed. Raises Unhashed.
     """
     warnings: list[str] = []
-    packages = [_package(one, known, tags, question, warnings) for one in merged]
+    unhashed: list[tuple[str, HeldPage, File]] = []
+    packages = [_package(one, known, tags, question, warnings, unhashed) for one in merged]
+    if unhashed:
+        raise Unhashed(unhashed)
     lock = Lock(
         created_by="zephyr",
         packages=tuple(packages),
@@ -69,6 +83,7 @@ def _package(
     tags: frozenset[str],
     question: Mapping[str, Any],
     warnings: list[str],
+    unhashed: list[tuple[str, HeldPage, File]],
 ) -> LockedPackage:
     if one.url:
         return _at_url(one, known.places[one.url])
@@ -84,23 +99,34 @@ def _package(
     sdist = min(sdists, key=lambda file: (not file.filename.endswith(".tar.gz"), file.filename), default=None)
     if any(file.yanked is not False for file in (*wheels, *([sdist] if sdist else []))):
         warnings.append(f"{one.project} {one.version} was yanked.")
+    hashes = {}
+    for file in (*wheels, *([sdist] if sdist else [])):
+        sha256 = known.sha256_of(one.project, held, file)
+        if sha256 is None:
+            unhashed.append((one.project, held, file))
+        elif file.sha256 is None:
+            warnings.append(f"The index gives no sha256 of {file.filename}; the lock has that of the bytes that came.")
+        hashes[file.filename] = sha256 or ""
     return LockedPackage(
         name=one.project,
         version=one.version,
         marker=one.marker or None,
         requires_python=next((file.requires_python for file in of_version if file.requires_python), None),
         dependencies=_dependencies(one),
-        index=held.index.url,
-        sdist=_described(sdist) if sdist is not None else None,
-        wheels=tuple(map(_described, wheels)),
+        # A heap of files is no index of the Simple API (PEP 751, "packages.index").
+        index=held.index.url if not held.index.flat else None,
+        sdist=_described(sdist, hashes) if sdist is not None else None,
+        wheels=tuple(_described(wheel, hashes) for wheel in wheels),
     )
 
 
-def _at_url(one: Merged, place: LockedFile | Directory) -> LockedPackage:
+def _at_url(one: Merged, place: LockedFile | Directory | Vcs) -> LockedPackage:
     marker, dependencies = one.marker or None, _dependencies(one)
     if isinstance(place, Directory):
         # Tomorrow its sources may be of another version (PEP 751, "packages.version").
         return LockedPackage(one.project, None, marker, dependencies=dependencies, directory=place)
+    if isinstance(place, Vcs):
+        return LockedPackage(one.project, None, marker, dependencies=dependencies, vcs=place)
     return LockedPackage(one.project, one.version, marker, dependencies=dependencies, archive=place)
 
 
@@ -124,12 +150,10 @@ def _is_listed(filename: str, tags: frozenset[str]) -> bool:
     )
 
 
-def _described(file: File) -> LockedFile:
-    if file.sha256 is None:
-        raise BadRequirement(f"The index gives no sha256 of {file.filename}, by which alone a lock could name it.")
+def _described(file: File, hashes: Mapping[str, str]) -> LockedFile:
     return LockedFile(
         name=file.filename,
-        hashes={"sha256": str(file.sha256)},
+        hashes={"sha256": hashes[file.filename]},
         url=file.url,
         size_bytes=file.size_bytes,
         upload_time=_time(file.upload_time),

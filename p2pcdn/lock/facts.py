@@ -7,18 +7,19 @@ loop only looks them up.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from p2pcdn import frames
 from p2pcdn.digest import Sha256
-from p2pcdn.envs.model import Directory, LockedFile
+from p2pcdn.envs.model import Directory, LockedFile, Vcs
 from p2pcdn.errors import DigestMismatch, NotFound, Refused, RemoteProtocolError, StoreStopped
 from p2pcdn.fetch import Metadata as WheelMetadata
 from p2pcdn.fetch import Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
-from p2pcdn.names import is_normalized
+from p2pcdn.names import is_normalized, normalize_project
 from p2pcdn.resolve import Source, Table, read_metadata, table_of, to_plain, version_of
 from p2pcdn.simple import File
 from p2pcdn.store import Store
@@ -37,7 +38,7 @@ PENDING_MAX = 256
 # The METADATA of the wheel that an sdist becomes. Raises BuildFailed, SandboxUnusable, and what fetching raises.
 OfSdist = Callable[[Wanted], Awaitable[bytes]]
 # The METADATA of what stands at a direct URL, and what a lock says of it. Raises Refused, NotFound, and the same.
-OfUrl = Callable[[Source], Awaitable[tuple[bytes, LockedFile | Directory]]]
+OfUrl = Callable[[Source], Awaitable[tuple[bytes, LockedFile | Directory | Vcs]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class Facts:
         await self._keep(key, octets)
         return octets
 
-    async def at_url(self, source: Source, of_url: OfUrl | None) -> tuple[bytes, LockedFile | Directory | None]:
+    async def at_url(self, source: Source, of_url: OfUrl | None) -> tuple[bytes, LockedFile | Directory | Vcs | None]:
         """The encoded rest of the Metadata of a direct URL, and what a lock says of it; None for a `broken` one.
 
         Raises Unavailable, BuildFailed, SandboxUnusable.
@@ -133,6 +134,8 @@ class Facts:
             content, place = await of_url(source)
         except (NotFound, Refused, RemoteProtocolError, DigestMismatch) as error:
             return _broken(str(error).rstrip(".")), None
+        if (name := _name_in(content)) != source.project:
+            return _broken(f"what is there calls itself {name or 'nothing'}"), None
         return await self.threads.run(_encoded_metadata, source, content), place
 
     def _kept(self, key: str) -> bytes | None:
@@ -184,6 +187,15 @@ def _encoded_table(project: str, files: Sequence[File], index: str) -> bytes:
 def _encoded_metadata(source: Source, content: bytes) -> bytes:
     _, *rest = to_plain(read_metadata(source, content.decode("utf-8", "replace")))
     return frames.encode(rest)
+
+
+def _name_in(content: bytes) -> str:
+    """The normalized project of a METADATA; "" where it says none."""
+    match = re.search(rb"^name:(.*)$", content.partition(b"\n\n")[0], re.MULTILINE | re.IGNORECASE)
+    try:
+        return normalize_project(match[1].decode("ascii", "replace").strip()) if match is not None else ""
+    except ValueError:
+        return ""
 
 
 def _broken(why: str) -> bytes:

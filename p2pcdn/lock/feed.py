@@ -9,8 +9,10 @@ from typing import Any
 
 import trio
 
-from p2pcdn.envs.model import Directory, LockedFile
+from p2pcdn.digest import Sha256
+from p2pcdn.envs.model import Directory, LockedFile, Vcs
 from p2pcdn.errors import P2pcdnError
+from p2pcdn.fetch import Wanted, digest_of
 from p2pcdn.index.held import HeldPage
 from p2pcdn.lock.facts import NO_MAKERS, Facts, Makers, files_by_version
 from p2pcdn.resolve import Need, Source, to_plain
@@ -42,7 +44,7 @@ class Feed:
         self._told: set[Key] = set()
         self._more = trio.Event()
         self._files: dict[str, dict[str, list[File]]] = {}
-        self.places: dict[str, LockedFile | Directory] = {}  # by direct URL
+        self.places: dict[str, LockedFile | Directory | Vcs] = {}  # by direct URL
         self.pages: dict[str, HeldPage | None] = {}  # those that the solver was told of, by project
 
     async def get(self, need: Need) -> tuple[list[bytes], list[list[Any]]]:
@@ -127,6 +129,10 @@ class Feed:
         if project not in self._files:
             self._files[project] = files_by_version(project, held.page.files if held.page is not None else ())
         return self._files[project].get(version, [])
+
+    def sha256_of(self, project: str, held: HeldPage, file: File) -> Sha256 | None:
+        """As the index gives it, else of the bytes that this node got from there; None where none has come."""
+        return digest_of(self._facts.store, Wanted(held.index, project, file))
 
 
 @asynccontextmanager

@@ -12,7 +12,8 @@ from typing import Any
 # Counted up when the same question would get another lock, though the indexes say the same.
 FORMAT = 1
 
-# What a question consists of, and what stands for what it does not say. `requirements` are the project's own.
+# What a question consists of, and what stands for what it does not say. `requirements` are the project's own;
+# `sources` the URLs of the indexes that projects are pinned to: what was asked with them, for the hash.
 DEFAULTS: Mapping[str, Any] = {
     "requires_python": "",
     "requirements": [],
@@ -27,7 +28,10 @@ DEFAULTS: Mapping[str, Any] = {
     "exclude_newer": None,
     "only_binary": [],
     "no_binary": [],
+    "sources": {},
 }
+# What came later stands in the hash only where it says something: older locks keep theirs.
+LATER = frozenset({"sources"})
 
 
 def complete(question: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,7 +44,8 @@ def digest(question: Mapping[str, Any]) -> str:
     """The sha256 of a question, 64 hexadecimal digits: the same however its lists are ordered."""
     from hashlib import sha256
 
-    inputs = {"format": FORMAT, **complete(question)}
+    said = {key: value for key, value in complete(question).items() if value or key not in LATER}
+    inputs = {"format": FORMAT, **said}
     text = json.dumps(inputs, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from p2pcdn.envs.pylock import read_lock
@@ -18,11 +18,12 @@ from p2pcdn.resolve import Prefer, Prereleases, Wanted
 class Question:
     """What is wanted, and of what was locked before. fields: as `question.complete` gives them.
 
-    former: (project, version) that are kept where they fit.
+    former: (project, version) that are kept where they fit. commits: of repositories, by URL and revision or "".
     """
 
     fields: Mapping[str, Any]
     former: tuple[tuple[str, str], ...] = ()
+    commits: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def roots(self) -> dict[Root, Sequence[str]]:
@@ -37,7 +38,7 @@ class Question:
         told: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in self.fields.items()
-            if name not in ("requirements", "extras", "groups", "requires_python", "environments")
+            if name not in ("requirements", "extras", "groups", "requires_python", "environments", "sources")
         }
         every = dict.fromkeys(text for texts in self.roots.values() for text in texts)
         return Wanted(tuple(every), preferences=self.former, **told)
@@ -62,9 +63,18 @@ def parse_question(value: Mapping[str, Any], *, former: str | None = None, upgra
             raise RemoteProtocolError(f"{name} is none of {', '.join(choices)}.")
     if unknown := sorted(set(value) - set(asked.DEFAULTS)):
         raise RemoteProtocolError(f"A question has no {', '.join(unknown)}.")
-    kept = () if former is None or upgrade is True else pins_of(former)
-    dropped = set(upgrade) if isinstance(upgrade, list) else set()
-    return Question(asked.complete(value), tuple(pin for pin in kept if pin[0] not in dropped))
+    before = None if former is None or upgrade is True else read_lock(former.encode(), "The former lock")
+    dropped = frozenset(upgrade) if isinstance(upgrade, list) else frozenset()
+    kept = [one for one in before.packages if one.name not in dropped] if before is not None else []
+    return Question(
+        asked.complete(value),
+        former=tuple((one.name, one.version) for one in kept if one.version is not None),
+        commits={
+            (one.vcs.url, one.vcs.requested_revision or ""): one.vcs.commit_id
+            for one in kept
+            if one.vcs is not None and one.vcs.url is not None
+        },
+    )
 
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {"prefer": get_args(Prefer), "prereleases": get_args(Prereleases)}
@@ -76,9 +86,3 @@ def _fits(given: object, default: object) -> bool:
     if isinstance(default, list):
         return isinstance(given, list) and all(isinstance(text, str) for text in given)
     return isinstance(given, str) or (default is None and given is None)
-
-
-def pins_of(lock: str) -> tuple[tuple[str, str], ...]:
-    """(project, version) of the packages of a lock. Raises BadLock."""
-    parsed = read_lock(lock.encode(), "The former lock")
-    return tuple((package.name, package.version) for package in parsed.packages if package.version is not None)

@@ -3,19 +3,23 @@
 asked.py         what an environment is to be, and what it is when it is ready
 wheels.py        a file of a lock becomes a tree of the store
 bytecode.py      a tree's byte code, by the interpreter that will run it (compile_script.py)
+located.py       where the paths of a lock begin
 order.py         dependencies before what depends on them
 environment.py   all of it for one environment, and the same again from memory
 sites.py         whole site-packages to which an environment is one link
 toolchain.py     the interpreter that builds, and environments of build requirements
 building.py      sdists and source trees on their way into locks and environments
+attested.py      who published the files of an environment
 direct.py        packages by direct URL; local.py: files of this machine that become blobs
+repositories.py  commits of git repositories, each an archive of the store
 workroom.py      all of these and the locker, wired to each other
 """
 
 from p2pcdn.provision.asked import Asked, Ready
 from p2pcdn.provision.bytecode import Bytecode
+from p2pcdn.provision.direct import Terms
 from p2pcdn.provision.environment import Provisioner
 from p2pcdn.provision.toolchain import Toolchain
-from p2pcdn.provision.workroom import Bench, Workroom
+from p2pcdn.provision.workroom import Bench, Named, OpenPages, Workroom
 
-__all__ = ["Asked", "Bench", "Bytecode", "Provisioner", "Ready", "Toolchain", "Workroom"]
+__all__ = ["Asked", "Bench", "Bytecode", "Named", "OpenPages", "Provisioner", "Ready", "Terms", "Toolchain", "Workroom"]

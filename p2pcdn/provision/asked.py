@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage, Target
 from p2pcdn.envs.scheme import Scheme
 from p2pcdn.provision.bytecode import Bytecode
+from p2pcdn.provision.located import has_paths
 
 # Counted up when the same question would get another plan.
 FORMAT = 1
@@ -30,6 +32,7 @@ class Build(Protocol):
     """Makes wheels of what is none; they are blobs of the store then. Raises BuildFailed, SandboxUnusable, Refused."""
 
     async def sdist(self, package: LockedPackage, file: LockedFile) -> Wheel: ...
+    async def commit(self, package: LockedPackage) -> Wheel: ...
     async def directory(self, directory: Directory, state: str) -> Wheel:
         """state: what decides an editable wheel, so that it is not made again while that stays; "" for none."""
         ...
@@ -42,7 +45,8 @@ class Asked:
     build: how a package without a fitting wheel becomes one; None: it does not.
     requested: the projects that the user named himself. bytecode: None where nobody wants any. project: the directory
     of the user's own project, which is installed so that its sources stay in use (PEP 660); state: names its build's
-    settings.
+    settings. base: the directory of the lock, where the paths in it begin. demand: of which
+    projects an attestation is demanded (`attested.Demand`). trusted_hosts: may be asked over plain http.
     """
 
     lock: str
@@ -55,6 +59,9 @@ class Asked:
     build: Build | None = None
     project: str = ""
     state: str = ""
+    base: str = ""
+    demand: Mapping[str, str] = field(default_factory=dict)
+    trusted_hosts: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """Names the choice: everything that it depends on."""
@@ -62,6 +69,8 @@ class Asked:
         parts = [FORMAT, self.lock, dict(self.target.markers), self.target.tags, scheme]
         parts += [sorted(self.extras), None if self.groups is None else sorted(self.groups), sorted(self.requested)]
         parts += [self.bytecode.cache_tag if self.bytecode is not None else "", self.project, self.state]
+        parts += [sorted(self.demand.items())] if self.demand else []
+        parts += [self.base] if has_paths(self.lock) else []
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -69,7 +78,8 @@ class Asked:
 class Told:
     """One wheel of an environment, for its history: which index and which hash, and whence the bytes came now.
 
-    tree, bytecode: where they lie on this machine; bytecode is "" where there is none yet.
+    tree, bytecode: where they lie on this machine; bytecode is "" where there is none yet. attested: who published
+    it, by an attestation that was verified; "" where nobody says.
     """
 
     project: str
@@ -80,6 +90,7 @@ class Told:
     came_from: str
     tree: str
     bytecode: str = ""
+    attested: str = ""
 
 
 @dataclass(frozen=True, slots=True)

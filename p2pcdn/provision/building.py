@@ -12,15 +12,17 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from p2pcdn import frames
 from p2pcdn.build import Builder, Built, Environment, Options, Sdist
 from p2pcdn.build import Tree as SourceTree
+from p2pcdn.build.key import Settings
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory
 from p2pcdn.errors import BuildFailed, NotFound
@@ -48,6 +50,20 @@ _toolchain: ContextVar[Toolchain] = ContextVar("_toolchain")
 # Resolves requirements for a toolchain and makes all their trees ready. Raises what that raises.
 # The last argument: the builds that wait for it, the outermost first.
 MakeReady = Callable[[tuple[str, ...], Toolchain, tuple[str, ...]], Awaitable[Ready]]
+
+
+Kind = Literal["sdist", "wheel"]
+# Told how many of how many are made, and which came last.
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """A file that a project hands out. path: under its own name, in the store's workshop; copy it, it is a link."""
+
+    kind: Kind
+    path: Path
+    how: str
 
 
 @dataclass(slots=True)
@@ -129,9 +145,35 @@ class Builds:
         where = {"url": Path(directory.path).as_uri(), "dir_info": {"editable": True} if directory.editable else {}}
         return replace(known, direct_url=json.dumps(where, sort_keys=True))
 
+    async def distributions(
+        self, directory: Directory, kinds: Sequence[Kind], settings: Settings, toolchain: Toolchain, made: Progress
+    ) -> list[Distribution]:
+        """What a project hands out. With both kinds, the wheel is built from the sdist, as whoever gets that will.
+
+        made: told of each when it is there. Raises BuildFailed, SandboxUnusable.
+        """
+        options = Options(settings=settings, subdirectory=directory.subdirectory or "")
+        source: Sdist | SourceTree = SourceTree(Path(directory.path))
+        found: list[Distribution] = []
+        for kind in kinds:
+            with _building(directory.path, toolchain):
+                built = await self._distribution(source, kind, options, toolchain)
+            found.append(Distribution(kind, built.wheel, _how(built)))
+            made(len(found), len(kinds), built.wheel.name)
+            if kind == "sdist":
+                source, options = Sdist(built.wheel, Sha256(built.wheel.parent.name)), Options(settings=settings)
+        return found
+
+    async def _distribution(
+        self, source: Sdist | SourceTree, kind: Kind, options: Options, toolchain: Toolchain
+    ) -> Built:
+        python, by_word = toolchain.python, toolchain.allow_unsandboxed
+        if kind == "sdist" and isinstance(source, SourceTree):
+            return await self._builder.sdist(source, python, options, allow_unsandboxed=by_word)
+        return await self._builder.wheel(source, python, options, allow_unsandboxed=by_word)
+
     async def _noted(self, key: str, built: Built) -> Wheel:
-        how = "built in a sandbox" if built.bare_because is None else f"built without a sandbox: {built.bare_because}"
-        made = Wheel(Sha256(built.wheel.parent.name), built.wheel.name, how)
+        made = Wheel(Sha256(built.wheel.parent.name), built.wheel.name, _how(built))
         if built.bare_because is None:  # the other kind is built at each wish, for the wish may end
             record = [made.sha256, made.filename, made.how]
             await self.store.change(values={("environments", key): frames.encode(record)})
@@ -158,6 +200,10 @@ class Builds:
         directory = await self.threads.run(installed, self.store.workshop / "environments", ready, toolchain)
         pins = tuple(f"{one.project}=={one.version} --hash=sha256:{one.sha256}" for one in ready.wheels)
         return Environment(directory, directory / "bin" / "python", pins)
+
+
+def _how(built: Built) -> str:
+    return "built in a sandbox" if built.bare_because is None else f"built without a sandbox: {built.bare_because}"
 
 
 @contextmanager

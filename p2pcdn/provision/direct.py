@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 from p2pcdn.digest import Sha256
-from p2pcdn.envs.model import Directory, LockedFile
+from p2pcdn.envs.model import Directory, LockedFile, LockedPackage, Vcs
+from p2pcdn.envs.pylock_text import without_credentials
 from p2pcdn.errors import Refused
 from p2pcdn.fetch import Fetch, Metadata, Wanted
 from p2pcdn.names import is_file_name
+from p2pcdn.provision.asked import Wheel
 from p2pcdn.provision.building import Builds
 from p2pcdn.provision.local import keep_file
+from p2pcdn.provision.repositories import (
+    Commits,
+    Pinned,
+    archive_name,
+    is_repository,
+    parse_place,
+    refuse_plain_http,
+)
 from p2pcdn.provision.toolchain import Toolchain
 from p2pcdn.resolve import Source
 from p2pcdn.simple import File
 from p2pcdn.store import Blob, Partial, Store
 from p2pcdn.world import Index, Threads
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms something comes by URL. toolchain: builds it, where it must be built; None: then it is refused.
+
+    trusted_hosts: may be asked over plain http. pinned: commits of a former lock, which stay.
+    """
+
+    toolchain: Toolchain | None = None
+    trusted_hosts: tuple[str, ...] = ()
+    pinned: Pinned = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -31,28 +53,32 @@ class Direct:
     fetch: Fetch
     metadata: Metadata
     builds: Builds
+    commits: Commits
     threads: Threads
     default: Index
 
-    async def of(self, source: Source, toolchain: Toolchain | None) -> tuple[bytes, LockedFile | Directory]:
+    async def of(self, source: Source, terms: Terms) -> tuple[bytes, LockedFile | Directory | Vcs]:
         """Its METADATA, and what a lock says of it.
 
-        Raises Refused for what cannot be taken (a repository, something to build without a toolchain), NotFound,
-        BuildFailed, SandboxUnusable, DigestMismatch, and what fetching raises.
+        Raises Refused for what cannot be taken (a repository that is not git's, plain http, something to build without
+        a toolchain), NotFound, BuildFailed, SandboxUnusable, DigestMismatch, and what fetching and git raise.
         """
+        if is_repository(source.url):
+            return await self._of_repository(source, terms)
         parts = urlsplit(source.url)
         fragment = parse_qs(parts.fragment)
         subdirectory = fragment.get("subdirectory", [None])[0]
         if parts.scheme not in ("http", "https", "file"):
             raise Refused(
-                f"{source.project} comes from {source.url}, and packages are taken from indexes, archives and "
-                "directories only; an archive of that repository has a URL, too."
+                f"{source.project} comes from a URL of the kind {parts.scheme[:20]!r}, and packages are taken from "
+                "https, file and git+ URLs only."
             )
+        refuse_plain_http(source.project, source.url, terms.trusted_hosts)
         place = source.url.partition("#")[0]
         path = Path(unquote(parts.path))
         if parts.scheme == "file" and await self.threads.run(path.is_dir):
             where = Directory(str(path), subdirectory=subdirectory)
-            return await self.builds.metadata_of_directory(where, _given(toolchain, source)), where
+            return await self.builds.metadata_of_directory(where, _given(terms, source.project)), where
         blob, name = await self._blob(source, place, path, fragment.get("sha256", [None])[0])
         file = LockedFile(
             name, {"sha256": str(blob.sha256)}, place, size_bytes=blob.size_bytes, subdirectory=subdirectory
@@ -60,12 +86,27 @@ class Direct:
         wanted = self._wanted(source.project, place, name, blob.sha256)
         if name.endswith(".whl"):
             return await self.metadata.of(wanted), file
-        return await self.builds.metadata(wanted, _given(toolchain, source), subdirectory or ""), file
+        return await self.builds.metadata(wanted, _given(terms, source.project), subdirectory or ""), file
+
+    async def _of_repository(self, source: Source, terms: Terms) -> tuple[bytes, Vcs]:
+        place = parse_place(source.project, source.url, terms.trusted_hosts)
+        toolchain = _given(terms, source.project)
+        vcs, sha256 = await self.commits.find(source.project, place, terms.pinned)
+        archive = self._wanted(source.project, "", archive_name(source.project, vcs), sha256)
+        return await self.builds.metadata(archive, toolchain, vcs.subdirectory or ""), vcs
+
+    async def commit(self, package: LockedPackage, terms: Terms) -> Wheel:
+        """The wheel of a commit that a lock names; a blob of the store then. Raises as `of` does."""
+        assert package.vcs is not None
+        toolchain = _given(terms, package.name)
+        sha256 = await self.commits.archive(package.name, package.vcs, terms.trusted_hosts)
+        archive = self._wanted(package.name, "", archive_name(package.name, package.vcs), sha256)
+        return await self.builds.wheel(archive, toolchain, package.vcs.subdirectory or "")
 
     async def _blob(self, source: Source, place: str, path: Path, sha256: str | None) -> tuple[Blob, str]:
         name = path.name
         if not is_file_name(name):
-            raise Refused(f"{source.project} comes from {place}, whose last part is no file name.")
+            raise Refused(f"{source.project} comes from {without_credentials(place)}, whose last part is no file name.")
         if place.startswith("file:"):
             return await keep_file(self.store, self.threads, path, source.project), name
         expected = Sha256(sha256.lower()) if sha256 is not None else None
@@ -74,10 +115,11 @@ class Direct:
 
     def _wanted(self, project: str, place: str, name: str, sha256: Sha256 | None) -> Wanted:
         file = File(name, place, sha256, None, False, False, None, None, {})
-        return Wanted(replace(self.default, share="never"), project, file)
+        # No index vouches for it, and whether its host may be asked without TLS was decided before.
+        return Wanted(replace(self.default, share="never", url=urljoin(place, "/")), project, file)
 
 
-def _given(toolchain: Toolchain | None, source: Source) -> Toolchain:
-    if toolchain is None:
-        raise Refused(f"{source.project} must be built, and nobody named an interpreter to build it with.")
-    return toolchain
+def _given(terms: Terms, project: str) -> Toolchain:
+    if terms.toolchain is None:
+        raise Refused(f"{project} must be built, and nobody named an interpreter to build it with.")
+    return terms.toolchain

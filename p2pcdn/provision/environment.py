@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import trio
 
 from p2pcdn import frames
 from p2pcdn.digest import Sha256
+from p2pcdn.envs.direct_url import direct_url
 from p2pcdn.envs.errors import NothingFits
 from p2pcdn.envs.listing import Listing
-from p2pcdn.envs.model import Chosen, Directory, LockedFile, LockedPackage
+from p2pcdn.envs.model import Chosen, Directory, LockedPackage
 from p2pcdn.envs.planning import ReadyWheel, make_plan
 from p2pcdn.envs.pylock import read_lock
 from p2pcdn.envs.selection import select
 from p2pcdn.errors import P2pcdnError, StoreStopped
 from p2pcdn.names import normalize_project
 from p2pcdn.provision.asked import Asked, Ready, Told, Wheel
+from p2pcdn.provision.attested import Attested, Demand
 from p2pcdn.provision.bytecode import Bytecode, Compiler, compiled_of
+from p2pcdn.provision.located import located
 from p2pcdn.provision.order import dependencies_first
+from p2pcdn.provision.repositories import refuse_plain_http
 from p2pcdn.provision.wheels import Wheels, sha256_of
 from p2pcdn.store import Store, Tree
 from p2pcdn.world import Threads
@@ -43,14 +47,19 @@ class Provisioner:
 
     store: Store
     wheels: Wheels
+    attested: Attested
     compiler: Compiler
     threads: Threads
     nursery: trio.Nursery
     _leases: dict[frozenset[Sha256], float] = field(default_factory=dict)
 
     async def choose(self, asked: Asked) -> list[Chosen]:
-        """What of the lock is installed, dependencies first. Raises BadLock, NothingFits."""
-        return await self.threads.run(_choose, asked)
+        """What of the lock is installed, dependencies first. Raises BadLock, NothingFits, Refused for plain http."""
+        chosen = await self.threads.run(_choose, asked)
+        for one in chosen:
+            if one.file is not None and one.file.url is not None and not self.wheels.is_of_an_index(one.package):
+                refuse_plain_http(one.package.name, one.file.url, asked.trusted_hosts)
+        return chosen
 
     def again(self, asked: Asked) -> Ready | None:
         """The environment from memory, if all its trees are here; no waiting, and no look at the lock."""
@@ -66,7 +75,9 @@ class Provisioner:
             if code is None:
                 uncompiled.append(tree)
             places = {"tree": str(tree.path), "bytecode": str(code.path) if code is not None else ""}
-            told.append(Told(**{**row, **places, "came_from": "store"}))
+            whence = self.wheels.whence(Sha256(row["sha256"]), was_here=True)
+            built = {"came_from": row["came_from"] if row["came_from"].startswith("built") else whence}
+            told.append(Told(**{**row, **places, **built}))
         if asked.bytecode is not None and uncompiled:
             if asked.bytecode.wait:
                 return None
@@ -77,10 +88,11 @@ class Provisioner:
     async def provide(self, asked: Asked, chosen: Sequence[Chosen], progress: Progress) -> Ready:
         """Raises what `Wheels.tree` raises, NothingFits, CannotPlan, CompileFailed where byte code is waited for."""
         with self.store.spared([sha256_of(one.file) for one in chosen if one.file is not None]):
+            publishers = await self.attested.check(chosen, Demand(asked.demand))
             wheels, trees = await self._trees(asked, chosen, progress)
             if asked.bytecode is not None and asked.bytecode.wait:
                 await self.compiler.compile(trees, asked.bytecode)
-            ready = await self._planned(asked, chosen, wheels, trees)
+            ready = await self._planned(asked, chosen, wheels, trees, publishers)
             self._lease(ready.wheels)
         if asked.bytecode is not None and not asked.bytecode.wait:
             self.nursery.start_soon(self._compile_later, trees, asked.bytecode)
@@ -112,12 +124,15 @@ class Provisioner:
 
     async def _tree(self, asked: Asked, wanted: Chosen) -> tuple[Wheel, Tree]:
         package, file = wanted.package, wanted.file
-        direct_url = _direct_url(file) if wanted.kind == "archive" and file is not None else None
+        url = direct_url(package, Path("/"))
         if wanted.kind in ("wheel", "archive") and file is not None and file.name.endswith(".whl"):
             tree, come = await self.wheels.tree(package, file)
-            return Wheel(tree.key.sha256, file.name, come, direct_url), tree
+            return Wheel(tree.key.sha256, file.name, come, url), tree
         if asked.build is not None and wanted.kind in ("sdist", "archive") and file is not None:
-            made = replace(await asked.build.sdist(package, file), direct_url=direct_url)
+            made = replace(await asked.build.sdist(package, file), direct_url=url)
+            return made, await self.wheels.unpacked(made.sha256, made.filename)
+        if asked.build is not None and wanted.kind == "vcs":
+            made = replace(await asked.build.commit(package), direct_url=url)
             return made, await self.wheels.unpacked(made.sha256, made.filename)
         if asked.build is not None and wanted.kind == "directory" and package.directory is not None:
             made = await asked.build.directory(package.directory, asked.state)
@@ -153,7 +168,12 @@ class Provisioner:
     # -- the plan -----------------------------------------------------------------------------------------------------
 
     async def _planned(
-        self, asked: Asked, chosen: Sequence[Chosen], wheels: Sequence[Wheel], trees: Sequence[Tree]
+        self,
+        asked: Asked,
+        chosen: Sequence[Chosen],
+        wheels: Sequence[Wheel],
+        trees: Sequence[Tree],
+        publishers: Mapping[Sha256, str],
     ) -> Ready:
         codes = [self._bytecode(tree.key.sha256, asked.bytecode) for tree in trees]
         told = tuple(
@@ -166,6 +186,7 @@ class Provisioner:
                 came_from=wheel.how,
                 tree=str(tree.path),
                 bytecode=str(code.path) if code is not None else "",
+                attested=publishers.get(sha256_of(one.file), "") if one.file is not None else "",
             )
             for one, wheel, tree, code in zip(chosen, wheels, trees, codes, strict=True)
         )
@@ -207,15 +228,11 @@ _KINDS: Mapping[str, str] = {
 
 def _choose(asked: Asked) -> list[Chosen]:
     lock = read_lock(asked.lock.encode(), "The lock")
-    chosen = dependencies_first(select(lock, asked.target, extras=asked.extras, groups=asked.groups))
+    selected = select(lock, asked.target, extras=asked.extras, groups=asked.groups)
+    chosen = dependencies_first([located(one, asked.base) for one in selected])
     if not asked.project:
         return chosen
     return [*chosen, Chosen(LockedPackage("", directory=Directory(asked.project, editable=True)), "directory")]
-
-
-def _direct_url(file: LockedFile) -> str:
-    """The text of direct_url.json for an archive (PEP 610, "archive_info")."""
-    return json.dumps({"url": file.place, "archive_info": {"hashes": dict(file.hashes)}}, sort_keys=True)
 
 
 def _plan(

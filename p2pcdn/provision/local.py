@@ -19,7 +19,7 @@ async def keep_file(store: Store, threads: Threads, path: Path, project: str) ->
         size_bytes, sha256 = await threads.run(size_and_hash, path)
         if (held := store.blob(sha256)) is not None:
             return held
-        growing = await store.grow(sha256, size_bytes, Origin(path.name, project, "", "never"))
+        growing = await store.grow(sha256, size_bytes, Origin(path.name, project, "", "never", "this machine"))
         try:
             with path.open("rb") as file:
                 at = 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import trio
@@ -31,8 +31,6 @@ FETCHES_MAX = 16
 # Unpacking writes and hashes; two of them keep two cores and a disk busy (notes: more gained nothing).
 UNPACKINGS_MAX = 2
 
-From = Literal["store", "fetched"]
-
 
 @dataclass(slots=True)
 class Wheels:
@@ -50,17 +48,25 @@ class Wheels:
     def __post_init__(self) -> None:
         self._flights = Flights(self.nursery)
 
-    async def tree(self, package: LockedPackage, file: LockedFile) -> tuple[Tree, From]:
-        """The tree of a wheel, and whether its bytes were here.
+    async def tree(self, package: LockedPackage, file: LockedFile) -> tuple[Tree, str]:
+        """The tree of a wheel, and whence its bytes came, in words.
 
         Raises DigestMismatch (which names the file), BadWheel, BadLock, NotFound, Unavailable, Refused, StoreStopped.
         """
         sha256 = sha256_of(file)
-        come: From = "store" if self.store.holds(sha256) else "fetched"
+        was_here = self.store.holds(sha256)
         tree = self.store.tree(sha256)
         if tree is None:
             tree = await self._flights.join(sha256, partial(self._fetch_and_unpack, package, file, sha256))
-        return tree, come
+        return tree, self.whence(sha256, was_here=was_here)
+
+    def whence(self, sha256: Sha256, *, was_here: bool) -> str:
+        """Who gave the bytes of a blob, now or when it came here: an upstream, peers, this machine; for a history."""
+        blob = self.store.blob(sha256)
+        came = blob.origin.came if blob is not None else ""
+        if was_here:
+            return f"store, once from {came}" if came else "store"
+        return f"fetched from {came}" if came else "fetched"
 
     async def unpacked(self, sha256: Sha256, filename: str) -> Tree:
         """The tree of a wheel that the store holds. Raises as `tree` does."""
@@ -92,12 +98,37 @@ class Wheels:
         if isinstance(opened, Partial):
             await opened.wait_finished()
 
+    def is_of_an_index(self, package: LockedPackage) -> bool:
+        """Whether the lock names an index that is asked here: its user trusts it."""
+        return _named_index(self.pages.all_indexes, package.index) is not None
+
+    async def fetch_all(self, files: Iterable[Wanted]) -> None:
+        """Files whose index gives no hash: each is here then, and known by what came. Raises what fetching raises."""
+        failed: list[P2pcdnError] = []
+
+        async def one(wanted: Wanted) -> None:
+            try:
+                async with self._fetches:
+                    held = await self.fetch.open(wanted)
+                    blob = await held.wait_finished() if isinstance(held, Partial) else held
+                # The download notes it too, a moment after its file is whole.
+                await self.store.change(values={("trusted", wanted.key): blob.sha256.encode()})
+            except P2pcdnError as error:  # raised below, for a nursery makes a group of it
+                failed.append(error)
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            for wanted in files:
+                nursery.start_soon(one, wanted)
+        if failed:
+            raise failed[0]
+
     async def wanted(self, package: LockedPackage, file: LockedFile, sha256: Sha256) -> Wanted:
         """Where the bytes are: as the lock says, where its index is ours; else as a page of ours says; else as it says.
 
         Only what our own index lists is offered to neighbours.
         """
-        named = _named_index(self.pages.indexes, package.index)
+        named = _named_index(self.pages.all_indexes, package.index)
         described = _described(file, sha256)
         if named is not None and described is not None:
             return Wanted(named, package.name, described)

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import trio
 
+from p2pcdn.build.key import Settings
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage
 from p2pcdn.envs.model import Target as LockTarget
 from p2pcdn.errors import Refused
-from p2pcdn.fetch import Fetch, Metadata
+from p2pcdn.fetch import Fetch, Metadata, Wanted
 from p2pcdn.index import Pages
+from p2pcdn.lock.compose import Unhashed
 from p2pcdn.lock.facts import Facts, Makers
 from p2pcdn.lock.locker import Locked, Locker, OneTarget
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.wishes import Question, parse_question
 from p2pcdn.provision.asked import Asked, Ready, Wheel
-from p2pcdn.provision.building import Builds, state_of
+from p2pcdn.provision.attested import Attested
+from p2pcdn.provision.building import Builds, Distribution, Kind, Progress, state_of
 from p2pcdn.provision.bytecode import Compiler
-from p2pcdn.provision.direct import Direct
+from p2pcdn.provision.direct import Direct, Terms
 from p2pcdn.provision.environment import Provisioner
+from p2pcdn.provision.repositories import Commits
 from p2pcdn.provision.sites import Sites
 from p2pcdn.provision.toolchain import Toolchain
 from p2pcdn.provision.wheels import Wheels, is_whole, sha256_of
 from p2pcdn.resolve import Target
 from p2pcdn.store import Store
-from p2pcdn.world import Index, MoreIndexes, Processes, Threads
+from p2pcdn.world import Attestations, Index, MoreIndexes, Processes, Repositories, Threads, Upstream
 
 # Lists of indexes whose pages stay parsed in memory: a user has one or two.
 BENCHES_MAX = 16
@@ -50,8 +56,11 @@ class Workroom:
     threads: Threads
     nursery: trio.Nursery
     version: str
-    open_pages: Callable[[Sequence[Index]], Pages]
+    open_pages: OpenPages
+    upstream: Upstream
     more_indexes: MoreIndexes | None = None
+    repositories: Repositories | None = None
+    attestations: Attestations | None = None
     sites: Sites = field(init=False)
     _solvers: Solvers = field(init=False)
     _compiler: Compiler = field(init=False)
@@ -62,23 +71,64 @@ class Workroom:
         self.sites = Sites(self.store.sites, self.threads)
         self._solvers = Solvers(self.processes, self.nursery)
         self._compiler = Compiler(self.store, self.processes, self.threads, self.nursery)
+        # Only what is there now: a build may begin before it is gone.
+        left = list(self.store.workshop.glob("work-*"))
+        self.nursery.start_soon(self._tidy, left)
 
-    def bench(self, named: Sequence[tuple[str, str | None, str | None]] = ()) -> Bench:
-        """Where it is worked with these indexes, (URL, user, password) each; with the node's own where none is named.
+    async def _tidy(self, left: Sequence[Path]) -> None:
+        """Removes what a node that was killed in the middle of a build or a check-out left in the workshop."""
+        for directory in left:
+            await self.threads.run(shutil.rmtree, directory, ignore_errors=True)
 
-        Raises Refused for what is no index.
-        """
-        if named and self.more_indexes is None:
-            raise Refused("This node asks no indexes but its own.")
-        indexes = [self.more_indexes.index(*one) for one in named] if self.more_indexes is not None else []
-        key = tuple(index.key for index in indexes)
+    def bench(self, named: Sequence[Named] = ()) -> Bench:
+        """Where it is worked with these indexes; with the node's own where none is named. Raises Refused."""
+        rows = [(index, one) for one in named for index in self._indexes(one)]
+        key = tuple(f"{index.key} {one.explicit} {' '.join(one.projects)}" for index, one in rows)
         if key not in self._benches:
-            pages = self.open_pages(indexes) if indexes else self.pages
-            self._benches[key] = Bench(self, pages, self._solvers, self._compiler)
+            self._benches[key] = Bench(self, self._pages(rows) if rows else self.pages, self._solvers, self._compiler)
         self._benches.move_to_end(key)
         if len(self._benches) > BENCHES_MAX:
             self._benches.popitem(last=False)
         return self._benches[key]
+
+    def _indexes(self, one: Named) -> Sequence[Index]:
+        if one.own:
+            return self.pages.indexes
+        if self.more_indexes is None:
+            raise Refused("This node asks no indexes but its own.")
+        return [self.more_indexes.index(one.url, one.username, one.password, flat=one.flat)]
+
+    def _pages(self, rows: Sequence[tuple[Index, Named]]) -> Pages:
+        common = [index for index, one in rows if not one.explicit]
+        return self.open_pages(
+            common,
+            explicit=[index for index, one in rows if one.explicit],
+            pinned={project: index for index, one in rows for project in one.projects},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Indexes that a user named for one command. own: the node's, in this place; else one, by its URL.
+
+    explicit: asked only for the projects that are pinned to it. projects: those, normalized. flat: `Index.flat`.
+    """
+
+    url: str = ""
+    username: str | None = None
+    password: str | None = None
+    own: bool = False
+    explicit: bool = False
+    projects: tuple[str, ...] = ()
+    flat: bool = False
+
+
+class OpenPages(Protocol):
+    """Makes the pages of other indexes than the node's own; see `Pages`."""
+
+    def __call__(
+        self, indexes: Sequence[Index], *, explicit: Sequence[Index] = (), pinned: Mapping[str, Index] | None = None
+    ) -> Pages: ...
 
 
 class Bench:
@@ -92,26 +142,45 @@ class Bench:
         self._locker = Locker(facts, solvers, store, room.version)
         self._builds = Builds(store, room.fetch, threads, room.processes, self._ready_for_a_build)
         self.sites = room.sites
-        self._direct = Direct(store, room.fetch, room.metadata, self._builds, threads, pages.default)
-        self.provisioner = Provisioner(store, self._wheels, compiler, threads, room.nursery)
+        commits = Commits(store, threads, room.repositories)
+        self._direct = Direct(store, room.fetch, room.metadata, self._builds, commits, threads, pages.default)
+        attested = Attested(store, pages, room.upstream, room.attestations)
+        self.provisioner = Provisioner(store, self._wheels, attested, compiler, threads, room.nursery)
 
-    async def lock(self, question: Question, toolchain: Toolchain | None) -> Locked:
-        """toolchain: what builds sdists whose metadata is known only then; None: they are not built."""
-        return await self._locker.lock(question, self._makers(toolchain))
+    async def lock(self, question: Question, terms: Terms) -> Locked:
+        """terms: with the toolchain that builds sdists whose metadata is known only then; None: they are not built."""
+        makers = self._makers(replace(terms, pinned=question.commits))
+        return await self._hashed(partial(self._locker.lock, question, makers))
 
-    async def resolve(self, question: Question, one: OneTarget, toolchain: Toolchain | None) -> Locked:
-        return await self._locker.resolve(question, one, self._makers(toolchain))
+    async def resolve(self, question: Question, one: OneTarget, terms: Terms) -> Locked:
+        makers = self._makers(replace(terms, pinned=question.commits))
+        return await self._hashed(partial(self._locker.resolve, question, one, makers))
 
-    async def with_build(self, asked: Asked, toolchain: Toolchain | None) -> Asked:
-        """The same environment; what in it has no wheel this toolchain builds."""
-        if toolchain is None:
+    async def _hashed(self, lock: Callable[[], Awaitable[Locked]]) -> Locked:
+        """A lock; files without a hash of the index's are fetched for it, and it is solved again out of memory."""
+        try:
+            return await lock()
+        except Unhashed as error:
+            await self._wheels.fetch_all(Wanted(held.index, project, file) for project, held, file in error.files)
+        return await lock()
+
+    async def with_build(self, asked: Asked, terms: Terms) -> Asked:
+        """The same environment; what in it has no wheel the toolchain of these terms builds."""
+        if terms.toolchain is None:
             return asked
         state = await self._threads.run(state_of, Path(asked.project)) if asked.project else ""
-        return replace(asked, build=_Build(self._builds, self._wheels, toolchain), state=state)
+        build = _Build(self._builds, self._wheels, self._direct, terms, terms.toolchain)
+        return replace(asked, build=build, state=state)
 
-    def _makers(self, toolchain: Toolchain | None) -> Makers:
-        of_sdist = partial(self._builds.metadata, toolchain=toolchain) if toolchain is not None else None
-        return Makers(of_sdist, partial(self._direct.of, toolchain=toolchain))
+    async def distributions(
+        self, directory: Directory, kinds: Sequence[Kind], settings: Settings, toolchain: Toolchain, made: Progress
+    ) -> list[Distribution]:
+        """The sdist and the wheel of a project. Raises as `Builds.distributions` does."""
+        return await self._builds.distributions(directory, kinds, settings, toolchain, made)
+
+    def _makers(self, terms: Terms) -> Makers:
+        of_sdist = partial(self._builds.metadata, toolchain=terms.toolchain) if terms.toolchain is not None else None
+        return Makers(of_sdist, partial(self._direct.of, terms=terms))
 
     async def _ready_for_a_build(
         self, requirements: tuple[str, ...], toolchain: Toolchain, above: tuple[str, ...]
@@ -119,9 +188,10 @@ class Bench:
         """What a build requires, chosen and made ready as anything else is."""
         question = parse_question({"requirements": list(requirements)})
         one = OneTarget("the build", Target.of(toolchain.markers, toolchain.tags))
-        locked = await self._locker.resolve(question, one, self._makers(toolchain), above)
+        resolve = partial(self._locker.resolve, question, one, self._makers(Terms(toolchain)), above)
+        locked = await self._hashed(resolve)
         target = LockTarget(toolchain.markers, toolchain.tags)
-        asked = await self.with_build(Asked(locked.text, target, toolchain.scheme), toolchain)
+        asked = await self.with_build(Asked(locked.text, target, toolchain.scheme), Terms(toolchain))
         return self.provisioner.again(asked) or await self.provisioner.provide(
             asked, await self.provisioner.choose(asked), lambda done, of, what: None
         )
@@ -133,11 +203,22 @@ class _Build:
 
     builds: Builds
     wheels: Wheels
+    direct: Direct
+    terms: Terms
     toolchain: Toolchain
 
     async def sdist(self, package: LockedPackage, file: LockedFile) -> Wheel:
-        wanted = await self.wheels.wanted(package, file, sha256_of(file))
-        return await self.builds.wheel(wanted, self.toolchain, file.subdirectory or "")
+        sha256 = sha256_of(file)
+        was_here = self.wheels.store.holds(sha256)
+        wanted = await self.wheels.wanted(package, file, sha256)
+        made = await self.builds.wheel(wanted, self.toolchain, file.subdirectory or "")
+        whence = self.wheels.whence(sha256, was_here=was_here)
+        return replace(made, how=f"{made.how}, of {file.name} sha256:{sha256} ({whence})")
+
+    async def commit(self, package: LockedPackage) -> Wheel:
+        assert package.vcs is not None
+        made = await self.direct.commit(package, self.terms)
+        return replace(made, how=f"{made.how}, of commit {package.vcs.commit_id}")
 
     async def directory(self, directory: Directory, state: str) -> Wheel:
         return await self.builds.directory(directory, state, self.toolchain)

@@ -110,13 +110,13 @@ def project_at(name: str, found: Iterable[Metadata], judge: Judge) -> Project:
             version = Version(one.version)
         except ValueError:
             version = Version("0")
-            broken[one.source] = one.broken or f"its metadata says {one.version!r}, which is no version"
+            broken[one.source] = f"cannot be used: its metadata says {one.version!r}, which is no version"
         wheel = one.source.url.partition("#")[0].rpartition("/")[2].removesuffix(".whl")
         tags = ("-".join(wheel.split("-")[-3:]),) if ".whl" in one.source.url and wheel.count("-") >= 4 else ()
         release = Release(str(version), one.requires_python, tags=tags, sdist=not tags)
         rows.append((version, release, one.source))
         if one.broken:
-            broken[one.source] = one.broken
+            broken[one.source] = f"cannot be used: {one.broken}"
     project = Project(Order(name, rows), judge)
     for source, reason in broken.items():
         project.condemn(project.sources.index(source), reason)

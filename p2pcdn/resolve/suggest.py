@@ -31,7 +31,17 @@ def suggestion(
         return plain
     if permission := (yield from _permission(facts, view, wanted, attempt)):
         return permission
-    return (yield from _loosen(facts, wanted, attempt))
+    return (yield from _loosen(facts, wanted, attempt)) or _mend(facts, view)
+
+
+def _mend(facts: list[Incompatibility], view: View) -> str:
+    """Where all that there is of a project is broken."""
+    for one in facts:
+        for package in one.terms if isinstance(one.cause, Unusable) else ():
+            project = view.known(parts_of(package)[0])
+            if project.versions.ordered and not any(source.url for source in project.sources):
+                return f"Only its authors can mend {project.name}; without it the rest may fit."
+    return ""
 
 
 def _permission(
@@ -70,7 +80,8 @@ def _python(facts: list[Incompatibility], view: View, wanted: Wanted) -> str:
     """The Python nearest to this one that can use what this one cannot."""
     mine = view.judgement.python
     barred = [releases for one in facts if isinstance(one.cause, Unusable) for releases in _releases(one, view)]
-    if not barred or mine.major != 3:
+    # What this Python does not bar, no other one helps: a broken wheel, a repository that is not there.
+    if not barred or mine.major != 3 or any(_any_usable(releases, view.judgement) for releases in barred):
         return ""
     for minor in sorted(PYTHON_MINORS, key=lambda minor: (abs(minor - mine.minor), -minor)):
         judge = Judgement(wanted, _with_python(view.target, mine, minor))

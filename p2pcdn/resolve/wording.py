@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from p2pcdn.resolve import term
@@ -13,6 +14,7 @@ from p2pcdn.resolve.requirement import parse
 # More pieces than this, and nobody reads them: then the ends are named, and how many versions lie between.
 RUNS_MAX = 3
 REASONS_MAX = 3
+_SECRETS = re.compile(r"(https?://)[^/@\s]+@")
 
 
 class Wording:
@@ -26,10 +28,10 @@ class Wording:
         cause = one.cause
         if isinstance(cause, Asked):
             who = "your constraints say" if cause.constrains else "you require"
-            said = f"{who} {cause.requirement}"
+            said = f"{who} {shown(cause.requirement)}"
             return said if one.terms else f"{said} ({self._none_of(parts_of(cause.package)[0])})"
         if isinstance(cause, Depends):
-            needs = cause.requirement.partition(";")[0].strip()
+            needs = shown(cause.requirement).partition(";")[0].strip()
             needs = needs or f"some versions of {self.those(cause.child, cause.needed)}"
             said = f"{self.those(cause.parent, one.terms[cause.parent])} depends on {needs}"
             if cause.needed:
@@ -126,6 +128,11 @@ class Wording:
 
     def _project(self, package: str) -> Project:
         return self._view.known(parts_of(package)[0])
+
+
+def shown(requirement: str) -> str:
+    """A requirement as it may be said: a direct URL without user name and password; the `git@` of ssh is no secret."""
+    return _SECRETS.sub(r"\1", requirement) if "://" in requirement else requirement
 
 
 def enumerated(clauses: Iterable[str]) -> str:

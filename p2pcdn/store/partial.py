@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
@@ -45,6 +46,7 @@ class Partial:
     """One attempt at one file; all of it is used on trio's thread. `Store.grow` makes it.
 
     key: the sha256, or the words that name a file without one. attempt: 16 hexadecimal digits, new for each attempt.
+    brought: how many bytes each source gave, in words for people.
     proven: set when the whole has the right hash. A source that fails calls `fail`; one that succeeds, `finish`.
     """
 
@@ -73,6 +75,7 @@ class Partial:
         self.proven = trio.Event()
         self.error: P2pcdnError | None = None
         self.blob: Blob | None = None
+        self.brought: Counter[str] = Counter()
         self._keeper = keeper
         self._present = present  # all bytes that are there
         self._firm = firm  # of these, the ones that not only a peer vouches for
@@ -292,7 +295,9 @@ class Partial:
 
     def _refuse_beyond(self, end: int) -> None:
         if self.size_bytes is not None and end > self.size_bytes:
-            raise RemoteProtocolError(f"{self.origin.filename} has {self.size_bytes} bytes, and byte {end} came.")
+            raise RemoteProtocolError(
+                f"{self.origin.filename} should have {self.size_bytes} bytes, and more came; nothing was kept."
+            )
         if end > self._keeper.size_bytes_max:
             raise StoreStopped(f"{self.origin.filename} is larger than the whole store; it passes through unkept.")
 

@@ -34,12 +34,13 @@ CHECKSUM_SIZE_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What is known of a file beside its bytes. share: to whom it may be given."""
+    """What is known of a file beside its bytes. share: to whom it may be given. came: who gave the bytes, in words."""
 
     filename: str
     project: str
     index_key: str
     share: Share
+    came: str = ""
 
 
 # What a blob is called whose row was lost: its bytes are right, its history is unknown, so nobody is given it.
@@ -87,7 +88,7 @@ def pack_blob(row: BlobRow) -> bytes:
     flags = (_PINNED if row.pinned else 0) | (_INLINE if row.inline else 0)
     origin = row.origin
     return _HEAD.pack(flags, row.size_bytes, row.kept_at, row.used_at, bytes.fromhex(row.name)) + frames.encode(
-        [origin.filename, origin.project, origin.index_key, origin.share]
+        [origin.filename, origin.project, origin.index_key, origin.share, origin.came]
     )
 
 
@@ -95,7 +96,7 @@ def unpack_blob(sha256: Sha256, value: bytes, *, buried: bool) -> BlobRow | None
     """None where the bytes are no row: the catalog then has no such blob."""
     try:
         flags, size_bytes, kept_at, used_at, name = _HEAD.unpack_from(value)
-        filename, project, index_key, share = frames.decode(value[_HEAD.size :])
+        filename, project, index_key, share, *came = frames.decode(value[_HEAD.size :])  # older rows say no more
     except (struct.error, RemoteProtocolError, ValueError, TypeError):
         return None
     if share not in _SHARES:
@@ -104,7 +105,7 @@ def unpack_blob(sha256: Sha256, value: bytes, *, buried: bool) -> BlobRow | None
         name=BlobName(name.hex()),
         sha256=sha256,
         size_bytes=size_bytes,
-        origin=Origin(filename, project, index_key, share),
+        origin=Origin(filename, project, index_key, share, *came[:1]),
         kept_at=kept_at,
         used_at=used_at,
         pinned=bool(flags & _PINNED),

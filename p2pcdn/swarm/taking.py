@@ -151,6 +151,7 @@ class Taking:
             word = proof if isinstance(proof, Proof) else None
             self._sharing.note(index, word, parts, None if word is not None else knew)
             coming.kept = True
+            self._sharing.partial.brought[f"peer {peer.address}"] += len(answer.body)
         self._sources.gave(peer, index, took_s)
         self._tools.counters.peer_bytes[str(peer.address)] += len(answer.body)
         self._tools.peers.gave(peer, len(answer.body), trio.current_time())

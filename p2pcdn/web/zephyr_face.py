@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,14 +12,18 @@ from typing import Any
 
 import trio
 
-from p2pcdn.envs.model import Chosen
+from p2pcdn.build.key import Settings
+from p2pcdn.envs.model import Directory
 from p2pcdn.envs.model import Target as LockTarget
 from p2pcdn.envs.scheme import Scheme
 from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.http1 import Request, Response
 from p2pcdn.lock.locker import Locked, OneTarget
 from p2pcdn.lock.wishes import Question, parse_question
-from p2pcdn.provision import Asked, Bench, Bytecode, Ready, Toolchain, Workroom
+from p2pcdn.names import is_normalized
+from p2pcdn.provision import Asked, Bench, Bytecode, Named, Ready, Terms, Toolchain, Workroom
+from p2pcdn.provision.attested import ALL
+from p2pcdn.provision.building import Kind, Progress
 from p2pcdn.resolve import Target
 from p2pcdn.web.control_face import Route, asked_object
 from p2pcdn.web.routes import STATUS, json_response
@@ -30,6 +34,9 @@ log = logging.getLogger(__name__)
 BODY_SIZE_BYTES_MAX = 64 * 1024 * 1024
 # Lines of progress that a slow reader has not taken yet.
 LINES_WAITING_MAX = 64
+
+
+Work = Callable[[Progress], Awaitable[list[bytes]]]
 
 
 class ZephyrFace:
@@ -44,41 +51,57 @@ class ZephyrFace:
             ("POST", "/v1/lock"): self._post_lock,
             ("POST", "/v1/resolve"): self._post_resolve,
             ("POST", "/v1/environment"): self._post_environment,
+            ("POST", "/v1/build"): self._post_build,
         }
 
     async def _post_lock(self, request: Request) -> Response:
         asked = await asked_object(request, BODY_SIZE_BYTES_MAX)
-        return _lock_response(await self._bench(asked).lock(_question(asked), _toolchain(asked)))
+        return _lock_response(await self._bench(asked).lock(_question(asked), _terms(asked)))
 
     async def _post_resolve(self, request: Request) -> Response:
         asked = await asked_object(request, BODY_SIZE_BYTES_MAX)
         markers, tags = _target(asked)
         one = OneTarget(f"Python {markers['python_full_version']}", Target.of(markers, tags))
-        return _lock_response(await self._bench(asked).resolve(_question(asked), one, _toolchain(asked)))
+        return _lock_response(await self._bench(asked).resolve(_question(asked), one, _terms(asked)))
 
     async def _post_environment(self, request: Request) -> Response:
         value = await asked_object(request, BODY_SIZE_BYTES_MAX)
         bench, have = self._bench(value), value.get("have")
-        asked = await bench.with_build(_environment(value), _toolchain(value))
+        asked = await bench.with_build(_environment(value), _terms(value))
         site_of = _absolute(value, "site")
         ready = bench.provisioner.again(asked)
         if ready is not None:
             site = str(await bench.sites.make(ready, Path(site_of))) if site_of else ""
             return _lines_response(_ready_lines(asked, ready, have, site))
         chosen = await bench.provisioner.choose(asked)
+
+        async def make_ready(progress: Progress) -> list[bytes]:
+            ready = await bench.provisioner.provide(asked, chosen, progress)
+            site = str(await bench.sites.make(ready, Path(site_of))) if site_of else ""
+            return _ready_lines(asked, ready, have, site)
+
+        return self._begun(make_ready)
+
+    async def _post_build(self, request: Request) -> Response:
+        asked = await asked_object(request, BODY_SIZE_BYTES_MAX)
+        bench, toolchain, kinds = self._bench(asked), _toolchain(asked), _kinds(asked)
+        directory, settings = Directory(_absolute(asked, "directory")), _settings(asked.get("settings", {}))
+        if toolchain is None or not directory.path:
+            raise RemoteProtocolError("A build is of a directory, by an interpreter.")
+
+        async def build(progress: Progress) -> list[bytes]:
+            made = await bench.distributions(directory, kinds, settings, toolchain, progress)
+            return [_line({"built": [{"kind": one.kind, "path": str(one.path), "how": one.how} for one in made]})]
+
+        return self._begun(build)
+
+    def _begun(self, work: Work) -> Response:
+        """The answer of a long work: its progress, and its lines when it is done."""
         send, receive = trio.open_memory_channel[bytes](LINES_WAITING_MAX)
-        self._nursery.start_soon(self._provide, bench, asked, chosen, have, site_of, send)
+        self._nursery.start_soon(self._run, work, send)
         return Response(200, [("Content-Type", "application/x-ndjson")], _received(receive))
 
-    async def _provide(
-        self,
-        bench: Bench,
-        asked: Asked,
-        chosen: Sequence[Chosen],
-        have: object,
-        site_of: str,
-        send: trio.MemorySendChannel[bytes],
-    ) -> None:
+    async def _run(self, work: Work, send: trio.MemorySendChannel[bytes]) -> None:
         """In the node's nursery: who asked may leave, what was fetched stays. Progress that finds no room is lost."""
 
         def progress(done: int, of: int, what: str) -> None:
@@ -87,28 +110,39 @@ class ZephyrFace:
 
         with send, suppress(trio.BrokenResourceError):
             try:
-                ready = await bench.provisioner.provide(asked, chosen, progress)
-                site = str(await bench.sites.make(ready, Path(site_of))) if site_of else ""
+                lines = await work(progress)
             except P2pcdnError as error:
                 status, title = STATUS[type(error)]
                 await send.send(_line({"error": {"status": status, "title": title, "detail": str(error)}}))
                 return
             except Exception:  # in the node's nursery it would end everything
-                log.exception("an environment was not made ready")
+                log.exception("what zephyr asked for was not done")
                 fault = {"status": 500, "title": "A fault of this node", "detail": "A fault of this node; see its log."}
                 await send.send(_line({"error": fault}))
                 return
-            for line in _ready_lines(asked, ready, have, site):
+            for line in lines:
                 await send.send(line)
 
     def _bench(self, asked: Mapping[str, Any]) -> Bench:
         """Raises Refused, and RemoteProtocolError where the indexes are no list of them."""
-        named = []
-        for one in asked.get("indexes") or ():
-            if not (isinstance(one, dict) and isinstance(one.get("url"), str)):
-                raise RemoteProtocolError("indexes is a list of objects with a url.")
-            named.append((one["url"], _text_or_none(one, "username"), _text_or_none(one, "password")))
-        return self._workroom.bench(named)
+        return self._workroom.bench([_named(one) for one in asked.get("indexes") or ()])
+
+
+def _named(one: object) -> Named:
+    if not isinstance(one, dict) or not (one.get("own") is True or isinstance(one.get("url"), str)):
+        raise RemoteProtocolError("indexes is a list of objects with a url.")
+    projects = _texts(one, "projects")
+    if not all(map(is_normalized, projects)):
+        raise RemoteProtocolError("projects are normalized names.")
+    return Named(
+        url=str(one.get("url", "")),
+        username=_text_or_none(one, "username"),
+        password=_text_or_none(one, "password"),
+        own=one.get("own") is True,
+        explicit=one.get("explicit") is True,
+        projects=projects,
+        flat=one.get("flat") is True,
+    )
 
 
 def _text_or_none(value: Mapping[str, Any], name: str) -> str | None:
@@ -188,7 +222,18 @@ def _environment(asked: Mapping[str, Any]) -> Asked:
         requested=_texts(asked, "requested"),
         bytecode=_bytecode(asked.get("bytecode")),
         project=_absolute(asked, "project"),
+        base=_absolute(asked, "base"),
+        trusted_hosts=_texts(asked, "trusted_hosts"),
+        demand=dict(_demanded(word) for word in _texts(asked, "require_attestations")),
     )
+
+
+def _demanded(word: str) -> tuple[str, str]:
+    """`PROJECT` or `PROJECT=PUBLISHER`."""
+    project, _, publisher = word.partition("=")
+    if project != ALL and not is_normalized(project):
+        raise RemoteProtocolError("require_attestations names projects by their normalized names.")
+    return project, publisher
 
 
 def _absolute(asked: Mapping[str, Any], name: str) -> str:
@@ -219,6 +264,10 @@ def _scheme(asked: Mapping[str, Any]) -> Scheme:
         raise RemoteProtocolError(f"scheme is none: {error}") from error
 
 
+def _terms(asked: Mapping[str, Any]) -> Terms:
+    return Terms(_toolchain(asked), _texts(asked, "trusted_hosts"))
+
+
 def _toolchain(asked: Mapping[str, Any]) -> Toolchain | None:
     """The interpreter that builds sdists, where who asked names one: it is the one that he asks for."""
     given = asked.get("build")
@@ -232,9 +281,28 @@ def _toolchain(asked: Mapping[str, Any]) -> Toolchain | None:
     )
 
 
+def _kinds(asked: Mapping[str, Any]) -> list[Kind]:
+    kinds: tuple[Kind, ...] = ("sdist", "wheel")
+    wanted = _texts(asked, "kinds")
+    if not wanted or not set(wanted) <= set(kinds):
+        raise RemoteProtocolError("kinds names sdist, wheel or both.")
+    return [kind for kind in kinds if kind in wanted]
+
+
+def _settings(value: object) -> Settings:
+    """PEP 517's config_settings."""
+    if isinstance(value, dict) and all(isinstance(one, str) or _is_texts(one) for one in value.values()):
+        return value
+    raise RemoteProtocolError("settings is an object of texts, or of lists of them.")
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
 def _texts(asked: Mapping[str, Any], name: str) -> tuple[str, ...]:
     values = asked.get(name, [])
-    if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
+    if not _is_texts(values):
         raise RemoteProtocolError(f"{name} is a list of texts.")
     return tuple(values)
 

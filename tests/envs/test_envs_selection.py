@@ -79,7 +79,8 @@ def test_a_missing_wheel_is_said_with_what_is_there() -> None:
     with pytest.raises(NothingFits) as caught:
         select(lock(numpy), target(8))
     assert str(caught.value) == (
-        "numpy 2.1 has no wheel for cp38 manylinux x86_64; it has cp310 manylinux x86_64, cp311 macosx arm64."
+        "numpy 2.1 has no wheel for cp38 manylinux x86_64; it has cp310 manylinux x86_64, cp311 macosx arm64. "
+        "Choose another Python, or lock another version."
     )
 
 

@@ -17,7 +17,7 @@ import trio
 
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import DigestMismatch, NotFound, P2pcdnError, Unavailable
+from p2pcdn.errors import DigestMismatch, NotFound, P2pcdnError, Refused, Unavailable
 from p2pcdn.fetch import Delivery, Fetch, Metadata, OriginReader, Wanted
 from p2pcdn.http1 import FileSlice
 from p2pcdn.simple import parse_page
@@ -222,6 +222,21 @@ async def test_a_file_without_a_hash_is_trusted_on_first_use_and_never_shared(
         assert held.origin.share == "never"
         assert await world.get(what) == CONTENT
         assert len(world.upstream.asked) == 1
+
+
+async def test_a_file_without_a_hash_is_not_fetched_over_plain_http_for_an_index_that_has_tls(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with scripted(tmp_path, lambda url, headers: Answer(CONTENT)) as (world, _):
+        whole = wanted(hashed=False)
+        open_one = dataclasses.replace(whole, file=dataclasses.replace(whole.file, url="http://files.example/big.whl"))
+        with pytest.raises(Refused, match="over plain http and gives no hash"):
+            await world.get(open_one)
+        assert not world.upstream.asked
+        hashed = dataclasses.replace(
+            wanted(), file=dataclasses.replace(wanted().file, url="http://files.example/big.whl")
+        )
+        assert await world.get(hashed) == CONTENT
 
 
 async def test_a_404_of_the_file_host_is_a_404(tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:

@@ -105,7 +105,7 @@ def test_values_are_read_alike_from_files_and_variables(tmp_path: Path, user_fil
     config = settings(tmp_path, user_file)
     assert (config.offline, config.generations, config.exclude_newer) == (True, 3, "2026-03-01T00:00:00Z")
     assert config.venvs == user_file.parent / "all"
-    assert config.find_links == (user_file.parent / "wheels",)
+    assert config.find_links == ((user_file.parent / "wheels").as_uri(),)
     assert config.index_url == (user_file.parent / "index").as_uri()
     assert config.default_groups == ("a", "b")
     config = settings(

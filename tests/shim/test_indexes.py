@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from p2pcdn.trust import is_trusted
 from p2pcdn_shim.zephyr.config import Config, resolve
 from p2pcdn_shim.zephyr.credentials import Credentials
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.indexes import indexes_of, is_trusted
+from p2pcdn_shim.zephyr.indexes import indexes_of
 from p2pcdn_shim.zephyr.settings import IndexSetting
 from p2pcdn_shim.zephyr.urls import check_url, public_url
 

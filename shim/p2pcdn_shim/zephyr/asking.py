@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from p2pcdn_shim.client import Client
+    from p2pcdn_shim.zephyr.indexes import Index
 
 
 class Locked(Value):
@@ -33,6 +34,7 @@ def question_of(project: Project, config: Config) -> dict[str, Any]:
         "extras": {name: own_extras_put_in(project, texts) for name, texts in project.extras.items()},
         "groups": {name: own_extras_put_in(project, texts) for name, texts in project.groups.items()},
         "environments": list(config.environments),
+        "sources": sources_of(config),
     }
 
 
@@ -49,19 +51,36 @@ def options_of(config: Config) -> dict[str, Any]:
     }
 
 
-def indexes_named(config: Config) -> list[dict[str, str | None]]:
+def sources_named(config: Config) -> dict[str, Any]:
+    """Where packages may come from, in the node's words. Raises UsageError."""
+    return {"indexes": indexes_named(config), "trusted_hosts": list(config.trusted_host)}
+
+
+def indexes_named(config: Config) -> list[dict[str, Any]]:
     """The indexes that the settings name, in the node's words; none: it asks its own. Raises UsageError."""
-    if not (config.index_url or config.index or config.extra_index_url):
+    if not (config.index_url or config.index or config.extra_index_url or config.find_links or config.no_index):
         return []
     from p2pcdn_shim.zephyr.indexes import indexes_of
 
-    rows: list[dict[str, str | None]] = []
-    for one in indexes_of(config):
-        known = one.credentials
-        if not one.explicit:
-            username, password = (known.username, known.password) if known is not None else (None, None)
-            rows.append({"url": one.url, "username": username, "password": password})
-    return rows
+    return [_index_row(one) for one in indexes_of(config)]
+
+
+def _index_row(one: Index) -> dict[str, Any]:
+    if not one.url:
+        return {"own": True}
+    known = one.credentials
+    username, password = (known.username, known.password) if known is not None else (None, None)
+    row = {"url": one.url, "username": username, "password": password, "projects": list(one.projects)}
+    return row | {name: True for name in ("explicit", "flat") if getattr(one, name)}
+
+
+def sources_of(config: Config) -> dict[str, list[str]]:
+    """By project: the URL of the index that it is pinned to. Raises UsageError."""
+    if not config.sources:
+        return {}
+    from p2pcdn_shim.zephyr.indexes import indexes_of
+
+    return {project: [one.url] for one in indexes_of(config) for project in one.projects}
 
 
 def own_extras_put_in(project: Project, texts: Iterable[str], seen: frozenset[str] = frozenset()) -> list[str]:

@@ -59,7 +59,7 @@ def _guarded(words: list[str]) -> int:
     except ZephyrError as error:
         return _say(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return _say("Interrupted; nothing is half done, and what was fetched is kept.", EXIT_INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has enough; nothing is left to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -149,11 +149,22 @@ def help_text() -> str:
     )
 
 
+# What a user can do about some problems that the node tells by their title (`p2pcdn/web/routes.py`).
+ADVICE = {
+    "Not a lock": "Mend pylock.toml, or delete it: `zephyr lock` makes it anew.",
+    "The upstream sent wrong bytes": "Nothing was installed. If the lock was edited, `zephyr lock` makes it anew; else "
+    "the index gives another file than it did, and should be asked why.",
+    "A wheel that is not installed": "Its authors must mend it; another version may do.",
+    "The store does not write": "Nothing was installed; make room on its disk and try again.",
+}
+
+
 def _of_the_client(error: Exception) -> str | None:
     """The sentence of NoNode and NodeRefused; they are only known where the client was loaded."""
     client = sys.modules.get("p2pcdn_shim.client")
     if client is not None and isinstance(error, (client.NoNode, client.NodeRefused)):
-        return str(error)
+        advice = ADVICE.get((getattr(error, "problem", None) or {}).get("title", ""), "")
+        return f"{error} {advice}".strip()
     return None
 
 

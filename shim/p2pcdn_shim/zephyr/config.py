@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.settings import BY_KEY, SETTINGS, IndexSetting, Setting, bounded
+from p2pcdn_shim.zephyr.settings import BY_KEY, SETTINGS, IndexSetting, Setting, SourceSetting, bounded
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ class Config(Value):
     index_url: str | None = None
     extra_index_url: tuple[str, ...] = ()
     index: tuple[IndexSetting, ...] = ()
-    find_links: tuple[Path, ...] = ()
+    sources: tuple[SourceSetting, ...] = ()
+    find_links: tuple[str, ...] = ()
+    no_index: bool = False
     trusted_host: tuple[str, ...] = ()
     keyring: str = "auto"
     offline: bool = False
@@ -46,6 +48,7 @@ class Config(Value):
     exclude_newer: str | None = None
     only_binary: tuple[str, ...] = ()
     no_binary: tuple[str, ...] = ()
+    require_attestations: tuple[str, ...] = ()
     allow_unsandboxed_builds: bool = False
     link_mode: str | None = None
     compile_bytecode: bool | None = None
@@ -140,6 +143,10 @@ def _from_flag(setting: Setting, given: Any, directory: Path) -> Any:
 def _read(setting: Setting, text: str, where: str, directory: Path) -> Any:
     try:
         value = setting.kind.read(text)
+        if setting.kind.metavar == "LINKS":
+            from p2pcdn_shim.zephyr.urls import links_url
+
+            value = links_url(value, directory)
     except ValueError as error:
         raise UsageError(f"{where}: {error}") from error
     return directory / value if setting.kind.is_path else value

@@ -109,6 +109,8 @@ def _value(setting: Setting, raw: Any, directory: Path) -> Any:
     """Raises ValueError with a sentence that begins with the value."""
     if not setting.many:
         return _one(setting, raw, directory)
+    if setting.key == "sources" and isinstance(raw, dict):
+        raw = [_source_word(project, one) for project, one in raw.items()]
     values = raw if isinstance(raw, list) else [raw]
     return tuple(_one(setting, value, directory) for value in values)
 
@@ -128,7 +130,22 @@ def _one(setting: Setting, raw: Any, directory: Path) -> Any:
     if kind.metavar == "URL" and raw.startswith(("./", "../")):
         raw = str(directory / raw)
     value = kind.read(raw)
+    if kind.metavar == "LINKS":
+        from p2pcdn_shim.zephyr.urls import links_url
+
+        return links_url(value, directory)
     return directory / value if kind.is_path else value
+
+
+def _source_word(project: str, raw: Any) -> str:
+    """`torch = "pytorch"`, or as uv writes it: `torch = { index = "pytorch" }`."""
+    if isinstance(raw, dict) and set(raw) == {"index"}:
+        raw = raw["index"]
+    if not isinstance(raw, str):
+        raise ValueError(
+            f"{project[:60]!r} names no index; a package by URL or path is written as a requirement: NAME @ URL."
+        )
+    return f"{project}={raw}"
 
 
 def _index_table(raw: Mapping[str, Any]) -> IndexSetting:

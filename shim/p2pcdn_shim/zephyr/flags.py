@@ -35,6 +35,10 @@ def add_index_flags(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--extra-index-url", action="append", default=[], metavar="URL", help="One more, asked for what others lack."
     )
+    parser.add_argument(
+        "--find-links", action="append", default=[], metavar="PLACE", help="A directory of files, or a page of links."
+    )
+    parser.add_argument("--no-index", action="store_true", default=None, help="Takes packages from find-links only.")
 
 
 def add_where_flags(parser: ArgumentParser) -> None:

@@ -29,6 +29,13 @@ class IndexSetting(Value):
     explicit: bool = False
 
 
+class SourceSetting(Value):
+    """The index, by its name, from which alone a project is taken. project: normalized."""
+
+    project: str
+    index: str
+
+
 class Kind(Value):
     """How one kind of value is read.
 
@@ -128,6 +135,21 @@ def _index(text: str) -> IndexSetting:
     return IndexSetting(_url(url), name)
 
 
+def _source(text: str) -> SourceSetting:
+    """`PROJECT=INDEX`."""
+    match = re.fullmatch(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)=([A-Za-z0-9._-]+)", text)
+    if match is None:
+        raise ValueError(f"{text[:60]!r} is not PROJECT=INDEX.")
+    return SourceSetting(re.sub(r"[-_.]+", "-", match[1]).lower(), match[2])
+
+
+def _attested(text: str) -> str:
+    match = re.fullmatch(r"(:all:|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(=[A-Za-z0-9._@/-]+)?", text)
+    if match is None:
+        raise ValueError(f"{text[:60]!r} is neither NAME nor NAME=OWNER/REPOSITORY.")
+    return re.sub(r"[-_.]+", "-", match[1]).lower() + (match[2] or "")
+
+
 def _url(text: str) -> str:
     from p2pcdn_shim.zephyr.urls import check_url
 
@@ -149,6 +171,9 @@ FLAG = Kind("", "true or false", _yes_or_no, bool)
 COUNT = Kind("N", "number", _count, int)
 TIME = Kind("TIME", "day or time", _time)
 URL = Kind("URL", "URL or directory", _url)
+ATTESTED = Kind("NAME[=OWNER/REPOSITORY]", "NAME, or NAME=OWNER/REPOSITORY", _attested)
+LINKS = Kind("LINKS", "directory, file or URL", _text)
+SOURCE = Kind("PROJECT=INDEX", "PROJECT=INDEX, or a table (below)", _source)
 INDEX = Kind("[NAME=]URL", "URL, or a table (below)", _index)
 HOST = Kind("HOST", "host, or HOST:PORT", _host)
 LINK_MODE = Kind("MODE", "reflink, hardlink, copy or env", _one_of("reflink", "hardlink", "copy", "env"))
@@ -165,7 +190,9 @@ SETTINGS: tuple[Setting, ...] = (
             default_text="the index that the node uses: pip's or uv's, else PyPI"),
     Setting("extra-index-url", URL, "One more index, asked where the others do not have the name.", many=True),
     Setting("index", INDEX, "An index with a name; the first that has a project owns it.", many=True),
-    Setting("find-links", PATH, "A directory of wheels and sdists to take packages from.", many=True),
+    Setting("sources", SOURCE, "Which index, by its name, a project is taken from, and from no other.", many=True),
+    Setting("find-links", LINKS, "A directory of wheels and sdists, or a page of links; asked first.", many=True),
+    Setting("no-index", FLAG, "Takes packages from `find-links` only."),
     Setting("trusted-host", HOST, "A host that may be asked over plain http.", many=True),
     Setting("keyring", KEYRING, "Whether the keyring is asked for the password of an index whose user name is known."),
     Setting("offline", FLAG, "Asks no index; only what the node or its room holds."),
@@ -180,6 +207,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("exclude-newer", TIME, "Leaves aside what was uploaded later than this.", default_text="no limit"),
     Setting("only-binary", NAME, "Packages never built from source; `:all:` for every one.", many=True),
     Setting("no-binary", NAME, "Packages always built from source; `:all:` for every one.", many=True),
+    Setting("require-attestations", ATTESTED,
+            "Packages whose publisher must be attested (PEP 740), and by which repository; `:all:` for every one.",
+            many=True),
     Setting("allow-unsandboxed-builds", FLAG, "Builds where no sandbox can be had; written to the audit log."),
     Setting("link-mode", LINK_MODE, "How files come out of the store.",
             default_text="`reflink`, else `hardlink`, else `copy`"),

@@ -33,7 +33,7 @@ class Chosen(Value):
     """What of a lock an environment gets. groups: None for the lock's own default. requested: named by the user.
 
     exact: what others installed goes, too. project: the directory of the user's own project, installed so that its
-    sources stay in use; None: it is not.
+    sources stay in use; None: it is not. base: the directory of the lock, where paths in it begin.
     """
 
     lock: str
@@ -42,6 +42,7 @@ class Chosen(Value):
     requested: tuple[str, ...] = ()
     exact: bool = True
     project: str | None = None
+    base: str | None = None
 
 
 class Synced(Value):
@@ -60,7 +61,8 @@ def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Ch
     question = _question(call, interpreter, chosen, _held(call, place))
     if _link_mode(call) == "env":
         question["site"] = str(place)
-    ready, encoded = _ask(call, client, question)
+    # The plan as it was encoded; None where the environment holds it already.
+    ready, encoded = long_answer(call, client, "/v1/environment", question, "Fetching", "environment")
     wheels = ready["wheels"]
     notes = tuple(ready["notes"])
     outcome = _swap(call, place, interpreter, encoded, ready, chosen) if encoded is not None else None
@@ -87,7 +89,7 @@ def interpreter_of(call: Call, found: Probe) -> dict[str, Any]:
         "tags": list(found.tags),
         "scheme": scheme_of(found).as_dict(),
         "build": {"python": found.base_executable, "allow_unsandboxed": call.config.allow_unsandboxed_builds},
-        "indexes": asking.indexes_named(call.config),
+        **asking.sources_named(call.config),
     }
 
 
@@ -97,7 +99,7 @@ def some_interpreter(call: Call) -> dict[str, Any]:
         return interpreter_of(call, interpreter_at(call, named.project_place(call.config, call.directory)))
     except ZephyrError as error:
         call.voice.detail(str(error))
-        return {"indexes": asking.indexes_named(call.config)}
+        return asking.sources_named(call.config)
 
 
 def interpreter_at(call: Call, place: Path) -> Probe:
@@ -126,24 +128,31 @@ def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict
         "groups": None if chosen.groups is None else list(chosen.groups),
         "requested": list(chosen.requested),
         "project": chosen.project,
+        "base": chosen.base,
+        "require_attestations": list(call.config.require_attestations),
         "bytecode": compiled if wait is not False and interpreter.cache_tag else None,
         "have": have,
     }
 
 
-def _ask(call: Call, client: Client, question: dict[str, Any]) -> tuple[dict[str, Any], bytes | None]:
-    """What is ready, and the plan as it was encoded; None where the environment holds it already."""
+def long_answer(
+    call: Call, client: Client, target: str, question: dict[str, Any], doing: str, key: str
+) -> tuple[Any, bytes | None]:
+    """What the node says under `key` when a long work is done, and the line after it, if there is one.
+
+    Progress is drawn meanwhile. Raises NodeRefused.
+    """
     import json
 
     from p2pcdn_shim.client import NodeRefused
     from p2pcdn_shim.zephyr.progress import Progress
 
-    ready: dict[str, Any] | None = None
-    plan: bytes | None = None
-    with Progress(call.voice, "Fetching") as progress:
-        for line in client.raw_lines("/v1/environment", question):
-            if ready is not None:
-                plan = line
+    found: Any = None
+    more: bytes | None = None
+    with Progress(call.voice, doing) as progress:
+        for line in client.raw_lines(target, question):
+            if found is not None:
+                more = line
                 continue
             said = json.loads(line)
             if "progress" in said:
@@ -152,10 +161,10 @@ def _ask(call: Call, client: Client, question: dict[str, Any]) -> tuple[dict[str
             elif "error" in said:
                 raise NodeRefused(said["error"]["detail"], status=said["error"]["status"], problem=said["error"])
             else:
-                ready = said["environment"]
-    if ready is None:
+                found = said[key]
+    if found is None:
         raise NodeRefused("The node ended its answer early; what was fetched is kept, so ask again.")
-    return ready, plan
+    return found, more
 
 
 def _swap(
@@ -167,7 +176,8 @@ def _swap(
     sources = [Source(one["tree"], one["bytecode"]) for one in wheels]
     provenance = {
         planned.project: {
-            "index": one["index"], "file": one["filename"], "sha256": one["sha256"], "from": one["came_from"]
+            "index": one["index"], "file": one["filename"], "sha256": one["sha256"], "from": one["came_from"],
+            **({"attested": one["attested"]} if one["attested"] else {}),
         }
         for planned, one in zip(plan.wheels, wheels, strict=True)
     }  # fmt: skip

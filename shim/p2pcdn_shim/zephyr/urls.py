@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 
 def check_url(text: str) -> str:
@@ -19,6 +19,21 @@ def check_url(text: str) -> str:
         usable = False
     if not usable or not text.isprintable() or " " in text:
         raise ValueError(f"{public_url(text)[:80]!r} is not an http, https or file URL of an index, nor a directory.")
+    return text
+
+
+def links_url(text: str, directory: Path) -> str:
+    """Where find-links lead, as a URL: that of a page, or of a path that begins at a directory, with a slash where it
+    is itself one. Raises ValueError.
+    """
+    if "://" not in text:
+        path = directory / Path(text).expanduser()
+        return path_url(directory, text) + ("/" if path.is_dir() else "")
+    parts = urlsplit(text)
+    if parts.scheme == "file":
+        return text.rstrip("/") + ("/" if Path(unquote(parts.path)).is_dir() else "")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not text.isprintable() or " " in text:
+        raise ValueError(f"{public_url(text)[:80]!r} is not an http, https or file URL of a page, nor a directory.")
     return text
 
 

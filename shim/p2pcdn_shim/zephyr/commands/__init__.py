@@ -21,6 +21,7 @@ COMMANDS = {
     "why": "Shows for whose sake a package is in the lock.",
     "rollback": "Makes an environment hold again what it held before.",
     "history": "Shows what was done to an environment, and where it came from.",
+    "build": "Builds the project's source distribution and wheel.",
     "venv": "Makes, lists, removes and enters virtual environments.",
     "run": "Runs a command in the project's environment.",
     "import": "Takes over a project of pip, poetry or pipenv.",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import lock_file, locking, project_edit, syncing
+from p2pcdn_shim.zephyr import lock_file, locking, named, places, project_edit, syncing
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.commands import sync
 from p2pcdn_shim.zephyr.config_files import read_text
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.files import write_text
+from p2pcdn_shim.zephyr.files import write_texts
 from p2pcdn_shim.zephyr.flags import add_install_flags, add_where_flags, where_of
 from p2pcdn_shim.zephyr.project import Project, parse_project
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
@@ -30,22 +30,31 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(call: Call) -> int:
     project = locking.project_of(call)
-    for text in call.options.requirements:
-        project_edit.parse_requirement(text)
+    call.options.requirements = places.typed(call.options.requirements, call.directory)
     with call.node() as client:
         return change(call, client, project, *_added(call, client, project))
 
 
 def change(call: Call, client: Client, project: Project, text: str, lock: str) -> int:
-    """Writes a new pyproject.toml with its lock, and syncs unless that is not wanted."""
-    changes = lock_file.changes(lock_file.read(lock_file.place_of(project.file)), lock, project.file)
-    write_text(project.file, text)
-    write_text(lock_file.place_of(project.file), lock)
+    """Writes a new pyproject.toml with its lock, and syncs unless that is not wanted; if that fails, they go back."""
+    file = lock_file.place_of(project.file)
+    before = read_text(project.file), lock_file.read(file)
+    changes = lock_file.changes(before[1], lock, project.file)
+    write_texts({project.file: text, file: lock})
     if call.options.no_sync:
         did = " ".join(changes) or f"Changed {project.file}; the lock has what it had."
         call.voice.did(did, {"file": str(project.file), "changes": changes})
         return 0
-    return sync.install_lock(call, client, parse_project(text, project.file), lock)
+    try:
+        synced = sync.bring(call, client, parse_project(text, project.file), lock)
+    except BaseException:
+        write_texts({place: former for place, former in zip((project.file, file), before, strict=True) if former})
+        if before[1] is None:
+            file.unlink(missing_ok=True)
+        call.voice.note(f"{project.file} and its lock are as they were.")
+        raise
+    syncing.tell(call, named.project_place(call.config, call.directory), synced)
+    return 0
 
 
 def _added(call: Call, client: Client, project: Project) -> tuple[str, str]:

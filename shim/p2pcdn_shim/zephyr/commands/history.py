@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 DESCRIPTION = """Shows every change of the environment, the newest first: when, by which command, what came and went.
-With -v also from which index, under which hash, and whether the bytes were here already. `*` marks what `rollback` can
-go back to."""
+With -v also from which index, under which hash, who gave the bytes, and who published them where that is attested. `*`
+marks what `rollback` can go back to."""
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -43,4 +43,5 @@ def _lines(entry: dict[str, Any], kept: set[int], *, verbose: bool) -> Iterator[
     yield f"{'*' if number in kept else ' '} {number:>3}  {when}  {entry.get('command', '?')}: {what or 'nothing new'}"
     for one in added if verbose else ():
         origin = one.get("index") or "no index"
-        yield f"       {one['file']}  sha256:{one['sha256']}  {origin}  ({one.get('from', '?')})"
+        published = f"; published by {one['attested']}" if one.get("attested") else ""
+        yield f"       {one['file']}  sha256:{one['sha256']}  {origin}  ({one.get('from', '?')}{published})"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from p2pcdn.envs.generations import Environment
-from p2pcdn_shim.zephyr import asking, named, project_edit, syncing
+from p2pcdn_shim.zephyr import asking, named, places, syncing
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.flags import add_install_flags
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
@@ -27,12 +27,11 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(call: Call) -> int:
-    for text in call.options.requirements:
-        project_edit.parse_requirement(text)
+    typed = places.typed(call.options.requirements, call.directory)
     place = named.project_place(call.config, call.directory)
     held = Environment(str(place), command="", now_s=0.0).plan()
-    new = {syncing.name_of(text) for text in call.options.requirements}
-    wanted = [*call.options.requirements, *(name for name in requested_of(held) if name not in new)]
+    new = {syncing.name_of(text) for text in typed}
+    wanted = [*typed, *(text for name, text in requested_of(held).items() if name not in new)]
     keep = () if call.options.upgrade else versions_of(held)
     resolve_and_sync(call, place, wanted, keep)
     return 0
@@ -51,9 +50,13 @@ def resolve_and_sync(call: Call, place: Path, wanted: Sequence[str], keep: Seque
         syncing.tell(call, place, syncing.sync(call, client, place, interpreter, chosen))
 
 
-def requested_of(plan: Plan | None) -> list[str]:
-    """The projects that a user asked for by name."""
-    return [syncing.name_of(wheel.project) for wheel in plan.wheels if wheel.requested] if plan is not None else []
+def requested_of(plan: Plan | None) -> dict[str, str]:
+    """The projects that a user asked for by name, and what asks for them again: the name, or whence it came."""
+    if plan is None:
+        return {}
+    names = [syncing.name_of(wheel.project) for wheel in plan.wheels if wheel.requested]
+    by_url = places.remembered(plan)
+    return {name: by_url.get(name, name) for name in names}
 
 
 def versions_of(plan: Plan | None) -> list[tuple[str, str]]:

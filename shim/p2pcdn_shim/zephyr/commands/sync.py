@@ -41,12 +41,24 @@ def run(call: Call) -> int:
 
 def install_lock(call: Call, client: Client, project: Project, lock: str) -> int:
     """Syncs the project's environment with the text of a lock, and says what that did."""
+    synced = bring(call, client, project, lock)
+    syncing.tell(call, named.project_place(call.config, call.directory), synced)
+    return 0
+
+
+def bring(call: Call, client: Client, project: Project, lock: str) -> syncing.Synced:
+    """The same without a word. Raises NodeRefused, ZephyrError; then the environment is as it was."""
     place = named.project_place(call.config, call.directory)
     own = str(project.file.parent) if project.is_package and not vars(call.options).get("no_project") else None
-    chosen = syncing.Chosen(lock, _extras(call, project), _groups(call, project), _requested(project), project=own)
-    synced = syncing.sync(call, client, place, syncing.interpreter_at(call, place), chosen)
-    syncing.tell(call, place, synced)
-    return 0
+    chosen = syncing.Chosen(
+        lock,
+        _extras(call, project),
+        _groups(call, project),
+        _requested(project),
+        project=own,
+        base=str(project.file.parent),
+    )
+    return syncing.sync(call, client, place, syncing.interpreter_at(call, place), chosen)
 
 
 def _frozen(project: Project) -> str:

@@ -32,7 +32,7 @@ def run(call: Call) -> int:
     requested = requested_of(held)
     if needed := [name for name in names if name not in requested]:
         raise UsageError(f"{', '.join(needed)} is there because others in {place} need it; nothing was changed.")
-    resolve_and_sync(call, place, [name for name in requested if name not in names], versions)
+    resolve_and_sync(call, place, [text for name, text in requested.items() if name not in names], versions)
     left = {name for name, _ in versions_of(Environment(str(place), command="", now_s=0.0).plan())}
     for name in names:
         if name in left:

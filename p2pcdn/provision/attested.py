@@ -1,0 +1,175 @@
+"""Who published the files of an environment (PEP 740): verified where that can be, demanded where a policy says so."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from p2pcdn import frames
+from p2pcdn.answers import refusal
+from p2pcdn.digest import Sha256
+from p2pcdn.envs.model import Chosen, LockedFile
+from p2pcdn.errors import NotFound, P2pcdnError, Refused, StoreStopped
+from p2pcdn.index import Pages
+from p2pcdn.index.held import HeldPage
+from p2pcdn.provision.wheels import sha256_of
+from p2pcdn.simple import File, absolute_url
+from p2pcdn.store import Store
+from p2pcdn.world import Attestations, Statement, Upstream
+
+log = logging.getLogger(__name__)
+
+# An attestation has some 10 KB; a file has one of each of its publishers.
+PROVENANCE_SIZE_BYTES_MAX = 2 * 1024 * 1024
+# As many as pages: they are small, and each is one request.
+FETCHES_MAX = 16
+ALL = ":all:"
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a user demands. publishers: by project (or ALL), the repository that must have published it, "" for any."""
+
+    publishers: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, project: str) -> str | None:
+        """The publisher that is demanded of a project; None where nothing is."""
+        return self.publishers.get(project, self.publishers.get(ALL))
+
+    def words(self) -> list[str]:
+        """The same for the same demand."""
+        return [f"{project}={publisher}" for project, publisher in sorted(self.publishers.items())]
+
+
+@dataclass(slots=True)
+class Attested:
+    """Used by one trio loop. What was verified once is kept by the file's hash."""
+
+    store: Store
+    pages: Pages
+    upstream: Upstream
+    attestations: Attestations | None
+
+    async def check(self, chosen: Sequence[Chosen], demand: Demand) -> dict[Sha256, str]:
+        """The publishers of those files that are attested, in words.
+
+        Raises Refused where one has none and should, where one is wrong, or where it cannot be verified here.
+        """
+        files = [(one.package.name, one.file) for one in chosen if one.file is not None and one.kind != "archive"]
+        for one in chosen:
+            if (
+                (one.file is None or one.kind == "archive")
+                and one.package.name
+                and demand.of(one.package.name) is not None
+            ):
+                raise Refused(
+                    f"{one.package.name} comes from no index, so nobody attests who published it, and "
+                    "require-attestations demands that. Nothing was installed."
+                )
+        known = {sha256: self._known(sha256) for sha256 in (sha256_of(file) for _, file in files)}
+        asked = [(name, file) for name, file in files if not known[sha256_of(file)]]
+        known |= await self._verify([one for one in asked if self._is_asked(*one, demand)], demand)
+        for name, file in files:
+            self._satisfied(name, file, known[sha256_of(file)], demand)
+        return {sha256: ", ".join(publishers) for sha256, publishers in known.items() if publishers}
+
+    def _is_asked(self, name: str, file: LockedFile, demand: Demand) -> bool:
+        """Demanded ones are; others where there is a verifier, and without waiting for a page."""
+        if demand.of(name) is not None:
+            return True
+        can = self.attestations is not None and self.attestations.can_verify
+        return can and (held := self.pages.fresh(name)) is not None and _link(held, file) is not None
+
+    def _satisfied(self, name: str, file: LockedFile, publishers: Sequence[str], demand: Demand) -> None:
+        wanted = demand.of(name)
+        if wanted is None:
+            return
+        if not publishers:
+            raise Refused(
+                f"{file.name} has no attestation that says who published it, and require-attestations demands one of "
+                f"{name}. Nothing was installed; another version may have one."
+            )
+        if wanted and not any(wanted.lower() in publisher.lower().split() for publisher in publishers):
+            raise Refused(
+                f"{file.name} was published by {', '.join(publishers)}, and require-attestations demands {wanted}. "
+                "Nothing was installed."
+            )
+
+    async def _verify(self, files: Sequence[tuple[str, LockedFile]], demand: Demand) -> dict[Sha256, tuple[str, ...]]:
+        statements = await self._statements(files, demand)
+        if not statements:
+            return {}
+        if self.attestations is None:
+            raise Refused("This node cannot verify attestations.")
+        verdicts = await self.attestations.verify(statements)
+        for statement, verdict in zip(statements, verdicts, strict=True):
+            if verdict.why:
+                raise Refused(f"{statement.filename} is not to be trusted: {verdict.why}. Nothing was installed.")
+            await self._keep(statement.sha256, verdict.publishers)
+        return {one.sha256: verdict.publishers for one, verdict in zip(statements, verdicts, strict=True)}
+
+    async def _statements(self, files: Sequence[tuple[str, LockedFile]], demand: Demand) -> list[Statement]:
+        """What the indexes say of these files; of some they say nothing."""
+        found: list[Statement] = []
+        failed: list[P2pcdnError] = []
+        limiter = trio.CapacityLimiter(FETCHES_MAX)
+
+        async def one(name: str, file: LockedFile) -> None:
+            try:
+                async with limiter:
+                    content = await self._provenance(name, file)
+                if content is not None:
+                    found.append(Statement(file.name, sha256_of(file), content))
+            except P2pcdnError as error:
+                if demand.of(name) is not None:
+                    failed.append(error)  # raised below, for a nursery makes a group of it
+                log.info("not attested: %s", error, extra={"file": file.name})
+
+        async with trio.open_nursery() as nursery:
+            for name, file in files:
+                nursery.start_soon(one, name, file)
+        if failed:
+            raise failed[0]
+        return sorted(found, key=lambda statement: statement.filename)
+
+    async def _provenance(self, name: str, file: LockedFile) -> bytes | None:
+        held = self.pages.fresh(name) or await self.pages.project(name)
+        url = _link(held, file)
+        if url is None:
+            return None
+        async with self.upstream.get(held.index, url, {"accept": "application/vnd.pypi.integrity.v1+json"}) as response:
+            error = refusal(response.status, response.headers, response.url)
+            if isinstance(error, NotFound):
+                return None
+            if error is not None:
+                raise error
+            content = bytearray()
+            async for part in response.body:
+                content += part
+                if len(content) > PROVENANCE_SIZE_BYTES_MAX:
+                    raise Refused(f"The provenance of {file.name} has more than {PROVENANCE_SIZE_BYTES_MAX >> 20} MiB.")
+        return bytes(content)
+
+    def _known(self, sha256: Sha256) -> tuple[str, ...]:
+        octets = self.store.value("environments", f"attested/{sha256}")
+        return tuple(frames.decode(octets)) if octets is not None else ()
+
+    async def _keep(self, sha256: Sha256, publishers: Sequence[str]) -> None:
+        try:
+            await self.store.change(values={("environments", f"attested/{sha256}"): frames.encode(list(publishers))})
+        except StoreStopped:
+            return  # status says why; it is verified again then
+
+
+def _link(held: HeldPage, file: LockedFile) -> str | None:
+    """Where the index has the provenance of a file (PEP 740, "provenance"); of the very file that is locked."""
+    listed: Sequence[File] = held.page.files if held.page is not None else ()
+    sha256 = sha256_of(file)
+    for one in listed:
+        link = one.raw.get("provenance")
+        if one.sha256 == sha256 and isinstance(link, str):
+            return absolute_url(held.index.url, link)
+    return None

@@ -1,0 +1,66 @@
+"""What git is told and what it says, with the real program and repositories of this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from p2pcdn.errors import NotFound, Refused, Unavailable
+from p2pcdn_daemon import repositories
+from p2pcdn_daemon.processes import RealProcesses
+from p2pcdn_daemon.repositories import GitRepositories, environment_of
+from p2pcdn_daemon.threads import TrioThreads
+from tests.end_to_end.repository import PLAIN, Repository
+
+
+def git(**more: str) -> GitRepositories:
+    return GitRepositories(RealProcesses(), TrioThreads(), os.environ | PLAIN | more)
+
+
+def test_a_password_is_for_git_alone_and_nobody_keeps_it() -> None:
+    told = environment_of("https://me:a%20word@h.example/x", {"GIT_CONFIG_COUNT": "1", "GIT_DIR": "/elsewhere"})
+    assert told["GIT_CONFIG_COUNT"] == "3"
+    assert (told["GIT_CONFIG_KEY_1"], told["GIT_CONFIG_VALUE_1"]) == ("credential.helper", "")
+    assert (told["P2PCDN_USER"], told["P2PCDN_WORD"]) == ("me", "a word")
+    assert "GIT_DIR" not in told
+    assert told["GIT_TERMINAL_PROMPT"] == "0"
+    assert "GIT_CONFIG_COUNT" not in environment_of("https://h.example/x", {})
+
+
+def test_only_a_repository_of_this_machine_may_have_submodules_of_this_machine() -> None:
+    assert "file" not in environment_of("https://h.example/x", {})["GIT_ALLOW_PROTOCOL"]
+    assert "http" not in environment_of("https://h.example/x", {})["GIT_ALLOW_PROTOCOL"].split(":")
+    assert "file" in environment_of("file:///x", {})["GIT_ALLOW_PROTOCOL"]
+
+
+def test_the_users_own_way_to_ssh_stays() -> None:
+    assert environment_of("ssh://git@h/x", {})["GIT_SSH_COMMAND"] == "ssh -o BatchMode=yes"
+    assert environment_of("ssh://git@h/x", {"GIT_SSH_COMMAND": "mine"})["GIT_SSH_COMMAND"] == "mine"
+    assert "GIT_SSH_COMMAND" not in environment_of("ssh://git@h/x", {"GIT_SSH": "mine"})
+
+
+async def test_what_is_not_there_and_who_does_not_answer_are_two_things(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="git cannot get file:///nowhere"):
+        await git().check_out("file:///nowhere", None, tmp_path / "one")
+    with pytest.raises(Unavailable, match="git cannot get https://localhost:1/x") as told:
+        await git().check_out("https://me:secret@localhost:1/x", None, tmp_path / "two")
+    assert "secret" not in str(told.value)
+    with pytest.raises(Refused, match="none on its PATH"):
+        await git(PATH="/nowhere").check_out("file:///nowhere", None, tmp_path / "three")
+
+
+async def test_a_repository_without_a_commit_and_one_that_is_too_large_are_sentences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = Repository(tmp_path / "repository")
+    with pytest.raises(NotFound, match="has no commit yet"):
+        await git().check_out(repository.directory.as_uri(), None, tmp_path / "empty")
+    repository.commit("1.0")
+    with pytest.raises(NotFound, match="as an option"):
+        await git().check_out(repository.directory.as_uri(), "--output=/x", tmp_path / "option")
+    monkeypatch.setattr(repositories, "CHECKOUT_SIZE_BYTES_MAX", 1)
+    monkeypatch.setattr(repositories, "LOOK_EVERY_S", 0.0)
+    with pytest.raises(Refused, match="nothing of it was kept"):
+        await git().check_out(repository.directory.as_uri(), None, tmp_path / "large")

@@ -1,0 +1,75 @@
+"""What is wrong is said with what to do, and what was there is as it was."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from p2pcdn_shim.zephyr.errors import ZephyrError
+from p2pcdn_shim.zephyr.files import write_texts
+from tests.bench.upstream import Hang, Style
+from tests.bench.wheels import Distribution, make_wheel
+from tests.end_to_end.conftest import StartNode, StartUpstream
+from tests.end_to_end.test_zephyr import Project
+
+LIB = make_wheel("demo-lib")
+SLOW = make_wheel("demo-slow", size_bytes=200_000)
+HONEST = make_wheel("demo-lying")
+LYING = Distribution(
+    HONEST.filename,
+    "demo-lying",
+    "1.0",
+    HONEST.content.replace(b'version = "1.0"', b'version = "6.6"'),
+    HONEST.metadata,
+)
+
+
+def test_what_fails_after_the_lock_brings_everything_back(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    upstream = start_upstream([LIB, LYING, SLOW], Style(other_host=False))
+    project = Project(tmp_path / "project", start_node(upstream))
+    project.write(["demo-lib"])
+    fresh = project.file("pyproject.toml").read_text()
+    assert "as they were" in project.zephyr("add", "demo-lying", code=1)
+    assert not project.file("pylock.toml").exists()
+    project.zephyr("sync")
+    before = project.file("pyproject.toml").read_text(), project.lock, project.installed()
+    assert before[0] == fresh
+    told = project.zephyr("add", "demo-lying", code=1)
+    assert LYING.filename in told
+    assert "another version may do" in told
+    assert (project.file("pyproject.toml").read_text(), project.lock, project.installed()) == before
+    upstream.fault(f"*{SLOW.filename}", Hang(at_bytes=1000))
+    with project.start("add", "demo-slow") as running:
+        while not any(seen.range is None for seen in upstream.file_gets(f"*{SLOW.filename}")):
+            pass
+        running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Interrupted; nothing is half done" in told
+    assert (project.file("pyproject.toml").read_text(), project.lock, project.installed()) == before
+
+
+def test_a_broken_lock_is_told_with_what_to_do(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    project = Project(tmp_path / "project", start_node(start_upstream([LIB])))
+    project.write(["demo-lib"])
+    project.file("pylock.toml").write_text("<<<<<<< ours\n")
+    for command in ("sync", "lock"):
+        assert "or delete it: `zephyr lock` makes it anew" in project.zephyr(command, code=1)
+    project.file("pylock.toml").unlink()
+    project.zephyr("sync")
+    assert project.installed() == {"demo-lib": "1.0"}
+
+
+def test_of_two_files_neither_is_written_where_one_cannot_be(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.txt", tmp_path / "nowhere" / "two.txt"
+    one.write_text("before")
+    with pytest.raises(ZephyrError, match=r"two\.txt cannot be written"):
+        write_texts({one: "after", two: "after"})
+    assert one.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [one]

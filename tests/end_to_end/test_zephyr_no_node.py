@@ -1,0 +1,96 @@
+"""`--no-node` promises what a node does: all or nothing, verified, retried where a network fails half-way, and told."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bench.upstream import Cut, FaultyUpstream, ShortBody, Style, WrongBytes
+from tests.bench.wheels import make_wheel
+from tests.end_to_end.conftest import StartUpstream
+
+BIG = make_wheel("demo-big", size_bytes=400_000)
+LIB = make_wheel("demo-lib")
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Alone:
+    """A user without a node, his project, and his zephyr."""
+
+    def __init__(self, directory: Path, index: FaultyUpstream) -> None:
+        self.directory = directory / "project"
+        self.directory.mkdir()
+        self._home = directory / "home"
+        self._home.mkdir()
+        self.write(index)
+
+    def write(self, index: FaultyUpstream, *dependencies: str) -> None:
+        (self.directory / "pyproject.toml").write_text(
+            '[project]\nname = "demo"\nversion = "1"\nrequires-python = ">=3.10"\n'
+            f"dependencies = {json.dumps(list(dependencies))}\n"
+            f'[tool.zephyr]\nindex-url = "{index.url}"\nno-node = true\n'
+        )
+
+    def zephyr(self, *words: str, code: int = 0) -> str:
+        kept = {
+            name: text for name, text in os.environ.items() if not name.startswith(("PIP_", "UV_", "P2PCDN_", "XDG_"))
+        }
+        paths = os.pathsep.join(str(path) for path in (ROOT, ROOT / "daemon", ROOT / "shim"))
+        own = {
+            "HOME": str(self._home),
+            "PYTHONPATH": paths,
+            "P2PCDN_STORE": str(self._home / "store"),
+            "P2PCDN_NO_MDNS": "1",
+            "ZEPHYR_PYTHON": sys.executable,
+        }
+        command = [sys.executable, "-m", "p2pcdn_shim.zephyr", *words]
+        done = subprocess.run(command, cwd=self.directory, env=kept | own, capture_output=True, text=True, timeout=120)
+        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    def installed(self) -> set[str]:
+        return {path.name.partition("-")[0] for path in self.directory.glob(".venv/lib/*/site-packages/*.dist-info")}
+
+
+@pytest.fixture
+def index(start_upstream: StartUpstream) -> FaultyUpstream:
+    return start_upstream([BIG, LIB], Style(other_host=False))
+
+
+@pytest.fixture
+def alone(tmp_path: Path, index: FaultyUpstream) -> Alone:
+    return Alone(tmp_path, index)
+
+
+def test_a_network_that_fails_half_way_is_asked_again_from_where_it_stopped(
+    alone: Alone, index: FaultyUpstream
+) -> None:
+    index.fault(f"*{BIG.filename}", Cut(at_bytes=150_000, reset=True), times=2)
+    alone.write(index, "demo-big", "demo-lib")
+    alone.zephyr("sync")
+    assert alone.installed() == {"demo_big", "demo_lib"}
+    assert sum(seen.body_bytes for seen in index.file_gets(f"*{BIG.filename}")) < 2 * len(BIG.content)
+    assert f"upstream {index.file_host}" in alone.zephyr("history", "-v")
+
+
+def test_corrupted_and_short_downloads_are_told_and_change_nothing(alone: Alone, index: FaultyUpstream) -> None:
+    alone.write(index, "demo-lib")
+    alone.zephyr("sync")
+    alone.write(index, "demo-big")
+    for fault in (WrongBytes(), ShortBody(size_bytes=1000)):
+        index.heal()
+        index.fault(f"*{BIG.filename}", fault)
+        told = alone.zephyr("sync", code=1)
+        assert BIG.filename in told
+        assert alone.installed() == {"demo_lib"}
+    index.heal()
+    alone.zephyr("sync")
+    assert alone.installed() == {"demo_big"}
+    alone.zephyr("rollback")
+    assert alone.installed() == {"demo_lib"}
