@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import venv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -136,7 +137,7 @@ class Campaign:
         return Row(project, packages=json.loads(done.stdout)["packages"])
 
     def _pip(self, project: str, place: Path) -> Row:
-        self._run_zephyr(place, "venv", "create", str(place / ".venv"))
+        venv.create(place / ".venv", with_pip=False, symlinks=True)
         pip, python = tool("pip-new").command, place / ".venv" / "bin" / "python"
         words = ["install", "--no-compile", "--quiet", *self._pip_options, project]
         done = _run([pip, "--python", python, *words], place, os.environ)
