@@ -58,8 +58,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--only", default="", help="only the cases whose name contains this")
     chosen = options.parse_args()
-    kept = kept_directory() / f"install-plan-{PYTHON}"
-    kept.mkdir(exist_ok=True)
+    kept = kept_directory()
     trees = ready_trees(kept)
     with tempfile.TemporaryDirectory(dir=kept) as scratch:
         race = Race(Path(scratch), trees)
@@ -83,14 +82,19 @@ class Tree:
     bytecode: tuple[str, ...]
 
 
-def ready_trees(kept: Path) -> list[Tree]:
-    """Downloads, unpacks and compiles what is not there yet; that takes a minute or two, once."""
-    wheels = kept / "wheels"
+def wanted_wheels(kept: Path) -> list[Path]:
+    """Some 100 wheels, downloaded once into a directory below the one that is kept."""
+    wheels = kept / f"install-plan-{PYTHON}" / "wheels"
     if not (wheels / "done").exists():
         command = [sys.executable, "-m", "pip", "download", "-q", "--only-binary=:all:", "--dest", wheels, WANTED]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
         (wheels / "done").touch()
-    return [_ready(path, kept) for path in sorted(wheels.glob("*.whl"))]
+    return sorted(wheels.glob("*.whl"))
+
+
+def ready_trees(kept: Path) -> list[Tree]:
+    """Downloads, unpacks and compiles what is not there yet; that takes a minute or two, once."""
+    return [_ready(path, kept / f"install-plan-{PYTHON}") for path in wanted_wheels(kept)]
 
 
 def _ready(path: Path, kept: Path) -> Tree:

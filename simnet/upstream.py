@@ -158,6 +158,8 @@ def _span(asked: str, size: int) -> tuple[int, int]:
     if not asked:
         return 0, size
     first, _, last = asked.removeprefix("bytes=").partition("-")
+    if not first:
+        return max(0, size - int(last)), size
     if int(first) >= size:
         return 1, 0
     return int(first), min(int(last) + 1 if last else size, size)

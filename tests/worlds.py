@@ -104,6 +104,8 @@ def _ranged(answer: Answer, wished: str | None) -> tuple[int, dict[str, str], by
         return answer.status, {}, answer.body
     first, last = wished.removeprefix("bytes=").split("-")
     size = len(answer.body)
+    if not first:
+        first, last = str(max(0, size - int(last))), ""
     start, end = int(first), min(int(last) + 1 if last else size, size)
     return 206, {"content-range": f"bytes {start}-{end - 1}/{size}"}, answer.body[start:end]
 

@@ -116,8 +116,8 @@ class _Work:
         self._linker = Linker(link_mode, root)
         self._only = only
         self._outside = outside
-        # Rows that written scripts add to the RECORD of their wheel.
-        self._rows: dict[int, list[str]] = {}
+        # Rows that written scripts add to the RECORD of their wheel, where that is made here.
+        self._rows: dict[int, list[str]] = {record.wheel: [] for record in plan.records if self._wanted(record.path)}
 
     def run(self, site_tree: str = "") -> Installed:
         began_s = perf_counter()
@@ -171,15 +171,15 @@ class _Work:
                 self._write(write.path, write.text.encode())
 
     def _script(self, script: Script) -> None:
-        from p2pcdn.envs.record import record_digest, record_row
+        content = b""
+        if self._only is None:
+            content = self._script_content(script)
+            self._write(script_name(script.path, windows=self._plan.windows), content, 0o777)
+        if script.wheel in self._rows:
+            from p2pcdn.envs.record import record_digest, record_row
 
-        if self._only is not None:
-            self._rows.setdefault(script.wheel, []).append(record_row(script.recorded))
-            return
-        content = self._script_content(script)
-        self._write(script_name(script.path, windows=self._plan.windows), content, 0o777)
-        row = record_row(script.recorded, record_digest(content), len(content))
-        self._rows.setdefault(script.wheel, []).append(row)
+            written = (record_digest(content), len(content)) if self._only is None else ()
+            self._rows[script.wheel].append(record_row(script.recorded, *written))
 
     def _script_content(self, script: Script) -> bytes:
         from p2pcdn.envs.scripts import entry_point_text, launcher_file, rewritten

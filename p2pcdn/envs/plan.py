@@ -136,6 +136,7 @@ class Plan:
     """
 
     __slots__ = (
+        "_digest",
         "_encoded",
         "conflicts",
         "directories",
@@ -174,6 +175,7 @@ class Plan:
         self.writes = tuple(writes)
         self.conflicts = tuple(conflicts)
         self._encoded = b""
+        self._digest = ""
 
     def encode(self) -> bytes:
         """The same bytes for the same plan."""
@@ -195,9 +197,9 @@ class Plan:
         return self._encoded
 
     @classmethod
-    def decode(cls, content: bytes) -> Plan:
+    def decode(cls, content: bytes, digest: str = "") -> Plan:
         """Raises ValueError for what this version did not write. Whoever gives it must be trusted: paths are not
-        checked.
+        checked, nor is the digest, where they told it.
         """
         value = json.loads(content)
         if not isinstance(value, dict) or value.get("format") != FORMAT:
@@ -218,13 +220,16 @@ class Plan:
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a plan of this format: {error!r}") from error
         plan._encoded = content
+        plan._digest = digest
         return plan
 
     def digest(self) -> str:
         """The sha256 of its encoding: two environments with one digest hold the same."""
-        from hashlib import sha256  # OpenSSL takes 3 ms to load; who only installs has no need of it yet.
+        if not self._digest:
+            from hashlib import sha256  # OpenSSL takes 3 ms to load; who was told the digest has no need of it.
 
-        return sha256(self.encode()).hexdigest()
+            self._digest = sha256(self.encode()).hexdigest()
+        return self._digest
 
     def paths(self) -> Iterator[str]:
         """Every file that it makes, scripts under their written names."""

@@ -12,7 +12,7 @@ import trio
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, P2pcdnError, Refused, StoreStopped, Unavailable
 from p2pcdn.fetch.origin import OriginReader, Sink, Wanted
-from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX, Read, wheel_metadata
+from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX, TAIL_SIZE_BYTES, Read, wheel_metadata
 from p2pcdn.flight import Flights
 from p2pcdn.store import SMALL_BLOB_SIZE_BYTES_MAX, Blob, Store
 from p2pcdn.swarm import Swarm
@@ -40,6 +40,8 @@ class Metadata:
         self._offline = offline
         self._on_change = on_change
         self._flights: Flights[str, bytes] = Flights(nursery)
+        # Indexes, by key, that did not give the end of a file of unknown length.
+        self._without_tails: set[str] = set()
 
     async def of(self, wanted: Wanted) -> bytes:
         """The METADATA of a wheel. Raises NotFound where there is none, Unavailable, Refused, DigestMismatch."""
@@ -115,14 +117,26 @@ class Metadata:
     async def _range_read(self, wanted: Wanted) -> bytes:
         """Reads the few places of the wheel at the upstream where its METADATA stands."""
         self._refuse_offline(wanted)
-        size = wanted.file.size_bytes if wanted.file.size_bytes is not None else await self._size_of(wanted)
+        size, tail = await self._size_and_tail(wanted)
 
         async def read(offset: int, size_bytes: int) -> bytes:
             received = bytearray()
             await self._origin.read(wanted, _capped(received, wanted), start=offset, end=offset + size_bytes)
             return bytes(received)
 
-        return await self._made(wanted, size, read)
+        return await self._made(wanted, size, read, tail)
+
+    async def _size_and_tail(self, wanted: Wanted) -> tuple[int, bytes]:
+        """How long a wheel is, and its last bytes where they came with the answer."""
+        if wanted.file.size_bytes is not None:
+            return wanted.file.size_bytes, b""
+        if wanted.index.key not in self._without_tails:
+            with suppress(Unavailable):  # below, with patience
+                found = await self._origin.tail(wanted, TAIL_SIZE_BYTES)
+                if found is not None:
+                    return found
+                self._without_tails.add(wanted.index.key)
+        return await self._size_of(wanted), b""
 
     async def _size_of(self, wanted: Wanted) -> int:
         sizes: list[int] = []
@@ -131,8 +145,8 @@ class Metadata:
             raise Unavailable(f"The upstream does not say how long {wanted.file.filename} is.")
         return sizes[0]
 
-    async def _made(self, wanted: Wanted, size_bytes: int, read: Read) -> bytes:
-        content = await wheel_metadata(wanted.file.filename, size_bytes, read)
+    async def _made(self, wanted: Wanted, size_bytes: int, read: Read, tail: bytes = b"") -> bytes:
+        content = await wheel_metadata(wanted.file.filename, size_bytes, read, tail)
         digest = Sha256.of(content)
         await self._keep(content, wanted, digest)
         try:

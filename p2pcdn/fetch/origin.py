@@ -38,6 +38,8 @@ FOR_ROOM = ("p2pcdn-for", "room")
 # Takes bytes at an offset of the file.
 Sink = Callable[[int, bytes], Awaitable[None]]
 
+# How upstreams say that they do not take `bytes=-65536`.
+_NO_SUFFIX = frozenset({400, 416, 501})
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
 _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 
@@ -138,6 +140,32 @@ class OriginReader:
                     raise
                 await self._pause(wanted, fruitless, error)
 
+    async def tail(self, wanted: Wanted, size_bytes: int) -> tuple[int, bytes] | None:
+        """(the size of the whole file, its last bytes, at most so many): one question, of whoever knows neither.
+
+        None where the upstream does not know such ranges: to some both ends must be named (RFC 9110, section 14.1.2).
+        Raises NotFound, Refused, Unavailable; it is not tried again.
+        """
+        headers = {"accept-encoding": "identity", "range": f"bytes=-{size_bytes}"}
+        self._counters.upstream_file_requests += 1
+        content = bytearray()
+        async with self._upstream.get(wanted.index, wanted.file.url, headers) as response:
+            if response.status in _NO_SUFFIX:
+                return None
+            error = refusal(response.status, response.headers, response.url)
+            if error is not None:
+                raise error
+            match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+            if response.status != 206 or match is None or int(match[2]) + 1 != int(match[3]):
+                return None
+            async for chunk in response.body:
+                self._counters.upstream_bytes[wanted.index.url] += len(chunk)
+                content += chunk
+                if len(content) > size_bytes:
+                    return None
+        first, size = int(match[1]), int(match[3])
+        return (size, bytes(content)) if len(content) == size - first else None
+
     async def _read_on(self, wanted: Wanted, sink: Sink, reading: _Reading, on_size: Callable[[int], None]) -> None:
         """One request, from where the reading stands."""
         async with self._ask(wanted, reading) as response:
@@ -172,6 +200,7 @@ class OriginReader:
     async def _drain(self, wanted: Wanted, response: UpstreamResponse, sink: Sink, reading: _Reading) -> None:
         # An upstream that does not know Range sends the file from its first byte; what we have already is passed over.
         position = reading.at if response.status == 206 else 0
+        announced, body_bytes = _length_of(response), 0
         meter = Meter()
         async for chunk in response.body:
             meter.came(len(chunk), trio.current_time())
@@ -186,8 +215,9 @@ class OriginReader:
                 await sink(reading.at, fresh)
                 reading.at += len(fresh)
             meter.waits(trio.current_time())
-            if reading.is_over():
-                break
+            body_bytes += len(chunk)
+            if reading.is_over() and body_bytes != announced:
+                break  # else the body's own end comes without waiting, and the connection serves the next question
         self.wires.note(wanted.index.key, meter)
 
     async def _pause(self, wanted: Wanted, fruitless: int, error: P2pcdnError) -> None:
@@ -224,6 +254,11 @@ def _size_of(wanted: Wanted, response: UpstreamResponse, at: int) -> int | None:
         if match is None or int(match[1]) != at:
             raise Unavailable(f"The upstream's answer to a Range request for {wanted.file.filename} makes no sense.")
         return int(match[3])
-    length = response.headers.get("content-length", "")
     coded = response.headers.get("content-encoding", "identity") != "identity"
-    return int(length) if _LENGTH.fullmatch(length) and not coded else None
+    return _length_of(response) if not coded else None
+
+
+def _length_of(response: UpstreamResponse) -> int | None:
+    """What the upstream says of the length of this body."""
+    length = response.headers.get("content-length", "")
+    return int(length) if _LENGTH.fullmatch(length) else None

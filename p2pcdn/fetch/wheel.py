@@ -14,6 +14,9 @@ Read = Callable[[int, int], Awaitable[bytes]]
 # The end record has 22 bytes and a comment of at most 65,535 bytes; nearly every wheel has none, and most directories
 # are short enough to come along.
 TAIL_SIZE_BYTES = 64 * 1024
+# Builders put the METADATA behind everything else. Where the directory begins before the tail, so much before it is
+# read with it, which nearly always spares the third question.
+BEFORE_DIRECTORY_SIZE_BYTES = 32 * 1024
 # A directory of 100,000 members has some 10 MiB.
 DIRECTORY_SIZE_BYTES_MAX = 32 * 1024 * 1024
 # The longest METADATA on PyPI has some 1 MiB: a README with pictures in it.
@@ -26,21 +29,43 @@ _STORED, _DEFLATED = 0, 8
 _ENCRYPTED = 0x1
 
 
-async def wheel_metadata(filename: str, size_bytes: int, read: Read) -> bytes:
+async def wheel_metadata(filename: str, size_bytes: int, read: Read, tail: bytes = b"") -> bytes:
     """The bytes of `{name}-{version}.dist-info/METADATA`, checked against the archive's CRC-32.
 
-    Raises RemoteProtocolError where the archive is not a wheel of this name, and what `read` raises.
+    tail: the end of the file, where it is at hand already. Raises RemoteProtocolError where the archive is not a wheel
+    of this name, and what `read` raises.
     """
-    tail_at = max(0, size_bytes - TAIL_SIZE_BYTES)
-    tail = await read(tail_at, size_bytes - tail_at)
-    directory_at, directory_size = _directory(tail)
+    end = _End(size_bytes, read, tail)
+    if not tail:
+        await end.begin_at(size_bytes - TAIL_SIZE_BYTES)
+    directory_at, directory_size = _directory(end.content)
     if directory_at + directory_size > size_bytes or directory_size > DIRECTORY_SIZE_BYTES_MAX:
         raise RemoteProtocolError(f"{filename}: its directory lies outside the file")
-    if directory_at >= tail_at:
-        directory = tail[directory_at - tail_at :][:directory_size]
-    else:
-        directory = await read(directory_at, directory_size)
-    return await _member(filename, directory, size_bytes, read)
+    if directory_at < end.at:
+        await end.begin_at(directory_at - BEFORE_DIRECTORY_SIZE_BYTES)
+    directory = await end.read(directory_at, directory_size)
+    return await _member(filename, directory, size_bytes, end.read)
+
+
+class _End:
+    """The end of a file, as far as it was read: `content` is all from `at` on."""
+
+    def __init__(self, size_bytes: int, read: Read, content: bytes) -> None:
+        self._read = read
+        self.at = size_bytes - len(content)
+        self.content = content
+
+    async def begin_at(self, at: int) -> None:
+        """Reads what is missing from there on."""
+        at = max(0, at)
+        self.content = await self._read(at, self.at - at) + self.content
+        self.at = at
+
+    async def read(self, offset: int, size_bytes: int) -> bytes:
+        """As `Read`; what is here is not asked for again."""
+        if offset >= self.at:
+            return self.content[offset - self.at :][:size_bytes]
+        return await self._read(offset, size_bytes)
 
 
 def _directory(tail: bytes) -> tuple[int, int]:

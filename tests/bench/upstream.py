@@ -152,7 +152,8 @@ class Redirect(Fault):
 class Seen:
     """One request and how it is answered so far. Header names are in lower case.
 
-    client: its address. status: 0 as long as no head went out.
+    client: its address. port: that of its connection, the same for all questions on one.
+    status: 0 as long as no head went out.
     body_bytes: what went out; it grows while the answer runs.
     """
 
@@ -162,6 +163,7 @@ class Seen:
     range: str | None
     headers: dict[str, str] = field(repr=False)
     client: str = ""
+    port: int = 0
     status: int = 0
     body_bytes: int = 0
 
@@ -528,7 +530,8 @@ class _Connection(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         headers = {name.lower(): value for name, value in self.headers.items()}
         upstream = self.server.upstream
-        self._seen = Seen(self.server.host, self.command, path, headers.get("range"), headers, self.client_address[0])
+        client = self.client_address
+        self._seen = Seen(self.server.host, self.command, path, headers.get("range"), headers, client[0], client[1])
         upstream._record(self._seen)
         try:
             self._send(path, headers, upstream._take_fault(path, self.server.host), with_body=with_body)

@@ -197,6 +197,20 @@ def test_metadata_that_the_index_lacks_is_read_out_of_a_few_places_of_the_wheel(
     assert sum(one.body_bytes for one in upstream.file_gets()) < len(BIG.content) // 4
 
 
+def test_parts_and_files_come_one_after_the_other_over_one_connection(
+    start_upstream: StartUpstream, start_node: StartNode
+) -> None:
+    upstream = start_upstream(style=Style(core_metadata=False, sizes=False))
+    node = start_node(upstream)
+    for one in (BIG, TOP):
+        path = node.path_of(one.project, one.filename)
+        assert node.get(f"{path}.metadata").body == one.metadata
+        assert node.get(path).body == one.content
+    asked = upstream.file_gets()
+    assert {one.status for one in asked} == {200, 206}
+    assert len({one.port for one in asked}) == 1
+
+
 def test_an_index_without_metadata_still_resolves_and_each_wheel_is_fetched_once(
     uv: Tool, start_upstream: StartUpstream, start_node: StartNode, place: Workplace
 ) -> None:

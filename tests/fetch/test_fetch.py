@@ -6,7 +6,7 @@ import dataclasses
 import json
 import random
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from io import BytesIO
@@ -269,6 +269,50 @@ async def test_metadata_that_the_index_lacks_is_range_read_out_of_the_wheel(
         assert await world.metadata.of(wanted(content)) == METADATA
         assert len(world.upstream.asked) == before, "it is kept"
         assert world.changed == ["big"]
+
+
+def of_unknown_size(content: bytes) -> Wanted:
+    """As an index of links has it."""
+    what = wanted(content)
+    return dataclasses.replace(what, file=dataclasses.replace(what.file, size_bytes=None))
+
+
+async def test_the_end_of_a_wheel_of_unknown_length_is_asked_for_at_once(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    content = wheel()
+    async with scripted(tmp_path, lambda url, headers: Answer(content)) as (world, _store):
+        assert await world.metadata.of(of_unknown_size(content)) == METADATA
+        assert [headers["range"] for _, headers in world.upstream.asked] == ["bytes=-65536"]
+
+
+@pytest.mark.parametrize("refusal", [Answer(status=416), Answer(status=400), Answer(status=503)])
+async def test_an_upstream_that_knows_no_such_range_is_asked_for_the_length_first(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, refusal: Answer
+) -> None:
+    content = wheel()
+
+    def script(url: str, headers: Mapping[str, str]) -> Answer:
+        return refusal if headers["range"].startswith("bytes=-") else Answer(content)
+
+    async with scripted(tmp_path, script) as (world, _store):
+        assert await world.metadata.of(of_unknown_size(content)) == METADATA
+        ranges = [headers["range"] for _, headers in world.upstream.asked]
+        assert ranges[:2] == ["bytes=-65536", "bytes=0-0"]
+
+
+async def test_an_upstream_that_sends_the_whole_file_for_its_end_is_left_before_that(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    content = wheel()
+
+    def script(url: str, headers: Mapping[str, str]) -> Answer:
+        whole = headers["range"].startswith("bytes=-")
+        return Answer(content, status=203 if whole else 200)
+
+    async with scripted(tmp_path, script) as (world, _store):
+        assert await world.metadata.of(of_unknown_size(content)) == METADATA
+        assert world.counters.upstream_bytes[INDEX.url] < 100_000
 
 
 async def test_the_metadata_of_a_wheel_that_came_is_taken_out_of_it(

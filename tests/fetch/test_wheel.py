@@ -62,9 +62,28 @@ async def test_a_large_wheel_costs_a_few_small_reads() -> None:
     assert len(asked) <= 3
 
 
-async def test_a_directory_that_does_not_fit_the_first_read_is_read_by_itself() -> None:
-    content = wheel(extra_files=3000)
-    assert await wheel_metadata(NAME, len(content), reader(content)) == METADATA
+async def test_a_directory_that_does_not_fit_the_first_read_comes_with_the_metadata_before_it() -> None:
+    content, asked = wheel(extra_files=3000), list[int]()
+    assert await wheel_metadata(NAME, len(content), reader(content, asked)) == METADATA
+    assert len(asked) == 2
+
+
+async def test_what_came_with_the_end_of_the_file_is_not_asked_for_again() -> None:
+    content, asked = wheel(), list[int]()
+    assert await wheel_metadata(NAME, len(content), reader(content, asked)) == METADATA
+    assert len(asked) == 1
+    assert await wheel_metadata(NAME, len(content), reader(content, asked), content[-40_000:]) == METADATA
+    assert len(asked) == 1
+
+
+async def test_metadata_at_the_beginning_of_a_large_wheel_costs_one_more_question() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("Demo_Pkg-1.0.dist-info/METADATA", METADATA)
+        archive.writestr("demo_pkg/big.bin", random.Random(1).randbytes(500_000))
+    content, asked = buffer.getvalue(), list[int]()
+    assert await wheel_metadata(NAME, len(content), reader(content, asked)) == METADATA
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"<html>sorry</html>" * 100, wheel("other-1.0.dist-info/METADATA")])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from p2pcdn_shim.zephyr import interpreters as finding
-from p2pcdn_shim.zephyr import platforms
+from p2pcdn_shim.zephyr import platforms, probes, venv
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.probes import Probe, probe
 from tests.shim.zephyr import assert_one_sentence, zephyr
@@ -71,6 +71,32 @@ def test_an_interpreter_is_asked_once_and_again_when_its_file_changes(
     os.utime(fake, ns=(1, 1))
     assert probe(fake, environ).full_version == "3.12.2"
     assert asked(fake) == 2
+
+
+def test_an_environment_is_known_from_its_base_as_if_it_had_been_asked(
+    tmp_path: Path, interpreters: list[Probe], environ: dict[str, str]
+) -> None:
+    for one in interpreters:
+        python = venv.create(tmp_path / one.full_version, one).python
+        probe(Path(one.base_executable), environ)
+        files = sorted((tmp_path / "cache").rglob("*.json"))
+        known = probe(python, environ)
+        assert sorted((tmp_path / "cache").rglob("*.json")) == files, "it was asked"
+        asked_itself = probes.ask(python, environ)
+        assert Path(known.base_executable).samefile(one.base_executable)
+        assert known.but(base_executable="") == asked_itself.but(base_executable="")
+
+
+def test_an_interpreter_that_its_environment_does_not_link_to_is_asked(
+    tmp_path: Path, interpreter: Probe, environ: dict[str, str]
+) -> None:
+    fake = make_fake(tmp_path / "one", "python3", "3.12.1", interpreter)
+    other = make_fake(tmp_path / "two", "python3", "3.12.2", interpreter)
+    (tmp_path / "env" / "bin").mkdir(parents=True)
+    (tmp_path / "env" / "pyvenv.cfg").write_text(f"home = {fake.parent}\n")
+    (tmp_path / "env" / "bin" / "python").symlink_to(other)
+    assert probe(tmp_path / "env" / "bin" / "python", environ).full_version == "3.12.2"
+    assert (asked(fake), asked(other)) == (0, 1)
 
 
 def test_a_kept_answer_that_is_broken_is_asked_for_again(

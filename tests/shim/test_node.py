@@ -16,6 +16,7 @@ import pytest
 
 from p2pcdn_shim.client import Client, NoNode, dial, find
 from p2pcdn_shim.zephyr import node as under_test
+from p2pcdn_shim.zephyr import starting
 from p2pcdn_shim.zephyr.config import Config
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.voice import Voice
@@ -155,7 +156,7 @@ def test_a_node_that_says_nothing_is_ended(
     (tmp_path / "python").write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 100\n")
     (tmp_path / "python").chmod(0o755)
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
-    monkeypatch.setattr(under_test, "READY_TIME_S", 0.2)
+    monkeypatch.setattr(starting, "READY_TIME_S", 0.2)
     with pytest.raises(ZephyrError, match="none could be started"), under_test.reach(PRIVATE, Voice(), environ):
         pass
     assert not runs(int((tmp_path / "pid").read_text()))

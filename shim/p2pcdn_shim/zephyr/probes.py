@@ -22,6 +22,10 @@ PROBE_TIME_S = 30
 NAME_LENGTH_MAX = 200
 # Another number where the script or the tags become different ones: what was kept before counts no more.
 FORMAT = 1
+# A pyvenv.cfg has a dozen lines; a larger file is another one.
+CONFIG_SIZE_BYTES_MAX = 64 * 1024
+# The paths of sysconfig that an environment has for itself; headers and the standard library are its base's.
+_OF_AN_ENVIRONMENT = ("purelib", "platlib", "platstdlib", "scripts", "data")
 
 
 class Probe(Value):
@@ -72,16 +76,52 @@ class Probe(Value):
 def probe(executable: Path, environ: Mapping[str, str] = os.environ) -> Probe:
     """What is known of an interpreter, out of the cache where its file has not changed. Raises ZephyrError."""
     file = Path(os.path.abspath(executable))  # noqa: PTH100 - a link must stay a link
+    if (base := _linked_base(file)) is not None:
+        return _in_environment(file, probe(base, environ))
     kept = platforms.cache_directory(environ) / "interpreters" / _name(file)
     state = _state(file)
     if (found := _kept(kept, state)) is not None:
         return found
+    found = ask(file, environ)
+    _keep(kept, {"state": state, "probe": found.as_dict()})
+    return found
+
+
+def ask(file: Path, environ: Mapping[str, str] = os.environ) -> Probe:
+    """What an interpreter says of itself now. Raises ZephyrError."""
     said = _ask(file, environ)
     from p2pcdn_shim.zephyr.tags import tags_of
 
-    said = {**said, "executable": str(file), "tags": tags_of(said)}
-    _keep(kept, {"state": state, "probe": said})
-    return _made(said)
+    return _made({**said, "executable": str(file), "tags": tags_of(said)})
+
+
+def _linked_base(file: Path) -> Path | None:
+    """The interpreter that an environment's is a link to, so that none has to be started to know the environment's.
+
+    None for any other: an interpreter that is copied into its environment (Windows), or linked past its `home`.
+    """
+    try:
+        with (file.parent.parent / "pyvenv.cfg").open(encoding="utf-8", errors="replace") as opened:
+            pairs = (line.partition("=") for line in opened.read(CONFIG_SIZE_BYTES_MAX).splitlines())
+        home = {key.strip().lower(): value.strip() for key, _, value in pairs}.get("home")
+        base = Path(home or "", os.path.basename(os.readlink(file)))  # noqa: PTH115, PTH119 - its name alone
+        if home and base.samefile(file) and not (base.parent.parent / "pyvenv.cfg").exists():
+            return base
+    except OSError:
+        pass
+    return None
+
+
+def _in_environment(file: Path, base: Probe) -> Probe:
+    """What the interpreter of an environment would say, which differs from its base in where it stands."""
+    prefix = str(file.parent.parent)
+    own = {name: base.scheme[name].replace("{base}", prefix) for name in _OF_AN_ENVIRONMENT}
+    return base.but(
+        executable=str(file),
+        prefix=prefix,
+        paths={**base.paths, **own},
+        externally_managed=None,
+    )
 
 
 def _name(file: Path) -> str:

@@ -172,7 +172,7 @@ def _swap(
 ) -> Outcome | None:
     """Links the plan into a new generation; None where another zephyr did so meanwhile."""
     wheels: Sequence[dict[str, str]] = ready["wheels"]
-    plan = Plan.decode(encoded)
+    plan = Plan.decode(encoded, ready["digest"])
     sources = [Source(one["tree"], one["bytecode"]) for one in wheels]
     provenance = {
         planned.project: {
