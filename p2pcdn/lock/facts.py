@@ -10,7 +10,6 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from p2pcdn import frames
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile
 from p2pcdn.errors import DigestMismatch, NotFound, Refused, RemoteProtocolError, StoreStopped
@@ -18,16 +17,15 @@ from p2pcdn.fetch import Metadata as WheelMetadata
 from p2pcdn.fetch import Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
+from p2pcdn.lock.kept import FORMAT, encode_metadata, encode_table
 from p2pcdn.names import is_normalized
-from p2pcdn.resolve import Source, Table, read_metadata, table_of, to_plain, version_of
+from p2pcdn.resolve import Metadata, Source, Table, read_metadata, table_of, version_of
 from p2pcdn.simple import File
 from p2pcdn.store import Store
 from p2pcdn.world import Threads
 
 log = logging.getLogger(__name__)
 
-# Counted up when the tables or metadata of this version could not be read by another one.
-FORMAT = 1
 # Reading the names of more files than this takes milliseconds that other clients would wait; it goes to a thread.
 PARSE_INLINE_FILES_MAX = 200
 # Parsed things that wait for one transaction.
@@ -75,7 +73,7 @@ class Facts:
         try:
             held = await self.page(project)
         except NotFound as error:
-            return frames.encode(to_plain(Table(project, missing=str(error)))), None
+            return encode_table(Table(project, missing=str(error))), None
         key = f"t{FORMAT}/{held.index.key}/{project}/{held.version}"
         octets = self._kept(key)
         if octets is None:
@@ -178,13 +176,12 @@ def _rank(file: File) -> tuple[bool, bool, bool, int, str]:
 
 
 def _encoded_table(project: str, files: Sequence[File], index: str) -> bytes:
-    return frames.encode(to_plain(table_of(project, files, index=index)))
+    return encode_table(table_of(project, files, index=index))
 
 
 def _encoded_metadata(source: Source, content: bytes) -> bytes:
-    _, *rest = to_plain(read_metadata(source, content.decode("utf-8", "replace")))
-    return frames.encode(rest)
+    return encode_metadata(read_metadata(source, content.decode("utf-8", "replace")))
 
 
 def _broken(why: str) -> bytes:
-    return frames.encode(["", [], [], "", why])
+    return encode_metadata(Metadata(Source(""), broken=why))

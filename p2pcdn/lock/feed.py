@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -61,6 +61,29 @@ class Feed:
             self._more = trio.Event()
             await self._more.wait()
         return self._hand_over(needed)
+
+    async def get_all(
+        self, projects: Iterable[str], sources: Iterable[Source]
+    ) -> tuple[dict[str, bytes], dict[Source, bytes]]:
+        """The tables and metadata of just these, as they are kept. Raises what is the matter with one of them."""
+        tables, metadata = {}, {}
+        wanted: set[Key] = {*projects, *sources}
+        for key in wanted:
+            self._start(key, self._needed)
+        while wanted:
+            self._more = trio.Event()
+            for key in wanted & self._come.keys():
+                wanted.remove(key)
+                outcome = self._come.pop(key)
+                if isinstance(outcome, P2pcdnError):
+                    raise outcome
+                if isinstance(key, Source):
+                    metadata[key] = outcome
+                else:
+                    tables[key] = outcome
+            if wanted:
+                await self._more.wait()
+        return tables, metadata
 
     def _hand_over(self, needed: list[Key]) -> tuple[list[bytes], list[list[Any]]]:
         tables, metadata = [], []

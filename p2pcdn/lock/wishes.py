@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from p2pcdn.envs.pylock import read_lock
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.lock import question as asked
 from p2pcdn.lock.merge import PROJECT, Root
-from p2pcdn.resolve import Prefer, Prereleases, Wanted
+from p2pcdn.resolve import Prefer, Prereleases, Solution, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,14 @@ class Question:
         """Names the question with what was locked before, and what else its answer depends on."""
         parts = [asked.digest(self.fields), *(f"{name}=={version}" for name, version in self.former), *more]
         return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def preferring(wanted: Wanted, found: Iterable[Solution]) -> Wanted:
+    """The same, with what other targets got before as preferences: so a lock forks only where it must."""
+    preferences = dict.fromkeys(wanted.preferences)
+    for solution in found:
+        preferences |= dict.fromkeys((pin.project, pin.version) for pin in solution.pins if not pin.url)
+    return replace(wanted, preferences=tuple(preferences))
 
 
 def parse_question(value: Mapping[str, Any], *, former: str | None = None, upgrade: object = ()) -> Question:

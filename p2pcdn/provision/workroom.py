@@ -17,6 +17,7 @@ from p2pcdn.fetch import Fetch, Metadata
 from p2pcdn.index import Pages
 from p2pcdn.lock.facts import Facts, Makers
 from p2pcdn.lock.locker import Locked, Locker, OneTarget
+from p2pcdn.lock.room import Room
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.wishes import Question, parse_question
 from p2pcdn.provision.asked import Asked, Ready, Wheel
@@ -39,7 +40,7 @@ BENCHES_MAX = 16
 class Workroom:
     """Used by one trio loop; what it does runs in the nursery given here where nobody is to stop it.
 
-    pages: those of the node's own indexes. open_pages: those of others.
+    pages: those of the node's own indexes. open_pages: those of others. neighbours: what they found, and get of us.
     """
 
     store: Store
@@ -52,6 +53,7 @@ class Workroom:
     version: str
     open_pages: Callable[[Sequence[Index]], Pages]
     more_indexes: MoreIndexes | None = None
+    neighbours: Room | None = None
     sites: Sites = field(init=False)
     _solvers: Solvers = field(init=False)
     _compiler: Compiler = field(init=False)
@@ -89,7 +91,7 @@ class Bench:
         self._threads = threads
         facts = Facts(pages, room.metadata, store, threads)
         self._wheels = Wheels(store, pages, room.fetch, threads, room.nursery)
-        self._locker = Locker(facts, solvers, store, room.version)
+        self._locker = Locker(facts, solvers, store, room.version, room.neighbours)
         self._builds = Builds(store, room.fetch, threads, room.processes, self._ready_for_a_build)
         self.sites = room.sites
         self._direct = Direct(store, room.fetch, room.metadata, self._builds, threads, pages.default)

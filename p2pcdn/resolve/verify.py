@@ -76,7 +76,7 @@ class _Certificate:
         faults = lost or self._lacking() or self._poor()
         if faults:
             return Doubt(tuple(faults))
-        if not self._found.keys() <= self._decided.keys():
+        if len(self._found) != len(self._sources) or not self._found.keys() <= self._decided.keys():
             return Doubt((_STRANGE,))
         return solution_of(self._view, self._decided.items())
 
