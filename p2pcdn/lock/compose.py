@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from p2pcdn.envs.model import Directory, Lock, LockedFile, LockedPackage
 from p2pcdn.envs.pylock_text import write_lock
-from p2pcdn.index.held import HeldPage
 from p2pcdn.lock import question as asked
+from p2pcdn.lock.facts import Listed
 from p2pcdn.lock.merge import Merged
 from p2pcdn.lock.targets import DEFAULT_REQUIRES_PYTHON, Cell
 from p2pcdn.resolve import BadRequirement
@@ -21,10 +21,10 @@ class Known(Protocol):
     """What is known of the pins: pages by project, what stands at direct URLs, the files of a version of a page."""
 
     @property
-    def pages(self) -> Mapping[str, HeldPage | None]: ...
+    def pages(self) -> Mapping[str, Listed | None]: ...
     @property
     def places(self) -> Mapping[str, LockedFile | Directory]: ...
-    def files(self, project: str, held: HeldPage, version: str) -> list[File]: ...
+    def files(self, listed: Listed, version: str) -> list[File]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ def _package(
 ) -> LockedPackage:
     if one.url:
         return _at_url(one, known.places[one.url])
-    held = known.pages[one.project]
-    assert held is not None, "what is pinned has a page"
-    of_version = sorted(known.files(one.project, held, one.version), key=lambda file: file.filename)
+    listed = known.pages[one.project]
+    assert listed is not None, "what is pinned has a page"
+    of_version = sorted(known.files(listed, one.version), key=lambda file: file.filename)
     wheels = [file for file in of_version if file.filename.endswith(".whl") and _is_listed(file.filename, tags)]
     sdists = [file for file in of_version if not file.filename.endswith((".whl", ".egg"))]
     if _named(question["only_binary"], one.project):
@@ -90,7 +90,7 @@ def _package(
         marker=one.marker or None,
         requires_python=next((file.requires_python for file in of_version if file.requires_python), None),
         dependencies=_dependencies(one),
-        index=held.index.url,
+        index=listed.index.url,
         sdist=_described(sdist) if sdist is not None else None,
         wheels=tuple(map(_described, wheels)),
     )

@@ -7,29 +7,31 @@ loop only looks them up.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile
-from p2pcdn.errors import DigestMismatch, NotFound, Refused, RemoteProtocolError, StoreStopped
+from p2pcdn.errors import DigestMismatch, NotFound, Refused, RemoteProtocolError, StoreStopped, Unavailable
 from p2pcdn.fetch import Metadata as WheelMetadata
 from p2pcdn.fetch import Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
-from p2pcdn.lock.kept import FORMAT, encode_metadata, encode_table
+from p2pcdn.lock.kept import FORMAT, decode_files, encode_files, encode_metadata, encode_table
 from p2pcdn.names import is_normalized
 from p2pcdn.resolve import Metadata, Source, Table, read_metadata, table_of, version_of
 from p2pcdn.simple import File
 from p2pcdn.store import Store
-from p2pcdn.world import Threads
+from p2pcdn.world import Index, Threads
 
 log = logging.getLogger(__name__)
 
 # Reading the names of more files than this takes milliseconds that other clients would wait; it goes to a thread.
 PARSE_INLINE_FILES_MAX = 200
 # Parsed things that wait for one transaction.
-PENDING_MAX = 256
+PENDING_SIZE_BYTES_MAX = 4 * 1024 * 1024
+# What a store that does not write leaves in memory: enough for a lock of a hundred packages.
+UNWRITABLE_SIZE_BYTES_MAX = 32 * 1024 * 1024
 
 
 # The METADATA of the wheel that an sdist becomes. Raises BuildFailed, SandboxUnusable, and what fetching raises.
@@ -49,6 +51,19 @@ class Makers:
 NO_MAKERS = Makers()
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Where a project is listed: the index that owns it, and the version of its page, which says what it is."""
+
+    index: Index
+    project: str
+    version: str
+
+    def key(self, kind: str) -> str:
+        """Under which its table (t), its files (f) are kept."""
+        return f"{kind}{FORMAT}/{self.index.key}/{self.project}/{self.version}"
+
+
 @dataclass(slots=True)
 class Facts:
     """Used by one trio loop. Whoever asks for the same at the same time asks the index once (`Pages`, `Metadata`)."""
@@ -58,45 +73,58 @@ class Facts:
     store: Store
     threads: Threads
     _pending: dict[str, bytes] = field(default_factory=dict)
+    _unwritten_size_bytes: int = 0
 
-    async def page(self, project: str) -> HeldPage:
-        """Raises what `Pages.project` raises."""
+    async def listed(self, project: str) -> Listed:
+        """Which page there is now; it is parsed only if it never was. Raises what `Pages.project` raises."""
         if not is_normalized(project):
             raise NotFound(f"{project[:80]!r} is not the name of a project.")
-        return self.pages.fresh(project) or await self.pages.project(project)
+        fresh = self.pages.fresh_version(project)
+        if fresh is not None:
+            listed = Listed(fresh[0], project, fresh[1])
+            if self._kept(listed.key("t")) is not None and self._kept(listed.key("f")) is not None:
+                return listed
+        return await self._read(self.pages.fresh(project) or await self.pages.project(project))
 
-    async def table(self, project: str) -> tuple[bytes, HeldPage | None]:
+    async def _read(self, held: HeldPage) -> Listed:
+        listed = Listed(held.index, held.project, held.version)
+        if self._kept(listed.key("t")) is None or self._kept(listed.key("f")) is None:
+            files = held.page.files if held.page is not None else ()
+            if len(files) <= PARSE_INLINE_FILES_MAX:
+                table, by_version = _encoded_page(held.project, files, held.index.url)
+            else:
+                table, by_version = await self.threads.run(_encoded_page, held.project, files, held.index.url)
+            await self._keep(listed.key("t"), table)
+            await self._keep(listed.key("f"), by_version)
+        return listed
+
+    async def table(self, project: str) -> tuple[bytes, Listed | None]:
         """The encoded Table of a project, and the page that it is of; None where no index has the project.
 
         Raises Unavailable, Refused, RemoteProtocolError: then nobody can say.
         """
         try:
-            held = await self.page(project)
+            listed = await self.listed(project)
         except NotFound as error:
             return encode_table(Table(project, missing=str(error))), None
-        key = f"t{FORMAT}/{held.index.key}/{project}/{held.version}"
-        octets = self._kept(key)
-        if octets is None:
-            files = held.page.files if held.page is not None else ()
-            if len(files) <= PARSE_INLINE_FILES_MAX:
-                octets = _encoded_table(project, files, held.index.url)
-            else:
-                octets = await self.threads.run(_encoded_table, project, files, held.index.url)
-            await self._keep(key, octets)
-        return octets, held
+        return self._kept_of(listed, "t"), listed
+
+    def files(self, listed: Listed) -> Mapping[str, bytes]:
+        """The files of a page, packed, by their version as the project's table has it; see `unpack_files`."""
+        return decode_files(self._kept_of(listed, "f"))
 
     async def metadata_of(
-        self, source: Source, held: HeldPage, files: Sequence[File], of_sdist: OfSdist | None
+        self, source: Source, listed: Listed, files: Sequence[File], of_sdist: OfSdist | None
     ) -> bytes:
-        """The encoded rest of a Metadata: all but its source. files: those of the version, of the page `held`.
+        """The encoded rest of a Metadata: all but its source. files: those of the version, of the page `listed`.
 
         Raises Unavailable, Refused: then nobody can say; and BuildFailed, SandboxUnusable. What is wrong with a wheel
         itself is a `broken` one.
         """
         file = file_for_metadata(files)
         if file is None:
-            return _broken(f"{held.index.url} lists no file of {source.project} {source.version} any more")
-        wanted = Wanted(held.index, held.project, file)
+            return _broken(f"{listed.index.url} lists no file of {source.project} {source.version} any more")
+        wanted = Wanted(listed.index, listed.project, file)
         if not file.filename.endswith(".whl"):
             return await self._of_sdist(source, wanted, of_sdist)
         name = self.metadata.name_of(wanted)
@@ -133,22 +161,36 @@ class Facts:
             return _broken(str(error).rstrip(".")), None
         return await self.threads.run(_encoded_metadata, source, content), place
 
+    def _kept_of(self, listed: Listed, kind: str) -> bytes:
+        octets = self._kept(listed.key(kind))
+        if octets is None:
+            raise Unavailable(f"What was read of {listed.project} is gone from the store; ask again.")
+        return octets
+
     def _kept(self, key: str) -> bytes | None:
         return self._pending.get(key) or self.store.value("parsed", key)
 
     async def _keep(self, key: str, octets: bytes) -> None:
         self._pending[key] = octets
-        if len(self._pending) >= PENDING_MAX:
+        self._unwritten_size_bytes += len(octets)
+        if self._unwritten_size_bytes >= PENDING_SIZE_BYTES_MAX:
             await self.flush()
 
     async def flush(self) -> None:
-        """Writes what was parsed; many in one transaction. A store that does not write costs only time."""
-        pending, self._pending = self._pending, {}
-        if pending:
-            try:
-                await self.store.change(values={("parsed", key): octets for key, octets in pending.items()})
-            except StoreStopped as error:
-                log.info("what was parsed was not kept: %s", error)
+        """Writes what was parsed, in one transaction. Where the store does not write, some of it stays in memory."""
+        pending = dict(self._pending)
+        if not pending:
+            return
+        self._unwritten_size_bytes = 0
+        try:
+            await self.store.change(values={("parsed", key): octets for key, octets in pending.items()})
+        except StoreStopped as error:
+            log.info("what was parsed was not kept: %s", error)
+            while sum(map(len, self._pending.values())) > UNWRITABLE_SIZE_BYTES_MAX:
+                self._pending.pop(next(iter(self._pending)))
+        else:
+            for key in pending:
+                self._pending.pop(key, None)
 
 
 def files_by_version(project: str, files: Sequence[File]) -> dict[str, list[File]]:
@@ -175,8 +217,10 @@ def _rank(file: File) -> tuple[bool, bool, bool, int, str]:
     return (not wheel, not beside, not file.filename.endswith("-none-any.whl"), file.size_bytes or 0, file.filename)
 
 
-def _encoded_table(project: str, files: Sequence[File], index: str) -> bytes:
-    return encode_table(table_of(project, files, index=index))
+def _encoded_page(project: str, files: Sequence[File], index: str) -> tuple[bytes, bytes]:
+    """The table of a page, and its files by version."""
+    table = table_of(project, files, index=index)
+    return encode_table(table), encode_files(files_by_version(project, files))
 
 
 def _encoded_metadata(source: Source, content: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -11,8 +11,8 @@ import trio
 
 from p2pcdn.envs.model import Directory, LockedFile
 from p2pcdn.errors import P2pcdnError
-from p2pcdn.index.held import HeldPage
-from p2pcdn.lock.facts import NO_MAKERS, Facts, Makers, files_by_version
+from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
+from p2pcdn.lock.kept import unpack_files
 from p2pcdn.resolve import Need, Source, to_plain
 from p2pcdn.simple import File
 
@@ -41,9 +41,10 @@ class Feed:
         self._come: dict[Key, bytes | P2pcdnError] = {}
         self._told: set[Key] = set()
         self._more = trio.Event()
-        self._files: dict[str, dict[str, list[File]]] = {}
+        self._packed: dict[str, Mapping[str, bytes]] = {}
+        self._files: dict[tuple[str, str], list[File]] = {}
         self.places: dict[str, LockedFile | Directory] = {}  # by direct URL
-        self.pages: dict[str, HeldPage | None] = {}  # those that the solver was told of, by project
+        self.pages: dict[str, Listed | None] = {}  # those that the solver was told of, by project
 
     async def get(self, need: Need) -> tuple[list[bytes], list[list[Any]]]:
         """Waits until something that is needed has come, and gives it with all else that has.
@@ -131,8 +132,8 @@ class Feed:
         self._more.set()
 
     async def _table(self, project: str) -> bytes:
-        octets, held = await self._facts.table(project)
-        self.pages[project] = held
+        octets, listed = await self._facts.table(project)
+        self.pages[project] = listed
         return octets
 
     async def _metadata(self, source: Source) -> bytes:
@@ -141,15 +142,20 @@ class Feed:
             if place is not None:
                 self.places[source.url] = place
             return octets
-        held = self.pages.get(source.project) or await self._facts.page(source.project)
-        files = self.files(source.project, held, source.version)
-        return await self._facts.metadata_of(source, held, files, self._makers.of_sdist)
+        listed = self.pages.get(source.project) or await self._facts.listed(source.project)
+        files = self.files(listed, source.version)
+        return await self._facts.metadata_of(source, listed, files, self._makers.of_sdist)
 
-    def files(self, project: str, held: HeldPage, version: str) -> list[File]:
-        """The files of one version of a page."""
-        if project not in self._files:
-            self._files[project] = files_by_version(project, held.page.files if held.page is not None else ())
-        return self._files[project].get(version, [])
+    def files(self, listed: Listed, version: str) -> list[File]:
+        """The files of one version of a page. Those whose metadata was asked for are in memory, for any thread."""
+        project = listed.project
+        found = self._files.get((project, version))
+        if found is None:
+            if project not in self._packed:
+                self._packed[project] = self._facts.files(listed)
+            packed = self._packed[project].get(version)
+            found = self._files[project, version] = unpack_files(packed) if packed is not None else []
+        return found
 
 
 @asynccontextmanager

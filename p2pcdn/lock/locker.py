@@ -10,9 +10,8 @@ import trio
 
 from p2pcdn import frames
 from p2pcdn.errors import P2pcdnError, StoreStopped
-from p2pcdn.index.held import HeldPage
 from p2pcdn.lock.compose import compose
-from p2pcdn.lock.facts import NO_MAKERS, Facts, Makers
+from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
 from p2pcdn.lock.feed import Feed, open_feed
 from p2pcdn.lock.merge import cells_marker, merge
 from p2pcdn.lock.room import Room
@@ -133,7 +132,7 @@ class Locker:
             known = self.facts.pages.fresh_version(project)
             if known is None:
                 stale.append((project, index_key, version))
-            elif known != (index_key, version):
+            elif (known[0].key, known[1]) != (index_key, version):
                 return False
         changed = False
         limiter = trio.CapacityLimiter(PAGES_AT_ONCE_MAX)
@@ -142,11 +141,11 @@ class Locker:
             nonlocal changed
             async with limiter:
                 try:
-                    held = await self.facts.page(project)
+                    listed = await self.facts.listed(project)
                 except P2pcdnError:
                     changed = True  # solving anew says what is the matter
                 else:
-                    changed = changed or (held.index.key, held.version) != (index_key, version)
+                    changed = changed or (listed.index.key, listed.version) != (index_key, version)
 
         async with trio.open_nursery() as nursery:
             for one in stale:
@@ -216,7 +215,7 @@ class Locker:
         self,
         key: str,
         locked: Locked,
-        pages: Mapping[str, HeldPage | None],
+        pages: Mapping[str, Listed | None],
         offered: Mapping[tuple[Table, str], bytes],
     ) -> None:
         """pages: those that the lock stands on. offered: what neighbours get, in the same transaction."""

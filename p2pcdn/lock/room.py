@@ -114,7 +114,7 @@ class Room:
         for project, version in {package for chosen in choices for package in chosen}:
             page = feed.pages[project]
             assert page is not None, "what is pinned has a page"
-            file = file_for_metadata(feed.files(project, page, version))
+            file = file_for_metadata(feed.files(page, version))
             if file is None or not file.filename.endswith(".whl"):
                 return {}  # what a build says of itself may differ elsewhere
             pages[project] = page.index.url, page.version
@@ -189,4 +189,4 @@ def _has_our_pages(certificate: Certificate, feed: Feed, known: Knowledge) -> bo
         if page is None or (page.index.url, page.version) != (index, version):
             return False
     broken = (one.source for one in known.metadata.values() if one.broken)
-    return not any(feed.files(one.project, ours[one.project], one.version) for one in broken)
+    return not any(feed.files(ours[one.project], one.version) for one in broken)

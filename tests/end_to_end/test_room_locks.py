@@ -1,4 +1,4 @@
-"""A lock that somebody in the room has made: another machine of the group has it without an upstream and without solving."""
+"""A lock that somebody in the room has made: another machine of the group needs no upstream and no solver for it."""
 
 from __future__ import annotations
 
