@@ -75,43 +75,67 @@ class Facts:
     _pending: dict[str, bytes] = field(default_factory=dict)
     _unwritten_size_bytes: int = 0
 
-    async def listed(self, project: str) -> Listed:
-        """Which page there is now; it is parsed only if it never was. Raises what `Pages.project` raises."""
-        if not is_normalized(project):
-            raise NotFound(f"{project[:80]!r} is not the name of a project.")
+    def table_at_hand(self, project: str) -> tuple[bytes, Listed] | None:
+        """The encoded Table of a project, and the page that it is of, if that needs no waiting."""
         fresh = self.pages.fresh_version(project)
-        if fresh is not None:
-            listed = Listed(fresh[0], project, fresh[1])
-            if self._kept(listed.key("t")) is not None and self._kept(listed.key("f")) is not None:
-                return listed
-        return await self._read(self.pages.fresh(project) or await self.pages.project(project))
-
-    async def _read(self, held: HeldPage) -> Listed:
-        listed = Listed(held.index, held.project, held.version)
-        if self._kept(listed.key("t")) is None or self._kept(listed.key("f")) is None:
-            files = held.page.files if held.page is not None else ()
-            if len(files) <= PARSE_INLINE_FILES_MAX:
-                table, by_version = _encoded_page(held.project, files, held.index.url)
-            else:
-                table, by_version = await self.threads.run(_encoded_page, held.project, files, held.index.url)
-            await self._keep(listed.key("t"), table)
-            await self._keep(listed.key("f"), by_version)
-        return listed
+        if fresh is None:
+            return None
+        listed = Listed(fresh[0], project, fresh[1])
+        octets = self._kept(listed.key("t"))
+        return (octets, listed) if octets is not None else None
 
     async def table(self, project: str) -> tuple[bytes, Listed | None]:
-        """The encoded Table of a project, and the page that it is of; None where no index has the project.
+        """The same, whatever it takes; no page where no index has the project.
 
         Raises Unavailable, Refused, RemoteProtocolError: then nobody can say.
         """
+        if not is_normalized(project):
+            return encode_table(Table(project, missing=f"{project[:80]!r} is not the name of a project")), None
+        if (known := self.table_at_hand(project)) is not None:
+            return known
         try:
-            listed = await self.listed(project)
+            held = self.pages.fresh(project) or await self.pages.project(project)
         except NotFound as error:
             return encode_table(Table(project, missing=str(error))), None
-        return self._kept_of(listed, "t"), listed
+        listed = Listed(held.index, project, held.version)
+        return self._kept(listed.key("t")) or (await self._read(held, listed))[0], listed
 
-    def files(self, listed: Listed) -> Mapping[str, bytes]:
+    async def _read(self, held: HeldPage, listed: Listed) -> tuple[bytes, bytes]:
+        """The table and the files of a page, kept from now on."""
+        files = held.page.files if held.page is not None else ()
+        if len(files) <= PARSE_INLINE_FILES_MAX:
+            table, by_version = _encoded_page(listed.project, files, held.index.url)
+        else:
+            table, by_version = await self.threads.run(_encoded_page, listed.project, files, held.index.url)
+        await self._keep(listed.key("t"), table)
+        await self._keep(listed.key("f"), by_version)
+        return table, by_version
+
+    def files_at_hand(self, listed: Listed) -> Mapping[str, bytes] | None:
         """The files of a page, packed, by their version as the project's table has it; see `unpack_files`."""
-        return decode_files(self._kept_of(listed, "f"))
+        octets = self._kept(listed.key("f"))
+        return decode_files(octets) if octets is not None else None
+
+    async def files(self, listed: Listed) -> Mapping[str, bytes]:
+        """The same, whatever it takes. Raises what `Pages.project` raises; Unavailable for a page that has changed."""
+        known = self.files_at_hand(listed)
+        if known is not None:
+            return known
+        held = self.pages.fresh(listed.project) or await self.pages.project(listed.project)
+        if (held.index.key, held.version) != (listed.index.key, listed.version):
+            raise Unavailable(f"The page of {listed.project} has just changed; ask again.")
+        return decode_files((await self._read(held, listed))[1])
+
+    def metadata_at_hand(self, listed: Listed, files: Sequence[File]) -> bytes | None:
+        """As `metadata_of` gives it, if that needs no waiting."""
+        file = file_for_metadata(files)
+        if file is None:
+            return None
+        wanted = Wanted(listed.index, listed.project, file)
+        if not file.filename.endswith(".whl"):
+            return self._kept(f"s{FORMAT}/{wanted.key}")
+        name = self.metadata.name_of(wanted)
+        return self._kept(f"m{FORMAT}/{name}") if name is not None else None
 
     async def metadata_of(
         self, source: Source, listed: Listed, files: Sequence[File], of_sdist: OfSdist | None
@@ -121,15 +145,14 @@ class Facts:
         Raises Unavailable, Refused: then nobody can say; and BuildFailed, SandboxUnusable. What is wrong with a wheel
         itself is a `broken` one.
         """
+        if (known := self.metadata_at_hand(listed, files)) is not None:
+            return known
         file = file_for_metadata(files)
         if file is None:
             return _broken(f"{listed.index.url} lists no file of {source.project} {source.version} any more")
         wanted = Wanted(listed.index, listed.project, file)
         if not file.filename.endswith(".whl"):
             return await self._of_sdist(source, wanted, of_sdist)
-        name = self.metadata.name_of(wanted)
-        if name is not None and (octets := self._kept(f"m{FORMAT}/{name}")) is not None:
-            return octets
         try:
             content = await self.metadata.of(wanted)
         except (NotFound, RemoteProtocolError, DigestMismatch) as error:
@@ -139,13 +162,10 @@ class Facts:
         return octets
 
     async def _of_sdist(self, source: Source, wanted: Wanted, of_sdist: OfSdist | None) -> bytes:
-        key = f"s{FORMAT}/{wanted.key}"
-        if (octets := self._kept(key)) is not None:
-            return octets
         if of_sdist is None:
             return _broken("it has no wheel, and nobody named an interpreter to build one with")
         octets = await self.threads.run(_encoded_metadata, source, await of_sdist(wanted))
-        await self._keep(key, octets)
+        await self._keep(f"s{FORMAT}/{wanted.key}", octets)
         return octets
 
     async def at_url(self, source: Source, of_url: OfUrl | None) -> tuple[bytes, LockedFile | Directory | None]:
@@ -160,12 +180,6 @@ class Facts:
         except (NotFound, Refused, RemoteProtocolError, DigestMismatch) as error:
             return _broken(str(error).rstrip(".")), None
         return await self.threads.run(_encoded_metadata, source, content), place
-
-    def _kept_of(self, listed: Listed, kind: str) -> bytes:
-        octets = self._kept(listed.key(kind))
-        if octets is None:
-            raise Unavailable(f"What was read of {listed.project} is gone from the store; ask again.")
-        return octets
 
     def _kept(self, key: str) -> bytes | None:
         return self._pending.get(key) or self.store.value("parsed", key)

@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from p2pcdn.envs.model import Directory, LockedFile
-from p2pcdn.errors import P2pcdnError
+from p2pcdn.errors import NotFound, P2pcdnError
 from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
 from p2pcdn.lock.kept import unpack_files
 from p2pcdn.resolve import Need, Source, to_plain
@@ -23,6 +23,9 @@ NEEDED_AT_ONCE_MAX = 16
 LIKELY_AT_ONCE_MAX = 8
 # What a session fetched ahead and nobody has asked for yet: then guessing stops for a while.
 LIKELY_WAITING_MAX = 500
+
+# So much is looked up in the store, some 0.1 ms each, before other tasks have their turn.
+LOOKED_UP_AT_ONCE = 32
 
 Key = str | Source
 
@@ -68,13 +71,15 @@ class Feed:
     ) -> tuple[dict[str, bytes], dict[Source, bytes]]:
         """The tables and metadata of just these, as they are kept. Raises what is the matter with one of them."""
         tables, metadata = {}, {}
-        wanted: set[Key] = {*projects, *sources}
-        for key in wanted:
+        wanted: dict[Key, None] = dict.fromkeys((*projects, *sources))
+        for number, key in enumerate(wanted):
             self._start(key, self._needed)
+            if number % LOOKED_UP_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
         while wanted:
             self._more = trio.Event()
-            for key in wanted & self._come.keys():
-                wanted.remove(key)
+            for key in [key for key in wanted if key in self._come]:
+                del wanted[key]
                 outcome = self._come.pop(key)
                 if isinstance(outcome, P2pcdnError):
                     raise outcome
@@ -105,6 +110,9 @@ class Feed:
         urgent = limiter is self._needed
         if key in self._told or key in self._come:
             return
+        if key not in self._coming and (known := self._at_hand(key)) is not None:
+            self._come[key] = known
+            return
         if (scope := self._coming.get(key)) is not None:
             if not urgent or key in self._urgent:
                 return
@@ -113,6 +121,21 @@ class Feed:
         if urgent:
             self._urgent.add(key)
         self._nursery.start_soon(self._fetch, key, scope, limiter)
+
+    def _at_hand(self, key: Key) -> bytes | None:
+        """What needs no waiting needs no task: most of it, once a project was locked."""
+        if isinstance(key, Source):
+            listed = self.pages.get(key.project)
+            if key.url or listed is None:
+                return None
+            if key.project not in self._packed and (packed := self._facts.files_at_hand(listed)) is not None:
+                self._packed[key.project] = packed
+            return self._facts.metadata_at_hand(listed, self.files(listed, key.version))
+        known = self._facts.table_at_hand(key)
+        if known is None:
+            return None
+        octets, self.pages[key] = known
+        return octets
 
     async def _fetch(self, key: Key, scope: trio.CancelScope, limiter: trio.CapacityLimiter) -> None:
         fetch: Callable[[], Awaitable[bytes]]
@@ -142,19 +165,23 @@ class Feed:
             if place is not None:
                 self.places[source.url] = place
             return octets
-        listed = self.pages.get(source.project) or await self._facts.listed(source.project)
-        files = self.files(listed, source.version)
-        return await self._facts.metadata_of(source, listed, files, self._makers.of_sdist)
+        if self.pages.get(source.project) is None:
+            await self._table(source.project)
+        listed = self.pages[source.project]
+        if listed is None:
+            raise NotFound(f"No configured index has a project named {source.project}.")
+        if source.project not in self._packed:
+            self._packed[source.project] = await self._facts.files(listed)
+        return await self._facts.metadata_of(source, listed, self.files(listed, source.version), self._makers.of_sdist)
 
     def files(self, listed: Listed, version: str) -> list[File]:
-        """The files of one version of a page. Those whose metadata was asked for are in memory, for any thread."""
-        project = listed.project
-        found = self._files.get((project, version))
+        """The files of one version of a page; none before its metadata was asked for. For any thread."""
+        found = self._files.get((listed.project, version))
         if found is None:
-            if project not in self._packed:
-                self._packed[project] = self._facts.files(listed)
-            packed = self._packed[project].get(version)
-            found = self._files[project, version] = unpack_files(packed) if packed is not None else []
+            packed = self._packed.get(listed.project, {}).get(version)
+            found = unpack_files(packed) if packed is not None else []
+            if packed is not None:
+                self._files[listed.project, version] = found
         return found
 
 

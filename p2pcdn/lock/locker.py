@@ -141,11 +141,12 @@ class Locker:
             nonlocal changed
             async with limiter:
                 try:
-                    listed = await self.facts.listed(project)
+                    _, listed = await self.facts.table(project)
                 except P2pcdnError:
                     changed = True  # solving anew says what is the matter
                 else:
-                    changed = changed or (listed.index.key, listed.version) != (index_key, version)
+                    now = (listed.index.key, listed.version) if listed is not None else None
+                    changed = changed or now != (index_key, version)
 
         async with trio.open_nursery() as nursery:
             for one in stale:
