@@ -40,11 +40,11 @@ def test_a_scenario_of_packse_comes_out_as_it_says_or_as_pip_does_it() -> None:
     found = scenarios()
     if not found:
         pytest.skip("packse's scenarios are not here: python -m tests.resolve.fetch_snapshots")
-    different = {one["name"] for one in found if not _is_as_expected(one)}
+    different = {one["name"] for one in found if not is_as_expected(one)}
     assert different == POLICY.keys()
 
 
-def _is_as_expected(scenario: dict[str, Any]) -> bool:
+def is_as_expected(scenario: dict[str, Any]) -> bool:
     expected = scenario["expected"]
     try:
         found = pins(_world(scenario["packages"]).solve(_wanted(scenario), _target(scenario)))
