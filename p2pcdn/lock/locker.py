@@ -239,7 +239,7 @@ async def _solve(session: Session, wanted: Wanted, targets: Mapping[C, Target]) 
     failures: dict[C, NoSolution] = {}
     for cell, target in targets.items():
         try:
-            solution = await session.resolve(preferring(wanted, solutions.values()), target)
+            solution = await session.resolve(preferring(wanted, target, solutions.values()), target)
         except NoSolution as error:
             failures[cell] = error
             if len(failures) == FAILURES_MAX:

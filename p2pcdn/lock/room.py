@@ -86,7 +86,9 @@ class Room:
         found: dict[C, Solution] = {}
         for (cell, target), chosen in zip(targets.items(), certificate.choices, strict=True):
             # Each target by itself: other threads have their turn between two of them.
-            one = await self._threads.run(confirm, _sources(chosen), preferring(wanted, found.values()), target, known)
+            one = await self._threads.run(
+                confirm, _sources(chosen), preferring(wanted, target, found.values()), target, known
+            )
             if isinstance(one, Doubt):
                 knows_better = certificate.machine == machine_of([*targets.values()]) and _has_our_pages(
                     certificate, feed, known

@@ -55,13 +55,20 @@ class Scenario:
         """What a node is asked for the lock of a project that requires the same."""
         return {
             "requirements": list(self.fields["root"]["requires"]),
-            "requires_python": self.fields["root"].get("requires_python", REQUIRES_PYTHON),
+            "requires_python": self._requires_python,
             "environments": list(self.options.get("required_environments", ())),
             "prefer": self.options.get("resolution", "highest"),
             "prereleases": "allow" if self.options.get("prereleases") else "if-necessary",
             "no_binary": list(self.options.get("no_binary", ())),
             "only_binary": list(self.options.get("no_build", ())),
         }
+
+    @property
+    def _requires_python(self) -> str:
+        if self.fields.get("testgen", {}).get("kind") == "compile":
+            # `uv pip compile --universal` goes on from the interpreter that runs it.
+            return f">={self.fields['environment']['python']}"
+        return str(self.fields["root"].get("requires_python", REQUIRES_PYTHON))
 
     def versions(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         """(project, version, what is said of it)."""
