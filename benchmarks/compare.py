@@ -55,6 +55,12 @@ def cpu_s(pid: int) -> float:
     return total + sum(cpu_s(int(child)) for child in children)
 
 
+def tree_cpu_s(pid: int) -> float:
+    """The same, with the children of all its threads, not of its first one only."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return _own_cpu_s(pid) + sum(tree_cpu_s(int(child)) for one in lists for child in one.read_text().split())
+
+
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process and of its children; pages they share are counted for each."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()

@@ -139,8 +139,17 @@ async def _import_page(
     if key.partition("/")[0] not in index_keys:
         imported.refused.append({"name": key, "why": "no configured index has this key"})
     elif store.value("pages", key) is None:
-        await store.change(values={("pages", key): value})
+        await store.change(values={("pages", key): _without_version(value)})
         imported.pages += 1
+
+
+def _without_version(value: bytes) -> bytes:
+    """A row of a page, which is read again here before anybody goes by its version: it names what was parsed of it."""
+    try:
+        record = frames.decode(value)
+        return frames.encode({name: record[name] for name in record if name != "version"})
+    except (P2pcdnError, TypeError):
+        return value  # it cannot be read, and is asked for again
 
 
 async def _import_blob(

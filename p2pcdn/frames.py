@@ -39,6 +39,11 @@ def decode(content: bytes) -> Any:
     return value
 
 
+def decode_own(content: bytes) -> Any:
+    """The value in what `encode` wrote on this machine, and a checksum or a pipe of ours kept: a third of the time."""
+    return cbor2.loads(content)
+
+
 def _refuse_other_kinds(value: Any) -> None:
     """`undefined` and the unassigned simple values are canonical, and are nothing that we write."""
     if type(value) is dict:

@@ -16,6 +16,7 @@ from p2pcdn.fetch import Delivery, Fetch, Metadata, OriginReader
 from p2pcdn.group import Identity
 from p2pcdn.http1 import AllowedHosts, Handler, Limits, Refusal, Request, serve
 from p2pcdn.index import Pages
+from p2pcdn.lock.room import Room
 from p2pcdn.provision import OpenPages, Workroom
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.swarm import Swarm
@@ -243,6 +244,9 @@ class Node:
             more_indexes=world.more_indexes,
             repositories=world.repositories,
             attestations=world.attestations,
+            neighbours=Room(
+                self._swarm.resolutions, self._store, world.threads, self._settings.indexes, self._settings.version
+            ),
         )
         return ZephyrFace(workroom, nursery).routes()
 

@@ -109,8 +109,8 @@ class Pages:
                 return held
         return None
 
-    def fresh_version(self, project: str) -> tuple[str, str] | None:
-        """The key of the project's owner and the version of its page, where both are known to be fresh; no waiting.
+    def fresh_version(self, project: str) -> tuple[Index, str] | None:
+        """The project's owner and the version of its page, where both are known to be fresh; no waiting.
 
         Costs no look at the page, which may be out of memory long since.
         """
@@ -120,7 +120,7 @@ class Pages:
             if checked is None or not checked.is_fresh(now, insist=self._seems_down(index)):
                 return None
             if checked.version != GONE:
-                return index.key, checked.version
+                return index, checked.version
         return None
 
     async def project(self, project: str, *, insist: bool = False) -> HeldPage:

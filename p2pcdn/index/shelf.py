@@ -60,12 +60,35 @@ class PageShelf:
         return held
 
     def checked(self, index: Index, project: str) -> HeldPage | None:
-        """What is remembered of a page's last check though the page itself may be forgotten: it has no files then."""
-        check = self._checks.get((index.key, project))
+        """What is known of a page's last check, without a look at the page itself: it has no files here."""
+        check = self._checks.get((index.key, project)) or self._noted(index, project)
         if check is None:
             return None
         version, checked_at, fresh = check
         return HeldPage(index, project, None, version, checked_at, fresh)
+
+    def _noted(self, index: Index, project: str) -> tuple[str, float, Freshness] | None:
+        """The last check as the store has it; after a start nothing is remembered."""
+        row = self.row(index, project)
+        try:
+            record = checked_record(frames.decode(row)) if row is not None else {}
+        except (P2pcdnError, KeyError, TypeError, ValueError):
+            return None  # whoever asks for the page hears of it
+        version = GONE if record.get("gone") else record.get("version")
+        if version is None:
+            return None
+        if version == GONE:
+            fresh = gone(index, project, record["checked_at"], record.get("claim")).freshness
+        else:
+            fresh = Freshness(*record["freshness"])
+        self._note_check((index.key, project), (version, record["checked_at"], fresh))
+        return self._checks[index.key, project]
+
+    def _note_check(self, key: tuple[str, str], check: tuple[str, float, Freshness]) -> None:
+        self._checks.pop(key, None)
+        self._checks[key] = check
+        if len(self._checks) > REMEMBERED_CHECKS_MAX:
+            self._checks.popitem(last=False)
 
     async def recall(self, index: Index, project: str) -> HeldPage | None:
         """The page as it was kept last, fresh or not; None where it never was, or cannot be read any more."""
@@ -89,10 +112,7 @@ class PageShelf:
     def remember(self, held: HeldPage) -> None:
         """Holds it in memory, which forgets the pages that nobody asked for lately."""
         key = (held.index.key, held.project)
-        self._checks.pop(key, None)
-        self._checks[key] = (held.version, held.checked_at, held.freshness)
-        if len(self._checks) > REMEMBERED_CHECKS_MAX:
-            self._checks.popitem(last=False)
+        self._note_check(key, (held.version, held.checked_at, held.freshness))
         old = self._remembered.pop(key, None)
         self._remembered[key] = held
         self._remembered_files += _weight(held) - (_weight(old) if old is not None else 0)
@@ -140,15 +160,16 @@ class PageShelf:
         await self.keep_packed(old, new, {**record, "body": body})
 
     async def keep_packed(self, old: HeldPage | None, new: HeldPage, record: Mapping[str, Any]) -> None:
-        """Writes a record to the store, and buries what the page no longer lists in the same transaction.
+        """Writes a record to the store, with the page's version, and buries what it no longer lists; one transaction.
 
         So removed stays removed, also after a crash. Where the store does not write, the page lives in memory only.
         """
         before = {file.sha256 for file in old.page.files} if old is not None and old.page is not None else set()
         after = {file.sha256 for file in new.page.files} if new.page is not None else set()
+        row = dict(record) if new.page is None else {**record, "version": new.version}
         try:
             await self._store.change(
-                values={("pages", f"{new.index.key}/{new.project}"): frames.encode(dict(record))},
+                values={("pages", f"{new.index.key}/{new.project}"): frames.encode(row)},
                 bury=[digest for digest in before - after if digest is not None],
                 unearth=[digest for digest in after - before if digest is not None],
             )
@@ -194,6 +215,8 @@ def checked_record(row: Any) -> dict[str, Any]:
         raise TypeError(f"{wrong} are not what they should be")
     if not isinstance(record.get("claim"), bytes | None):
         raise TypeError("its claim is none")
+    if not isinstance(record.get("version"), str | None):
+        raise TypeError("its version is none")
     record["freshness"] = [min(float(life_s), FRESH_MAX_S) for life_s in record.get("freshness", ())]
     return record
 

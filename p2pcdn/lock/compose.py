@@ -11,8 +11,9 @@ from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, Lock, LockedFile, LockedPackage, Vcs
 from p2pcdn.envs.pylock_text import write_lock
 from p2pcdn.errors import P2pcdnError
-from p2pcdn.index.held import HeldPage
+from p2pcdn.fetch import Wanted
 from p2pcdn.lock import question as asked
+from p2pcdn.lock.facts import Listed
 from p2pcdn.lock.merge import Merged
 from p2pcdn.lock.targets import DEFAULT_REQUIRES_PYTHON, Cell
 from p2pcdn.simple import File
@@ -22,11 +23,11 @@ class Known(Protocol):
     """What is known of the pins: pages by project, what stands at direct URLs, the files of a version of a page."""
 
     @property
-    def pages(self) -> Mapping[str, HeldPage | None]: ...
+    def pages(self) -> Mapping[str, Listed | None]: ...
     @property
     def places(self) -> Mapping[str, LockedFile | Directory | Vcs]: ...
-    def files(self, project: str, held: HeldPage, version: str) -> list[File]: ...
-    def sha256_of(self, project: str, held: HeldPage, file: File) -> Sha256 | None:
+    def files(self, listed: Listed, version: str) -> list[File]: ...
+    def sha256_of(self, listed: Listed, file: File) -> Sha256 | None:
         """As the index gives it, else of the bytes that came from there; None where none has come."""
         ...
 
@@ -34,7 +35,7 @@ class Known(Protocol):
 class Unhashed(P2pcdnError):
     """There is no lock yet: these files must be fetched first, for their index gives no sha256. `Bench` does that."""
 
-    def __init__(self, files: Sequence[tuple[str, HeldPage, File]]) -> None:
+    def __init__(self, files: Sequence[Wanted]) -> None:
         super().__init__(f"{len(files)} files without a sha256")
         self.files = tuple(files)
 
@@ -57,7 +58,7 @@ def compose(
     tags: those of wheels that are listed. Raises Unhashed.
     """
     warnings: list[str] = []
-    unhashed: list[tuple[str, HeldPage, File]] = []
+    unhashed: list[Wanted] = []
     packages = [_package(one, known, tags, question, warnings, unhashed) for one in merged]
     if unhashed:
         raise Unhashed(unhashed)
@@ -83,13 +84,13 @@ def _package(
     tags: frozenset[str],
     question: Mapping[str, Any],
     warnings: list[str],
-    unhashed: list[tuple[str, HeldPage, File]],
+    unhashed: list[Wanted],
 ) -> LockedPackage:
     if one.url:
         return _at_url(one, known.places[one.url])
-    held = known.pages[one.project]
-    assert held is not None, "what is pinned has a page"
-    of_version = sorted(known.files(one.project, held, one.version), key=lambda file: file.filename)
+    listed = known.pages[one.project]
+    assert listed is not None, "what is pinned has a page"
+    of_version = sorted(known.files(listed, one.version), key=lambda file: file.filename)
     wheels = [file for file in of_version if file.filename.endswith(".whl") and _is_listed(file.filename, tags)]
     sdists = [file for file in of_version if not file.filename.endswith((".whl", ".egg"))]
     if _named(question["only_binary"], one.project):
@@ -101,9 +102,9 @@ def _package(
         warnings.append(f"{one.project} {one.version} was yanked.")
     hashes = {}
     for file in (*wheels, *([sdist] if sdist else [])):
-        sha256 = known.sha256_of(one.project, held, file)
+        sha256 = known.sha256_of(listed, file)
         if sha256 is None:
-            unhashed.append((one.project, held, file))
+            unhashed.append(Wanted(listed.index, one.project, file))
         elif file.sha256 is None:
             warnings.append(f"The index gives no sha256 of {file.filename}; the lock has that of the bytes that came.")
         hashes[file.filename] = sha256 or ""
@@ -114,7 +115,7 @@ def _package(
         requires_python=next((file.requires_python for file in of_version if file.requires_python), None),
         dependencies=_dependencies(one),
         # A heap of files is no index of the Simple API (PEP 751, "packages.index").
-        index=held.index.url if not held.index.flat else None,
+        index=listed.index.url if not listed.index.flat else None,
         sdist=_described(sdist, hashes) if sdist is not None else None,
         wheels=tuple(_described(wheel, hashes) for wheel in wheels),
     )

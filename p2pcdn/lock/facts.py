@@ -8,31 +8,31 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from p2pcdn import frames
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, Vcs
-from p2pcdn.errors import DigestMismatch, NotFound, Refused, RemoteProtocolError, StoreStopped
+from p2pcdn.errors import DigestMismatch, NotFound, Refused, RemoteProtocolError, StoreStopped, Unavailable
 from p2pcdn.fetch import Metadata as WheelMetadata
 from p2pcdn.fetch import Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
+from p2pcdn.lock.kept import FORMAT, decode_files, encode_files, encode_metadata, encode_table
 from p2pcdn.names import is_normalized, normalize_project
-from p2pcdn.resolve import Source, Table, read_metadata, table_of, to_plain, version_of
+from p2pcdn.resolve import Metadata, Source, Table, read_metadata, table_of, version_of
 from p2pcdn.simple import File
 from p2pcdn.store import Store
-from p2pcdn.world import Threads
+from p2pcdn.world import Index, Threads
 
 log = logging.getLogger(__name__)
 
-# Counted up when the tables or metadata of this version could not be read by another one.
-FORMAT = 1
 # Reading the names of more files than this takes milliseconds that other clients would wait; it goes to a thread.
 PARSE_INLINE_FILES_MAX = 200
 # Parsed things that wait for one transaction.
-PENDING_MAX = 256
+PENDING_SIZE_BYTES_MAX = 4 * 1024 * 1024
+# What a store that does not write leaves in memory: enough for a lock of a hundred packages.
+UNWRITABLE_SIZE_BYTES_MAX = 32 * 1024 * 1024
 
 
 # The METADATA of the wheel that an sdist becomes. Raises BuildFailed, SandboxUnusable, and what fetching raises.
@@ -52,6 +52,19 @@ class Makers:
 NO_MAKERS = Makers()
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Where a project is listed: the index that owns it, and the version of its page, which says what it is."""
+
+    index: Index
+    project: str
+    version: str
+
+    def key(self, kind: str) -> str:
+        """Under which its table (t), its files (f) are kept."""
+        return f"{kind}{FORMAT}/{self.index.key}/{self.project}/{self.version}"
+
+
 @dataclass(slots=True)
 class Facts:
     """Used by one trio loop. Whoever asks for the same at the same time asks the index once (`Pages`, `Metadata`)."""
@@ -61,50 +74,86 @@ class Facts:
     store: Store
     threads: Threads
     _pending: dict[str, bytes] = field(default_factory=dict)
+    _unwritten_size_bytes: int = 0
 
-    async def page(self, project: str) -> HeldPage:
-        """Raises what `Pages.project` raises."""
-        if not is_normalized(project):
-            raise NotFound(f"{project[:80]!r} is not the name of a project.")
-        return self.pages.fresh(project) or await self.pages.project(project)
+    def table_at_hand(self, project: str) -> tuple[bytes, Listed] | None:
+        """The encoded Table of a project, and the page that it is of, if that needs no waiting."""
+        fresh = self.pages.fresh_version(project)
+        if fresh is None:
+            return None
+        listed = Listed(fresh[0], project, fresh[1])
+        octets = self._kept(listed.key("t"))
+        return (octets, listed) if octets is not None else None
 
-    async def table(self, project: str) -> tuple[bytes, HeldPage | None]:
-        """The encoded Table of a project, and the page that it is of; None where no index has the project.
+    async def table(self, project: str) -> tuple[bytes, Listed | None]:
+        """The same, whatever it takes; no page where no index has the project.
 
         Raises Unavailable, Refused, RemoteProtocolError: then nobody can say.
         """
+        if not is_normalized(project):
+            return encode_table(Table(project, missing=f"{project[:80]!r} is not the name of a project")), None
+        if (known := self.table_at_hand(project)) is not None:
+            return known
         try:
-            held = await self.page(project)
+            held = self.pages.fresh(project) or await self.pages.project(project)
         except NotFound as error:
-            return frames.encode(to_plain(Table(project, missing=str(error)))), None
-        key = f"t{FORMAT}/{held.index.key}/{project}/{held.version}"
-        octets = self._kept(key)
-        if octets is None:
-            files = held.page.files if held.page is not None else ()
-            if len(files) <= PARSE_INLINE_FILES_MAX:
-                octets = _encoded_table(project, files, held.index.url)
-            else:
-                octets = await self.threads.run(_encoded_table, project, files, held.index.url)
-            await self._keep(key, octets)
-        return octets, held
+            return encode_table(Table(project, missing=str(error))), None
+        listed = Listed(held.index, project, held.version)
+        return self._kept(listed.key("t")) or (await self._read(held, listed))[0], listed
+
+    async def _read(self, held: HeldPage, listed: Listed) -> tuple[bytes, bytes]:
+        """The table and the files of a page, kept from now on."""
+        files = held.page.files if held.page is not None else ()
+        if len(files) <= PARSE_INLINE_FILES_MAX:
+            table, by_version = _encoded_page(listed.project, files, held.index.url)
+        else:
+            table, by_version = await self.threads.run(_encoded_page, listed.project, files, held.index.url)
+        await self._keep(listed.key("t"), table)
+        await self._keep(listed.key("f"), by_version)
+        return table, by_version
+
+    def files_at_hand(self, listed: Listed) -> Mapping[str, bytes] | None:
+        """The files of a page, packed, by their version as the project's table has it; see `unpack_files`."""
+        octets = self._kept(listed.key("f"))
+        return decode_files(octets) if octets is not None else None
+
+    async def files(self, listed: Listed) -> Mapping[str, bytes]:
+        """The same, whatever it takes. Raises what `Pages.project` raises; Unavailable for a page that has changed."""
+        known = self.files_at_hand(listed)
+        if known is not None:
+            return known
+        held = self.pages.fresh(listed.project) or await self.pages.project(listed.project)
+        if (held.index.key, held.version) != (listed.index.key, listed.version):
+            raise Unavailable(f"The page of {listed.project} has just changed; ask again.")
+        return decode_files((await self._read(held, listed))[1])
+
+    def metadata_at_hand(self, listed: Listed, files: Sequence[File]) -> bytes | None:
+        """As `metadata_of` gives it, if that needs no waiting."""
+        file = file_for_metadata(files)
+        if file is None:
+            return None
+        wanted = Wanted(listed.index, listed.project, file)
+        if not file.filename.endswith(".whl"):
+            return self._kept(f"s{FORMAT}/{wanted.key}")
+        name = self.metadata.name_of(wanted)
+        return self._kept(f"m{FORMAT}/{name}") if name is not None else None
 
     async def metadata_of(
-        self, source: Source, held: HeldPage, files: Sequence[File], of_sdist: OfSdist | None
+        self, source: Source, listed: Listed, files: Sequence[File], of_sdist: OfSdist | None
     ) -> bytes:
-        """The encoded rest of a Metadata: all but its source. files: those of the version, of the page `held`.
+        """The encoded rest of a Metadata: all but its source. files: those of the version, of the page `listed`.
 
         Raises Unavailable, Refused: then nobody can say; and BuildFailed, SandboxUnusable. What is wrong with a wheel
         itself is a `broken` one.
         """
+        if (known := self.metadata_at_hand(listed, files)) is not None:
+            return known
         file = file_for_metadata(files)
         if file is None:
-            return _broken(f"{held.index.url} lists no file of {source.project} {source.version} any more")
-        wanted = Wanted(held.index, held.project, file)
+            return _broken(f"{listed.index.url} lists no file of {source.project} {source.version} any more")
+        wanted = Wanted(listed.index, listed.project, file)
         if not file.filename.endswith(".whl"):
             return await self._of_sdist(source, wanted, of_sdist)
-        name = self.metadata.name_of(wanted)
-        if name is not None and (octets := self._kept(f"m{FORMAT}/{name}")) is not None:
-            return octets
         try:
             content = await self.metadata.of(wanted)
         except (NotFound, RemoteProtocolError, DigestMismatch) as error:
@@ -114,13 +163,10 @@ class Facts:
         return octets
 
     async def _of_sdist(self, source: Source, wanted: Wanted, of_sdist: OfSdist | None) -> bytes:
-        key = f"s{FORMAT}/{wanted.key}"
-        if (octets := self._kept(key)) is not None:
-            return octets
         if of_sdist is None:
             return _broken("it has no wheel, and nobody named an interpreter to build one with")
         octets = await self.threads.run(_encoded_metadata, source, await of_sdist(wanted))
-        await self._keep(key, octets)
+        await self._keep(f"s{FORMAT}/{wanted.key}", octets)
         return octets
 
     async def at_url(self, source: Source, of_url: OfUrl | None) -> tuple[bytes, LockedFile | Directory | Vcs | None]:
@@ -143,17 +189,25 @@ class Facts:
 
     async def _keep(self, key: str, octets: bytes) -> None:
         self._pending[key] = octets
-        if len(self._pending) >= PENDING_MAX:
+        self._unwritten_size_bytes += len(octets)
+        if self._unwritten_size_bytes >= PENDING_SIZE_BYTES_MAX:
             await self.flush()
 
     async def flush(self) -> None:
-        """Writes what was parsed; many in one transaction. A store that does not write costs only time."""
-        pending, self._pending = self._pending, {}
-        if pending:
-            try:
-                await self.store.change(values={("parsed", key): octets for key, octets in pending.items()})
-            except StoreStopped as error:
-                log.info("what was parsed was not kept: %s", error)
+        """Writes what was parsed, in one transaction. Where the store does not write, some of it stays in memory."""
+        pending = dict(self._pending)
+        if not pending:
+            return
+        self._unwritten_size_bytes = 0
+        try:
+            await self.store.change(values={("parsed", key): octets for key, octets in pending.items()})
+        except StoreStopped as error:
+            log.info("what was parsed was not kept: %s", error)
+            while sum(map(len, self._pending.values())) > UNWRITABLE_SIZE_BYTES_MAX:
+                self._pending.pop(next(iter(self._pending)))
+        else:
+            for key in pending:
+                self._pending.pop(key, None)
 
 
 def files_by_version(project: str, files: Sequence[File]) -> dict[str, list[File]]:
@@ -180,13 +234,14 @@ def _rank(file: File) -> tuple[bool, bool, bool, int, str]:
     return (not wheel, not beside, not file.filename.endswith("-none-any.whl"), file.size_bytes or 0, file.filename)
 
 
-def _encoded_table(project: str, files: Sequence[File], index: str) -> bytes:
-    return frames.encode(to_plain(table_of(project, files, index=index)))
+def _encoded_page(project: str, files: Sequence[File], index: str) -> tuple[bytes, bytes]:
+    """The table of a page, and its files by version."""
+    table = table_of(project, files, index=index)
+    return encode_table(table), encode_files(files_by_version(project, files))
 
 
 def _encoded_metadata(source: Source, content: bytes) -> bytes:
-    _, *rest = to_plain(read_metadata(source, content.decode("utf-8", "replace")))
-    return frames.encode(rest)
+    return encode_metadata(read_metadata(source, content.decode("utf-8", "replace")))
 
 
 def _name_in(content: bytes) -> str:
@@ -199,4 +254,4 @@ def _name_in(content: bytes) -> str:
 
 
 def _broken(why: str) -> bytes:
-    return frames.encode(["", [], [], "", why])
+    return encode_metadata(Metadata(Source(""), broken=why))

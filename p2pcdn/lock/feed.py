@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -11,10 +11,10 @@ import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, Vcs
-from p2pcdn.errors import P2pcdnError
+from p2pcdn.errors import NotFound, P2pcdnError
 from p2pcdn.fetch import Wanted, digest_of
-from p2pcdn.index.held import HeldPage
-from p2pcdn.lock.facts import NO_MAKERS, Facts, Makers, files_by_version
+from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
+from p2pcdn.lock.kept import unpack_files
 from p2pcdn.resolve import Need, Source, to_plain
 from p2pcdn.simple import File
 
@@ -25,6 +25,9 @@ NEEDED_AT_ONCE_MAX = 16
 LIKELY_AT_ONCE_MAX = 8
 # What a session fetched ahead and nobody has asked for yet: then guessing stops for a while.
 LIKELY_WAITING_MAX = 500
+
+# So much is looked up in the store, some 0.1 ms each, before other tasks have their turn.
+LOOKED_UP_AT_ONCE = 32
 
 Key = str | Source
 
@@ -43,9 +46,10 @@ class Feed:
         self._come: dict[Key, bytes | P2pcdnError] = {}
         self._told: set[Key] = set()
         self._more = trio.Event()
-        self._files: dict[str, dict[str, list[File]]] = {}
+        self._packed: dict[str, Mapping[str, bytes]] = {}
+        self._files: dict[tuple[str, str], list[File]] = {}
         self.places: dict[str, LockedFile | Directory | Vcs] = {}  # by direct URL
-        self.pages: dict[str, HeldPage | None] = {}  # those that the solver was told of, by project
+        self.pages: dict[str, Listed | None] = {}  # those that the solver was told of, by project
 
     async def get(self, need: Need) -> tuple[list[bytes], list[list[Any]]]:
         """Waits until something that is needed has come, and gives it with all else that has.
@@ -63,6 +67,31 @@ class Feed:
             self._more = trio.Event()
             await self._more.wait()
         return self._hand_over(needed)
+
+    async def get_all(
+        self, projects: Iterable[str], sources: Iterable[Source]
+    ) -> tuple[dict[str, bytes], dict[Source, bytes]]:
+        """The tables and metadata of just these, as they are kept. Raises what is the matter with one of them."""
+        tables, metadata = {}, {}
+        wanted: dict[Key, None] = dict.fromkeys((*projects, *sources))
+        for number, key in enumerate(wanted):
+            self._start(key, self._needed)
+            if number % LOOKED_UP_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+        while wanted:
+            self._more = trio.Event()
+            for key in [key for key in wanted if key in self._come]:
+                del wanted[key]
+                outcome = self._come.pop(key)
+                if isinstance(outcome, P2pcdnError):
+                    raise outcome
+                if isinstance(key, Source):
+                    metadata[key] = outcome
+                else:
+                    tables[key] = outcome
+            if wanted:
+                await self._more.wait()
+        return tables, metadata
 
     def _hand_over(self, needed: list[Key]) -> tuple[list[bytes], list[list[Any]]]:
         tables, metadata = [], []
@@ -83,6 +112,9 @@ class Feed:
         urgent = limiter is self._needed
         if key in self._told or key in self._come:
             return
+        if key not in self._coming and (known := self._at_hand(key)) is not None:
+            self._come[key] = known
+            return
         if (scope := self._coming.get(key)) is not None:
             if not urgent or key in self._urgent:
                 return
@@ -91,6 +123,21 @@ class Feed:
         if urgent:
             self._urgent.add(key)
         self._nursery.start_soon(self._fetch, key, scope, limiter)
+
+    def _at_hand(self, key: Key) -> bytes | None:
+        """What needs no waiting needs no task: most of it, once a project was locked."""
+        if isinstance(key, Source):
+            listed = self.pages.get(key.project)
+            if key.url or listed is None:
+                return None
+            if key.project not in self._packed and (packed := self._facts.files_at_hand(listed)) is not None:
+                self._packed[key.project] = packed
+            return self._facts.metadata_at_hand(listed, self.files(listed, key.version))
+        known = self._facts.table_at_hand(key)
+        if known is None:
+            return None
+        octets, self.pages[key] = known
+        return octets
 
     async def _fetch(self, key: Key, scope: trio.CancelScope, limiter: trio.CapacityLimiter) -> None:
         fetch: Callable[[], Awaitable[bytes]]
@@ -110,8 +157,8 @@ class Feed:
         self._more.set()
 
     async def _table(self, project: str) -> bytes:
-        octets, held = await self._facts.table(project)
-        self.pages[project] = held
+        octets, listed = await self._facts.table(project)
+        self.pages[project] = listed
         return octets
 
     async def _metadata(self, source: Source) -> bytes:
@@ -120,19 +167,28 @@ class Feed:
             if place is not None:
                 self.places[source.url] = place
             return octets
-        held = self.pages.get(source.project) or await self._facts.page(source.project)
-        files = self.files(source.project, held, source.version)
-        return await self._facts.metadata_of(source, held, files, self._makers.of_sdist)
+        if self.pages.get(source.project) is None:
+            await self._table(source.project)
+        listed = self.pages[source.project]
+        if listed is None:
+            raise NotFound(f"No configured index has a project named {source.project}.")
+        if source.project not in self._packed:
+            self._packed[source.project] = await self._facts.files(listed)
+        return await self._facts.metadata_of(source, listed, self.files(listed, source.version), self._makers.of_sdist)
 
-    def files(self, project: str, held: HeldPage, version: str) -> list[File]:
-        """The files of one version of a page."""
-        if project not in self._files:
-            self._files[project] = files_by_version(project, held.page.files if held.page is not None else ())
-        return self._files[project].get(version, [])
+    def files(self, listed: Listed, version: str) -> list[File]:
+        """The files of one version of a page; none before its metadata was asked for. For any thread."""
+        found = self._files.get((listed.project, version))
+        if found is None:
+            packed = self._packed.get(listed.project, {}).get(version)
+            found = unpack_files(packed) if packed is not None else []
+            if packed is not None:
+                self._files[listed.project, version] = found
+        return found
 
-    def sha256_of(self, project: str, held: HeldPage, file: File) -> Sha256 | None:
+    def sha256_of(self, listed: Listed, file: File) -> Sha256 | None:
         """As the index gives it, else of the bytes that this node got from there; None where none has come."""
-        return digest_of(self._facts.store, Wanted(held.index, project, file))
+        return digest_of(self._facts.store, Wanted(listed.index, listed.project, file))
 
 
 @asynccontextmanager

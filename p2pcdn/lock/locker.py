@@ -10,16 +10,16 @@ import trio
 
 from p2pcdn import frames
 from p2pcdn.errors import P2pcdnError, StoreStopped
-from p2pcdn.index.held import HeldPage
-from p2pcdn.lock.compose import Composed, compose
-from p2pcdn.lock.facts import NO_MAKERS, Facts, Makers
+from p2pcdn.lock.compose import compose
+from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
 from p2pcdn.lock.feed import Feed, open_feed
-from p2pcdn.lock.merge import Merged, cells_marker, merge
+from p2pcdn.lock.merge import cells_marker, merge
+from p2pcdn.lock.room import Room
 from p2pcdn.lock.solvers import Session, SolverFailed, Solvers
 from p2pcdn.lock.targets import Cell, listed_tags, matrix, names_of
-from p2pcdn.lock.wishes import Question
+from p2pcdn.lock.wishes import Question, preferring
 from p2pcdn.resolve import NoSolution, Solution, Target, Wanted
-from p2pcdn.store import Store
+from p2pcdn.store import Store, Table
 
 C = TypeVar("C", bound=Hashable)
 
@@ -33,12 +33,16 @@ PAGES_AT_ONCE_MAX = 16
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """A lock. again: it came from memory, for nothing that it stands on has changed."""
+    """A lock. again: it came from memory, for nothing that it stands on has changed.
+
+    from_room: a neighbour had found it, and we only confirmed it.
+    """
 
     text: str
     packages: int
     warnings: tuple[str, ...]
     again: bool = False
+    from_room: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,13 @@ class OneTarget:
 
 @dataclass(slots=True)
 class Locker:
-    """Used by one trio loop."""
+    """Used by one trio loop. room: what neighbours found; None: nobody is asked."""
 
     facts: Facts
     solvers: Solvers
     store: Store
     version: str
+    room: Room | None = None
     _running: dict[str, trio.Lock] = field(default_factory=dict)
 
     async def lock(self, question: Question, makers: Makers = NO_MAKERS) -> Locked:
@@ -99,8 +104,10 @@ class Locker:
         turn = self._running.setdefault(place, trio.Lock())
         try:
             async with turn:  # who asks the same at the same time waits, and gets it again
-                return await self._again(key) or await self._new(
-                    key, question, targets, tags, makers, within=bool(within)
+                return (
+                    await self._again(key)
+                    or await self._from_room(key, question, targets, tags)
+                    or await self._new(key, question, targets, tags, makers, within=bool(within))
                 )
         finally:
             if not turn.statistics().tasks_waiting:
@@ -125,7 +132,7 @@ class Locker:
             known = self.facts.pages.fresh_version(project)
             if known is None:
                 stale.append((project, index_key, version))
-            elif known != (index_key, version):
+            elif (known[0].key, known[1]) != (index_key, version):
                 return False
         changed = False
         limiter = trio.CapacityLimiter(PAGES_AT_ONCE_MAX)
@@ -134,31 +141,17 @@ class Locker:
             nonlocal changed
             async with limiter:
                 try:
-                    held = await self.facts.page(project)
+                    _, listed = await self.facts.table(project)
                 except P2pcdnError:
                     changed = True  # solving anew says what is the matter
                 else:
-                    changed = changed or (held.index.key, held.version) != (index_key, version)
+                    now = (listed.index.key, listed.version) if listed is not None else None
+                    changed = changed or now != (index_key, version)
 
         async with trio.open_nursery() as nursery:
             for one in stale:
                 nursery.start_soon(confirm, *one)
         return not changed
-
-    async def _keep(self, key: str, locked: Locked, pages: Mapping[str, HeldPage | None]) -> None:
-        if None in pages.values():
-            return  # a project that nobody has may appear any minute
-        held = [[project, page.index.key, page.version] for project, page in sorted(pages.items()) if page is not None]
-        record = {
-            "lock": locked.text,
-            "packages": locked.packages,
-            "warnings": list(locked.warnings),
-            "pages": held,
-        }
-        try:
-            await self.store.change(values={("environments", key): frames.encode(record)})
-        except StoreStopped:
-            return  # status says why; it is solved again then
 
     # -- anew ---------------------------------------------------------------------------------------------------------
 
@@ -180,41 +173,79 @@ class Locker:
                     f"No versions that fit were found within {LOCK_TIME_S_MAX:.0f} s. What was learned of packages is "
                     "kept, so asking again goes on from there; closer bounds in the requirements make it shorter."
                 )
-            merged = merge(solutions, question.roots, lambda cells: _cells_marker(cells, solutions))
-            composed = await self._compose(question, merged, solutions, feed, tags)
-            warnings = dict.fromkeys(text for solution in solutions.values() for text in solution.warnings)
-            locked = Locked(composed.text, len(merged), (*warnings, *composed.warnings))
-            if not feed.places:  # what stands at a URL may be another the next time
-                await self._keep(key, locked, feed.pages)
+            locked = await self._composed(question, solutions, feed, tags)
+            if not (feed.places or None in feed.pages.values()):
+                # What stands at a URL may be another the next time; a project that nobody has may appear any minute.
+                offered = self._offered(question, targets, solutions, feed) if session.all_confirmed else {}
+                await self._keep(key, locked, feed.pages, offered)
             return locked
 
-    async def _compose(
-        self,
-        question: Question,
-        merged: Sequence[Merged],
-        solutions: Mapping[Any, Solution],
-        feed: Feed,
-        tags: frozenset[str],
-    ) -> Composed:
+    async def _from_room(
+        self, key: str, question: Question, targets: Mapping[Any, Target], tags: frozenset[str]
+    ) -> Locked | None:
+        """Out of what a neighbour found, once it is confirmed against our own pages; None where we solve ourselves."""
+        if self.room is None:
+            return None
+        async with open_feed(self.facts) as feed:
+            solutions = await self.room.find(question, targets, self.facts.pages.indexes, feed)
+            if solutions is None:
+                return None
+            locked = replace(await self._composed(question, solutions, feed, tags), from_room=True)
+            pinned = {pin.project for solution in solutions.values() for pin in solution.pins}
+            pages = {project: feed.pages[project] for project in pinned}
+            await self._keep(key, locked, pages, self._offered(question, targets, solutions, feed))
+            return locked
+
+    async def _composed(
+        self, question: Question, solutions: Mapping[Any, Solution], feed: Feed, tags: frozenset[str]
+    ) -> Locked:
+        merged = merge(solutions, question.roots, lambda cells: _cells_marker(cells, solutions))
         cells = [cell for cell in solutions if isinstance(cell, Cell)]
-        return await self.facts.threads.run(compose, question.fields, merged, cells, feed, tags)
+        composed = await self.facts.threads.run(compose, question.fields, merged, cells, feed, tags)
+        warnings = dict.fromkeys(text for solution in solutions.values() for text in solution.warnings)
+        return Locked(composed.text, len(merged), (*warnings, *composed.warnings))
+
+    def _offered(
+        self, question: Question, targets: Mapping[Any, Target], solutions: Mapping[Any, Solution], feed: Feed
+    ) -> Mapping[tuple[Table, str], bytes]:
+        if self.room is None:
+            return {}
+        return self.room.offered(question, targets, solutions, self.facts.pages.indexes, feed)
+
+    async def _keep(
+        self,
+        key: str,
+        locked: Locked,
+        pages: Mapping[str, Listed | None],
+        offered: Mapping[tuple[Table, str], bytes],
+    ) -> None:
+        """pages: those that the lock stands on. offered: what neighbours get, in the same transaction."""
+        held = [[name, page.index.key, page.version] for name, page in sorted(pages.items()) if page is not None]
+        record = {
+            "lock": locked.text,
+            "packages": locked.packages,
+            "warnings": list(locked.warnings),
+            "pages": held,
+        }
+        try:
+            await self.store.change(values={("environments", key): frames.encode(record), **offered})
+        except StoreStopped:
+            return  # status says why; it is solved again then
 
 
 async def _solve(session: Session, wanted: Wanted, targets: Mapping[C, Target]) -> dict[C, Solution]:
     """One resolution a target; each prefers what those before it chose, so that a lock forks only where it must."""
     solutions: dict[C, Solution] = {}
     failures: dict[C, NoSolution] = {}
-    preferences = dict.fromkeys(wanted.preferences)
     for cell, target in targets.items():
         try:
-            solution = await session.resolve(replace(wanted, preferences=tuple(preferences)), target)
+            solution = await session.resolve(preferring(wanted, target, solutions.values()), target)
         except NoSolution as error:
             failures[cell] = error
             if len(failures) == FAILURES_MAX:
                 break
             continue
         solutions[cell] = solution
-        preferences |= dict.fromkeys((pin.project, pin.version) for pin in solution.pins if not pin.url)
     if failures:
         raise _for_targets(failures, untried=len(targets) - len(solutions) - len(failures), of=len(targets))
     return solutions

@@ -101,6 +101,7 @@ class Session:
     def __init__(self, child: _Child, feed: Feed) -> None:
         self._child = child
         self._feed = feed
+        self.all_confirmed = True  # whether others would take each of the solutions (`Resolver.is_confirmed`)
 
     async def resolve(self, wanted: Wanted, target: Target) -> Solution:
         """Raises NoSolution, BadRequirement, SolverFailed, and Unavailable where an index does not answer."""
@@ -112,6 +113,7 @@ class Session:
             raise NoSolution(tuple(said["sentences"]), said["suggestion"], tuple(said["requirements"]))
         if said["say"] == "bad":
             raise BadRequirement(said["sentence"])
+        self.all_confirmed = self.all_confirmed and said["confirmed"]
         return from_plain(Solution, said["solution"])
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from p2pcdn.envs.pylock import read_lock
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.lock import question as asked
 from p2pcdn.lock.merge import PROJECT, Root
-from p2pcdn.resolve import Prefer, Prereleases, Wanted
+from p2pcdn.resolve import Prefer, Prereleases, Solution, Target, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,34 @@ class Question:
         """Names the question with what was locked before, and what else its answer depends on."""
         parts = [asked.digest(self.fields), *(f"{name}=={version}" for name, version in self.former), *more]
         return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def preferring(wanted: Wanted, target: Target, found: Iterable[Solution]) -> Wanted:
+    """The same, with what other targets got before as preferences: so a lock forks only where it must.
+
+    Where the lowest versions of direct requirements are wanted, it must where a project is direct for one of the two
+    only: else its version there would be the wrong end of what fits.
+    """
+    preferences = dict.fromkeys(wanted.preferences)
+    direct = _direct(wanted, target) if wanted.prefer == "lowest-direct" else None
+    for solution in found:
+        there = {edge.child for edge in solution.edges if not edge.parent}
+        for pin in solution.pins:
+            if not pin.url and (direct is None or (pin.project in direct) == (pin.project in there)):
+                preferences[pin.project, pin.version] = None
+    return replace(wanted, preferences=tuple(preferences))
+
+
+def _direct(wanted: Wanted, target: Target) -> set[str]:
+    """The projects that the user requires there; what is no requirement, the resolver says."""
+    environment = {**dict(target.environment), "extra": ""}
+    found: set[str] = set()
+    for text in wanted.requirements:
+        with suppress(InvalidRequirement):
+            one = Requirement(text)
+            if one.marker is None or one.marker.evaluate(environment):
+                found.add(canonicalize_name(one.name))
+    return found
 
 
 def parse_question(value: Mapping[str, Any], *, former: str | None = None, upgrade: object = ()) -> Question:

@@ -14,17 +14,15 @@ import resource
 import sys
 from typing import Any, BinaryIO
 
-from p2pcdn import frames
 from p2pcdn.lock import pipe
+from p2pcdn.lock.kept import decode_metadata, decode_table
 from p2pcdn.resolve import (
     BadRequirement,
     Knowledge,
-    Metadata,
     NoSolution,
     Resolver,
     Solution,
     Source,
-    Table,
     Target,
     Wanted,
     from_plain,
@@ -68,21 +66,18 @@ class Session:
         """tables: encoded; metadata: [source, the encoded rest], so that the node need not decode what it kept."""
         assert self._resolver is not None
         self._resolver.learn(
-            [from_plain(Table, frames.decode(octets)) for octets in tables],
-            [_metadata(from_plain(Source, source), octets) for source, octets in metadata],
+            [decode_table(octets) for octets in tables],
+            [decode_metadata(from_plain(Source, source), octets) for source, octets in metadata],
         )
 
     def _step(self) -> dict[str, Any]:
         assert self._resolver is not None
         found = self._resolver.step()
         if isinstance(found, Solution):
+            confirmed = self._resolver.is_confirmed(found)
             self._resolver = None
-            return {"say": "solved", "solution": to_plain(found)}
+            return {"say": "solved", "solution": to_plain(found), "confirmed": confirmed}
         return {"say": "need", "need": to_plain(found)}
-
-
-def _metadata(source: Source, octets: bytes) -> Metadata:
-    return from_plain(Metadata, [to_plain(source), *frames.decode(octets)])
 
 
 def serve(questions: BinaryIO, answers: BinaryIO) -> None:

@@ -16,11 +16,12 @@ from p2pcdn.build.key import Settings
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage
 from p2pcdn.envs.model import Target as LockTarget
 from p2pcdn.errors import Refused
-from p2pcdn.fetch import Fetch, Metadata, Wanted
+from p2pcdn.fetch import Fetch, Metadata
 from p2pcdn.index import Pages
 from p2pcdn.lock.compose import Unhashed
 from p2pcdn.lock.facts import Facts, Makers
 from p2pcdn.lock.locker import Locked, Locker, OneTarget
+from p2pcdn.lock.room import Room
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.wishes import Question, parse_question
 from p2pcdn.provision.asked import Asked, Ready, Wheel
@@ -45,7 +46,7 @@ BENCHES_MAX = 16
 class Workroom:
     """Used by one trio loop; what it does runs in the nursery given here where nobody is to stop it.
 
-    pages: those of the node's own indexes. open_pages: those of others.
+    pages: those of the node's own indexes. open_pages: those of others. neighbours: what they found, and get of us.
     """
 
     store: Store
@@ -61,6 +62,7 @@ class Workroom:
     more_indexes: MoreIndexes | None = None
     repositories: Repositories | None = None
     attestations: Attestations | None = None
+    neighbours: Room | None = None
     sites: Sites = field(init=False)
     _solvers: Solvers = field(init=False)
     _compiler: Compiler = field(init=False)
@@ -139,7 +141,7 @@ class Bench:
         self._threads = threads
         facts = Facts(pages, room.metadata, store, threads)
         self._wheels = Wheels(store, pages, room.fetch, threads, room.nursery)
-        self._locker = Locker(facts, solvers, store, room.version)
+        self._locker = Locker(facts, solvers, store, room.version, room.neighbours)
         self._builds = Builds(store, room.fetch, threads, room.processes, self._ready_for_a_build)
         self.sites = room.sites
         commits = Commits(store, threads, room.repositories)
@@ -161,7 +163,7 @@ class Bench:
         try:
             return await lock()
         except Unhashed as error:
-            await self._wheels.fetch_all(Wanted(held.index, project, file) for project, held, file in error.files)
+            await self._wheels.fetch_all(error.files)
         return await lock()
 
     async def with_build(self, asked: Asked, terms: Terms) -> Asked:

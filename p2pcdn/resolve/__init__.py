@@ -14,7 +14,7 @@ Everything here is a plain value (`to_plain`, `from_plain`), so that a resolver 
 
 A locker resolves once a target, with the pins of the targets before as `Wanted.preferences`: what fits stays the same.
 Its resolvers share one `Knowledge`, so that nothing is asked, parsed or sorted twice.
-`verify` checks in linear time a solution that somebody else found.
+`confirm` and `verify` check in linear time what somebody else found.
 
 model.py, plain.py, read.py     values; as plain tuples; out of project pages and METADATA
 knowledge.py                    what was learned
@@ -25,7 +25,7 @@ project.py, judge.py, choice.py a project's versions: which can be used, and whi
 priority.py, prefetch.py        which package is decided next; what will probably be asked for
 resolution.py, outcome.py, resolver.py                one search; the solution that it comes to; the door of the room
 report.py, wording.py, suggest.py                     why not, in sentences; what to do about it
-verify.py                       whether a solution is one
+verify.py                       whether somebody else's choice of versions is the one that we would have made
 """
 
 from p2pcdn.resolve.knowledge import Knowledge
@@ -49,11 +49,12 @@ from p2pcdn.resolve.model import (
 from p2pcdn.resolve.plain import from_plain, to_plain
 from p2pcdn.resolve.read import Listed, read_metadata, table_of, version_of
 from p2pcdn.resolve.resolver import Resolver
-from p2pcdn.resolve.verify import verify
+from p2pcdn.resolve.verify import Doubt, confirm, verify
 
 __all__ = [
     "ALL_PROJECTS",
     "BadRequirement",
+    "Doubt",
     "Edge",
     "Knowledge",
     "Listed",
@@ -70,6 +71,7 @@ __all__ = [
     "Table",
     "Target",
     "Wanted",
+    "confirm",
     "from_plain",
     "read_metadata",
     "table_of",

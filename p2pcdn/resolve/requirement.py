@@ -137,6 +137,12 @@ class Markers:
 
     def _evaluate(self, marker: str, extra: str) -> bool:
         try:
-            return Marker(marker).evaluate({**self._environment, "extra": extra})
+            return _marker(marker).evaluate({**self._environment, "extra": extra})
         except (ValueError, RecursionError) as error:  # also the digits that Python refuses to read
             raise BadRequirement(f"{marker!r} is not a marker") from error
+
+
+@lru_cache(maxsize=_PARSED_MAX)
+def _marker(text: str) -> Marker:
+    """Reading one takes longer than deciding it, and each target of a lock decides the same ones."""
+    return Marker(text)

@@ -13,6 +13,7 @@ from p2pcdn.resolve.report import facts, sentences
 from p2pcdn.resolve.resolution import Impatient, Resolution
 from p2pcdn.resolve.solver import Unsatisfiable
 from p2pcdn.resolve.suggest import asked, suggestion
+from p2pcdn.resolve.verify import confirm_in
 from p2pcdn.resolve.wording import Wording
 
 # An attempt for a suggestion may consider so many versions, a tenth of a second's work, and ask so many times.
@@ -54,6 +55,10 @@ class Resolver:
         What cannot be had is learned too, as `Table.missing` or `Metadata.broken`; else each step asks for it again.
         """
         self._knowledge.learn(tables, metadata)
+
+    def is_confirmed(self, solution: Solution) -> bool:
+        """Whether another node that knows the same would take this solution, which `step` gave, without solving."""
+        return confirm_in((pin.source for pin in solution.pins), self._wanted, self._search.view) == solution
 
     def _end(self, proof: Incompatibility) -> Generator[Need, None, NoReturn]:
         leaves, view = facts(proof), self._search.view

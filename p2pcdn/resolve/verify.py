@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.choice import Choice
 from p2pcdn.resolve.knowledge import Knowledge
-from p2pcdn.resolve.model import Metadata, Pin, Solution, Table, Target, Wanted
+from p2pcdn.resolve.model import Metadata, Solution, Source, Table, Target, Wanted
 from p2pcdn.resolve.outcome import solution_of
 from p2pcdn.resolve.project import Project
 from p2pcdn.resolve.python import View, package_name
@@ -15,27 +16,52 @@ from p2pcdn.resolve.requirement import Requirement
 from p2pcdn.resolve.solver import Solver
 
 
-def verify(
-    solution: Solution, wanted: Wanted, target: Target, tables: Iterable[Table], metadata: Iterable[Metadata]
-) -> tuple[str, ...]:
-    """What is wrong with it, in sentences; empty where we would have found it, too. Linear in its size.
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why a choice of versions is not taken, in sentences: the first kind of fault that there is."""
 
-    tables, metadata: our own, of the solution's projects and pins; one that lacks is a sentence, too.
+    sentences: tuple[str, ...]
+
+
+def confirm(sources: Iterable[Source], wanted: Wanted, target: Target, knowledge: Knowledge) -> Solution | Doubt:
+    """The solution that these versions are, if we would have found it, too. Linear in its size.
+
+    knowledge: our own tables and metadata of what the sources name; one that lacks is a doubt, too. Where the highest
+    versions are wanted, a table may end at the lowest final version that is named or preferred of its project: what
+    comes below decides nothing.
 
     It must satisfy all that is wanted and hold nothing else. And of no project may a version fit everybody that we
     would have tried before: a neighbour must not choose old versions for us. So the solution of a resolution that had
-    to go back is refused here, though it may be right; whoever gets it resolves himself.
+    to go back is refused here, though it may be right; whoever gets it resolves himself. Raises BadRequirement.
     """
+    return confirm_in(sources, wanted, View(wanted, target, knowledge))
+
+
+def confirm_in(sources: Iterable[Source], wanted: Wanted, view: View) -> Solution | Doubt:
+    """The same for a view that somebody has already."""
+    return _Certificate(sources, view, wanted).judged()
+
+
+def verify(
+    solution: Solution, wanted: Wanted, target: Target, tables: Iterable[Table], metadata: Iterable[Metadata]
+) -> tuple[str, ...]:
+    """What is wrong with a whole solution, in sentences; empty where we would have found it, too. See `confirm`."""
     knowledge = Knowledge()
     knowledge.learn(tables, metadata)
-    return tuple(_Certificate(solution, wanted, View(wanted, target, knowledge)).faults())
+    ours = confirm((pin.source for pin in solution.pins), wanted, target, knowledge)
+    if isinstance(ours, Doubt):
+        return ours.sentences
+    return () if ours == solution else (_STRANGE,)
+
+
+_STRANGE = "It is not what these decisions come to."
 
 
 class _Certificate:
-    """The pins as decisions of a solver that nobody runs: so `Choice` judges them by the rules of a resolution."""
+    """The versions as decisions of a solver that nobody runs: so `Choice` judges them by the rules of a resolution."""
 
-    def __init__(self, solution: Solution, wanted: Wanted, view: View) -> None:
-        self._solution = solution
+    def __init__(self, sources: Iterable[Source], view: View, wanted: Wanted) -> None:
+        self._sources = tuple(sources)
         self._view = view
         self._solver = Solver(lambda package, versions: None, lambda conflict: None)
         self._choice = Choice(wanted, view, self._solver)
@@ -43,25 +69,31 @@ class _Certificate:
         # (package, index), as a resolution would have decided them.
         self._decided: dict[str, int] = {}
 
-    def faults(self) -> Iterator[str]:
-        """The first kind of fault that there is; what comes later stands on what came before."""
+    def judged(self) -> Solution | Doubt:
+        """What comes later stands on what came before."""
         unread = [f"The metadata of {source.url} is not here." for source in self._view.unread_urls()]
-        lost = unread or [fault for pin in self._solution.pins if (fault := self._locate(pin))]
-        yield from lost or self._lacking() or self._poor() or self._strange()
+        lost = unread or [fault for source in self._sources if (fault := self._locate(source))]
+        faults = lost or self._lacking() or self._poor()
+        if faults:
+            return Doubt(tuple(faults))
+        if len(self._found) != len(self._sources) or not self._found.keys() <= self._decided.keys():
+            return Doubt((_STRANGE,))
+        return solution_of(self._view, self._decided.items())
 
-    def _locate(self, pin: Pin) -> str:
-        project = self._view.project(pin.project)
+    def _locate(self, source: Source) -> str:
+        named = f"{source.project} {source.version or source.url}"
+        project = self._view.project(source.project)
         if project is None:
-            return f"The table of {pin.project} is not here."
-        if pin.source not in project.sources:
-            return f"There is no {pin.project} {pin.version}."
-        index = project.sources.index(pin.source)
-        if pin.source not in self._view.metadata:
-            return f"The metadata of {pin.project} {pin.version} is not here."
-        reason = project.why_not(index) or self._view.objection(pin.source)
+            return f"The table of {source.project} is not here."
+        if source not in project.sources:
+            return f"There is no {named}."
+        index = project.sources.index(source)
+        if source not in self._view.metadata:
+            return f"The metadata of {named} is not here."
+        reason = project.why_not(index) or self._view.objection(source)
         if reason:
-            return f"{pin.project} {pin.version} {reason}."
-        self._found[pin.project] = project, index
+            return f"{named} {reason}."
+        self._found[source.project] = project, index
         return ""
 
     def _lacking(self) -> list[str]:
@@ -91,11 +123,6 @@ class _Certificate:
 
     def _poor(self) -> list[str]:
         return [fault for name in self._decided if name in self._found and (fault := self._judge(*self._found[name]))]
-
-    def _strange(self) -> list[str]:
-        """Whatever else is not as we would have written it: pins that nobody needs, edges, extras, warnings."""
-        ours = solution_of(self._view, self._decided.items())
-        return [] if self._solution == ours else ["It is not what these decisions come to."]
 
     def _tell(self, package: str, one: Requirement) -> None:
         version = term.version(self._decided[package])

@@ -46,6 +46,7 @@ from p2pcdn.swarm.nearby import Nearby
 from p2pcdn.swarm.peers import ASKED_US, CONFIGURED, HELLO_EVERY_S, LOCAL, PEERS_MAX, Peer, Peers, PeerStatus
 from p2pcdn.swarm.provide import Provider
 from p2pcdn.swarm.reading import ReadOrigin
+from p2pcdn.swarm.resolutions import Resolutions
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.small import SmallReads
 from p2pcdn.swarm.tools import Tools, refuse
@@ -129,6 +130,7 @@ class Swarm:
         # The one that has a page may be anybody, so all are asked.
         everybody = partial(self._whom, most=PEERS_MAX)
         self.claims = Claims(self._tools, everybody, self._identity, clock)
+        self.resolutions = Resolutions(self._tools, everybody, self._identity, clock)
         self.nearby = Nearby(
             self._tools,
             everybody,
@@ -309,6 +311,7 @@ class Swarm:
             return self._provider.answer(request)  # a metered link gives nothing to anybody
         return (
             self.claims.answer(request, sealed=is_sealed(request))
+            or self.resolutions.answer(request, sealed=is_sealed(request))
             or self.nearby.answer(request)
             or self._provider.answer(request)
         )

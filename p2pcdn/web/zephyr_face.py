@@ -189,6 +189,7 @@ def _lock_response(locked: Locked) -> Response:
         "packages": locked.packages,
         "warnings": list(locked.warnings),
         "again": locked.again,
+        "from_room": locked.from_room,
     }
     return json_response(answer)
 

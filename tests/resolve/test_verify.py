@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from p2pcdn.resolve import Edge, Solution, Wanted, verify
+from p2pcdn.resolve import Doubt, Edge, Knowledge, Need, Resolver, Solution, Source, Wanted, confirm, verify
 from tests.resolve.universe import LINUX_311, Universe, universe
 
 WANTED = Wanted(("a[x]>=1", "d"), constraints=("c<3",))
@@ -94,3 +94,36 @@ def test_what_we_do_not_know_is_not_believed() -> None:
     assert verify(solution, WANTED, LINUX_311, tables, here.metadata.values()) == ("The table of b is not here.",)
     metadata = [one for one in here.metadata.values() if one.source.project != "b"]
     assert verify(solution, WANTED, LINUX_311, here.tables.values(), metadata) == ("The metadata of b 2 is not here.",)
+
+
+def test_versions_alone_come_to_the_whole_solution() -> None:
+    here, solution = world(), world().solve(WANTED)
+    knowledge = Knowledge()
+    knowledge.learn(here.tables.values(), here.metadata.values())
+    sources = [pin.source for pin in solution.pins]
+    assert confirm(sources, WANTED, LINUX_311, knowledge) == solution
+    assert isinstance(confirm([*sources, Source("e", "1")], WANTED, LINUX_311, knowledge), Doubt)
+
+
+def test_a_table_may_end_at_what_is_named_of_it() -> None:
+    here, solution = world(), world().solve(WANTED)
+    knowledge = Knowledge()
+    for pin in solution.pins:
+        table = here.tables[pin.project]
+        at = [release.version for release in table.releases].index(pin.version)
+        knowledge.learn([replace(table, releases=table.releases[at:])])
+    knowledge.learn(metadata=here.metadata.values())
+    assert confirm((pin.source for pin in solution.pins), WANTED, LINUX_311, knowledge) == solution
+
+
+@pytest.mark.parametrize(("requirement", "versions", "is_confirmed"), [("b", "22", True), ("b<2", "11", False)])
+def test_a_resolver_says_whether_others_would_take_its_word(
+    requirement: str, versions: str, is_confirmed: bool
+) -> None:
+    """a 2 fits whoever requires a; that it needs a newer b is known only to who looked at it, and went back."""
+    here = universe({"a": {"1": [], "2": ["b>=2"]}, "b": {"1": [], "2": []}})
+    found = Resolver(Wanted((requirement, "a")), LINUX_311)
+    while isinstance(answer := found.step(), Need):
+        found.learn(here.tables.values(), here.metadata.values())
+    assert "".join(pin.version for pin in answer.pins) == versions
+    assert found.is_confirmed(answer) == is_confirmed

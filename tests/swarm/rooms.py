@@ -29,6 +29,7 @@ from p2pcdn.swarm.meeting import MEET_PATH, Meeting, is_sealed
 from p2pcdn.swarm.messages import HELLO_SIZE_BYTES_MAX, AskHave, AskHello, Hello, blob_id, encode_have, read_target
 from p2pcdn.swarm.nearby import Nearby
 from p2pcdn.swarm.peers import CONFIGURED, Peer, Peers
+from p2pcdn.swarm.resolutions import Resolutions
 from p2pcdn.swarm.tools import Tools
 from p2pcdn.world import Index, Sighting
 from tests.worlds import INDEX, Answer, InlineThreads, Script, ScriptedUpstream, VirtualClock, open_store
@@ -106,12 +107,17 @@ class Member:
     peers: Peers
     exchange: Exchange
     claims: Claims
+    resolutions: Resolutions
     nearby: Nearby
     pages: Pages
 
     def answer(self, request: Request) -> Response | Awaitable[Response] | None:
         """What the peer face of a node does with a member's question."""
-        answer = self.claims.answer(request, sealed=is_sealed(request)) or self.nearby.answer(request)
+        answer = (
+            self.claims.answer(request, sealed=is_sealed(request))
+            or self.resolutions.answer(request, sealed=is_sealed(request))
+            or self.nearby.answer(request)
+        )
         if answer is None and request.path.startswith("/v1/have/"):
             ask = read_target(request.path, "")
             assert isinstance(ask, AskHave)
@@ -163,7 +169,7 @@ class Room:
         def whom() -> list[Peer]:
             return peers.to_ask(trio.current_time(), 1024)
 
-        claims = Claims(tools, whom, who, clock)
+        claims, resolutions = Claims(tools, whom, who, clock), Resolutions(tools, whom, who, clock)
         nearby = Nearby(
             tools,
             whom,
@@ -185,7 +191,8 @@ class Room:
             offline=offline,
             claims=claims,
         )
-        one = Member(name, who, store, upstream, clock, counters, peers, tools.exchange, claims, nearby, pages)
+        exchange = tools.exchange
+        one = Member(name, who, store, upstream, clock, counters, peers, exchange, claims, resolutions, nearby, pages)
         self.wires.listen(name, who, one.answer)
         for other in self.members:
             await self._introduce(one, other.name)

@@ -1,0 +1,130 @@
+"""What a question came to, as members tell each other: versions for each target, and the pages that were read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import packaging
+from blake3 import blake3
+
+from p2pcdn import frames
+from p2pcdn.errors import RemoteProtocolError
+from p2pcdn.names import is_normalized
+from p2pcdn.resolve import Target, to_plain
+
+# Larger environments resolve themselves. So many pages, some 20 KB each, are what a liar can make us ask for in vain.
+PACKAGES_MAX = 512
+TARGETS_MAX = 128
+# A version of PyPI has up to some hundred characters.
+VERSION_SIZE_MAX = 200
+
+MACHINE_SIZE_BYTES = 16
+
+# The variables of PEP 508 in which the machines of a room agree.
+_KIND = frozenset(
+    {
+        "implementation_name",
+        "os_name",
+        "platform_machine",
+        "platform_python_implementation",
+        "platform_system",
+        "python_version",
+        "sys_platform",
+    }
+)
+_SUBJECT_CONTEXT = "p2pcdn 2026 resolution v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """choices: for each target, in the order of the question's matrix, (project, version), sorted.
+
+    pages: (URL of the index, version of the page) of each project that is chosen anywhere.
+    machine: see `machine_of`.
+    """
+
+    choices: tuple[tuple[tuple[str, str], ...], ...]
+    pages: Mapping[str, tuple[str, str]]
+    machine: bytes
+
+    @property
+    def packages(self) -> list[tuple[str, str]]:
+        """All that are chosen anywhere, each once, sorted."""
+        return sorted({package for chosen in self.choices for package in chosen})
+
+    def encode(self) -> bytes:
+        """Raises ValueError for one that would be taken by nobody."""
+        packages = self.packages
+        if len(packages) > PACKAGES_MAX or len(self.choices) > TARGETS_MAX:
+            raise ValueError("it is larger than members take")
+        place = {package: at for at, package in enumerate(packages)}
+        return frames.encode(
+            {
+                "machine": self.machine,
+                "packages": [list(package) for package in packages],
+                "targets": [sorted(place[package] for package in chosen) for chosen in self.choices],
+                "pages": [[project, *self.pages[project]] for project in sorted(self.pages)],
+            }
+        )
+
+    @classmethod
+    def decode(cls, content: bytes) -> Certificate:
+        """Raises RemoteProtocolError for anything that `encode` would not write."""
+        fields = frames.decode(content)
+        if not isinstance(fields, Mapping) or fields.keys() != {"machine", "packages", "pages", "targets"}:
+            raise RemoteProtocolError("its fields are not those of a resolution")
+        packages = [(project, version) for project, version in _rows(fields["packages"], 2, PACKAGES_MAX)]
+        targets = fields["targets"]
+        if not isinstance(targets, list) or not 0 < len(targets) <= TARGETS_MAX:
+            raise RemoteProtocolError("it is for no targets")
+        pages = {project: (index, version) for project, index, version in _rows(fields["pages"], 3, PACKAGES_MAX)}
+        if not isinstance(fields["machine"], bytes) or len(fields["machine"]) != MACHINE_SIZE_BYTES:
+            raise RemoteProtocolError("it is of no machine")
+        choices = tuple(tuple(packages[at] for at in _places(target, packages)) for target in targets)
+        found = cls(choices, pages, fields["machine"])
+        if not all(is_normalized(project) and len(version) <= VERSION_SIZE_MAX for project, version in packages):
+            raise RemoteProtocolError("what it names are no packages")
+        if pages.keys() != {project for project, _ in packages} or found.encode() != content:
+            raise RemoteProtocolError("it is not as a member writes one")
+        return found
+
+
+def _rows(value: object, length: int, most: int) -> list[list[str]]:
+    if not isinstance(value, list) or len(value) > most:
+        raise RemoteProtocolError("it has no list of packages, or a longer one than environments have")
+    for row in value:
+        if not (isinstance(row, list) and len(row) == length and all(isinstance(text, str) for text in row)):
+            raise RemoteProtocolError("its packages are none")
+    return value
+
+
+def _places(value: object, packages: Sequence[Any]) -> list[int]:
+    if not isinstance(value, list) or len(value) > len(packages):
+        raise RemoteProtocolError("it chooses no packages")
+    if not all(type(at) is int and 0 <= at < len(packages) for at in value):
+        raise RemoteProtocolError("it chooses packages that it does not name")
+    return value
+
+
+def subject_of(question: str, targets: Sequence[Target], indexes: Sequence[str], version: str) -> bytes:
+    """What a certificate is about: equal where equal pages mostly lead to equal versions.
+
+    question: its digest, with what was locked before. indexes: their URLs, in order. version: of p2pcdn. That of
+    packaging is part of it, too, for it says what versions and markers mean. Of the targets only what tells kinds of
+    machines apart: whether the versions fit this very one is found out when they are confirmed.
+    """
+    kinds = [[[name, value] for name, value in target.environment if name in _KIND] for target in targets]
+    name = frames.encode([question, kinds, list(indexes), version, packaging.__version__])
+    return bytes(blake3(name, derive_key_context=_SUBJECT_CONTEXT).digest())
+
+
+def machine_of(targets: Sequence[Target]) -> bytes:
+    """Names the targets with everything that markers and tags can tell of them, a kernel's release for example."""
+    plain = [_listed(to_plain(target)) for target in targets]
+    return bytes(blake3(frames.encode(plain)).digest(MACHINE_SIZE_BYTES))
+
+
+def _listed(plain: Any) -> Any:
+    return [_listed(part) for part in plain] if isinstance(plain, tuple) else plain

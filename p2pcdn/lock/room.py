@@ -1,0 +1,194 @@
+"""Resolutions of the room: what neighbours found is confirmed against our own pages, and ours is given to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import trio
+from packaging.version import InvalidVersion, Version
+
+from p2pcdn import frames
+from p2pcdn.errors import P2pcdnError, RemoteProtocolError
+from p2pcdn.index.claimed import is_sealed, may_go_to_members
+from p2pcdn.lock.certificate import Certificate, machine_of, subject_of
+from p2pcdn.lock.facts import file_for_metadata
+from p2pcdn.lock.feed import Feed
+from p2pcdn.lock.kept import decode_metadata, decode_table
+from p2pcdn.lock.wishes import Question, preferring
+from p2pcdn.resolve import Doubt, Knowledge, Solution, Source, Target, Wanted, confirm
+from p2pcdn.store import Store, Table
+from p2pcdn.swarm.resolutions import Refusal, Resolutions
+from p2pcdn.world import Index, Threads
+
+C = TypeVar("C")
+
+# For so long what a neighbour named is fetched; what came is kept, and solving goes on with it.
+LOOK_TIME_S_MAX = 10.0
+# Of what speaks against a word, in the audit line.
+SENTENCES_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What members are asked about. sealed: the question itself must stay among them."""
+
+    name: bytes
+    sealed: bool
+
+
+class Room:
+    """What lockers have of the neighbours. Used by one trio loop."""
+
+    def __init__(
+        self, resolutions: Resolutions, store: Store, threads: Threads, indexes: Sequence[Index], version: str
+    ) -> None:
+        """indexes: those of the node, which say what may leave it. version: of p2pcdn."""
+        self._resolutions = resolutions
+        self._store = store
+        self._threads = threads
+        self._never = {index.url for index in indexes if not may_go_to_members(index)}
+        self._version = version
+        resolutions.source = self
+
+    # --- taken from neighbours
+
+    async def find(
+        self, question: Question, targets: Mapping[C, Target], indexes: Sequence[Index], feed: Feed
+    ) -> dict[C, Solution] | None:
+        """The solution of each target, confirmed; None where nobody has found one that we would have found, too."""
+        subject = self._subject(question, targets, indexes)
+        if subject is None:
+            return None
+
+        async def read(content: bytes) -> dict[C, Solution] | Refusal:
+            return await self._confirmed(content, question.wanted, targets, feed)
+
+        return await self._resolutions.first(subject.name, sealed=subject.sealed, read=read)
+
+    async def _confirmed(
+        self, content: bytes, wanted: Wanted, targets: Mapping[C, Target], feed: Feed
+    ) -> dict[C, Solution] | Refusal:
+        try:
+            certificate = Certificate.decode(content)
+        except RemoteProtocolError as error:
+            return Refusal(str(error), is_lie=True)
+        if len(certificate.choices) != len(targets):
+            return Refusal("it is for other targets", is_lie=True)
+        try:
+            with trio.fail_after(LOOK_TIME_S_MAX):
+                tables, metadata = await feed.get_all(certificate.pages, _sources(certificate.packages))
+        except (P2pcdnError, trio.TooSlowError) as error:
+            why = "it took too long" if isinstance(error, trio.TooSlowError) else str(error)
+            return Refusal(f"what it names could not be looked at here: {why}", is_lie=False)
+        known = await self._threads.run(_known, certificate, wanted, tables, metadata)
+        found: dict[C, Solution] = {}
+        for (cell, target), chosen in zip(targets.items(), certificate.choices, strict=True):
+            # Each target by itself: other threads have their turn between two of them.
+            one = await self._threads.run(
+                confirm, _sources(chosen), preferring(wanted, target, found.values()), target, known
+            )
+            if isinstance(one, Doubt):
+                knows_better = certificate.machine == machine_of([*targets.values()]) and _has_our_pages(
+                    certificate, feed, known
+                )
+                return Refusal(" ".join(one.sentences[:SENTENCES_MAX]), is_lie=knows_better)
+            found[cell] = one
+        return found
+
+    # --- given to neighbours
+
+    def offered(
+        self,
+        question: Question,
+        targets: Mapping[C, Target],
+        solutions: Mapping[C, Solution],
+        indexes: Sequence[Index],
+        feed: Feed,
+    ) -> dict[tuple[Table, str], bytes]:
+        """What is to be kept so that neighbours can have these solutions; nothing where they would not take them."""
+        subject = self._subject(question, targets, indexes)
+        if subject is None:
+            return {}
+        choices = [tuple((pin.project, pin.version) for pin in solutions[cell].pins) for cell in targets]
+        pages = {}
+        for project, version in {package for chosen in choices for package in chosen}:
+            page = feed.pages[project]
+            assert page is not None, "what is pinned has a page"
+            file = file_for_metadata(feed.files(page, version))
+            if file is None or not file.filename.endswith(".whl"):
+                return {}  # what a build says of itself may differ elsewhere
+            pages[project] = page.index.url, page.version
+        try:
+            content = Certificate(tuple(choices), pages, machine_of([*targets.values()])).encode()
+        except ValueError:
+            return {}
+        used = sorted({index for index, _ in pages.values()})
+        row = {"subject": subject.name, "content": content, "sealed": subject.sealed, "indexes": used}
+        return {("environments", _key(self._resolutions.id_of(subject.name))): frames.encode(row)}
+
+    async def resolution(self, id_: str, *, sealed: bool) -> tuple[bytes, bytes] | None:
+        octets = self._store.value("environments", _key(id_))
+        row = frames.decode_own(octets) if octets is not None else None
+        if row is None or (row["sealed"] and not sealed) or not self._never.isdisjoint(row["indexes"]):
+            return None  # private ones look like unknown ones
+        return row["subject"], row["content"]
+
+    def _subject(self, question: Question, targets: Mapping[C, Target], indexes: Sequence[Index]) -> _Subject | None:
+        """None where members must not, or need not, hear of it."""
+        sealed = any(map(is_sealed, indexes))
+        texts = (*(text for texts in question.roots.values() for text in texts), *question.fields["overrides"])
+        at_url = any("@" in text for text in (*texts, *question.fields["constraints"]))
+        if at_url or not all(map(may_go_to_members, indexes)) or not self._resolutions.can_share(sealed=sealed):
+            return None
+        urls = [index.url for index in indexes]
+        return _Subject(subject_of(question.digest(), list(targets.values()), urls, self._version), sealed)
+
+
+def _key(id_: str) -> str:
+    return f"room/{id_}"
+
+
+def _sources(packages: Sequence[tuple[str, str]]) -> list[Source]:
+    return [Source(project, version) for project, version in packages]
+
+
+def _known(
+    certificate: Certificate, wanted: Wanted, tables: Mapping[str, bytes], metadata: Mapping[Source, bytes]
+) -> Knowledge:
+    """Of each table no more than decides: see `confirm`."""
+    lowest: dict[str, Version | None] = {}
+    for project, text in (*certificate.packages, *wanted.preferences):
+        lowest[project] = _lower(text, lowest.get(project, _HIGHEST))
+    is_cut = wanted.prefer == "highest"
+    known = Knowledge()
+    known.learn(
+        [decode_table(octets, down_to=lowest[project] if is_cut else None) for project, octets in tables.items()],
+        [decode_metadata(source, octets) for source, octets in metadata.items()],
+    )
+    return known
+
+
+# An epoch that nobody has reached.
+_HIGHEST = Version("99999!0")
+
+
+def _lower(text: str, than: Version | None) -> Version | None:
+    """None: the whole table is needed, because one that is named is no final version."""
+    try:
+        version = Version(text)
+    except InvalidVersion:
+        return than
+    return None if than is None or version.is_prerelease else min(version, than)
+
+
+def _has_our_pages(certificate: Certificate, feed: Feed, known: Knowledge) -> bool:
+    """Whether its maker read what we read; then he knows better than what he says."""
+    ours = {project: page for project, page in feed.pages.items() if page is not None}
+    for project, (index, version) in certificate.pages.items():
+        page = ours.get(project)
+        if page is None or (page.index.url, page.version) != (index, version):
+            return False
+    broken = (one.source for one in known.metadata.values() if one.broken)
+    return not any(feed.files(ours[one.project], one.version) for one in broken)

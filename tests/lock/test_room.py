@@ -1,0 +1,299 @@
+"""What a neighbour found is taken where our own pages confirm it; whoever lies is refused, and told of."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import trio
+
+from p2pcdn import frames
+from p2pcdn.errors import RemoteProtocolError
+from p2pcdn.fetch import Metadata, OriginReader
+from p2pcdn.group import Claim, GroupKey, Identity
+from p2pcdn.http1 import Request, Response
+from p2pcdn.lock.certificate import PACKAGES_MAX, Certificate, subject_of
+from p2pcdn.lock.facts import Facts
+from p2pcdn.lock.locker import Locked, Locker
+from p2pcdn.lock.room import Room
+from p2pcdn.lock.solvers import Solvers
+from p2pcdn.lock.targets import matrix
+from p2pcdn.lock.wishes import parse_question
+from p2pcdn.swarm.resolutions import ANSWER_SIZE_BYTES_MAX, KIND
+from p2pcdn_daemon.processes import RealProcesses
+from tests.bench.wheels import make_wheel
+from tests.lock.rooms import ScriptedIndex
+from tests.swarm.rooms import GROUP, OTHER_GROUP, Handler, Member, identity, room_in
+from tests.swarm.rooms import Room as Wires
+from tests.worlds import INDEX, InlineThreads, lonely_swarm
+
+APP = make_wheel("app", requires=["lib>=1"])
+FILES = [APP, make_wheel("lib", "1.0"), make_wheel("lib", "2.0"), make_wheel("other")]
+QUESTION = parse_question({"requirements": ["app"], "requires_python": ">=3.13"})
+TARGETS = [cell.target for cell in matrix(">=3.13")]
+SUBJECT = subject_of(QUESTION.digest(), TARGETS, [INDEX.url], "1")
+LAN = replace(INDEX, share="lan")
+
+
+@dataclass
+class Node:
+    """A member with a locker; `solved` says whether it ever had to start a solver."""
+
+    member: Member
+    index: ScriptedIndex
+    locker: Locker
+    solvers: Solvers
+
+    async def lock(self, *requirements: str) -> Locked:
+        question = parse_question({"requirements": list(requirements or ("app",)), "requires_python": ">=3.13"})
+        return await self.locker.lock(question)
+
+    @property
+    def solved(self) -> bool:
+        return bool(self.solvers._idle)
+
+    @property
+    def content(self) -> bytes:
+        """What it would give to members."""
+        octets = self.member.store.value("environments", f"room/{self.member.resolutions.id_of(SUBJECT)}")
+        assert octets is not None
+        content: bytes = frames.decode(octets)["content"]
+        return content
+
+
+async def node(room: Wires, nursery: trio.Nursery, name: str, group: GroupKey | None = GROUP) -> Node:
+    index = ScriptedIndex([*FILES])
+    member = await room.member(name, index.answer, group=group, indexes=(LAN,))
+    metadata = Metadata(
+        store=member.store,
+        swarm=lonely_swarm(member.store, member.counters),
+        origin=OriginReader(member.upstream, member.counters, random.Random(1)),
+        nursery=nursery,
+        offline=False,
+        on_change=lambda project: None,
+    )
+    threads, solvers = InlineThreads(), Solvers(RealProcesses(), nursery)
+    neighbours = Room(member.resolutions, member.store, threads, (LAN,), "1")
+    facts = Facts(member.pages, metadata, member.store, threads)
+    return Node(member, index, Locker(facts, solvers, member.store, "1", neighbours), solvers)
+
+
+@pytest.mark.parametrize("group", [GROUP, None], ids=["a group", "open mode"])
+async def test_what_a_neighbour_found_is_confirmed_and_not_solved(tmp_path: Path, group: GroupKey | None) -> None:
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        first = await node(room, nursery, "first", group)
+        second = await node(room, nursery, "second", group)
+        found, taken = await first.lock(), await second.lock()
+        assert (found.from_room, taken.from_room) == (False, True)
+        assert taken.text == found.text
+        assert first.solved
+        assert not second.solved
+        assert second.member.upstream.asked, "it looked at its own index's pages"
+        assert (await second.lock()).again
+        # And it passes on what it confirmed, under its own word.
+        room.leaves(first.member)
+        third = await node(room, nursery, "third", group)
+        assert (await third.lock()).from_room
+        assert not third.solved
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_neighbour_with_older_pages_is_refused_without_blame(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        first, second = await node(room, nursery, "first"), await node(room, nursery, "second")
+        await first.lock()
+        second.index.files.append(make_wheel("lib", "3.0"))
+        taken = await second.lock()
+        assert not taken.from_room
+        assert 'version = "3.0"' in taken.text
+        assert [peer.strikes for peer in second.member.peers] == [0]
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_would_not_be_confirmed_is_not_offered(tmp_path: Path) -> None:
+    """Who had to go back to find it; and what a build says of itself, which may be another elsewhere."""
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        first, second = await node(room, nursery, "first"), await node(room, nursery, "second")
+        both = [make_wheel("back", "2.0", requires=["lib>=2"]), make_wheel("back", "1.0")]
+        for one in (first, second):
+            one.index.files += both
+            locked = await one.lock("lib<2", "back")
+            assert not locked.from_room
+            assert 'name = "back"\nversion = "1.0"' in locked.text
+        assert [peer.strikes for peer in second.member.peers] == [0]
+        nursery.cancel_scope.cancel()
+
+
+def says(change: Callable[[Certificate], Certificate], of: bytes) -> bytes:
+    return change(Certificate.decode(of)).encode()
+
+
+def every(*chosen: tuple[str, str], **pages: tuple[str, str]) -> Callable[[Certificate], Certificate]:
+    """The same pages, and this choice for each target."""
+
+    def changed(one: Certificate) -> Certificate:
+        named = {project: one.pages.get(project, (INDEX.url, "0" * 32)) for project, _ in chosen}
+        return replace(one, choices=(tuple(sorted(chosen)),) * len(one.choices), pages={**named, **pages})
+
+    return changed
+
+
+OLD = every(("app", "1.0"), ("lib", "1.0"))
+LIES: dict[str, tuple[Callable[[Certificate], Certificate], int]] = {
+    "an old version": (OLD, 1),
+    "a version that no page has": (every(("app", "1.0"), ("lib", "6.6.6")), 1),
+    "a package less": (every(("app", "1.0")), 1),
+    "a package more": (every(("app", "1.0"), ("lib", "2.0"), ("other", "1.0")), 0),
+    "a project that nobody has": (every(("app", "1.0"), ("evil", "1.0"), ("lib", "2.0")), 0),
+    "an old version, as of old pages": (
+        lambda one: replace(OLD(one), pages=dict.fromkeys(one.pages, (INDEX.url, "0"))),
+        0,
+    ),
+    "an old version, as on another machine": (lambda one: replace(OLD(one), machine=bytes(16)), 0),
+    "other targets": (lambda one: replace(one, choices=one.choices[:-1]), 1),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_a_lie_is_refused_and_we_solve_ourselves(
+    tmp_path: Path, lie: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    change, strikes = LIES[lie]
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        first = await node(room, nursery, "first")
+        honest = await first.lock()
+        content = says(change, first.content)
+        room.leaves(first.member)
+        await room.stranger("liar", giving(content))
+        second = await node(room, nursery, "second")
+        with caplog.at_level(logging.WARNING):
+            locked = await second.lock()
+        assert not locked.from_room
+        assert locked.text == honest.text
+        assert strikes_of(second, "liar") == strikes
+        assert any("liar" in line.getMessage() and "a resolution" in line.getMessage() for line in caplog.records)
+        nursery.cancel_scope.cancel()
+
+
+def giving(content: bytes, who: Identity | None = None, **changed: object) -> Handler:
+    """A member that gives this, signed by itself, or what was changed of it."""
+
+    def answer(request: Request) -> Response | None:
+        if not request.path.startswith("/v1/resolution/"):
+            return None
+        claim = Claim.make(who or identity("liar"), KIND, SUBJECT, content, 1_800_000_000.0).to_map()
+        return Response(200, (), frames.encode({"claim": claim, "content": content, **changed}))
+
+    return answer
+
+
+def strikes_of(one: Node, name: str) -> int:
+    return next(peer.strikes for peer in one.member.peers if peer.address.host == name)
+
+
+async def test_only_what_a_member_signed_of_this_question_counts(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        first = await node(room, nursery, "first")
+        await first.lock()
+        right = first.content
+        room.leaves(first.member)
+        liar = identity("liar")
+        claims: dict[str, object] = {
+            "no-claim": None,
+            "another-content": Claim.make(liar, KIND, SUBJECT, b"other", 1e9).to_map(),
+            "another-question": Claim.make(liar, KIND, b"other", right, 1e9).to_map(),
+            "another-kind": Claim.make(liar, "page", SUBJECT, right, 1e9).to_map(),
+            "no-member": Claim.make(identity("liar", OTHER_GROUP), KIND, SUBJECT, right, 1e9).to_map(),
+        }
+        for name, claim in claims.items():
+            await room.stranger(name, giving(right, claim=claim))
+        await room.stranger("nothing", lambda request: Response(200, (), b""))
+        await room.stranger("a-list", lambda request: Response(200, (), frames.encode([])))
+        await room.stranger("too-much", lambda request: Response(200, (), bytes(ANSWER_SIZE_BYTES_MAX + 1)))
+        second = await node(room, nursery, "second")
+        assert not (await second.lock()).from_room
+        assert {name: strikes_of(second, name) for name in (*claims, "nothing", "a-list", "too-much")} == dict.fromkeys(
+            (*claims, "nothing", "a-list", "too-much"), 1
+        )
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_never_answers_holds_nobody_up(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+
+        async def silent() -> Response:
+            await trio.sleep_forever()
+            raise AssertionError
+
+        await room.stranger("silent", lambda request: silent())
+        second = await node(room, nursery, "second")
+        with trio.fail_after(20):
+            assert not (await second.lock()).from_room
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    "question",
+    [{"requirements": ["app @ https://x.example/app-1.0-py3-none-any.whl"]}, {"overrides": ["app @ file:///x"]}],
+)
+async def test_what_stands_at_a_url_is_nobody_elses_business(tmp_path: Path, question: dict[str, list[str]]) -> None:
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        one = await node(room, nursery, "one")
+        assert one.locker.room is not None
+        subject = one.locker.room._subject(parse_question(question), {0: TARGETS[0]}, (LAN,))
+        assert subject is None
+        nursery.cancel_scope.cancel()
+
+
+async def test_private_indexes_stay_within_a_group_and_unshared_ones_at_home(tmp_path: Path) -> None:
+    private, never = replace(INDEX, private=True, share="group"), replace(INDEX, share="never")
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        member, stranger = await node(room, nursery, "one"), await node(room, nursery, "two", None)
+        assert member.locker.room is not None
+        assert stranger.locker.room is not None
+        in_group = member.locker.room._subject(QUESTION, {0: TARGETS[0]}, (LAN, private))
+        assert in_group is not None
+        assert in_group.sealed
+        assert stranger.locker.room._subject(QUESTION, {0: TARGETS[0]}, (LAN, private)) is None
+        assert member.locker.room._subject(QUESTION, {0: TARGETS[0]}, (LAN, never)) is None
+        nursery.cancel_scope.cancel()
+
+
+GOOD = Certificate(((("a", "1"), ("b", "2")), (("a", "1"),)), {"a": ("u", "v"), "b": ("u", "v")}, bytes(16))
+FIELDS = {
+    "machine": bytes(16),
+    "packages": [["a", "1"], ["b", "2"]],
+    "targets": [[0, 1], [0]],
+    "pages": [["a", "u", "v"], ["b", "u", "v"]],
+}
+NONE: dict[str, dict[str, object]] = {
+    "a package twice": {"packages": [["a", "1"], ["a", "1"]]},
+    "another order": {"packages": [["b", "2"], ["a", "1"]]},
+    "a package without a page": {"pages": [["a", "u", "v"]]},
+    "a page too many": {"pages": [["a", "u", "v"], ["b", "u", "v"], ["c", "u", "v"]]},
+    "no targets": {"targets": []},
+    "a target that chooses what is not there": {"targets": [[0, 2]]},
+    "a target that chooses from behind": {"targets": [[-1]]},
+    "a target that chooses twice": {"targets": [[0, 0]]},
+    "a name that is none": {"packages": [["A", "1"], ["b", "2"]], "pages": [["A", "u", "v"], ["b", "u", "v"]]},
+    "an endless version": {"packages": [["a", "1" * 999], ["b", "2"]]},
+    "a number for a version": {"packages": [["a", 1], ["b", "2"]]},
+    "too many packages": {"packages": [[f"a{n}", "1"] for n in range(PACKAGES_MAX + 1)]},
+    "a short machine": {"machine": b"x"},
+    "a field more": {"more": 1},
+}
+
+
+def test_a_certificate_is_read_as_it_was_written() -> None:
+    assert Certificate.decode(GOOD.encode()) == GOOD
+    assert frames.encode(FIELDS) == GOOD.encode()
+
+
+@pytest.mark.parametrize("what", NONE)
+def test_what_is_no_certificate_is_not_read(what: str) -> None:
+    with pytest.raises(RemoteProtocolError):
+        Certificate.decode(frames.encode(FIELDS | NONE[what]))
