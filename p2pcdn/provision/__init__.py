@@ -9,13 +9,15 @@ sites.py         whole site-packages to which an environment is one link
 toolchain.py     the interpreter that builds, and environments of build requirements
 building.py      sdists and source trees on their way into locks and environments
 direct.py        packages by direct URL; local.py: files of this machine that become blobs
+foreign.py       builds in environments that somebody else keeps
 workroom.py      all of these and the locker, wired to each other
 """
 
 from p2pcdn.provision.asked import Asked, Ready
 from p2pcdn.provision.bytecode import Bytecode
 from p2pcdn.provision.environment import Provisioner
+from p2pcdn.provision.foreign import ForeignBuilds, Job
 from p2pcdn.provision.toolchain import Toolchain
 from p2pcdn.provision.workroom import Bench, Workroom
 
-__all__ = ["Asked", "Bench", "Bytecode", "Provisioner", "Ready", "Toolchain", "Workroom"]
+__all__ = ["Asked", "Bench", "Bytecode", "ForeignBuilds", "Job", "Provisioner", "Ready", "Toolchain", "Workroom"]

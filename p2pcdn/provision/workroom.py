@@ -24,6 +24,7 @@ from p2pcdn.provision.building import Builds, state_of
 from p2pcdn.provision.bytecode import Compiler
 from p2pcdn.provision.direct import Direct
 from p2pcdn.provision.environment import Provisioner
+from p2pcdn.provision.foreign import ForeignBuilds
 from p2pcdn.provision.sites import Sites
 from p2pcdn.provision.toolchain import Toolchain
 from p2pcdn.provision.wheels import Wheels, is_whole, sha256_of
@@ -53,6 +54,7 @@ class Workroom:
     open_pages: Callable[[Sequence[Index]], Pages]
     more_indexes: MoreIndexes | None = None
     sites: Sites = field(init=False)
+    foreign_builds: ForeignBuilds = field(init=False)
     _solvers: Solvers = field(init=False)
     _compiler: Compiler = field(init=False)
     _benches: OrderedDict[tuple[str, ...], Bench] = field(default_factory=OrderedDict)
@@ -60,6 +62,7 @@ class Workroom:
     def __post_init__(self) -> None:
         self.store.is_tree_whole = is_whole
         self.sites = Sites(self.store.sites, self.threads)
+        self.foreign_builds = ForeignBuilds(self.store, self.threads, self.processes)
         self._solvers = Solvers(self.processes, self.nursery)
         self._compiler = Compiler(self.store, self.processes, self.threads, self.nursery)
 
@@ -87,6 +90,7 @@ class Bench:
     def __init__(self, room: Workroom, pages: Pages, solvers: Solvers, compiler: Compiler) -> None:
         store, threads = room.store, room.threads
         self._threads = threads
+        self.pages = pages
         facts = Facts(pages, room.metadata, store, threads)
         self._wheels = Wheels(store, pages, room.fetch, threads, room.nursery)
         self._locker = Locker(facts, solvers, store, room.version)

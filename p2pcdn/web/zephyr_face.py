@@ -103,12 +103,17 @@ class ZephyrFace:
 
     def _bench(self, asked: Mapping[str, Any]) -> Bench:
         """Raises Refused, and RemoteProtocolError where the indexes are no list of them."""
-        named = []
-        for one in asked.get("indexes") or ():
-            if not (isinstance(one, dict) and isinstance(one.get("url"), str)):
-                raise RemoteProtocolError("indexes is a list of objects with a url.")
-            named.append((one["url"], _text_or_none(one, "username"), _text_or_none(one, "password")))
-        return self._workroom.bench(named)
+        return self._workroom.bench(indexes_of(asked))
+
+
+def indexes_of(asked: Mapping[str, Any]) -> list[tuple[str, str | None, str | None]]:
+    """(URL, user, password) of each index that is named. Raises RemoteProtocolError."""
+    named = []
+    for one in asked.get("indexes") or ():
+        if not (isinstance(one, dict) and isinstance(one.get("url"), str)):
+            raise RemoteProtocolError("indexes is a list of objects with a url.")
+        named.append((one["url"], _text_or_none(one, "username"), _text_or_none(one, "password")))
+    return named
 
 
 def _text_or_none(value: Mapping[str, Any], name: str) -> str | None:

@@ -98,11 +98,10 @@ def run(chosen: argparse.Namespace, wanted: Sequence[str], results: Path) -> Non
             "test_time_s": chosen.test_time_s,
         }
         environ = {
-            **os.environ,
+            **{key: value for key, value in os.environ.items() if not key.startswith("PIP_")},
             "SUITE_PLUG": json.dumps(told),
             "P2PCDN_CONTROL_SOCKET": str(node.control_socket),
             "PYTHONPATH": str(HERE / "plug"),
-            "PIP_CONFIG_FILE": os.devnull,
         }
         files = sorted({one.partition("::")[0] for one in wanted})
         words = [_python(chosen.suite), "-m", "pytest", "-p", "pip_plug", "-q", "--tb=short", "-p", "no:cacheprovider"]

@@ -58,9 +58,7 @@ def packages_of(
     return packages, broken
 
 
-def problems(
-    packages: Mapping[str, Package], only: Callable[[str], bool] | None = None
-) -> list[Problem]:
+def problems(packages: Mapping[str, Package], only: Callable[[str], bool] | None = None) -> list[Problem]:
     """What is missing first, then what is there in another version. only: of which packages it is asked."""
     missing: list[Problem] = []
     conflicting: list[Problem] = []

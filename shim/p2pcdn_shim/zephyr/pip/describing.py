@@ -9,7 +9,9 @@ from p2pcdn_shim.zephyr.pip.controls import normalize
 from p2pcdn_shim.zephyr.pip.installed import Distribution, Environment
 
 
-def described(one: Distribution, among: Environment, markers: Mapping[str, str], *, files: bool, verbose: bool) -> Iterator[str]:
+def described(
+    one: Distribution, among: Environment, markers: Mapping[str, str], *, files: bool, verbose: bool
+) -> Iterator[str]:
     """The lines of one package."""
     metadata = one.metadata
 

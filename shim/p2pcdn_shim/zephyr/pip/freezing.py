@@ -70,7 +70,9 @@ def direct_reference(direct: dict[str, Any], name: str) -> str:
     return f"{name} @ {url}" + (f"#{'&'.join(fragments)}" if fragments else "")
 
 
-def freeze(found: Iterable[Distribution], files: Iterable[str], skip: set[str], tell: Tell, warn: Tell) -> Iterator[str]:
+def freeze(
+    found: Iterable[Distribution], files: Iterable[str], skip: set[str], tell: Tell, warn: Tell
+) -> Iterator[str]:
     """All lines: first those that the requirements files name, in their order, then the others by name.
 
     skip: projects that are left out of the others. Raises PipError for a file that cannot be read.

@@ -182,7 +182,7 @@ class Distribution:
             return None
         found = []
         for line in filter(None, text.splitlines()):
-            path = os.path.normpath(self.info / line)  # noqa: PTH118 - with its steps upwards taken out
+            path = os.path.normpath(self.info / line)
             found.append(os.path.relpath(path, self.location))
         return found
 
@@ -204,7 +204,11 @@ class Environment:
                     self.invalid.append((one.project, str(one.location)))
                 elif one.project not in found:
                     found[one.project] = one
-                elif found[one.project].link is None and one.link is not None and one.location == found[one.project].location:
+                elif (
+                    found[one.project].link is None
+                    and one.link is not None
+                    and one.location == found[one.project].location
+                ):
                     found[one.project] = one  # the same, and how it came to be there
         return found
 

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     Row = tuple[tuple[str, ...], dict[str, Any]]
 
 FLAG = {"action": "store_true", "default": False}
-FEATURES = ("fast-deps", "truststore", "no-binary-enable-wheel-cache", "build-constraint", "inprocess-build-deps")
-FEATURES += ("venv-isolation",)
+FEATURES = (
+    *("fast-deps", "truststore", "no-binary-enable-wheel-cache", "build-constraint"),
+    *("inprocess-build-deps", "venv-isolation"),
+)
 ALWAYS_ENABLED = ("truststore", "no-binary-enable-wheel-cache", "build-constraint")
 
 
@@ -59,9 +61,7 @@ def _config_setting(option: optparse.Option, flag: str, value: str, parser: optp
 def _hash(option: optparse.Option, flag: str, value: str, parser: optparse.OptionParser) -> None:
     algorithm, sign, digest = value.partition(":")
     if not sign:
-        parser.error(
-            f"Arguments to {flag} must be a hash name followed by a value, like --hash=sha256:abcde..."
-        )
+        parser.error(f"Arguments to {flag} must be a hash name followed by a value, like --hash=sha256:abcde...")
     if algorithm not in ("sha256", "sha384", "sha512"):
         parser.error(f"Allowed hash algorithms for {flag} are sha256, sha384, sha512.")
     assert parser.values is not None
@@ -112,7 +112,9 @@ def _prior(option: optparse.Option, flag: str, value: str, parser: optparse.Opti
 def _python_version(option: optparse.Option, flag: str, value: str, parser: optparse.OptionParser) -> None:
     parts = value.split(".")
     if len(parts) > 3:
-        parser.error(f"{flag} error: invalid --python-version value: {value!r}: at most three version parts are allowed")
+        parser.error(
+            f"{flag} error: invalid --python-version value: {value!r}: at most three version parts are allowed"
+        )
     if len(parts) == 1 and len(value) > 1:
         parts = [value[0], value[1:]]
     assert parser.values is not None

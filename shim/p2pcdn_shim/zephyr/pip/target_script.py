@@ -1,4 +1,4 @@
-# ruff: noqa: PTH100, PTH113, PTH118 - an interpreter that is asked loads no more than it must.
+# ruff: noqa: PTH100, PTH118 - an interpreter that is asked loads no more than it must.
 """Run by the interpreter that `zephyr pip` works on, 3.8 and newer: prints as JSON where its packages are just now."""
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ def prefix_scheme() -> str:
 
 
 def paths(scheme: str | None = None, base: str | None = None) -> dict[str, str]:
-    named = {} if base is None else {name: base for name in ("base", "platbase", "installed_base", "installed_platbase")}
+    named = (
+        {} if base is None else dict.fromkeys(("base", "platbase", "installed_base", "installed_platbase"), base)
+    )
     found = sysconfig.get_paths(vars=named) if scheme is None else sysconfig.get_paths(scheme, vars=named)
     return {name: found[name] for name in ("purelib", "platlib", "scripts", "data", "include")}
 

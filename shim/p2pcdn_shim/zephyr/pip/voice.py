@@ -22,6 +22,7 @@ class PipVoice:
         self.verbosity = verbosity
         self._color = color
         self._log = log
+        self.log = log
         self._indent = 0
         self._said: set[str] = set()
 

@@ -102,9 +102,7 @@ def _edit(run: Run, configuration: Configuration, only: str | None, words: Seque
 
 def _expect(words: Sequence[str], example: str, number: int) -> None:
     if len(words) != number:
-        raise PipError(
-            f'Got unexpected number of arguments, expected {number}. (example: "pip config {example}")'
-        )
+        raise PipError(f'Got unexpected number of arguments, expected {number}. (example: "pip config {example}")')
 
 
 def _split(name: str) -> tuple[str, str]:

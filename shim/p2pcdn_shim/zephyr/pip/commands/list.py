@@ -37,7 +37,9 @@ def run(run: Run) -> int:
     if not options.include_editable:
         found = [one for one in found if not one.is_editable]
     if options.not_required:
-        needed = {normalize(requirement.name) for one in found for requirement in one.requires(run.target.probe.markers)}
+        needed = {
+            normalize(requirement.name) for one in found for requirement in one.requires(run.target.probe.markers)
+        }
         found = [one for one in found if one.project not in needed]
     found = without(found, options.excludes)
     latest: dict[str, Latest] = {}

@@ -22,6 +22,8 @@ def run(run: Run) -> int:
     for at, one in enumerate(found):
         if at:
             run.voice.answer("---")
-        for line in described(one, environment, run.target.probe.markers, files=run.options.files, verbose=run.options.verbose > 0):
+        for line in described(
+            one, environment, run.target.probe.markers, files=run.options.files, verbose=run.options.verbose > 0
+        ):
             run.voice.answer(line)
     return 0 if found else 1
