@@ -78,7 +78,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def _write(name: str, report: Any) -> None:
-    why = "" if report.passed else str(report.longrepr)[-_WHY_SIZE_MAX:]
+    said = "\n".join(text for name, text in report.sections if "stdout" in name)
+    why = "" if report.passed else said[-_WHY_SIZE_MAX:] + str(report.longrepr)[-_WHY_SIZE_MAX:]
     expected = hasattr(report, "wasxfail")
     row = {
         "test": name,

@@ -96,6 +96,7 @@ def ask_of(
     link, extras = _place(name, voice)
     if link is not None and link.is_file and "../" in link.url:
         link = link_to_path(os.path.normpath(link.path))
+    requirement: Requirement | None
     if link is None:
         requirement = _parsed(name, source)
     elif link.is_wheel:

@@ -110,7 +110,7 @@ def _conflict(
     failed: NoSolution,
 ) -> PipError:
     causes = _causes(universe, statements, constraints)
-    who = dict.fromkeys(f"{one.parent}=={one.version}" if one.parent else _named(one) for one in causes)
+    who = dict.fromkeys(f"{one.parent}=={one.version}" if one.parent else _named(one, universe) for one in causes)
     names = sorted(who)
     joined = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "these packages"
     job.voice.error(f"Cannot install {joined} because these package versions have conflicting dependencies.")
@@ -147,5 +147,10 @@ def _causes(
     return [one for one in statements if one.project in constraints] or list(statements)
 
 
-def _named(one: Statement) -> str:
+def _named(one: Statement, universe: Universe) -> str:
+    """As the user wrote it; what he named by a place is called by its name and version."""
+    for source, prepared in universe.prepared.items():
+        if one.requirement.url and source.url and source.project == one.project:
+            lines = (line for line in prepared.metadata.splitlines() if line.lower().startswith("version:"))
+            return f"{one.requirement.name} {next(lines, '').partition(':')[2].strip()}"
     return one.text

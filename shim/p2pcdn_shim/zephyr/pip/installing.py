@@ -230,9 +230,8 @@ class Installing:
             if problem.held is None:
                 lines.append(f"{who} requires {problem.requirement}, which is not installed.")
             else:
-                you = "you'll" if problem.needed in coming else "you"
                 lines.append(
-                    f"{who} requires {problem.requirement}, but {you} have {problem.needed} {problem.held} which is incompatible."
+                    f"{who} requires {problem.requirement}, but you have {problem.needed} {problem.held} which is incompatible."
                 )
         if not lines:
             return []

@@ -18,6 +18,7 @@ from p2pcdn_shim.zephyr.pip.nodes import Node
 from p2pcdn_shim.zephyr.pip.selection import environment_of
 from p2pcdn_shim.zephyr.pip.tags import tags_for
 from p2pcdn_shim.zephyr.pip.web import Web
+from p2pcdn_shim.zephyr.pip.wheel_cache import WheelCache
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -93,6 +94,10 @@ class Job:
             self.hashes,
         )
         return Finder(options, rules, self.voice, self.web, self.node.page)
+
+    @cached_property
+    def cache(self) -> WheelCache:
+        return WheelCache.of(self)
 
     @property
     def requires_hashes(self) -> bool:

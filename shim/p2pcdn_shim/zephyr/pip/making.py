@@ -14,9 +14,11 @@ from p2pcdn_shim.zephyr.pip.files import Reader
 from p2pcdn_shim.zephyr.pip.hashing import digest_of
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.placing import build_environment
+from p2pcdn_shim.zephyr.pip.repositories import Place
 from p2pcdn_shim.zephyr.pip.resolving import Chosen, Outcome, Policy, resolve
 from p2pcdn_shim.zephyr.pip.sources import Prepared, Sources
 from p2pcdn_shim.zephyr.pip.voice import PipVoice
+from p2pcdn_shim.zephyr.pip.wheel_cache import key_of
 
 # A build requirement that must itself be built, and so on: honest chains have two or three links.
 NESTED_BUILDS_MAX = 8
@@ -83,6 +85,8 @@ class Maker:
             assert one.prepared is not None
             if one.prepared.link.is_wheel:
                 ready[one.project] = self.file(one)
+            elif one.prepared.wheel is not None:
+                ready[one.project] = one.prepared.wheel
             else:
                 to_build.append(one)
         if not to_build:
@@ -114,7 +118,21 @@ class Maker:
         with self.job.voice.indented():
             kind = "editable" if prepared.editable else "wheel"
             self.job.voice.info(f"Created {kind} for {name_of(one)}: filename={wheel.name} size={size} sha256={digest}")
+            wheel = self._kept(prepared, wheel)
             self.job.voice.info(f"Stored in directory: {wheel.parent}")
+        return wheel
+
+    def _kept(self, prepared: Prepared, wheel: Path) -> Path:
+        """In the cache, where the same source gives the same wheel."""
+        path, link = prepared.path, prepared.link
+        assert path is not None
+        if prepared.editable or (link.is_directory and not link.is_vcs):
+            return wheel
+        if not link.is_vcs:
+            return self.job.cache.keep(key_of(self.job, digest_of(path), link.subdirectory, prepared.settings), wheel)
+        if Place(link.plain).revision == prepared.commit:
+            what = f"{link.plain} {prepared.commit}"
+            return self.job.cache.keep(key_of(self.job, what, link.subdirectory, prepared.settings), wheel)
         return wheel
 
     def _bring(self, requirements: Sequence[str], directory: Path) -> list[str]:

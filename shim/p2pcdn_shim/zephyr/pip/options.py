@@ -298,7 +298,7 @@ COMMAND_OPTIONS: dict[str, tuple[str, ...]] = {
     "list": (
         "outdated", "uptodate", "editable", "local", "user", "path", "pre", "all_releases", "only_final",
         "list_format", "not_required", "exclude_editable", "include_editable", "excludes", "refresh_package", "no_binary",
-        "only_binary", *INDEX,
+        "only_binary", "prefer_binary", *INDEX,
     ),
     "show": ("files",),
     "check": (),

@@ -14,6 +14,7 @@ from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.link import ARCHIVES, STRONG, Link
 from p2pcdn_shim.zephyr.pip.repositories import Place
 from p2pcdn_shim.zephyr.pip.web import NotThere, redacted
+from p2pcdn_shim.zephyr.pip.wheel_cache import key_of
 from p2pcdn_shim.zephyr.pip.wheel_file import wheel_metadata
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
@@ -88,6 +89,13 @@ class Sources:
     ) -> Prepared:
         if link.is_vcs:
             directory, commit = self._checked_out(link, project, editable)
+            if not editable and Place(link.plain).revision == commit:
+                key = key_of(self._job, f"{link.plain} {commit}", link.subdirectory, settings)
+                if (cached := self._job.cache.find(key)) is not None:
+                    with self._job.voice.indented():
+                        self._job.voice.info(f"Using cached {cached.name}")
+                    told = wheel_metadata(cached, project or cached.name.partition("-")[0])
+                    return Prepared(link, told, directory, False, commit, cached, settings)
             source = Source(directory, None, link.subdirectory, editable, settings)
             return Prepared(link, self.builds.metadata(source, shown), directory, editable, commit, None, settings)
         if link.is_directory:
@@ -99,6 +107,11 @@ class Sources:
         if link.is_wheel:
             return Prepared(link, wheel_metadata(path, project or link.filename.partition("-")[0]), path, wheel=path)
         _check_archive(path, link)
+        key = key_of(self._job, hashing.digest_of(path), link.subdirectory, settings)
+        if (cached := self._job.cache.find(key)) is not None:
+            with self._job.voice.indented():
+                self._job.voice.info(f"Using cached {cached.name}")
+            return Prepared(link, wheel_metadata(cached, project or cached.name.partition("-")[0]), path, wheel=cached)
         source = Source(path, hashing.digest_of(path), link.subdirectory, False, settings)
         return Prepared(link, self.builds.metadata(source, shown), path, False, "", None, settings)
 

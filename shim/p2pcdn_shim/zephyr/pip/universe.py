@@ -3,6 +3,7 @@ is installed."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from p2pcdn.resolve import Metadata, Release, Source, Table, read_metadata
@@ -125,7 +126,8 @@ class Universe:
         editable = ask.editable if ask is not None else False
         text = link.url if editable or project == "" else (str(ask.requirement) if ask and ask.requirement else project)
         self._sources.announce(link, text, origin, editable=editable)
-        allowed = self._allowed(project, link, shown, origin, direct=True)
+        given = {name: frozenset(digests) for name, digests in ask.hashes.items()} if ask is not None else {}
+        allowed = given if given and not project else self._allowed(project, link, shown, origin, direct=True)
         settings = ask.settings if ask is not None else None
         return self._sources.prepared(link, project, editable=editable, settings=settings, shown=text, allowed=allowed)
 
@@ -177,6 +179,8 @@ class Universe:
         self.statements.append((text, source.project, metadata.version))
         if project not in self.origins:
             shown, origin = self.origins.get(source.project, (source.project, ""))
+            if (extra := re.search(r"""extra *== *["']([^"']+)["']""", str(one))) is not None:
+                shown = f"{source.project}[{extra[1]}]"
             self.origins[project] = (text, f"{shown}->{origin}" if origin else shown)
 
     def _allowed(
