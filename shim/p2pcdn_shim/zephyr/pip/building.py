@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from p2pcdn_shim.zephyr.pip import build_system
 from p2pcdn_shim.zephyr.pip.errors import BuildError, PipError
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
@@ -40,8 +41,9 @@ class Builds:
     def metadata(self, source: Source, shown: str) -> str:
         """Raises PipError."""
         voice = self._job.voice
+        what = f"Preparing {'editable ' if source.editable else ''}metadata (pyproject.toml)"
         with voice.indented():
-            answer = self._build(source, "metadata", shown, "Preparing metadata (pyproject.toml)", "Getting metadata")
+            answer = self._build(source, "metadata", shown, what, "Getting metadata")
         return str(answer["metadata"])
 
     def wheel(self, source: Source, shown: str) -> Path:
@@ -53,7 +55,10 @@ class Builds:
 
     def _build(self, source: Source, goal: str, shown: str, what: str, failing: str) -> dict[str, Any]:
         voice = self._job.voice
-        environment = self._own() if not self._job.options.build_isolation else self._isolated(source)
+        isolated = bool(self._job.options.build_isolation)
+        environment = self._isolated(source) if isolated else self._own()
+        if not isolated and goal == "metadata":
+            self._check_own(source)
         told = False
         while True:
             if environment["satisfies"] is None or told or goal != "metadata":
@@ -89,6 +94,8 @@ class Builds:
         voice.error(f"{failing} failed: {answer['failed']}")
         if output.strip():
             voice.plain_error(output.rstrip())
+        if (hint := build_system.hint_for(str(answer["failed"]))) != "":
+            raise PipError(f"Can not process {shown}", hint=hint)
         if goal == "metadata":
             raise BuildError(
                 "metadata-generation-failed", hint=f"Encountered error while generating package metadata.\n{shown}"
@@ -106,6 +113,16 @@ class Builds:
         python = _in(target.prefix, target.executable)
         return {"directory": target.prefix, "python": python, "pins": pins, "also": also, "satisfies": None}
 
+    def _check_own(self, source: Source) -> None:
+        """With --check-build-dependencies: whether the environment has what the tree asks for. Raises PipError."""
+        if not getattr(self._job.options, "check_build_deps", False) or source.sha256 is not None:
+            return
+        system = build_system.build_system_of(source.path / source.subdirectory)
+        if system is not None:
+            held = {one.project: one.version for one in self._job.environment.packages() if one.version is not None}
+            markers, place = self._job.markers, _place(source)
+            build_system.check(system.requires, held, markers, place, "the backend dependencies", missing=True)
+
     def _isolated(self, source: Source) -> dict[str, Any]:
         key = _key(source)
         if key not in self._environments:
@@ -119,6 +136,10 @@ class Builds:
         key = _key(source)
         satisfies, _, _ = self._environments[key]
         what = "Installing backend dependencies" if satisfies else "Installing build dependencies"
+        markers = self._job.markers
+        if satisfies:
+            held = build_system.pinned_versions(self._environments[key][2])
+            build_system.check(needs, held, markers, _place(source), "the backend dependencies")
         if satisfies.issuperset(needs):
             raise PipError(f"{shown} asks for build requirements again that it has already: {', '.join(needs)}")
         self._job.voice.info(f"{what}: started")
@@ -132,8 +153,16 @@ class Builds:
                 str(error), hint=f"Failed to build '{shown}' when installing build dependencies for {shown}"
             ) from error
         self._environments[key] = (set(wanted), directory, pins)
+        system = build_system.build_system_of(source.path / source.subdirectory) if source.sha256 is None else None
+        if system is not None and system.implied:
+            held = build_system.pinned_versions(pins)
+            build_system.check(system.implied, held, markers, _place(source), "PEP 517/518 supported requirements")
         self._job.voice.info(f"{what}: finished with status 'done'")
         return self._isolated(source)
+
+
+def _place(source: Source) -> str:
+    return Path(os.path.abspath(source.path)).as_uri()  # noqa: PTH100
 
 
 def _key(source: Source) -> str:

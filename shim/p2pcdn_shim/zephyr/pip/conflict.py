@@ -123,7 +123,9 @@ def _conflict(
             lines.append(f"    The user requested (constraint) {project}{specifier}")
     if failed.suggestion:
         lines.append(f"\n{failed.suggestion}")
-    job.voice.info("\n".join(lines) + "\n" + _ADVICE)
+    # What a build needs is told where its errors are.
+    tell = job.voice.plain_error if job.voice.nested else job.voice.info
+    tell("\n".join(lines) + "\n" + _ADVICE)
     return PipError("ResolutionImpossible: no versions of these packages fit together; see above.")
 
 

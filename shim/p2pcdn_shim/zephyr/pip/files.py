@@ -85,6 +85,8 @@ class Reader:
             except NotThere as error:
                 raise PipError(f"{error}") from error
         path = Path(unquote(urlsplit(file).path)) if file.lower().startswith("file:") else Path(file)
+        if file.lower().startswith("file:") and not path.exists():
+            raise PipError(f"404 Client Error: FileNotFoundError for url: {file}")
         try:
             content = path.read_bytes()
             return content.decode(_encoding(content))

@@ -50,7 +50,8 @@ class Maker:
         if one.prepared.path is not None:
             return one.prepared.path
         path = self.sources.file(one.prepared.link, one.project, one.shown)
-        self._check_metadata(one, path)
+        if one.prepared.link.is_wheel:
+            self._check_metadata(one, path)
         return path
 
     def _check_metadata(self, one: Chosen, path: Path) -> None:
@@ -74,7 +75,7 @@ class Maker:
             for told in (beside, inside)
         ]
         if needs[0] != needs[1]:
-            raise _mismatch(one, "Requires-Dist", repr(needs[0]), repr(needs[1]))
+            raise _mismatch(one, "Requires-Dist", ", ".join(needs[0]), ", ".join(needs[1]))
 
     def wheels(self, chosen: Sequence[Chosen]) -> dict[str, Path]:
         """A wheel of each, by project. Raises PipError, where some were not built after the others were."""
@@ -111,8 +112,8 @@ class Maker:
     def _built(self, one: Chosen) -> Path:
         prepared = one.prepared
         assert prepared is not None
-        path = prepared.path
-        assert path is not None
+        path = self.file(one)
+        prepared = prepared.at(path)
         wheel = self.builds.wheel(source_of(prepared), name_of(one))
         size, digest = wheel.stat().st_size, digest_of(wheel)
         with self.job.voice.indented():
@@ -184,6 +185,7 @@ def _quiet(job: Job) -> Job:
         setattr(options, name, value)
     child.options = options
     child.voice = PipVoice(min(job.voice.verbosity, 0) - 1, log=job.voice.log)
+    child.voice.nested = True
     child.target = job.target
     child.asks, child.hashes = [], {}
     child.__dict__["node"] = job.node
@@ -198,8 +200,7 @@ def _reader(job: Job) -> Reader:
 
 
 def _mismatch(one: Chosen, field: str, beside: str, inside: str) -> PipError:
-    assert one.prepared is not None
     return PipError(
-        f"Metadata mismatch: {one.prepared.link.filename}: the metadata file beside the wheel and the wheel itself differ in"
-        f" {field}: {beside} is not {inside}"
+        f"Requested {one.shown} has inconsistent {field} between its PEP 658 .metadata file and the wheel's METADATA: sidecar"
+        f" has {beside!r}, wheel has {inside!r}"
     )

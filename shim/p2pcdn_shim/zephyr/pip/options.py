@@ -319,5 +319,8 @@ def rows(names: Iterable[str]) -> list[tuple[str, Row]]:
 
 
 def make(name: str, row: Row) -> optparse.Option:
+    """A fresh one: a list that is its default is its own."""
     flags, settings = row
+    if isinstance(settings.get("default"), list | set):
+        settings = {**settings, "default": settings["default"].copy()}
     return optparse.Option(*flags, **{"dest": name, **settings} if settings.get("action") != "help" else settings)

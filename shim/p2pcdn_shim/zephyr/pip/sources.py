@@ -38,6 +38,11 @@ class Prepared(Value):
     wheel: Path | None = None
     settings: Any = None
 
+    def at(self, path: Path) -> Prepared:
+        """The same, fetched."""
+        fields = (self.link, self.metadata, path, self.editable, self.commit, self.wheel, self.settings)
+        return Prepared(*fields)
+
 
 class Sources:
     """Of one command; nothing is fetched or asked twice."""
@@ -48,6 +53,8 @@ class Sources:
         self._fetched: dict[str, Path] = {}
         self._prepared: dict[tuple[str, bool], Prepared] = {}
         self._header = ""
+        # Where `download` puts files: what lies there already is not fetched again.
+        self.kept: Path | None = None
 
     def announce(self, link: Link, shown: str, origin: str, *, editable: bool = False) -> None:
         """Says what is being looked at, as often as it is another one."""
@@ -76,7 +83,7 @@ class Sources:
         """The file behind a link, with the right hash. Raises PipError."""
         known = self._fetched.get(link.url)
         if known is None:
-            known = self._fetched[link.url] = self._fetch(link, project)
+            known = self._fetched[link.url] = self._there_already(link) or self._fetch(link, project)
         if allowed:
             hashing.check(known, allowed, shown or link.url)
         own = {name: frozenset([digest]) for name, digest in link.hashes.items()}
@@ -101,8 +108,8 @@ class Sources:
         if link.is_directory:
             source = Source(link.path, None, link.subdirectory, editable, settings)
             return Prepared(link, self.builds.metadata(source, shown), link.path, editable, "", None, settings)
-        if link.is_wheel and not allowed and (beside := self._beside(link)) is not None:
-            return Prepared(link, beside, None)
+        if not allowed and (beside := self._beside(link)) is not None:
+            return Prepared(link, beside, None, settings=settings)
         path = self.file(link, project, shown, allowed)
         if link.is_wheel:
             return Prepared(link, wheel_metadata(path, project or link.filename.partition("-")[0]), path, wheel=path)
@@ -128,9 +135,9 @@ class Sources:
                 self._job.web.download(url, to)
         except (NotThere, OSError) as error:
             raise PipError(
-                f"{error}" if isinstance(error, NotThere) else f"404 Client Error: {error} for url: {url}"
+                f"{error}" if isinstance(error, NotThere) else f"404 Client Error: FileNotFoundError for url: {url}"
             ) from error
-        known = {name: frozenset([digest]) for name, digest in link.metadata.items() if name in STRONG}
+        known = {name: frozenset([digest.lower()]) for name, digest in link.metadata.items() if name in STRONG}
         if known:
             hashing.check(to, known, url)
         return to.read_text(encoding="utf-8", errors="replace")
@@ -156,6 +163,21 @@ class Sources:
                 raise PipError(f"{error}") from error
             voice.info(f"Downloading {link.filename} ({_size(to)})")
         return to
+
+    def _there_already(self, link: Link) -> Path | None:
+        place = self.kept / link.filename if self.kept is not None else None
+        if place is None or not place.is_file():
+            return None
+        own = {name: frozenset([digest]) for name, digest in link.hashes.items()}
+        try:
+            if own:
+                hashing.check(place, own, link.url)
+        except PipError:
+            self._job.voice.warn(f"Previously-downloaded file {place} has bad hash. Re-downloading.")
+            place.unlink()
+            return None
+        self._job.voice.info(f"File was already downloaded {displayed(place)}")
+        return place
 
     def _checked_out(self, link: Link, project: str, editable: bool) -> tuple[Path, str]:
         place = Place(link.plain)

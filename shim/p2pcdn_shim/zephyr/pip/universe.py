@@ -114,7 +114,7 @@ class Universe:
         wrong = _inconsistency(metadata, prepared, source.project, source.version)
         if wrong:
             whole = f"Requested {shown} from {candidate.link.url} {f'(from {origin}) ' if origin else ''}has {wrong}"
-            self._job.voice.warn(f"Discarding {candidate.link.url}: {whole}")
+            self._job.voice.info(f"Discarding {candidate.link.url}: {whole}")
             return Metadata(source, broken=wrong)
         self.prepared[source] = prepared
         return self._told(source, metadata)
@@ -224,7 +224,7 @@ def _inconsistency(metadata: Metadata, prepared: Prepared, project: str, version
 
     name = _name_of(prepared.metadata)
     if name and normalize(name) != project:
-        return f"inconsistent name: expected {project!r}, but metadata has {normalize(name)!r}"
+        return f"inconsistent Name: expected {project!r}, but metadata has {name!r}"
     try:
         same = Version(metadata.version) == Version(version)
     except InvalidVersion:

@@ -25,6 +25,8 @@ class PipVoice:
         self.log = log
         self._indent = 0
         self._said: set[str] = set()
+        # It speaks of what is needed for a build, and not of what the user asked for.
+        self.nested = False
 
     @contextmanager
     def indented(self, by: int = 2) -> Iterator[None]:

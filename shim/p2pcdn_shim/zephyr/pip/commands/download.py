@@ -7,7 +7,6 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr.pip.cli import Run
 from p2pcdn_shim.zephyr.pip.commands import install
-from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.making import Maker, name_of
 from p2pcdn_shim.zephyr.pip.resolving import Chosen, Policy
@@ -26,6 +25,7 @@ def run(run: Run) -> int:
     directory = Path(options.download_dir).absolute()
     job.finder.announce()
     maker = Maker(job)
+    maker.sources.kept = directory
     outcome = maker.chosen(asks, Policy(dependencies=not options.ignore_dependencies, ignore_installed=True))
     if options.only_dependencies:
         outcome = install.only_dependencies(outcome)
@@ -45,19 +45,10 @@ def save(run: Run, maker: Maker, one: Chosen, directory: Path) -> Path | None:
     if one.prepared.editable or link.is_directory or link.is_vcs:
         return _zipped(run, maker, one, directory)
     place = directory / link.filename
-    allowed = {name: frozenset([digest]) for name, digest in link.hashes.items()}
-    if place.exists():
-        from p2pcdn_shim.zephyr.pip.hashing import check
-
-        try:
-            if allowed:
-                check(place, allowed, one.shown)
-            run.voice.info(f"File was already downloaded {displayed(place)}")
-            return place
-        except PipError:
-            run.voice.warn(f"Previously-downloaded file {place} has bad hash. Re-downloading.")
-            place.unlink()
-    shutil.copyfile(maker.file(one), place)
+    file = maker.file(one)
+    if file == place:
+        return place
+    shutil.copyfile(file, place)
     run.voice.info(f"Saved {displayed(place)}")
     return place
 
