@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Installs wheels that fit these requirements into a fresh environment at this directory; returns their pins.
-Bring = Callable[[Sequence[str], Path], list[str]]
+Bring = Callable[[Sequence[str], Path, "Source"], list[str]]
 
 
 class Source(Value):
@@ -33,8 +33,10 @@ class Source(Value):
 class Builds:
     """Of one command. bring: how build requirements get into an environment of their own."""
 
-    def __init__(self, job: Job, bring: Bring) -> None:
+    def __init__(self, job: Job, bring: Bring, above: Sequence[str] = ()) -> None:
+        """above: the places of what is being built and waits for these builds."""
         self._job = job
+        self._above = above
         self._bring = bring
         self._environments: dict[str, tuple[set[str], Path, list[str]]] = {}
 
@@ -56,7 +58,7 @@ class Builds:
     def _build(self, source: Source, goal: str, shown: str, what: str, failing: str) -> dict[str, Any]:
         voice = self._job.voice
         isolated = bool(self._job.options.build_isolation)
-        environment = self._isolated(source) if isolated else self._own()
+        environment = self._isolated(source, shown) if isolated else self._own()
         if not isolated and goal == "metadata":
             self._check_own(source)
         told = False
@@ -120,14 +122,16 @@ class Builds:
         system = build_system.build_system_of(source.path / source.subdirectory)
         if system is not None:
             held = {one.project: one.version for one in self._job.environment.packages() if one.version is not None}
-            markers, place = self._job.markers, _place(source)
+            markers, place = self._job.markers, place_of(source)
             build_system.check(system.requires, held, markers, place, "the backend dependencies", missing=True)
 
-    def _isolated(self, source: Source) -> dict[str, Any]:
+    def _isolated(self, source: Source, shown: str = "") -> dict[str, Any]:
         key = _key(source)
+        if (place := place_of(source)) in self._above:
+            raise PipError(f"{place} is already being built: {shown} from {place}")
         if key not in self._environments:
             directory = self._job.scratch / f"build-env-{len(self._environments)}"
-            self._environments[key] = (set(), directory, self._bring((), directory))
+            self._environments[key] = (set(), directory, self._bring((), directory, source))
         satisfies, directory, pins = self._environments[key]
         python = str(directory / "bin" / "python")
         return {"directory": str(directory), "python": python, "pins": pins, "also": [], "satisfies": sorted(satisfies)}
@@ -139,14 +143,14 @@ class Builds:
         markers = self._job.markers
         if satisfies:
             held = build_system.pinned_versions(self._environments[key][2])
-            build_system.check(needs, held, markers, _place(source), "the backend dependencies")
+            build_system.check(needs, held, markers, place_of(source), "the backend dependencies")
         if satisfies.issuperset(needs):
             raise PipError(f"{shown} asks for build requirements again that it has already: {', '.join(needs)}")
         self._job.voice.info(f"{what}: started")
         wanted = sorted(satisfies | set(needs))
         directory = self._job.scratch / f"build-env-{len(self._environments)}-{len(wanted)}"
         try:
-            pins = self._bring(wanted, directory)
+            pins = self._bring(wanted, directory, source)
         except PipError as error:
             self._job.voice.info(f"{what}: finished with status 'error'")
             raise PipError(
@@ -156,12 +160,12 @@ class Builds:
         system = build_system.build_system_of(source.path / source.subdirectory) if source.sha256 is None else None
         if system is not None and system.implied:
             held = build_system.pinned_versions(pins)
-            build_system.check(system.implied, held, markers, _place(source), "PEP 517/518 supported requirements")
+            build_system.check(system.implied, held, markers, place_of(source), "PEP 517/518 supported requirements")
         self._job.voice.info(f"{what}: finished with status 'done'")
         return self._isolated(source)
 
 
-def _place(source: Source) -> str:
+def place_of(source: Source) -> str:
     return Path(os.path.abspath(source.path)).as_uri()  # noqa: PTH100
 
 

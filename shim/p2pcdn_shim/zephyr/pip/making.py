@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.pip.asked import Ask, dependency
-from p2pcdn_shim.zephyr.pip.building import Builds, Source
+from p2pcdn_shim.zephyr.pip.building import Builds, Source, place_of
 from p2pcdn_shim.zephyr.pip.errors import BuildError, PipError
 from p2pcdn_shim.zephyr.pip.files import Reader
 from p2pcdn_shim.zephyr.pip.hashing import digest_of
@@ -25,16 +25,15 @@ NESTED_BUILDS_MAX = 8
 
 
 class Maker:
-    """Of one command. depth: how many builds wait for this one."""
+    """Of one command. above: the places of what is being built and waits for this."""
 
-    def __init__(self, job: Job, depth: int = 0) -> None:
+    def __init__(self, job: Job, above: tuple[str, ...] = ()) -> None:
         self.job = job
-        self._depth = depth
-        self._named: set[str] = set()
+        self._above = above
 
     @cached_property
     def builds(self) -> Builds:
-        return Builds(self.job, self._bring)
+        return Builds(self.job, self._bring, self._above)
 
     @cached_property
     def sources(self) -> Sources:
@@ -136,16 +135,16 @@ class Maker:
             return self.job.cache.keep(key_of(self.job, what, link.subdirectory, prepared.settings), wheel)
         return wheel
 
-    def _bring(self, requirements: Sequence[str], directory: Path) -> list[str]:
+    def _bring(self, requirements: Sequence[str], directory: Path, source: Source) -> list[str]:
         """Chooses build requirements and puts them into an environment of their own."""
         target = self.job.target
         base = target.probe.base_executable
         if not requirements:
             return build_environment([], directory, base, target.short_version)
-        if self._depth >= NESTED_BUILDS_MAX:
+        if len(self._above) >= NESTED_BUILDS_MAX:
             raise PipError(f"The build requirements {', '.join(requirements)} need themselves to be built.")
         job = _quiet(self.job)
-        maker = Maker(job, self._depth + 1)
+        maker = Maker(job, (*self._above, place_of(source)))
         asks = [dependency(text, "") for text in requirements]
         asks += [
             one

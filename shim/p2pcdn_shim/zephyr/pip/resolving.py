@@ -75,6 +75,7 @@ class _Resolution:
 
     def run(self, asks: Sequence[Ask]) -> Outcome:
         universe = self._universe()
+        universe.roots = self._roots
         constraints = self._constraints([one for one in asks if one.constraint], universe)
         roots = self._root_texts([one for one in asks if not one.constraint], universe)
         while True:

@@ -46,6 +46,8 @@ class Universe:
         self.known_urls = known_urls
         # Who asked for a project first, as pip writes it: the requirement, and whence.
         self.origins: dict[str, tuple[str, str]] = {}
+        # The user's own requirements, by project.
+        self.roots: dict[str, Ask] = {}
         self._candidates: dict[str, dict[str, Candidate]] = {}
         # (requirement, parent and its version) of all that was seen.
         self.statements: list[tuple[str, str, str]] = []
@@ -109,7 +111,11 @@ class Universe:
         shown, origin = self.origins.get(source.project, (source.project, ""))
         self._sources.announce(candidate.link, shown, origin)
         allowed = self._allowed(source.project, candidate.link, shown, origin)
-        prepared = self._sources.prepared(candidate.link, source.project, shown=shown, allowed=allowed)
+        root = self.roots.get(source.project)
+        settings = root.settings if root is not None else None
+        prepared = self._sources.prepared(
+            candidate.link, source.project, shown=shown, allowed=allowed, settings=settings
+        )
         metadata = read_metadata(source, prepared.metadata)
         wrong = _inconsistency(metadata, prepared, source.project, source.version)
         if wrong:
@@ -128,7 +134,8 @@ class Universe:
         self._sources.announce(link, text, origin, editable=editable)
         given = {name: frozenset(digests) for name, digests in ask.hashes.items()} if ask is not None else {}
         allowed = given if given and not project else self._allowed(project, link, shown, origin, direct=True)
-        settings = ask.settings if ask is not None else None
+        owner = self.roots.get(project) if ask is None or ask.constraint else ask
+        settings = owner.settings if owner is not None else None
         return self._sources.prepared(link, project, editable=editable, settings=settings, shown=text, allowed=allowed)
 
     def _of_place(self, source: Source) -> Metadata:
