@@ -27,7 +27,9 @@ def run(call: Call) -> int:
     markers, lines, values = target.probe.markers, [], []
     for at, one in enumerate(found):
         lines += ["---"] if at else []
-        lines += describing.described(one, environment, markers, files=call.options.files, verbose=call.voice.verbosity > 0)
+        lines += describing.described(
+            one, environment, markers, files=call.options.files, verbose=call.voice.verbosity > 0
+        )
         values.append(
             {
                 "name": one.name,

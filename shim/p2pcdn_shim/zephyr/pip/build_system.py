@@ -71,7 +71,13 @@ def pinned_versions(pins: Iterable[str]) -> dict[str, Version]:
 
 
 def check(
-    needs: Sequence[str], held: Mapping[str, Version], markers: Mapping[str, str], shown: str, against: str, *, missing: bool = False
+    needs: Sequence[str],
+    held: Mapping[str, Version],
+    markers: Mapping[str, str],
+    shown: str,
+    against: str,
+    *,
+    missing: bool = False,
 ) -> None:
     """Raises PipError where something is there in another version; with `missing`, also where it is not there."""
     from packaging.requirements import InvalidRequirement, Requirement

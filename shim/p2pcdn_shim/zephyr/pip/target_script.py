@@ -22,9 +22,7 @@ def prefix_scheme() -> str:
 
 
 def paths(scheme: str | None = None, base: str | None = None) -> dict[str, str]:
-    named = (
-        {} if base is None else dict.fromkeys(("base", "platbase", "installed_base", "installed_platbase"), base)
-    )
+    named = {} if base is None else dict.fromkeys(("base", "platbase", "installed_base", "installed_platbase"), base)
     found = sysconfig.get_paths(vars=named) if scheme is None else sysconfig.get_paths(scheme, vars=named)
     return {name: found[name] for name in ("purelib", "platlib", "scripts", "data", "include")}
 

@@ -93,7 +93,9 @@ class _Unpacking:
             raise PipError(f"{self._filename}: {one.name} is not what its RECORD says. Nothing of it was installed.")
         program = bool(one.mode & 0o111) or part == "scripts"
         to.chmod(0o755 if program else 0o644)
-        return Entry(one.name, one.size_bytes, digest, program, part, below, _shebang(first) if part == "scripts" else "")  # type: ignore[arg-type]
+        return Entry(
+            one.name, one.size_bytes, digest, program, part, below, _shebang(first) if part == "scripts" else ""
+        )  # type: ignore[arg-type]
 
     def _place(self, name: str) -> tuple[str, str]:
         top, _, rest = name.partition("/")

@@ -48,7 +48,9 @@ class WheelCache:
     def find(self, key: str) -> Path | None:
         if self.directory is None:
             return None
-        return next(iter(sorted((self.directory / key).glob("*.whl"))), None) if (self.directory / key).is_dir() else None
+        return (
+            next(iter(sorted((self.directory / key).glob("*.whl"))), None) if (self.directory / key).is_dir() else None
+        )
 
     def keep(self, key: str, wheel: Path) -> Path:
         """Where it is from now on. Whole or not at all; a cache that cannot be written costs time and nothing else."""
