@@ -80,7 +80,7 @@ class ForeignBuilds:
         unsandboxed = job.allow_unsandboxed
         if job.goal == "metadata":
             told = await builder.metadata(source, job.python, job.options, allow_unsandboxed=unsandboxed)
-            return Outcome(metadata=told.decode("utf-8", "replace"))
+            return Outcome(metadata=told.decode("utf-8", "replace"), log=builder.latest_log)
         made: Built
         if job.goal == "editable":
             if not isinstance(source, Tree):

@@ -94,8 +94,7 @@ def ask_of(
     except InvalidMarker as error:
         raise PipError(f"Invalid requirement: {name!r}: {error}") from error
     link, extras = _place(name, voice)
-    if link is not None and link.is_file and "../" in link.url:
-        link = link_to_path(os.path.normpath(link.path))
+    link = _absolute(link)
     requirement: Requirement | None
     if link is None:
         requirement = _parsed(name, source)
@@ -127,7 +126,8 @@ def editable_ask(text: str, *, origin: str = "", constraint: bool = False, setti
             url = link_to_path(path).url
         elif text.partition(":")[0].lower() in VCS:
             url = f"{text.partition(':')[0]}+{text}"
-    link = link_at(url)
+    link = _absolute(link_at(url))
+    assert link is not None
     if not link.is_vcs and not link.is_file:
         raise PipError(
             f"{text} is not a valid editable requirement. It should either be a path to a local project or a VCS URL "
@@ -152,6 +152,14 @@ def dependency(text: str, origin: str) -> Ask:
     if link is not None:
         return Ask(text, _plain(requirement), link, requirement.marker, extras, origin=origin)
     return Ask(text, requirement, None, None, extras, origin=origin)
+
+
+def _absolute(link: Link | None) -> Link | None:
+    """A file: URL without ways back, and from the root of the disk."""
+    if link is None or not link.is_file or (link.path.is_absolute() and "../" not in link.plain):
+        return link
+    _, sign, fragment = link.url.partition("#")
+    return link_at(link_to_path(os.path.normpath(link.path)).url + sign + fragment)
 
 
 def _plain(requirement: Requirement) -> Requirement:

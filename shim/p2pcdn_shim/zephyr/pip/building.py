@@ -93,9 +93,12 @@ class Builds:
                 voice.detail_error(output.rstrip())
             return
         voice.info(f"{failing}: finished with status 'error'")
-        voice.error(f"{failing} failed: {answer['failed']}")
+        voice.error(f"{failing} did not run successfully.")
+        reason = str(answer["failed"]).partition(" could not be built: ")[2].partition(" What it wrote is in ")[0]
         if output.strip():
             voice.plain_error(output.rstrip())
+        if not output.strip() or "failed: " not in reason:
+            voice.plain_error(reason or str(answer["failed"]))
         if (hint := build_system.hint_for(str(answer["failed"]))) != "":
             raise PipError(f"Can not process {shown}", hint=hint)
         if goal == "metadata":

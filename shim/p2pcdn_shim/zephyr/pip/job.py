@@ -70,7 +70,7 @@ class Job:
     def python(self) -> str:
         """The version for which is chosen."""
         version = getattr(self.options, "python_version", None)
-        return ".".join(map(str, version)) if version else self.target.version
+        return ".".join(map(str, (*version, 0, 0)[:3])) if version else self.target.version
 
     @cached_property
     def tags(self) -> tuple[str, ...]:

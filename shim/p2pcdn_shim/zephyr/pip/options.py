@@ -66,7 +66,7 @@ def _hash(option: optparse.Option, flag: str, value: str, parser: optparse.Optio
         parser.error(f"Allowed hash algorithms for {flag} are sha256, sha384, sha512.")
     assert parser.values is not None
     known = {name: list(values) for name, values in (parser.values.hashes or {}).items()}
-    known.setdefault(algorithm, []).append(digest)
+    known.setdefault(algorithm, []).append(digest.lower())
     parser.values.hashes = known
 
 

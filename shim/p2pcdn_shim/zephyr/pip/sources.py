@@ -106,6 +106,7 @@ class Sources:
             source = Source(directory, None, link.subdirectory, editable, settings)
             return Prepared(link, self.builds.metadata(source, shown), directory, editable, commit, None, settings)
         if link.is_directory:
+            _check_project(link.path / link.subdirectory)
             source = Source(link.path, None, link.subdirectory, editable, settings)
             return Prepared(link, self.builds.metadata(source, shown), link.path, editable, "", None, settings)
         if not allowed and (beside := self._beside(link)) is not None:
@@ -209,6 +210,13 @@ def displayed(path: Path) -> str:
     here = os.getcwd()  # noqa: PTH109
     text = os.path.abspath(path)  # noqa: PTH100
     return f".{text[len(here) :]}" if text.startswith(here + os.sep) else text
+
+
+def _check_project(directory: Path) -> None:
+    if not any((directory / name).is_file() for name in ("setup.py", "pyproject.toml")):
+        raise PipError(
+            f"{directory.as_uri()} does not appear to be a Python project: neither 'setup.py' nor 'pyproject.toml' found."
+        )
 
 
 def _check_archive(path: Path, link: Link) -> None:

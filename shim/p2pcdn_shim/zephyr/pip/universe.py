@@ -133,7 +133,7 @@ class Universe:
         text = link.url if editable or project == "" else (str(ask.requirement) if ask and ask.requirement else project)
         self._sources.announce(link, text, origin, editable=editable)
         given = {name: frozenset(digests) for name, digests in ask.hashes.items()} if ask is not None else {}
-        allowed = given if given and not project else self._allowed(project, link, shown, origin, direct=True)
+        allowed = given if given and not project else self._allowed(project, link, shown, origin, direct=True, named=ask is not None)
         owner = self.roots.get(project) if ask is None or ask.constraint else ask
         settings = owner.settings if owner is not None else None
         return self._sources.prepared(link, project, editable=editable, settings=settings, shown=text, allowed=allowed)
@@ -191,7 +191,7 @@ class Universe:
             self.origins[project] = (text, f"{shown}->{origin}" if origin else shown)
 
     def _allowed(
-        self, project: str, link: Link, shown: str, origin: str, *, direct: bool = False
+        self, project: str, link: Link, shown: str, origin: str, *, direct: bool = False, named: bool = False
     ) -> hashing.Allowed | None:
         """The digests that a file must have; None outside of hash-checking mode. Raises PipError where none can do."""
         allowed = self._job.hashes.get(project)
@@ -206,7 +206,7 @@ class Universe:
             return allowed
         if not direct and "==" not in shown:
             raise hashing.unpinned(shown, origin)
-        if direct and any(name in hashing_names() for name in link.hashes):
+        if named and any(name in hashing_names() for name in link.hashes):
             return {name: frozenset([digest]) for name, digest in link.hashes.items()}
         raise hashing.missing(self._sources.file(link, project, shown), shown)
 

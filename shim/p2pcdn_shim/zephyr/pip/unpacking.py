@@ -17,7 +17,7 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 from p2pcdn.envs.archive import Archive, Member
-from p2pcdn.envs.listing import Entry, EntryPoint, Listing
+from p2pcdn.envs.listing import Entry, EntryPoint, Listing, Part
 from p2pcdn.envs.member_names import why_unsafe
 from p2pcdn.envs.record import record_row, urlsafe
 from p2pcdn.envs.unpack import _shebang
@@ -95,9 +95,9 @@ class _Unpacking:
         to.chmod(0o755 if program else 0o644)
         return Entry(
             one.name, one.size_bytes, digest, program, part, below, _shebang(first) if part == "scripts" else ""
-        )  # type: ignore[arg-type]
+        )
 
-    def _place(self, name: str) -> tuple[str, str]:
+    def _place(self, name: str) -> tuple[Part, str]:
         top, _, rest = name.partition("/")
         if top.endswith(".data"):
             key, slash, below = rest.partition("/")

@@ -24,9 +24,7 @@ def run(run: Run) -> int:
     if not any(not one.constraint for one in asks):
         if options.constraints and not (options.requirements or run.words):
             raise PipError('You must give at least one requirement to install (see "pip help install")')
-        run.voice.warn(
-            "Requirements file(s) name nothing to install." if options.requirements else "Nothing to install."
-        )
+        run.voice.info("Nothing to install.")
         return 0
     if options.target_dir or options.prefix_path or options.root_path:
         check_editables(asks, place.isolated)
