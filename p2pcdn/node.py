@@ -25,6 +25,7 @@ from p2pcdn.web.control_face import ControlFace, Route
 from p2pcdn.web.files import FileDesk
 from p2pcdn.web.index_face import IndexFace
 from p2pcdn.web.pages import PageDesk
+from p2pcdn.web.pip_face import PipFace
 from p2pcdn.web.zephyr_face import ZephyrFace
 from p2pcdn.world import Index, Sighting, World
 
@@ -248,7 +249,7 @@ class Node:
                 self._swarm.resolutions, self._store, world.threads, self._settings.indexes, self._settings.version
             ),
         )
-        return ZephyrFace(workroom, nursery).routes()
+        return {**ZephyrFace(workroom, nursery).routes(), **PipFace(workroom).routes()}
 
     async def _serve(
         self,

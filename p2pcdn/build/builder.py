@@ -60,6 +60,8 @@ class Builder:
         self._tools = Tools(processes, threads, make_environment, trio.CapacityLimiter(at_once_max), limits)
         self._shelf = shelf
         self._workshop = workshop
+        # What the latest build wrote; for who has a builder to himself.
+        self.latest_log: Path | None = None
 
     async def tidy(self) -> None:
         """Removes what a node that was killed in the middle of a build left in the workshop; before the first build."""
@@ -159,6 +161,7 @@ class Builder:
         """One build from its workplace to its end. What stops it leaves as a whole sentence."""
         run, name = self._tools.threads.run, source.path.name
         workplace, log = await run(self._begin, name)
+        self.latest_log = log.path
         try:
             interpreter = await describe(self._tools.processes, self._tools.threads, python)
             tree, digest = await run(lay_out, source, workplace)

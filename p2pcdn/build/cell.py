@@ -137,4 +137,4 @@ def _who_reads(tree: Path) -> tuple[int, int]:
 
 
 def _shown(interpreter: Interpreter, environment: Environment) -> tuple[Bind, ...]:
-    return (*(Bind(tree) for tree in interpreter.trees), Bind(environment.directory))
+    return tuple(Bind(tree) for tree in (*interpreter.trees, environment.directory, *environment.also))

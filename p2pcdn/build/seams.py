@@ -15,12 +15,13 @@ class Environment:
     """Where build requirements are installed. It is shown to the build, read-only, at its own path.
 
     directory: its top (sys.prefix). python: its interpreter, in it. pins: all that is installed, `name==version`, with
-    the wheel's hash where it is known; they go into the build key.
+    the wheel's hash where it is known; they go into the build key. also: what lies elsewhere and is seen from it.
     """
 
     directory: Path
     python: Path
     pins: tuple[str, ...]
+    also: tuple[Path, ...] = ()
 
 
 class MakeEnvironment(Protocol):

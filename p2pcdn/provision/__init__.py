@@ -12,6 +12,7 @@ building.py      sdists and source trees on their way into locks and environment
 attested.py      who published the files of an environment
 direct.py        packages by direct URL; local.py: files of this machine that become blobs
 repositories.py  commits of git repositories, each an archive of the store
+foreign.py       builds in environments that somebody else keeps
 workroom.py      all of these and the locker, wired to each other
 """
 
@@ -19,7 +20,21 @@ from p2pcdn.provision.asked import Asked, Ready
 from p2pcdn.provision.bytecode import Bytecode
 from p2pcdn.provision.direct import Terms
 from p2pcdn.provision.environment import Provisioner
+from p2pcdn.provision.foreign import ForeignBuilds, Job
 from p2pcdn.provision.toolchain import Toolchain
 from p2pcdn.provision.workroom import Bench, Named, OpenPages, Workroom
 
-__all__ = ["Asked", "Bench", "Bytecode", "Named", "OpenPages", "Provisioner", "Ready", "Terms", "Toolchain", "Workroom"]
+__all__ = [
+    "Asked",
+    "Bench",
+    "Bytecode",
+    "ForeignBuilds",
+    "Job",
+    "Named",
+    "OpenPages",
+    "Provisioner",
+    "Ready",
+    "Terms",
+    "Toolchain",
+    "Workroom",
+]

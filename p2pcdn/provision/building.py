@@ -78,7 +78,7 @@ class Builds:
     _builder: Builder = field(init=False)
 
     def __post_init__(self) -> None:
-        shelf = _StoreShelf(self.store, self.threads)
+        shelf = StoreShelf(self.store, self.threads)
         workshop = self.store.workshop
         self._builder = Builder(self.processes, self.threads, self._environment, shelf, workshop)
 
@@ -221,7 +221,7 @@ def _building(filename: str, toolchain: Toolchain) -> Iterator[None]:
 
 
 @dataclass(slots=True)
-class _StoreShelf:
+class StoreShelf:
     """Built wheels are blobs that are never shared; which build made them stands in the catalog."""
 
     store: Store

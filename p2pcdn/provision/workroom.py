@@ -30,6 +30,7 @@ from p2pcdn.provision.building import Builds, Distribution, Kind, Progress, stat
 from p2pcdn.provision.bytecode import Compiler
 from p2pcdn.provision.direct import Direct, Terms
 from p2pcdn.provision.environment import Provisioner
+from p2pcdn.provision.foreign import ForeignBuilds
 from p2pcdn.provision.repositories import Commits
 from p2pcdn.provision.sites import Sites
 from p2pcdn.provision.toolchain import Toolchain
@@ -64,6 +65,7 @@ class Workroom:
     attestations: Attestations | None = None
     neighbours: Room | None = None
     sites: Sites = field(init=False)
+    foreign_builds: ForeignBuilds = field(init=False)
     _solvers: Solvers = field(init=False)
     _compiler: Compiler = field(init=False)
     _benches: OrderedDict[tuple[str, ...], Bench] = field(default_factory=OrderedDict)
@@ -71,6 +73,7 @@ class Workroom:
     def __post_init__(self) -> None:
         self.store.is_tree_whole = is_whole
         self.sites = Sites(self.store.sites, self.threads)
+        self.foreign_builds = ForeignBuilds(self.store, self.threads, self.processes)
         self._solvers = Solvers(self.processes, self.nursery)
         self._compiler = Compiler(self.store, self.processes, self.threads, self.nursery)
         # Only what is there now: a build may begin before it is gone.
@@ -139,6 +142,7 @@ class Bench:
     def __init__(self, room: Workroom, pages: Pages, solvers: Solvers, compiler: Compiler) -> None:
         store, threads = room.store, room.threads
         self._threads = threads
+        self.pages = pages
         facts = Facts(pages, room.metadata, store, threads)
         self._wheels = Wheels(store, pages, room.fetch, threads, room.nursery)
         self._locker = Locker(facts, solvers, store, room.version, room.neighbours)

@@ -125,7 +125,12 @@ class ZephyrFace:
 
     def _bench(self, asked: Mapping[str, Any]) -> Bench:
         """Raises Refused, and RemoteProtocolError where the indexes are no list of them."""
-        return self._workroom.bench([_named(one) for one in asked.get("indexes") or ()])
+        return self._workroom.bench(indexes_of(asked))
+
+
+def indexes_of(asked: Mapping[str, Any]) -> list[Named]:
+    """The indexes that are named. Raises RemoteProtocolError."""
+    return [_named(one) for one in asked.get("indexes") or ()]
 
 
 def _named(one: object) -> Named:

@@ -84,6 +84,10 @@ def _run(words: list[str]) -> int:
         return _run([*rest[:1], "--help"])
     if name is None:
         return _help(leading)
+    if name == "pip" and not leading:
+        from p2pcdn_shim.zephyr.pip.cli import main as pip
+
+        return pip(rest)
     command = _load(name)
     from p2pcdn_shim.zephyr.call import Call
     from p2pcdn_shim.zephyr.options import COMMON_DEFAULTS, Parser

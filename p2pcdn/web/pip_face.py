@@ -1,0 +1,128 @@
+"""What `zephyr pip` asks its node over the control socket: builds in the sandbox, pages and files; see docs/protocol.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from p2pcdn.build import Environment, Options
+from p2pcdn.digest import Sha256
+from p2pcdn.errors import BuildFailed, RemoteProtocolError
+from p2pcdn.fetch import Wanted
+from p2pcdn.http1 import Request, Response
+from p2pcdn.names import is_file_name, normalize_project
+from p2pcdn.provision import Job, Workroom
+from p2pcdn.provision.building import named_link
+from p2pcdn.provision.foreign import Goal
+from p2pcdn.simple import File
+from p2pcdn.store import Partial
+from p2pcdn.web.control_face import Route, asked_object
+from p2pcdn.web.routes import json_response
+from p2pcdn.web.zephyr_face import indexes_of
+
+GOALS: tuple[Goal, ...] = ("metadata", "wheel", "editable")
+# Of a log that is told to the user; a compiler's complaints stand at its end.
+LOG_SIZE_BYTES_MAX = 256 * 1024
+
+
+class PipFace:
+    """Its routes become the control face's, whose errors become statuses there."""
+
+    def __init__(self, workroom: Workroom) -> None:
+        self._workroom = workroom
+
+    def routes(self) -> Mapping[tuple[str, str], Route]:
+        return {
+            ("POST", "/v1/build"): self._post_build,
+            ("POST", "/v1/page"): self._post_page,
+            ("POST", "/v1/file"): self._post_file,
+        }
+
+    async def _post_build(self, request: Request) -> Response:
+        """A build that fails is an answer, for its output is told with it."""
+        job = _job(await asked_object(request))
+        try:
+            done = await self._workroom.foreign_builds.build(job)
+        except BuildFailed as error:
+            output = await self._workroom.threads.run(_tail, error.log) if error.log is not None else error.output
+            return json_response({"failed": str(error), "output": output})
+        told: dict[str, Any] = {"needs": list(done.needs), "metadata": done.metadata}
+        if done.wheel is not None:
+            told["wheel"] = str(done.wheel)
+        if done.log is not None:
+            told["output"] = await self._workroom.threads.run(_tail, done.log)
+        return json_response(told)
+
+    async def _post_page(self, request: Request) -> Response:
+        """The files of a project, as the named indexes list them (PEP 691)."""
+        asked = await asked_object(request)
+        bench = self._workroom.bench(indexes_of(asked))
+        project = asked.get("project")
+        if not isinstance(project, str):
+            raise RemoteProtocolError("project is a text.")
+        held = await bench.pages.project(normalize_project(project))
+        files = held.page.files if held.page is not None else ()
+        rows = [{**one.raw, "filename": one.filename, "url": one.url} for one in files]
+        return json_response({"index": held.index.url, "files": rows})
+
+    async def _post_file(self, request: Request) -> Response:
+        """A file of a project's page, kept in the store under its own name; where it lies there."""
+        asked = await asked_object(request)
+        bench = self._workroom.bench(indexes_of(asked))
+        names = tuple(asked.get(key) for key in ("project", "filename", "url"))
+        project, filename, url = (str(name) for name in names)
+        if not all(isinstance(name, str) for name in names) or not is_file_name(filename):
+            raise RemoteProtocolError("project, filename and url are texts.")
+        held = await bench.pages.project(normalize_project(project))
+        listed = held.page.files if held.page is not None else ()
+        file = next((one for one in listed if one.url == url), None) or File(
+            filename, url, None, None, False, False, None, None, {}
+        )
+        opened = await self._workroom.fetch.open(Wanted(held.index, held.project, file))
+        blob = await opened.wait_finished() if isinstance(opened, Partial) else opened
+        path = await self._workroom.threads.run(named_link, self._workroom.store, blob.sha256, filename)
+        return json_response({"path": str(path), "sha256": str(blob.sha256), "size": blob.size_bytes})
+
+
+def _tail(log: Path) -> str:
+    try:
+        content = log.read_bytes()
+    except OSError:
+        return ""
+    return content[-LOG_SIZE_BYTES_MAX:].decode("utf-8", "replace")
+
+
+def _job(asked: Mapping[str, Any]) -> Job:
+    """Raises RemoteProtocolError."""
+    goal = next((one for one in GOALS if one == asked.get("goal")), None)
+    environment = asked.get("environment")
+    if goal is None or not isinstance(environment, dict):
+        raise RemoteProtocolError(f"goal is one of {', '.join(GOALS)}, and environment an object.")
+    satisfies = environment.get("satisfies")
+    sha256 = asked.get("sha256")
+    settings = asked.get("settings") or {}
+    if not isinstance(settings, dict):
+        raise RemoteProtocolError("settings is an object.")
+    return Job(
+        goal=goal,
+        source=_path(asked, "source"),
+        sha256=Sha256(sha256) if isinstance(sha256, str) else None,
+        python=_path(asked, "python"),
+        environment=Environment(
+            _path(environment, "directory"),
+            _path(environment, "python"),
+            tuple(map(str, environment.get("pins") or ())),
+            tuple(Path(str(one)) for one in environment.get("also") or ()),
+        ),
+        satisfies=None if satisfies is None else frozenset(map(str, satisfies)),
+        options=Options(settings=settings, subdirectory=str(asked.get("subdirectory") or "")),
+        allow_unsandboxed=asked.get("allow_unsandboxed") is True,
+    )
+
+
+def _path(asked: Mapping[str, Any], name: str) -> Path:
+    value = asked.get(name)
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise RemoteProtocolError(f"{name} is an absolute path.")
+    return Path(value)

@@ -1,0 +1,112 @@
+"""Uninstall packages. What no RECORD and no other list names is left where it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from p2pcdn_shim.zephyr.pip.change import Change
+from p2pcdn_shim.zephyr.pip.cli import Run
+from p2pcdn_shim.zephyr.pip.controls import normalize
+from p2pcdn_shim.zephyr.pip.errors import PipError
+from p2pcdn_shim.zephyr.pip.files import Reader
+from p2pcdn_shim.zephyr.pip.installed import Distribution
+from p2pcdn_shim.zephyr.pip.selection import environment_of, is_local
+from p2pcdn_shim.zephyr.pip.uninstalling import Removal, removal_of, show
+
+USAGE = "\n  %prog [options] <package> ...\n  %prog [options] -r <requirements file> ..."
+
+
+def run(run: Run) -> int:
+    names = _names(run)
+    managed = run.target.probe.externally_managed
+    if managed is not None and not run.options.override_externally_managed:
+        from p2pcdn_shim.zephyr.pip.commands.install import externally_managed
+
+        raise externally_managed(managed)
+    environment = environment_of(run.target, run.voice)
+    for project, name in names.items():
+        one = environment.get(project)
+        if one is None:
+            run.voice.warn(f"Skipping {name} as it is not installed.")
+        elif _may(run, one):
+            remove(run, one)
+    return 0
+
+
+def _names(run: Run) -> dict[str, str]:
+    """By project, as they were given."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    found: dict[str, str] = {}
+    for word in run.words:
+        try:
+            found[normalize(Requirement(word).name)] = word
+        except InvalidRequirement:
+            run.voice.warn(f"Invalid requirement: {word!r} ignored - the uninstall command expects named requirements.")
+    for file in run.options.requirements:
+        for ask in _reader(run).asks(file):
+            if ask.project:
+                found[ask.project] = ask.requirement.name if ask.requirement is not None else ask.project
+    if not found:
+        raise PipError('You must give at least one requirement to uninstall (see "pip help uninstall")')
+    return found
+
+
+def _reader(run: Run) -> Reader:
+    from p2pcdn_shim.zephyr.pip.cli import command_parser
+    from p2pcdn_shim.zephyr.pip.job import Job
+
+    defaults = command_parser("install", None).get_default_values()
+    for name, value in vars(run.options).items():
+        setattr(defaults, name, value)
+    from p2pcdn_shim.zephyr.pip.controls import Control
+
+    defaults.format_control = Control()
+    job = Job.__new__(Job)
+    job.run, job.options, job.voice, job.target = run, defaults, run.voice, run.target
+    return Reader(defaults, run.voice, job.web)
+
+
+def _may(run: Run, one: Distribution) -> bool:
+    """Whether it is the environment's own to take away."""
+    if not is_local(run.target, one) and not one.is_below(run.target.user_site):
+        run.voice.info(f"Not uninstalling {one.project} at {one.where}, outside environment {run.target.prefix}")
+        run.voice.info(f"Can't uninstall {one.name!r}. No files were found to uninstall.")
+        return False
+    return True
+
+
+def remove(run: Run, one: Distribution) -> None:
+    run.voice.info(f"Found existing installation: {one.name} {one.version_text}")
+    removal = removal_of(one, run.target)
+    run.voice.info(f"Uninstalling {one.name}-{one.version_text}:")
+    with run.voice.indented():
+        if not run.options.yes and not _asked(run, removal):
+            return
+        with Change(Path(one.where)) as change:
+            put_away(change, removal)
+            change.commit()
+        run.voice.info(f"Successfully uninstalled {one.name}-{one.version_text}")
+
+
+def put_away(change: Change, removal: Removal) -> None:
+    """Notes all that goes, and the .pth files that lose a line."""
+    change.remove(removal.paths)
+    for at, (file, text) in enumerate(removal.edited()):
+        new = change.new / f"pth-{at}-{Path(file).name}"
+        new.write_text(text, encoding="utf-8")
+        change.put(new, Path(file))
+
+
+def _asked(run: Run, removal: Removal) -> bool:
+    show(removal, run.voice)
+    while True:
+        try:
+            answer = input("Proceed (Y/n)? ").strip().lower()
+        except EOFError:
+            return False
+        if answer in ("", "y"):
+            return True
+        if answer == "n":
+            return False
+        print(f"Your response ({answer!r}) was not one of the expected responses: y, n, ")

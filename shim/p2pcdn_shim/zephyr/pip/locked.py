@@ -1,0 +1,84 @@
+"""Lock files (pylock.toml, PEP 751) as a source of requirements, and as what `lock` writes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urljoin
+
+from p2pcdn_shim.zephyr.pip.asked import Ask
+from p2pcdn_shim.zephyr.pip.errors import PipError
+from p2pcdn_shim.zephyr.pip.link import Link, link_at
+from p2pcdn_shim.zephyr.pip.web import NotThere
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from p2pcdn.envs.model import Chosen
+    from p2pcdn_shim.zephyr.pip.job import Job
+
+
+def is_lock(file: str) -> bool:
+    return re.fullmatch(r"pylock(\.[^.]+)?\.toml", file.rstrip("/").rpartition("/")[2]) is not None
+
+
+def locked_asks(file: str, job: Job) -> Iterator[Ask]:
+    """What the lock chooses for the target, each pinned to its file and hashes. Raises PipError."""
+    from p2pcdn.envs.model import Target as LockTarget
+    from p2pcdn.envs.pylock import read_lock
+    from p2pcdn.envs.selection import select
+    from p2pcdn.errors import P2pcdnError
+
+    job.voice.warn(
+        "Using pylock.toml as a requirements source is an experimental feature. It may be removed/changed in a future"
+        " release without prior warning."
+    )
+    content = _content(file, job)
+    try:
+        lock = read_lock(content, file)
+    except P2pcdnError as error:
+        raise PipError(f"Invalid pylock file {file!r}: {error}") from error
+    try:
+        chosen = select(lock, LockTarget(dict(job.markers), job.tags), extras=(), groups=None)
+    except P2pcdnError as error:
+        raise PipError(f"Cannot select requirements from pylock file {file!r}: {error}") from error
+    base = file if re.match(r"(https?|file):", file) else Path(file).absolute().as_uri()
+    for one in chosen:
+        yield _ask(one, base, file)
+
+
+def _content(file: str, job: Job) -> bytes:
+    try:
+        if re.match(r"https?:", file):
+            return job.web.page(file).content
+        return Path(file.removeprefix("file://")).read_bytes()
+    except (OSError, NotThere) as error:
+        raise PipError(f"Error reading pylock file {file!r}: {error}") from error
+
+
+def _ask(one: Chosen, base: str, file: str) -> Ask:
+    from packaging.requirements import Requirement
+
+    package = one.package
+    if package.directory is not None:
+        place = urljoin(base.rpartition("/")[0] + "/", package.directory.path)
+        sub = f"#subdirectory={package.directory.subdirectory}" if package.directory.subdirectory else ""
+        link = link_at(place + sub)
+        return Ask(
+            package.name, Requirement(package.name), link, editable=package.directory.editable, origin=f"-r {file}"
+        )
+    if package.vcs is not None:
+        sub = f"#subdirectory={package.vcs.subdirectory}" if package.vcs.subdirectory else ""
+        where = package.vcs.url or urljoin(base.rpartition("/")[0] + "/", package.vcs.path or "")
+        return Ask(
+            package.name,
+            Requirement(package.name),
+            link_at(f"git+{where}@{package.vcs.commit_id}{sub}"),
+            origin=f"-r {file}",
+        )
+    assert one.file is not None
+    place = one.file.url or urljoin(base.rpartition("/")[0] + "/", one.file.path or "")
+    sub = f"#subdirectory={one.file.subdirectory}" if one.file.subdirectory else ""
+    hashes = {name: (digest,) for name, digest in one.file.hashes.items() if name in ("sha256", "sha384", "sha512")}
+    link = Link(place + sub, {name: digests[0] for name, digests in hashes.items()})
+    return Ask(package.name, Requirement(package.name), link, hashes=hashes, origin=f"-r {file}")

@@ -1,0 +1,68 @@
+"""What `zephyr pip` asks the node: builds in its sandbox, pages and files of its own indexes. Started where none runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from p2pcdn_shim.client import Client, NodeRefused, NoNode
+from p2pcdn_shim.zephyr.errors import ZephyrError
+from p2pcdn_shim.zephyr.pip.errors import PipError
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from p2pcdn_shim.zephyr.pip.voice import PipVoice
+
+
+class Node:
+    """Of one command: found, or started, when it is asked for the first time."""
+
+    def __init__(self, voice: PipVoice, cleanup: ExitStack) -> None:
+        self._voice = voice
+        self._cleanup = cleanup
+        self._client: Client | None = None
+
+    def build(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Raises PipError where the node does not build."""
+        return self._post("/v1/build", asked)
+
+    def page(self, project: str) -> list[Mapping[str, object]]:
+        """The files of a project, of the node's own indexes; none where they have none."""
+        try:
+            answer = self._asked().post("/v1/page", {"project": project})
+        except NodeRefused as error:
+            if error.status == 404:
+                return []
+            self._voice.warn(f"{error}")
+            return []
+        except NoNode as error:
+            raise PipError(str(error)) from error
+        files: list[Mapping[str, object]] = answer["files"]
+        return files
+
+    def file(self, project: str, filename: str, url: str) -> Path:
+        return Path(self._post("/v1/file", {"project": project, "filename": filename, "url": url})["path"])
+
+    def _post(self, target: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return self._asked().post(target, asked)
+        except (NodeRefused, NoNode) as error:
+            raise PipError(str(error)) from error
+
+    def _asked(self) -> Client:
+        if self._client is None:
+            from p2pcdn_shim.zephyr.config import resolve
+            from p2pcdn_shim.zephyr.node import reach
+            from p2pcdn_shim.zephyr.voice import Voice
+
+            try:
+                config = resolve({}, Path(os.sep), config_file=None)
+                voice = Voice(quiet=self._voice.verbosity < 0)
+                self._client = self._cleanup.enter_context(reach(config, voice))
+            except ZephyrError as error:
+                raise PipError(str(error)) from error
+        return self._client

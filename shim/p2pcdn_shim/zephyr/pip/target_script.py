@@ -1,0 +1,55 @@
+# ruff: noqa: PTH100, PTH118 - an interpreter that is asked loads no more than it must.
+"""Run by the interpreter that `zephyr pip` works on, 3.8 and newer: prints as JSON where its packages are just now."""
+
+from __future__ import annotations
+
+import json
+import os
+import site
+import sys
+import sysconfig
+
+
+def user_scheme() -> str:
+    if hasattr(sysconfig, "get_preferred_scheme"):
+        return sysconfig.get_preferred_scheme("user")
+    return "nt_user" if os.name == "nt" else "posix_user"
+
+
+def prefix_scheme() -> str:
+    """For --prefix and --root: the plain one, even where a distribution has changed the default (Debian's `local`)."""
+    return "nt" if os.name == "nt" else "posix_prefix"
+
+
+def paths(scheme: str | None = None, base: str | None = None) -> dict[str, str]:
+    named = {} if base is None else dict.fromkeys(("base", "platbase", "installed_base", "installed_platbase"), base)
+    found = sysconfig.get_paths(vars=named) if scheme is None else sysconfig.get_paths(scheme, vars=named)
+    return {name: found[name] for name in ("purelib", "platlib", "scripts", "data", "include")}
+
+
+def default_paths() -> dict[str, str]:
+    found = paths()
+    if sys.prefix != sys.base_prefix:
+        number = "python{}.{}".format(*sys.version_info[:2])
+        found["include"] = os.path.join(sys.prefix, "include", "site", number)
+    return found
+
+
+print(
+    json.dumps(
+        {
+            "path": [os.path.abspath(one) for one in sys.path[1:] if one],
+            "prefix": os.path.abspath(sys.prefix),
+            "base_prefix": os.path.abspath(sys.base_prefix),
+            "executable": sys.executable,
+            "user_site": site.getusersitepackages(),
+            "user_base": site.getuserbase(),
+            "user_enabled": site.ENABLE_USER_SITE,
+            "version": "{}.{}.{}".format(*sys.version_info[:3]),
+            "paths": default_paths(),
+            "user_paths": paths(user_scheme()),
+            "prefix_paths": paths(prefix_scheme(), "{base}"),
+            "stdlib": sysconfig.get_path("stdlib"),
+        }
+    )
+)

@@ -1,0 +1,145 @@
+"""Which files an installed package has, so that they can be taken away, and what of them is shown to the user."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from p2pcdn_shim.zephyr.pip.errors import PipError
+from p2pcdn_shim.zephyr.pip.installed import Distribution
+from p2pcdn_shim.zephyr.pip.target import Target
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
+
+if TYPE_CHECKING:
+    from p2pcdn_shim.zephyr.pip.voice import PipVoice
+
+
+class Removal(Value):
+    """paths: absolute, files and whole directories. lines: entries of .pth files that go, by file."""
+
+    one: Distribution
+    paths: tuple[str, ...]
+    lines: tuple[tuple[str, str], ...] = ()
+
+    def edited(self) -> Iterator[tuple[str, str]]:
+        """(.pth file, its text without the entries that go)."""
+        for file in dict.fromkeys(file for file, _ in self.lines):
+            entries = {entry for name, entry in self.lines if name == file}
+            try:
+                text = Path(file).read_text(encoding="utf-8")
+            except OSError:
+                continue
+            kept = [line for line in text.splitlines(keepends=True) if line.rstrip("\r\n") not in entries]
+            if "".join(kept) != text:
+                yield file, "".join(kept)
+
+
+def removal_of(one: Distribution, target: Target) -> Removal:
+    """Raises PipError for one whose files nobody knows."""
+    if one.link is not None:
+        return _of_link(one, target)
+    record = one.record()
+    if record is not None and one.info.name.endswith(".dist-info"):
+        return Removal(one, tuple(_with_bytecode(_of_record(one, record, target))))
+    if one.info.name.endswith(".egg-info") and one.info.is_dir() and one.declared_files() is not None:
+        return Removal(one, tuple(_with_bytecode(_of_egg_info(one, target))))
+    if one.info.name.endswith(".egg-info") and one.info.is_file():
+        raise PipError(
+            f"Cannot uninstall {one.name} {one.version_text}\nIt is a distutils installed project and thus we cannot accurately determine which"
+            " files belong to it which would lead to only a partial uninstall."
+        )
+    if one.location.name.endswith(".egg"):
+        pth = one.location.parent / "easy-install.pth"
+        return Removal(one, (str(one.location), *_scripts(one, target)), ((str(pth), f"./{one.location.name}"),))
+    raise PipError(f"Cannot uninstall {one.name} {one.version_text}", hint=_no_record(one))
+
+
+def _no_record(one: Distribution) -> str:
+    installer = one.installer
+    if not installer or installer in ("pip", "zephyr"):
+        return (
+            f"The package's contents are unknown: no RECORD file was found for {one.name}.\nhint: You might be able to"
+            f" recover from this via: pip install --force-reinstall --no-deps {one.name}=={one.version_text}"
+        )
+    return (
+        f"The package's contents are unknown: no RECORD file was found for {one.name}.\nhint: The package was installed by"
+        f" {installer}. You should check if it can uninstall the package."
+    )
+
+
+def _of_record(one: Distribution, record: Iterable[str], target: Target) -> Iterator[str]:
+    for path in record:
+        yield os.path.normpath(one.location / path)
+    yield str(one.info / "RECORD")
+    yield from _scripts(one, target)
+
+
+def _of_egg_info(one: Distribution, target: Target) -> Iterator[str]:
+    for path in one.declared_files() or ():
+        yield os.path.normpath(one.location / path)
+    yield str(one.info)
+    yield from _scripts(one, target)
+
+
+def _of_link(one: Distribution, target: Target) -> Removal:
+    """A project that `setup.py develop` linked: the link, its line in easy-install.pth, its scripts."""
+    assert one.link is not None
+    pth = one.link.parent / "easy-install.pth"
+    return Removal(one, (str(one.link), *_scripts(one, target)), ((str(pth), str(one.location)),))
+
+
+def _scripts(one: Distribution, target: Target) -> Iterator[str]:
+    """Of entry points, which RECORD may not know; and what `setup.py develop` put there."""
+    directory = target.user_paths["scripts"] if one.is_below(target.user_site) else target.paths["scripts"]
+    names = [name for section, name in one.entry_points() if section in ("console_scripts", "gui_scripts")]
+    developed = one.info / "scripts"
+    if developed.is_dir():
+        names += [path.name for path in developed.iterdir()]
+    if one.link is not None and (scripts := one.location / "scripts").is_dir():
+        names += [path.name for path in scripts.iterdir()]
+    for name in names:
+        yield os.path.join(directory, name)  # noqa: PTH118
+        if os.name == "nt":
+            yield from (os.path.join(directory, name + end) for end in (".exe", "-script.py", "-script.pyw"))  # noqa: PTH118
+
+
+def _with_bytecode(paths: Iterable[str]) -> Iterator[str]:
+    """Also the byte code of modules, whoever compiled it."""
+    for path in dict.fromkeys(paths):
+        if os.path.lexists(path):
+            yield path
+        if path.endswith(".py"):
+            directory, name = os.path.split(path)
+            cache = os.path.join(directory, "__pycache__")  # noqa: PTH118
+            if os.path.isdir(cache):  # noqa: PTH112
+                stem = name[:-3] + "."
+                yield from (os.path.join(cache, one) for one in os.listdir(cache) if one.startswith(stem))  # noqa: PTH118, PTH208
+            if os.path.lexists(path + "c"):
+                yield path + "c"
+
+
+def show(removal: Removal, voice: PipVoice) -> None:
+    """What goes, said before it is asked whether it may."""
+    voice.info("Would remove:")
+    with voice.indented(4):
+        for line in folded(removal.paths):
+            voice.info(line)
+    if voice.verbosity >= 1:
+        for path in sorted(removal.paths):
+            voice.detail(path)
+
+
+def folded(paths: Iterable[str]) -> list[str]:
+    """Whole packages as one line with a star, single files as they are."""
+    files = sorted(dict.fromkeys(paths))
+    folders: set[str] = set()
+    for path in files:
+        directory = os.path.dirname(path)  # noqa: PTH120
+        if path.endswith("__init__.py") or ".dist-info" in path:
+            folders.add(directory)
+    kept = {one for one in folders if not any(one.startswith(other + os.sep) for other in folders)}
+    single = [
+        path for path in files if not any(path.startswith(one + os.sep) for one in kept) and not path.endswith(".pyc")
+    ]
+    return sorted([os.path.join(one, "*") for one in kept] + single)  # noqa: PTH118

@@ -1,0 +1,170 @@
+"""How `zephyr pip` fetches what the node's own indexes do not have: with the user's certificates, proxies, passwords.
+
+What comes from the node's own indexes goes through the node. What a command names for itself (another index, a URL) is
+asked for directly, for the node knows nothing of the command's certificates, and no index vouches for a bare URL.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from base64 import b64encode
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
+
+from p2pcdn_shim.zephyr.pip.errors import PipError
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
+
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
+    from p2pcdn_shim.zephyr.pip.voice import PipVoice
+
+PAGE_SIZE_BYTES_MAX = 256 * 1024 * 1024
+PIECE_SIZE_BYTES = 256 * 1024
+# In this order (PEP 691).
+PAGE_TYPES = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
+
+
+class Answer(Value):
+    """url: after redirects."""
+
+    content: bytes
+    content_type: str
+    url: str
+
+
+class NotThere(Exception):
+    """The server says so (404), or that it will not give it; reason: as pip puts it."""
+
+
+class Web:
+    """One command's connections. Used by one thread."""
+
+    def __init__(self, options: Any, voice: PipVoice, credentials: Any) -> None:
+        self._options = options
+        self._voice = voice
+        self._credentials = credentials
+        self._openers: dict[bool, OpenerDirector] = {}
+
+    def page(self, url: str, *, refresh: bool = False) -> Answer:
+        """An index page or any other. Raises NotThere."""
+        headers = {"Accept": PAGE_TYPES}
+        if refresh:
+            headers["Cache-Control"] = "max-age=0"
+        with self._open(url, headers) as stream:
+            content = stream.read(PAGE_SIZE_BYTES_MAX)
+            return Answer(content, stream.headers.get("Content-Type", ""), stream.geturl())
+
+    def text(self, url: str) -> str:
+        """Of a requirements file. Raises NotThere."""
+        answer = self.page(url)
+        charset = answer.content_type.partition("charset=")[2].split(";")[0].strip() or "utf-8"
+        return answer.content.decode(charset, "replace")
+
+    def download(self, url: str, to: Path) -> None:
+        """A file. Raises NotThere, PipError where it breaks off."""
+        with self._open(url, {"Accept-Encoding": "identity"}) as stream, to.open("wb") as file:
+            expected = stream.headers.get("Content-Length")
+            got = 0
+            while piece := stream.read(PIECE_SIZE_BYTES):
+                file.write(piece)
+                got += len(piece)
+            if expected is not None and got < int(expected):
+                raise PipError(f"{redacted(url)} broke off after {got} of {expected} bytes.")
+
+    def _open(self, url: str, headers: Mapping[str, str]) -> Any:
+        place, user, password = without_password(url)
+        known = self._credentials.known(place, user, password)
+        try:
+            return self._ask(place, headers, known)
+        except HTTPError as error:
+            if error.code == 401 and (asked := self._credentials.asked(place, user, known)) is not None:
+                try:
+                    return self._ask(place, headers, asked)
+                except HTTPError as again:
+                    error = again
+            raise NotThere(f"{error.code} Client Error: {error.reason} for url: {redacted(url)}") from error
+        except (URLError, OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise NotThere(f"connection error: {reason}") from error
+
+    def _ask(self, url: str, headers: Mapping[str, str], known: tuple[str, str] | None) -> BinaryIO:
+        from p2pcdn import __version__
+
+        whole = {"User-Agent": f"zephyr/{__version__}", **headers}
+        if known is not None:
+            whole["Authorization"] = "Basic " + b64encode(":".join(known).encode()).decode()
+        request = Request(url, headers=whole)
+        return self._opener(url).open(request, timeout=self._options.timeout)  # type: ignore[no-any-return]
+
+    def _opener(self, url: str) -> OpenerDirector:
+        parts = urlsplit(url)
+        trusted = is_trusted(parts.hostname or "", parts.port, self._options.trusted_hosts)
+        if trusted not in self._openers:
+            proxies = ProxyHandler(self._proxies())
+            self._openers[trusted] = build_opener(
+                proxies, HTTPSHandler(context=self._context(trusted)), HTTPRedirectHandler()
+            )
+        return self._openers[trusted]
+
+    def _proxies(self) -> dict[str, str] | None:
+        if self._options.proxy:
+            return {"http": self._options.proxy, "https": self._options.proxy}
+        return {} if self._options.no_proxy_env else None
+
+    def _context(self, trusted: bool) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self._options.cert or None)
+        if trusted:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if self._options.client_cert:
+            try:
+                context.load_cert_chain(self._options.client_cert)
+            except (OSError, ssl.SSLError) as error:
+                raise PipError(f"The client certificate cannot be used: {error}") from error
+        return context
+
+
+def is_trusted(host: str, port: int | None, trusted: list[str]) -> bool:
+    return any(one == host or (port is not None and one == f"{host}:{port}") for one in trusted)
+
+
+def is_secure(url: str, trusted: list[str]) -> bool:
+    """Whether nobody on the way can change what comes: https, this machine, or a host that the user trusts."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    local = host in ("localhost", "127.0.0.1", "::1") or host.startswith("127.") or host.endswith(".localhost")
+    return parts.scheme in ("https", "file", "ssh", "git+ssh") or local or is_trusted(host, parts.port, trusted)
+
+
+def without_password(url: str) -> tuple[str, str | None, str | None]:
+    """(the URL, user, password)."""
+    parts = urlsplit(url)
+    login, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, None, None
+    user, colon, password = login.partition(":")
+    return (
+        urlunsplit((parts.scheme, host, parts.path, parts.query, parts.fragment)),
+        unquote(user),
+        unquote(password) if colon else None,
+    )
+
+
+def redacted(url: str) -> str:
+    """For everybody to read."""
+    parts = urlsplit(url)
+    login, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url
+    user, colon, _ = login.partition(":")
+    shown = f"{user}:****" if colon else "****"
+    return urlunsplit((parts.scheme, f"{shown}@{host}", parts.path, parts.query, parts.fragment))
+
+
+def environment_of_netrc() -> str | None:
+    return os.environ.get("NETRC")

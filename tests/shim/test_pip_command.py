@@ -1,0 +1,259 @@
+"""`zephyr pip`: what a user of pip sees, on wheels that are made here and environments that nobody else has."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from p2pcdn_shim.zephyr.pip.change import Change, take_back
+from p2pcdn_shim.zephyr.pip.controls import Control
+from p2pcdn_shim.zephyr.pip.errors import PipError
+from tests.shim.zephyr import environment
+
+COMMAND = (sys.executable, "-c", "from p2pcdn_shim.zephyr.cli import main; main()", "pip")
+
+
+class Site:
+    """An environment, a directory of wheels, and `zephyr pip` on both."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.venv = directory / "venv"
+        self.wheels = directory / "wheels"
+        self.wheels.mkdir()
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.venv], check=True)
+        self.packages = next(self.venv.glob("lib/*/site-packages"))
+
+    def wheel(
+        self,
+        name: str,
+        version: str,
+        *,
+        needs: Sequence[str] = (),
+        files: Mapping[str, str] | None = None,
+        lie: bool = False,
+    ) -> Path:
+        """A wheel; lie: its RECORD has another hash of its module."""
+        module, info = name.replace("-", "_"), f"{name.replace('-', '_')}-{version}.dist-info"
+        metadata = [
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
+            *(f"Requires-Dist: {one}" for one in needs),
+        ]
+        content = {f"{module}.py": f"version = {version!r}\n", **(files or {})}
+        content[f"{info}/METADATA"] = "\n".join(metadata) + "\n"
+        content[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        rows = [
+            f"{path},sha256={_urlsafe(text if not lie else text + '!')},{len(text)}" for path, text in content.items()
+        ]
+        content[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,"]) + "\n"
+        file = self.wheels / f"{module}-{version}-py3-none-any.whl"
+        with zipfile.ZipFile(file, "w") as archive:
+            for path, text in content.items():
+                archive.writestr(path, text)
+        return file
+
+    def pip(self, *words: str, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+        run = subprocess.run(
+            [*COMMAND, "--python", str(self.venv), *words],
+            env=environment(self.directory, **variables),
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert run.returncode == code, (run.stdout, run.stderr)
+        return run
+
+    def install(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        return self.pip("install", "--no-index", "-f", str(self.wheels), "--no-compile", *words, code=code)
+
+    def files(self) -> set[str]:
+        return {str(path.relative_to(self.venv)) for path in self.venv.rglob("*") if path.is_file()}
+
+
+def _urlsafe(text: str) -> str:
+    import base64
+
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def test_a_package_comes_with_what_it_needs_and_goes_without_a_trace(site: Site) -> None:
+    before = site.files()
+    site.wheel("app", "1.0", needs=["lib>=2"])
+    site.wheel("lib", "1.0")
+    site.wheel("lib", "2.0")
+    run = site.install("app")
+    assert "Successfully installed app-1.0 lib-2.0" in run.stdout
+    again = site.install("app").stdout
+    assert "Requirement already satisfied: app in" in again
+    assert "Requirement already satisfied: lib>=2 in" in again
+    listed = json.loads(site.pip("list", "--format=json").stdout)
+    assert [(one["name"], one["version"]) for one in listed] == [("app", "1.0"), ("lib", "2.0")]
+    gone = site.pip("uninstall", "-y", "app", "lib").stdout
+    assert "Successfully uninstalled app-1.0" in gone
+    assert site.files() == before
+
+
+def test_an_upgrade_takes_the_old_files_away(site: Site) -> None:
+    site.wheel("lib", "1.0", files={"lib_old.py": ""})
+    site.install("lib")
+    site.wheel("lib", "2.0")
+    assert "Requirement already satisfied: lib" in site.install("lib").stdout
+    run = site.install("--upgrade", "lib")
+    assert "Found existing installation: lib 1.0" in run.stdout
+    assert "Successfully installed lib-2.0" in run.stdout
+    assert not (site.packages / "lib_old.py").exists()
+
+
+def test_what_cannot_fit_is_told_and_changes_nothing(site: Site) -> None:
+    site.wheel("one", "1.0", needs=["lib==1.0"])
+    site.wheel("two", "1.0", needs=["lib==2.0"])
+    site.wheel("lib", "1.0")
+    site.wheel("lib", "2.0")
+    before = site.files()
+    run = site.install("one", "two", code=1)
+    assert "conflicting dependencies" in run.stderr
+    assert "one 1.0 depends on lib==1.0" in run.stdout
+    assert site.files() == before
+    missing = site.install("nowhere>=3", code=1).stderr
+    assert "Could not find a version that satisfies the requirement nowhere>=3 (from versions: none)" in missing
+    assert "No matching distribution found for nowhere>=3" in missing
+
+
+def test_a_dry_run_reports_and_leaves_the_environment_alone(site: Site) -> None:
+    site.wheel("app", "1.0", needs=["lib"])
+    site.wheel("lib", "1.0")
+    before = site.files()
+    run = site.install("--dry-run", "--quiet", "--report", "-", "app")
+    told = json.loads(run.stdout)
+    assert {row["metadata"]["name"]: row["requested"] for row in told["install"]} == {"app": True, "lib": False}
+    assert "Would install app-1.0 lib-1.0" in site.install("--dry-run", "app").stdout
+    assert site.files() == before
+
+
+def test_a_wrong_hash_stops_everything(site: Site) -> None:
+    wheel = site.wheel("lib", "1.0")
+    right = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (site.directory / "r.txt").write_text(f"lib==1.0 --hash=sha256:{'0' * 64}\n")
+    run = site.install("-r", "r.txt", code=1)
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in run.stderr
+    assert f"Got        {right}" in run.stderr
+    (site.directory / "r.txt").write_text(f"lib==1.0 --hash=sha256:{right}\n")
+    site.install("-r", "r.txt")
+    site.wheel("other", "1.0")
+    (site.directory / "r.txt").write_text(f"lib==1.0 --hash=sha256:{right}\nother==1.0\n")
+    assert "other==1.0 --hash=sha256:" in site.install("-r", "r.txt", code=1).stderr
+
+
+def test_a_record_that_lies_is_refused_and_nothing_is_left(site: Site) -> None:
+    site.wheel("lib", "1.0", lie=True)
+    before = site.files()
+    assert "is not what its RECORD says" in site.install("lib", code=1).stderr
+    assert site.files() == before
+
+
+def test_constraints_narrow_and_want_nothing(site: Site) -> None:
+    for version in ("1.0", "2.0"):
+        site.wheel("lib", version)
+    site.wheel("unwanted", "1.0")
+    (site.directory / "c.txt").write_text("lib<2\nunwanted==1.0\n")
+    assert "Successfully installed lib-1.0\n" in site.install("-c", "c.txt", "lib").stdout
+
+
+def test_packages_go_where_they_are_told(site: Site) -> None:
+    site.wheel("lib", "1.0")
+    before = site.files()
+    site.install("--target", "there", "lib")
+    assert (site.directory / "there" / "lib.py").exists()
+    site.install("--prefix", "below", "lib")
+    assert list((site.directory / "below").glob("lib/*/site-packages/lib.py"))
+    assert site.files() == before
+
+
+def test_a_managed_environment_is_left_alone(site: Site) -> None:
+    """PEP 668; the marker lies where the interpreter's own library is, so the sentence is tested by itself."""
+    from p2pcdn_shim.zephyr.pip.commands.install import externally_managed
+
+    error = externally_managed("Use the system's own tools.")
+    assert "externally-managed-environment" in str(error)
+    assert "Use the system's own tools." in str(error)
+    assert "--break-system-packages" in error.hint
+
+
+def test_freeze_check_and_show_say_what_is_there(site: Site) -> None:
+    site.wheel("app", "1.0", needs=["lib==2.0"])
+    site.install("--no-deps", "app")
+    assert site.pip("freeze").stdout == "app==1.0\n"
+    assert site.pip("check", code=1).stdout == "app 1.0 requires lib, which is not installed.\n"
+    shown = site.pip("show", "-f", "app").stdout
+    assert "Requires: lib\n" in shown
+    assert "  app.py\n" in shown
+    assert site.pip("show", "nobody", code=1).stderr == "WARNING: Package(s) not found: nobody\n"
+
+
+def test_options_come_from_variables_and_files_too(site: Site) -> None:
+    site.wheel("lib", "1.0")
+    run = site.pip("install", "lib", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(site.wheels))
+    assert "Successfully installed lib-1.0" in run.stdout
+    wrong = site.pip("install", "--updgrade", code=2).stderr
+    assert "no such option: --updgrade" in wrong
+    site.pip("config", "--site", "set", "list.format", "freeze", PIP_CONFIG_FILE="")
+    assert site.pip("list", PIP_CONFIG_FILE="").stdout == "lib==1.0\n"
+
+
+def test_a_download_keeps_the_archives(site: Site) -> None:
+    site.wheel("app", "1.0", needs=["lib"])
+    site.wheel("lib", "1.0")
+    site.pip("download", "--no-index", "-f", str(site.wheels), "-d", "kept", "app")
+    assert sorted(os.listdir(site.directory / "kept")) == ["app-1.0-py3-none-any.whl", "lib-1.0-py3-none-any.whl"]
+
+
+# -- parts ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_that_fails_takes_everything_back(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("old")
+    with pytest.raises(PipError), Change(tmp_path) as change:
+        (change.new / "a").write_text("new")
+        change.remove([str(tmp_path / "old")])
+        change.put(change.new / "a", tmp_path / "made" / "a")
+        change.put(change.new / "missing", tmp_path / "b")
+        change.commit()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"old": "old"}
+
+
+def test_a_killed_change_is_taken_back_by_the_next_one(tmp_path: Path) -> None:
+    """The scratch of a process that is gone, whose journal says what it had begun."""
+    scratch = tmp_path / "~zephyr-999999999"
+    (scratch / "old").mkdir(parents=True)
+    (scratch / "old" / "0").write_text("old")
+    (tmp_path / "came").write_text("new")
+    job = {"aside": {str(tmp_path / "was"): str(scratch / "old" / "0")}, "comes": [str(tmp_path / "came")], "made": []}
+    (scratch / "journal.json").write_text(json.dumps(job))
+    take_back(tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"was": "old"}
+
+
+def test_the_last_word_on_binaries_counts() -> None:
+    control = Control()
+    control.put(":all:", "first")
+    control.put("lib,Other_One", "second")
+    assert control.in_first("anything")
+    assert control.in_second("other-one")
+    assert not control.in_first("lib")
+    control.put(":none:", "second")
+    assert control.in_first("lib")
