@@ -16,8 +16,11 @@ from p2pcdn.swarm.plan import CLASSES, Plan, Seat
 # A member that is silent for so long has gone, and a reader that brings nothing new for so long gives its lease up.
 LEASE_S = 3.0
 # Where one lease after the other lapses, the upstream is slow to begin rather than the readers dead: each next one has
-# twice the time, for a reading that is cut before its first byte brings nobody anything.
+# twice the time.
 LEASE_MAX_S = 48.0
+# And so many readers may go on waiting for their first byte beside it, which costs the upstream nothing: the first that
+# gets one is the reader again, before the others have any.
+WAITING_MAX = 3
 # Where a member usually waits longer than a third of that for its next piece, as on shared air, silence is judged by
 # that, up to so long (pip: 15 s).
 PACE_FACTOR, PATIENCE_MAX_S = 3.0, 9.0
@@ -30,6 +33,9 @@ GATHERING_S = 0.01
 # yet; then to be heard. Of a large crowd the tracker would hear too much.
 AGAIN_MS = (20, 20, 40, 80, 160, 320, 640, 1000)
 AGAIN_MEMBERS = 200
+# While a lease is about to lapse, so long before it does, they ask again soon: what follows, all hear within a tenth of
+# a second and not of one. More than a reader's usual silence between two of its questions.
+HURRY_S, HURRY_MS = 1.5, 80
 # A reader of which others have less than half of so many pieces, or more, after the time of a lease, has a thin wire.
 HOARD_PIECES_MIN = 16
 MEMBERS_MAX = 2048
@@ -85,6 +91,7 @@ class Crowd:
 
     members: dict[str, Member] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)  # by the owner's boot id
+    waiting: dict[str, Lease] = field(default_factory=dict)  # those whose owners wait for their first byte
     makers: dict[bytes, str] = field(default_factory=dict)  # devices that read the origin, with their addresses
     plan: Plan = field(default_factory=Plan)
     _outrun: frozenset[str] = frozenset()  # boot ids of who was found too slow to be a root while another one races
@@ -123,15 +130,16 @@ class Crowd:
             parents=self._parents(member, roots) if gathering_s <= 0 else (),
             others=tuple(one.address for one in self._others(member, others)) if gathering_s <= 0 else (),
             makers=self._makers(ask, roots),
-            again_ms=self._again_ms(member) if gathering_s <= 0 else round(gathering_s * 1000) + 1,
+            again_ms=self._again_ms(member, now) if gathering_s <= 0 else round(gathering_s * 1000) + 1,
             reach=held.bit_count(),
-            part=self.leases[member.boot].part if reads else 0.0,
+            part=(self.leases.get(member.boot) or self.waiting[member.boot]).part if reads else 0.0,
             members=len(self.members),
             size_bytes=next((one.ask.size_bytes for one in roots if one.ask.pieces), None),
         )
 
     def leave(self, boot: str) -> None:
         self._end_lease(boot)
+        self.waiting.pop(boot, None)
         member = self.members.pop(boot, None)
         if member is not None:
             self.plan.leave(member.seat)
@@ -156,6 +164,7 @@ class Crowd:
             self._fruitless.pop(member.host, None)
             if ask.boot in self.leases:
                 self._lapsed = 0
+                self.waiting.clear()
         member.ask, member.heard_at = ask, now
         member.holds = bitfield.decode(ask.holds, ask.pieces) if ask.pieces and ask.holds else 0
         if member.whole and not member.seat.source:
@@ -194,6 +203,26 @@ class Crowd:
         if len(self._fruitless) > MEMBERS_MAX:
             self._fruitless.pop(next(iter(self._fruitless)))
 
+    def _lapse(self, boot: str) -> None:
+        """It is another one's turn. Whoever has had nothing yet of the upstream may go on waiting for it."""
+        lease = self.leases[boot]
+        self._is_fruitless(boot)
+        self._lapsed = min(self._lapsed + 1, 8)
+        if lease.progress_at == lease.since and len(self.waiting) < WAITING_MAX:
+            self.waiting[boot] = lease
+
+    def _goes_on_waiting(self, member: Member, now: float) -> bool:
+        """Whether this one waits for its first byte; with that it is the reader, and who has none stops."""
+        lease = self.waiting.get(member.boot)
+        if lease is None or member.progress_at <= lease.since:
+            return lease is not None
+        for boot in [boot for boot, one in self.leases.items() if one.progress_at == one.since]:
+            self._end_lease(boot)
+        self.waiting.clear()
+        if not self.leases and not member.whole:
+            self._give_lease(member, lease.part, now)
+        return False
+
     def _end_lease(self, boot: str) -> None:
         lease, member = self.leases.pop(boot, None), self.members.get(boot)
         if lease is None or (member is not None and member.whole):
@@ -215,10 +244,10 @@ class Crowd:
 
     def _grant(self, member: Member, now: float) -> bool:
         """Whether this member holds a lease now."""
-        patience_s = min(self._patience_s * 2**self._lapsed, LEASE_MAX_S)
-        for boot in [boot for boot, one in self.leases.items() if one.progress_at + patience_s < now]:
-            self._is_fruitless(boot)
-            self._lapsed = min(self._lapsed + 1, 8)
+        for boot in [boot for boot, one in self.leases.items() if one.progress_at + self._lease_s < now]:
+            self._lapse(boot)
+        if self._goes_on_waiting(member, now):
+            return True
         if member.host in self._fruitless and any(
             one.ask.able and one.host not in self._fruitless and not one.whole for one in self.members.values()
         ):
@@ -248,14 +277,21 @@ class Crowd:
             self._outrun = frozenset(one.boot for one in slow)
             for one in slow:
                 self.plan.is_too_slow(one.seat)
-        part = 0.0 if races else PARTS[len(believed)]
+        self._give_lease(member, 0.0 if races else PARTS[len(believed)], now, races=races)
+        return True
+
+    def _give_lease(self, member: Member, part: float, now: float, *, races: bool = False) -> None:
         self.leases[member.boot] = Lease(member.ask.device, now, now, part, races)
         self.plan.becomes_source(member.seat)
         self.makers.pop(member.ask.device, None)
         self.makers[member.ask.device] = member.address
         while len(self.makers) > MAKERS_TOLD_MAX - 1:
             self.makers.pop(next(iter(self.makers)))
-        return True
+
+    @property
+    def _lease_s(self) -> float:
+        """How long a reader keeps its lease without a new byte."""
+        return min(self._patience_s * (1 << self._lapsed), LEASE_MAX_S)
 
     @property
     def _patience_s(self) -> float:
@@ -287,8 +323,10 @@ class Crowd:
         told = [(device, address) for device, address in named.items() if device not in passed_over]
         return tuple(told[:MAKERS_TOLD_MAX])
 
-    def _again_ms(self, member: Member) -> int:
+    def _again_ms(self, member: Member, now: float) -> int:
         soon_ms = AGAIN_MS[min(member.asked, len(AGAIN_MS)) - 1]
+        if any(one.progress_at + self._lease_s - HURRY_S < now for one in self.leases.values()):
+            soon_ms = min(soon_ms, HURRY_MS)
         return min(AGAIN_MS[-1], soon_ms * -(-len(self.members) // AGAIN_MEMBERS))
 
     def _parents(self, member: Member, roots: Sequence[Member]) -> tuple[str | None, ...]:

@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 UNNAMED_SIZE_BYTES_MAX = 8 * 1024**3
 # An index that gives no sizes leaves all but the reader waiting for the first word about it.
 SIZE_ASKED_EVERY_S, SIZE_ASKED_EVERY_MAX_S = 0.03, 0.5
+# A reader whose upstream gives something again after so long says so at once: others may be about to read, too.
+QUIET_READING_S = 1.0
 # How often it is looked whether anything moves.
 LOOK_EVERY_S = 0.25
 # Parents that have nothing to give, but get more themselves, are believed for so long; a client of ours would go after
@@ -184,6 +186,8 @@ class Download:
         else:
             self._lacking_since = min(self._lacking_since, now)
         if sharing.came_bytes != self._got_bytes:
+            if self._turn.running and now - self._fruitful_at > QUIET_READING_S:
+                self._ask_now.set()
             self._got_bytes, self._moved_at, self._fruitful_at = sharing.came_bytes, now, now
         # What is heard may be thrown away: it counts for as long as one slow piece takes.
         piece_size_bytes = 0 if sharing.cut is None else sharing.cut.piece_size_bytes

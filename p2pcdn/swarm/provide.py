@@ -332,6 +332,8 @@ class Provider:
             try:
                 reader.__exit__(None, None, None)
             finally:
+                if not sharing.here >> index & 1:
+                    sharing.rarity.came_back(index)  # it stopped arriving here
                 done()
 
         headers: Headers = (*_PIECE, (PIECE_INDEX, str(index)), (PROOF, word))

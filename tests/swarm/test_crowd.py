@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,13 +13,16 @@ from hypothesis import strategies as st
 
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.crowd import (
+    AGAIN_MS,
     COMPLAINTS_PER_HOST_MAX,
     HOLDER_KEPT_S,
+    HURRY_MS,
     LEASE_S,
     LEASES_MAX,
     LEASES_PER_HOST_MAX,
     MEMBERS_MAX,
     MEMBERS_PER_HOST_MAX,
+    WAITING_MAX,
     Crowd,
 )
 from p2pcdn.swarm.messages import Advice, AskCrowd
@@ -57,7 +61,7 @@ def address(number: int) -> str:
     return f"192.0.2.{number % 250}:{1000 + number}"
 
 
-def tell(crowd: Crowd, number: int, now: float, holds: int = 0, **more: bool) -> Advice:
+def tell(crowd: Crowd, number: int, now: float, holds: int = 0, **more: Any) -> Advice:
     return crowd.advise(ask(number, holds, **more), address(number), now)
 
 
@@ -133,19 +137,35 @@ def test_a_slow_reader_that_gets_some_bytes_keeps_it() -> None:
         assert not tell(crowd, 1, tick / 2).read
 
 
-def test_an_upstream_that_is_slow_to_begin_is_read_by_somebody_in_the_end() -> None:
+def test_an_upstream_that_is_slow_to_begin_is_read_by_whoever_asked_it_first() -> None:
+    """Others begin beside it, for it may hang; the first byte of one of them ends all the others' readings."""
     crowd, dice, members = Crowd(), random.Random(1), range(20)
     tick_s, begins_after_s = 0.5, 8.0
     reading_since: dict[int, float] = {}
-    for tick in range(120):
+    for tick in range(60):
         now = tick * tick_s
         for number in dice.sample(members, len(members)):
-            if not tell(crowd, number, now).read:
+            has = now - reading_since.get(number, now) >= begins_after_s
+            if not tell(crowd, number, now, 0b1 if has else 0, got=tick if has else 0).read:
                 reading_since.pop(number, None)
-            elif now - reading_since.setdefault(number, now) >= begins_after_s:
-                assert len(reading_since) == 1
-                return
-    raise AssertionError("each was cut off before its first byte")
+            else:
+                reading_since.setdefault(number, now)
+        if now > begins_after_s + 2 * tick_s:
+            assert list(reading_since.values()) == [0.0]
+            assert list(crowd.leases) == [boot(*reading_since)]
+            assert [one.boot for one in crowd.members.values() if one.seat.source] == list(crowd.leases)
+        else:
+            assert len(reading_since) <= 1 + WAITING_MAX
+
+
+def test_before_a_lease_lapses_all_ask_again_soon_and_hear_what_follows() -> None:
+    crowd = Crowd()
+    for tick in range(20):
+        advice = [tell(crowd, number, tick / 10) for number in range(10)]
+    assert {one.again_ms for one in advice} == {HURRY_MS}
+    advice = [tell(crowd, number, LEASE_S + 0.1) for number in range(1, 10)]
+    assert [one.read for one in advice] == [True] + [False] * 8
+    assert {one.again_ms for one in advice} == {AGAIN_MS[-1]}
 
 
 def test_a_reader_is_not_told_to_ask_itself() -> None:
@@ -283,6 +303,8 @@ def test_the_rarest_goes_out_first() -> None:
     assert rarity.rarest(0b1111, dice) == 0, "what never went out"
     assert rarity.rarest(0b1110, dice) == 1, "what went out once"
     assert {rarity.rarest(0b1100, dice) for _ in range(50)} == {2, 3}
+    rarity.came_back(1)
+    assert rarity.rarest(0b1110, dice) == 1, "what was broken off on its way"
 
 
 def test_a_parent_of_which_its_children_complain_is_soon_nobodys_parent_and_nobody_is_sent_to_it() -> None:
