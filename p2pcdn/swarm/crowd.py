@@ -155,7 +155,7 @@ class Crowd:
             if len(self.members) >= MEMBERS_MAX or self._of_host(host) >= MEMBERS_PER_HOST_MAX:
                 return None
             self.leave(ask.boot)  # it came back, at another address
-            seat = self.plan.join(gives=ask.gives, source=_holds_all(ask))
+            seat = self.plan.join(gives=self._gives(ask), source=_holds_all(ask))
             member = self.members[ask.boot] = Member(ask.boot, address, self._coming, seat, ask, now, now, host)
             self._coming += 1
         if ask.got > member.ask.got:
@@ -165,6 +165,8 @@ class Crowd:
             if ask.boot in self.leases:
                 self._lapsed = 0
                 self.waiting.clear()
+        if ask.gives != member.ask.gives:
+            self.plan.wants_to_give(member.seat, gives=self._gives(ask))
         member.ask, member.heard_at = ask, now
         member.holds = bitfield.decode(ask.holds, ask.pieces) if ask.pieces and ask.holds else 0
         if member.whole and not member.seat.source:
@@ -172,6 +174,10 @@ class Crowd:
         elif member.seat.source and not member.whole and ask.boot not in self.leases:
             self.plan.is_no_source(member.seat)  # its file was wrong, or was evicted there, and it begins anew
         return member
+
+    def _gives(self, ask: AskCrowd) -> bool:
+        """Whether this member may be a parent: where nobody would be one, as in a room of laptops, all are."""
+        return ask.gives or not any(one.ask.gives for one in self.members.values() if one.boot != ask.boot)
 
     def _hear_complaints(self, member: Member) -> None:
         left, distrusted = member.ask.left, member.ask.distrusted
@@ -237,7 +243,7 @@ class Crowd:
         back, self._outrun = self._outrun, frozenset()
         for one in self._roots((), 0.0):
             if one.boot in back:
-                self.plan.becomes_source(one.seat)
+                self.plan.becomes_source(one.seat, reads=one.boot in self.leases)
 
     def _of_host(self, host: str) -> int:
         return sum(one.host == host for one in self.members.values())
@@ -282,7 +288,7 @@ class Crowd:
 
     def _give_lease(self, member: Member, part: float, now: float, *, races: bool = False) -> None:
         self.leases[member.boot] = Lease(member.ask.device, now, now, part, races)
-        self.plan.becomes_source(member.seat)
+        self.plan.becomes_source(member.seat, reads=not races)
         self.makers.pop(member.ask.device, None)
         self.makers[member.ask.device] = member.address
         while len(self.makers) > MAKERS_TOLD_MAX - 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 
 import trio
@@ -71,7 +71,7 @@ class Download:
         boot: str,
         port: int,
         size_bytes_max: int,
-        gives: bool = True,
+        gives: Callable[[], bool] = lambda: True,
         on_air: bool = False,
         readers: int = 1,
         wire_bytes_s: float | None = None,
@@ -79,7 +79,8 @@ class Download:
     ) -> None:
         """read_origin: None where this node cannot read it. boot, port: under which others know us.
 
-        on_air: see `Manners`. readers: how many may read the origin at once. wire_bytes_s: how fast our wire to it was.
+        gives: whether others may ask us first, now. on_air: see `Manners`. readers: how many may read the origin at
+        once. wire_bytes_s: how fast our wire to it was.
         distrusted_makers: whose word for this file was wrong before.
         """
         self._sharing = sharing
@@ -317,7 +318,7 @@ class Download:
             able=self._turn.able,
             readers=self._readers,
             slow=self._race.lost,
-            gives=self._gives,
+            gives=self._gives(),
             distrusted=(*liars, *doubted[max(0, len(doubted) + len(liars) - DISTRUSTED_MAKERS_MAX) :]),
             liars=len(liars),
             left=self._left,

@@ -108,6 +108,26 @@ def test_who_would_rather_not_give_is_nobodys_parent_while_others_are() -> None:
             assert parent is None or int(parent.rpartition(":")[2]) % 2 == 0
 
 
+def test_where_nobody_would_rather_give_everybody_does() -> None:
+    crowd = Crowd()
+    for number in range(30):
+        tell(crowd, number, 0.0, gives=False)
+    for number in range(1, 30):
+        assert None not in tell(crowd, number, 0.1, gives=False).parents
+
+
+def test_a_machine_that_is_unplugged_in_the_middle_is_nobodys_parent_any_more() -> None:
+    crowd = Crowd()
+    for number in range(30):
+        tell(crowd, number, 0.0)
+    given = Counter(parent for number in range(1, 30) for parent in tell(crowd, number, 0.1).parents)
+    gone = next(number for number in range(1, 30) if given[address(number)])
+    tell(crowd, gone, 0.2, gives=False)
+    assert address(gone) not in {
+        one for number in range(1, 30) for one in tell(crowd, number, 0.3).parents if number != gone
+    }
+
+
 def test_a_reader_that_falls_silent_is_replaced_after_the_lease_and_knows_what_others_have() -> None:
     crowd = Crowd()
     tell(crowd, 0, 0.0)
