@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.messages import MAKERS_TOLD_MAX, TRACKER, Advice, AskCrowd
 from p2pcdn.swarm.plan import CLASSES, Plan, Seat
+from p2pcdn.swarm.trial import Trial, by_class
 
 # A member that is silent for so long has gone, and a reader that brings nothing new for so long gives its lease up.
 LEASE_S = 3.0
@@ -33,8 +34,8 @@ GATHERING_S = 0.01
 # yet; then to be heard. Of a large crowd the tracker would hear too much.
 AGAIN_MS = (20, 20, 40, 80, 160, 320, 640, 1000)
 AGAIN_MEMBERS = 200
-# While a lease is about to lapse, so long before it does, they ask again soon: what follows, all hear within a tenth of
-# a second and not of one. More than a reader's usual silence between two of its questions.
+# While a lease is about to lapse, so long before it does, and while a racer is on trial they ask again soon: what comes
+# of it all hear within a tenth of a second. It is more than a reader is usually silent between two of its questions.
 HURRY_S, HURRY_MS = 1.5, 80
 # A reader of which others have less than half of so many pieces, or more, after the time of a lease, has a thin wire.
 HOARD_PIECES_MIN = 16
@@ -94,7 +95,8 @@ class Crowd:
     waiting: dict[str, Lease] = field(default_factory=dict)  # those whose owners wait for their first byte
     makers: dict[bytes, str] = field(default_factory=dict)  # devices that read the origin, with their addresses
     plan: Plan = field(default_factory=Plan)
-    _outrun: frozenset[str] = frozenset()  # boot ids of who was found too slow to be a root while another one races
+    _trial: Trial | None = None  # of one that reads beside a room which is slow
+    _beaten: dict[str, None] = field(default_factory=dict)  # hosts whose reader was no quicker than the room
     _coming: int = 0
     _began_at: float = 0.0
     _pace_s: float = 0.0  # between two pieces of a member, on the average
@@ -108,6 +110,7 @@ class Crowd:
             self._began_at = now
         gathering_s = self._began_at + GATHERING_S - now
         self._forget_the_silent(now)
+        self._judge(now)
         member = self._member(ask, address, now)
         if member is None:
             return Advice(read=ask.able)  # so many at once are nobody's classroom: it helps itself
@@ -116,7 +119,7 @@ class Crowd:
         reads = ask.able and not member.whole and self._grant(member, now)
         roots = self._roots(ask.distrusted, now)
         others = [one for one in self.members.values() if one is not member]
-        passed_over = self._outrun
+        passed_over = self._passed_over_for(member)
         if reads and (hoards := self._hoarder(now)) is not None:
             passed_over |= {hoards.boot}
         held = 0
@@ -143,7 +146,8 @@ class Crowd:
         member = self.members.pop(boot, None)
         if member is not None:
             self.plan.leave(member.seat)
-        if self._outrun and all(one.boot in self._outrun for one in self._roots((), 0.0)):
+        trial = self._trial
+        if trial is not None and trial.won and all(one.boot in trial.slow for one in self._roots((), 0.0)):
             self._recall()
 
     # --- below
@@ -240,9 +244,9 @@ class Crowd:
 
     def _recall(self) -> None:
         """Those who were slow are all that there is again."""
-        back, self._outrun = self._outrun, frozenset()
+        trial, self._trial = self._trial, None
         for one in self._roots((), 0.0):
-            if one.boot in back:
+            if trial is not None and one.boot in trial.slow:
                 self.plan.becomes_source(one.seat, reads=one.boot in self.leases)
 
     def _of_host(self, host: str) -> int:
@@ -266,7 +270,7 @@ class Crowd:
             return True
         distrusted = member.ask.distrusted
         believed = [one for one in self.leases.values() if one.device not in distrusted]
-        races = member.ask.slow and not self._outrun
+        races = member.ask.slow and self._trial is None and member.host not in self._beaten
         enough = member.ask.readers + (races or self._hoarder(now) is not None)
         if len(self.leases) >= LEASES_MAX or len(believed) >= enough:
             return False
@@ -278,13 +282,46 @@ class Crowd:
         )
         if held and not races and now < member.progress_at + self._patience_s:
             return False  # somebody has it all, unless he has gone since
-        if races:
-            slow = self._roots(member.ask.distrusted, now)
-            self._outrun = frozenset(one.boot for one in slow)
-            for one in slow:
-                self.plan.is_too_slow(one.seat)
+        slow = self._roots(member.ask.distrusted, now) if races else []
         self._give_lease(member, 0.0 if races else PARTS[len(believed)], now, races=races)
+        if races:
+            self._try(member, slow, now)
         return True
+
+    def _try(self, racer: Member, slow: Sequence[Member], now: float) -> None:
+        """One class of pieces comes from the racer from now on; whether all do, that one shows."""
+        klass = racer.number % CLASSES
+        self._trial = Trial(racer.boot, frozenset(one.boot for one in slow), klass, now)
+        self._trial.before = {one.boot: by_class(one.holds, one.ask.pieces) for one in self.members.values()}
+        self.plan.becomes_source(racer.seat, classes=(klass,))
+        for one in slow:
+            self.plan.is_too_slow(one.seat, classes=(klass,))
+
+    def _judge(self, now: float) -> None:
+        """Ends the trial where it is decided."""
+        trial = self._trial
+        racer = None if trial is None else self.members.get(trial.racer)
+        if trial is None or trial.won or racer is None:
+            return
+        members = self.members.values()
+        holds, hosts = {one.boot: one.holds for one in members}, {one.boot: one.host for one in members}
+        verdict = trial.verdict(now, holds, hosts, racer.ask.pieces)
+        if verdict:
+            trial.won = True
+            self.plan.becomes_source(racer.seat)
+            for one in [one for one in members if one.boot in trial.slow]:
+                self.plan.is_too_slow(one.seat)
+        elif verdict is not None:
+            self._beaten[racer.host] = None
+            while len(self._beaten) > MEMBERS_MAX:
+                self._beaten.pop(next(iter(self._beaten)))
+            self._end_lease(racer.boot)
+            self._recall()
+
+    def _passed_over_for(self, member: Member) -> frozenset[str]:
+        """Those whose pieces it is not to wait for: they are too slow, or it is to show that they are."""
+        trial = self._trial
+        return trial.slow if trial is not None and (trial.won or trial.racer == member.boot) else frozenset()
 
     def _give_lease(self, member: Member, part: float, now: float, *, races: bool = False) -> None:
         self.leases[member.boot] = Lease(member.ask.device, now, now, part, races)
@@ -320,7 +357,8 @@ class Crowd:
         readers = [self.members[boot] for boot in self.leases if boot in self.members]
         whole = [one for one in self.members.values() if one.whole and one not in readers]
         roots = [one for one in (*readers, *whole) if one.ask.device not in distrusted]
-        return [one for one in roots if one.boot not in self._outrun] or roots
+        outrun = self._trial.slow if self._trial is not None and self._trial.won else frozenset()
+        return [one for one in roots if one.boot not in outrun] or roots
 
     def _makers(self, ask: AskCrowd, roots: Sequence[Member]) -> tuple[tuple[bytes, str], ...]:
         """Those who read it, now or before, and some of those who have it all; not the asking one: it knows itself."""
@@ -331,7 +369,8 @@ class Crowd:
 
     def _again_ms(self, member: Member, now: float) -> int:
         soon_ms = AGAIN_MS[min(member.asked, len(AGAIN_MS)) - 1]
-        if any(one.progress_at + self._lease_s - HURRY_S < now for one in self.leases.values()):
+        undecided = self._trial is not None and not self._trial.won
+        if undecided or any(one.progress_at + self._lease_s - HURRY_S < now for one in self.leases.values()):
             soon_ms = min(soon_ms, HURRY_MS)
         return min(AGAIN_MS[-1], soon_ms * -(-len(self.members) // AGAIN_MEMBERS))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 # Classes of pieces, children of a node, and requests that a node has under way: all the same number, so that what a
 # node may ask for is what it can get (notes: symmetry beats depth).
@@ -68,12 +68,12 @@ class Plan:
             other.refused.discard(seat)
         self._settle()
 
-    def becomes_source(self, seat: Seat, *, reads: bool = False) -> None:
-        """It reads the file for all from now on, or came with all of it: one child of each class asks it."""
+    def becomes_source(self, seat: Seat, *, reads: bool = False, classes: Sequence[int] = range(CLASSES)) -> None:
+        """It reads the file for all from now on, or came with all of it: one child of each of these classes asks it."""
         self._asks_nobody(seat)
         self._dismiss(seat)
         seat.source, seat.reads = True, reads
-        seat.hands = [HANDS // CLASSES] * CLASSES
+        seat.hands = [HANDS // CLASSES if klass in classes else 0 for klass in range(CLASSES)]
         self._settle()
 
     def wants_to_give(self, seat: Seat, *, gives: bool) -> None:
@@ -103,9 +103,9 @@ class Plan:
         self._dismiss(seat)
         self._takes_part(seat)
 
-    def is_too_slow(self, seat: Seat) -> None:
-        """A source that is slower than another one: nobody asks it first any more."""
-        self._dismiss(seat)
+    def is_too_slow(self, seat: Seat, *, classes: Sequence[int] = range(CLASSES)) -> None:
+        """A source that is slower than another one, or may be: nobody asks it first for these classes any more."""
+        self._dismiss(seat, classes)
         self._settle()
 
     def complains(self, seat: Seat, of: Seat) -> bool:
@@ -145,13 +145,14 @@ class Plan:
             seat.hands[klass] = HANDS
             self._passing[klass] += 1
 
-    def _dismiss(self, seat: Seat) -> None:
+    def _dismiss(self, seat: Seat, classes: Sequence[int] = range(CLASSES)) -> None:
         """It gives to nobody any more; who asked it seeks another, those first who pass on what they get."""
         if seat.passes_on is not None:
             self._passing[seat.passes_on] -= 1
             seat.passes_on = None
-        seat.hands = [0] * CLASSES
-        for klass in range(CLASSES):
+        for klass in classes:
+            seat.hands[klass] = 0
+        for klass in classes:
             left = _givers_first(seat.children[klass], klass)
             for child in left:
                 self._let_go(child, klass)

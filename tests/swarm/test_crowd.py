@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,7 @@ from p2pcdn.swarm.messages import Advice, AskCrowd
 from p2pcdn.swarm.plan import CLASSES
 from p2pcdn.swarm.rarity import Rarity
 from p2pcdn.swarm.tracker import CROWDS_MAX, Tracker, ranked
+from p2pcdn.swarm.trial import DECIDED_AFTER_S
 
 ID = "ab" * 32
 PIECES = 12
@@ -386,6 +388,75 @@ def test_when_the_quicker_reader_has_gone_the_slow_one_is_asked_again() -> None:
     assert list(crowd.leases) == [boot(0)]
     asked = [told for number in range(1, 10) if number != 5 for told in tell(crowd, number, now, 1).parents]
     assert asked.count(address(0)) == CLASSES
+
+
+def racing(crowd: Crowd, gained: Sequence[int], seconds: float) -> float:
+    """A room of ten behind node 0, in which node 5 says that it is slow; gained: pieces of each class a second, of all
+    the others. When it ends."""
+    for number in range(10):
+        tell_of(crowd, number, 0.0, 0)
+    now = 0.0
+    while now < seconds:
+        now += 0.1
+        holds = sum(1 << 3 * at + klass for klass in range(CLASSES) for at in range(int(gained[klass] * now)))
+        for number in range(10):
+            has = bitfield.all_of(LARGE) if number == 0 else holds
+            tell_of(crowd, number, now, has, slow=number == 5, got=int(1000 * now))
+    return now
+
+
+LARGE = 600
+
+
+def tell_of(crowd: Crowd, number: int, now: float, holds: int, **more: Any) -> Advice:
+    text = bitfield.encode(holds, LARGE) if holds else ""
+    of = replace(ask(number), size_bytes=LARGE * 100, pieces=LARGE, holds=text, **more)
+    return crowd.advise(of, address(number), now)
+
+
+def hands_of(crowd: Crowd, number: int) -> list[int]:
+    return crowd.members[boot(number)].seat.hands
+
+
+def test_one_word_of_a_slow_room_takes_one_class_from_the_honest_reader_and_not_for_long() -> None:
+    crowd = Crowd()
+    own = 5 % CLASSES
+    racing(crowd, [40, 40, 40], 0.05)
+    assert hands_of(crowd, 0) == [klass != own for klass in range(CLASSES)]
+    crowd = Crowd()
+    racing(crowd, [0 if klass == own else 40 for klass in range(CLASSES)], 0.5)
+    assert hands_of(crowd, 0) == [1] * CLASSES
+    assert boot(5) not in crowd.leases
+    racing_again = tell_of(crowd, 5, 0.6, 0, slow=True)
+    assert not racing_again.read, "it has had its turn"
+
+
+def test_a_reader_that_is_quicker_than_the_room_takes_over_what_it_has_shown() -> None:
+    crowd = Crowd()
+    now = racing(crowd, [40 if klass == 5 % CLASSES else 1 for klass in range(CLASSES)], 1.0)
+    assert hands_of(crowd, 5) == [1] * CLASSES
+    assert hands_of(crowd, 0) == [0] * CLASSES
+    asked = {told for number in range(1, 10) if number != 5 for told in tell_of(crowd, number, now, 0).parents}
+    assert address(0) not in asked
+
+
+def test_one_that_is_no_quicker_gives_its_turn_back() -> None:
+    crowd = Crowd()
+    racing(crowd, [1, 1, 1], DECIDED_AFTER_S + 0.5)
+    assert hands_of(crowd, 0) == [1] * CLASSES
+    assert boot(5) not in crowd.leases
+
+
+def test_a_reader_cannot_vote_itself_quicker_from_its_own_host() -> None:
+    crowd = Crowd()
+    for number in range(4):
+        tell_of(crowd, number, 0.0, 0)
+    tell_of(crowd, 5, 0.1, 0, slow=True)
+    for sybil in range(50, 90):
+        text = bitfield.encode(bitfield.each_third(5 % CLASSES, LARGE), LARGE)
+        forged = replace(ask(sybil), size_bytes=LARGE * 100, pieces=LARGE, holds=text)
+        crowd.advise(forged, address(5), 0.2)
+    assert not any(one.won for one in [crowd._trial] if one is not None)
 
 
 def test_one_host_under_many_names_cannot_take_all_hands() -> None:
