@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.messages import MAKERS_TOLD_MAX, TRACKER, Advice, AskCrowd
 from p2pcdn.swarm.plan import CLASSES, Plan, Seat
+from p2pcdn.swarm.trial import Trial, by_class
 
 # A member that is silent for so long has gone, and a reader that brings nothing new for so long gives its lease up.
 LEASE_S = 3.0
 # Where one lease after the other lapses, the upstream is slow to begin rather than the readers dead: each next one has
-# twice the time, for a reading that is cut before its first byte brings nobody anything.
+# twice the time.
 LEASE_MAX_S = 48.0
+# And so many readers may go on waiting for their first byte beside it, which costs the upstream nothing: the first that
+# gets one is the reader again, before the others have any.
+WAITING_MAX = 3
 # Where a member usually waits longer than a third of that for its next piece, as on shared air, silence is judged by
 # that, up to so long (pip: 15 s).
 PACE_FACTOR, PATIENCE_MAX_S = 3.0, 9.0
@@ -30,6 +34,9 @@ GATHERING_S = 0.01
 # yet; then to be heard. Of a large crowd the tracker would hear too much.
 AGAIN_MS = (20, 20, 40, 80, 160, 320, 640, 1000)
 AGAIN_MEMBERS = 200
+# While a lease is about to lapse, so long before it does, and while a racer is on trial they ask again soon: what comes
+# of it all hear within a tenth of a second. It is more than a reader is usually silent between two of its questions.
+HURRY_S, HURRY_MS = 1.5, 80
 # A reader of which others have less than half of so many pieces, or more, after the time of a lease, has a thin wire.
 HOARD_PIECES_MIN = 16
 MEMBERS_MAX = 2048
@@ -85,9 +92,11 @@ class Crowd:
 
     members: dict[str, Member] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)  # by the owner's boot id
+    waiting: dict[str, Lease] = field(default_factory=dict)  # those whose owners wait for their first byte
     makers: dict[bytes, str] = field(default_factory=dict)  # devices that read the origin, with their addresses
     plan: Plan = field(default_factory=Plan)
-    _outrun: frozenset[str] = frozenset()  # boot ids of who was found too slow to be a root while another one races
+    _trial: Trial | None = None  # of one that reads beside a room which is slow
+    _beaten: dict[str, None] = field(default_factory=dict)  # hosts whose reader was no quicker than the room
     _coming: int = 0
     _began_at: float = 0.0
     _pace_s: float = 0.0  # between two pieces of a member, on the average
@@ -101,6 +110,7 @@ class Crowd:
             self._began_at = now
         gathering_s = self._began_at + GATHERING_S - now
         self._forget_the_silent(now)
+        self._judge(now)
         member = self._member(ask, address, now)
         if member is None:
             return Advice(read=ask.able)  # so many at once are nobody's classroom: it helps itself
@@ -109,7 +119,7 @@ class Crowd:
         reads = ask.able and not member.whole and self._grant(member, now)
         roots = self._roots(ask.distrusted, now)
         others = [one for one in self.members.values() if one is not member]
-        passed_over = self._outrun
+        passed_over = self._passed_over_for(member)
         if reads and (hoards := self._hoarder(now)) is not None:
             passed_over |= {hoards.boot}
         held = 0
@@ -123,19 +133,21 @@ class Crowd:
             parents=self._parents(member, roots) if gathering_s <= 0 else (),
             others=tuple(one.address for one in self._others(member, others)) if gathering_s <= 0 else (),
             makers=self._makers(ask, roots),
-            again_ms=self._again_ms(member) if gathering_s <= 0 else round(gathering_s * 1000) + 1,
+            again_ms=self._again_ms(member, now) if gathering_s <= 0 else round(gathering_s * 1000) + 1,
             reach=held.bit_count(),
-            part=self.leases[member.boot].part if reads else 0.0,
+            part=(self.leases.get(member.boot) or self.waiting[member.boot]).part if reads else 0.0,
             members=len(self.members),
             size_bytes=next((one.ask.size_bytes for one in roots if one.ask.pieces), None),
         )
 
     def leave(self, boot: str) -> None:
         self._end_lease(boot)
+        self.waiting.pop(boot, None)
         member = self.members.pop(boot, None)
         if member is not None:
             self.plan.leave(member.seat)
-        if self._outrun and all(one.boot in self._outrun for one in self._roots((), 0.0)):
+        trial = self._trial
+        if trial is not None and trial.won and all(one.boot in trial.slow for one in self._roots((), 0.0)):
             self._recall()
 
     # --- below
@@ -147,7 +159,7 @@ class Crowd:
             if len(self.members) >= MEMBERS_MAX or self._of_host(host) >= MEMBERS_PER_HOST_MAX:
                 return None
             self.leave(ask.boot)  # it came back, at another address
-            seat = self.plan.join(gives=ask.gives, source=_holds_all(ask))
+            seat = self.plan.join(gives=self._gives(ask), source=_holds_all(ask))
             member = self.members[ask.boot] = Member(ask.boot, address, self._coming, seat, ask, now, now, host)
             self._coming += 1
         if ask.got > member.ask.got:
@@ -156,6 +168,9 @@ class Crowd:
             self._fruitless.pop(member.host, None)
             if ask.boot in self.leases:
                 self._lapsed = 0
+                self.waiting.clear()
+        if ask.gives != member.ask.gives:
+            self.plan.wants_to_give(member.seat, gives=self._gives(ask))
         member.ask, member.heard_at = ask, now
         member.holds = bitfield.decode(ask.holds, ask.pieces) if ask.pieces and ask.holds else 0
         if member.whole and not member.seat.source:
@@ -163,6 +178,10 @@ class Crowd:
         elif member.seat.source and not member.whole and ask.boot not in self.leases:
             self.plan.is_no_source(member.seat)  # its file was wrong, or was evicted there, and it begins anew
         return member
+
+    def _gives(self, ask: AskCrowd) -> bool:
+        """Whether this member may be a parent: where nobody would be one, as in a room of laptops, all are."""
+        return ask.gives or not any(one.ask.gives for one in self.members.values() if one.boot != ask.boot)
 
     def _hear_complaints(self, member: Member) -> None:
         left, distrusted = member.ask.left, member.ask.distrusted
@@ -194,6 +213,26 @@ class Crowd:
         if len(self._fruitless) > MEMBERS_MAX:
             self._fruitless.pop(next(iter(self._fruitless)))
 
+    def _lapse(self, boot: str) -> None:
+        """It is another one's turn. Whoever has had nothing yet of the upstream may go on waiting for it."""
+        lease = self.leases[boot]
+        self._is_fruitless(boot)
+        self._lapsed = min(self._lapsed + 1, 8)
+        if lease.progress_at == lease.since and len(self.waiting) < WAITING_MAX:
+            self.waiting[boot] = lease
+
+    def _goes_on_waiting(self, member: Member, now: float) -> bool:
+        """Whether this one waits for its first byte; with that it is the reader, and who has none stops."""
+        lease = self.waiting.get(member.boot)
+        if lease is None or member.progress_at <= lease.since:
+            return lease is not None
+        for boot in [boot for boot, one in self.leases.items() if one.progress_at == one.since]:
+            self._end_lease(boot)
+        self.waiting.clear()
+        if not self.leases and not member.whole:
+            self._give_lease(member, lease.part, now)
+        return False
+
     def _end_lease(self, boot: str) -> None:
         lease, member = self.leases.pop(boot, None), self.members.get(boot)
         if lease is None or (member is not None and member.whole):
@@ -205,20 +244,20 @@ class Crowd:
 
     def _recall(self) -> None:
         """Those who were slow are all that there is again."""
-        back, self._outrun = self._outrun, frozenset()
+        trial, self._trial = self._trial, None
         for one in self._roots((), 0.0):
-            if one.boot in back:
-                self.plan.becomes_source(one.seat)
+            if trial is not None and one.boot in trial.slow:
+                self.plan.becomes_source(one.seat, reads=one.boot in self.leases)
 
     def _of_host(self, host: str) -> int:
         return sum(one.host == host for one in self.members.values())
 
     def _grant(self, member: Member, now: float) -> bool:
         """Whether this member holds a lease now."""
-        patience_s = min(self._patience_s * 2**self._lapsed, LEASE_MAX_S)
-        for boot in [boot for boot, one in self.leases.items() if one.progress_at + patience_s < now]:
-            self._is_fruitless(boot)
-            self._lapsed = min(self._lapsed + 1, 8)
+        for boot in [boot for boot, one in self.leases.items() if one.progress_at + self._lease_s < now]:
+            self._lapse(boot)
+        if self._goes_on_waiting(member, now):
+            return True
         if member.host in self._fruitless and any(
             one.ask.able and one.host not in self._fruitless and not one.whole for one in self.members.values()
         ):
@@ -231,7 +270,7 @@ class Crowd:
             return True
         distrusted = member.ask.distrusted
         believed = [one for one in self.leases.values() if one.device not in distrusted]
-        races = member.ask.slow and not self._outrun
+        races = member.ask.slow and self._trial is None and member.host not in self._beaten
         enough = member.ask.readers + (races or self._hoarder(now) is not None)
         if len(self.leases) >= LEASES_MAX or len(believed) >= enough:
             return False
@@ -243,19 +282,59 @@ class Crowd:
         )
         if held and not races and now < member.progress_at + self._patience_s:
             return False  # somebody has it all, unless he has gone since
+        slow = self._roots(member.ask.distrusted, now) if races else []
+        self._give_lease(member, 0.0 if races else PARTS[len(believed)], now, races=races)
         if races:
-            slow = self._roots(member.ask.distrusted, now)
-            self._outrun = frozenset(one.boot for one in slow)
-            for one in slow:
+            self._try(member, slow, now)
+        return True
+
+    def _try(self, racer: Member, slow: Sequence[Member], now: float) -> None:
+        """One class of pieces comes from the racer from now on; whether all do, that one shows."""
+        klass = racer.number % CLASSES
+        self._trial = Trial(racer.boot, frozenset(one.boot for one in slow), klass, now)
+        self._trial.before = {one.boot: by_class(one.holds, one.ask.pieces) for one in self.members.values()}
+        self.plan.becomes_source(racer.seat, classes=(klass,))
+        for one in slow:
+            self.plan.is_too_slow(one.seat, classes=(klass,))
+
+    def _judge(self, now: float) -> None:
+        """Ends the trial where it is decided."""
+        trial = self._trial
+        racer = None if trial is None else self.members.get(trial.racer)
+        if trial is None or trial.won or racer is None:
+            return
+        members = self.members.values()
+        holds, hosts = {one.boot: one.holds for one in members}, {one.boot: one.host for one in members}
+        verdict = trial.verdict(now, holds, hosts, racer.ask.pieces)
+        if verdict:
+            trial.won = True
+            self.plan.becomes_source(racer.seat)
+            for one in [one for one in members if one.boot in trial.slow]:
                 self.plan.is_too_slow(one.seat)
-        part = 0.0 if races else PARTS[len(believed)]
+        elif verdict is not None:
+            self._beaten[racer.host] = None
+            while len(self._beaten) > MEMBERS_MAX:
+                self._beaten.pop(next(iter(self._beaten)))
+            self._end_lease(racer.boot)
+            self._recall()
+
+    def _passed_over_for(self, member: Member) -> frozenset[str]:
+        """Those whose pieces it is not to wait for: they are too slow, or it is to show that they are."""
+        trial = self._trial
+        return trial.slow if trial is not None and (trial.won or trial.racer == member.boot) else frozenset()
+
+    def _give_lease(self, member: Member, part: float, now: float, *, races: bool = False) -> None:
         self.leases[member.boot] = Lease(member.ask.device, now, now, part, races)
-        self.plan.becomes_source(member.seat)
+        self.plan.becomes_source(member.seat, reads=not races)
         self.makers.pop(member.ask.device, None)
         self.makers[member.ask.device] = member.address
         while len(self.makers) > MAKERS_TOLD_MAX - 1:
             self.makers.pop(next(iter(self.makers)))
-        return True
+
+    @property
+    def _lease_s(self) -> float:
+        """How long a reader keeps its lease without a new byte."""
+        return min(self._patience_s * (1 << self._lapsed), LEASE_MAX_S)
 
     @property
     def _patience_s(self) -> float:
@@ -278,7 +357,8 @@ class Crowd:
         readers = [self.members[boot] for boot in self.leases if boot in self.members]
         whole = [one for one in self.members.values() if one.whole and one not in readers]
         roots = [one for one in (*readers, *whole) if one.ask.device not in distrusted]
-        return [one for one in roots if one.boot not in self._outrun] or roots
+        outrun = self._trial.slow if self._trial is not None and self._trial.won else frozenset()
+        return [one for one in roots if one.boot not in outrun] or roots
 
     def _makers(self, ask: AskCrowd, roots: Sequence[Member]) -> tuple[tuple[bytes, str], ...]:
         """Those who read it, now or before, and some of those who have it all; not the asking one: it knows itself."""
@@ -287,8 +367,11 @@ class Crowd:
         told = [(device, address) for device, address in named.items() if device not in passed_over]
         return tuple(told[:MAKERS_TOLD_MAX])
 
-    def _again_ms(self, member: Member) -> int:
+    def _again_ms(self, member: Member, now: float) -> int:
         soon_ms = AGAIN_MS[min(member.asked, len(AGAIN_MS)) - 1]
+        undecided = self._trial is not None and not self._trial.won
+        if undecided or any(one.progress_at + self._lease_s - HURRY_S < now for one in self.leases.values()):
+            soon_ms = min(soon_ms, HURRY_MS)
         return min(AGAIN_MS[-1], soon_ms * -(-len(self.members) // AGAIN_MEMBERS))
 
     def _parents(self, member: Member, roots: Sequence[Member]) -> tuple[str | None, ...]:

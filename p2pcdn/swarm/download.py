@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 
 import trio
@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 UNNAMED_SIZE_BYTES_MAX = 8 * 1024**3
 # An index that gives no sizes leaves all but the reader waiting for the first word about it.
 SIZE_ASKED_EVERY_S, SIZE_ASKED_EVERY_MAX_S = 0.03, 0.5
+# A reader whose upstream gives something again after so long says so at once: others may be about to read, too.
+QUIET_READING_S = 1.0
 # How often it is looked whether anything moves.
 LOOK_EVERY_S = 0.25
 # Parents that have nothing to give, but get more themselves, are believed for so long; a client of ours would go after
@@ -69,7 +71,7 @@ class Download:
         boot: str,
         port: int,
         size_bytes_max: int,
-        gives: bool = True,
+        gives: Callable[[], bool] = lambda: True,
         on_air: bool = False,
         readers: int = 1,
         wire_bytes_s: float | None = None,
@@ -77,7 +79,8 @@ class Download:
     ) -> None:
         """read_origin: None where this node cannot read it. boot, port: under which others know us.
 
-        on_air: see `Manners`. readers: how many may read the origin at once. wire_bytes_s: how fast our wire to it was.
+        gives: whether others may ask us first, now. on_air: see `Manners`. readers: how many may read the origin at
+        once. wire_bytes_s: how fast our wire to it was.
         distrusted_makers: whose word for this file was wrong before.
         """
         self._sharing = sharing
@@ -184,6 +187,8 @@ class Download:
         else:
             self._lacking_since = min(self._lacking_since, now)
         if sharing.came_bytes != self._got_bytes:
+            if self._turn.running and now - self._fruitful_at > QUIET_READING_S:
+                self._ask_now.set()
             self._got_bytes, self._moved_at, self._fruitful_at = sharing.came_bytes, now, now
         # What is heard may be thrown away: it counts for as long as one slow piece takes.
         piece_size_bytes = 0 if sharing.cut is None else sharing.cut.piece_size_bytes
@@ -313,7 +318,7 @@ class Download:
             able=self._turn.able,
             readers=self._readers,
             slow=self._race.lost,
-            gives=self._gives,
+            gives=self._gives(),
             distrusted=(*liars, *doubted[max(0, len(doubted) + len(liars) - DISTRUSTED_MAKERS_MAX) :]),
             liars=len(liars),
             left=self._left,

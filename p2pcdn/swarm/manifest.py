@@ -14,7 +14,7 @@ import base64
 import binascii
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from blake3 import blake3
 
@@ -99,11 +99,18 @@ def cutting(piece_size_bytes: int | None) -> Cutting:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The pieces of one whole file. hashes: 32 bytes for each piece, one after the other."""
+    """The pieces of one whole file. hashes: 32 bytes for each piece, one after the other.
+
+    name: 16 hexadecimal digits that tell it from another one.
+    """
 
     sha256: Sha256
     cut: Cut
     hashes: bytes
+    name: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", str(blake3(self.encode()).hexdigest(8)))  # said with each piece
 
     @property
     def size_bytes(self) -> int:
@@ -123,11 +130,6 @@ class Manifest:
             return False
         parts = part_hashes(self.sha256, self.cut, index, content)
         return hmac.compare_digest(piece_hash(self.sha256, self.cut, index, parts), self.hash_of(index))
-
-    @property
-    def name(self) -> str:
-        """16 hexadecimal digits that tell it from another one."""
-        return str(blake3(self.encode()).hexdigest(8))
 
     def encode(self) -> bytes:
         return frames.encode(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 # Classes of pieces, children of a node, and requests that a node has under way: all the same number, so that what a
 # node may ask for is what it can get (notes: symmetry beats depth).
@@ -24,17 +24,17 @@ class Seat:
     """A member's places in the trees. Changed by its `Plan` only.
 
     gives: whether it may be a parent. passes_on: the class that it gives to others; None where it gives none.
-    source: it has all of it, or reads it: it needs no parent.
+    source: it has all of it, or reads it: it needs no parent. reads: it is one that reads it for all.
     hands: for each class, how many children it takes. refused: whom it does not want to ask again.
     accused: whether somebody who was told to ask it complained.
     """
 
-    __slots__ = ("accused", "children", "gives", "hands", "parents", "passes_on", "refused", "source")
+    __slots__ = ("accused", "children", "gives", "hands", "parents", "passes_on", "reads", "refused", "source")
 
     def __init__(self, *, gives: bool) -> None:
         self.gives = gives
         self.passes_on: int | None = None
-        self.source = False
+        self.source = self.reads = False
         self.hands = [0] * CLASSES
         self.parents: list[Seat | None] = [None] * CLASSES
         self.children: list[dict[Seat, None]] = [{} for _ in range(CLASSES)]
@@ -68,12 +68,25 @@ class Plan:
             other.refused.discard(seat)
         self._settle()
 
-    def becomes_source(self, seat: Seat) -> None:
-        """It reads the file for all from now on, or came with all of it: one child of each class asks it."""
+    def becomes_source(self, seat: Seat, *, reads: bool = False, classes: Sequence[int] = range(CLASSES)) -> None:
+        """It reads the file for all from now on, or came with all of it: one child of each of these classes asks it."""
         self._asks_nobody(seat)
         self._dismiss(seat)
-        seat.source = True
-        seat.hands = [HANDS // CLASSES] * CLASSES
+        seat.source, seat.reads = True, reads
+        seat.hands = [HANDS // CLASSES if klass in classes else 0 for klass in range(CLASSES)]
+        self._settle()
+
+    def wants_to_give(self, seat: Seat, *, gives: bool) -> None:
+        """Its machine was put on a wire, or taken off: from now on others may ask it first, or not any more."""
+        if seat.gives == gives:
+            return
+        seat.gives = gives
+        if seat.source:
+            return
+        if gives:
+            self._passes_on(seat)
+        else:
+            self._dismiss(seat)
         self._settle()
 
     def is_whole(self, seat: Seat) -> None:
@@ -86,13 +99,13 @@ class Plan:
         """It read for all, or had all of it, and does not any more: it is a member like others again."""
         if not seat.source:
             return
-        seat.source = False
+        seat.source = seat.reads = False
         self._dismiss(seat)
         self._takes_part(seat)
 
-    def is_too_slow(self, seat: Seat) -> None:
-        """A source that is slower than another one: nobody asks it first any more."""
-        self._dismiss(seat)
+    def is_too_slow(self, seat: Seat, *, classes: Sequence[int] = range(CLASSES)) -> None:
+        """A source that is slower than another one, or may be: nobody asks it first for these classes any more."""
+        self._dismiss(seat, classes)
         self._settle()
 
     def complains(self, seat: Seat, of: Seat) -> bool:
@@ -100,6 +113,7 @@ class Plan:
 
         The parent has a hand less from then on: a liar soon has none, and who is accused wrongly loses one. The last
         source that a class has keeps its hand, for another child: without it nobody would get anything of that class.
+        So does the last that reads, whoever says beside it that he has it all: only his word stands for that.
         """
         theirs = [klass for klass in range(CLASSES) if seat.parents[klass] is of]
         if not theirs or len(seat.refused) >= COMPLAINTS_MAX:
@@ -120,21 +134,25 @@ class Plan:
 
     def _takes_part(self, seat: Seat) -> None:
         """One without parents and children passes on, where it may, what fewest do, and finds its parents."""
-        if seat.gives and not seat.accused:
-            seat.passes_on = klass = min(range(CLASSES), key=lambda klass: self._passing[klass])
-            seat.hands[klass] = HANDS
-            self._passing[klass] += 1
+        self._passes_on(seat)
         for klass in range(CLASSES):
             self._seek(seat, klass)
         self._settle()
 
-    def _dismiss(self, seat: Seat) -> None:
+    def _passes_on(self, seat: Seat) -> None:
+        if seat.gives and not seat.accused:
+            seat.passes_on = klass = min(range(CLASSES), key=lambda klass: self._passing[klass])
+            seat.hands[klass] = HANDS
+            self._passing[klass] += 1
+
+    def _dismiss(self, seat: Seat, classes: Sequence[int] = range(CLASSES)) -> None:
         """It gives to nobody any more; who asked it seeks another, those first who pass on what they get."""
         if seat.passes_on is not None:
             self._passing[seat.passes_on] -= 1
             seat.passes_on = None
-        seat.hands = [0] * CLASSES
-        for klass in range(CLASSES):
+        for klass in classes:
+            seat.hands[klass] = 0
+        for klass in classes:
             left = _givers_first(seat.children[klass], klass)
             for child in left:
                 self._let_go(child, klass)
@@ -145,7 +163,8 @@ class Plan:
         return any(len(seat.children[klass]) < seat.hands[klass] for seat in self._seats for klass in range(CLASSES))
 
     def _has_source_beside(self, source: Seat, klass: int) -> bool:
-        return any(seat.source and seat.hands[klass] and seat is not source for seat in self._seats)
+        others = (seat for seat in self._seats if seat.source and seat.hands[klass] and seat is not source)
+        return any(seat.reads or not source.reads for seat in others)
 
     def _give_hand_of_last_source(self, source: Seat, before: Seat, klass: int) -> None:
         """To another one that passes on, with all that is below it; else there is a tree without a root."""

@@ -110,6 +110,7 @@ class Provider:
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._manifests.run)
+                nursery.start_soon(self._call_when_paid_off)
                 task_status.started()
                 while True:
                     await trio.sleep(OPEN_FILE_IDLE_S)
@@ -305,7 +306,13 @@ class Provider:
         return _holds(sharing.provable, sharing.cut)
 
     def _wake_next(self, sharing: Sharing) -> None:
-        sharing.wake_next(lambda host: not self._slots.full(sharing.sha256, host))
+        sharing.wake_next(lambda host: not self._slots.full(sharing.sha256, host), self._slots.taken)
+
+    async def _call_when_paid_off(self) -> None:
+        """An upload limit holds back everybody who waits, and no slot that comes free calls them afterwards."""
+        while True:
+            await trio.sleep(await self._slots.overspent())
+            self._slot_came_free()
 
     def _slot_came_free(self) -> None:
         """Whatever file it gave: who waits for another one may have waited for this slot."""
@@ -332,6 +339,8 @@ class Provider:
             try:
                 reader.__exit__(None, None, None)
             finally:
+                if not sharing.here >> index & 1:
+                    sharing.rarity.came_back(index)  # it stopped arriving here
                 done()
 
         headers: Headers = (*_PIECE, (PIECE_INDEX, str(index)), (PROOF, word))

@@ -31,3 +31,9 @@ class Rarity:
     def goes_out(self, index: int) -> None:
         self._given[index] += 1
         self._given_once |= 1 << index
+
+    def came_back(self, index: int) -> None:
+        """It was broken off on its way: that copy does not count."""
+        self._given[index] -= 1
+        if not self._given[index]:
+            self._given_once &= ~(1 << index)

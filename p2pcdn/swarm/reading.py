@@ -81,6 +81,7 @@ class Reading:
     async def _write_to(self, end: int) -> None:
         if end > self._written:
             content = bytes(memoryview(self._content)[self._written : end])
+            await self._sharing.forget_misled()
             await self._sharing.partial.write(self._at + self._written, content)
             self._sharing.came_bytes += len(content)
             self._sharing.read_bytes += len(content)

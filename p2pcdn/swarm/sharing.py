@@ -45,6 +45,7 @@ class Sharing:
         self.waiters = Waiters()  # askers; those who fill it wait in `changed`
         self.rarity = Rarity()
         self._cutting = cutting
+        self._misled = False  # bytes lie in the partial that were cut by a size that was none
         self.learn_size(partial.size_bytes)
 
     def learn_size(self, size_bytes: int | None) -> None:
@@ -54,6 +55,7 @@ class Sharing:
         if size_bytes is None or (self.cut is not None and known in (None, self.cut.size_bytes)):
             return
         contradicted = self.cut is not None
+        self._misled = self._misled or contradicted
         self.cut = self._cutting(size_bytes)
         self.here = self.provable = self.signed = 0
         self.proofs.clear()
@@ -63,6 +65,15 @@ class Sharing:
             for index in self.cut.within(start, end):
                 self.here |= 1 << index
         self._tell_all()
+
+    async def forget_misled(self) -> None:
+        """Call it before bytes are written: what came under another size would stay in their place.
+
+        Raises StoreStopped.
+        """
+        if self._misled:
+            self._misled = False
+            await self.partial.forget_provisional()
 
     @property
     def pieces(self) -> int:
@@ -116,10 +127,13 @@ class Sharing:
         """Which of these may go out now, a bitfield. What still arrives goes only to those who would wait for it."""
         return want & self.givable(knows=knows) or (want & self.passable(knows=knows) if waits else 0)
 
-    def wake_next(self, may: Callable[[str], bool]) -> None:
-        """There may be room for one more to be served. may: whether a host is given more now."""
+    def wake_next(self, may: Callable[[str], bool], taken: Callable[[str], int]) -> None:
+        """There may be room for one more to be served.
+
+        may: whether a host is given more now. taken: how many pieces are on their way to it.
+        """
         waiter = self.waiters.first(
-            lambda one: self.able(one.want, knows=one.knows, waits=True) if may(one.host) else 0
+            lambda one: self.able(one.want, knows=one.knows, waits=True) if may(one.host) else 0, taken
         )
         if waiter is not None:
             waiter.wake()

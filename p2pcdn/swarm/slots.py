@@ -31,6 +31,7 @@ class Slots:
         self._taken: Counter[str] = Counter()  # by host
         self._giving: Counter[Sha256] = Counter()
         self._piece_time_s = 0.02
+        self._spent = trio.lowlevel.ParkingLot()
 
     def mind(self, manners: Manners) -> None:
         """From now on."""
@@ -44,12 +45,22 @@ class Slots:
             self._taken.total() >= self._manners.slots
             or self._taken[host] >= SLOTS_PER_HOST
             or self._giving[sha256] >= SLOTS_PER_FILE
-            or self._allowance.backlog_s(trio.current_time()) > 0
+            or self._backlog_s() > 0
         )
+
+    def taken(self, host: str) -> int:
+        """How many pieces are on their way to this host."""
+        return self._taken[host]
+
+    async def overspent(self) -> float:
+        """Waits until more has gone out than the limit allows; returns for how long it allows nothing more."""
+        while not (backlog_s := self._backlog_s()):
+            await self._spent.park()
+        return backlog_s
 
     def come_later(self) -> Response:
         """The answer of a full node."""
-        wait_s = max(self._piece_time_s, self._allowance.backlog_s(trio.current_time()))
+        wait_s = max(self._piece_time_s, self._backlog_s())
         wait_ms = round(min(RETRY_MAX_MS, max(RETRY_MIN_MS, wait_s * 1000)))
         return Response(503, ((RETRY_AFTER, str(wait_ms)),))
 
@@ -72,6 +83,11 @@ class Slots:
     def spend(self, size_bytes: int) -> None:
         """Notes bytes that go out; who asks for more before their time has passed is told to come back."""
         self._allowance.wait_s(size_bytes, trio.current_time())
+        if self._backlog_s():
+            self._spent.unpark_all()
+
+    def _backlog_s(self) -> float:
+        return self._allowance.backlog_s(trio.current_time())
 
     def _give_back(self, host: str) -> None:
         self._taken[host] -= 1

@@ -33,22 +33,23 @@ GUEST_WAIT_MS = 60
 PATIENCE_FACTOR, PATIENCE_MAX_S = 3.0, 9.0
 # A class that is so many pieces behind another has a slow parent: every other time somebody else is asked.
 LAG_MAX = 20
-# One that breaks off so often in the middle of a piece that it passes on has failed.
-BROKEN_OFF_MAX = 3
+# One that breaks off so often in the middle of a piece that it passes on has failed; so many pieces that it gives make
+# good for one time.
+BROKEN_OFF_MAX, PIECES_PER_BREAK = 3, 4
 
 
 @dataclass(slots=True)
 class _Source:
     """One whom we may ask. rest_until: not before that. empty_until: nor, unless as one that lets us wait, before that.
 
-    refused_since: since when it has only put us off. broken_off: how often it broke off what it passed
-    on, since it last gave a piece.
+    refused_since: since when it has only put us off. broken_off: how often it broke off what it passed on, less what it
+    has made good.
     """
 
     rest_until: float = 0.0
     empty_until: float = 0.0
     refused_since: float | None = None
-    broken_off: int = 0
+    broken_off: float = 0.0
 
 
 class Sources:
@@ -163,7 +164,7 @@ class Sources:
         source = self._able.get(peer)
         if source is not None:
             source.refused_since = None
-            source.broken_off = 0
+            source.broken_off = max(0.0, source.broken_off - 1 / PIECES_PER_BREAK)
 
     def had_nothing(self, peer: Peer, *, holds_some: bool, refused_to_wait: bool) -> None:
         """refused_to_wait: it was asked to let us wait, and said so at once."""
@@ -199,7 +200,7 @@ class Sources:
         if source is None:
             return
         source.broken_off += 1
-        if source.broken_off >= BROKEN_OFF_MAX:
+        if source.broken_off > BROKEN_OFF_MAX - 1:
             self.failed(peer, why)
         else:
             self.rests(peer)

@@ -218,7 +218,7 @@ class Swarm:
             boot=self._boot,
             port=self._port,
             size_bytes_max=self._store.summary().limit_bytes,
-            gives=self._manners.prefers_to_give,
+            gives=lambda: self._manners.prefers_to_give,
             on_air=self._manners.on_air,
             readers=self._origin_readers,
             wire_bytes_s=wire_bytes_s,

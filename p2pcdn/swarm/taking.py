@@ -160,6 +160,7 @@ class Taking:
         """Whether these are the bytes that are kept now: a piece may have come twice."""
         sharing = self._sharing
         if not sharing.here >> index & 1 and content and sharing.cut == cut:
+            await sharing.forget_misled()
             vouched = self._tools.identity.group is not None
             await sharing.partial.write(cut.span(index)[0], content, provisional=True, vouched=vouched)
         if sharing.here >> index & 1 or sharing.cut != cut:

@@ -47,6 +47,7 @@ class Waiters:
 
     def __init__(self) -> None:
         self._all: list[Waiter] = []
+        self._last_host = ""  # that was called last
 
     def __len__(self) -> int:
         return len(self._all)
@@ -70,6 +71,15 @@ class Waiters:
             if not waiter.want or waiter.want >> index & 1:
                 waiter.wake()
 
-    def first(self, able: Callable[[Waiter], int]) -> Waiter | None:
-        """Of those who can be served, the one that lacks most: where there is not enough, the last one counts."""
-        return max((one for one in self._all if able(one)), key=lambda one: one.need, default=None)
+    def first(self, able: Callable[[Waiter], int], taken: Callable[[str], int]) -> Waiter | None:
+        """Of those who can be served, the one that lacks most: where there is not enough, the last one counts.
+
+        But everybody may say that it lacks most: whose host is being given less goes before it, and nobody's goes twice
+        in a row while others wait. taken: how many pieces are on their way to a host.
+        """
+        able_ones = [one for one in self._all if able(one)]
+        if not able_ones:
+            return None
+        chosen = min(able_ones, key=lambda one: (taken(one.host), one.host == self._last_host, -one.need))
+        self._last_host = chosen.host
+        return chosen

@@ -1,4 +1,5 @@
-"""A flash crowd to which one thing happens: who reads the upstream dies, lies or has a thin wire, or a holder has one.
+"""A flash crowd to which one thing happens: who reads the upstream dies, lies or has a thin wire, or a holder has one,
+or the upstream is slow to begin.
 
 The figures stand beside those of the same crowd without it, and beside what each would have had of the upstream alone.
 """
@@ -24,6 +25,8 @@ from simnet.upstream import wheel_of
 THIN_RATE = GIGABIT / 50
 # What each node has once read by itself, and measured its wire by: more than `p2pcdn.fetch.wires` asks for.
 WARM_PIECES = 40
+# The time to the first byte of an upstream that must first fetch the file itself.
+FIRST_BYTE_S = 10.0
 # How often it is looked whether the reader is half-way.
 LOOK_EVERY_S = 1e-3
 
@@ -109,11 +112,19 @@ class HolderHasAThinWire(_KnownWires):
         nodes[0].host.up.rate = THIN_RATE
 
 
+class UpstreamIsSlowToBegin(Trouble):
+    """Each answer of the upstream's file host comes ten seconds after its question."""
+
+    def build(self, simulation: Simulation, size_bytes: int) -> None:
+        simulation.upstream.file_faults.latency_s = FIRST_BYTE_S
+
+
 KINDS: dict[str, type[Trouble]] = {
     "reader-dies": ReaderDies,
     "reader-lies": ReaderLies,
     "thin-reader": ReaderHasAThinWire,
     "thin-holder": HolderHasAThinWire,
+    "slow-upstream": UpstreamIsSlowToBegin,
 }
 
 

@@ -13,7 +13,7 @@ from p2pcdn.swarm.crowd import AGAIN_MS, LEASE_S
 from p2pcdn.swarm.race import WINDOW_S
 from simnet.__main__ import main
 from simnet.scenarios.flash_crowd import Wanted
-from simnet.scenarios.hardship import THIN_RATE, run
+from simnet.scenarios.hardship import FIRST_BYTE_S, THIN_RATE, run
 
 PIECES = 64
 SMALL = Wanted(nodes=6, pieces=PIECES, upstream_rate=125_000_000.0 / 4)
@@ -62,6 +62,12 @@ def test_a_room_behind_a_thin_wire_is_no_slower_than_the_upstream_alone(kind: st
 def test_one_node_with_a_neighbour_behind_a_thin_wire_loses_the_time_of_a_look() -> None:
     result = figures("thin-holder", Wanted(nodes=2, pieces=256, upstream_rate=125_000_000.0 / 4))
     assert result["virtual_seconds"] <= result["alone_seconds"] + WINDOW_S + ASKED_EVERY_S
+
+
+def test_an_upstream_that_is_slow_to_begin_is_read_once() -> None:
+    result = figures("slow-upstream")
+    assert result["upstream_bytes_per_file"] <= 1 + 1 / PIECES
+    assert result["virtual_seconds"] <= result["plain_seconds"] + FIRST_BYTE_S + 2 * ASKED_EVERY_S
 
 
 def test_the_command_prints_its_figures_as_one_object(capsys: pytest.CaptureFixture[str]) -> None:

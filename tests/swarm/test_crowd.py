@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,19 +14,23 @@ from hypothesis import strategies as st
 
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.crowd import (
+    AGAIN_MS,
     COMPLAINTS_PER_HOST_MAX,
     HOLDER_KEPT_S,
+    HURRY_MS,
     LEASE_S,
     LEASES_MAX,
     LEASES_PER_HOST_MAX,
     MEMBERS_MAX,
     MEMBERS_PER_HOST_MAX,
+    WAITING_MAX,
     Crowd,
 )
 from p2pcdn.swarm.messages import Advice, AskCrowd
 from p2pcdn.swarm.plan import CLASSES
 from p2pcdn.swarm.rarity import Rarity
 from p2pcdn.swarm.tracker import CROWDS_MAX, Tracker, ranked
+from p2pcdn.swarm.trial import DECIDED_AFTER_S
 
 ID = "ab" * 32
 PIECES = 12
@@ -57,7 +63,7 @@ def address(number: int) -> str:
     return f"192.0.2.{number % 250}:{1000 + number}"
 
 
-def tell(crowd: Crowd, number: int, now: float, holds: int = 0, **more: bool) -> Advice:
+def tell(crowd: Crowd, number: int, now: float, holds: int = 0, **more: Any) -> Advice:
     return crowd.advise(ask(number, holds, **more), address(number), now)
 
 
@@ -104,6 +110,26 @@ def test_who_would_rather_not_give_is_nobodys_parent_while_others_are() -> None:
             assert parent is None or int(parent.rpartition(":")[2]) % 2 == 0
 
 
+def test_where_nobody_would_rather_give_everybody_does() -> None:
+    crowd = Crowd()
+    for number in range(30):
+        tell(crowd, number, 0.0, gives=False)
+    for number in range(1, 30):
+        assert None not in tell(crowd, number, 0.1, gives=False).parents
+
+
+def test_a_machine_that_is_unplugged_in_the_middle_is_nobodys_parent_any_more() -> None:
+    crowd = Crowd()
+    for number in range(30):
+        tell(crowd, number, 0.0)
+    given = Counter(parent for number in range(1, 30) for parent in tell(crowd, number, 0.1).parents)
+    gone = next(number for number in range(1, 30) if given[address(number)])
+    tell(crowd, gone, 0.2, gives=False)
+    assert address(gone) not in {
+        one for number in range(1, 30) for one in tell(crowd, number, 0.3).parents if number != gone
+    }
+
+
 def test_a_reader_that_falls_silent_is_replaced_after_the_lease_and_knows_what_others_have() -> None:
     crowd = Crowd()
     tell(crowd, 0, 0.0)
@@ -133,19 +159,35 @@ def test_a_slow_reader_that_gets_some_bytes_keeps_it() -> None:
         assert not tell(crowd, 1, tick / 2).read
 
 
-def test_an_upstream_that_is_slow_to_begin_is_read_by_somebody_in_the_end() -> None:
+def test_an_upstream_that_is_slow_to_begin_is_read_by_whoever_asked_it_first() -> None:
+    """Others begin beside it, for it may hang; the first byte of one of them ends all the others' readings."""
     crowd, dice, members = Crowd(), random.Random(1), range(20)
     tick_s, begins_after_s = 0.5, 8.0
     reading_since: dict[int, float] = {}
-    for tick in range(120):
+    for tick in range(60):
         now = tick * tick_s
         for number in dice.sample(members, len(members)):
-            if not tell(crowd, number, now).read:
+            has = now - reading_since.get(number, now) >= begins_after_s
+            if not tell(crowd, number, now, 0b1 if has else 0, got=tick if has else 0).read:
                 reading_since.pop(number, None)
-            elif now - reading_since.setdefault(number, now) >= begins_after_s:
-                assert len(reading_since) == 1
-                return
-    raise AssertionError("each was cut off before its first byte")
+            else:
+                reading_since.setdefault(number, now)
+        if now > begins_after_s + 2 * tick_s:
+            assert list(reading_since.values()) == [0.0]
+            assert list(crowd.leases) == [boot(*reading_since)]
+            assert [one.boot for one in crowd.members.values() if one.seat.source] == list(crowd.leases)
+        else:
+            assert len(reading_since) <= 1 + WAITING_MAX
+
+
+def test_before_a_lease_lapses_all_ask_again_soon_and_hear_what_follows() -> None:
+    crowd = Crowd()
+    for tick in range(20):
+        advice = [tell(crowd, number, tick / 10) for number in range(10)]
+    assert {one.again_ms for one in advice} == {HURRY_MS}
+    advice = [tell(crowd, number, LEASE_S + 0.1) for number in range(1, 10)]
+    assert [one.read for one in advice] == [True] + [False] * 8
+    assert {one.again_ms for one in advice} == {AGAIN_MS[-1]}
 
 
 def test_a_reader_is_not_told_to_ask_itself() -> None:
@@ -283,6 +325,8 @@ def test_the_rarest_goes_out_first() -> None:
     assert rarity.rarest(0b1111, dice) == 0, "what never went out"
     assert rarity.rarest(0b1110, dice) == 1, "what went out once"
     assert {rarity.rarest(0b1100, dice) for _ in range(50)} == {2, 3}
+    rarity.came_back(1)
+    assert rarity.rarest(0b1110, dice) == 1, "what was broken off on its way"
 
 
 def test_a_parent_of_which_its_children_complain_is_soon_nobodys_parent_and_nobody_is_sent_to_it() -> None:
@@ -344,6 +388,75 @@ def test_when_the_quicker_reader_has_gone_the_slow_one_is_asked_again() -> None:
     assert list(crowd.leases) == [boot(0)]
     asked = [told for number in range(1, 10) if number != 5 for told in tell(crowd, number, now, 1).parents]
     assert asked.count(address(0)) == CLASSES
+
+
+def racing(crowd: Crowd, gained: Sequence[int], seconds: float) -> float:
+    """A room of ten behind node 0, in which node 5 says that it is slow; gained: pieces of each class a second, of all
+    the others. When it ends."""
+    for number in range(10):
+        tell_of(crowd, number, 0.0, 0)
+    now = 0.0
+    while now < seconds:
+        now += 0.1
+        holds = sum(1 << 3 * at + klass for klass in range(CLASSES) for at in range(int(gained[klass] * now)))
+        for number in range(10):
+            has = bitfield.all_of(LARGE) if number == 0 else holds
+            tell_of(crowd, number, now, has, slow=number == 5, got=int(1000 * now))
+    return now
+
+
+LARGE = 600
+
+
+def tell_of(crowd: Crowd, number: int, now: float, holds: int, **more: Any) -> Advice:
+    text = bitfield.encode(holds, LARGE) if holds else ""
+    of = replace(ask(number), size_bytes=LARGE * 100, pieces=LARGE, holds=text, **more)
+    return crowd.advise(of, address(number), now)
+
+
+def hands_of(crowd: Crowd, number: int) -> list[int]:
+    return crowd.members[boot(number)].seat.hands
+
+
+def test_one_word_of_a_slow_room_takes_one_class_from_the_honest_reader_and_not_for_long() -> None:
+    crowd = Crowd()
+    own = 5 % CLASSES
+    racing(crowd, [40, 40, 40], 0.05)
+    assert hands_of(crowd, 0) == [klass != own for klass in range(CLASSES)]
+    crowd = Crowd()
+    racing(crowd, [0 if klass == own else 40 for klass in range(CLASSES)], 0.5)
+    assert hands_of(crowd, 0) == [1] * CLASSES
+    assert boot(5) not in crowd.leases
+    racing_again = tell_of(crowd, 5, 0.6, 0, slow=True)
+    assert not racing_again.read, "it has had its turn"
+
+
+def test_a_reader_that_is_quicker_than_the_room_takes_over_what_it_has_shown() -> None:
+    crowd = Crowd()
+    now = racing(crowd, [40 if klass == 5 % CLASSES else 1 for klass in range(CLASSES)], 1.0)
+    assert hands_of(crowd, 5) == [1] * CLASSES
+    assert hands_of(crowd, 0) == [0] * CLASSES
+    asked = {told for number in range(1, 10) if number != 5 for told in tell_of(crowd, number, now, 0).parents}
+    assert address(0) not in asked
+
+
+def test_one_that_is_no_quicker_gives_its_turn_back() -> None:
+    crowd = Crowd()
+    racing(crowd, [1, 1, 1], DECIDED_AFTER_S + 0.5)
+    assert hands_of(crowd, 0) == [1] * CLASSES
+    assert boot(5) not in crowd.leases
+
+
+def test_a_reader_cannot_vote_itself_quicker_from_its_own_host() -> None:
+    crowd = Crowd()
+    for number in range(4):
+        tell_of(crowd, number, 0.0, 0)
+    tell_of(crowd, 5, 0.1, 0, slow=True)
+    for sybil in range(50, 90):
+        text = bitfield.encode(bitfield.each_third(5 % CLASSES, LARGE), LARGE)
+        forged = replace(ask(sybil), size_bytes=LARGE * 100, pieces=LARGE, holds=text)
+        crowd.advise(forged, address(5), 0.2)
+    assert not any(one.won for one in [crowd._trial] if one is not None)
 
 
 def test_one_host_under_many_names_cannot_take_all_hands() -> None:

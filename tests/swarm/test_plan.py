@@ -90,6 +90,29 @@ def test_a_complaint_about_the_only_source_leaves_every_class_a_root() -> None:
     assert max(lost) <= 1
 
 
+def test_whoever_says_that_it_has_it_all_does_not_cost_the_reader_its_last_hands() -> None:
+    plan = Plan()
+    reader = plan.join(gives=True, source=False)
+    plan.becomes_source(reader, reads=True)
+    plan.join(gives=True, source=True)
+    seats = [plan.join(gives=True, source=False) for _ in range(30)]
+    for _ in range(3):
+        for seat in seats:
+            plan.complains(seat, reader)
+    assert all(reader.hands)
+
+
+def test_who_is_put_on_a_wire_passes_on_and_who_is_taken_off_it_does_not_any_more() -> None:
+    plan = Plan()
+    plan.join(gives=True, source=True)
+    seats = [plan.join(gives=number < 10, source=False) for number in range(20)]
+    plan.wants_to_give(seats[15], gives=True)
+    assert sum(seats[15].hands) == HANDS
+    plan.wants_to_give(seats[3], gives=False)
+    assert not any(seats[3].hands)
+    assert not any(seats[3].children)
+
+
 def test_a_large_room_in_which_nobody_gives_costs_its_tracker_little() -> None:
     """Steps are counted, not time: seeking a hand for everybody whenever one comes takes a step for each pair."""
     plan, steps = Plan(), 0
@@ -117,6 +140,11 @@ class Crowds(RuleBasedStateMachine):
     def begin(self) -> None:
         self.plan = Plan()
         self.seats: list[Seat] = []
+
+    @precondition(lambda self: self.seats)
+    @rule(data=st.data(), gives=st.booleans())
+    def wants_to_give(self, data: st.DataObject, gives: bool) -> None:
+        self.plan.wants_to_give(data.draw(st.sampled_from(self.seats)), gives=gives)
 
     @rule(gives=st.booleans(), source=st.sampled_from([False, False, False, True]))
     def joins(self, gives: bool, source: bool) -> None:

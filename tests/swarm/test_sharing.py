@@ -21,13 +21,15 @@ from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.arrival import Arrival
 from p2pcdn.swarm.connection import Answer, Head
 from p2pcdn.swarm.manifest import HASH_SIZE_BYTES, Manifest, cut_of, manifest_of, part_hashes
+from p2pcdn.swarm.manners import Manners
 from p2pcdn.swarm.messages import PIECE_INDEX, PUBLIC_KEY, AskPiece, blob_id
 from p2pcdn.swarm.peers import Address, Peer
 from p2pcdn.swarm.provide import WAITING_PER_FILE
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.slots import SLOTS_PER_FILE
+from p2pcdn.swarm.sources import BROKEN_OFF_MAX, PIECES_PER_BREAK, Sources
 from p2pcdn.swarm.taking import Taking, _Coming
-from p2pcdn.swarm.waiting import Waiter
+from p2pcdn.swarm.waiting import Waiter, Waiters
 from tests.swarm.nodes import MIB, PUBLIC, content_of, node, until
 from tests.swarm.test_provide import SLOTS, ask, ask_piece
 from tests.worlds import open_store
@@ -225,3 +227,71 @@ async def test_the_time_in_our_own_queue_does_not_hide_that_a_peer_refused_at_on
 def _taking(sharing: Sharing) -> Taking:
     nothing = cast(Any, SimpleNamespace())
     return Taking(sharing, nothing, nothing, nothing, nothing)
+
+
+async def test_bytes_that_came_under_another_size_do_not_stay_in_the_place_of_right_ones(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as it:
+        partial = await it.wants(CONTENT, size_known=False)
+        sharing = sharing_of(partial)
+        sharing.learn_size(len(CONTENT) - MIB)
+        await partial.write(0, bytes(MIB), provisional=True)
+        partial.set_size(len(CONTENT))
+        sharing.learn_size(len(CONTENT))
+        assert not sharing.here
+        await sharing.forget_misled()
+        await partial.write(0, CONTENT, provisional=True)
+        assert (await partial.finish()).size_bytes == len(CONTENT)
+
+
+async def test_who_waits_behind_an_upload_limit_is_served_when_it_allows_more(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with node(tmp_path / "a") as it:
+        provider, partial = it.swarm._provider, await it.wants(CONTENT)
+        it.swarm.mind(Manners(upload_limit_bytes_s=MIB))
+        sharing = sharing_of(partial)
+        provider.share(sharing)
+        path, _, query = AskPiece(sharing.id, bitfield.encode(1, CUT.pieces), 2000, True).target().partition("?")
+        answers: list[Response] = []
+
+        async def waits() -> None:
+            answers.append(await ask(it.swarm, path, query=query, peer="192.0.2.99:1"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waits)
+            await trio.sleep(0.01)
+            provider._slots.spend(MIB)
+            await partial.write(0, CONTENT[: MIB // 4])
+            sharing.adopt(manifest_of(FILE, CONTENT))
+            sharing.note(0, None, parts_of(0), sharing.manifest)
+        assert answers[0].status == 200
+
+
+def test_who_claims_to_lack_most_is_not_always_served_first() -> None:
+    waiters, greedy = Waiters(), Waiter("", knows=True, host="192.0.2.66")
+    greedy.want = (1 << 100) - 1
+    others = [Waiter("", knows=True, host=f"192.0.2.{number}") for number in (1, 2)]
+    others[0].want, others[1].want = 0b11, 0b1
+    for one in (greedy, *others):
+        waiters.join(one)
+    assert waiters.first(lambda one: 1, lambda host: 0) is greedy
+    assert waiters.first(lambda one: 1, lambda host: 0) is others[0], "the last one that was served comes later"
+    assert waiters.first(lambda one: 1, lambda host: 2 - (host == others[1].host)) is others[1]
+    assert waiters.first(lambda one: int(one is greedy), lambda host: 3) is greedy
+    assert waiters.first(lambda one: 0, lambda host: 0) is None
+
+
+async def test_one_that_breaks_off_again_and_again_is_left_though_it_gives_between(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as it:
+        sources = Sources(sharing_of(await it.wants(CONTENT)), it.swarm._tools, lambda peer: None)
+        sick, sound = (Peer(Address(f"192.0.2.{number}", 1), "configured") for number in (1, 2))
+        sources.add(sick)
+        sources.add(sound)
+        for index in range(10 * BROKEN_OFF_MAX):
+            sources.broke_off(sick, "it broke off")
+            sources.gave(sick, index, 0.01)
+            if index % PIECES_PER_BREAK == 0:
+                sources.broke_off(sound, "its own giver died")
+            sources.gave(sound, index, 0.01)
+        assert sick not in sources
+        assert sound in sources
