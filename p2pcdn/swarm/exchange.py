@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from hmac import compare_digest
 from mmap import mmap
@@ -78,6 +78,31 @@ class _Line:
         return self.idle_sealed if sealed else self.idle
 
 
+class _Turn:
+    """One of so many questions under way to a peer. Nobody waits where there is room."""
+
+    __slots__ = ("_limit", "_line")
+
+    def __init__(self, line: _Line, limit: trio.CapacityLimiter) -> None:
+        self._line = line
+        self._limit = limit
+
+    async def __aenter__(self) -> None:
+        self._line.users += 1
+        try:
+            self._limit.acquire_nowait()
+        except trio.WouldBlock:
+            try:
+                await self._limit.acquire()
+            except BaseException:
+                self._line.users -= 1
+                raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._limit.release()
+        self._line.users -= 1
+
+
 class Exchange:
     """All connections of a node to its peers. Used on trio's thread."""
 
@@ -99,17 +124,15 @@ class Exchange:
         line = self._lines.get(address)
         return -math.inf if line is None else line.heard_at
 
-    @asynccontextmanager
-    async def slot(self, address: Address) -> AsyncIterator[None]:
+    def slot(self, address: Address) -> AbstractAsyncContextManager[None]:
         """Waits for the turn to ask a peer for a piece."""
-        async with self._line(address) as line, line.slots:
-            yield
+        line = self._line(address)
+        return _Turn(line, line.slots)
 
-    @asynccontextmanager
-    async def question(self, address: Address) -> AsyncIterator[None]:
+    def question(self, address: Address) -> AbstractAsyncContextManager[None]:
         """Waits for the turn to ask a peer something small."""
-        async with self._line(address) as line, line.questions:
-            yield
+        line = self._line(address)
+        return _Turn(line, line.questions)
 
     @asynccontextmanager
     async def ask(
@@ -127,24 +150,26 @@ class Exchange:
         in a group. Raises RemoteProtocolError (it broke the protocol), Unavailable (no connection, cut, silent too
         long, or no proof that it is a member).
         """
-        async with self._line(address) as line:
-            buffer = self._buffer(buffer_size(body_size_bytes_max))
-            try:
-                with memoryview(buffer) as view:
-                    question = _Question(address, sealed_port, ask.target(), view, body_size_bytes_max, watch)
-                    answer, link = await self._converse(line, question)
-                    if answer.keep_alive:
-                        link.idle_since = trio.current_time()
-                        line.links(sealed=question.sealed).append(link)
-                    else:
-                        await trio.aclose_forcefully(link.stream)
-                    try:
-                        yield answer
-                    finally:
-                        answer.body.release()
-            finally:
-                if len(buffer) > POOLED_SIZE_BYTES_MIN and len(self._buffers) < BUFFERS_KEPT:
-                    self._buffers.append(buffer)
+        line = self._line(address)
+        buffer = self._buffer(buffer_size(body_size_bytes_max))
+        line.users += 1
+        try:
+            with memoryview(buffer) as view:
+                question = _Question(address, sealed_port, ask.target(), view, body_size_bytes_max, watch)
+                answer, link = await self._converse(line, question)
+                if answer.keep_alive:
+                    link.idle_since = trio.current_time()
+                    line.links(sealed=question.sealed).append(link)
+                else:
+                    await link.close()
+                try:
+                    yield answer
+                finally:
+                    answer.body.release()
+        finally:
+            line.users -= 1
+            if len(buffer) > POOLED_SIZE_BYTES_MIN and len(self._buffers) < BUFFERS_KEPT:
+                self._buffers.append(buffer)
 
     async def hang_up(self, address: Address) -> None:
         """Closes what is idle with a peer that is not trusted any more."""
@@ -152,7 +177,7 @@ class Exchange:
         if line is not None:
             links, line.idle, line.idle_sealed = [*line.idle, *line.idle_sealed], [], []
             for link in links:
-                await trio.aclose_forcefully(link.stream)
+                await link.close()
 
     async def tidy(self) -> None:
         """Closes connections that were idle for long, and lets buffers go that nobody uses."""
@@ -168,7 +193,7 @@ class Exchange:
         if not any(line.users for line in self._lines.values()):
             self._buffers.clear()
         for link in old:
-            await trio.aclose_forcefully(link.stream)
+            await link.close()
 
     async def close(self) -> None:
         """Closes every idle connection."""
@@ -177,14 +202,11 @@ class Exchange:
 
     # --- below
 
-    @asynccontextmanager
-    async def _line(self, address: Address) -> AsyncIterator[_Line]:
-        line = self._lines.setdefault(address, _Line())
-        line.users += 1
-        try:
-            yield line
-        finally:
-            line.users -= 1
+    def _line(self, address: Address) -> _Line:
+        line = self._lines.get(address)
+        if line is None:
+            line = self._lines[address] = _Line()
+        return line
 
     def _buffer(self, size_bytes: int) -> bytearray | mmap:
         if size_bytes <= POOLED_SIZE_BYTES_MIN:
@@ -225,7 +247,7 @@ class Exchange:
             given = meeting.pass_for(address, sealed=sealed)
             if given is None:  # pushed out between two steps
                 if link is not None:
-                    await trio.aclose_forcefully(link.stream)
+                    await link.close()
                 continue
             link = link or await self._dial(line, address, question.sealed_port, given.device)
             try:
@@ -235,7 +257,7 @@ class Exchange:
             if compare_digest(answer.headers.get(TICKET_PROOF, "").encode(), given.proof.encode()):
                 link.device = given.device
                 return replace(answer, device=given.device), link
-            await trio.aclose_forcefully(link.stream)
+            await link.close()
             meeting.forget(address, given.session_id, sealed=sealed)
             if answer.status != 403:
                 raise Unavailable(f"It answers with {answer.status} and does not prove that it is a member.")
@@ -283,7 +305,7 @@ class Exchange:
             met = True
         finally:
             if not met:
-                await trio.aclose_forcefully(link.stream)
+                await link.close()
         return link
 
     async def _dial(self, line: _Line, address: Address, sealed_port: int = 0, device: bytes = b"") -> Link:
@@ -311,7 +333,7 @@ class Exchange:
             raise Unavailable("The connection broke in the middle of an answer.") from error
         finally:
             if not whole:
-                await trio.aclose_forcefully(link.stream)
+                await link.close()
 
     async def _watched(self, line: _Line, link: Link, request: bytes, reading: Reading) -> Answer:
         """Reads it in few large parts; where it is slow as it comes, so that the watchdog sees every byte."""

@@ -77,11 +77,12 @@ class Link:
         except BlockingIOError:
             return None
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ends it at once, without a word of TLS."""
-        transport = self.stream.transport_stream if isinstance(self.stream, trio.SSLStream) else self.stream
-        if isinstance(transport, trio.SocketStream):
-            transport.socket.close()
+        if self._socket is not None:
+            self._socket.close()  # what the stream would do, and then wait for nothing
+        else:
+            await trio.aclose_forcefully(self.stream)
 
     def _wake_at(self, wanted_bytes: int) -> None:
         """The mark of socket(7), SO_RCVLOWAT. A new one wakes whoever waits, where so much is there already."""
