@@ -14,8 +14,9 @@ from simnet.network import Host, Net, here
 
 # An announcement is sent three times, a little apart (RFC 6762, section 8.3: at least twice, a second apart).
 REPEATED_AFTER_S = (0.0, 1.0, 2.0)
-# What a multicast packet may take: responders wait 20 to 120 ms so as not to answer at once (RFC 6762, section 6).
-DELAY_S = (0.02, 0.12)
+# What a multicast packet may take: responders wait 20 to 120 ms so as not to answer at once (RFC 6762, section 6). In
+# whole hundredths, for a process that has other work reads its packets in handfuls.
+DELAYS_S = tuple(hundredth / 100 for hundredth in range(2, 13))
 
 
 @dataclass(eq=False)
@@ -28,6 +29,7 @@ class Member:
     found: trio.MemorySendChannel[Sighting]
     hears: frozenset[str] | None
     told: set[tuple[str, str]] = field(default_factory=set)
+    answering: bool = False  # its next packet is under way
 
     def tell(self, sighting: Sighting) -> None:
         if not self.host.alive or self.host.life != self.life:
@@ -39,11 +41,13 @@ class Member:
 
 
 class Air:
-    """All announcements of a run. loss: of each packet at each listener. hears: whom a host can hear, None for all."""
+    """All announcements of a run. loss: of each packet at each listener. hears: whom a host can hear, None for all.
+
+    Who comes is announced to all; and each that is there says who it is to all, once for all who came in the meantime.
+    """
 
     def __init__(self, kernel: Kernel, net: Net, seed: object) -> None:
         self.loss = 0.0
-        self.delay_s = DELAY_S
         self.hears: Callable[[Host], frozenset[str] | None] = lambda host: None
         self.members: list[Member] = []
         self._kernel = kernel
@@ -65,32 +69,34 @@ class Air:
         others = list(self.members)
         self.members.append(member)
         for again_s in REPEATED_AFTER_S:
-            for other in others:
-                self._send(member, other, again_s)
-                self._send(other, member, again_s)
+            self._kernel.after(again_s + self._dice.choice(DELAYS_S), self._arrive, member)
+        for other in others:
+            if not other.answering and other.host.segment == member.host.segment:
+                other.answering = True
+                delay_s = self._dice.choice(DELAYS_S)
+                for again_s in REPEATED_AFTER_S:
+                    self._kernel.after(again_s + delay_s, self._arrive, other)
 
     def leave(self, member: Member) -> None:
         self.members.remove(member)
 
-    def _send(self, sender: Member, listener: Member, again_s: float) -> None:
-        if sender.host.segment != listener.host.segment:
+    def _arrive(self, sender: Member) -> None:
+        """One packet of its reaches all who hear it."""
+        sender.answering = False
+        host = sender.host
+        if host.life != sender.life:
             return
-        if listener.hears is not None and sender.host.name not in listener.hears:
-            return
-        if self.loss and self._dice.random() < self.loss:
-            return
-        self._kernel.after(again_s + self._dice.uniform(*self.delay_s), self._arrive, sender, listener)
+        heard = (host.ip, sender.announcement.instance)
+        sighting = Sighting(host.ip, sender.announcement.port, sender.announcement.instance)
+        for listener in list(self.members):
+            if heard not in listener.told and listener is not sender and self._reaches(host, listener):
+                listener.told.add(heard)
+                listener.tell(sighting)
 
-    def _arrive(self, sender: Member, listener: Member) -> None:
-        heard = (sender.host.ip, sender.announcement.instance)
-        if (
-            heard in listener.told
-            or sender.host.life != sender.life
-            or not self._net.reaches(sender.host, listener.host)
-        ):
-            return
-        listener.told.add(heard)
-        listener.tell(Sighting(sender.host.ip, sender.announcement.port, sender.announcement.instance))
+    def _reaches(self, host: Host, listener: Member) -> bool:
+        if host.segment != listener.host.segment or (listener.hears is not None and host.name not in listener.hears):
+            return False
+        return not (self.loss and self._dice.random() < self.loss) and self._net.reaches(host, listener.host)
 
 
 class Discovery:

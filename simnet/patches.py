@@ -24,9 +24,11 @@ import trio._path as trio_path
 import trio._threads as trio_threads
 
 from p2pcdn.group import device
+from p2pcdn.http1 import connection
 from p2pcdn.http1.lobby import Lobby
 from p2pcdn.store import place
 from simnet.kernel import EPOCH_S, Kernel
+from simnet.wire import open_wire
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,6 +60,7 @@ class Patches:
         self._set(random, "_urandom", entropy.randbytes)
         random.seed(f"random {seed}")
         self._set_scheduler(seed)
+        self._set(connection, "open_wire", open_wire)
         self._set(Lobby, "possible", False)  # it waits for descriptors, and no simulated socket has one
         self._remember_signatures()
         self._set(place, "BALLAST_SIZE_BYTES", BALLAST_SIZE_BYTES)

@@ -415,12 +415,17 @@ class Flow:
             self._stall()  # the bytes came, and the word that they did does not get back
         elif self.blocked and self.again is None and self.in_flight < self.cwnd:
             self._unblock_later()
-        if receiver.reader is not None and (
+        if receiver.reader is not None and self._is_worth_a_wake(receiver):
+            receiver.wake_reader()
+
+    def _is_worth_a_wake(self, receiver: SimSocket) -> bool:
+        if receiver.wanted_bytes > 1:
+            return self.delivered - self.read >= receiver.wanted_bytes
+        return (
             self.delivered == self.written
             or self.delivered - self.read >= self.net.wake_bytes
             or self.kernel.now - receiver.reader_since > PATIENT_READER_S
-        ):
-            receiver.wake_reader()
+        )
 
     def _lost(self, raw: int, wire: int) -> None:
         """The other machine is off: it stays to be sent."""
@@ -483,6 +488,7 @@ class SimSocket(trio.socket.SocketType):
         self.outgoing: Flow | None = None
         self.reader: Task | None = None
         self.reader_since = 0.0
+        self.wanted_bytes = 1  # SO_RCVLOWAT
         self.writer: Task | None = None
         self.closed = self.ended = False
         self.error: int | None = None
@@ -549,6 +555,11 @@ class SimSocket(trio.socket.SocketType):
         if (level, optname) == (real.SOL_SOCKET, real.SO_LINGER):
             on, seconds = struct.unpack("ii", bytes(value))
             self._lingers = not (on and seconds == 0)
+        if (level, optname) == (real.SOL_SOCKET, real.SO_RCVLOWAT):
+            # As Linux, which lets nobody wait for more than half of what the buffer may grow to.
+            self.wanted_bytes = max(1, min(int(value), self.net.window_bytes // 2))
+            if self.incoming is not None and self.incoming.waiting_bytes >= self.wanted_bytes:
+                self.wake_reader()
         self._options[level, optname] = value
 
     def is_readable(self) -> bool:
@@ -658,17 +669,26 @@ class SimSocket(trio.socket.SocketType):
 
     # --- bytes
 
-    async def send(self, content: Any, flags: int = 0, /) -> int:
-        """Takes all of it, and returns when nearly all is on the wire."""
-        await checkpoint_if_cancelled()
+    def send_now(self, content: Any) -> int:
+        """Takes all of it, or nothing where too much is unsent already."""
         flow = self._flow_out()
-        size_bytes = len(content)
         if flow.unsent_wire > UNSENT_BYTES:
-            await self._wait_writable(flow)
+            return 0
+        size_bytes = len(content)
         whole = content.obj if isinstance(content, memoryview) else content
         # What is immutable is shared; no copy is made before the other end reads.
         flow.write(whole if type(whole) is bytes and len(whole) == size_bytes else bytes(content))
+        return size_bytes
+
+    async def send(self, content: Any, flags: int = 0, /) -> int:
+        """Takes all of it. Returns at once where that is no more than a buffer takes, else when nearly all is sent."""
+        await checkpoint_if_cancelled()
+        flow = self._flow_out()
         if flow.unsent_wire > UNSENT_BYTES:
+            await self._wait_writable(flow)
+        unsent_before = flow.unsent_wire
+        size_bytes = self.send_now(content)
+        if flow.unsent_wire - unsent_before > UNSENT_BYTES:
             try:
                 await self._wait_writable(flow)
             except trio.Cancelled:
@@ -714,30 +734,29 @@ class SimSocket(trio.socket.SocketType):
         await checkpoint_if_cancelled()
         await self._wait_writable(self._flow_out())
 
+    def receive_now(self, size_bytes_max: int) -> bytes | None:
+        """Some bytes, none at the end, None where nothing has come."""
+        flow = self._flow_in()
+        if flow is not None and flow.delivered == flow.read:
+            return None
+        return b"" if flow is None else _taken(flow, min(size_bytes_max, flow.delivered - flow.read))
+
     async def recv(self, buflen: int, flags: int = 0, /) -> bytes:
         await checkpoint_if_cancelled()
         flow = await self._readable()
-        return b"" if flow is None else _taken(flow, min(buflen, flow.waiting_bytes))
+        return b"" if flow is None else _taken(flow, min(buflen, flow.delivered - flow.read))
 
     async def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        view = memoryview(buffer).cast("B")
-        content = await self.recv(nbytes or len(view))
-        view[: len(content)] = content
-        return len(content)
+        await checkpoint_if_cancelled()
+        flow = await self._readable()
+        return 0 if flow is None else _take_into(flow, memoryview(buffer), nbytes or len(buffer))
 
     async def _readable(self) -> Flow | None:
         """The flow when it has something to read; None at the end."""
         while True:
-            self._check_open()
-            flow = self.incoming
-            if flow is None:
-                raise os_error(errno.ENOTCONN)
-            if flow.delivered > flow.read:
+            flow = self._flow_in()
+            if flow is None or flow.delivered > flow.read:
                 return flow
-            if self.error is not None:
-                raise os_error(self.error)
-            if self.ended:
-                return None
             assert self.reader is None, "two tasks read from one socket"
             self.reader = current_task()
             self.reader_since = self.net.kernel.now
@@ -747,6 +766,20 @@ class SimSocket(trio.socket.SocketType):
                 return Abort.SUCCEEDED
 
             await wait_task_rescheduled(abort)
+
+    def _flow_in(self) -> Flow | None:
+        """The flow; None where nothing is left to read and nothing will come."""
+        flow = self.incoming
+        if self.closed:
+            raise os_error(errno.EBADF)
+        if flow is None:
+            raise os_error(errno.ENOTCONN)
+        if flow.delivered == flow.read:
+            if self.error is not None:
+                raise os_error(self.error)
+            if self.ended:
+                return None
+        return flow
 
     # --- endings
 
@@ -864,6 +897,27 @@ async def listen(ip: str, port: int) -> trio.SocketListener:
     await listening.bind((ip, port))
     listening.listen(BACKLOG_MAX)
     return trio.SocketListener(listening)
+
+
+def _take_into(flow: Flow, view: memoryview, size_bytes_max: int) -> int:
+    """The next bytes of what was delivered, as many as there are and fit."""
+    buffer = flow.buffer
+    size_bytes = min(size_bytes_max, flow.delivered - flow.read)
+    at = 0
+    while at < size_bytes:
+        part = buffer[0]
+        length = len(part)
+        if at + length <= size_bytes:
+            view[at : at + length] = part
+            buffer.popleft()
+            at += length
+        else:
+            length = size_bytes - at
+            view[at:size_bytes] = part[:length]
+            buffer[0] = memoryview(part)[length:]
+            at = size_bytes
+    flow.was_read(size_bytes)
+    return size_bytes
 
 
 def _taken(flow: Flow, size_bytes: int) -> bytes:

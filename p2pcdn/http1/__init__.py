@@ -1,6 +1,6 @@
 """HTTP/1.1 over any trio stream: a strict reader, a server loop, sendfile where the stream is a socket."""
 
-from p2pcdn.http1.messages import NO_BODY, Body, FileSlice, Handler, Limits, OnAnswer, Request, Response
+from p2pcdn.http1.messages import NO_BODY, Body, FileSlice, Growing, Handler, Limits, OnAnswer, Request, Response
 from p2pcdn.http1.ranges import UNSATISFIABLE, content_range, etag_matches, if_range_matches, parse_range
 from p2pcdn.http1.refusals import AllowedHosts, Refusal, Violation
 from p2pcdn.http1.server import READ_ONLY, serve, serve_connection
@@ -13,6 +13,7 @@ __all__ = [
     "AllowedHosts",
     "Body",
     "FileSlice",
+    "Growing",
     "Handler",
     "Limits",
     "OnAnswer",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from types import AsyncGeneratorType
 
 import trio
 
@@ -83,7 +84,7 @@ class Connection:
         except Exception:
             log.exception("A connection of %s failed.", self._peer)
         finally:
-            await trio.aclose_forcefully(self._stream)
+            await _close(self._stream)
 
     async def _converse(self) -> None:
         reader = self._reader
@@ -215,7 +216,7 @@ class Connection:
         finally:
             if self._responding:
                 self._wire.reset()
-            if isinstance(body, AsyncGenerator):
+            if isinstance(body, AsyncGeneratorType):
                 await body.aclose()
             self._answered(request, response)
         self._answering = False
@@ -252,7 +253,7 @@ class Connection:
         except Gone:
             pass
         finally:
-            await trio.aclose_forcefully(self._stream)
+            await _close(self._stream)
 
     async def _time_is_up(self) -> None:
         refusal = {"head": refusals.HEAD_SLOW, "body": refusals.BODY_SLOW}.get(self._patience.awaited)
@@ -273,6 +274,13 @@ class Connection:
         self._patience.work()
         rest = self._begin(asked, Response(refusal.status, headers, problem(refusal)))
         return rest is not None and await rest()
+
+
+async def _close(stream: trio.abc.Stream) -> None:
+    if isinstance(stream, trio.SocketStream):
+        stream.socket.close()  # as the stream would, which then lets others have their turn
+    else:
+        await trio.aclose_forcefully(stream)
 
 
 async def _end() -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from p2pcdn.world import DiskFile
 
@@ -62,7 +62,24 @@ class FileSlice:
     size_bytes: int
 
 
-Body = bytes | FileSlice | AsyncIterator[bytes | FileSlice]
+class Growing:
+    """A body that comes from elsewhere. The server sets `push`; whoever has the next bytes calls it with them.
+
+    push: sends at once what the wire takes, without a switch of tasks, and says how many bytes that was. What it does
+    not take is iterated.
+    """
+
+    def __init__(self) -> None:
+        self.push: Callable[[memoryview], int] = lambda content: 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes | FileSlice:
+        raise NotImplementedError
+
+
+Body = bytes | FileSlice | Growing | AsyncIterator[bytes | FileSlice]
 
 
 @dataclass(slots=True)

@@ -43,7 +43,8 @@ class Patience:
     def work(self) -> None:
         """Our own work; it has deadlines of its own."""
         self.awaited = "face"
-        self.scope.deadline = math.inf
+        if self.scope.deadline != math.inf:
+            self.scope.deadline = math.inf
 
     def _wait(self, awaited: Awaited, time_s: float) -> None:
         self.awaited = awaited

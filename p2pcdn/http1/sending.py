@@ -5,8 +5,8 @@ from __future__ import annotations
 import trio
 
 from p2pcdn.errors import LocalProtocolError
-from p2pcdn.http1.messages import FileSlice, Response
-from p2pcdn.http1.wire import Wire
+from p2pcdn.http1.messages import FileSlice, Growing, Response
+from p2pcdn.http1.wire import Gone, Wire
 from p2pcdn.http1.write import LAST_CHUNK
 
 # A client as quick as we are would starve the others: they have their turn after so much. It takes half a millisecond.
@@ -34,6 +34,8 @@ class Sender:
         if isinstance(body, FileSlice | bytes):
             await self._send_part(body)
             return
+        if isinstance(body, Growing):
+            body.push = self._push
         unyielded_bytes = 0
         async for part in body:
             part_bytes = len(part) if isinstance(part, bytes) else part.size_bytes
@@ -54,6 +56,15 @@ class Sender:
             await self.send(LAST_CHUNK)
         elif response.size_bytes is not None and self.body_bytes < response.size_bytes:
             raise LocalProtocolError("The body is smaller than it was said to be.")
+
+    def _push(self, content: memoryview) -> int:
+        """What somebody else's task has for us."""
+        try:
+            sent_bytes = self._wire.send_now(content)
+        except Gone:
+            return 0  # our own task meets it again
+        self.body_bytes += sent_bytes
+        return sent_bytes
 
     async def _send_part(self, part: bytes | FileSlice) -> None:
         if isinstance(part, bytes):

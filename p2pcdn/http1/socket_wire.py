@@ -73,7 +73,7 @@ class SocketWire:
             if content is not None:
                 return content
 
-    def send_now(self, content: bytes) -> int:
+    def send_now(self, content: bytes | memoryview) -> int:
         try:
             return os.write(self.fd, content)
         except BlockingIOError:

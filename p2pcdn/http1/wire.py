@@ -37,7 +37,7 @@ class Wire(Protocol):
         """Some bytes; none at the end. Raises Gone."""
         ...
 
-    def send_now(self, content: bytes) -> int:
+    def send_now(self, content: bytes | memoryview) -> int:
         """Sends what can be sent without waiting; returns how many bytes. Raises Gone."""
         ...
 
@@ -76,7 +76,7 @@ class StreamWire:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise Gone from error
 
-    def send_now(self, content: bytes) -> int:
+    def send_now(self, content: bytes | memoryview) -> int:
         return 0
 
     async def send(self, content: bytes | memoryview) -> None:

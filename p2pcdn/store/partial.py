@@ -85,6 +85,7 @@ class Partial:
         self._writing = trio.Lock()
         self._finishing = trio.Lock()
         self._watchers = trio.lowlevel.ParkingLot()
+        self._readable = trio.lowlevel.ParkingLot()  # of these, readers that wait for bytes they may have
         self._over = trio.Event()
         self._readers = 0
 
@@ -102,6 +103,7 @@ class Partial:
             )
         self.size_bytes = size_bytes
         self._changed()
+        self._readable.unpark_all()
 
     def missing(self) -> Sequence[tuple[int, int]]:
         """The ranges [start, end) that nobody wrote yet.
@@ -147,6 +149,8 @@ class Partial:
                 if vouched or not provisional:
                     self._open.add(left, right)
                 self._hasher.written(left, right, self.size_bytes)
+            if vouched or not provisional:
+                self._readable.unpark_all()
 
     async def finish(self) -> Blob:
         """The whole is there: its hash decides. Returns when the blob is durable.
@@ -171,6 +175,7 @@ class Partial:
                     await self._refuse_content(sha256)
                 self.proven.set()
                 self._changed()
+                self._readable.unpark_all()
                 # Short of the fsync there is little to wait for, and half a rename helps nobody.
                 with trio.CancelScope(shield=True):
                     blob = self.blob = await self._keeper.keep(self, name, sha256)
@@ -240,7 +245,7 @@ class Partial:
                 for left, right in self._firm.missing(offset, end):
                     self._shown.add(left, right)
                 return end
-            await self._watchers.park()
+            await self._readable.park()
 
     async def wait_proven(self) -> None:
         """Waits until the whole is proven, if not yet durable. Raises what failed."""
@@ -280,13 +285,17 @@ class Partial:
     async def _turn_to_write(self) -> AsyncIterator[bool]:
         """One writer at a time, so that nobody hashes what another overwrites. False: all is proven."""
         try:
-            async with self._writing:
-                if not self.proven.is_set():
-                    if self.error is not None:
-                        raise self.error
-                    self._keeper.refuse_if_stopped()
-                yield not self.proven.is_set()
+            self._writing.acquire_nowait()  # most of the time nobody else writes, and there is nothing to wait for
+        except trio.WouldBlock:
+            await self._writing.acquire()
+        try:
+            if not self.proven.is_set():
+                if self.error is not None:
+                    raise self.error
+                self._keeper.refuse_if_stopped()
+            yield not self.proven.is_set()
         finally:
+            self._writing.release()
             self._changed()
 
     def _open_end(self) -> int:
@@ -344,6 +353,7 @@ class Partial:
             self._over.set()
             self._keeper.ended(self)
             self._changed()
+            self._readable.unpark_all()
             self._close_when_idle()
 
     def _changed(self) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator
 
 import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError, Unavailable
-from p2pcdn.http1 import FileSlice
+from p2pcdn.http1 import FileSlice, Growing
 from p2pcdn.swarm.manifest import HASH_SIZE_BYTES, Cut, Manifest, Proof, part_hasher
 from p2pcdn.world import DiskFile
 
@@ -42,8 +41,18 @@ class Arrival:
         self._start = cut.span(index)[0]
         self._hash = part_hasher(sha256, cut, index)
         self._body = memoryview(b"")
-        self._kept: bool | None = None
-        self._changed = trio.lowlevel.ParkingLot()
+        self.kept: bool | None = None
+        self._takers: list[PassedOn] = []
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Where it stands in the file: [start, end)."""
+        return self._start, self._start + self._spans[-1][1]
+
+    @property
+    def right_bytes(self) -> memoryview:
+        """What is here and right; good until the next wait."""
+        return self._body[: self._spans[self.right - 1][1]] if self.right else self._body[:0]
 
     def grew(self, body: memoryview) -> None:
         """These bytes of it are here; the view stays good until `end`. Raises RemoteProtocolError for a wrong part."""
@@ -56,7 +65,12 @@ class Arrival:
                 raise RemoteProtocolError(f"piece {self.index}: bytes that its own hashes do not name")
             self.right += 1
         if self.right > before:
-            self._changed.unpark_all()
+            for taker in self._takers:
+                taker.grew()
+
+    def next_part_bytes(self, body: memoryview) -> int:
+        """How many bytes are missing until the next part is here; 0 where all are."""
+        return 0 if self.whole else self._spans[self.right][1] - len(body)
 
     @property
     def whole(self) -> bool:
@@ -64,24 +78,68 @@ class Arrival:
 
     def end(self, *, kept: bool) -> None:
         """kept: it lies on the disk now; else whoever gave it broke off, and so do we."""
-        self._kept = kept
+        self.kept = kept
         self._body = memoryview(b"")
-        self._changed.unpark_all()
+        for taker in self._takers:
+            taker.wake()
 
-    async def passed_on(self, file: DiskFile) -> AsyncIterator[bytes | FileSlice]:
-        """The body of an answer: part by part as they come. file: where the piece is once it is kept.
+    def passed_on(self, file: DiskFile) -> PassedOn:
+        """The body of an answer, part by part as they come. file: where the piece is once it is kept."""
+        taker = PassedOn(self, file)
+        self._takers.append(taker)
+        return taker
 
-        Raises Unavailable where its own giver breaks off.
-        """
-        given = 0
-        while given < len(self._spans):
-            while self._kept is None and self.right <= given:
-                await self._changed.park()
-            start, end = self._spans[given][0], self._spans[-1][1]
-            if self._kept is not None:
-                if not self._kept:
-                    raise Unavailable(f"Piece {self.index} stopped arriving here.")
-                yield FileSlice(file, self._start + start, end - start)
-                return
-            given = self.right
-            yield bytes(self._body[start : self._spans[given - 1][1]])
+    def leave(self, taker: PassedOn) -> None:
+        """Its answer is sent, or broken off."""
+        self._takers.remove(taker)
+
+
+class PassedOn(Growing):
+    """One answer that gives a piece as it arrives. It raises Unavailable where the piece's own giver breaks off."""
+
+    def __init__(self, arrival: Arrival, file: DiskFile) -> None:
+        super().__init__()
+        self._arrival = arrival
+        self._file = file
+        self._given_bytes = 0
+        self._waiting: trio.lowlevel.Task | None = None
+
+    def grew(self) -> None:
+        """There is more, and it goes out from here if the wire takes all of it; else its own task sends it."""
+        if self._waiting is None:
+            return
+        right = self._arrival.right_bytes
+        self._given_bytes += self.push(right[self._given_bytes :])
+        if self._given_bytes < len(right) or self._arrival.whole:
+            self.wake()
+
+    def wake(self) -> None:
+        task, self._waiting = self._waiting, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    async def __anext__(self) -> bytes | FileSlice:
+        arrival, given_bytes = self._arrival, self._given_bytes
+        start, end = arrival.span
+        while arrival.kept is None and len(arrival.right_bytes) <= given_bytes < end - start:
+            await self._wait()
+            given_bytes = self._given_bytes
+        if given_bytes == end - start:
+            raise StopAsyncIteration
+        if arrival.kept is None:
+            part = bytes(arrival.right_bytes[given_bytes:])
+            self._given_bytes += len(part)
+            return part
+        if not arrival.kept:
+            raise Unavailable(f"Piece {arrival.index} stopped arriving here.")
+        self._given_bytes = end - start
+        return FileSlice(self._file, start + given_bytes, end - start - given_bytes)
+
+    async def _wait(self) -> None:
+        self._waiting = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._waiting = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)

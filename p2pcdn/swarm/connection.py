@@ -54,8 +54,8 @@ class Head:
     headers: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
-# Sees an answer grow: its head, and what is here of its body.
-Watch = Callable[[Head, memoryview], None]
+# Sees an answer grow: its head, and what is here of its body. Gives how many bytes more it wants to see at once.
+Watch = Callable[[Head, memoryview], int]
 
 
 def encode_request(target: str, host: str, ticket: str = "") -> bytes:
@@ -81,9 +81,10 @@ class Reading:
     def __init__(self, buffer: memoryview, body_size_bytes_max: int, watch: Watch | None = None) -> None:
         """buffer: at least `buffer_size(body_size_bytes_max)` long. An answer whose body is longer is an error.
 
-        watch: for whoever reads; see `head` and `body`.
+        watch: called with what is here, once there is a head. wanted_bytes: for so many more it is worth to look again.
         """
-        self.watch = watch
+        self._watch = watch
+        self.wanted_bytes = 1
         self._buffer = buffer
         self.body_size_bytes_max = body_size_bytes_max
         self._filled = 0
@@ -92,11 +93,6 @@ class Reading:
     @property
     def begun(self) -> bool:
         return self._filled > 0
-
-    @property
-    def body(self) -> memoryview:
-        """What is here of it; only once there is a head."""
-        return self._buffer[self.head.end : self._filled] if self.head is not None else self._buffer[:0]
 
     def space(self) -> memoryview:
         """Where the next bytes belong; never empty before the answer is whole."""
@@ -117,10 +113,15 @@ class Reading:
             if head is None:
                 return None
         whole = head.end + head.size_bytes
-        if self._filled < whole:
-            return None
-        if self._filled > whole:
+        missing_bytes = whole - self._filled
+        if missing_bytes < 0:
             raise RemoteProtocolError("more bytes came than the answer was said to have")
+        wanted_bytes = (
+            missing_bytes if self._watch is None else self._watch(head, self._buffer[head.end : self._filled])
+        )
+        self.wanted_bytes = max(1, min(wanted_bytes, missing_bytes))
+        if missing_bytes:
+            return None
         return Answer(head.status, self._buffer[head.end : whole], head.keep_alive, head.retry_after_s, head.headers)
 
     def _find_head(self, searched: int) -> Head | None:

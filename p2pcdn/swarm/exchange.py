@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from hmac import compare_digest
 from mmap import mmap
 from typing import Protocol
 
 import trio
-from trio.lowlevel import wait_readable
 
 from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.swarm.connection import Answer, Reading, Watch, buffer_size, encode_request
+from p2pcdn.swarm.link import Link
 from p2pcdn.swarm.meeting import MEET_PATH, MEETING_SIZE_BYTES_MAX, TICKET_PROOF, Meeting
 from p2pcdn.swarm.messages import MANIFEST_SIZE_BYTES_MAX
 from p2pcdn.swarm.peers import Address
@@ -28,6 +28,8 @@ NO_PROGRESS_S = 3.0
 PROGRESS_SIZE_BYTES_MIN = 256 * 1024
 # More than a head: a part of a piece.
 PART_SIZE_BYTES_MIN = 1024
+# An answer that is not whole after this part of the watchdog's time is read as it comes.
+SLOW_PART = 1 / 6
 # A connection of the LAN takes a millisecond. Two seconds are one lost SYN and its repetition.
 DIAL_TIME_S = 2.0
 # Pieces under way from one peer, for all files: as many as it has slots, so that it need not refuse.
@@ -40,8 +42,6 @@ IDLE_TIME_S = 30.0
 BUFFERS_KEPT = SLOTS_PER_PEER
 # Smaller buffers are not worth keeping: a room of hundreds that meets would else hold ten megabytes of them a node.
 POOLED_SIZE_BYTES_MIN = 16 * 1024
-# A record of TLS (RFC 8446, 5.1): the TLS stream makes a buffer of the size that it is asked for, and fills no more.
-TLS_RECORD_SIZE_BYTES = 16 * 1024
 
 
 class Question(Protocol):
@@ -61,32 +61,46 @@ class Patience:
 
 
 @dataclass(slots=True)
-class _Link:
-    """One connection to a peer."""
-
-    stream: trio.abc.Stream
-    fd: int  # of a real socket, else -1
-    line: _Line
-    idle_since: float = 0.0
-    device: bytes = b""  # that its other end has proven
-
-
-@dataclass(slots=True)
 class _Line:
     """What we have with one peer."""
 
     slots: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(SLOTS_PER_PEER))
     questions: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(QUESTIONS_PER_PEER))
-    idle: list[_Link] = field(default_factory=list)
-    idle_sealed: list[_Link] = field(default_factory=list)
+    idle: list[Link] = field(default_factory=list)
+    idle_sealed: list[Link] = field(default_factory=list)
     users: int = 0
     heard_at: float = -math.inf  # when a part of a piece came
     meeting: trio.Lock | None = None
     failed_meetings: int = 0
     why_not_met: str = ""
 
-    def links(self, *, sealed: bool) -> list[_Link]:
+    def links(self, *, sealed: bool) -> list[Link]:
         return self.idle_sealed if sealed else self.idle
+
+
+class _Turn:
+    """One of so many questions under way to a peer. Nobody waits where there is room."""
+
+    __slots__ = ("_limit", "_line")
+
+    def __init__(self, line: _Line, limit: trio.CapacityLimiter) -> None:
+        self._line = line
+        self._limit = limit
+
+    async def __aenter__(self) -> None:
+        self._line.users += 1
+        try:
+            self._limit.acquire_nowait()
+        except trio.WouldBlock:
+            try:
+                await self._limit.acquire()
+            except BaseException:
+                self._line.users -= 1
+                raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._limit.release()
+        self._line.users -= 1
 
 
 class Exchange:
@@ -110,17 +124,15 @@ class Exchange:
         line = self._lines.get(address)
         return -math.inf if line is None else line.heard_at
 
-    @asynccontextmanager
-    async def slot(self, address: Address) -> AsyncIterator[None]:
+    def slot(self, address: Address) -> AbstractAsyncContextManager[None]:
         """Waits for the turn to ask a peer for a piece."""
-        async with self._line(address) as line, line.slots:
-            yield
+        line = self._line(address)
+        return _Turn(line, line.slots)
 
-    @asynccontextmanager
-    async def question(self, address: Address) -> AsyncIterator[None]:
+    def question(self, address: Address) -> AbstractAsyncContextManager[None]:
         """Waits for the turn to ask a peer something small."""
-        async with self._line(address) as line, line.questions:
-            yield
+        line = self._line(address)
+        return _Turn(line, line.questions)
 
     @asynccontextmanager
     async def ask(
@@ -138,24 +150,26 @@ class Exchange:
         in a group. Raises RemoteProtocolError (it broke the protocol), Unavailable (no connection, cut, silent too
         long, or no proof that it is a member).
         """
-        async with self._line(address) as line:
-            buffer = self._buffer(buffer_size(body_size_bytes_max))
-            try:
-                with memoryview(buffer) as view:
-                    question = _Question(address, sealed_port, ask.target(), view, body_size_bytes_max, watch)
-                    answer, link = await self._converse(line, question)
-                    if answer.keep_alive:
-                        link.idle_since = trio.current_time()
-                        line.links(sealed=question.sealed).append(link)
-                    else:
-                        await trio.aclose_forcefully(link.stream)
-                    try:
-                        yield answer
-                    finally:
-                        answer.body.release()
-            finally:
-                if len(buffer) > POOLED_SIZE_BYTES_MIN and len(self._buffers) < BUFFERS_KEPT:
-                    self._buffers.append(buffer)
+        line = self._line(address)
+        buffer = self._buffer(buffer_size(body_size_bytes_max))
+        line.users += 1
+        try:
+            with memoryview(buffer) as view:
+                question = _Question(address, sealed_port, ask.target(), view, body_size_bytes_max, watch)
+                answer, link = await self._converse(line, question)
+                if answer.keep_alive:
+                    link.idle_since = trio.current_time()
+                    line.links(sealed=question.sealed).append(link)
+                else:
+                    await link.close()
+                try:
+                    yield answer
+                finally:
+                    answer.body.release()
+        finally:
+            line.users -= 1
+            if len(buffer) > POOLED_SIZE_BYTES_MIN and len(self._buffers) < BUFFERS_KEPT:
+                self._buffers.append(buffer)
 
     async def hang_up(self, address: Address) -> None:
         """Closes what is idle with a peer that is not trusted any more."""
@@ -163,12 +177,12 @@ class Exchange:
         if line is not None:
             links, line.idle, line.idle_sealed = [*line.idle, *line.idle_sealed], [], []
             for link in links:
-                await trio.aclose_forcefully(link.stream)
+                await link.close()
 
     async def tidy(self) -> None:
         """Closes connections that were idle for long, and lets buffers go that nobody uses."""
         before = trio.current_time() - IDLE_TIME_S
-        old: list[_Link] = []
+        old: list[Link] = []
         for address, line in list(self._lines.items()):
             for sealed in (False, True):
                 links = line.links(sealed=sealed)
@@ -179,7 +193,7 @@ class Exchange:
         if not any(line.users for line in self._lines.values()):
             self._buffers.clear()
         for link in old:
-            await trio.aclose_forcefully(link.stream)
+            await link.close()
 
     async def close(self) -> None:
         """Closes every idle connection."""
@@ -188,14 +202,11 @@ class Exchange:
 
     # --- below
 
-    @asynccontextmanager
-    async def _line(self, address: Address) -> AsyncIterator[_Line]:
-        line = self._lines.setdefault(address, _Line())
-        line.users += 1
-        try:
-            yield line
-        finally:
-            line.users -= 1
+    def _line(self, address: Address) -> _Line:
+        line = self._lines.get(address)
+        if line is None:
+            line = self._lines[address] = _Line()
+        return line
 
     def _buffer(self, size_bytes: int) -> bytearray | mmap:
         if size_bytes <= POOLED_SIZE_BYTES_MIN:
@@ -208,12 +219,12 @@ class Exchange:
         # Mapped, not allocated: an answer that may have 4 MiB and has 4 KiB takes the memory of 4 KiB.
         return mmap(-1, max(size_bytes, buffer_size(MANIFEST_SIZE_BYTES_MAX)))
 
-    async def _converse(self, line: _Line, question: _Question) -> tuple[Answer, _Link]:
+    async def _converse(self, line: _Line, question: _Question) -> tuple[Answer, Link]:
         links = line.links(sealed=question.sealed)
         while links:
             link = links.pop()
             try:
-                answer = await self._once(link, question.request(), question.reading())
+                answer = await self._once(line, link, question.request(), question.reading())
             except _Stale:
                 continue
             return (replace(answer, device=link.device) if link.device else answer), link
@@ -223,11 +234,11 @@ class Exchange:
             raise Unavailable("Only members of a group ask each other over TLS.")
         link = await self._dial(line, question.address)
         try:
-            return await self._once(link, question.request(), question.reading()), link
+            return await self._once(line, link, question.request(), question.reading()), link
         except _Stale as error:
             raise Unavailable(f"{question.address} closed the connection instead of answering.") from error
 
-    async def _as_member(self, meeting: Meeting, line: _Line, question: _Question) -> tuple[Answer, _Link]:
+    async def _as_member(self, meeting: Meeting, line: _Line, question: _Question) -> tuple[Answer, Link]:
         """Asks on a new connection, which begins with a ticket; where it is not taken any more, once more after a
         meeting."""
         address, sealed = question.address, question.sealed
@@ -236,23 +247,23 @@ class Exchange:
             given = meeting.pass_for(address, sealed=sealed)
             if given is None:  # pushed out between two steps
                 if link is not None:
-                    await trio.aclose_forcefully(link.stream)
+                    await link.close()
                 continue
             link = link or await self._dial(line, address, question.sealed_port, given.device)
             try:
-                answer = await self._once(link, question.request(given.ticket), question.reading())
+                answer = await self._once(line, link, question.request(given.ticket), question.reading())
             except _Stale as error:
                 raise Unavailable(f"{address} closed the connection instead of answering.") from error
             if compare_digest(answer.headers.get(TICKET_PROOF, "").encode(), given.proof.encode()):
                 link.device = given.device
                 return replace(answer, device=given.device), link
-            await trio.aclose_forcefully(link.stream)
+            await link.close()
             meeting.forget(address, given.session_id, sealed=sealed)
             if answer.status != 403:
                 raise Unavailable(f"It answers with {answer.status} and does not prove that it is a member.")
         raise Unavailable("It does not take us for a member of its group.")
 
-    async def _met(self, meeting: Meeting, line: _Line, question: _Question) -> _Link | None:
+    async def _met(self, meeting: Meeting, line: _Line, question: _Question) -> Link | None:
         """Sees to it that we have met. The connection over which that happened, if it did so now."""
         if meeting.has_met(question.address, sealed=question.sealed):
             return None
@@ -271,7 +282,7 @@ class Exchange:
                 line.why_not_met = str(error)
                 raise
 
-    async def _meet(self, meeting: Meeting, line: _Line, question: _Question) -> _Link:
+    async def _meet(self, meeting: Meeting, line: _Line, question: _Question) -> Link:
         address, sealed = question.address, question.sealed
         device = meeting.device_of(address) if sealed else None
         if sealed and device is None:
@@ -281,7 +292,7 @@ class Exchange:
         request = encode_request(MEET_PATH + knock.encode(), str(address))
         buffer = memoryview(bytearray(buffer_size(MEETING_SIZE_BYTES_MAX)))
         try:
-            answer = await self._once(link, request, Reading(buffer, MEETING_SIZE_BYTES_MAX))
+            answer = await self._once(line, link, request, Reading(buffer, MEETING_SIZE_BYTES_MAX))
         except _Stale as error:
             raise Unavailable(f"{address} closed the connection instead of answering.") from error
         met = False
@@ -294,10 +305,10 @@ class Exchange:
             met = True
         finally:
             if not met:
-                await trio.aclose_forcefully(link.stream)
+                await link.close()
         return link
 
-    async def _dial(self, line: _Line, address: Address, sealed_port: int = 0, device: bytes = b"") -> _Link:
+    async def _dial(self, line: _Line, address: Address, sealed_port: int = 0, device: bytes = b"") -> Link:
         """sealed_port, device: over TLS, and only if it is this device."""
         try:
             with trio.fail_after(self.patience.dial_time_s):
@@ -307,14 +318,13 @@ class Exchange:
                     stream = await self._network.connect(address.host, address.port)
         except (OSError, trio.TooSlowError) as error:
             raise Unavailable(f"{address} cannot be reached: {_why(error)}.") from error
-        fd = stream.socket.fileno() if isinstance(stream, trio.SocketStream) else -1
-        return _Link(stream, fd, line)
+        return Link(stream)
 
-    async def _once(self, link: _Link, request: bytes, reading: Reading) -> Answer:
+    async def _once(self, line: _Line, link: Link, request: bytes, reading: Reading) -> Answer:
         """Asks on one connection, and closes it unless a whole answer came."""
         whole = False
         try:
-            answer = await self._watched(link, request, reading)
+            answer = await self._watched(line, link, request, reading)
             whole = True
             return answer
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
@@ -323,30 +333,53 @@ class Exchange:
             raise Unavailable("The connection broke in the middle of an answer.") from error
         finally:
             if not whole:
-                await trio.aclose_forcefully(link.stream)
+                await link.close()
 
-    async def _watched(self, link: _Link, request: bytes, reading: Reading) -> Answer:
-        patience_s = self.patience.no_progress_s
-        progress_size_bytes = min(PROGRESS_SIZE_BYTES_MIN, reading.body_size_bytes_max // 4)
-        came = 0
-        with trio.move_on_after(patience_s) as watchdog:
-            await link.stream.send_all(request)
+    async def _watched(self, line: _Line, link: Link, request: bytes, reading: Reading) -> Answer:
+        """Reads it in few large parts; where it is slow as it comes, so that the watchdog sees every byte."""
+        progress = _Progress(min(PROGRESS_SIZE_BYTES_MIN, reading.body_size_bytes_max // 4), trio.current_time())
+        patience_s, asked = self.patience.no_progress_s, False
+        with trio.move_on_after(patience_s * SLOW_PART if link.waits_for_many else patience_s):
+            await link.send(request)
+            asked = True
             while True:
-                size_bytes = await _receive(link, reading.space())
-                if size_bytes == 0:
-                    raise trio.BrokenResourceError("the other end closed")
-                if size_bytes >= PART_SIZE_BYTES_MIN:
-                    link.line.heard_at = trio.current_time()
-                answer = reading.received(size_bytes)
-                if reading.watch is not None and reading.head is not None:
-                    reading.watch(reading.head, reading.body)
-                if answer is not None:
+                size_bytes = await link.receive(reading.space(), reading.wanted_bytes)
+                if (answer := _take(line, reading, size_bytes, progress)) is not None:
                     return answer
-                came += size_bytes
-                if came >= progress_size_bytes:
-                    came = 0
-                    watchdog.deadline = trio.current_time() + patience_s
+        with trio.CancelScope() as watchdog:
+            came: int | None = await link.receive_now(reading.space()) if asked else None
+            while asked:
+                if came is not None and (answer := _take(line, reading, came, progress)) is not None:
+                    return answer
+                watchdog.deadline = progress.at + patience_s
+                came = await link.receive(reading.space())
         raise Unavailable(f"Too little came for {patience_s:g} s.")
+
+
+@dataclass(slots=True)
+class _Progress:
+    """When so many bytes had come, as often as they did."""
+
+    step_bytes: int
+    at: float
+    came_bytes: int = 0
+
+    def note(self, size_bytes: int, now: float) -> None:
+        self.came_bytes += size_bytes
+        if self.came_bytes >= self.step_bytes:
+            self.came_bytes = 0
+            self.at = now
+
+
+def _take(line: _Line, reading: Reading, size_bytes: int, progress: _Progress) -> Answer | None:
+    """So many bytes came."""
+    if size_bytes == 0:
+        raise trio.BrokenResourceError("the other end closed")
+    now = trio.current_time()
+    if size_bytes >= PART_SIZE_BYTES_MIN:
+        line.heard_at = now
+    progress.note(size_bytes, now)
+    return reading.received(size_bytes)
 
 
 @dataclass(slots=True)
@@ -373,20 +406,6 @@ class _Question:
 
 class _Stale(Exception):
     """The connection ended before the first byte of an answer: the other end had closed it while it was idle."""
-
-
-async def _receive(link: _Link, space: memoryview) -> int:
-    """Reads into space; 0 at the end. A real socket is read by its descriptor: no copy, and no lock for each call."""
-    if link.fd < 0:
-        sealed = isinstance(link.stream, trio.SSLStream)
-        content = await link.stream.receive_some(min(len(space), TLS_RECORD_SIZE_BYTES) if sealed else len(space))
-        space[: len(content)] = content
-        return len(content)
-    while True:
-        try:
-            return os.readv(link.fd, [space])
-        except BlockingIOError:
-            await wait_readable(link.fd)
 
 
 def _why(error: OSError | trio.TooSlowError) -> str:

@@ -53,10 +53,10 @@ class Cut:
 
     size_bytes: int
     piece_size_bytes: int
+    pieces: int = field(init=False, repr=False, compare=False)
 
-    @property
-    def pieces(self) -> int:
-        return max(1, -(-self.size_bytes // self.piece_size_bytes))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pieces", max(1, -(-self.size_bytes // self.piece_size_bytes)))
 
     def span(self, index: int) -> tuple[int, int]:
         """Where a piece stands in the file: [start, end)."""

@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain
 
 from p2pcdn.digest import Sha256
@@ -19,6 +20,8 @@ from p2pcdn.world import Sighting
 
 # A large office; 1 kB each. Forged names by the ten thousand push each other out, and nobody who answers.
 PEERS_MAX = 2048
+# A tracker names the same ones every second.
+ADDRESSES_REMEMBERED = 2 * PEERS_MAX
 # So many are greeted as soon as they are heard of; of a larger room the others are met by and by, for a thousand nodes
 # that greet each other at once say a million hellos. Until then they are hearsay: good enough to be asked.
 GREETED_AT_ONCE_MAX = 24
@@ -352,6 +355,7 @@ def _boot(peer: Peer) -> str | None:
     return None if peer.hello is None else peer.hello.boot
 
 
+@lru_cache(maxsize=ADDRESSES_REMEMBERED)
 def _address(sighting: Sighting) -> Address | None:
     host = sighting.host.removeprefix("[").removesuffix("]").lower()
     if not 0 < len(host) <= 255 or not 0 < sighting.port < 65536:

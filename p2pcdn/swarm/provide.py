@@ -253,6 +253,8 @@ class Provider:
             want = bitfield.decode(ask.want, sharing.cut.pieces)
         except RemoteProtocolError:
             return _NOT_HELD
+        if ask.wait_ms:
+            sharing.is_asked_for(want)
         able = sharing.able(want, knows=ask.knows, waits=ask.wait_ms > 0)
         if not able:
             if want & sharing.provable:
@@ -335,8 +337,12 @@ class Provider:
         reader = sharing.partial.reader()
         file = reader.__enter__()
 
+        passed_on = None if arrival is None else arrival.passed_on(file)
+
         def sent() -> None:
             try:
+                if arrival is not None and passed_on is not None:
+                    arrival.leave(passed_on)
                 reader.__exit__(None, None, None)
             finally:
                 if not sharing.here >> index & 1:
@@ -344,9 +350,9 @@ class Provider:
                 done()
 
         headers: Headers = (*_PIECE, (PIECE_INDEX, str(index)), (PROOF, word))
-        if arrival is not None:
+        if arrival is not None and passed_on is not None:
             headers = (*headers, (PARTS, arrival.parts.hex()), (PASSED_ON, "1"))
-            return Response(200, headers, arrival.passed_on(file), size_bytes=end - start, release=sent)
+            return Response(200, headers, passed_on, size_bytes=end - start, release=sent)
         if index in sharing.parts:
             headers = (*headers, (PARTS, sharing.parts[index].hex()))
         return Response(200, headers, FileSlice(file, start, end - start), release=sent)

@@ -11,12 +11,16 @@ from p2pcdn.store import Partial
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.arrival import Arrival
 from p2pcdn.swarm.manifest import Cut, Cutting, Manifest, Proof
+from p2pcdn.swarm.plan import CLASSES
 from p2pcdn.swarm.rarity import Rarity
 from p2pcdn.swarm.waiting import Waiters
 
 # In the middle of a file one piece more changes nothing for those who fill it, and they look by themselves now and
 # then; near its end each one may be the last that somebody waits for.
 LAST_PIECES = 16
+# A class of which so many pieces came without a question is one that we pass on to nobody: our place in its tree is an
+# end. Its pieces are read whole, as far as the system waits for that.
+UNASKED_MAX = 2
 
 
 class Sharing:
@@ -44,6 +48,7 @@ class Sharing:
         self.changed = trio.lowlevel.ParkingLot()
         self.waiters = Waiters()  # askers; those who fill it wait in `changed`
         self.rarity = Rarity()
+        self._unasked = [0] * CLASSES  # pieces of each class that came since somebody asked for one
         self._cutting = cutting
         self._misled = False  # bytes lie in the partial that were cut by a size that was none
         self.learn_size(partial.size_bytes)
@@ -118,10 +123,18 @@ class Sharing:
             self.changed.unpark_all()
         self.waiters.wake_for(index)
 
-    def arrives(self, arrival: Arrival) -> None:
-        """The first part of a piece is here and right."""
+    def arrives(self, arrival: Arrival) -> bool:
+        """The first part of a piece is here and right. Whether somebody is likely to take the others as they come."""
         self.arriving.setdefault(arrival.index, arrival)
         self.waiters.wake_for(arrival.index)
+        self._unasked[arrival.index % CLASSES] += 1
+        return self._unasked[arrival.index % CLASSES] <= UNASKED_MAX
+
+    def is_asked_for(self, want: int) -> None:
+        """Somebody would wait for these pieces, a bitfield."""
+        for klass in range(CLASSES):
+            if self._unasked[klass] and want & bitfield.each_third(klass, self.pieces):
+                self._unasked[klass] = 0
 
     def able(self, want: int, *, knows: bool, waits: bool) -> int:
         """Which of these may go out now, a bitfield. What still arrives goes only to those who would wait for it."""

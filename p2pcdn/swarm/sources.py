@@ -118,7 +118,7 @@ class Sources:
         able = [
             peer
             for peer, source in self._able.items()
-            if source.rest_until <= now and not self.is_quiet(peer) and self.is_reachable(peer)
+            if source.rest_until <= now and not self._tools.peers.is_quiet(peer, now) and self.is_reachable(peer)
         ]
         if not able:
             return None

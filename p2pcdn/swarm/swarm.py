@@ -7,6 +7,7 @@ import math
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -414,11 +415,16 @@ class Swarm:
 
     async def _take_sightings(self, found: trio.MemoryReceiveChannel[Sighting]) -> None:
         async for sighting in found:
-            if sighting.gone:
-                if replace(sighting, gone=False) not in self._static_peers:
-                    self._peers.unname(sighting)
-                continue
+            self._take_sighting(sighting)
+            with suppress(trio.WouldBlock):
+                while True:  # as many as are here: a room is found in handfuls
+                    self._take_sighting(found.receive_nowait())
+
+    def _take_sighting(self, sighting: Sighting) -> None:
+        if not sighting.gone:
             self._sight(sighting, CONFIGURED if sighting.instance is None else LOCAL)
+        elif replace(sighting, gone=False) not in self._static_peers:
+            self._peers.unname(sighting)
 
     async def _greet_all(self) -> None:
         at_once = trio.CapacityLimiter(GREETINGS_AT_ONCE)

@@ -68,21 +68,28 @@ class Taking:
 
     # --- while it comes
 
-    def _watch(self, coming: _Coming, head: Head, body: memoryview) -> None:
-        """Raises RemoteProtocolError as soon as something is wrong."""
+    def _watch(self, coming: _Coming, head: Head, body: memoryview) -> int:
+        """Raises RemoteProtocolError as soon as something is wrong. Gives how much more it wants to see at once.
+
+        Where somebody takes pieces of this class from us, that is the next part; else all the rest.
+        """
         if head.status != 200:
-            return
+            return head.size_bytes
         if not coming.begun:
             coming.begun = True
             coming.passed_on = PASSED_ON in head.headers
             self._begin(coming, head)
-        if coming.arrival is not None:
-            coming.arrival.grew(body)
-            index = coming.arrival.index
-            wanted = not self._sharing.here >> index & 1 and self._sharing.cut == coming.cut
-            if coming.arrival.right and not coming.offered and wanted:
-                coming.offered = True
-                self._sharing.arrives(coming.arrival)
+        arrival = coming.arrival
+        if arrival is None:
+            return head.size_bytes
+        arrival.grew(body)
+        if not coming.offered and arrival.right and self._is_wanted(arrival.index, coming.cut):
+            coming.offered = True
+            coming.in_parts = self._sharing.arrives(arrival)
+        return arrival.next_part_bytes(body) if coming.in_parts else head.size_bytes
+
+    def _is_wanted(self, index: int, cut: Cut) -> bool:
+        return not self._sharing.here >> index & 1 and self._sharing.cut == cut
 
     def _begin(self, coming: _Coming, head: Head) -> None:
         """Takes the word for the piece before the first byte of it is here, where its parts are named."""
@@ -186,7 +193,7 @@ class _Coming:
     """One question's answer. want: a bitfield. knew: the manifest that we said we know.
 
     passed_on: its giver does not have all of it yet, and may have to break off. arrival: once its parts are named and
-    believed. offered: others may have it as it comes.
+    believed. offered: others may have it as it comes. in_parts: it is watched for each part.
     """
 
     peer: Peer
@@ -199,6 +206,7 @@ class _Coming:
     passed_on: bool = False
     arrival: Arrival | None = None
     offered: bool = False
+    in_parts: bool = True
     kept: bool = False
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from functools import lru_cache
 
 from blake3 import blake3
 
@@ -12,6 +13,8 @@ from p2pcdn.swarm.messages import Advice, AskCrowd
 
 # Files of which we remember who fetched them; forged ids push out the oldest. A crowd of thirty takes 20 kB.
 CROWDS_MAX = 512
+# A node that fetches asks for the ranking of all it knows every second, and more often in the beginning.
+WEIGHTS_REMEMBERED = 4096
 
 
 def ranked(id_: str, boots: Iterable[str]) -> list[str]:
@@ -22,6 +25,7 @@ def ranked(id_: str, boots: Iterable[str]) -> list[str]:
     return sorted(boots, key=lambda boot: _weight(id_, boot), reverse=True)
 
 
+@lru_cache(maxsize=WEIGHTS_REMEMBERED)
 def _weight(id_: str, boot: str) -> bytes:
     return blake3(f"{id_} {boot}".encode("ascii")).digest(16)
 
