@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from tests.bench.node import RunningNode
-from tests.bench.upstream import FaultyUpstream
+from tests.bench.upstream import FaultyUpstream, Style
 from tests.bench.wheels import make_sdist, make_wheel
+from tests.end_to_end.conftest import StartUpstream
 from tests.end_to_end.repository import Hosted, Repository, source_files
 from tests.end_to_end.test_zephyr import Project
 
@@ -117,6 +118,20 @@ def test_a_password_reaches_the_server_and_nothing_else(
         assert "sesame" not in text
     for path in (project.node.store / "workshop").rglob("*"):
         assert path.is_dir() or b"sesame" not in path.read_bytes()
+
+
+def test_the_password_of_an_archive_reaches_its_host_and_stands_in_no_lock(
+    project: Project, start_upstream: StartUpstream
+) -> None:
+    private = start_upstream([LIB], Style(other_host=False, credentials=("me", "sesame")))
+    url = private.file_url(LIB.filename)
+    project.write([f"demo-lib @ {url}"])
+    assert "401" in project.zephyr("lock", code=1)
+    project.write([f"demo-lib @ {url.replace('//', '//me:sesame@')}"])
+    project.zephyr("sync")
+    assert project.installed() == {"demo-lib": "1.0"}
+    assert locked(project, "demo-lib")["archive"]["url"] == direct_url(project, "demo_lib")["url"] == url
+    assert "sesame" not in project.lock + project.node.log()
 
 
 def test_what_cannot_be_taken_is_a_sentence(project: Project) -> None:
