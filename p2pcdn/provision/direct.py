@@ -27,7 +27,7 @@ from p2pcdn.provision.toolchain import Toolchain
 from p2pcdn.resolve import Source
 from p2pcdn.simple import File
 from p2pcdn.store import Blob, Partial, Store
-from p2pcdn.world import Index, Threads
+from p2pcdn.world import Index, MoreIndexes, Threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ class Terms:
 class Direct:
     """Used by one trio loop. What comes by URL is kept as any file is, and never shared: no index vouches for it.
 
-    default: the index whose proxies and rules count for hosts that are nobody's.
+    default: the index whose proxies and rules count for hosts that are nobody's. more_indexes: takes the hosts
+    that users name, and the passwords that stand in URLs.
     """
 
     store: Store
@@ -56,6 +57,7 @@ class Direct:
     commits: Commits
     threads: Threads
     default: Index
+    more_indexes: MoreIndexes | None = None
 
     async def of(self, source: Source, terms: Terms) -> tuple[bytes, LockedFile | Directory | Vcs]:
         """Its METADATA, and what a lock says of it.
@@ -74,12 +76,12 @@ class Direct:
                 "https, file and git+ URLs only."
             )
         refuse_plain_http(source.project, source.url, terms.trusted_hosts)
-        place = source.url.partition("#")[0]
+        place = without_credentials(source.url)
         path = Path(unquote(parts.path))
         if parts.scheme == "file" and await self.threads.run(path.is_dir):
             where = Directory(str(path), subdirectory=subdirectory)
             return await self.builds.metadata_of_directory(where, _given(terms, source.project)), where
-        blob, name = await self._blob(source, place, path, fragment.get("sha256", [None])[0])
+        blob, name = await self._blob(source, path, fragment.get("sha256", [None])[0])
         file = LockedFile(
             name, {"sha256": str(blob.sha256)}, place, size_bytes=blob.size_bytes, subdirectory=subdirectory
         )
@@ -103,14 +105,21 @@ class Direct:
         archive = self._wanted(package.name, "", archive_name(package.name, package.vcs), sha256)
         return await self.builds.wheel(archive, toolchain, package.vcs.subdirectory or "")
 
-    async def _blob(self, source: Source, place: str, path: Path, sha256: str | None) -> tuple[Blob, str]:
-        name = path.name
+    async def _blob(self, source: Source, path: Path, sha256: str | None) -> tuple[Blob, str]:
+        place, name = without_credentials(source.url), path.name
         if not is_file_name(name):
-            raise Refused(f"{source.project} comes from {without_credentials(place)}, whose last part is no file name.")
+            raise Refused(f"{source.project} comes from {place}, whose last part is no file name.")
         if place.startswith("file:"):
             return await keep_file(self.store, self.threads, path, source.project), name
         expected = Sha256(sha256.lower()) if sha256 is not None else None
-        held = await self.fetch.open(self._wanted(source.project, place, name, expected))
+        wanted = self._wanted(source.project, place, name, expected)
+        if self.more_indexes is not None:
+            # The user named this host, so it may be one of his own network; and he may have given a password.
+            parts = urlsplit(source.url)
+            username, password = (unquote(one) if one is not None else None for one in (parts.username, parts.password))
+            named = self.more_indexes.index(urljoin(place, ".").partition("?")[0], username, password)
+            wanted = replace(wanted, index=replace(named, share="never"))
+        held = await self.fetch.open(wanted)
         return (await held.wait_finished() if isinstance(held, Partial) else held), name
 
     def _wanted(self, project: str, place: str, name: str, sha256: Sha256 | None) -> Wanted:

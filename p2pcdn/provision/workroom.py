@@ -149,7 +149,9 @@ class Bench:
         self._builds = Builds(store, room.fetch, threads, room.processes, self._ready_for_a_build)
         self.sites = room.sites
         commits = Commits(store, threads, room.repositories)
-        self._direct = Direct(store, room.fetch, room.metadata, self._builds, commits, threads, pages.default)
+        self._direct = Direct(
+            store, room.fetch, room.metadata, self._builds, commits, threads, pages.default, room.more_indexes
+        )
         attested = Attested(store, pages, room.upstream, room.attestations)
         self.provisioner = Provisioner(store, self._wheels, attested, compiler, threads, room.nursery)
 

@@ -41,6 +41,24 @@ def test_the_users_own_way_to_ssh_stays() -> None:
     assert "GIT_SSH_COMMAND" not in environment_of("ssh://git@h/x", {"GIT_SSH": "mine"})
 
 
+async def test_branches_tags_short_commits_and_refs_are_revisions(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "repository")
+    tagged = repository.commit("1.0")
+    repository.git("tag", "-a", "v1", "-m", "one")
+    other = repository.commit("3.0")
+    repository.git("update-ref", "refs/pull/7/head", other)
+    repository.git("reset", "-q", "--hard", "v1")
+    repository.git("branch", "v1/next", other)
+    url = repository.directory.as_uri()
+    wanted = {None: tagged, "v1": tagged, "main": tagged, tagged[:10]: tagged, "refs/pull/7/head": other, other: other}
+    for number, (revision, commit) in enumerate((wanted | {"v1/next": other}).items()):
+        place = tmp_path / str(number)
+        assert await git().check_out(url, revision, place) == commit
+        assert ("3.0" in (place / "backend.py").read_text()) == (commit == other)
+    with pytest.raises(NotFound, match="no branch, tag or commit 'nosuch'"):
+        await git().check_out(url, "nosuch", tmp_path / "nosuch")
+
+
 async def test_what_is_not_there_and_who_does_not_answer_are_two_things(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="git cannot get file:///nowhere"):
         await git().check_out("file:///nowhere", None, tmp_path / "one")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from pathlib import Path
 
 from tests.bench.clients import Tool
 from tests.bench.node import Answer, RunningNode
@@ -13,6 +15,7 @@ from tests.bench.wire import Wire
 from tests.end_to_end.conftest import StartNode, StartUpstream
 from tests.end_to_end.files import BIG, INSTALLED
 from tests.end_to_end.test_installers import NewPlace
+from tests.end_to_end.test_zephyr import Project
 
 # Public files of a loopback upstream belong to the group by default; these nodes share them with the whole room.
 SHARING = ("--share", "lan")
@@ -35,6 +38,23 @@ def test_the_second_node_takes_every_file_from_the_first(
     counted = second.status()["bytes"]
     assert counted["from_peers"] >= sum(len(one.content) for one in real.files)
     assert second.status()["upstream_file_requests"] == 0
+
+
+def test_the_history_of_an_environment_says_which_neighbour_gave_the_bytes(
+    upstream: FaultyUpstream, start_node: StartNode, tmp_path: Path
+) -> None:
+    first = start_node(upstream, arguments=SHARING)
+    assert first.get(first.path_of("demo-big", BIG.filename)).body == BIG.content
+    second = start_node(upstream, peers=[first.peer_address], arguments=SHARING)
+    wait_for_neighbour(second)
+    project = Project(tmp_path / "project", second)
+    project.write(["demo-big"])
+    project.zephyr("sync")
+    entry = json.loads(project.zephyr("history", "--json"))[-1]
+    (came,) = [one["from"] for one in entry["added"] if one["file"] == BIG.filename]
+    assert came.startswith(f"fetched from peer {first.peer_address}")
+    project.zephyr("sync", "--venv", "other")
+    assert f"store, once from peer {first.peer_address}" in project.zephyr("history", "-v", "--venv", "other")
 
 
 def test_pip_on_the_second_machine_installs_what_only_the_first_can_give(

@@ -494,7 +494,7 @@ def test_packages_come_by_url_and_by_path_and_say_so(project: Project, index: Fa
 
 
 def test_what_cannot_be_taken_from_a_url_is_a_reason(project: Project) -> None:
-    project.write(["demo-app @ git+https://example.invalid/x.git", "demo-lib"])
+    project.write(["demo-app @ hg+https://example.invalid/x", "demo-lib"])
     assert "repository" in project.zephyr("lock", code=1)
     project.write([f"demo-app @ {project.directory.as_uri()}/nothing-1.0-py3-none-any.whl"])
     assert "cannot be read" in project.zephyr("lock", code=1)

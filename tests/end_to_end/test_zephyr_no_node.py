@@ -89,8 +89,3 @@ def test_corrupted_and_short_downloads_are_told_and_change_nothing(alone: Alone,
         told = alone.zephyr("sync", code=1)
         assert BIG.filename in told
         assert alone.installed() == {"demo_lib"}
-    index.heal()
-    alone.zephyr("sync")
-    assert alone.installed() == {"demo_big"}
-    alone.zephyr("rollback")
-    assert alone.installed() == {"demo_lib"}

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from tests.bench.node import RunningNode
-from tests.bench.upstream import FaultyUpstream
+from tests.bench.upstream import FaultyUpstream, Style
 from tests.bench.wheels import make_sdist, make_wheel
+from tests.end_to_end.conftest import StartUpstream
 from tests.end_to_end.repository import Hosted, Repository, source_files
 from tests.end_to_end.test_zephyr import Project
 
@@ -68,38 +69,26 @@ def test_a_branch_is_locked_to_its_commit_and_stays_there_until_it_is_upgraded(
     assert project.installed()["demo-vcs"] == "2.0"
 
 
-def test_tags_short_commits_and_refs_are_revisions_and_a_project_may_lie_below(
-    project: Project, repository: Repository
-) -> None:
-    tagged = repository.commit("1.0", under="python/demo")
-    repository.git("tag", "-a", "v1", "-m", "one")
-    other = repository.commit("3.0", under="python/demo")
-    repository.git("update-ref", "refs/pull/7/head", other)
-    repository.git("reset", "-q", "--hard", "v1")
-    for revision, commit in {"v1": tagged, tagged[:10]: tagged, "refs/pull/7/head": other, other: other}.items():
-        project.write([f"demo-vcs @ {repository.url}@{revision}#subdirectory=python/demo"])
-        project.zephyr("sync")
-        assert locked(project)["vcs"]["commit-id"] == commit
-        assert project.installed() == {"demo-vcs": "1.0" if commit == tagged else "3.0"}
-    assert direct_url(project)["subdirectory"] == "python/demo"
-
-
-def test_submodules_come_along_and_the_history_is_there_for_builds_that_ask_it(
+def test_a_project_may_lie_below_and_ask_the_history_and_the_submodules_of_its_repository(
     project: Project, repository: Repository, tmp_path: Path
 ) -> None:
     inner = Repository(tmp_path / "inner", "demo-inner")
     inner.commit("1.0")
     repository.git("submodule", "--quiet", "add", inner.directory.as_uri(), "inner")
     check = (
-        "\nassert pathlib.Path('inner/backend.py').is_file()\n"
+        "\nassert pathlib.Path('../../inner/backend.py').is_file()\n"
         "import subprocess\n"
-        "assert subprocess.run(['git', 'describe', '--always'], check=True, capture_output=True).stdout\n"
+        "assert subprocess.run(['git', 'describe', '--tags'], check=True, capture_output=True).stdout == b'v1\\n'\n"
     )
     files = source_files("demo-vcs", "1.0")
-    repository.commit("1.0", more={"backend.py": files["backend.py"] + check})
-    project.write([f"demo-vcs @ {repository.url}"])
+    tagged = repository.commit("1.0", under="python/demo", more={"backend.py": files["backend.py"] + check})
+    repository.git("tag", "-a", "v1", "-m", "one")
+    repository.commit("3.0", under="python/demo")
+    project.write([f"demo-vcs @ {repository.url}@v1#subdirectory=python/demo"])
     project.zephyr("sync")
+    assert locked(project)["vcs"]["commit-id"] == tagged
     assert project.installed() == {"demo-vcs": "1.0"}
+    assert direct_url(project)["subdirectory"] == "python/demo"
 
 
 def test_a_commit_that_is_here_is_not_asked_for_again(project: Project, repository: Repository) -> None:
@@ -129,6 +118,20 @@ def test_a_password_reaches_the_server_and_nothing_else(
         assert "sesame" not in text
     for path in (project.node.store / "workshop").rglob("*"):
         assert path.is_dir() or b"sesame" not in path.read_bytes()
+
+
+def test_the_password_of_an_archive_reaches_its_host_and_stands_in_no_lock(
+    project: Project, start_upstream: StartUpstream
+) -> None:
+    private = start_upstream([LIB], Style(other_host=False, credentials=("me", "sesame")))
+    url = private.file_url(LIB.filename)
+    project.write([f"demo-lib @ {url}"])
+    assert "401" in project.zephyr("lock", code=1)
+    project.write([f"demo-lib @ {url.replace('//', '//me:sesame@')}"])
+    project.zephyr("sync")
+    assert project.installed() == {"demo-lib": "1.0"}
+    assert locked(project, "demo-lib")["archive"]["url"] == direct_url(project, "demo_lib")["url"] == url
+    assert "sesame" not in project.lock + project.node.log()
 
 
 def test_what_cannot_be_taken_is_a_sentence(project: Project) -> None:

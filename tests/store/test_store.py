@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
 
+from p2pcdn import frames
 from p2pcdn.digest import BlobName, Sha256
 from p2pcdn.errors import DigestMismatch, LocalProtocolError, NotFound
-from p2pcdn.store import SMALL_BLOB_SIZE_BYTES_MAX
+from p2pcdn.store import SMALL_BLOB_SIZE_BYTES_MAX, BlobRow, Origin
+from p2pcdn.store.rows import pack_blob, unpack_blob
 from tests.store.stores import MIB, WHEEL, HandClock, content_of, keep, opened
 
 
@@ -199,3 +202,13 @@ async def test_dropping_a_blob_takes_its_file_too(directory: Path) -> None:
         assert not [path for path in (directory / "blobs").rglob("*") if path.is_file()]
         await keep(store, content_of(5, MIB))
         assert store.blob(blob.sha256) is not None
+
+
+def test_a_row_of_a_store_that_did_not_note_who_gave_the_bytes_is_still_one() -> None:
+    origin = Origin("thing-1.0.tar.gz", "thing", "0123456789abcdef", "lan", "upstream files.example")
+    row = BlobRow(BlobName.of(b"x"), Sha256.of(b"x"), 1, origin, 1.0, 2.0)
+    packed = pack_blob(row)
+    assert unpack_blob(row.sha256, packed, buried=False) == row
+    head = packed[: -len(frames.encode(list(astuple(origin))))]
+    older = head + frames.encode(list(astuple(origin))[:4])
+    assert unpack_blob(row.sha256, older, buried=False) == replace(row, origin=replace(origin, came=""))
