@@ -128,6 +128,10 @@ class Pages:
                 return held
         raise NotFound(f"No configured index has a project named {project}.")
 
+    def let_go(self, held: HeldPage) -> None:
+        """Who has taken out of a page what he needs says so: it need not stay in memory for him."""
+        self._shelf.let_go(held)
+
     async def of_index(self, index: Index, project: str, *, insist: bool = False) -> HeldPage:
         """What one index says of a project, now or as it said it last. Raises as `project` does, NotFound excepted."""
         held = await self._shelf.recall(index, project)
