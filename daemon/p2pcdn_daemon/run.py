@@ -25,7 +25,7 @@ from p2pcdn.node import Node, Settings, address, index_url
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.swarm.manners import Manners
 from p2pcdn.world import Discovery, Sighting, World
-from p2pcdn_daemon import group_key, identity, logs, places
+from p2pcdn_daemon import allocator, group_key, identity, logs, places
 from p2pcdn_daemon.attestations import PypiAttestations
 from p2pcdn_daemon.clock import WallClock
 from p2pcdn_daemon.config import Config, ConfigError, unknown_variables
@@ -79,6 +79,7 @@ def serve(config: Config, *, ready_fd: int | None = None, errand: Errand | None 
         log.warning("%s is set but is no setting of p2pcdn", name)
     ready = Ready(ready_fd, held, on_stdout=errand is None)
     _raise_descriptor_limit()
+    allocator.keep_little()
     try:
         return trio.run(_serve, config, ready, errand)
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as group:

@@ -138,6 +138,10 @@ class Pages:
             raise NotFound(f"{only.url}, to which {project} is pinned, has no project of that name.")
         raise NotFound(f"No configured index has a project named {project}.")
 
+    def let_go(self, held: HeldPage) -> None:
+        """Who has taken out of a page what he needs says so: it need not stay in memory for him."""
+        self._shelf.let_go(held)
+
     def _owners(self, project: str) -> tuple[Index, ...]:
         """The indexes that may have a project, in the order in which they are asked."""
         only = self._pinned.get(project)

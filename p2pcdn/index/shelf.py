@@ -50,6 +50,8 @@ class PageShelf:
         # By key: version, checked_at, freshness. A page that was found unchanged is not written to the disk again.
         self._checks: OrderedDict[tuple[str, str], tuple[str, float, Freshness]] = OrderedDict()
         self._turns: dict[tuple[str, str], trio.Lock] = {}
+        # One after the other: Python runs one at a time anyway, and while it does each takes ten times its size.
+        self._parsing = trio.Lock()
         self.on_kept: Callable[[Index, str], None] = lambda index, project: None  # told of each page that was written
 
     def in_memory(self, index: Index, project: str) -> HeldPage | None:
@@ -120,6 +122,13 @@ class PageShelf:
             _, oldest = self._remembered.popitem(last=False)
             self._remembered_files -= _weight(oldest)
 
+    def let_go(self, held: HeldPage) -> None:
+        """It may leave the memory: nobody is likely to ask for it soon."""
+        key = (held.index.key, held.project)
+        if self._remembered.get(key) is held:
+            del self._remembered[key]
+            self._remembered_files -= _weight(held)
+
     def row(self, index: Index, project: str) -> bytes | None:
         """The record as it lies in the store."""
         return self._store.value("pages", f"{index.key}/{project}")
@@ -138,7 +147,11 @@ class PageShelf:
         """The page that a record describes. Raises RemoteProtocolError where its body is no page."""
         body: bytes = record["body"]
         parse = partial(_parse, body, record["type"], record["url"], project, only_its_own=index.flat)
-        page, version = parse() if len(body) <= PARSE_INLINE_BYTES_MAX else await self._threads.run(parse)
+        if len(body) <= PARSE_INLINE_BYTES_MAX:
+            page, version = parse()
+        else:
+            async with self._parsing:
+                page, version = await self._threads.run(parse)
         return HeldPage(
             index=index,
             project=project,

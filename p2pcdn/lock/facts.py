@@ -92,14 +92,18 @@ class Facts:
         """
         if not is_normalized(project):
             return encode_table(Table(project, missing=f"{project[:80]!r} is not the name of a project")), None
-        if (known := self.table_at_hand(project)) is not None:
-            return known
+        if (at_hand := self.table_at_hand(project)) is not None:
+            return at_hand
+        known = self.pages.fresh(project)
         try:
-            held = self.pages.fresh(project) or await self.pages.project(project)
+            held = known or await self.pages.project(project)
         except NotFound as error:
             return encode_table(Table(project, missing=str(error))), None
         listed = Listed(held.index, project, held.version)
-        return self._kept(listed.key("t")) or (await self._read(held, listed))[0], listed
+        octets = self._kept(listed.key("t")) or (await self._read(held, listed))[0]
+        if known is None:
+            self.pages.let_go(held)  # no client asked for it: the next lock does without
+        return octets, listed
 
     async def _read(self, held: HeldPage, listed: Listed) -> tuple[bytes, bytes]:
         """The table and the files of a page, kept from now on."""

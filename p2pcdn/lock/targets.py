@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -156,10 +157,11 @@ def listed_tags(platform: Platform, minor: int) -> frozenset[str]:
 
 def _tags(minor: int, platforms: list[str]) -> Iterable[str]:
     interpreter = f"cp3{minor}"
+    # Interned: the cells of a matrix have most of them together, sixty thousand texts in all.
     for tag in cpython_tags((3, minor), [interpreter], platforms):
-        yield str(tag)
+        yield sys.intern(str(tag))
     for tag in compatible_tags((3, minor), interpreter, platforms):
-        yield str(tag)
+        yield sys.intern(str(tag))
 
 
 def _platform_tags(platform: Platform) -> Iterable[str]:

@@ -25,18 +25,24 @@ async def resolve(here: Room, requirement: str = "app") -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "sentence"),
+    ("code", "sentence", "silence_s"),
     [
-        ("raise SystemExit(7)", "exit code 7"),
-        ("import os; os.kill(os.getpid(), 9)", "exit code -9"),
-        (_BEGIN + "from p2pcdn.lock import worker; worker.serve = lambda *_: bytearray(2 << 30); worker.main()", "MiB"),
-        ("print('hello' * 1000)", "makes no sense"),
-        ("import time; time.sleep(1000)", "found no answer within"),
+        ("raise SystemExit(7)", "exit code 7", 60.0),
+        ("import os; os.kill(os.getpid(), 9)", "exit code -9", 60.0),
+        (
+            _BEGIN + "from p2pcdn.lock import worker; worker.serve = lambda *_: bytearray(2 << 30); worker.main()",
+            "MiB",
+            60.0,
+        ),
+        ("print('hello' * 1000)", "makes no sense", 60.0),
+        ("import time; time.sleep(1000)", "found no answer within", 0.5),
     ],
     ids=["ends", "is killed", "takes too much", "talks nonsense", "thinks for ever"],
 )
-async def test_a_solver_that_fails_becomes_a_sentence(tmp_path: Path, code: str, sentence: str) -> None:
-    async with room(tmp_path, APP, code=code, silence_s=0.5) as here:
+async def test_a_solver_that_fails_becomes_a_sentence(
+    tmp_path: Path, code: str, sentence: str, silence_s: float
+) -> None:
+    async with room(tmp_path, APP, code=code, silence_s=silence_s) as here:
         for _ in range(2):  # the next one gets another process
             with pytest.raises(SolverFailed, match=sentence):
                 await resolve(here)
