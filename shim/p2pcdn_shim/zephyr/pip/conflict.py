@@ -81,6 +81,8 @@ def _wrong_python(job: Job, universe: Universe, statements: Sequence[Statement])
 
 def _nothing_found(job: Job, universe: Universe, one: Statement) -> PipError:
     shown = f"{one.text} (from {one.parent})" if one.parent else one.text
+    if one.project in job.locked:
+        return _against_the_lock(job, universe, one, shown)
     candidates = [universe.candidate(one.project, version) for version in universe.versions(one.project)]
     versions = [str(c.version) for c in candidates if c is not None and c.link.yanked is None]
     yanked = [str(c.version) for c in candidates if c is not None and c.link.yanked is not None]
@@ -99,6 +101,12 @@ def _nothing_found(job: Job, universe: Universe, one: Statement) -> PipError:
             'HINT: You are attempting to install a package literally named "requirements.txt" (which cannot exist). Consider'
             " using the '-r' flag to install the packages listed in requirements.txt"
         )
+    return PipError(f"No matching distribution found for {one.text}")
+
+
+def _against_the_lock(job: Job, universe: Universe, one: Statement, shown: str) -> PipError:
+    versions = ", ".join(universe.versions(one.project))
+    job.voice.error(f"The requirement {shown} is not compatible with version {versions} specified in a provided lock file")
     return PipError(f"No matching distribution found for {one.text}")
 
 

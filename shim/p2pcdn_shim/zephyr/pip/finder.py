@@ -55,12 +55,13 @@ class Rules(Value):
 class Finder:
     """Of one command. node_page: asks the node's own indexes; None where they are not asked."""
 
-    def __init__(self, options: Any, rules: Rules, voice: PipVoice, web: Web, node_page: NodePage | None) -> None:
+    def __init__(self, options: Any, rules: Rules, voice: PipVoice, web: Web, node_page: NodePage | None, locked: Mapping[str, Link] | None = None) -> None:
         self._options = options
         self.rules = rules
         self._voice = voice
         self._web = web
         self._node_page = node_page
+        self._locked = locked or {}
         self._links: dict[str, list[Link]] = {}
         self._found_links: list[Link] | None = None
         self._ranks = {tag: at for at, tag in enumerate(rules.tags)}
@@ -103,7 +104,8 @@ class Finder:
         if project not in self._links:
             self._links[project] = []
             seen: set[str] = set()
-            for link in self._all_links(project):
+            alone = [self._locked[project]] if project in self._locked else None
+            for link in alone or self._all_links(project):
                 if link.url not in seen:
                     seen.add(link.url)
                     self._links[project].append(link)
@@ -202,14 +204,20 @@ class Finder:
         found = self._version(project, link)
         if isinstance(found, str):
             if found:
-                self._voice.debug(f"Skipping link: {found}: {link.url}")
+                self._refuse(project, link, found)
             return None
         if not self._runs(project, link, found):
             return None
         if (why := self._too_new(link)) or (why := self._wrong_kind(project, found)):
-            self._voice.debug(f"Skipping link: {why}: {link.url}")
+            self._refuse(project, link, why)
             return None
         return Candidate(link, found)
+
+    def _refuse(self, project: str, link: Link, why: str) -> None:
+        """Raises PipError for the one file that a lock names."""
+        if project in self._locked:
+            raise PipError(f"Could not install locked package {project!r} from {link.page!r}: {why}")
+        self._voice.debug(f"Skipping link: {why}: {link.url}")
 
     def _version(self, project: str, link: Link) -> Version | str:
         """The version, or why there is none; "" for another project's."""
@@ -260,13 +268,19 @@ class Finder:
             )
         moment = datetime.fromisoformat(link.upload_time.replace("Z", "+00:00"))
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return f"Upload time {link.upload_time} not prior to {before.isoformat()}" if moment >= before else ""
+        return f"Upload time {moment} not prior to {before}" if moment >= before else ""
 
     def _wrong_kind(self, project: str, version: Version) -> str:
         releases = self.rules.releases
-        if releases is not None and releases.in_second(project) and version.is_prerelease:
-            return f"{version} is a pre-release, and only final ones are wanted"
-        return ""
+        if releases is None or not releases.in_second(project) or not version.is_prerelease:
+            return ""
+        if project in self._locked:
+            self._voice.error(
+                f"A pre-release version {version} is specified in a provided lock file for {project} but only final versions"
+                " are allowed"
+            )
+            raise PipError(f"No matching distribution found for {project}")
+        return f"{version} is a pre-release, and only final ones are wanted"
 
     def _with_right_hashes(self, project: str, found: list[Candidate]) -> list[Candidate]:
         """Where some have a hash that is allowed: those, and those without one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -165,12 +166,9 @@ def source_of(prepared: Prepared) -> Source:
 
 
 def name_of(one: Chosen) -> str:
-    """As it calls itself."""
-    assert one.prepared is not None
-    for line in one.prepared.metadata.splitlines():
-        if line.lower().startswith("name:"):
-            return line.partition(":")[2].strip()
-    return one.project
+    """As whoever asked for it first wrote it; of a place without a name as the package calls itself."""
+    match = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", one.shown)
+    return match[0] if match is not None else one.project
 
 
 def _quiet(job: Job) -> Job:
@@ -186,7 +184,7 @@ def _quiet(job: Job) -> Job:
     child.voice = PipVoice(min(job.voice.verbosity, 0) - 1, log=job.voice.log)
     child.voice.nested = True
     child.target = job.target
-    child.asks, child.hashes = [], {}
+    child.asks, child.hashes, child.locked = [], {}, {}
     child.__dict__["node"] = job.node
     child.__dict__["web"] = job.web
     child.__dict__["scratch"] = job.scratch / f"job-{len(list(job.scratch.glob('job-*')))}"

@@ -76,6 +76,7 @@ class _Resolution:
     def run(self, asks: Sequence[Ask]) -> Outcome:
         universe = self._universe()
         universe.roots = self._roots
+        universe.closed = {name for name in universe.held if not self._policy.upgrade}
         constraints = self._constraints([one for one in asks if one.constraint], universe)
         roots = self._root_texts([one for one in asks if not one.constraint], universe)
         while True:
@@ -200,8 +201,15 @@ class _Resolution:
 
     def _solve(self, roots: Sequence[str], constraints: Sequence[str], universe: Universe) -> Solution:
         try:
-            return self._search(self._wanted(roots, constraints, universe), universe)
+            solution = self._search(self._wanted(roots, constraints, universe), universe)
+            if unmet := universe.unmet():
+                universe.closed.difference_update(unmet)
+                return self._solve(roots, constraints, universe)
+            return solution
         except NoSolution as failed:
+            if universe.closed:
+                universe.closed.difference_update(universe.unmet() or set(universe.closed))
+                return self._solve(roots, constraints, universe)
             if universe.binary_first:  # then sources count, too
                 universe.binary_first = False
                 return self._solve(roots, constraints, universe)

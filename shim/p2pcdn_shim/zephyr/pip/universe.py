@@ -46,6 +46,8 @@ class Universe:
         self.known_urls = known_urls
         # Who asked for a project first, as pip writes it: the requirement, and whence.
         self.origins: dict[str, tuple[str, str]] = {}
+        # Projects that keep what is installed, as long as that does.
+        self.closed: set[str] = set()
         # The user's own requirements, by project.
         self.roots: dict[str, Ask] = {}
         self._candidates: dict[str, dict[str, Candidate]] = {}
@@ -65,6 +67,29 @@ class Universe:
     # -- tables -------------------------------------------------------------------------------------------------------
 
     def table(self, project: str) -> Table:
+        """Of what is installed, and is not to rise, only that: indexes are asked where it does not do."""
+        held = self.held.get(project)
+        if project in self.closed and held is not None and held.version is not None:
+            return Table(project, (Release(str(held.version), sdist=True),))
+        return self._whole_table(project)
+
+    def unmet(self) -> list[str]:
+        """The closed projects of which something needs another version than the one that is installed."""
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        found = []
+        for text, _, _ in self.statements:
+            try:
+                one = Requirement(text)
+            except InvalidRequirement:
+                continue
+            held = self.held.get(normalize(one.name))
+            if normalize(one.name) in self.closed and held is not None and held.version is not None:
+                if one.url or not one.specifier.contains(held.version, prereleases=True):
+                    found.append(normalize(one.name))
+        return found
+
+    def _whole_table(self, project: str) -> Table:
         best: dict[str, Candidate] = {}
         yanked: dict[str, bool] = {}
         for one in self._job.finder.candidates(project):
@@ -84,7 +109,7 @@ class Universe:
     def versions(self, project: str) -> list[str]:
         """All that can be taken, in the order of versions."""
         if project not in self._candidates:
-            self.table(project)
+            self._whole_table(project)
         return sorted(self._candidates[project], key=_version)
 
     def candidate(self, project: str, version: str) -> Candidate | None:
@@ -133,6 +158,11 @@ class Universe:
         text = link.url if editable or project == "" else (str(ask.requirement) if ask and ask.requirement else project)
         self._sources.announce(link, text, origin, editable=editable)
         given = {name: frozenset(digests) for name, digests in ask.hashes.items()} if ask is not None else {}
+        if self._job.requires_hashes and editable:
+            raise PipError(
+                f"The editable requirement {shown} cannot be installed when requiring hashes, because there is no single file"
+                " to hash."
+            )
         allowed = given if given and not project else self._allowed(project, link, shown, origin, direct=True, named=ask is not None)
         owner = self.roots.get(project) if ask is None or ask.constraint else ask
         settings = owner.settings if owner is not None else None
@@ -145,6 +175,11 @@ class Universe:
         name = _name_of(prepared.metadata)
         if name and normalize(name) != source.project:
             text = ask.shown if ask is not None else source.project
+            if link.egg[0]:
+                self._job.voice.warn(
+                    f"Generating metadata for package {link.egg[0]} produced metadata for project name {normalize(name)}."
+                    f" Fix your #egg={link.egg[0]} fragments."
+                )
             raise PipError(
                 f"Requested {text} has inconsistent name: expected {source.project!r}, but metadata has {normalize(name)!r}"
             )
@@ -169,17 +204,19 @@ class Universe:
                 yield text
                 continue
             project = normalize(one.name)
-            self._remember(source, metadata, one, project)
+            marker = one.marker
+            if marker is None or "extra" in str(marker) or marker.evaluate({**self._job.markers, "extra": ""}):
+                self._remember(source, metadata, one, project)
             if not one.url:
                 yield text
                 continue
             url = self.name_place(project, link_at(one.url), None)
             extras = f"[{','.join(sorted(one.extras))}]" if one.extras else ""
-            marker = f" ; {one.marker}" if one.marker is not None else ""
+            condition = f" ; {marker}" if marker is not None else ""
             if not source.url and (one.marker is None or one.marker.evaluate({**self._job.markers, "extra": ""})):
                 if f"{project} @ {url}" not in self.known_urls:
                     raise NamesUrl(f"{project} @ {url}")
-            yield f"{one.name}{extras} @ {url}{marker}"
+            yield f"{one.name}{extras} @ {url}{condition}"
 
     def _remember(self, source: Source, metadata: Metadata, one: object, project: str) -> None:
         text = str(one).partition(";")[0].strip()
