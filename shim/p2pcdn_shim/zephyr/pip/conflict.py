@@ -60,8 +60,17 @@ def _statements(universe: Universe) -> Sequence[Statement]:
 
 
 def _fitting(one: Statement, universe: Universe) -> bool:
+    """Whether any version does: a yanked one only where it is named (PEP 592)."""
     held = universe.held.get(one.project)
-    versions = [*universe.versions(one.project), *([str(held.version)] if held is not None and held.version else [])]
+    versions = [str(held.version)] if held is not None and held.version is not None else []
+    pins = any(
+        specifier.operator in ("==", "===") and not specifier.version.endswith(".*")
+        for specifier in one.requirement.specifier
+    )
+    for version in universe.versions(one.project):
+        candidate = universe.candidate(one.project, version)
+        if pins or (candidate is not None and candidate.link.yanked is None):
+            versions.append(version)
     return any(True for _ in one.requirement.specifier.filter(versions))
 
 
@@ -93,8 +102,12 @@ def _nothing_found(job: Job, universe: Universe, one: Statement) -> PipError:
         job.voice.error(
             f"Ignored the following versions that require a different python version: {'; '.join(sorted(pythons))}"
         )
+    releases = job.finder.rules.releases
+    kind = "version"
+    if releases is not None:
+        kind = "final version" if releases.in_second(one.project) else kind
     job.voice.error(
-        f"Could not find a version that satisfies the requirement {shown} (from versions: {', '.join(versions) or 'none'})"
+        f"Could not find a {kind} that satisfies the requirement {shown} (from versions: {', '.join(versions) or 'none'})"
     )
     if one.text == "requirements.txt":
         job.voice.info(
@@ -106,7 +119,9 @@ def _nothing_found(job: Job, universe: Universe, one: Statement) -> PipError:
 
 def _against_the_lock(job: Job, universe: Universe, one: Statement, shown: str) -> PipError:
     versions = ", ".join(universe.versions(one.project))
-    job.voice.error(f"The requirement {shown} is not compatible with version {versions} specified in a provided lock file")
+    job.voice.error(
+        f"The requirement {shown} is not compatible with version {versions} specified in a provided lock file"
+    )
     return PipError(f"No matching distribution found for {one.text}")
 
 

@@ -55,7 +55,15 @@ class Rules(Value):
 class Finder:
     """Of one command. node_page: asks the node's own indexes; None where they are not asked."""
 
-    def __init__(self, options: Any, rules: Rules, voice: PipVoice, web: Web, node_page: NodePage | None, locked: Mapping[str, Link] | None = None) -> None:
+    def __init__(
+        self,
+        options: Any,
+        rules: Rules,
+        voice: PipVoice,
+        web: Web,
+        node_page: NodePage | None,
+        locked: Mapping[str, Link] | None = None,
+    ) -> None:
         self._options = options
         self.rules = rules
         self._voice = voice
@@ -83,6 +91,9 @@ class Finder:
         """Where will be looked, where that is not the usual."""
         if len(self.indexes) > 1 or (self._options.index_url and not self._options.no_index):
             self._voice.info(f"Looking in indexes: {', '.join(redacted(one) for one in self.indexes)}")
+        for one in self.indexes:
+            if "://" not in one and not one.startswith("file:") and not Path(one).exists():
+                self._voice.warn(f'The index url "{one}" seems invalid, please provide a scheme.')
         if self.find_links:
             self._voice.info(f"Looking in links: {', '.join(redacted(one) for one in self.find_links)}")
 
@@ -120,6 +131,10 @@ class Finder:
             yield from listed(self._node_page(project), "", through_node=True)
         refresh = self._options.refresh_package if hasattr(self._options, "refresh_package") else set()
         for index in self.indexes:
+            if "://" not in index and not index.startswith("file:"):
+                if not Path(index).exists():
+                    continue
+                index = Path(index).absolute().as_uri()
             page = index.rstrip("/") + "/" + quote(project) + "/"
             yield from self._page(page, refresh=ALL in refresh or project in refresh)
 
@@ -260,7 +275,7 @@ class Finder:
 
     def _too_new(self, link: Link) -> str:
         before = self.rules.uploaded_prior_to
-        if before is None or not link.page or (link.is_file and not link.upload_time and not link.page):
+        if before is None or link.is_file:
             return ""
         if not link.upload_time:
             raise PipError(

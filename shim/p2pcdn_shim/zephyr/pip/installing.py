@@ -92,7 +92,7 @@ class Installing:
         """Raises PipError; then the environment is as it was."""
         options, changes = self._run.options, outcome.changes
         if options.json_report_file:
-            self._report(changes)
+            self._report(sorted(changes, key=lambda one: outcome.met.index(one.project)))
         if options.dry_run:
             if changes:
                 self._voice.info(f"Would install {self._named(changes)}")

@@ -53,6 +53,8 @@ class Outcome(Value):
 
     order: tuple[Chosen, ...]
     edges: tuple[tuple[str, str], ...] = ()
+    # As they were met: the user's own first.
+    met: tuple[str, ...] = ()
 
     @property
     def changes(self) -> list[Chosen]:
@@ -222,7 +224,7 @@ class _Resolution:
         environment = {**self._job.markers, "python_full_version": python if python.count(".") > 1 else f"{python}.0"}
         markers = {**environment, "python_full_version": self._job.markers["python_full_version"]}
         knowledge = Knowledge()
-        resolver = Resolver(wanted, _target(markers, environment["python_full_version"]), knowledge)
+        resolver = Resolver(wanted, _target(markers, environment["python_full_version"]), knowledge, advises=False)
         while not isinstance(answer := resolver.step(), Solution):
             for project in answer.tables:
                 resolver.learn([universe.table(project)])
@@ -239,7 +241,7 @@ class _Resolution:
         order = [chosen[name] for name in dependencies_first(edges, chosen)]
         for one in order:
             self._tell(one)
-        return Outcome(tuple(order), edges)
+        return Outcome(tuple(order), edges, tuple(universe.origins))
 
     def _chosen(self, pin: Pin, universe: Universe) -> Chosen:
         ask = self._roots.get(pin.project)

@@ -163,7 +163,11 @@ class Universe:
                 f"The editable requirement {shown} cannot be installed when requiring hashes, because there is no single file"
                 " to hash."
             )
-        allowed = given if given and not project else self._allowed(project, link, shown, origin, direct=True, named=ask is not None)
+        allowed = (
+            given
+            if given and not project
+            else self._allowed(project, link, shown, origin, direct=True, named=ask is not None)
+        )
         owner = self.roots.get(project) if ask is None or ask.constraint else ask
         settings = owner.settings if owner is not None else None
         return self._sources.prepared(link, project, editable=editable, settings=settings, shown=text, allowed=allowed)

@@ -125,7 +125,9 @@ def only_dependencies(outcome: Outcome) -> Outcome:
     named = {child for parent, child in outcome.edges if not parent}
     needed = {child for parent, child in outcome.edges if parent}
     return Outcome(
-        tuple(one for one in outcome.order if one.project not in named or one.project in needed), outcome.edges
+        tuple(one for one in outcome.order if one.project not in named or one.project in needed),
+        outcome.edges,
+        outcome.met,
     )
 
 
