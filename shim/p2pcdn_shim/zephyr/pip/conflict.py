@@ -41,8 +41,9 @@ def explain(job: Job, universe: Universe, constraints: Mapping[str, list[str]], 
     statements = list(_statements(universe))
     if (python := _wrong_python(job, universe, statements)) is not None:
         return python
+    several = [one.project for one in statements]
     for one in statements:
-        if not one.requirement.url and one.project not in constraints and not _fitting(one, universe):
+        if several.count(one.project) == 1 and not one.requirement.url and one.project not in constraints and not _fitting(one, universe):
             return _nothing_found(job, universe, one)
     return _conflict(job, universe, statements, constraints, failed)
 
@@ -144,8 +145,12 @@ def _conflict(
     for project in dict.fromkeys(one.project for one in causes):
         for specifier in constraints.get(project, ()):
             lines.append(f"    The user requested (constraint) {project}{specifier}")
-    if failed.suggestion:
-        lines.append(f"\n{failed.suggestion}")
+    nowhere = sorted({one.project for one in causes if not one.requirement.url and not universe.versions(one.project)})
+    if nowhere:
+        lines.append(
+            "\nAdditionally, some packages in these conflicts have no matching distributions available for your environment:"
+        )
+        lines += [f"    {project}" for project in nowhere]
     # What a build needs is told where its errors are.
     tell = job.voice.plain_error if job.voice.nested else job.voice.info
     tell("\n".join(lines) + "\n" + _ADVICE)

@@ -91,6 +91,8 @@ class Finder:
         """Where will be looked, where that is not the usual."""
         if len(self.indexes) > 1 or (self._options.index_url and not self._options.no_index):
             self._voice.info(f"Looking in indexes: {', '.join(redacted(one) for one in self.indexes)}")
+        if self._options.no_index:
+            self._voice.debug(f"Ignoring indexes: {redacted(self._options.index_url or 'those of the node')}")
         for one in self.indexes:
             if "://" not in one and not one.startswith("file:") and not Path(one).exists():
                 self._voice.warn(f'The index url "{one}" seems invalid, please provide a scheme.')
@@ -171,6 +173,7 @@ class Finder:
                 f"warning and allow it anyway with '--trusted-host {_host(url)}'."
             )
             return
+        self._voice.debug(f"Getting page {redacted(url)}")
         try:
             if url.startswith("file:"):
                 yield from self._local_page(url)

@@ -85,7 +85,7 @@ def check_only_dependencies(run: Run) -> None:
         if getattr(options, name):
             raise PipError(f"--only-deps cannot be used with {flag}")
     if "legacy-resolver" in options.deprecated_features_enabled:
-        raise PipError("--only-deps cannot be used with the legacy resolver")
+        raise PipError("--only-deps cannot be used with --use-deprecated legacy-resolver")
 
 
 def check_build(run: Run) -> None:
@@ -121,14 +121,10 @@ def check_editables(asks: list[Ask], isolated: bool) -> None:
 
 
 def only_dependencies(outcome: Outcome) -> Outcome:
-    """Without what the user named himself, unless something else of it needs it."""
+    """Without what the user named himself."""
     named = {child for parent, child in outcome.edges if not parent}
-    needed = {child for parent, child in outcome.edges if parent}
-    return Outcome(
-        tuple(one for one in outcome.order if one.project not in named or one.project in needed),
-        outcome.edges,
-        outcome.met,
-    )
+    kept = tuple(one for one in outcome.order if one.project not in named)
+    return Outcome(kept, outcome.edges, outcome.met)
 
 
 def names_of(chosen: list[Chosen]) -> str:
