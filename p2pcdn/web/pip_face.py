@@ -1,4 +1,6 @@
-"""What `zephyr pip` asks its node over the control socket: builds in the sandbox, pages and files; see docs/protocol.md."""
+"""What `zephyr pip` asks its node over the control socket: builds in the sandbox, pages and files; see
+docs/protocol.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Sources become wheels, or tell their metadata, in the node's sandbox; the build requirements are chosen and brought here."""
+"""Sources become wheels, or tell their metadata, in the node's sandbox; the build requirements are chosen and brought
+here.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 _ADVICE = (
-    "\nTo fix this you could try to:\n1. loosen the range of package versions you've specified\n2. remove package versions"
+    "\nTo fix this you could try to:\n1. loosen the range of package versions you've specified\n2. remove"
+    " package versions"
     " to allow pip to attempt to solve the dependency conflict\n"
 )
 
@@ -43,7 +44,12 @@ def explain(job: Job, universe: Universe, constraints: Mapping[str, list[str]], 
         return python
     several = [one.project for one in statements]
     for one in statements:
-        if several.count(one.project) == 1 and not one.requirement.url and one.project not in constraints and not _fitting(one, universe):
+        if (
+            several.count(one.project) == 1
+            and not one.requirement.url
+            and one.project not in constraints
+            and not _fitting(one, universe)
+        ):
             return _nothing_found(job, universe, one)
     return _conflict(job, universe, statements, constraints, failed)
 
@@ -108,11 +114,13 @@ def _nothing_found(job: Job, universe: Universe, one: Statement) -> PipError:
     if releases is not None:
         kind = "final version" if releases.in_second(one.project) else kind
     job.voice.error(
-        f"Could not find a {kind} that satisfies the requirement {shown} (from versions: {', '.join(versions) or 'none'})"
+        f"Could not find a {kind} that satisfies the requirement {shown} (from versions:"
+        f" {', '.join(versions) or 'none'})"
     )
     if one.text == "requirements.txt":
         job.voice.info(
-            'HINT: You are attempting to install a package literally named "requirements.txt" (which cannot exist). Consider'
+            'HINT: You are attempting to install a package literally named "requirements.txt" (which cannot'
+            " exist). Consider"
             " using the '-r' flag to install the packages listed in requirements.txt"
         )
     return PipError(f"No matching distribution found for {one.text}")
@@ -148,7 +156,8 @@ def _conflict(
     nowhere = sorted({one.project for one in causes if not one.requirement.url and not universe.versions(one.project)})
     if nowhere:
         lines.append(
-            "\nAdditionally, some packages in these conflicts have no matching distributions available for your environment:"
+            "\nAdditionally, some packages in these conflicts have no matching distributions available for your"
+            " environment:"
         )
         lines += [f"    {project}" for project in nowhere]
     # What a build needs is told where its errors are.

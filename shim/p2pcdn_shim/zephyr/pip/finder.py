@@ -193,7 +193,8 @@ class Finder:
             yield from links_of(answer.content.decode("utf-8", "replace"), answer.url)
         else:
             self._voice.warn(
-                f"Skipping page {redacted(url)} because the GET request got Content-Type: {answer.content_type}. The only "
+                f"Skipping page {redacted(url)} because the GET request got Content-Type: {answer.content_type}."
+                f" The only "
                 "supported Content-Types are application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html, "
                 "and text/html"
             )
@@ -282,7 +283,8 @@ class Finder:
             return ""
         if not link.upload_time:
             raise PipError(
-                f"Index {link.page} does not provide upload-time metadata. Cannot use --uploaded-prior-to with this index."
+                f"Index {link.page} does not provide upload-time metadata. Cannot use --uploaded-prior-to with"
+                f" this index."
             )
         moment = datetime.fromisoformat(link.upload_time.replace("Z", "+00:00"))
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -294,7 +296,8 @@ class Finder:
             return ""
         if project in self._locked:
             self._voice.error(
-                f"A pre-release version {version} is specified in a provided lock file for {project} but only final versions"
+                f"A pre-release version {version} is specified in a provided lock file for {project} but only"
+                f" final versions"
                 " are allowed"
             )
             raise PipError(f"No matching distribution found for {project}")

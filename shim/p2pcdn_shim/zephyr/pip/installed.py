@@ -223,7 +223,7 @@ class Environment:
 def distributions_in(directory: Path) -> Iterator[Distribution]:
     """Of one directory of sys.path."""
     try:
-        names = sorted(os.listdir(directory))
+        names = sorted(os.listdir(directory))  # noqa: PTH208 - many names, and of most no more is asked
     except OSError:
         return
     if directory.name.endswith(".egg") and "EGG-INFO" in names:

@@ -160,7 +160,8 @@ class Installing:
             self._voice.info(f"Found existing installation: {former.name} {former.version_text}")
             if not former.is_below(self._run.target.prefix) and not former.is_below(self._run.target.user_site):
                 self._voice.info(
-                    f"Not uninstalling {former.project} at {former.where}, outside environment {self._run.target.prefix}"
+                    f"Not uninstalling {former.project} at {former.where}, outside environment"
+                    f" {self._run.target.prefix}"
                 )
                 self._voice.info(f"Can't uninstall {former.name!r}. No files were found to uninstall.")
                 return
@@ -201,7 +202,8 @@ class Installing:
                 skipped.add(name)
             elif there.is_symlink():
                 self._voice.warn(
-                    f"Target directory {there} already exists and is a link. pip will not automatically replace links, please"
+                    f"Target directory {there} already exists and is a link. pip will not automatically replace"
+                    f" links, please"
                     " remove if replacement is desired."
                 )
                 skipped.add(name)
@@ -231,11 +233,15 @@ class Installing:
                 lines.append(f"{who} requires {problem.requirement}, which is not installed.")
             else:
                 lines.append(
-                    f"{who} requires {problem.requirement}, but you have {problem.needed} {problem.held} which is incompatible."
+                    f"{who} requires {problem.requirement}, but you have {problem.needed} {problem.held} which"
+                    f" is incompatible."
                 )
         if not lines:
             return []
-        head = "pip's dependency resolver does not currently take into account all the packages that are installed. This behaviour is the source of the following dependency conflicts."
+        head = (
+            "pip's dependency resolver does not currently take into account all the packages that are"
+            " installed. This behaviour is the source of the following dependency conflicts."
+        )
         return ["\n".join([head, *lines])]
 
     def _coming(self, changes: list[Chosen]) -> Iterator[tuple[str, Package]]:
@@ -263,7 +269,8 @@ class Installing:
             listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
             scripts = "script {} is" if len(names) == 1 else "scripts {} are"
             self._voice.warn(
-                f"The {scripts.format(listed)} installed in '{directory}' which is not on PATH.\nConsider adding this directory"
+                f"The {scripts.format(listed)} installed in '{directory}' which is not on PATH.\nConsider adding"
+                f" this directory"
                 " to PATH or, if you prefer to suppress this warning, use --no-warn-script-location."
             )
 
@@ -272,7 +279,8 @@ class Installing:
             return
         if os.getuid() == 0 and not self._place.isolated:
             self._voice.warn(
-                "Running pip as the 'root' user can result in broken permissions and conflicting behaviour with the system"
+                "Running pip as the 'root' user can result in broken permissions and conflicting behaviour with"
+                " the system"
                 " package manager. It is recommended to use a virtual environment instead."
             )
 

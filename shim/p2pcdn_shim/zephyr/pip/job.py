@@ -1,4 +1,6 @@
-"""What the commands that choose versions work with: what was asked for, the rules, the finder, the node, a scratch place."""
+"""What the commands that choose versions work with: what was asked for, the rules, the finder, the node, a scratch
+place.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""From what was asked for to wheels in hand: versions chosen, files fetched, sources built; also for builds themselves."""
+"""From what was asked for to wheels in hand: versions chosen, files fetched, sources built; also for builds
+themselves.
+"""
 
 from __future__ import annotations
 
@@ -198,6 +200,7 @@ def _reader(job: Job) -> Reader:
 
 def _mismatch(one: Chosen, field: str, beside: str, inside: str) -> PipError:
     return PipError(
-        f"Requested {one.shown} has inconsistent {field} between its PEP 658 .metadata file and the wheel's METADATA: sidecar"
+        f"Requested {one.shown} has inconsistent {field} between its PEP 658 .metadata file and the wheel's"
+        f" METADATA: sidecar"
         f" has {beside!r}, wheel has {inside!r}"
     )

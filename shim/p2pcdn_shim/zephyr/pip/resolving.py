@@ -268,7 +268,8 @@ class _Resolution:
             if not prepared.link.is_wheel:
                 return True
             self._job.voice.info(
-                f"{pin.project} is already installed with the same version as the provided wheel. Use --force-reinstall to"
+                f"{pin.project} is already installed with the same version as the provided wheel. Use"
+                f" --force-reinstall to"
                 " force an installation of the wheel."
             )
         return False
@@ -282,7 +283,8 @@ class _Resolution:
         elif one.link is not None and one.link.yanked is not None and not one.direct:
             reason = one.link.yanked or "<none given>"
             self._job.voice.warn(
-                f"The candidate selected for download or install is a yanked version: {one.project!r} candidate (version "
+                f"The candidate selected for download or install is a yanked version: {one.project!r} candidate"
+                f" (version "
                 f"{one.version} at {one.link.url} (from {one.link.page}))\nReason for being yanked: {reason}"
             )
 

@@ -1,4 +1,5 @@
-"""What there is to choose from, in the words of `p2pcdn.resolve`: tables and metadata of the finder's files, and of what
+"""What there is to choose from, in the words of `p2pcdn.resolve`: tables and metadata of the finder's files, and of
+what
 is installed."""
 
 from __future__ import annotations
@@ -84,9 +85,10 @@ class Universe:
             except InvalidRequirement:
                 continue
             held = self.held.get(normalize(one.name))
-            if normalize(one.name) in self.closed and held is not None and held.version is not None:
-                if one.url or not one.specifier.contains(held.version, prereleases=True):
-                    found.append(normalize(one.name))
+            if normalize(one.name) not in self.closed or held is None or held.version is None:
+                continue
+            if one.url or not one.specifier.contains(held.version, prereleases=True):
+                found.append(normalize(one.name))
         return found
 
     def _whole_table(self, project: str) -> Table:
@@ -160,7 +162,8 @@ class Universe:
         given = {name: frozenset(digests) for name, digests in ask.hashes.items()} if ask is not None else {}
         if self._job.requires_hashes and editable:
             raise PipError(
-                f"The editable requirement {shown} cannot be installed when requiring hashes, because there is no single file"
+                f"The editable requirement {shown} cannot be installed when requiring hashes, because there is"
+                f" no single file"
                 " to hash."
             )
         allowed = (
@@ -181,11 +184,13 @@ class Universe:
             text = ask.shown if ask is not None else source.project
             if link.egg[0]:
                 self._job.voice.warn(
-                    f"Generating metadata for package {link.egg[0]} produced metadata for project name {normalize(name)}."
+                    f"Generating metadata for package {link.egg[0]} produced metadata for project name"
+                    f" {normalize(name)}."
                     f" Fix your #egg={link.egg[0]} fragments."
                 )
             raise PipError(
-                f"Requested {text} has inconsistent name: expected {source.project!r}, but metadata has {normalize(name)!r}"
+                f"Requested {text} has inconsistent name: expected {source.project!r}, but metadata has"
+                f" {normalize(name)!r}"
             )
         return metadata
 
@@ -217,9 +222,9 @@ class Universe:
             url = self.name_place(project, link_at(one.url), None)
             extras = f"[{','.join(sorted(one.extras))}]" if one.extras else ""
             condition = f" ; {marker}" if marker is not None else ""
-            if not source.url and (one.marker is None or one.marker.evaluate({**self._job.markers, "extra": ""})):
-                if f"{project} @ {url}" not in self.known_urls:
-                    raise NamesUrl(f"{project} @ {url}")
+            applies = one.marker is None or one.marker.evaluate({**self._job.markers, "extra": ""})
+            if not source.url and applies and f"{project} @ {url}" not in self.known_urls:
+                raise NamesUrl(f"{project} @ {url}")
             yield f"{one.name}{extras} @ {url}{condition}"
 
     def _remember(self, source: Source, metadata: Metadata, one: object, project: str) -> None:

@@ -1,7 +1,9 @@
 """Unpacks a wheel as pip takes it: with a RECORD that may be incomplete, but never with one that lies.
 
-The store's own reader of archives does the reading, with all its checks (bombs, overlaps, names that lead elsewhere). What
-RECORD says of a file must be true; files of which it says nothing, and rows of files that are not there, are let pass, as
+The store's own reader of archives does the reading, with all its checks (bombs, overlaps, names that lead elsewhere).
+What
+RECORD says of a file must be true; files of which it says nothing, and rows of files that are not there, are let
+pass, as
 old wheels have them. `zephyr sync` is stricter.
 """
 
@@ -108,7 +110,8 @@ class _Unpacking:
                 )
             if key not in SCHEME_KEYS:
                 raise PipError(
-                    f"Unknown scheme key used in {self._wheel}: {key} (for file {name!r}). .data directory contents should be"
+                    f"Unknown scheme key used in {self._wheel}: {key} (for file {name!r}). .data directory"
+                    f" contents should be"
                     f" in subdirectories named with a valid scheme key ({', '.join(SCHEME_KEYS)})"
                 )
         try:
@@ -146,6 +149,7 @@ class _Unpacking:
                 if not colon or not attribute.strip():
                     raise PipError(
                         f"Invalid script entry point: {name} = {value} - A callable suffix is required. See"
-                        " https://packaging.python.org/specifications/entry-points/#use-for-scripts for more information."
+                        " https://packaging.python.org/specifications/entry-points/#use-for-scripts for more"
+                        " information."
                     )
                 yield EntryPoint(name, module.strip(), attribute.strip(), gui)

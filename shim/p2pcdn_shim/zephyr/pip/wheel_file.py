@@ -67,7 +67,8 @@ def _info(archive: zipfile.ZipFile, project: str) -> str:
         raise PipError(f"{project} has an invalid wheel, multiple .dist-info directories found: {', '.join(found)}")
     if not normalize(found[0]).startswith(normalize(project)):
         raise PipError(
-            f"{project} has an invalid wheel, .dist-info directory {found[0]!r} does not start with {normalize(project)!r}"
+            f"{project} has an invalid wheel, .dist-info directory {found[0]!r} does not start with"
+            f" {normalize(project)!r}"
         )
     return found[0]
 

@@ -12,7 +12,10 @@ from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.making import Maker, name_of
 from p2pcdn_shim.zephyr.pip.resolving import Chosen, Outcome, Policy
 
-USAGE = "\n  %prog [options] <requirement specifier> ...\n  %prog [options] -r <requirements file> ...\n  %prog [options] [-e] <path/url> ..."
+USAGE = (
+    "\n  %prog [options] <requirement specifier> ...\n  %prog [options] -r <requirements file> ...\n  %prog"
+    " [options] [-e] <path/url> ..."
+)
 
 
 def run(run: Run) -> int:
@@ -66,7 +69,8 @@ def check_restrictions(run: Run, *, target: bool = False) -> None:
     if not only_binary and not options.ignore_dependencies:
         raise PipError(
             "When restricting platform and interpreter constraints using --python-version, --platform, --abi, or"
-            " --implementation, either --no-deps must be set, or --only-binary=:all: must be set and --no-binary must not be"
+            " --implementation, either --no-deps must be set, or --only-binary=:all: must be set and --no-binary"
+            " must not be"
             " set (or must be set to :none:)."
         )
     if target and not options.target_dir:
@@ -111,8 +115,10 @@ def externally_managed(message: str) -> PipError:
     )
     return PipError(
         f"externally-managed-environment\n\n× This environment is externally managed\n╰─> {text}",
-        hint="note: If you believe this is a mistake, please contact your Python installation or OS distribution provider."
-        " You can override this, at the risk of breaking your Python installation or OS, by passing --break-system-packages.",
+        hint="note: If you believe this is a mistake, please contact your Python installation or OS distribution"
+        " provider."
+        " You can override this, at the risk of breaking your Python installation or OS, by passing"
+        " --break-system-packages.",
     )
 
 
