@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -186,9 +185,9 @@ def test_packages_go_where_they_are_told(site: Site) -> None:
 
 def test_a_managed_environment_is_left_alone(site: Site) -> None:
     """PEP 668; the marker lies where the interpreter's own library is, so the sentence is tested by itself."""
-    from p2pcdn_shim.zephyr.pip.commands.install import externally_managed
+    from p2pcdn_shim.zephyr.pip.managed import refusal
 
-    error = externally_managed("Use the system's own tools.")
+    error = refusal("Use the system's own tools.")
     assert "externally-managed-environment" in str(error)
     assert "Use the system's own tools." in str(error)
     assert "--break-system-packages" in error.hint

@@ -149,7 +149,7 @@ def _conflict(
     lines = ["\nThe conflict is caused by:"]
     for one in causes:
         before = f"{one.parent} {one.version} depends on" if one.parent else "The user requested"
-        lines.append(f"    {before} {one.text}")
+        lines.append(f"    {before} {one.text if one.parent else _named(one, universe)}")
     for project in dict.fromkeys(one.project for one in causes):
         for specifier in constraints.get(project, ()):
             lines.append(f"    The user requested (constraint) {project}{specifier}")

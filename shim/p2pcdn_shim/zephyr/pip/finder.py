@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, urljoin
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
-    from p2pcdn_shim.zephyr.pip.cli import Run
     from p2pcdn_shim.zephyr.pip.voice import PipVoice
     from p2pcdn_shim.zephyr.pip.web import Web
 
@@ -375,14 +374,3 @@ def _host(url: str) -> str:
     from urllib.parse import urlsplit
 
     return urlsplit(url).hostname or url
-
-
-def finder_of(run: Run, **more: Any) -> Finder:
-    """The finder of a command that only looks."""
-    from p2pcdn_shim.zephyr.pip.job import Job
-
-    return Job(run).finder
-
-
-def tag_list(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(values))

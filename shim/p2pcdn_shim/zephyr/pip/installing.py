@@ -11,7 +11,6 @@ from p2pcdn_shim.zephyr.pip import report
 from p2pcdn_shim.zephyr.pip.change import Change
 from p2pcdn_shim.zephyr.pip.checking import Package, package_of, packages_of, problems
 from p2pcdn_shim.zephyr.pip.cli import Run
-from p2pcdn_shim.zephyr.pip.commands.uninstall import put_away
 from p2pcdn_shim.zephyr.pip.controls import normalize
 from p2pcdn_shim.zephyr.pip.direct_urls import direct_url_of, text_of
 from p2pcdn_shim.zephyr.pip.errors import PipError
@@ -20,7 +19,7 @@ from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.making import Maker, name_of
 from p2pcdn_shim.zephyr.pip.placing import Layout, Placed, prepare
 from p2pcdn_shim.zephyr.pip.resolving import Chosen, Outcome
-from p2pcdn_shim.zephyr.pip.uninstalling import removal_of
+from p2pcdn_shim.zephyr.pip.uninstalling import put_away, removal_of
 from p2pcdn_shim.zephyr.pip.wheel_file import check_wheel
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 

@@ -122,7 +122,8 @@ class _Resolution:
         for one in asks:
             if not one.applies(self._job.markers):
                 marker = one.marker or (one.requirement.marker if one.requirement is not None else None)
-                self._job.voice.info(f"Ignoring {one.shown}: markers '{marker}' don't match your environment")
+                name = one.requirement.name if one.requirement is not None else one.text
+                self._job.voice.info(f"Ignoring {name}: markers '{marker}' don't match your environment")
                 continue
             if one.link is None:
                 assert one.requirement is not None

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from p2pcdn_shim.zephyr.pip.change import Change
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.installed import Distribution
 from p2pcdn_shim.zephyr.pip.target import Target
@@ -128,6 +129,15 @@ def _with_bytecode(paths: Iterable[str]) -> Iterator[str]:
                 yield from (os.path.join(cache, one) for one in os.listdir(cache) if one.startswith(stem))  # noqa: PTH118, PTH208
             if os.path.lexists(path + "c"):
                 yield path + "c"
+
+
+def put_away(change: Change, removal: Removal) -> None:
+    """Notes all that goes, and the .pth files that lose a line."""
+    change.remove(removal.paths)
+    for file, text in removal.edited():
+        new = change.new / f"{len(list(change.new.iterdir()))}-{Path(file).name}"
+        new.write_text(text, encoding="utf-8")
+        change.put(new, Path(file))
 
 
 def show(removal: Removal, voice: PipVoice) -> None:

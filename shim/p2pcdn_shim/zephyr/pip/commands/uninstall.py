@@ -10,19 +10,16 @@ from p2pcdn_shim.zephyr.pip.controls import normalize
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.files import Reader
 from p2pcdn_shim.zephyr.pip.installed import Distribution
+from p2pcdn_shim.zephyr.pip.managed import check_managed
 from p2pcdn_shim.zephyr.pip.selection import environment_of, is_local
-from p2pcdn_shim.zephyr.pip.uninstalling import Removal, removal_of, show
+from p2pcdn_shim.zephyr.pip.uninstalling import Removal, put_away, removal_of, show
 
 USAGE = "\n  %prog [options] <package> ...\n  %prog [options] -r <requirements file> ..."
 
 
 def run(run: Run) -> int:
     names = _names(run)
-    managed = run.target.probe.externally_managed
-    if managed is not None and not run.options.override_externally_managed:
-        from p2pcdn_shim.zephyr.pip.commands.install import externally_managed
-
-        raise externally_managed(managed)
+    check_managed(run.target, allowed=run.options.override_externally_managed)
     environment = environment_of(run.target, run.voice)
     for project, name in names.items():
         one = environment.get(project)
@@ -87,15 +84,6 @@ def remove(run: Run, one: Distribution) -> None:
             put_away(change, removal)
             change.commit()
         run.voice.info(f"Successfully uninstalled {one.name}-{one.version_text}")
-
-
-def put_away(change: Change, removal: Removal) -> None:
-    """Notes all that goes, and the .pth files that lose a line."""
-    change.remove(removal.paths)
-    for at, (file, text) in enumerate(removal.edited()):
-        new = change.new / f"pth-{at}-{Path(file).name}"
-        new.write_text(text, encoding="utf-8")
-        change.put(new, Path(file))
 
 
 def _asked(run: Run, removal: Removal) -> bool:
