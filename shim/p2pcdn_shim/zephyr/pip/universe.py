@@ -150,6 +150,11 @@ class Universe:
             self._job.voice.info(f"Discarding {candidate.link.url}: {whole}")
             return Metadata(source, broken=wrong)
         self.prepared[source] = prepared
+        if (unreadable := _unreadable(metadata)) != "":
+            self._job.voice.warn(
+                f"Ignoring version {metadata.version} of {source.project} since it has invalid metadata:\n{unreadable}"
+            )
+            return Metadata(source, broken=f"its metadata cannot be read: {unreadable}")
         return self._told(source, metadata)
 
     def prepare_place(self, link: Link, ask: Ask | None, project: str) -> Prepared:
@@ -255,6 +260,18 @@ class Universe:
         if named and any(name in hashing_names() for name in link.hashes):
             return {name: frozenset([digest]) for name, digest in link.hashes.items()}
         raise hashing.missing(self._sources.file(link, project, shown), shown)
+
+
+def _unreadable(metadata: Metadata) -> str:
+    """What is wrong with the requirements of a package; "" where nothing is."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        for text in metadata.requires_dist:
+            Requirement(text)
+    except InvalidRequirement as error:
+        return str(error)
+    return ""
 
 
 def hashing_names() -> tuple[str, ...]:

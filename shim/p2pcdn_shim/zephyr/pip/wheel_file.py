@@ -82,4 +82,6 @@ def _text(archive: zipfile.ZipFile, name: str, project: str) -> str:
     except (KeyError, zipfile.BadZipFile, zlib.error, OSError) as error:
         raise PipError(f"{project} has an invalid wheel, could not read {name!r} file: {error!r}") from error
     except UnicodeDecodeError as error:
-        raise PipError(f"Error decoding metadata for {project}: {error} in {name} file") from error
+        raise PipError(
+            f"Error decoding metadata for {Path(archive.filename or project).name}: {error} in {name} file"
+        ) from error
