@@ -125,7 +125,11 @@ class Place:
         if (directory / ".git").exists():
             git("config", "remote.origin.url", self.url, cwd=directory)
             git("fetch", "-q", "--tags", cwd=directory)
-            git("reset", "--hard", "-q", _resolved(directory, self.revision), cwd=directory)
+            known = _resolved(directory, self.revision)
+            if self.revision.startswith("refs/"):
+                git("fetch", "-q", self.url, self.revision, cwd=directory)
+                known = "FETCH_HEAD"
+            git("reset", "--hard", "-q", known, cwd=directory)
         else:
             git("clone", "--filter=blob:none", "-q", self.url, str(directory))
             if self.revision:

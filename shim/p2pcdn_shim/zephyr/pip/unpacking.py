@@ -45,6 +45,17 @@ def unpack_wheel(wheel: Path, filename: str, project: str, tree: Path) -> Listin
         os.close(descriptor)
 
 
+def _is_wrapper(name: str, points: tuple[EntryPoint, ...]) -> bool:
+    """Whether a script is what setuptools once made of an entry point; the entry point is made anew here."""
+    top, _, rest = name.partition("/")
+    key, _, file = rest.partition("/")
+    if not top.endswith(".data") or key != "scripts":
+        return False
+    for ending in (".exe", "-script.py", ".pya"):
+        file = file.removesuffix(ending)
+    return any(file == point.name for point in points)
+
+
 class _Unpacking:
     def __init__(self, archive: Archive, wheel: Path, filename: str, project: str, tree: Path) -> None:
         self._archive = archive
@@ -61,7 +72,7 @@ class _Unpacking:
         points = tuple(self._entry_points(info))
         record = dict(self._record(info))
         entries = tuple(self._entry(one, info, record) for one in sorted(self._files.values(), key=lambda one: one.name)
-                        if one.name != f"{info}/RECORD")  # fmt: skip
+                        if one.name != f"{info}/RECORD" and not _is_wrapper(one.name, points))  # fmt: skip
         purelib = str(wheel["Root-Is-Purelib"] or "").strip().lower() == "true"
         tags = tuple(str(tag) for tag in wheel.get_all("Tag") or ())
         listing = Listing(str(told["Name"]), str(told["Version"]), info, purelib, tags, entries, points)
