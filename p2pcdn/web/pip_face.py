@@ -104,8 +104,9 @@ def _job(asked: Mapping[str, Any]) -> Job:
     satisfies = environment.get("satisfies")
     sha256 = asked.get("sha256")
     settings = asked.get("settings") or {}
-    if not isinstance(settings, dict):
-        raise RemoteProtocolError("settings is an object.")
+    variables = asked.get("variables") or {}
+    if not isinstance(settings, dict) or not isinstance(variables, dict):
+        raise RemoteProtocolError("settings and variables are objects.")
     return Job(
         goal=goal,
         source=_path(asked, "source"),
@@ -118,7 +119,11 @@ def _job(asked: Mapping[str, Any]) -> Job:
             tuple(Path(str(one)) for one in environment.get("also") or ()),
         ),
         satisfies=None if satisfies is None else frozenset(map(str, satisfies)),
-        options=Options(settings=settings, subdirectory=str(asked.get("subdirectory") or "")),
+        options=Options(
+            settings=settings,
+            environment={str(name): str(value) for name, value in variables.items()},
+            subdirectory=str(asked.get("subdirectory") or ""),
+        ),
         allow_unsandboxed=asked.get("allow_unsandboxed") is True,
     )
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.pip import build_system
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
 
 # Installs wheels that fit these requirements into a fresh environment at this directory; returns their pins.
 Bring = Callable[[Sequence[str], Path, "Source"], list[str]]
+
+
+# What compilers and backends are told by variables. Others stay outside: a build would write them into its wheel.
+_VARIABLES = re.compile(
+    r"CC|CXX|CPP|LD|AR|(C|CPP|CXX|LD|ARCH|MAKE|F|RUST)FLAGS|SOURCE_DATE_EPOCH|(CMAKE|SETUPTOOLS|CARGO|CYTHON|NPY|SKBUILD)_\w+"
+)
+
+
+def variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Those of the user's variables that a build sees."""
+    return {name: value for name, value in environ.items() if _VARIABLES.fullmatch(name)}
 
 
 class Source(Value):
@@ -76,6 +88,7 @@ class Builds:
                     "environment": environment,
                     "settings": dict(source.settings or {}),
                     "subdirectory": source.subdirectory,
+                    "variables": variables(os.environ),
                     "allow_unsandboxed": False,
                 }
             )
