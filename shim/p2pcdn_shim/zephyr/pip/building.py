@@ -116,6 +116,8 @@ class Builds:
             voice.plain_error(reason or str(answer["failed"]))
         if (hint := build_system.hint_for(str(answer["failed"]))) != "":
             raise PipError(f"Can not process {shown}", hint=hint)
+        if "cannot be imported" in reason:
+            voice.plain_error(f"error: backend-unavailable\n{reason}")
         if goal == "metadata":
             raise BuildError(
                 "metadata-generation-failed", hint=f"Encountered error while generating package metadata.\n{shown}"

@@ -9,6 +9,7 @@ from p2pcdn_shim.zephyr.pip.controls import normalize
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.finder import allows
 from p2pcdn_shim.zephyr.pip.job import Job
+from p2pcdn_shim.zephyr.pip.link import link_at
 from p2pcdn_shim.zephyr.pip.universe import Universe
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
@@ -189,7 +190,7 @@ def _causes(
 def _named(one: Statement, universe: Universe) -> str:
     """As the user wrote it; what he named by a place is called by its name and version."""
     for source, prepared in universe.prepared.items():
-        if one.requirement.url and source.url and source.project == one.project:
+        if one.requirement.url and source.url == link_at(one.requirement.url).same:
             lines = (line for line in prepared.metadata.splitlines() if line.lower().startswith("version:"))
             return f"{one.requirement.name} {next(lines, '').partition(':')[2].strip()}"
     return one.text

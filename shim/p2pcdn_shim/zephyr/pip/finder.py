@@ -306,13 +306,22 @@ class Finder:
         """Where some have a hash that is allowed: those, and those without one."""
         allowed = self.rules.hashes.get(project)
         if not allowed:
+            self._voice.debug(
+                f"Given no hashes to check {len(found)} links for project {project!r}: discarding no candidates"
+            )
             return found
         right = [one for one in found if _has_any(one.link, allowed)]
-        return (
-            [one for one in found if one in right or not any(name in STRONG for name in one.link.hashes)]
-            if right
-            else found
+        without = [one for one in found if not any(name in STRONG for name in one.link.hashes)]
+        kept = [one for one in found if one in right or one in without] if right else found
+        wrong = [one.link.url for one in found if one not in kept]
+        lines = "\n  ".join(wrong)
+        discarded = f"discarding {len(wrong)} non-matches:\n  {lines}" if wrong else "discarding no candidates"
+        number = sum(len(digests) for digests in allowed.values())
+        self._voice.debug(
+            f"Checked {len(found)} links for project {project!r} against {number} hashes ({len(right)} matches,"
+            f" {len(without)} no digest): {discarded}"
         )
+        return kept
 
     def _rank(self, one: Candidate) -> tuple[Any, ...]:
         allowed = self.rules.hashes.get(_project(one), {})

@@ -110,7 +110,7 @@ class _Resolution:
             assert one.requirement is not None
             self._allow(one)
             if one.link is not None:
-                self._check_supported(one)
+                self._constrained.setdefault(one.project, []).append(f" @ {one.link.url}")
                 texts.append(f"{one.project} @ {universe.name_place(one.project, one.link, one)}")
             else:
                 texts.append(f"{one.project}{one.requirement.specifier}")
@@ -168,7 +168,7 @@ class _Resolution:
         if not one.link.is_wheel:
             return
         tags = parse_wheel_filename(one.link.filename)[3]
-        if not any(str(tag) in set(self._job.tags) for tag in tags):
+        if frozenset(map(str, tags)).isdisjoint(self._job.tags):
             raise PipError(f"{one.link.filename} is not a supported wheel on this platform.")
 
     def _allow(self, one: Ask) -> None:

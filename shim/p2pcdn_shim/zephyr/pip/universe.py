@@ -182,6 +182,8 @@ class Universe:
 
     def _of_place(self, source: Source) -> Metadata:
         link, ask = self.places[source.url]
+        if link.is_wheel and not self._is_supported(link):
+            return Metadata(source, "0", broken=f"{link.filename} is not a supported wheel on this platform")
         prepared = self.prepared[source] = self.prepare_place(link, ask, source.project)
         metadata = read_metadata(source, prepared.metadata)
         name = _name_of(prepared.metadata)
@@ -199,6 +201,15 @@ class Universe:
             )
         return metadata
 
+    def _is_supported(self, link: Link) -> bool:
+        from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+        try:
+            tags = parse_wheel_filename(link.filename)[3]
+        except InvalidWheelFilename:
+            return False
+        return not frozenset(map(str, tags)).isdisjoint(self._job.tags)
+
     def _told(self, source: Source, metadata: Metadata) -> Metadata:
         """What counts of it in this command."""
         requires_python = metadata.requires_python if self._job.requires_python is not None else ""
@@ -211,7 +222,7 @@ class Universe:
     def _requires(self, source: Source, metadata: Metadata) -> Iterator[str]:
         from packaging.requirements import InvalidRequirement, Requirement
 
-        for text in metadata.requires_dist:
+        for text in filter(None, metadata.requires_dist):
             try:
                 one = Requirement(text)
             except InvalidRequirement:
@@ -253,7 +264,8 @@ class Universe:
             raise hashing.vcs(whole)
         if link.is_directory:
             raise hashing.directory(whole)
-        if allowed:
+        root = self.roots.get(project)
+        if allowed and (any(allowed.values()) or (root is not None and root.hashes)):
             return allowed
         if not direct and "==" not in shown:
             raise hashing.unpinned(shown, origin)
@@ -267,7 +279,7 @@ def _unreadable(metadata: Metadata) -> str:
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
-        for text in metadata.requires_dist:
+        for text in filter(None, metadata.requires_dist):
             Requirement(text)
     except InvalidRequirement as error:
         return str(error)
