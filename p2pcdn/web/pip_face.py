@@ -23,7 +23,7 @@ from p2pcdn.web.control_face import Route, asked_object
 from p2pcdn.web.routes import json_response
 from p2pcdn.web.zephyr_face import indexes_of
 
-GOALS: tuple[Goal, ...] = ("metadata", "wheel", "editable")
+GOALS: tuple[Goal, ...] = ("metadata", "editable-metadata", "wheel", "editable")
 # Of a log that is told to the user; a compiler's complaints stand at its end.
 LOG_SIZE_BYTES_MAX = 256 * 1024
 

@@ -72,6 +72,15 @@ def pinned_versions(pins: Iterable[str]) -> dict[str, Version]:
     return found
 
 
+def has_all(needs: Sequence[str], held: Mapping[str, Version], markers: Mapping[str, str]) -> bool:
+    """Whether everything is there, in a version that does."""
+    try:
+        check(needs, held, markers, "", "", missing=True)
+    except PipError:
+        return False
+    return True
+
+
 def check(
     needs: Sequence[str],
     held: Mapping[str, Version],

@@ -100,7 +100,8 @@ class Distribution:
     def installer(self) -> str:
         """The first line of INSTALLER."""
         lines = [line for line in (self.read("INSTALLER") or "").splitlines() if line.strip()]
-        return lines[0].strip() if lines else ""
+        # One that is no text says nothing.
+        return lines[0].strip() if lines and lines[0].isprintable() else ""
 
     @property
     def requested(self) -> bool:

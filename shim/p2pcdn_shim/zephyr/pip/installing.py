@@ -165,7 +165,7 @@ class Installing:
                 self._voice.info(f"Can't uninstall {former.name!r}. No files were found to uninstall.")
                 return
             self._voice.info(f"Uninstalling {former.name}-{former.version_text}:")
-            put_away(change, removal)
+            put_away(change, removal, self._voice)
             with self._voice.indented():
                 self._voice.info(f"Successfully uninstalled {former.name}-{former.version_text}")
 

@@ -38,6 +38,10 @@ class Prepared(Value):
     wheel: Path | None = None
     settings: Any = None
 
+    def plain(self) -> Prepared:
+        """The same, not editable."""
+        return Prepared(self.link, self.metadata, self.path, False, self.commit, self.wheel, self.settings)
+
     def at(self, path: Path) -> Prepared:
         """The same, fetched."""
         fields = (self.link, self.metadata, path, self.editable, self.commit, self.wheel, self.settings)

@@ -62,7 +62,7 @@ def _no_record(one: Distribution) -> str:
     if not installer or installer in ("pip", "zephyr"):
         return (
             f"The package's contents are unknown: no RECORD file was found for {one.name}.\nhint: You might be able to"
-            f" recover from this via: pip install --force-reinstall --no-deps {one.name}=={one.version_text}"
+            f" recover from this via: pip install --ignore-installed --no-deps {one.name}=={one.version_text}"
         )
     return (
         f"The package's contents are unknown: no RECORD file was found for {one.name}.\nhint: The package was"
@@ -131,9 +131,12 @@ def _with_bytecode(paths: Iterable[str]) -> Iterator[str]:
                 yield path + "c"
 
 
-def put_away(change: Change, removal: Removal) -> None:
+def put_away(change: Change, removal: Removal, voice: PipVoice) -> None:
     """Notes all that goes, and the .pth files that lose a line."""
     change.remove(removal.paths)
+    for file in dict.fromkeys(file for file, _ in removal.lines):
+        if not Path(file).is_file():
+            voice.warn(f"Cannot remove entries from nonexistent file {file}")
     for file, text in removal.edited():
         new = change.new / f"{len(list(change.new.iterdir()))}-{Path(file).name}"
         new.write_text(text, encoding="utf-8")

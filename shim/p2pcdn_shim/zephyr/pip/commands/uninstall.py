@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.pip.change import Change
@@ -10,6 +11,7 @@ from p2pcdn_shim.zephyr.pip.controls import normalize
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.files import Reader
 from p2pcdn_shim.zephyr.pip.installed import Distribution
+from p2pcdn_shim.zephyr.pip.link import is_archive
 from p2pcdn_shim.zephyr.pip.managed import check_managed
 from p2pcdn_shim.zephyr.pip.selection import environment_of, is_local
 from p2pcdn_shim.zephyr.pip.uninstalling import Removal, put_away, removal_of, show
@@ -37,6 +39,8 @@ def _names(run: Run) -> dict[str, str]:
     found: dict[str, str] = {}
     for word in run.words:
         try:
+            if os.sep in word or is_archive(word):
+                raise InvalidRequirement(word)
             found[normalize(Requirement(word).name)] = word
         except InvalidRequirement:
             run.voice.warn(f"Invalid requirement: {word!r} ignored - the uninstall command expects named requirements.")
@@ -80,8 +84,9 @@ def remove(run: Run, one: Distribution) -> None:
     with run.voice.indented():
         if not run.options.yes and not _asked(run, removal):
             return
-        with Change(Path(one.where)) as change:
-            put_away(change, removal)
+        where = one.where if str(one.where) not in removal.paths else one.where.parent
+        with Change(Path(where)) as change:
+            put_away(change, removal, run.voice)
             change.commit()
         run.voice.info(f"Successfully uninstalled {one.name}-{one.version_text}")
 
