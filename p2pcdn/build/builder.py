@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 # A build that is one compiler after another keeps one core busy.
 BUILDS_AT_ONCE_MAX = os.cpu_count() or 1
+_WHEEL_HOOKS: tuple[Hook, Hook] = ("get_requires_for_build_wheel", "prepare_metadata_for_build_wheel")
+_EDITABLE_HOOKS: tuple[Hook, Hook] = ("get_requires_for_build_editable", "prepare_metadata_for_build_editable")
 _CONVERTER = BuildSystem(("wheel",), "wheel")
 
 
@@ -113,23 +115,34 @@ class Builder:
         return await _by_the_users_word(allow_unsandboxed, attempt)
 
     async def metadata(
-        self, source: Source, python: Path, options: Options = PLAIN, *, allow_unsandboxed: bool = False
+        self,
+        source: Source,
+        python: Path,
+        options: Options = PLAIN,
+        *,
+        allow_unsandboxed: bool = False,
+        editable: bool = False,
     ) -> bytes:
         """The METADATA of the wheel that a source would become; without building it where its backend can.
 
-        Where it cannot, the wheel is built and kept. Raises like `wheel`.
+        editable: of a tree, the metadata of its editable wheel. Where the backend cannot, the wheel is built and kept.
+        Raises like `wheel`.
         """
+        requires, prepare = _EDITABLE_HOOKS if editable else _WHEEL_HOOKS
 
         async def attempt(bare_because: str | None) -> bytes | None:
-            async with self._work(source, python, options, bare_because, editable=False) as work:
-                await work.prepare("get_requires_for_build_wheel")
-                answer = await work.hook("prepare_metadata_for_build_wheel")
+            async with self._work(source, python, options, bare_because, editable=editable) as work:
+                await work.prepare(requires)
+                answer = await work.hook(prepare)
                 return None if answer.missing else await self._tools.threads.run(_read_metadata, work.answer)
 
         told = None if isinstance(source, Egg) else await _by_the_users_word(allow_unsandboxed, attempt)
         if told is not None:
             return told
-        built = await self.wheel(source, python, options, allow_unsandboxed=allow_unsandboxed)
+        if editable and isinstance(source, Tree):
+            built = await self.editable(source, python, options, allow_unsandboxed=allow_unsandboxed)
+        else:
+            built = await self.wheel(source, python, options, allow_unsandboxed=allow_unsandboxed)
         return await self._metadata_of(built.wheel)
 
     async def _made(self, work: Work, hook: Hook, project: str | None) -> Built:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     Given = dict[str, Any]
 
 OPTIONAL = ("get_requires_for_build_sdist", "get_requires_for_build_wheel", "get_requires_for_build_editable")
-NEEDS_OUT = ("build_sdist", "build_wheel", "build_editable", "prepare_metadata_for_build_wheel")
+PREPARE = ("prepare_metadata_for_build_wheel", "prepare_metadata_for_build_editable")
+NEEDS_OUT = ("build_sdist", "build_wheel", "build_editable", *PREPARE)
 
 
 class Refusal(Exception):
@@ -75,7 +76,7 @@ def call(given: Given) -> tuple[dict[str, Any], str | None]:
         return {"value": list(value)}, None
     name = os.path.basename(str(hook(given["out"], given["settings"])))
     made = os.path.join(given["out"], name)
-    if hook_name == "prepare_metadata_for_build_wheel":
+    if hook_name in PREPARE:
         made = os.path.join(made, "METADATA")
     if not os.path.isfile(made):
         raise Refusal(f"{hook_name} said that it made {name!r}, and it did not")

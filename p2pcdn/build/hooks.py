@@ -24,6 +24,7 @@ Hook = Literal[
     "get_requires_for_build_wheel",
     "get_requires_for_build_editable",
     "prepare_metadata_for_build_wheel",
+    "prepare_metadata_for_build_editable",
     "build_sdist",
     "build_wheel",
     "build_editable",

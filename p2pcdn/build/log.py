@@ -42,11 +42,19 @@ class BuildLog:
 def open_log(directory: Path, name: str, threads: Threads) -> BuildLog:
     """A new log, and room for it: the oldest ones go. It runs in a thread."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    logs = sorted(directory.glob("*.log"), key=lambda log: log.stat().st_mtime)
+    logs = sorted(directory.glob("*.log"), key=_age)
     for old in logs[: max(0, len(logs) - LOGS_KEPT_MAX + 1)]:
         old.unlink(missing_ok=True)
     path = directory / f"{name}.log"
     return BuildLog(path, path.open("xb", buffering=0), threads)
+
+
+def _age(log: Path) -> float:
+    """When it was written; one that another build has just removed is the oldest."""
+    try:
+        return log.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _readable(line: bytes) -> str:

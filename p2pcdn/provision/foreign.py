@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from p2pcdn.provision.building import StoreShelf
 from p2pcdn.store import Store
 from p2pcdn.world import Processes, Threads
 
-Goal = Literal["metadata", "wheel", "editable"]
+Goal = Literal["metadata", "editable-metadata", "wheel", "editable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,11 @@ class ForeignBuilds:
     async def _built(self, builder: Builder, job: Job) -> Outcome:
         source = Tree(job.source) if job.sha256 is None else Sdist(job.source, job.sha256)
         unsandboxed = job.allow_unsandboxed
-        if job.goal == "metadata":
-            told = await builder.metadata(source, job.python, job.options, allow_unsandboxed=unsandboxed)
+        if job.goal in ("metadata", "editable-metadata"):
+            ask = builder.metadata
+            if job.goal == "editable-metadata" and isinstance(source, Tree):
+                ask = partial(builder.metadata, editable=True)
+            told = await ask(source, job.python, job.options, allow_unsandboxed=unsandboxed)
             return Outcome(metadata=told.decode("utf-8", "replace"), log=builder.latest_log)
         made: Built
         if job.goal == "editable":

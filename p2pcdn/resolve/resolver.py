@@ -24,8 +24,13 @@ ATTEMPT_STEPS_MAX = 12
 class Resolver:
     """One resolution for one target. Not for two threads at once."""
 
-    def __init__(self, wanted: Wanted, target: Target, knowledge: Knowledge | None = None) -> None:
-        """knowledge: shared with other resolutions, what they learned, too. Raises BadRequirement."""
+    def __init__(
+        self, wanted: Wanted, target: Target, knowledge: Knowledge | None = None, *, advises: bool = True
+    ) -> None:
+        """knowledge: shared with other resolutions, what they learned, too. advises: whether a suggestion is looked for
+        where there is no solution, which may need further metadata. Raises BadRequirement.
+        """
+        self._advises = advises
         self._wanted = wanted
         self._target = target
         self._knowledge = Knowledge() if knowledge is None else knowledge
@@ -62,7 +67,7 @@ class Resolver:
 
     def _end(self, proof: Incompatibility) -> Generator[Need, None, NoReturn]:
         leaves, view = facts(proof), self._search.view
-        advice = yield from suggestion(leaves, view, self._wanted, self._attempt)
+        advice = (yield from suggestion(leaves, view, self._wanted, self._attempt)) if self._advises else ""
         raise NoSolution(sentences(proof, Wording(view)), advice, tuple(asked(leaves, self._wanted)))
 
     def _attempt(self, wanted: Wanted) -> Generator[Need, None, Solution | Need | None]:

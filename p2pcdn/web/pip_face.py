@@ -1,4 +1,6 @@
-"""What `zephyr pip` asks its node over the control socket: builds in the sandbox, pages and files; see docs/protocol.md."""
+"""What `zephyr pip` asks its node over the control socket: builds in the sandbox, pages and files; see
+docs/protocol.md.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from p2pcdn.web.control_face import Route, asked_object
 from p2pcdn.web.routes import json_response
 from p2pcdn.web.zephyr_face import indexes_of
 
-GOALS: tuple[Goal, ...] = ("metadata", "wheel", "editable")
+GOALS: tuple[Goal, ...] = ("metadata", "editable-metadata", "wheel", "editable")
 # Of a log that is told to the user; a compiler's complaints stand at its end.
 LOG_SIZE_BYTES_MAX = 256 * 1024
 
@@ -102,8 +104,9 @@ def _job(asked: Mapping[str, Any]) -> Job:
     satisfies = environment.get("satisfies")
     sha256 = asked.get("sha256")
     settings = asked.get("settings") or {}
-    if not isinstance(settings, dict):
-        raise RemoteProtocolError("settings is an object.")
+    variables = asked.get("variables") or {}
+    if not isinstance(settings, dict) or not isinstance(variables, dict):
+        raise RemoteProtocolError("settings and variables are objects.")
     return Job(
         goal=goal,
         source=_path(asked, "source"),
@@ -116,7 +119,11 @@ def _job(asked: Mapping[str, Any]) -> Job:
             tuple(Path(str(one)) for one in environment.get("also") or ()),
         ),
         satisfies=None if satisfies is None else frozenset(map(str, satisfies)),
-        options=Options(settings=settings, subdirectory=str(asked.get("subdirectory") or "")),
+        options=Options(
+            settings=settings,
+            environment={str(name): str(value) for name, value in variables.items()},
+            subdirectory=str(asked.get("subdirectory") or ""),
+        ),
         allow_unsandboxed=asked.get("allow_unsandboxed") is True,
     )
 

@@ -51,7 +51,7 @@ class ZephyrFace:
             ("POST", "/v1/lock"): self._post_lock,
             ("POST", "/v1/resolve"): self._post_resolve,
             ("POST", "/v1/environment"): self._post_environment,
-            ("POST", "/v1/build"): self._post_build,
+            ("POST", "/v1/distributions"): self._post_distributions,
         }
 
     async def _post_lock(self, request: Request) -> Response:
@@ -82,7 +82,7 @@ class ZephyrFace:
 
         return self._begun(make_ready)
 
-    async def _post_build(self, request: Request) -> Response:
+    async def _post_distributions(self, request: Request) -> Response:
         asked = await asked_object(request, BODY_SIZE_BYTES_MAX)
         bench, toolchain, kinds = self._bench(asked), _toolchain(asked), _kinds(asked)
         directory, settings = Directory(_absolute(asked, "directory")), _settings(asked.get("settings", {}))

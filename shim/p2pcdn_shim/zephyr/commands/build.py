@@ -47,7 +47,7 @@ def run(call: Call) -> int:
         "settings": _settings(options.config_setting),
     }
     with call.node() as client:
-        built = syncing.long_answer(call, client, "/v1/build", question, "Building", "built")[0]
+        built = syncing.long_answer(call, client, "/v1/distributions", question, "Building", "built")[0]
         files = [_copied(Path(one["path"]), output) for one in built]
     for file, one in zip(files, built, strict=True):
         call.voice.detail(f"{file.name} was {one['how']}.")

@@ -16,13 +16,12 @@ if TYPE_CHECKING:
 # What pip asks of a tree that names no backend.
 LEGACY = ("setuptools>=40.8.0",)
 # What the node says of a tree, and what pip adds to that for its users.
+_INVALID = "This package has an invalid `build-system.requires` key in pyproject.toml.\n"
 _HINTS = (
     ("has no `requires`", "The [build-system] table is missing the mandatory `requires` key."),
-    ("build-system.requires is not a list", "This package has an invalid `build-system.requires` key in pyproject.toml.\n"
-     "It is not a list of strings."),
-    ("build requirement", "This package has an invalid `build-system.requires` key in pyproject.toml.\n"
-     "It contains an invalid requirement."),
-)  # fmt: skip
+    ("build-system.requires is not a list", f"{_INVALID}It is not a list of strings."),
+    ("build requirement", f"{_INVALID}It contains an invalid requirement."),
+)
 
 
 class BuildSystem(Value):
@@ -52,7 +51,10 @@ def hint_for(sentence: str) -> str:
     """What pip would say of a tree whose [build-system] is wrong; "" where that is not it."""
     for sign, words in _HINTS:
         if sign in sentence:
-            return f"This package has an invalid pyproject.toml file.\n{words}\nSee PEP 518 for the detailed specification."
+            return (
+                f"This package has an invalid pyproject.toml file.\n{words}\nSee PEP 518 for the detailed"
+                f" specification."
+            )
     return ""
 
 
@@ -68,6 +70,15 @@ def pinned_versions(pins: Iterable[str]) -> dict[str, Version]:
         except InvalidVersion:
             continue
     return found
+
+
+def has_all(needs: Sequence[str], held: Mapping[str, Version], markers: Mapping[str, str]) -> bool:
+    """Whether everything is there, in a version that does."""
+    try:
+        check(needs, held, markers, "", "", missing=True)
+    except PipError:
+        return False
+    return True
 
 
 def check(

@@ -1,11 +1,14 @@
-"""Sources become wheels, or tell their metadata, in the node's sandbox; the build requirements are chosen and brought here."""
+"""Sources become wheels, or tell their metadata, in the node's sandbox; the build requirements are chosen and brought
+here.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.pip import build_system
@@ -18,6 +21,17 @@ if TYPE_CHECKING:
 
 # Installs wheels that fit these requirements into a fresh environment at this directory; returns their pins.
 Bring = Callable[[Sequence[str], Path, "Source"], list[str]]
+
+
+# What compilers and backends are told by variables. Others stay outside: a build would write them into its wheel.
+_VARIABLES = re.compile(
+    r"CC|CXX|CPP|LD|AR|(C|CPP|CXX|LD|ARCH|MAKE|F|RUST)FLAGS|SOURCE_DATE_EPOCH|(CMAKE|SETUPTOOLS|CARGO|CYTHON|NPY|SKBUILD)_\w+"
+)
+
+
+def variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Those of the user's variables that a build sees."""
+    return {name: value for name, value in environ.items() if _VARIABLES.fullmatch(name)}
 
 
 class Source(Value):
@@ -45,7 +59,8 @@ class Builds:
         voice = self._job.voice
         what = f"Preparing {'editable ' if source.editable else ''}metadata (pyproject.toml)"
         with voice.indented():
-            answer = self._build(source, "metadata", shown, what, "Getting metadata")
+            goal = "editable-metadata" if source.editable else "metadata"
+            answer = self._build(source, goal, shown, what, "Getting metadata")
         return str(answer["metadata"])
 
     def wheel(self, source: Source, shown: str) -> Path:
@@ -59,11 +74,11 @@ class Builds:
         voice = self._job.voice
         isolated = bool(self._job.options.build_isolation)
         environment = self._isolated(source, shown) if isolated else self._own()
-        if not isolated and goal == "metadata":
+        if not isolated and goal.endswith("metadata"):
             self._check_own(source)
         told = False
         while True:
-            if environment["satisfies"] is None or told or goal != "metadata":
+            if environment["satisfies"] is None or told or not goal.endswith("metadata"):
                 voice.info(f"{what}: started")
             answer = self._job.node.build(
                 {
@@ -74,6 +89,7 @@ class Builds:
                     "environment": environment,
                     "settings": dict(source.settings or {}),
                     "subdirectory": source.subdirectory,
+                    "variables": variables(os.environ),
                     "allow_unsandboxed": False,
                 }
             )
@@ -101,7 +117,11 @@ class Builds:
             voice.plain_error(reason or str(answer["failed"]))
         if (hint := build_system.hint_for(str(answer["failed"]))) != "":
             raise PipError(f"Can not process {shown}", hint=hint)
-        if goal == "metadata":
+        if "has no build_editable" in reason:
+            voice.plain_error("Cannot build editable: the build backend is missing the 'build_editable' hook.")
+        if "cannot be imported" in reason:
+            voice.plain_error(f"error: backend-unavailable\n{reason}")
+        if goal.endswith("metadata"):
             raise BuildError(
                 "metadata-generation-failed", hint=f"Encountered error while generating package metadata.\n{shown}"
             )
@@ -147,6 +167,9 @@ class Builds:
         if satisfies:
             held = build_system.pinned_versions(self._environments[key][2])
             build_system.check(needs, held, markers, place_of(source), "the backend dependencies")
+            if build_system.has_all(needs, held, markers):
+                self._environments[key] = (satisfies | set(needs), *self._environments[key][1:])
+                return self._isolated(source)
         if satisfies.issuperset(needs):
             raise PipError(f"{shown} asks for build requirements again that it has already: {', '.join(needs)}")
         self._job.voice.info(f"{what}: started")

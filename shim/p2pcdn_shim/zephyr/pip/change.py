@@ -142,7 +142,9 @@ def _missing_directories(places: Iterable[str]) -> list[str]:
 
 
 def _remove_empty(directories: set[str]) -> None:
-    """Directories that hold nothing any more, and those above them that then hold nothing, but byte code without source."""
+    """Directories that hold nothing any more, and those above them that then hold nothing, but byte code without
+    source.
+    """
     ahead = sorted(directories, key=len, reverse=True)
     while ahead:
         directory = ahead.pop(0)

@@ -1,4 +1,6 @@
-"""The door of `zephyr pip`: finds the command, reads its options, and turns what goes wrong into pip's words and codes."""
+"""The door of `zephyr pip`: finds the command, reads its options, and turns what goes wrong into pip's words and
+codes.
+"""
 
 from __future__ import annotations
 

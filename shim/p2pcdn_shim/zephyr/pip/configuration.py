@@ -1,4 +1,6 @@
-"""pip's configuration: its files in their order, and PIP_* variables; read for options, shown and edited by `config`."""
+"""pip's configuration: its files in their order, and PIP_* variables; read for options, shown and edited by
+`config`.
+"""
 
 from __future__ import annotations
 

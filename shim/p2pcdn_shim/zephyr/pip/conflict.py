@@ -9,6 +9,7 @@ from p2pcdn_shim.zephyr.pip.controls import normalize
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.finder import allows
 from p2pcdn_shim.zephyr.pip.job import Job
+from p2pcdn_shim.zephyr.pip.link import link_at
 from p2pcdn_shim.zephyr.pip.universe import Universe
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 _ADVICE = (
-    "\nTo fix this you could try to:\n1. loosen the range of package versions you've specified\n2. remove package versions"
+    "\nTo fix this you could try to:\n1. loosen the range of package versions you've specified\n2. remove"
+    " package versions"
     " to allow pip to attempt to solve the dependency conflict\n"
 )
 
@@ -41,8 +43,14 @@ def explain(job: Job, universe: Universe, constraints: Mapping[str, list[str]], 
     statements = list(_statements(universe))
     if (python := _wrong_python(job, universe, statements)) is not None:
         return python
+    several = [one.project for one in statements]
     for one in statements:
-        if not one.requirement.url and one.project not in constraints and not _fitting(one, universe):
+        if (
+            several.count(one.project) == 1
+            and not one.requirement.url
+            and one.project not in constraints
+            and not _fitting(one, universe)
+        ):
             return _nothing_found(job, universe, one)
     return _conflict(job, universe, statements, constraints, failed)
 
@@ -60,8 +68,17 @@ def _statements(universe: Universe) -> Sequence[Statement]:
 
 
 def _fitting(one: Statement, universe: Universe) -> bool:
+    """Whether any version does: a yanked one only where it is named (PEP 592)."""
     held = universe.held.get(one.project)
-    versions = [*universe.versions(one.project), *([str(held.version)] if held is not None and held.version else [])]
+    versions = [str(held.version)] if held is not None and held.version is not None else []
+    pins = any(
+        specifier.operator in ("==", "===") and not specifier.version.endswith(".*")
+        for specifier in one.requirement.specifier
+    )
+    for version in universe.versions(one.project):
+        candidate = universe.candidate(one.project, version)
+        if pins or (candidate is not None and candidate.link.yanked is None):
+            versions.append(version)
     return any(True for _ in one.requirement.specifier.filter(versions))
 
 
@@ -81,6 +98,8 @@ def _wrong_python(job: Job, universe: Universe, statements: Sequence[Statement])
 
 def _nothing_found(job: Job, universe: Universe, one: Statement) -> PipError:
     shown = f"{one.text} (from {one.parent})" if one.parent else one.text
+    if one.project in job.locked:
+        return _against_the_lock(job, universe, one, shown)
     candidates = [universe.candidate(one.project, version) for version in universe.versions(one.project)]
     versions = [str(c.version) for c in candidates if c is not None and c.link.yanked is None]
     yanked = [str(c.version) for c in candidates if c is not None and c.link.yanked is not None]
@@ -91,14 +110,28 @@ def _nothing_found(job: Job, universe: Universe, one: Statement) -> PipError:
         job.voice.error(
             f"Ignored the following versions that require a different python version: {'; '.join(sorted(pythons))}"
         )
+    releases = job.finder.rules.releases
+    kind = "version"
+    if releases is not None:
+        kind = "final version" if releases.in_second(one.project) else kind
     job.voice.error(
-        f"Could not find a version that satisfies the requirement {shown} (from versions: {', '.join(versions) or 'none'})"
+        f"Could not find a {kind} that satisfies the requirement {shown} (from versions:"
+        f" {', '.join(versions) or 'none'})"
     )
     if one.text == "requirements.txt":
         job.voice.info(
-            'HINT: You are attempting to install a package literally named "requirements.txt" (which cannot exist). Consider'
+            'HINT: You are attempting to install a package literally named "requirements.txt" (which cannot'
+            " exist). Consider"
             " using the '-r' flag to install the packages listed in requirements.txt"
         )
+    return PipError(f"No matching distribution found for {one.text}")
+
+
+def _against_the_lock(job: Job, universe: Universe, one: Statement, shown: str) -> PipError:
+    versions = ", ".join(universe.versions(one.project))
+    job.voice.error(
+        f"The requirement {shown} is not compatible with version {versions} specified in a provided lock file"
+    )
     return PipError(f"No matching distribution found for {one.text}")
 
 
@@ -117,12 +150,17 @@ def _conflict(
     lines = ["\nThe conflict is caused by:"]
     for one in causes:
         before = f"{one.parent} {one.version} depends on" if one.parent else "The user requested"
-        lines.append(f"    {before} {one.text}")
+        lines.append(f"    {before} {one.text if one.parent else _named(one, universe)}")
     for project in dict.fromkeys(one.project for one in causes):
         for specifier in constraints.get(project, ()):
             lines.append(f"    The user requested (constraint) {project}{specifier}")
-    if failed.suggestion:
-        lines.append(f"\n{failed.suggestion}")
+    nowhere = sorted({one.project for one in causes if not one.requirement.url and not universe.versions(one.project)})
+    if nowhere:
+        lines.append(
+            "\nAdditionally, some packages in these conflicts have no matching distributions available for your"
+            " environment:"
+        )
+        lines += [f"    {project}" for project in nowhere]
     # What a build needs is told where its errors are.
     tell = job.voice.plain_error if job.voice.nested else job.voice.info
     tell("\n".join(lines) + "\n" + _ADVICE)
@@ -152,7 +190,7 @@ def _causes(
 def _named(one: Statement, universe: Universe) -> str:
     """As the user wrote it; what he named by a place is called by its name and version."""
     for source, prepared in universe.prepared.items():
-        if one.requirement.url and source.url and source.project == one.project:
+        if one.requirement.url and source.url == link_at(one.requirement.url).same:
             lines = (line for line in prepared.metadata.splitlines() if line.lower().startswith("version:"))
             return f"{one.requirement.name} {next(lines, '').partition(':')[2].strip()}"
     return one.text

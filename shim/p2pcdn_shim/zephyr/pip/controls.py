@@ -1,4 +1,6 @@
-"""Which files of a project may be taken: --no-binary, --only-binary, --all-releases, --only-final; one rule for both."""
+"""Which files of a project may be taken: --no-binary, --only-binary, --all-releases, --only-final; one rule for
+both.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import netrc
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -62,11 +61,8 @@ class Credentials:
         """After a 401: keyring's word, else the user's at the terminal; None where nobody has one."""
         host = urlsplit(url).netloc
         found = self._of_keyring(url, user or self._user_for(host))
-        if found is None and not self._options.no_input and sys.stdin.isatty():
-            name = user or input(f"User for {host}: ")
-            from getpass import getpass
-
-            found = name, getpass("Password: ")
+        if found is None and not self._options.no_input:
+            found = _of_the_user(host, user)
         if found is None or found == tried:
             return None
         self._asked[host] = found
@@ -92,6 +88,17 @@ class Credentials:
                 found = _of_program(program, service, user)
             if found is not None:
                 return found
+        return None
+
+
+def _of_the_user(host: str, user: str | None) -> tuple[str, str] | None:
+    """Asked for on the terminal; None where nobody answers."""
+    from getpass import getpass
+
+    try:
+        name = user or input(f"User for {host}: ")
+        return name, getpass("Password: ")
+    except EOFError:
         return None
 
 

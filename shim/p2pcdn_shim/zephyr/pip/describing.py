@@ -68,7 +68,11 @@ def homepage(one: Distribution) -> str:
 
 
 def required(one: Distribution, markers: Mapping[str, str]) -> list[str]:
-    return sorted({requirement.name for requirement in one.requires(markers)}, key=str.lower)
+    """The projects that it needs; as it says it, where that cannot be read."""
+    try:
+        return sorted({requirement.name for requirement in one.requires(markers, strict=True)}, key=str.lower)
+    except ValueError:
+        return sorted(one.requires_texts, key=str.lower)
 
 
 def required_by(one: Distribution, among: Environment, markers: Mapping[str, str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, urljoin
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
-    from p2pcdn_shim.zephyr.pip.cli import Run
     from p2pcdn_shim.zephyr.pip.voice import PipVoice
     from p2pcdn_shim.zephyr.pip.web import Web
 
@@ -55,12 +54,21 @@ class Rules(Value):
 class Finder:
     """Of one command. node_page: asks the node's own indexes; None where they are not asked."""
 
-    def __init__(self, options: Any, rules: Rules, voice: PipVoice, web: Web, node_page: NodePage | None) -> None:
+    def __init__(
+        self,
+        options: Any,
+        rules: Rules,
+        voice: PipVoice,
+        web: Web,
+        node_page: NodePage | None,
+        locked: Mapping[str, Link] | None = None,
+    ) -> None:
         self._options = options
         self.rules = rules
         self._voice = voice
         self._web = web
         self._node_page = node_page
+        self._locked = locked or {}
         self._links: dict[str, list[Link]] = {}
         self._found_links: list[Link] | None = None
         self._ranks = {tag: at for at, tag in enumerate(rules.tags)}
@@ -82,6 +90,11 @@ class Finder:
         """Where will be looked, where that is not the usual."""
         if len(self.indexes) > 1 or (self._options.index_url and not self._options.no_index):
             self._voice.info(f"Looking in indexes: {', '.join(redacted(one) for one in self.indexes)}")
+        if self._options.no_index:
+            self._voice.debug(f"Ignoring indexes: {redacted(self._options.index_url or 'those of the node')}")
+        for one in self.indexes:
+            if "://" not in one and not one.startswith("file:") and not Path(one).exists():
+                self._voice.warn(f'The index url "{one}" seems invalid, please provide a scheme.')
         if self.find_links:
             self._voice.info(f"Looking in links: {', '.join(redacted(one) for one in self.find_links)}")
 
@@ -103,7 +116,8 @@ class Finder:
         if project not in self._links:
             self._links[project] = []
             seen: set[str] = set()
-            for link in self._all_links(project):
+            alone = [self._locked[project]] if project in self._locked else None
+            for link in alone or self._all_links(project):
                 if link.url not in seen:
                     seen.add(link.url)
                     self._links[project].append(link)
@@ -118,6 +132,10 @@ class Finder:
             yield from listed(self._node_page(project), "", through_node=True)
         refresh = self._options.refresh_package if hasattr(self._options, "refresh_package") else set()
         for index in self.indexes:
+            if "://" not in index and not index.startswith("file:"):
+                if not Path(index).exists():
+                    continue
+                index = Path(index).absolute().as_uri()
             page = index.rstrip("/") + "/" + quote(project) + "/"
             yield from self._page(page, refresh=ALL in refresh or project in refresh)
 
@@ -154,6 +172,7 @@ class Finder:
                 f"warning and allow it anyway with '--trusted-host {_host(url)}'."
             )
             return
+        self._voice.debug(f"Getting page {redacted(url)}")
         try:
             if url.startswith("file:"):
                 yield from self._local_page(url)
@@ -173,7 +192,8 @@ class Finder:
             yield from links_of(answer.content.decode("utf-8", "replace"), answer.url)
         else:
             self._voice.warn(
-                f"Skipping page {redacted(url)} because the GET request got Content-Type: {answer.content_type}. The only "
+                f"Skipping page {redacted(url)} because the GET request got Content-Type: {answer.content_type}."
+                f" The only "
                 "supported Content-Types are application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html, "
                 "and text/html"
             )
@@ -202,14 +222,20 @@ class Finder:
         found = self._version(project, link)
         if isinstance(found, str):
             if found:
-                self._voice.debug(f"Skipping link: {found}: {link.url}")
+                self._refuse(project, link, found)
             return None
         if not self._runs(project, link, found):
             return None
         if (why := self._too_new(link)) or (why := self._wrong_kind(project, found)):
-            self._voice.debug(f"Skipping link: {why}: {link.url}")
+            self._refuse(project, link, why)
             return None
         return Candidate(link, found)
+
+    def _refuse(self, project: str, link: Link, why: str) -> None:
+        """Raises PipError for the one file that a lock names."""
+        if project in self._locked:
+            raise PipError(f"Could not install locked package {project!r} from {link.page!r}: {why}")
+        self._voice.debug(f"Skipping link: {why}: {link.url}")
 
     def _version(self, project: str, link: Link) -> Version | str:
         """The version, or why there is none; "" for another project's."""
@@ -252,33 +278,50 @@ class Finder:
 
     def _too_new(self, link: Link) -> str:
         before = self.rules.uploaded_prior_to
-        if before is None or not link.page or (link.is_file and not link.upload_time and not link.page):
+        if before is None or link.is_file:
             return ""
         if not link.upload_time:
             raise PipError(
-                f"Index {link.page} does not provide upload-time metadata. Cannot use --uploaded-prior-to with this index."
+                f"Index {link.page} does not provide upload-time metadata. Cannot use --uploaded-prior-to with"
+                f" this index."
             )
         moment = datetime.fromisoformat(link.upload_time.replace("Z", "+00:00"))
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return f"Upload time {link.upload_time} not prior to {before.isoformat()}" if moment >= before else ""
+        return f"Upload time {moment} not prior to {before}" if moment >= before else ""
 
     def _wrong_kind(self, project: str, version: Version) -> str:
         releases = self.rules.releases
-        if releases is not None and releases.in_second(project) and version.is_prerelease:
-            return f"{version} is a pre-release, and only final ones are wanted"
-        return ""
+        if releases is None or not releases.in_second(project) or not version.is_prerelease:
+            return ""
+        if project in self._locked:
+            self._voice.error(
+                f"A pre-release version {version} is specified in a provided lock file for {project} but only"
+                f" final versions"
+                " are allowed"
+            )
+            raise PipError(f"No matching distribution found for {project}")
+        return f"{version} is a pre-release, and only final ones are wanted"
 
     def _with_right_hashes(self, project: str, found: list[Candidate]) -> list[Candidate]:
         """Where some have a hash that is allowed: those, and those without one."""
         allowed = self.rules.hashes.get(project)
         if not allowed:
+            self._voice.debug(
+                f"Given no hashes to check {len(found)} links for project {project!r}: discarding no candidates"
+            )
             return found
         right = [one for one in found if _has_any(one.link, allowed)]
-        return (
-            [one for one in found if one in right or not any(name in STRONG for name in one.link.hashes)]
-            if right
-            else found
+        without = [one for one in found if not any(name in STRONG for name in one.link.hashes)]
+        kept = [one for one in found if one in right or one in without] if right else found
+        wrong = [one.link.url for one in found if one not in kept]
+        lines = "\n  ".join(wrong)
+        discarded = f"discarding {len(wrong)} non-matches:\n  {lines}" if wrong else "discarding no candidates"
+        number = sum(len(digests) for digests in allowed.values())
+        self._voice.debug(
+            f"Checked {len(found)} links for project {project!r} against {number} hashes ({len(right)} matches,"
+            f" {len(without)} no digest): {discarded}"
         )
+        return kept
 
     def _rank(self, one: Candidate) -> tuple[Any, ...]:
         allowed = self.rules.hashes.get(_project(one), {})
@@ -340,14 +383,3 @@ def _host(url: str) -> str:
     from urllib.parse import urlsplit
 
     return urlsplit(url).hostname or url
-
-
-def finder_of(run: Run, **more: Any) -> Finder:
-    """The finder of a command that only looks."""
-    from p2pcdn_shim.zephyr.pip.job import Job
-
-    return Job(run).finder
-
-
-def tag_list(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(values))

@@ -100,7 +100,8 @@ class Distribution:
     def installer(self) -> str:
         """The first line of INSTALLER."""
         lines = [line for line in (self.read("INSTALLER") or "").splitlines() if line.strip()]
-        return lines[0].strip() if lines else ""
+        # One that is no text says nothing.
+        return lines[0].strip() if lines and lines[0].isprintable() else ""
 
     @property
     def requested(self) -> bool:
@@ -223,7 +224,7 @@ class Environment:
 def distributions_in(directory: Path) -> Iterator[Distribution]:
     """Of one directory of sys.path."""
     try:
-        names = sorted(os.listdir(directory))
+        names = sorted(os.listdir(directory))  # noqa: PTH208 - many names, and of most no more is asked
     except OSError:
         return
     if directory.name.endswith(".egg") and "EGG-INFO" in names:

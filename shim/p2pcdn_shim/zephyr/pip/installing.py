@@ -11,7 +11,6 @@ from p2pcdn_shim.zephyr.pip import report
 from p2pcdn_shim.zephyr.pip.change import Change
 from p2pcdn_shim.zephyr.pip.checking import Package, package_of, packages_of, problems
 from p2pcdn_shim.zephyr.pip.cli import Run
-from p2pcdn_shim.zephyr.pip.commands.uninstall import put_away
 from p2pcdn_shim.zephyr.pip.controls import normalize
 from p2pcdn_shim.zephyr.pip.direct_urls import direct_url_of, text_of
 from p2pcdn_shim.zephyr.pip.errors import PipError
@@ -20,7 +19,7 @@ from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.making import Maker, name_of
 from p2pcdn_shim.zephyr.pip.placing import Layout, Placed, prepare
 from p2pcdn_shim.zephyr.pip.resolving import Chosen, Outcome
-from p2pcdn_shim.zephyr.pip.uninstalling import removal_of
+from p2pcdn_shim.zephyr.pip.uninstalling import put_away, removal_of
 from p2pcdn_shim.zephyr.pip.wheel_file import check_wheel
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
@@ -92,7 +91,7 @@ class Installing:
         """Raises PipError; then the environment is as it was."""
         options, changes = self._run.options, outcome.changes
         if options.json_report_file:
-            self._report(changes)
+            self._report(sorted(changes, key=lambda one: outcome.met.index(one.project)))
         if options.dry_run:
             if changes:
                 self._voice.info(f"Would install {self._named(changes)}")
@@ -160,12 +159,13 @@ class Installing:
             self._voice.info(f"Found existing installation: {former.name} {former.version_text}")
             if not former.is_below(self._run.target.prefix) and not former.is_below(self._run.target.user_site):
                 self._voice.info(
-                    f"Not uninstalling {former.project} at {former.where}, outside environment {self._run.target.prefix}"
+                    f"Not uninstalling {former.project} at {former.where}, outside environment"
+                    f" {self._run.target.prefix}"
                 )
                 self._voice.info(f"Can't uninstall {former.name!r}. No files were found to uninstall.")
                 return
             self._voice.info(f"Uninstalling {former.name}-{former.version_text}:")
-            put_away(change, removal)
+            put_away(change, removal, self._voice)
             with self._voice.indented():
                 self._voice.info(f"Successfully uninstalled {former.name}-{former.version_text}")
 
@@ -201,7 +201,8 @@ class Installing:
                 skipped.add(name)
             elif there.is_symlink():
                 self._voice.warn(
-                    f"Target directory {there} already exists and is a link. pip will not automatically replace links, please"
+                    f"Target directory {there} already exists and is a link. pip will not automatically replace"
+                    f" links, please"
                     " remove if replacement is desired."
                 )
                 skipped.add(name)
@@ -231,11 +232,15 @@ class Installing:
                 lines.append(f"{who} requires {problem.requirement}, which is not installed.")
             else:
                 lines.append(
-                    f"{who} requires {problem.requirement}, but you have {problem.needed} {problem.held} which is incompatible."
+                    f"{who} requires {problem.requirement}, but you have {problem.needed} {problem.held} which"
+                    f" is incompatible."
                 )
         if not lines:
             return []
-        head = "pip's dependency resolver does not currently take into account all the packages that are installed. This behaviour is the source of the following dependency conflicts."
+        head = (
+            "pip's dependency resolver does not currently take into account all the packages that are"
+            " installed. This behaviour is the source of the following dependency conflicts."
+        )
         return ["\n".join([head, *lines])]
 
     def _coming(self, changes: list[Chosen]) -> Iterator[tuple[str, Package]]:
@@ -263,7 +268,8 @@ class Installing:
             listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
             scripts = "script {} is" if len(names) == 1 else "scripts {} are"
             self._voice.warn(
-                f"The {scripts.format(listed)} installed in '{directory}' which is not on PATH.\nConsider adding this directory"
+                f"The {scripts.format(listed)} installed in '{directory}' which is not on PATH.\nConsider adding"
+                f" this directory"
                 " to PATH or, if you prefer to suppress this warning, use --no-warn-script-location."
             )
 
@@ -272,7 +278,8 @@ class Installing:
             return
         if os.getuid() == 0 and not self._place.isolated:
             self._voice.warn(
-                "Running pip as the 'root' user can result in broken permissions and conflicting behaviour with the system"
+                "Running pip as the 'root' user can result in broken permissions and conflicting behaviour with"
+                " the system"
                 " package manager. It is recommended to use a virtual environment instead."
             )
 

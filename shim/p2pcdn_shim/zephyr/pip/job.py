@@ -1,4 +1,6 @@
-"""What the commands that choose versions work with: what was asked for, the rules, the finder, the node, a scratch place."""
+"""What the commands that choose versions work with: what was asked for, the rules, the finder, the node, a scratch
+place.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.files import Reader, group_asks, script_metadata
 from p2pcdn_shim.zephyr.pip.finder import Finder, Rules, allows
 from p2pcdn_shim.zephyr.pip.installed import Environment
+from p2pcdn_shim.zephyr.pip.link import Link
 from p2pcdn_shim.zephyr.pip.nodes import Node
 from p2pcdn_shim.zephyr.pip.selection import environment_of
 from p2pcdn_shim.zephyr.pip.tags import tags_for
@@ -36,6 +39,8 @@ class Job:
         self._check_releases()
         self.asks: list[Ask] = []
         self.hashes: dict[str, dict[str, frozenset[str]]] = {}
+        # What lock files say: the one file of a project that may be taken.
+        self.locked: dict[str, Link] = {}
 
     @cached_property
     def web(self) -> Web:
@@ -93,7 +98,7 @@ class Job:
             getattr(options, "uploaded_prior_to", None),
             self.hashes,
         )
-        return Finder(options, rules, self.voice, self.web, self.node.page)
+        return Finder(options, rules, self.voice, self.web, self.node.page, self.locked)
 
     @cached_property
     def cache(self) -> WheelCache:

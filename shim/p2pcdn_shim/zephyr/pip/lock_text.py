@@ -39,8 +39,10 @@ def _package(maker: Maker, one: Chosen, base: Path) -> Iterator[str]:
         yield from below
     else:
         digest = link.hashes.get("sha256") or digest_of(maker.file(one))
-        where = f"path = {_text(_path(link.path, base))}" if link.is_file else f"url = {_text(link.plain)}"
+        where = f"url = {_text(link.plain)}"
         if one.direct:
+            if link.is_file:
+                where = f"path = {_text(_path(link.path, base))}"
             yield from ("", "[packages.archive]", where, *below)
             yield from ("", "[packages.archive.hashes]", f"sha256 = {_text(digest)}")
             return

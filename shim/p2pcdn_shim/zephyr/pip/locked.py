@@ -44,7 +44,7 @@ def locked_asks(file: str, job: Job) -> Iterator[Ask]:
         raise PipError(f"Cannot select requirements from pylock file {file!r}: {error}") from error
     base = file if re.match(r"(https?|file):", file) else Path(file).absolute().as_uri()
     for one in chosen:
-        yield _ask(one, base, file)
+        yield _ask(one, base, file, job)
 
 
 def _content(file: str, job: Job) -> bytes:
@@ -56,7 +56,7 @@ def _content(file: str, job: Job) -> bytes:
         raise PipError(f"Error reading pylock file {file!r}: {error}") from error
 
 
-def _ask(one: Chosen, base: str, file: str) -> Ask:
+def _ask(one: Chosen, base: str, file: str, job: Job) -> Ask:
     from packaging.requirements import Requirement
 
     package = one.package
@@ -80,5 +80,11 @@ def _ask(one: Chosen, base: str, file: str) -> Ask:
     place = one.file.url or urljoin(base.rpartition("/")[0] + "/", one.file.path or "")
     sub = f"#subdirectory={one.file.subdirectory}" if one.file.subdirectory else ""
     hashes = {name: (digest,) for name, digest in one.file.hashes.items() if name in ("sha256", "sha384", "sha512")}
-    link = Link(place + sub, {name: digests[0] for name, digests in hashes.items()})
-    return Ask(package.name, Requirement(package.name), link, hashes=hashes, origin=f"-r {file}")
+    uploaded = one.file.upload_time.isoformat() if one.file.upload_time is not None else ""
+    known = {name: digests[0] for name, digests in hashes.items()}
+    link = Link(place + sub, known, file, upload_time=uploaded)
+    if one.kind == "archive":
+        return Ask(package.name, Requirement(package.name), link, hashes=hashes, origin=f"-r {file}")
+    job.locked[package.name] = link
+    pinned = Requirement(f"{package.name}=={package.version}" if package.version else package.name)
+    return Ask(package.name, pinned, None, hashes=hashes, origin=f"-r {file}")

@@ -1,8 +1,11 @@
-"""From what was asked for to wheels in hand: versions chosen, files fetched, sources built; also for builds themselves."""
+"""From what was asked for to wheels in hand: versions chosen, files fetched, sources built; also for builds
+themselves.
+"""
 
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +33,8 @@ class Maker:
     def __init__(self, job: Job, above: tuple[str, ...] = ()) -> None:
         self.job = job
         self._above = above
+        # Whether what was asked for as editable becomes an editable wheel; else an ordinary one.
+        self.editable = True
 
     @cached_property
     def builds(self) -> Builds:
@@ -113,6 +118,8 @@ class Maker:
         assert prepared is not None
         path = self.file(one)
         prepared = prepared.at(path)
+        if prepared.editable and not self.editable:
+            prepared = prepared.plain()
         wheel = self.builds.wheel(source_of(prepared), name_of(one))
         size, digest = wheel.stat().st_size, digest_of(wheel)
         with self.job.voice.indented():
@@ -165,12 +172,9 @@ def source_of(prepared: Prepared) -> Source:
 
 
 def name_of(one: Chosen) -> str:
-    """As it calls itself."""
-    assert one.prepared is not None
-    for line in one.prepared.metadata.splitlines():
-        if line.lower().startswith("name:"):
-            return line.partition(":")[2].strip()
-    return one.project
+    """As whoever asked for it first wrote it; of a place without a name as the package calls itself."""
+    match = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", one.shown)
+    return match[0] if match is not None else one.project
 
 
 def _quiet(job: Job) -> Job:
@@ -186,7 +190,7 @@ def _quiet(job: Job) -> Job:
     child.voice = PipVoice(min(job.voice.verbosity, 0) - 1, log=job.voice.log)
     child.voice.nested = True
     child.target = job.target
-    child.asks, child.hashes = [], {}
+    child.asks, child.hashes, child.locked = [], {}, {}
     child.__dict__["node"] = job.node
     child.__dict__["web"] = job.web
     child.__dict__["scratch"] = job.scratch / f"job-{len(list(job.scratch.glob('job-*')))}"
@@ -200,6 +204,7 @@ def _reader(job: Job) -> Reader:
 
 def _mismatch(one: Chosen, field: str, beside: str, inside: str) -> PipError:
     return PipError(
-        f"Requested {one.shown} has inconsistent {field} between its PEP 658 .metadata file and the wheel's METADATA: sidecar"
+        f"Requested {one.shown} has inconsistent {field} between its PEP 658 .metadata file and the wheel's"
+        f" METADATA: sidecar"
         f" has {beside!r}, wheel has {inside!r}"
     )

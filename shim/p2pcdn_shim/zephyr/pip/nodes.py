@@ -1,4 +1,6 @@
-"""What `zephyr pip` asks the node: builds in its sandbox, pages and files of its own indexes. Started where none runs."""
+"""What `zephyr pip` asks the node: builds in its sandbox, pages and files of its own indexes. Started where none
+runs.
+"""
 
 from __future__ import annotations
 

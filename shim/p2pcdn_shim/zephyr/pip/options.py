@@ -297,8 +297,8 @@ COMMAND_OPTIONS: dict[str, tuple[str, ...]] = {
     "freeze": ("requirements", "local", "user", "path", "freeze_all", "freeze_exclude_editable", "excludes"),
     "list": (
         "outdated", "uptodate", "editable", "local", "user", "path", "pre", "all_releases", "only_final",
-        "list_format", "not_required", "exclude_editable", "include_editable", "excludes", "refresh_package", "no_binary",
-        "only_binary", "prefer_binary", *INDEX,
+        "list_format", "not_required", "exclude_editable", "include_editable", "excludes", "refresh_package",
+        "no_binary", "only_binary", "prefer_binary", *INDEX,
     ),
     "show": ("files",),
     "check": (),

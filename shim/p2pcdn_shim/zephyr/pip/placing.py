@@ -110,7 +110,14 @@ def prepare(
     except (CannotInstall, P2pcdnError) as error:
         raise PipError(str(error)) from error
     _make_writable(built)
+    for record in plan.records:
+        _sort(built / record.path)
     return plan, built
+
+
+def _sort(record: Path) -> None:
+    """The same rows in the same order, whoever wrote them in which."""
+    record.write_text("".join(sorted(record.read_text(encoding="utf-8").splitlines(keepends=True))), encoding="utf-8")
 
 
 def _compiled(

@@ -35,7 +35,7 @@ def git(*words: str, cwd: str | Path | None = None, quiet: bool = True) -> str:
     try:
         done = subprocess.run(
             ["git", *words], cwd=cwd, env=environ, check=False, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+            capture_output=True, text=True, errors="replace",
         )  # fmt: skip
     except OSError as error:
         raise PipError("Cannot find command 'git' - do you have 'git' installed and in your PATH?") from error
@@ -125,7 +125,11 @@ class Place:
         if (directory / ".git").exists():
             git("config", "remote.origin.url", self.url, cwd=directory)
             git("fetch", "-q", "--tags", cwd=directory)
-            git("reset", "--hard", "-q", _resolved(directory, self.revision), cwd=directory)
+            known = _resolved(directory, self.revision)
+            if self.revision.startswith("refs/"):
+                git("fetch", "-q", self.url, self.revision, cwd=directory)
+                known = "FETCH_HEAD"
+            git("reset", "--hard", "-q", known, cwd=directory)
         else:
             git("clone", "--filter=blob:none", "-q", self.url, str(directory))
             if self.revision:
@@ -134,11 +138,10 @@ class Place:
         return revision_of(directory)
 
     def _switch(self, directory: Path) -> None:
-        if not re.fullmatch(r"[0-9a-f]{40}", self.revision) or not _has(directory, self.revision):
-            if self.revision.startswith("refs/"):
-                git("fetch", "-q", self.url, self.revision, cwd=directory)
-                git("checkout", "-q", "FETCH_HEAD", cwd=directory)
-                return
+        if self.revision.startswith("refs/"):
+            git("fetch", "-q", self.url, self.revision, cwd=directory)
+            git("checkout", "-q", "FETCH_HEAD", cwd=directory)
+            return
         known = _resolved(directory, self.revision)
         branch = f"origin/{self.revision}"
         if _has(directory, f"refs/remotes/{branch}") and not _has(directory, f"refs/tags/{self.revision}"):

@@ -53,6 +53,8 @@ class Outcome(Value):
 
     order: tuple[Chosen, ...]
     edges: tuple[tuple[str, str], ...] = ()
+    # As they were met: the user's own first.
+    met: tuple[str, ...] = ()
 
     @property
     def changes(self) -> list[Chosen]:
@@ -76,6 +78,7 @@ class _Resolution:
     def run(self, asks: Sequence[Ask]) -> Outcome:
         universe = self._universe()
         universe.roots = self._roots
+        universe.closed = {name for name in universe.held if not self._policy.upgrade}
         constraints = self._constraints([one for one in asks if one.constraint], universe)
         roots = self._root_texts([one for one in asks if not one.constraint], universe)
         while True:
@@ -107,7 +110,7 @@ class _Resolution:
             assert one.requirement is not None
             self._allow(one)
             if one.link is not None:
-                self._check_supported(one)
+                self._constrained.setdefault(one.project, []).append(f" @ {one.link.url}")
                 texts.append(f"{one.project} @ {universe.name_place(one.project, one.link, one)}")
             else:
                 texts.append(f"{one.project}{one.requirement.specifier}")
@@ -119,7 +122,8 @@ class _Resolution:
         for one in asks:
             if not one.applies(self._job.markers):
                 marker = one.marker or (one.requirement.marker if one.requirement is not None else None)
-                self._job.voice.info(f"Ignoring {one.shown}: markers '{marker}' don't match your environment")
+                name = one.requirement.name if one.requirement is not None else one.text
+                self._job.voice.info(f"Ignoring {name}: markers '{marker}' don't match your environment")
                 continue
             if one.link is None:
                 assert one.requirement is not None
@@ -164,7 +168,7 @@ class _Resolution:
         if not one.link.is_wheel:
             return
         tags = parse_wheel_filename(one.link.filename)[3]
-        if not any(str(tag) in set(self._job.tags) for tag in tags):
+        if frozenset(map(str, tags)).isdisjoint(self._job.tags):
             raise PipError(f"{one.link.filename} is not a supported wheel on this platform.")
 
     def _allow(self, one: Ask) -> None:
@@ -200,8 +204,15 @@ class _Resolution:
 
     def _solve(self, roots: Sequence[str], constraints: Sequence[str], universe: Universe) -> Solution:
         try:
-            return self._search(self._wanted(roots, constraints, universe), universe)
+            solution = self._search(self._wanted(roots, constraints, universe), universe)
+            if unmet := universe.unmet():
+                universe.closed.difference_update(unmet)
+                return self._solve(roots, constraints, universe)
+            return solution
         except NoSolution as failed:
+            if universe.closed:
+                universe.closed.difference_update(universe.unmet() or set(universe.closed))
+                return self._solve(roots, constraints, universe)
             if universe.binary_first:  # then sources count, too
                 universe.binary_first = False
                 return self._solve(roots, constraints, universe)
@@ -214,7 +225,7 @@ class _Resolution:
         environment = {**self._job.markers, "python_full_version": python if python.count(".") > 1 else f"{python}.0"}
         markers = {**environment, "python_full_version": self._job.markers["python_full_version"]}
         knowledge = Knowledge()
-        resolver = Resolver(wanted, _target(markers, environment["python_full_version"]), knowledge)
+        resolver = Resolver(wanted, _target(markers, environment["python_full_version"]), knowledge, advises=False)
         while not isinstance(answer := resolver.step(), Solution):
             for project in answer.tables:
                 resolver.learn([universe.table(project)])
@@ -231,7 +242,7 @@ class _Resolution:
         order = [chosen[name] for name in dependencies_first(edges, chosen)]
         for one in order:
             self._tell(one)
-        return Outcome(tuple(order), edges)
+        return Outcome(tuple(order), edges, tuple(universe.origins))
 
     def _chosen(self, pin: Pin, universe: Universe) -> Chosen:
         ask = self._roots.get(pin.project)
@@ -258,7 +269,8 @@ class _Resolution:
             if not prepared.link.is_wheel:
                 return True
             self._job.voice.info(
-                f"{pin.project} is already installed with the same version as the provided wheel. Use --force-reinstall to"
+                f"{pin.project} is already installed with the same version as the provided wheel. Use"
+                f" --force-reinstall to"
                 " force an installation of the wheel."
             )
         return False
@@ -272,7 +284,8 @@ class _Resolution:
         elif one.link is not None and one.link.yanked is not None and not one.direct:
             reason = one.link.yanked or "<none given>"
             self._job.voice.warn(
-                f"The candidate selected for download or install is a yanked version: {one.project!r} candidate (version "
+                f"The candidate selected for download or install is a yanked version: {one.project!r} candidate"
+                f" (version "
                 f"{one.version} at {one.link.url} (from {one.link.page}))\nReason for being yanked: {reason}"
             )
 

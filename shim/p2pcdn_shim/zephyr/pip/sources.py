@@ -38,6 +38,10 @@ class Prepared(Value):
     wheel: Path | None = None
     settings: Any = None
 
+    def plain(self) -> Prepared:
+        """The same, not editable."""
+        return Prepared(self.link, self.metadata, self.path, False, self.commit, self.wheel, self.settings)
+
     def at(self, path: Path) -> Prepared:
         """The same, fetched."""
         fields = (self.link, self.metadata, path, self.editable, self.commit, self.wheel, self.settings)
@@ -148,7 +152,8 @@ class Sources:
         if link.is_file:
             if not link.path.exists():
                 raise PipError(
-                    f"Could not install packages due to an OSError: [Errno 2] No such file or directory: {str(link.path)!r}\n"
+                    f"Could not install packages due to an OSError: [Errno 2] No such file or directory:"
+                    f" {str(link.path)!r}\n"
                 )
             return link.path
         with voice.indented():
@@ -188,7 +193,8 @@ class Sources:
             shutil.rmtree(directory)
         with self._job.voice.indented():
             self._job.voice.info(
-                f"Cloning {redacted(place.url)}{f' (to revision {place.revision})' if place.revision else ''} to {directory}"
+                f"Cloning {redacted(place.url)}{f' (to revision {place.revision})' if place.revision else ''} to"
+                f" {directory}"
             )
             directory.parent.mkdir(parents=True, exist_ok=True)
             commit = place.check_out(directory)
@@ -215,14 +221,16 @@ def displayed(path: Path) -> str:
 def _check_project(directory: Path) -> None:
     if not any((directory / name).is_file() for name in ("setup.py", "pyproject.toml")):
         raise PipError(
-            f"{directory.as_uri()} does not appear to be a Python project: neither 'setup.py' nor 'pyproject.toml' found."
+            f"{directory.as_uri()} does not appear to be a Python project: neither 'setup.py' nor"
+            f" 'pyproject.toml' found."
         )
 
 
 def _check_archive(path: Path, link: Link) -> None:
     if not link.filename.lower().endswith(ARCHIVES):
         raise PipError(
-            f"Cannot unpack file {path} (downloaded from {redacted(link.url)}, content-type: None); cannot detect archive format"
+            f"Cannot unpack file {path} (downloaded from {redacted(link.url)}, content-type: None); cannot"
+            f" detect archive format"
         )
 
 

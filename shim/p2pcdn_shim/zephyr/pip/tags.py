@@ -1,4 +1,6 @@
-"""The wheel tags for which is chosen: the target's own, or those of --platform, --python-version, --implementation, --abi."""
+"""The wheel tags for which is chosen: the target's own, or those of --platform, --python-version, --implementation,
+--abi.
+"""
 
 from __future__ import annotations
 

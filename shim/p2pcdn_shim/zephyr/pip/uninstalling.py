@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from p2pcdn_shim.zephyr.pip.change import Change
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.installed import Distribution
 from p2pcdn_shim.zephyr.pip.target import Target
@@ -42,11 +43,12 @@ def removal_of(one: Distribution, target: Target) -> Removal:
     record = one.record()
     if record is not None and one.info.name.endswith(".dist-info"):
         return Removal(one, tuple(_with_bytecode(_of_record(one, record, target))))
-    if one.info.name.endswith(".egg-info") and one.info.is_dir() and one.declared_files() is not None:
+    if one.info.name.endswith(".egg-info") and one.info.is_dir() and _is_flat(one):
         return Removal(one, tuple(_with_bytecode(_of_egg_info(one, target))))
     if one.info.name.endswith(".egg-info") and one.info.is_file():
         raise PipError(
-            f"Cannot uninstall {one.name} {one.version_text}\nIt is a distutils installed project and thus we cannot accurately determine which"
+            f"Cannot uninstall {one.name} {one.version_text}\nIt is a distutils installed project and thus we"
+            f" cannot accurately determine which"
             " files belong to it which would lead to only a partial uninstall."
         )
     if one.location.name.endswith(".egg"):
@@ -60,10 +62,11 @@ def _no_record(one: Distribution) -> str:
     if not installer or installer in ("pip", "zephyr"):
         return (
             f"The package's contents are unknown: no RECORD file was found for {one.name}.\nhint: You might be able to"
-            f" recover from this via: pip install --force-reinstall --no-deps {one.name}=={one.version_text}"
+            f" recover from this via: pip install --ignore-installed --no-deps {one.name}=={one.version_text}"
         )
     return (
-        f"The package's contents are unknown: no RECORD file was found for {one.name}.\nhint: The package was installed by"
+        f"The package's contents are unknown: no RECORD file was found for {one.name}.\nhint: The package was"
+        f" installed by"
         f" {installer}. You should check if it can uninstall the package."
     )
 
@@ -76,10 +79,19 @@ def _of_record(one: Distribution, record: Iterable[str], target: Target) -> Iter
 
 
 def _of_egg_info(one: Distribution, target: Target) -> Iterator[str]:
-    for path in one.declared_files() or ():
+    declared = one.declared_files()
+    if declared is None:
+        for name in (one.read("top_level.txt") or "").split():
+            yield from (str(one.location / name), str(one.location / f"{name}.py"), str(one.location / f"{name}.pyc"))
+    for path in declared or ():
         yield os.path.normpath(one.location / path)
     yield str(one.info)
     yield from _scripts(one, target)
+
+
+def _is_flat(one: Distribution) -> bool:
+    """Whether setuptools put it there, and says which files or packages it has."""
+    return one.declared_files() is not None or one.read("top_level.txt") is not None
 
 
 def _of_link(one: Distribution, target: Target) -> Removal:
@@ -117,6 +129,18 @@ def _with_bytecode(paths: Iterable[str]) -> Iterator[str]:
                 yield from (os.path.join(cache, one) for one in os.listdir(cache) if one.startswith(stem))  # noqa: PTH118, PTH208
             if os.path.lexists(path + "c"):
                 yield path + "c"
+
+
+def put_away(change: Change, removal: Removal, voice: PipVoice) -> None:
+    """Notes all that goes, and the .pth files that lose a line."""
+    change.remove(removal.paths)
+    for file in dict.fromkeys(file for file, _ in removal.lines):
+        if not Path(file).is_file():
+            voice.warn(f"Cannot remove entries from nonexistent file {file}")
+    for file, text in removal.edited():
+        new = change.new / f"{len(list(change.new.iterdir()))}-{Path(file).name}"
+        new.write_text(text, encoding="utf-8")
+        change.put(new, Path(file))
 
 
 def show(removal: Removal, voice: PipVoice) -> None:

@@ -1,4 +1,5 @@
-"""What there is to choose from, in the words of `p2pcdn.resolve`: tables and metadata of the finder's files, and of what
+"""What there is to choose from, in the words of `p2pcdn.resolve`: tables and metadata of the finder's files, and of
+what
 is installed."""
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Universe:
         self.known_urls = known_urls
         # Who asked for a project first, as pip writes it: the requirement, and whence.
         self.origins: dict[str, tuple[str, str]] = {}
+        # Projects that keep what is installed, as long as that does.
+        self.closed: set[str] = set()
         # The user's own requirements, by project.
         self.roots: dict[str, Ask] = {}
         self._candidates: dict[str, dict[str, Candidate]] = {}
@@ -65,6 +68,30 @@ class Universe:
     # -- tables -------------------------------------------------------------------------------------------------------
 
     def table(self, project: str) -> Table:
+        """Of what is installed, and is not to rise, only that: indexes are asked where it does not do."""
+        held = self.held.get(project)
+        if project in self.closed and held is not None and held.version is not None:
+            return Table(project, (Release(str(held.version), sdist=True),))
+        return self._whole_table(project)
+
+    def unmet(self) -> list[str]:
+        """The closed projects of which something needs another version than the one that is installed."""
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        found = []
+        for text, _, _ in self.statements:
+            try:
+                one = Requirement(text)
+            except InvalidRequirement:
+                continue
+            held = self.held.get(normalize(one.name))
+            if normalize(one.name) not in self.closed or held is None or held.version is None:
+                continue
+            if one.url or not one.specifier.contains(held.version, prereleases=True):
+                found.append(normalize(one.name))
+        return found
+
+    def _whole_table(self, project: str) -> Table:
         best: dict[str, Candidate] = {}
         yanked: dict[str, bool] = {}
         for one in self._job.finder.candidates(project):
@@ -84,7 +111,7 @@ class Universe:
     def versions(self, project: str) -> list[str]:
         """All that can be taken, in the order of versions."""
         if project not in self._candidates:
-            self.table(project)
+            self._whole_table(project)
         return sorted(self._candidates[project], key=_version)
 
     def candidate(self, project: str, version: str) -> Candidate | None:
@@ -123,6 +150,11 @@ class Universe:
             self._job.voice.info(f"Discarding {candidate.link.url}: {whole}")
             return Metadata(source, broken=wrong)
         self.prepared[source] = prepared
+        if (unreadable := _unreadable(metadata)) != "":
+            self._job.voice.warn(
+                f"Ignoring version {metadata.version} of {source.project} since it has invalid metadata:\n{unreadable}"
+            )
+            return Metadata(source, broken=f"its metadata cannot be read: {unreadable}")
         return self._told(source, metadata)
 
     def prepare_place(self, link: Link, ask: Ask | None, project: str) -> Prepared:
@@ -133,6 +165,12 @@ class Universe:
         text = link.url if editable or project == "" else (str(ask.requirement) if ask and ask.requirement else project)
         self._sources.announce(link, text, origin, editable=editable)
         given = {name: frozenset(digests) for name, digests in ask.hashes.items()} if ask is not None else {}
+        if self._job.requires_hashes and editable:
+            raise PipError(
+                f"The editable requirement {shown} cannot be installed when requiring hashes, because there is"
+                f" no single file"
+                " to hash."
+            )
         allowed = (
             given
             if given and not project
@@ -144,15 +182,33 @@ class Universe:
 
     def _of_place(self, source: Source) -> Metadata:
         link, ask = self.places[source.url]
+        if link.is_wheel and not self._is_supported(link):
+            return Metadata(source, "0", broken=f"{link.filename} is not a supported wheel on this platform")
         prepared = self.prepared[source] = self.prepare_place(link, ask, source.project)
         metadata = read_metadata(source, prepared.metadata)
         name = _name_of(prepared.metadata)
         if name and normalize(name) != source.project:
             text = ask.shown if ask is not None else source.project
+            if link.egg[0]:
+                self._job.voice.warn(
+                    f"Generating metadata for package {link.egg[0]} produced metadata for project name"
+                    f" {normalize(name)}."
+                    f" Fix your #egg={link.egg[0]} fragments."
+                )
             raise PipError(
-                f"Requested {text} has inconsistent name: expected {source.project!r}, but metadata has {normalize(name)!r}"
+                f"Requested {text} has inconsistent name: expected {source.project!r}, but metadata has"
+                f" {normalize(name)!r}"
             )
         return metadata
+
+    def _is_supported(self, link: Link) -> bool:
+        from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+        try:
+            tags = parse_wheel_filename(link.filename)[3]
+        except InvalidWheelFilename:
+            return False
+        return not frozenset(map(str, tags)).isdisjoint(self._job.tags)
 
     def _told(self, source: Source, metadata: Metadata) -> Metadata:
         """What counts of it in this command."""
@@ -166,24 +222,26 @@ class Universe:
     def _requires(self, source: Source, metadata: Metadata) -> Iterator[str]:
         from packaging.requirements import InvalidRequirement, Requirement
 
-        for text in metadata.requires_dist:
+        for text in filter(None, metadata.requires_dist):
             try:
                 one = Requirement(text)
             except InvalidRequirement:
                 yield text
                 continue
             project = normalize(one.name)
-            self._remember(source, metadata, one, project)
+            marker = one.marker
+            if marker is None or "extra" in str(marker) or marker.evaluate({**self._job.markers, "extra": ""}):
+                self._remember(source, metadata, one, project)
             if not one.url:
                 yield text
                 continue
             url = self.name_place(project, link_at(one.url), None)
             extras = f"[{','.join(sorted(one.extras))}]" if one.extras else ""
-            marker = f" ; {one.marker}" if one.marker is not None else ""
-            if not source.url and (one.marker is None or one.marker.evaluate({**self._job.markers, "extra": ""})):
-                if f"{project} @ {url}" not in self.known_urls:
-                    raise NamesUrl(f"{project} @ {url}")
-            yield f"{one.name}{extras} @ {url}{marker}"
+            condition = f" ; {marker}" if marker is not None else ""
+            applies = one.marker is None or one.marker.evaluate({**self._job.markers, "extra": ""})
+            if not source.url and applies and f"{project} @ {url}" not in self.known_urls:
+                raise NamesUrl(f"{project} @ {url}")
+            yield f"{one.name}{extras} @ {url}{condition}"
 
     def _remember(self, source: Source, metadata: Metadata, one: object, project: str) -> None:
         text = str(one).partition(";")[0].strip()
@@ -206,13 +264,26 @@ class Universe:
             raise hashing.vcs(whole)
         if link.is_directory:
             raise hashing.directory(whole)
-        if allowed:
+        root = self.roots.get(project)
+        if allowed and (any(allowed.values()) or (root is not None and root.hashes)):
             return allowed
         if not direct and "==" not in shown:
             raise hashing.unpinned(shown, origin)
         if named and any(name in hashing_names() for name in link.hashes):
             return {name: frozenset([digest]) for name, digest in link.hashes.items()}
         raise hashing.missing(self._sources.file(link, project, shown), shown)
+
+
+def _unreadable(metadata: Metadata) -> str:
+    """What is wrong with the requirements of a package; "" where nothing is."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        for text in filter(None, metadata.requires_dist):
+            Requirement(text)
+    except InvalidRequirement as error:
+        return str(error)
+    return ""
 
 
 def hashing_names() -> tuple[str, ...]:

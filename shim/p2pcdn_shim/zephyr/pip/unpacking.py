@@ -1,7 +1,9 @@
 """Unpacks a wheel as pip takes it: with a RECORD that may be incomplete, but never with one that lies.
 
-The store's own reader of archives does the reading, with all its checks (bombs, overlaps, names that lead elsewhere). What
-RECORD says of a file must be true; files of which it says nothing, and rows of files that are not there, are let pass, as
+The store's own reader of archives does the reading, with all its checks (bombs, overlaps, names that lead elsewhere).
+What
+RECORD says of a file must be true; files of which it says nothing, and rows of files that are not there, are let
+pass, as
 old wheels have them. `zephyr sync` is stricter.
 """
 
@@ -43,6 +45,17 @@ def unpack_wheel(wheel: Path, filename: str, project: str, tree: Path) -> Listin
         os.close(descriptor)
 
 
+def _is_wrapper(name: str, points: tuple[EntryPoint, ...]) -> bool:
+    """Whether a script is what setuptools once made of an entry point; the entry point is made anew here."""
+    top, _, rest = name.partition("/")
+    key, _, file = rest.partition("/")
+    if not top.endswith(".data") or key != "scripts":
+        return False
+    for ending in (".exe", "-script.py", ".pya"):
+        file = file.removesuffix(ending)
+    return any(file == point.name for point in points)
+
+
 class _Unpacking:
     def __init__(self, archive: Archive, wheel: Path, filename: str, project: str, tree: Path) -> None:
         self._archive = archive
@@ -59,7 +72,7 @@ class _Unpacking:
         points = tuple(self._entry_points(info))
         record = dict(self._record(info))
         entries = tuple(self._entry(one, info, record) for one in sorted(self._files.values(), key=lambda one: one.name)
-                        if one.name != f"{info}/RECORD")  # fmt: skip
+                        if one.name != f"{info}/RECORD" and not _is_wrapper(one.name, points))  # fmt: skip
         purelib = str(wheel["Root-Is-Purelib"] or "").strip().lower() == "true"
         tags = tuple(str(tag) for tag in wheel.get_all("Tag") or ())
         listing = Listing(str(told["Name"]), str(told["Version"]), info, purelib, tags, entries, points)
@@ -108,7 +121,8 @@ class _Unpacking:
                 )
             if key not in SCHEME_KEYS:
                 raise PipError(
-                    f"Unknown scheme key used in {self._wheel}: {key} (for file {name!r}). .data directory contents should be"
+                    f"Unknown scheme key used in {self._wheel}: {key} (for file {name!r}). .data directory"
+                    f" contents should be"
                     f" in subdirectories named with a valid scheme key ({', '.join(SCHEME_KEYS)})"
                 )
         try:
@@ -146,6 +160,7 @@ class _Unpacking:
                 if not colon or not attribute.strip():
                     raise PipError(
                         f"Invalid script entry point: {name} = {value} - A callable suffix is required. See"
-                        " https://packaging.python.org/specifications/entry-points/#use-for-scripts for more information."
+                        " https://packaging.python.org/specifications/entry-points/#use-for-scripts for more"
+                        " information."
                     )
                 yield EntryPoint(name, module.strip(), attribute.strip(), gui)

@@ -90,7 +90,7 @@ class Web:
             raise NotThere(f"{error.code} Client Error: {error.reason} for url: {redacted(url)}") from error
         except (URLError, OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
-            raise NotThere(f"connection error: {reason}") from error
+            raise NotThere(f"connection-failed: {redacted(url)}: {reason}") from error
 
     def _ask(self, url: str, headers: Mapping[str, str], known: tuple[str, str] | None) -> BinaryIO:
         from p2pcdn import __version__

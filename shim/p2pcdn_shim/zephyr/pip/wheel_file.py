@@ -67,7 +67,8 @@ def _info(archive: zipfile.ZipFile, project: str) -> str:
         raise PipError(f"{project} has an invalid wheel, multiple .dist-info directories found: {', '.join(found)}")
     if not normalize(found[0]).startswith(normalize(project)):
         raise PipError(
-            f"{project} has an invalid wheel, .dist-info directory {found[0]!r} does not start with {normalize(project)!r}"
+            f"{project} has an invalid wheel, .dist-info directory {found[0]!r} does not start with"
+            f" {normalize(project)!r}"
         )
     return found[0]
 
@@ -81,4 +82,6 @@ def _text(archive: zipfile.ZipFile, name: str, project: str) -> str:
     except (KeyError, zipfile.BadZipFile, zlib.error, OSError) as error:
         raise PipError(f"{project} has an invalid wheel, could not read {name!r} file: {error!r}") from error
     except UnicodeDecodeError as error:
-        raise PipError(f"Error decoding metadata for {project}: {error} in {name} file") from error
+        raise PipError(
+            f"Error decoding metadata for {Path(archive.filename or project).name}: {error} in {name} file"
+        ) from error

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from p2pcdn_shim.zephyr.pip.asked import Ask
 from p2pcdn_shim.zephyr.pip.cli import Run
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.installing import Installing, place_of
 from p2pcdn_shim.zephyr.pip.job import Job
-from p2pcdn_shim.zephyr.pip.making import Maker, name_of
-from p2pcdn_shim.zephyr.pip.resolving import Chosen, Outcome, Policy
+from p2pcdn_shim.zephyr.pip.making import Maker
+from p2pcdn_shim.zephyr.pip.managed import check_managed
+from p2pcdn_shim.zephyr.pip.resolving import Outcome, Policy
 
-USAGE = "\n  %prog [options] <requirement specifier> ...\n  %prog [options] -r <requirements file> ...\n  %prog [options] [-e] <path/url> ..."
+USAGE = (
+    "\n  %prog [options] <requirement specifier> ...\n  %prog [options] -r <requirements file> ...\n  %prog"
+    " [options] [-e] <path/url> ..."
+)
 
 
 def run(run: Run) -> int:
@@ -26,8 +27,6 @@ def run(run: Run) -> int:
             raise PipError('You must give at least one requirement to install (see "pip help install")')
         run.voice.info("Nothing to install.")
         return 0
-    if options.target_dir or options.prefix_path or options.root_path:
-        check_editables(asks, place.isolated)
     job.finder.announce()
     maker = Maker(job)
     policy = Policy(
@@ -53,7 +52,9 @@ def check_options(run: Run) -> None:
     check_restrictions(run, target=not options.dry_run)
     check_only_dependencies(run)
     check_build(run)
-    _check_managed(run)
+    elsewhere = options.target_dir or options.prefix_path or options.root_path or options.dry_run
+    if not elsewhere:
+        check_managed(run.target, allowed=options.override_externally_managed)
 
 
 def check_restrictions(run: Run, *, target: bool = False) -> None:
@@ -66,7 +67,8 @@ def check_restrictions(run: Run, *, target: bool = False) -> None:
     if not only_binary and not options.ignore_dependencies:
         raise PipError(
             "When restricting platform and interpreter constraints using --python-version, --platform, --abi, or"
-            " --implementation, either --no-deps must be set, or --only-binary=:all: must be set and --no-binary must not be"
+            " --implementation, either --no-deps must be set, or --only-binary=:all: must be set and --no-binary"
+            " must not be"
             " set (or must be set to :none:)."
         )
     if target and not options.target_dir:
@@ -85,7 +87,7 @@ def check_only_dependencies(run: Run) -> None:
         if getattr(options, name):
             raise PipError(f"--only-deps cannot be used with {flag}")
     if "legacy-resolver" in options.deprecated_features_enabled:
-        raise PipError("--only-deps cannot be used with the legacy resolver")
+        raise PipError("--only-deps cannot be used with --use-deprecated legacy-resolver")
 
 
 def check_build(run: Run) -> None:
@@ -93,45 +95,8 @@ def check_build(run: Run) -> None:
         raise PipError("--build-constraint cannot be used with --no-build-isolation.")
 
 
-def _check_managed(run: Run) -> None:
-    """PEP 668: an environment whose packages another program manages is left alone."""
-    options = run.options
-    elsewhere = options.target_dir or options.prefix_path or options.root_path or options.dry_run
-    if elsewhere or options.override_externally_managed:
-        return
-    managed = run.target.probe.externally_managed
-    if managed is not None:
-        raise externally_managed(managed)
-
-
-def externally_managed(message: str) -> PipError:
-    text = (
-        message
-        or "The Python environment under this prefix is managed externally, and may not be manipulated by the user."
-    )
-    return PipError(
-        f"externally-managed-environment\n\n× This environment is externally managed\n╰─> {text}",
-        hint="note: If you believe this is a mistake, please contact your Python installation or OS distribution provider."
-        " You can override this, at the risk of breaking your Python installation or OS, by passing --break-system-packages.",
-    )
-
-
-def check_editables(asks: list[Ask], isolated: bool) -> None:
-    del asks, isolated
-
-
 def only_dependencies(outcome: Outcome) -> Outcome:
-    """Without what the user named himself, unless something else of it needs it."""
+    """Without what the user named himself."""
     named = {child for parent, child in outcome.edges if not parent}
-    needed = {child for parent, child in outcome.edges if parent}
-    return Outcome(
-        tuple(one for one in outcome.order if one.project not in named or one.project in needed), outcome.edges
-    )
-
-
-def names_of(chosen: list[Chosen]) -> str:
-    return " ".join(f"{name_of(one)}-{one.version}" for one in sorted(chosen, key=name_of))
-
-
-def absolute(path: str) -> Path:
-    return Path(path).expanduser().absolute()
+    kept = tuple(one for one in outcome.order if one.project not in named)
+    return Outcome(kept, outcome.edges, outcome.met)

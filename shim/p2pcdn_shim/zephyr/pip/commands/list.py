@@ -53,9 +53,9 @@ def run(run: Run) -> int:
 
 def latest_of(run: Run, found: Sequence[Distribution]) -> dict[str, Latest]:
     """What the indexes have of these, by project; without those of which they have nothing."""
-    from p2pcdn_shim.zephyr.pip.finder import finder_of
+    from p2pcdn_shim.zephyr.pip.job import Job
 
-    finder = finder_of(run)
+    finder = Job(run).finder
     latest = {}
     for one in found:
         best = finder.latest(one.project, prereleases=run.options.pre)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.pip.change import Change
@@ -10,19 +11,17 @@ from p2pcdn_shim.zephyr.pip.controls import normalize
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.files import Reader
 from p2pcdn_shim.zephyr.pip.installed import Distribution
+from p2pcdn_shim.zephyr.pip.link import is_archive
+from p2pcdn_shim.zephyr.pip.managed import check_managed
 from p2pcdn_shim.zephyr.pip.selection import environment_of, is_local
-from p2pcdn_shim.zephyr.pip.uninstalling import Removal, removal_of, show
+from p2pcdn_shim.zephyr.pip.uninstalling import Removal, put_away, removal_of, show
 
 USAGE = "\n  %prog [options] <package> ...\n  %prog [options] -r <requirements file> ..."
 
 
 def run(run: Run) -> int:
     names = _names(run)
-    managed = run.target.probe.externally_managed
-    if managed is not None and not run.options.override_externally_managed:
-        from p2pcdn_shim.zephyr.pip.commands.install import externally_managed
-
-        raise externally_managed(managed)
+    check_managed(run.target, allowed=run.options.override_externally_managed)
     environment = environment_of(run.target, run.voice)
     for project, name in names.items():
         one = environment.get(project)
@@ -40,6 +39,8 @@ def _names(run: Run) -> dict[str, str]:
     found: dict[str, str] = {}
     for word in run.words:
         try:
+            if os.sep in word or is_archive(word):
+                raise InvalidRequirement(word)
             found[normalize(Requirement(word).name)] = word
         except InvalidRequirement:
             run.voice.warn(f"Invalid requirement: {word!r} ignored - the uninstall command expects named requirements.")
@@ -83,19 +84,11 @@ def remove(run: Run, one: Distribution) -> None:
     with run.voice.indented():
         if not run.options.yes and not _asked(run, removal):
             return
-        with Change(Path(one.where)) as change:
-            put_away(change, removal)
+        where = one.where if str(one.where) not in removal.paths else one.where.parent
+        with Change(Path(where)) as change:
+            put_away(change, removal, run.voice)
             change.commit()
         run.voice.info(f"Successfully uninstalled {one.name}-{one.version_text}")
-
-
-def put_away(change: Change, removal: Removal) -> None:
-    """Notes all that goes, and the .pth files that lose a line."""
-    change.remove(removal.paths)
-    for at, (file, text) in enumerate(removal.edited()):
-        new = change.new / f"pth-{at}-{Path(file).name}"
-        new.write_text(text, encoding="utf-8")
-        change.put(new, Path(file))
 
 
 def _asked(run: Run, removal: Removal) -> bool:
