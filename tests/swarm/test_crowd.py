@@ -497,3 +497,11 @@ def test_a_slow_room_is_given_time_and_a_quick_one_is_not() -> None:
             now += 1.0
             advice = tell(crowd, 1, now, bitfield.all_of(8))
         assert advice.read, "not for ever"
+
+
+def test_one_that_reads_beside_a_slow_holder_and_is_alone_with_it_may_go_on() -> None:
+    crowd = Crowd()
+    for tick in range(200):
+        tell_of(crowd, 0, tick / 10, bitfield.all_of(LARGE))
+        advice = tell_of(crowd, 5, tick / 10, bitfield.all_of(tick), slow=True, got=tick)
+    assert advice.read
