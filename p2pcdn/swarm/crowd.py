@@ -221,6 +221,20 @@ class Crowd:
         if lease.progress_at == lease.since and len(self.waiting) < WAITING_MAX:
             self.waiting[boot] = lease
 
+    def _end_doubted_lease(self, distrusted: Sequence[bytes]) -> bool:
+        """Makes room where all leases are held: by one of these that most hosts distrust, too. Whether there was one.
+
+        Several hosts that each draw a device could else hold all leases, bring nothing, and each member would in the
+        end read for itself.
+        """
+        hosts = {one.host for one in self.members.values()}
+        for boot, lease in self.leases.items():
+            doubting = {one.host for one in self.members.values() if lease.device in one.ask.distrusted}
+            if lease.device in distrusted and 2 * len(doubting) > len(hosts):
+                self._is_fruitless(boot)
+                return True
+        return False
+
     def _goes_on_waiting(self, member: Member, now: float) -> bool:
         """Whether this one waits for its first byte; with that it is the reader, and who has none stops."""
         lease = self.waiting.get(member.boot)
@@ -272,7 +286,7 @@ class Crowd:
         believed = [one for one in self.leases.values() if one.device not in distrusted]
         races = member.ask.slow and self._trial is None and member.host not in self._beaten
         enough = member.ask.readers + (races or self._hoarder(now) is not None)
-        if len(self.leases) >= LEASES_MAX or len(believed) >= enough:
+        if len(believed) >= enough or (len(self.leases) >= LEASES_MAX and not self._end_doubted_lease(distrusted)):
             return False
         if sum(self.members[boot].host == member.host for boot in self.leases) >= LEASES_PER_HOST_MAX:
             return False

@@ -45,13 +45,14 @@ class Trial:
         voters = [boot for boot in holds if boot != self.racer and boot not in self.slow]
         voters = [boot for boot in voters if hosts[boot] != hosts[self.racer]] or voters
         gained = {hosts[boot]: self._gained(boot, holds[boot], pieces) for boot in voters}
-        if gained:
-            typical = [median(one[klass] for one in gained.values()) for klass in range(CLASSES)]
-            own, others = typical[self.klass], max(typical[: self.klass] + typical[self.klass + 1 :])
-            if own >= QUICKER_FACTOR * others + MARGIN_PIECES:
-                return True
-            if others >= QUICKER_FACTOR * own + MARGIN_PIECES:
-                return False
+        if not gained:
+            return None  # it reads for itself alone, and takes nothing from anybody
+        typical = [median(one[klass] for one in gained.values()) for klass in range(CLASSES)]
+        own, others = typical[self.klass], max(typical[: self.klass] + typical[self.klass + 1 :])
+        if own >= QUICKER_FACTOR * others + MARGIN_PIECES:
+            return True
+        if others >= QUICKER_FACTOR * own + MARGIN_PIECES:
+            return False
         return False if now - self.began_at > DECIDED_AFTER_S else None
 
     def _gained(self, boot: str, holds: int, pieces: int) -> tuple[int, ...]:

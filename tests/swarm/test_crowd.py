@@ -292,6 +292,27 @@ def test_one_host_holds_some_leases_and_not_all_of_them() -> None:
     assert crowd.advise(honest, address(1), 0.1).read
 
 
+def test_hosts_that_hold_all_leases_and_bring_nothing_make_room_when_most_doubt_them() -> None:
+    """Each says that it distrusts those before it, and that more bytes come to it."""
+    crowd, sybils = Crowd(), tuple(device_of(number) for number in range(100, 100 + LEASES_MAX))
+
+    def sybils_ask(now: float) -> None:
+        for at in range(LEASES_MAX):
+            crowd.advise(replace(ask(100 + at, got=int(now * 10)), distrusted=sybils[:at]), f"198.51.100.{at}:1", now)
+
+    sybils_ask(0.0)
+    assert len(crowd.leases) == LEASES_MAX
+    honest = range(1, 10)
+    for number in honest:
+        tell(crowd, number, 0.1)
+    read = []
+    for number in honest:
+        sybils_ask(number / 10)
+        read.append(crowd.advise(replace(ask(number), distrusted=sybils), address(number), number / 10).read)
+    assert sum(read) == 1, "one of them reads for all"
+    assert not any(read[: LEASES_MAX // 2]), "a few alone push nobody out"
+
+
 @pytest.mark.parametrize("host", ["198.51.100.7", "[2001:db8:1:2::{0:x}]"])
 def test_one_host_cannot_fill_a_crowd(host: str) -> None:
     crowd = Crowd()
@@ -497,3 +518,11 @@ def test_a_slow_room_is_given_time_and_a_quick_one_is_not() -> None:
             now += 1.0
             advice = tell(crowd, 1, now, bitfield.all_of(8))
         assert advice.read, "not for ever"
+
+
+def test_one_that_reads_beside_a_slow_holder_and_is_alone_with_it_may_go_on() -> None:
+    crowd = Crowd()
+    for tick in range(200):
+        tell_of(crowd, 0, tick / 10, bitfield.all_of(LARGE))
+        advice = tell_of(crowd, 5, tick / 10, bitfield.all_of(tick), slow=True, got=tick)
+    assert advice.read
