@@ -104,7 +104,10 @@ class Link:
         self.queue.append(flow)
         if not self.active and not self.paused:
             self.active = True
-            self.kernel.at(max(self.kernel.now, self.busy_until), self._turn)
+            if self.busy_until > self.kernel.now:
+                self.kernel.at(self.busy_until, self._turn)
+            else:
+                self._turn()
 
     def book(self, first: float, last: float, wire_bytes: float) -> float:
         """When bytes that come between these times are through."""
