@@ -23,7 +23,8 @@ from simnet.dns import Dns
 from simnet.kernel import Kernel
 
 if TYPE_CHECKING:
-    from simnet.tcp import Flow, Listening, SimSocket
+    from simnet.flow import Flow
+    from simnet.tcp import Listening, SimSocket
 
 GIGABIT = 125_000_000.0
 # 1 ms at 1 Gbit/s, an eighth of a piece.
