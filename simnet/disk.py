@@ -19,6 +19,7 @@ from typing import Literal
 import trio
 
 from simnet.inode import Inode, Octets, Pool
+from simnet.kernel import pause
 
 Call = Literal["open", "create", "reopen", "mkdir", "rename", "unlink", "syncdir", "syncfs", "list", "free"]
 FileCall = Literal["pread", "pwrite", "fsync", "truncate"]
@@ -284,8 +285,7 @@ class SimDisk:
             await trio.lowlevel.checkpoint()
             return
         await trio.lowlevel.checkpoint_if_cancelled()
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + delay_s):
-            await trio.sleep_forever()
+        await pause(delay_s)
 
     def _fault(self, call: str, path: str) -> int | None:
         faults = self.faults

@@ -24,6 +24,20 @@ EPOCH_S = 1_800_000_000.0
 
 TIDY_EVERY_EVENTS = 40_000
 
+
+async def pause(seconds: float) -> None:
+    """Virtual time in which nobody can be disturbed, as in a system call. On another clock of trio's, too."""
+    clock = trio.lowlevel.current_clock()
+    kernel: Kernel | None = vars(clock).get("kernel") if isinstance(clock, MockClock) else None
+    if kernel is None:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + seconds):
+            await trio.sleep_forever()
+        return
+    # A third of the cost, and a simulated node waits like this for half of its time.
+    kernel.after(seconds, trio.lowlevel.reschedule, trio.lowlevel.current_task())
+    await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+
+
 # [time, order, function or None when it was called off, arguments]
 Event = list[Any]
 
@@ -39,6 +53,7 @@ class Kernel:
             current_time=self._current_time,
             deadline_to_sleep_time=self._deadline_to_sleep_time,
             _autojump=self._autojump,
+            kernel=self,
         )
         self.events = 0
         self.tidied_at = 0

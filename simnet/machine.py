@@ -20,7 +20,7 @@ from p2pcdn.store.layout import Layout
 from p2pcdn.world import Discovery, Upstream, World
 from p2pcdn_daemon.network import TcpNetwork
 from simnet.disk import PowerCut, SimDisk
-from simnet.kernel import BEGIN_S, EPOCH_S, Kernel
+from simnet.kernel import BEGIN_S, EPOCH_S, Kernel, pause
 from simnet.network import HERE, Host, Net
 
 P = ParamSpec("P")
@@ -57,8 +57,7 @@ class LifeThreads:
         return value
 
     async def _wait(self) -> None:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + self._dice.uniform(*self._delay_s)):
-            await trio.sleep_forever()
+        await pause(self._dice.uniform(*self._delay_s))
         if self._generation != self._disk.generation:
             raise PowerCut
 

@@ -23,7 +23,8 @@ from simnet.dns import Dns
 from simnet.kernel import Kernel
 
 if TYPE_CHECKING:
-    from simnet.tcp import Flow, Listening, SimSocket
+    from simnet.flow import Flow
+    from simnet.tcp import Listening, SimSocket
 
 GIGABIT = 125_000_000.0
 # 1 ms at 1 Gbit/s, an eighth of a piece.
@@ -104,7 +105,10 @@ class Link:
         self.queue.append(flow)
         if not self.active and not self.paused:
             self.active = True
-            self.kernel.at(max(self.kernel.now, self.busy_until), self._turn)
+            if self.busy_until > self.kernel.now:
+                self.kernel.at(self.busy_until, self._turn)
+            else:
+                self._turn()
 
     def book(self, first: float, last: float, wire_bytes: float) -> float:
         """When bytes that come between these times are through."""

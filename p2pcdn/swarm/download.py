@@ -102,7 +102,7 @@ class Download:
         self._attended = False
         self._advised_until = 0.0
         self._neighbours: tuple[Peer, ...] = ()
-        self._guests: set[int] = set()  # the classes that have a second worker
+        self._seconds: set[int] = set()  # the classes that have a second worker
         self._told: dict[Peer, str] = {}  # our parents, as the tracker calls them
         self._left: tuple[str, ...] = ()  # those that lied to us, or failed us
         self._doubted: dict[bytes, None] = {}  # devices that gave us nothing, or something wrong
@@ -347,9 +347,9 @@ class Download:
             if peer is not None and self._sharing.manifest is None:
                 self._sources.readers.add(peer)
         for klass in range(CLASSES):
-            if self._sources.is_guest(klass) and klass not in self._guests and self._nursery and not self._on_air:
-                self._guests.add(klass)
-                self._nursery.start_soon(self._work_as_guest, klass)
+            if self._wants_second_worker(klass) and klass not in self._seconds and self._nursery and not self._on_air:
+                self._seconds.add(klass)
+                self._nursery.start_soon(self._work_beside, klass)
         self._turn.follow(advice)
         self._sharing.changed.unpark_all()
 
@@ -422,10 +422,18 @@ class Download:
         del self._asked[klass]
         return True
 
-    async def _work_as_guest(self, klass: int) -> None:
-        """A second worker for a class in which no parent has a hand free: a guest waits twice as long for a piece."""
+    def _wants_second_worker(self, klass: int) -> bool:
+        """A guest waits twice as long for a piece; and who was sent to another parent need not wait for the slow one."""
+        parent = self._sources.parents[klass]
+        if parent is None:
+            return self._sources.is_guest(klass)
+        overdue = self._asked_at[klass] + OVERDUE_MIN_S < trio.current_time()
+        return overdue and self._asked.get(klass) is not parent
+
+    async def _work_beside(self, klass: int) -> None:
+        """A second worker for a class, from its end."""
         try:
-            while self._sources.is_guest(klass):
+            while self._wants_second_worker(klass):
                 mine = self._missing_of(klass)
                 choice = self._sources.choose(klass, helping=False) if mine.bit_count() >= HELPED_PIECES_MIN else None
                 if choice is None:
@@ -434,7 +442,7 @@ class Download:
         except P2pcdnError as error:
             self._fail(error)
         finally:
-            self._guests.discard(klass)
+            self._seconds.discard(klass)
 
     def _missing_of(self, klass: int) -> int:
         return self._sharing.missing & ~self._turn.ahead & bitfield.each_third(klass, self._sharing.pieces)
@@ -450,7 +458,7 @@ class Download:
         if not most:
             return 0, False
         if mine:
-            shared = klass in self._guests or (mine == most and not all(of_class))
+            shared = klass in self._seconds or (mine == most and not all(of_class))
             return (_first_half(mine) if shared else mine), False
         if most.bit_count() >= HELPED_PIECES_MIN:
             return most & ~_first_half(most), True

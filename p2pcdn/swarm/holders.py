@@ -41,6 +41,7 @@ class Holders:
         self._asked_at: dict[Peer, float] = {}  # those that owe an answer
         self._choosing = False  # manifests came, and none is chosen yet
         self.asking = 0
+        self._news = trio.lowlevel.ParkingLot()  # where `choose` waits: each piece that comes is none of its business
 
     def undecided(self, now: float) -> bool:
         """Whether somebody may still turn out to hold the file, or a manifest waits to be chosen."""
@@ -61,10 +62,10 @@ class Holders:
         sharing = self._sharing
         while True:
             while sharing.manifest is not None or not self._offered:
-                await sharing.changed.park()
+                await self._news.park()
             with trio.move_on_after(min(HOLD_OFF_S, max(SECOND_OPINION_S, trio.current_time() - self._began))):
                 while self.asking:
-                    await sharing.changed.park()
+                    await self._news.park()
             if self._offered:
                 self._adopt_best()
             self._choosing = False
@@ -88,6 +89,7 @@ class Holders:
             self._belief.disown()
             self._choosing = bool(self._offered)
             sharing.changed.unpark_all()
+            self._news.unpark_all()
 
     def _adopt_best(self) -> None:
         sharing = self._sharing
@@ -136,6 +138,7 @@ class Holders:
             self.asking -= 1
             self._asked_at.pop(peer, None)
             self._sharing.changed.unpark_all()
+            self._news.unpark_all()
 
     async def _ask_and_take(self, peer: Peer) -> None:
         exchange = self._tools.exchange
@@ -175,6 +178,7 @@ class Holders:
         if sharing.manifest is not None and content == sharing.manifest.encode():
             self._join(peer, proof)
         sharing.changed.unpark_all()
+        self._news.unpark_all()
 
     def _join(self, peer: Peer, proof: Proof | None) -> None:
         self._belief.vouchers[peer] = b"" if proof is None else proof.maker

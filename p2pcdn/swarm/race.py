@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 # A room in which pieces come quickly is judged after so long; else after so many times what a piece takes.
-WINDOW_S, WINDOW_FACTOR = 2.0, 3.0
+WINDOW_S, WINDOW_FACTOR = 2.0, 2.0
 # So many times slower than the wire, and so much to be won: else the reading costs the upstream more than it helps.
 SLOWER_FACTOR, GAIN_S_MIN = 2.0, 2.0
 # What a reading beside the room brings is looked at after so long; a wire that has become slow brings nothing.

@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from p2pcdn.http1 import Limits, Request, Response, serve
+from p2pcdn.http1 import Growing, Limits, Request, Response, serve
 
 PAGE = b"<a>numpy</a>" * 100
 
@@ -412,3 +412,42 @@ async def test_a_page_larger_than_the_buffers_arrives_whole(served, read_all):
 def test_the_room_opens_no_socket_and_loads_nothing_heavy():
     code = "import sys, p2pcdn.http1; print([name for name in ('httpx', 'h11', 'click') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+class Pushed(Growing):
+    """The parts of a body: each is pushed by a task of its own, and what the wire does not take is iterated."""
+
+    def __init__(self, parts):
+        super().__init__()
+        self.parts = list(parts)
+        self.left = b""
+        self.wake = trio.Event()
+
+    async def fill(self):
+        for part in self.parts:
+            await trio.testing.wait_all_tasks_blocked()
+            whole = self.left + part
+            self.left = whole[self.push(memoryview(whole)) :]
+        self.parts = []
+        self.wake.set()
+
+    async def __anext__(self):
+        await self.wake.wait()
+        part, self.left = self.left, b""
+        if not part:
+            raise StopAsyncIteration
+        return part
+
+
+async def test_a_body_that_others_push_comes_whole_and_is_counted(exchange):
+    parts, counted = [bytes([number]) * 3000 for number in range(5)], []
+    async with trio.open_nursery() as nursery:
+
+        def give(request):
+            pushed = Pushed(parts)
+            nursery.start_soon(pushed.fill)
+            return Response(200, body=pushed, size_bytes=15_000)
+
+        answer = await exchange(give, ask("/"), on_answer=lambda request, status, size: counted.append(size))
+    assert body(answer) == b"".join(parts)
+    assert counted == [15_000]

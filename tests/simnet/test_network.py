@@ -238,6 +238,29 @@ def test_who_does_not_read_stops_who_writes() -> None:
     wires.run(story)
 
 
+def test_who_wants_many_bytes_is_woken_for_many_and_for_the_end() -> None:
+    wires = Wires("a", "b")
+    a, b = wires.hosts
+    came: list[tuple[int, float]] = []
+
+    async def give(stream: trio.SocketStream) -> None:
+        for size in (1000, 5000, 4000, 10):
+            await stream.send_all(bytes(size))
+            await trio.sleep(1)
+
+    async def story() -> None:
+        await wires.serve(b, give)
+        HERE.set(a)
+        stream = await connect(b)
+        stream.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVLOWAT, 9000)
+        began = trio.current_time()
+        while content := await stream.receive_some(MIB):
+            came.append((len(content), round(trio.current_time() - began)))
+
+    wires.run(story)
+    assert came == [(10_000, 2), (10, 4)]
+
+
 def test_a_send_that_is_cancelled_leaves_no_more_than_a_buffer_behind() -> None:
     wires = Wires("a", "b")
     a, b = wires.hosts

@@ -116,6 +116,40 @@ async def test_a_giver_that_breaks_off_ends_what_is_passed_on(autojump_clock: tr
         await anext(passing)
 
 
+async def test_what_the_wire_takes_goes_out_without_a_switch_of_tasks(autojump_clock: trio.testing.MockClock) -> None:
+    arrival, body, pushed, came = arriving(), memoryview(piece(1)), bytearray(), bytearray()
+    passing = arrival.passed_on(NoFile())  # type: ignore[arg-type]
+
+    def push(content: memoryview) -> int:
+        taken = content[: PART + 7]
+        pushed.extend(taken)
+        return len(taken)
+
+    passing.push = push
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_collect, passing, came)
+        await trio.testing.wait_all_tasks_blocked()
+        arrival.grew(body[:PART])
+        assert (bytes(pushed), bytes(came)) == (body[:PART], b""), "nobody else had a turn"
+        arrival.grew(body[: 3 * PART])
+        await trio.testing.wait_all_tasks_blocked()
+        assert pushed + came == body[: 3 * PART]
+        assert len(came) == PART - 7, "what the wire did not take its own task sends"
+        arrival.grew(body)
+    assert len(pushed) + len(came) == len(body)
+    arrival.leave(passing)
+
+
+async def test_who_was_cancelled_is_given_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    arrival = arriving()
+    passing = arrival.passed_on(NoFile())  # type: ignore[arg-type]
+    passing.push = lambda content: pytest.fail("it is gone")  # type: ignore[func-returns-value]
+    with trio.move_on_after(1):
+        await anext(passing)
+    arrival.grew(memoryview(piece(1)))
+    arrival.end(kept=True)
+
+
 async def _collect(parts: AsyncIterator[bytes | FileSlice], came: bytearray) -> None:
     async for part in parts:
         assert isinstance(part, bytes)
