@@ -114,7 +114,8 @@ def test_a_password_reaches_the_server_and_nothing_else(
         assert any(host.authorizations)
         url = host.url().removeprefix("git+")
     assert locked(project)["vcs"]["url"] == direct_url(project)["url"] == url
-    history = project.file(".venv").rglob("*.json*")
+    history = list(project.directory.rglob("*.json*"))
+    assert any(path.name == "history.jsonl" for path in history)
     said = said.replace(project.file("pyproject.toml").read_text(), "")
     for text in (said, project.node.log(), project.lock, *(path.read_text() for path in history)):
         assert "sesame" not in text
