@@ -70,18 +70,18 @@ class Attested:
                     "require-attestations demands that. Nothing was installed."
                 )
         known = {sha256: self._known(sha256) for sha256 in (sha256_of(file) for _, file in files)}
+        can_verify = self.attestations is not None and self.attestations.can_verify
         asked = [(name, file) for name, file in files if not known[sha256_of(file)]]
-        known |= await self._verify([one for one in asked if self._is_asked(*one, demand)], demand)
+        asked = [one for one in asked if demand.of(one[0]) is not None or (can_verify and self._is_linked(*one))]
+        known |= await self._verify(asked, demand)
         for name, file in files:
             self._satisfied(name, file, known[sha256_of(file)], demand)
         return {sha256: ", ".join(publishers) for sha256, publishers in known.items() if publishers}
 
-    def _is_asked(self, name: str, file: LockedFile, demand: Demand) -> bool:
-        """Demanded ones are; others where there is a verifier, and without waiting for a page."""
-        if demand.of(name) is not None:
-            return True
-        can = self.attestations is not None and self.attestations.can_verify
-        return can and (held := self.pages.fresh(name)) is not None and _link(held, file) is not None
+    def _is_linked(self, name: str, file: LockedFile) -> bool:
+        """Whether its index is known to say who published it, without waiting for a page."""
+        held = self.pages.fresh(name)
+        return held is not None and _link(held, file) is not None
 
     def _satisfied(self, name: str, file: LockedFile, publishers: Sequence[str], demand: Demand) -> None:
         wanted = demand.of(name)

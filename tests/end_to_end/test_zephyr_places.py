@@ -108,12 +108,15 @@ def test_a_password_reaches_the_server_and_nothing_else(
         project.write([f"demo-vcs @ {host.url('me:wrong@')}"])
         told = project.zephyr("lock", code=1)
         assert "wrong" not in told
-        project.write([f"demo-vcs @ {host.url('me:open%20sesame@')}"])
-        said = project.zephyr("sync", "-vv")
+        project.write([])
+        said = project.zephyr("add", "-vv", f"demo-vcs @ {host.url('me:open%20sesame@')}")
+        assert "stands in" in said
         assert any(host.authorizations)
         url = host.url().removeprefix("git+")
     assert locked(project)["vcs"]["url"] == direct_url(project)["url"] == url
-    history = project.file(".venv").rglob("*.json*")
+    history = list(project.directory.rglob("*.json*"))
+    assert any(path.name == "history.jsonl" for path in history)
+    said = said.replace(project.file("pyproject.toml").read_text(), "")
     for text in (said, project.node.log(), project.lock, *(path.read_text() for path in history)):
         assert "sesame" not in text
     for path in (project.node.store / "workshop").rglob("*"):

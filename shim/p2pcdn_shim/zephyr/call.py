@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from functools import cached_property
 from pathlib import Path
@@ -44,6 +45,16 @@ class Call:
         for name in config.unknown_variables:
             self.voice.warn(f"{name} is set but is no setting of zephyr.")
         return config
+
+    @property
+    def command(self) -> str:
+        """What was typed, for the audit log; without the passwords in it."""
+        typed = " ".join(["zephyr", *sys.argv[1:]])
+        if "@" not in typed:
+            return typed
+        from p2pcdn_shim.zephyr.urls import without_secrets
+
+        return without_secrets(typed)
 
     def node(self) -> AbstractContextManager[Client]:
         """The node: the user's, started if none runs, or with --no-node one that ends with the block.

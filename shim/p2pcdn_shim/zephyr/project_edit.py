@@ -16,6 +16,7 @@ from tomlkit.items import AbstractTable, Array
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.project import normalize
 from p2pcdn_shim.zephyr.toml_array import TomlArray
+from p2pcdn_shim.zephyr.urls import without_secrets
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def parse_requirement(text: str) -> Requirement:
     try:
         return Requirement(text)
     except InvalidRequirement as error:
-        raise UsageError(f"{text[:100]!r} is no requirement: {str(error).splitlines()[0]}.") from error
+        raise UsageError(f"{without_secrets(text)[:100]!r} is no requirement: {str(error).splitlines()[0]}.") from error
 
 
 def _parse(text: str, file: Path) -> tomlkit.TOMLDocument:

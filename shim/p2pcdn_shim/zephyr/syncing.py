@@ -181,9 +181,10 @@ def _swap(
         }
         for planned, one in zip(plan.wheels, wheels, strict=True)
     }  # fmt: skip
-    command = " ".join(["zephyr", *sys.argv[1:]])
     try:
-        with Environment(str(place), command=command, now_s=time.time()).locked(wait=call.voice.note) as environment:
+        with Environment(str(place), command=call.command, now_s=time.time()).locked(
+            wait=call.voice.note
+        ) as environment:
             if venv.read_settings(place) is None:
                 venv.create(place, interpreter)
             elif _held(call, place) == ready["digest"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -40,6 +41,11 @@ def links_url(text: str, directory: Path) -> str:
 def path_url(directory: Path, path: str) -> str:
     """The file URL of a path that begins at a directory; links are not followed."""
     return Path(os.path.abspath(directory / Path(path).expanduser())).as_uri()  # noqa: PTH100
+
+
+def without_secrets(text: str) -> str:
+    """Any text, with the user names and passwords of the web addresses in it left out."""
+    return re.sub(r"(https?://)[^/@\s]+@", r"\1", text)
 
 
 def public_url(url: str) -> str:

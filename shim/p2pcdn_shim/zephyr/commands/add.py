@@ -12,6 +12,7 @@ from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.files import write_texts
 from p2pcdn_shim.zephyr.flags import add_install_flags, add_where_flags, where_of
 from p2pcdn_shim.zephyr.project import Project, parse_project
+from p2pcdn_shim.zephyr.urls import without_secrets
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ def arguments(parser: ArgumentParser) -> None:
 def run(call: Call) -> int:
     project = locking.project_of(call)
     call.options.requirements = places.typed(call.options.requirements, call.directory)
+    for text in call.options.requirements:
+        if (shown := without_secrets(text)) != text:
+            call.voice.warn(
+                f"The password of {shown} stands in {project.file} now; git's helpers or netrc may hold it."
+            )
     with call.node() as client:
         return change(call, client, project, *_added(call, client, project))
 

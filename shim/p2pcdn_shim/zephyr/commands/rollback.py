@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import ArgumentParser
 
@@ -25,9 +24,10 @@ def arguments(parser: ArgumentParser) -> None:
 def run(call: Call) -> int:
     place = named.project_place(call.config, call.directory)
     venv.open_environment(place)
-    command = " ".join(["zephyr", *sys.argv[1:]])
     try:
-        with Environment(str(place), command=command, now_s=time.time()).locked(wait=call.voice.note) as environment:
+        with Environment(str(place), command=call.command, now_s=time.time()).locked(
+            wait=call.voice.note
+        ) as environment:
             outcome = environment.rollback(call.options.generation)
     except CannotInstall as error:
         raise ZephyrError(str(error)) from error

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import project_edit
+from p2pcdn_shim.zephyr import project_edit, urls
 from p2pcdn_shim.zephyr.settings import IndexSetting
 from p2pcdn_shim.zephyr.urls import check_url, public_url
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
@@ -45,7 +44,7 @@ def index_without_secrets(
 
 def without_secrets(requirement: str, notes: list[str]) -> str:
     """A requirement as it may stand in a file that is shared; the `git@` of ssh is no secret."""
-    shown = re.sub(r"(https?://)[^/@\s]+@", r"\1", requirement)
+    shown = urls.without_secrets(requirement)
     if shown != requirement:
         notes.append(f"The user name and password in {shown} were left out: netrc may hold them.")
     return shown

@@ -15,6 +15,7 @@ from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.importers.imported import Imported, index_without_secrets, without_secrets
 from p2pcdn_shim.zephyr.requirements_txt import Line, read_requirements
 from p2pcdn_shim.zephyr.urls import path_url
+from p2pcdn_shim.zephyr.urls import without_secrets as bare
 
 
 def read_requirements_file(file: Path, environ: Mapping[str, str] = os.environ) -> Imported:
@@ -45,14 +46,16 @@ def requirement_of(line: Line, notes: list[str]) -> str:
     Raises UsageError where the name cannot be known.
     """
     if line.editable:
-        notes.append(f"{line.text} is editable in {line.origin}; a requirement cannot say so.")
+        notes.append(f"{bare(line.text)} is editable in {line.origin}; a requirement cannot say so.")
     text, _, marker = line.text.partition(" ; ") if "://" in line.text else line.text.partition(";")
     if not line.editable:
         try:
             return str(Requirement(line.text))
         except InvalidRequirement as error:
             if not _is_place(text.strip(), line.directory):
-                raise UsageError(f"{line.origin}: {line.text[:100]!r} is no requirement: {_first(error)}") from error
+                raise UsageError(
+                    f"{line.origin}: {bare(line.text)[:100]!r} is no requirement: {_first(error)}"
+                ) from error
     url, name, extras = _url_of(text.strip(), line)
     return f"{name}{extras} @ {url}{f' ; {marker.strip()}' if marker.strip() else ''}"
 
@@ -95,7 +98,7 @@ def _name_of(path: Path, line: Line) -> str:
 
         if name := read_project(path / "pyproject.toml").name:
             return name
-    raise UsageError(f"{line.origin}: the name of {line.text[:100]!r} is not known; write `NAME @ URL`.")
+    raise UsageError(f"{line.origin}: the name of {bare(line.text)[:100]!r} is not known; write `NAME @ URL`.")
 
 
 def _first(error: Exception) -> str:
