@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 # Reading the names of more files than this takes milliseconds that other clients would wait; it goes to a thread.
 PARSE_INLINE_FILES_MAX = 200
+# pip breaks off after 15 s, a resolver need not: of a hundred pages at once, over a slow line or on a machine that does
+# much else, some come late. The upstream itself is given up after 30 s of silence, twice.
+PAGE_WAIT_S = 60.0
 # Parsed things that wait for one transaction.
 PENDING_MAX = 256
 
@@ -65,7 +68,7 @@ class Facts:
         """Raises what `Pages.project` raises."""
         if not is_normalized(project):
             raise NotFound(f"{project[:80]!r} is not the name of a project.")
-        return self.pages.fresh(project) or await self.pages.project(project)
+        return self.pages.fresh(project) or await self.pages.project(project, wait_s=PAGE_WAIT_S)
 
     async def table(self, project: str) -> tuple[bytes, HeldPage | None]:
         """The encoded Table of a project, and the page that it is of; None where no index has the project.
