@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -53,6 +54,24 @@ def cpu_s(pid: int) -> float:
     total = _own_cpu_s(pid)
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return total + sum(cpu_s(int(child)) for child in children)
+
+
+def with_cpu(run: Run, seconds: list[float], kept: int) -> Run:
+    """The same run, whose CPU time goes on the list: of the kept process, and of those that it starts."""
+
+    def measured() -> float:
+        before = cpu_s(kept) + children_cpu_s()
+        figure = run()
+        seconds.append(cpu_s(kept) + children_cpu_s() - before)
+        return figure
+
+    return measured
+
+
+def children_cpu_s() -> float:
+    """CPU seconds of all processes that this one started and that have ended."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime
 
 
 def resident_bytes(pid: int) -> int:

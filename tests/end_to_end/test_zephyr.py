@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from p2pcdn.envs.unpack import remove_tree
 from tests.bench.node import RunningNode
 from tests.bench.upstream import FaultyUpstream, Style
 from tests.bench.wheels import Distribution, make_sdist, make_wheel
@@ -154,6 +155,16 @@ def test_a_sync_of_a_new_environment_loads_neither_what_starts_programs_nor_what
     heavy = {"dataclasses", "email", "hashlib", "http", "logging", "packaging", "random", "shutil", "subprocess"}
     assert not loaded & (heavy | {"tempfile", "threading", "p2pcdn_shim.zephyr.starting"})
     assert project.installed("other/.venv") == {"demo-app": "1.0", "demo-lib": LIB_HERE}
+
+
+def test_an_answer_that_the_node_remembers_is_looked_at_before_it_is_given_again(lonely: Project) -> None:
+    lonely.zephyr("sync", "--compile-bytecode")
+    for name in ("first", "second", "third"):
+        lonely.zephyr("sync", "--frozen", "--compile-bytecode", "--venv", f"{name}/.venv")
+        assert lonely.installed(f"{name}/.venv") == {"demo-app": "1.0", "demo-lib": LIB_HERE}
+    remove_tree(lonely.node.store / "trees" / APP.sha256)
+    lonely.zephyr("sync", "--frozen", "--compile-bytecode", "--venv", "fourth/.venv")
+    assert lonely.installed("fourth/.venv") == {"demo-app": "1.0", "demo-lib": LIB_HERE}
 
 
 def test_a_lock_names_the_index_and_never_the_node(project: Project, index: FaultyUpstream) -> None:
