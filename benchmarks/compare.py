@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -59,6 +60,24 @@ def tree_cpu_s(pid: int) -> float:
     """The same, with the children of all its threads, not of its first one only."""
     lists = Path(f"/proc/{pid}/task").glob("*/children")
     return _own_cpu_s(pid) + sum(tree_cpu_s(int(child)) for one in lists for child in one.read_text().split())
+
+
+def with_cpu(run: Run, seconds: list[float], kept: int) -> Run:
+    """The same run, whose CPU time goes on the list: of the kept process, and of those that it starts."""
+
+    def measured() -> float:
+        before = cpu_s(kept) + children_cpu_s()
+        figure = run()
+        seconds.append(cpu_s(kept) + children_cpu_s() - before)
+        return figure
+
+    return measured
+
+
+def children_cpu_s() -> float:
+    """CPU seconds of all processes that this one started and that have ended."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime
 
 
 def resident_bytes(pid: int) -> int:

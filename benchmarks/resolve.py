@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from typing import Any
 from packaging.markers import default_environment
 from packaging.tags import sys_tags
 
-from benchmarks.compare import Figures, Run, alternate, cpu_s, report
+from benchmarks.compare import Figures, alternate, report, with_cpu
 from benchmarks.resolve_fetch import Fetcher
 from benchmarks.resolve_once import SETS, resolve
 from benchmarks.resolve_shelf import Shelf
@@ -73,7 +72,7 @@ def _compare(name: str, requirements: tuple[str, ...], scratch: Path, rounds: in
         contestants.update(_others(asked, with_pip=with_pip))
         anchor = "uv" if "uv" in contestants else "ours, kept worker"
         cpu: dict[str, list[float]] = {contestant: [] for contestant in contestants}
-        runs = {contestant: _with_cpu(run, cpu[contestant], worker.pid) for contestant, run in contestants.items()}
+        runs = {contestant: with_cpu(run, cpu[contestant], worker.pid) for contestant, run in contestants.items()}
         report(name, "s", alternate(runs, rounds), anchor, GOALS)
         figures = {contestant: Figures(tuple(seconds[1:])) for contestant, seconds in cpu.items()}
         report(f"{name}, CPU of the same rounds", "CPU s", figures, anchor)
@@ -83,23 +82,6 @@ def _compare(name: str, requirements: tuple[str, ...], scratch: Path, rounds: in
         theirs = dict(pins_of(_run(tool("uv").command, "pip", "compile", "-q", "--offline", "--no-header", asked)))
         same = sum(theirs.get(project) == version for project, version in pins.items())
         print(f"  {same} of {len(pins)} pins are uv's {len(theirs)}")
-
-
-def _with_cpu(run: Run, seconds: list[float], worker: int) -> Run:
-    """The same run, whose CPU time goes on the list: of the kept worker, and of the processes that it starts."""
-
-    def measured() -> float:
-        before = cpu_s(worker) + _children_cpu_s()
-        wall_s = run()
-        seconds.append(cpu_s(worker) + _children_cpu_s() - before)
-        return wall_s
-
-    return measured
-
-
-def _children_cpu_s() -> float:
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return ended.ru_utime + ended.ru_stime
 
 
 @contextmanager

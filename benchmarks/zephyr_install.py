@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.compare import alternate, report
+from benchmarks.compare import Figures, Run, alternate, report, with_cpu
 from benchmarks.install_plan import WANTED, wanted_wheels
 from tests.bench.clients import Workplace, tool
 from tests.bench.node import RunningNode
@@ -62,6 +62,7 @@ class Race:
     ) -> None:
         self._place = Workplace(directory / "user")
         self._directory = directory
+        self._node = node
         self._upstream = upstream
         self._numbers = itertools.count()
         self._pins = directory / "pins.txt"
@@ -93,7 +94,7 @@ class Race:
 
     def run_cases(self, only: str, rounds: int) -> None:
         full = {"uv": self.fresh("uv"), "zephyr": self.fresh("zephyr")}
-        cases = {
+        cases: dict[str, tuple[Run, Run, str]] = {
             "links": (self.uv, lambda: self.zephyr("--link-mode", "hardlink"), "at most x1.0"),
             "--link-mode env": (self.uv, lambda: self.zephyr("--link-mode", "env"), "at most x0.25"),
             "with byte code": (
@@ -111,13 +112,21 @@ class Race:
             if only in title:
                 zephyr()
                 self.phases.clear()
-                figures = alternate({"uv": uv, "zephyr": zephyr}, rounds)
-                report(title, "ms", figures, "uv", goal)
+                self._compare(title, {"uv": uv, "zephyr": zephyr}, rounds, "uv", goal)
                 self._print_phases()
 
     def run_pip(self, rounds: int) -> None:
-        figures = alternate({"zephyr": lambda: self.zephyr("--link-mode", "hardlink"), "pip": self.pip}, rounds)
-        report("pip, warm", "ms", figures, "zephyr", "at least x20")
+        runs = {"zephyr": lambda: self.zephyr("--link-mode", "hardlink"), "pip": self.pip}
+        self._compare("pip, warm", runs, rounds, "zephyr", "at least x20")
+
+    def _compare(self, title: str, runs: Mapping[str, Run], rounds: int, anchor: str, goal: str) -> None:
+        """By the clock, and by the CPU of the command and of our node: others may use the machine, too."""
+        cpu: dict[str, list[float]] = {name: [] for name in runs}
+        measured = {name: with_cpu(run, cpu[name], self._node.pid) for name, run in runs.items()}
+        report(title, "ms", alternate(measured, rounds), anchor, goal)
+        report(
+            "  CPU of the same rounds", "CPU s", {name: Figures(tuple(one[1:])) for name, one in cpu.items()}, anchor
+        )
 
     # -- one run each -------------------------------------------------------------------------------------------------
 
@@ -132,15 +141,16 @@ class Race:
 
     def uv(self, *more: str, target: Path | None = None, offline: bool = True) -> float:
         place = target or self.fresh("uv")
-        command = [tool("uv").command, "pip", "sync", "-q", "--python", place / "bin" / "python"]
-        options = ["--offline"] if offline else []
-        index = ["--default-index", self._upstream.url, "--link-mode", "hardlink"]
-        return self._timed(*command, *options, *index, *more, self._pins)
+        options = ["--default-index", self._upstream.url, "--link-mode", "hardlink", *more]
+        options += ["--offline"] if offline else []
+        python = place / "bin" / "python"
+        return self._timed(tool("uv").command, "pip", "sync", "-q", "--python", python, *options, self._pins)
 
     def pip(self) -> float:
         place = self.fresh("pip")
-        pip = [tool("pip-new").command, "--python", place / "bin" / "python", "install", "-q", "--no-compile"]
-        return self._timed(*pip, "--no-deps", "--index-url", self._upstream.url, "-r", self._pins)
+        options = ["-q", "--no-compile", "--no-deps", "--index-url", self._upstream.url]
+        python = place / "bin" / "python"
+        return self._timed(tool("pip-new").command, "--python", python, "install", *options, "-r", self._pins)
 
     def fresh(self, whose: str) -> Path:
         """A new environment without packages."""

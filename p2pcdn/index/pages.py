@@ -123,15 +123,16 @@ class Pages:
                 return index, checked.version
         return None
 
-    async def project(self, project: str, *, insist: bool = False) -> HeldPage:
+    async def project(self, project: str, *, insist: bool = False, wait_s: float = ANSWER_WAIT_S) -> HeldPage:
         """The page of the first index that has the project: that index owns it, and pages are never merged.
 
-        insist: the client wants it checked (`Cache-Control: no-cache`).
+        insist: the client wants it checked (`Cache-Control: no-cache`). wait_s: for an upstream of which there is no
+        page in hand.
         Raises NotFound, Unavailable, Refused, RemoteProtocolError. An index that does not answer ends the search: a
         later one must not take over its name (dependency confusion).
         """
         for index in self._owners(project):
-            held = await self.of_index(index, project, insist=insist)
+            held = await self.of_index(index, project, insist=insist, wait_s=wait_s)
             if held.page is not None:
                 return held
         if (only := self._pinned.get(project)) is not None:
@@ -147,7 +148,9 @@ class Pages:
         only = self._pinned.get(project)
         return (only,) if only is not None else self.indexes
 
-    async def of_index(self, index: Index, project: str, *, insist: bool = False) -> HeldPage:
+    async def of_index(
+        self, index: Index, project: str, *, insist: bool = False, wait_s: float = ANSWER_WAIT_S
+    ) -> HeldPage:
         """What one index says of a project, now or as it said it last. Raises as `project` does, NotFound excepted."""
         held = await self._shelf.recall(index, project)
         if self.offline:
@@ -165,13 +168,13 @@ class Pages:
             newest = await self._newest_in_room(index, project, held)
             if newest is not None:
                 return self._stale(newest)
-        return await self._refreshed(index, project, held)
+        return await self._refreshed(index, project, held, wait_s)
 
-    async def _refreshed(self, index: Index, project: str, held: HeldPage | None) -> HeldPage:
+    async def _refreshed(self, index: Index, project: str, held: HeldPage | None, wait_s: float) -> HeldPage:
         """What the upstream says now. Where it does not answer in time: the newest page of ours or of the room."""
-        answer_by = trio.current_time() + ANSWER_WAIT_S
+        answer_by = trio.current_time() + wait_s
         room = self._claimed is not None and self._claimed.can_help(index)
-        error = await self._upstream_answer(index, project, held, STALE_WAIT_S if room or held else ANSWER_WAIT_S)
+        error = await self._upstream_answer(index, project, held, STALE_WAIT_S if room or held else wait_s)
         if isinstance(error, HeldPage):
             return error
         # Who is refused by the upstream is not given the same by a neighbour.
@@ -186,7 +189,7 @@ class Pages:
                 log.warning("serving the page we have: %s", error, extra=extra)
             return self._stale(newest)
         if error is None:
-            raise Unavailable(f"{index.url} has not answered for {ANSWER_WAIT_S:.0f} s; we keep trying.")
+            raise Unavailable(f"{index.url} has not answered for {wait_s:.0f} s; we keep trying.")
         log.warning("no page to give: %s", error, extra=extra)
         raise error
 

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 # Reading the names of more files than this takes milliseconds that other clients would wait; it goes to a thread.
 PARSE_INLINE_FILES_MAX = 200
+# pip breaks off after 15 s, a resolver need not: of a hundred pages at once, over a slow line or on a machine that does
+# much else, some come late. The upstream itself is given up after 30 s of silence, twice.
+PAGE_WAIT_S = 60.0
 # Parsed things that wait for one transaction.
 PENDING_SIZE_BYTES_MAX = 4 * 1024 * 1024
 # What a store that does not write leaves in memory: enough for a lock of a hundred packages.
@@ -96,7 +99,7 @@ class Facts:
             return at_hand
         known = self.pages.fresh(project)
         try:
-            held = known or await self.pages.project(project)
+            held = known or await self.pages.project(project, wait_s=PAGE_WAIT_S)
         except NotFound as error:
             return encode_table(Table(project, missing=str(error))), None
         listed = Listed(held.index, project, held.version)
@@ -126,7 +129,7 @@ class Facts:
         known = self.files_at_hand(listed)
         if known is not None:
             return known
-        held = self.pages.fresh(listed.project) or await self.pages.project(listed.project)
+        held = self.pages.fresh(listed.project) or await self.pages.project(listed.project, wait_s=PAGE_WAIT_S)
         if (held.index.key, held.version) != (listed.index.key, listed.version):
             raise Unavailable(f"The page of {listed.project} has just changed; ask again.")
         return decode_files((await self._read(held, listed))[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 
 # For so long after an answer its trees are not evicted: whoever asked is linking them now.
 LEASE_TIME_S = 600.0
+# Answers kept in memory, a megabyte of plan for a hundred wheels each: the environments somebody works on just now.
+ANSWERS_REMEMBERED_MAX = 4
 
 
 # Told how many wheels of how many are ready, and which came last.
@@ -52,6 +55,7 @@ class Provisioner:
     threads: Threads
     nursery: trio.Nursery
     _leases: dict[frozenset[Sha256], float] = field(default_factory=dict)
+    _answered: dict[str, Ready] = field(default_factory=dict)
 
     async def choose(self, asked: Asked) -> list[Chosen]:
         """What of the lock is installed, dependencies first. Raises BadLock, NothingFits, Refused for plain http."""
@@ -62,7 +66,11 @@ class Provisioner:
         return chosen
 
     def again(self, asked: Asked) -> Ready | None:
-        """The environment from memory, if all its trees are here; no waiting, and no look at the lock."""
+        """The environment as it was answered before, if all its trees are here; no waiting, and no look at the lock."""
+        digest = asked.digest()
+        remembered = self._answered.pop(digest, None)
+        if remembered is not None and self._lies_here(remembered):
+            return self._remember(digest, remembered)
         record = self._kept(asked)
         if record is None:
             return None
@@ -82,8 +90,11 @@ class Provisioner:
             if asked.bytecode.wait:
                 return None
             self.nursery.start_soon(self._compile_later, uncompiled, asked.bytecode)
-        self._lease(told)
-        return Ready(record["plan"], record["digest"], tuple(told), tuple(record["notes"]), tuple(record["same"]))
+        ready = Ready(record["plan"], record["digest"], tuple(told), tuple(record["notes"]), tuple(record["same"]))
+        if uncompiled and asked.bytecode is not None:
+            self._lease(told)
+            return ready  # it will be another one when they are compiled
+        return self._remember(digest, ready)
 
     async def provide(self, asked: Asked, chosen: Sequence[Chosen], progress: Progress) -> Ready:
         """Raises what `Wheels.tree` raises, NothingFits, CannotPlan, CompileFailed where byte code is waited for."""
@@ -151,9 +162,25 @@ class Provisioner:
         except P2pcdnError as error:
             log.warning("no byte code: %s", error)
 
+    def _lies_here(self, ready: Ready) -> bool:
+        """Whether nothing of it was evicted or withdrawn. Its lease says that its trees count as used."""
+        return _blobs(ready.wheels) in self._leases and all(
+            self.store.blob(Sha256(one.sha256)) is not None
+            and os.path.isdir(one.tree)  # noqa: PTH112 - two hundred of them while others wait
+            and (not one.bytecode or os.path.isdir(one.bytecode))  # noqa: PTH112
+            for one in ready.wheels
+        )
+
+    def _remember(self, digest: str, ready: Ready) -> Ready:
+        self._answered[digest] = ready
+        if len(self._answered) > ANSWERS_REMEMBERED_MAX:
+            del self._answered[next(iter(self._answered))]
+        self._lease(ready.wheels)
+        return ready
+
     def _lease(self, wheels: Sequence[Told]) -> None:
         """One task a set of wheels, however often it is asked for."""
-        blobs = frozenset(Sha256(one.sha256) for one in wheels)
+        blobs = _blobs(wheels)
         is_new = blobs not in self._leases
         self._leases[blobs] = trio.current_time() + LEASE_TIME_S
         if is_new:
@@ -224,6 +251,10 @@ _KINDS: Mapping[str, str] = {
     "vcs": "a repository",
     "wheel": "a wheel",
 }
+
+
+def _blobs(wheels: Sequence[Told]) -> frozenset[Sha256]:
+    return frozenset(Sha256(one.sha256) for one in wheels)
 
 
 def _choose(asked: Asked) -> list[Chosen]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from p2pcdn.envs.unpack import remove_tree
 from tests.bench.node import RunningNode
 from tests.bench.upstream import FaultyUpstream, Style
 from tests.bench.wheels import Distribution, make_sdist, make_wheel
@@ -66,15 +67,21 @@ class Project:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Begins it."""
-        environment = self.node.variables() | {
+        return subprocess.Popen(
+            [sys.executable, "-m", "p2pcdn_shim.zephyr", *words],
+            cwd=self.directory,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def environment(self) -> dict[str, str]:
+        return self.node.variables() | {
             "P2PCDN_CONTROL_SOCKET": str(self.node.control_socket),
             "ZEPHYR_CACHE_DIR": str(self.directory.parent / "cache"),
             "ZEPHYR_PYTHON": sys.executable,
         }
-        command = [sys.executable, "-m", "p2pcdn_shim.zephyr", *words]
-        return subprocess.Popen(
-            command, cwd=self.directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
 
     def installed(self, venv: str = ".venv") -> dict[str, str]:
         code = (
@@ -127,6 +134,37 @@ def test_a_lock_serves_every_environment_and_a_sync_installs_this_one(project: P
     project.zephyr("sync")
     assert project.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
     assert project.run("-c", "import demo_lib; print(demo_lib.version)").strip() == LIB_HERE
+
+
+def test_a_sync_of_a_new_environment_loads_neither_what_starts_programs_nor_what_hashes(project: Project) -> None:
+    """Each of them takes a tenth of what the whole command may, see `benchmarks/zephyr_install.py`."""
+    project.zephyr("sync")
+    code = (
+        "import sys\nfrom p2pcdn_shim.zephyr.cli import main\n"
+        "try:\n main(sys.argv[1:])\nfinally:\n print(' '.join(sys.modules), file=sys.stderr)"
+    )
+    words = ["sync", "--frozen", "--link-mode", "env", "--venv", "other/.venv"]
+    environment = project.environment() | {"ZEPHYR_DEBUG": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=project.directory, env=environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stderr.splitlines()[-1].split())
+    assert "p2pcdn.envs.install" in loaded
+    heavy = {"dataclasses", "email", "hashlib", "http", "logging", "packaging", "random", "shutil", "subprocess"}
+    assert not loaded & (heavy | {"tempfile", "threading", "p2pcdn_shim.zephyr.starting"})
+    assert project.installed("other/.venv") == {"demo-app": "1.0", "demo-lib": LIB_HERE}
+
+
+def test_an_answer_that_the_node_remembers_is_looked_at_before_it_is_given_again(lonely: Project) -> None:
+    lonely.zephyr("sync", "--compile-bytecode")
+    for name in ("first", "second", "third"):
+        lonely.zephyr("sync", "--frozen", "--compile-bytecode", "--venv", f"{name}/.venv")
+        assert lonely.installed(f"{name}/.venv") == {"demo-app": "1.0", "demo-lib": LIB_HERE}
+    remove_tree(lonely.node.store / "trees" / APP.sha256)
+    lonely.zephyr("sync", "--frozen", "--compile-bytecode", "--venv", "fourth/.venv")
+    assert lonely.installed("fourth/.venv") == {"demo-app": "1.0", "demo-lib": LIB_HERE}
 
 
 def test_a_lock_names_the_index_and_never_the_node(project: Project, index: FaultyUpstream) -> None:

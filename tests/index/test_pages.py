@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, Refused, RemoteProtocolError, Unavailable
 from p2pcdn.index import Pages, path_of
 from p2pcdn.index.pages import ANSWER_WAIT_S, DOWN_HIDES_AFTER_S, STALE_WAIT_S
+from p2pcdn.lock.facts import PAGE_WAIT_S
 from p2pcdn.store import Origin, Store
 from tests.worlds import INDEX, SECOND, Answer, InlineThreads, Script, ScriptedUpstream, VirtualClock, open_store
 
@@ -156,6 +158,18 @@ async def test_an_upstream_that_hangs_is_answered_for_before_pip_gives_up(
         with pytest.raises(Unavailable, match="keep trying"):
             await world.pages.project("six")
         assert trio.current_time() - began <= ANSWER_WAIT_S + 0.1
+
+
+async def test_a_resolver_waits_for_a_slow_upstream_longer_than_pip_would(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = lambda url, headers: replace(answer("1.0"), delay_s=20.0)
+        began = trio.current_time()
+        held = await world.pages.project("six", wait_s=PAGE_WAIT_S)
+        assert held.page is not None
+        assert trio.current_time() - began < 21.0
+        assert len(world.upstream.asked) == 1
 
 
 async def test_with_a_stale_page_in_hand_nobody_waits_long(directory: Path, autojump_clock: trio.abc.Clock) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2pcdn.swarm.race import TRIAL_S, WINDOW_S, Race
+from p2pcdn.swarm.race import TRIAL_S, WINDOW_FACTOR, WINDOW_S, Race
 
 MIB = 1024 * 1024
 WIRE = 100.0 * MIB
@@ -38,7 +38,7 @@ def test_for_what_is_almost_here_nobody_races() -> None:
 
 def test_where_a_piece_takes_seconds_the_room_is_watched_for_longer() -> None:
     race = Race(WIRE, on_air=False)
-    for tick in range(40):
+    for tick in range(4 * int(WINDOW_FACTOR * 4)):
         race.note(tick / 4, 0, 1000 * MIB, piece_s=4.0, members=1)
     assert not race.lost
 
