@@ -16,7 +16,7 @@ from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.lock import pipe
 from p2pcdn.lock.feed import Feed
 from p2pcdn.lock.worker import EXIT_OUT_OF_MEMORY, MEMORY_SIZE_BYTES_MAX
-from p2pcdn.resolve import BadRequirement, Need, NoSolution, Solution, Target, Wanted, from_plain, to_plain
+from p2pcdn.resolve import BadRequirement, Need, NoSolution, Solution, Source, Target, Wanted, from_plain, to_plain
 from p2pcdn.world import Process, Processes
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class Session:
     def __init__(self, child: _Child, feed: Feed) -> None:
         self._child = child
         self._feed = feed
-        self.all_confirmed = True  # whether others would take each of the solutions (`Resolver.is_confirmed`)
+        self.looked_at: dict[Source, None] = {}  # by all of its resolutions, see `Resolver.looked_at`
 
     async def resolve(self, wanted: Wanted, target: Target) -> Solution:
         """Raises NoSolution, BadRequirement, SolverFailed, and Unavailable where an index does not answer."""
@@ -113,7 +113,7 @@ class Session:
             raise NoSolution(tuple(said["sentences"]), said["suggestion"], tuple(said["requirements"]))
         if said["say"] == "bad":
             raise BadRequirement(said["sentence"])
-        self.all_confirmed = self.all_confirmed and said["confirmed"]
+        self.looked_at |= dict.fromkeys(from_plain(Source, one) for one in said["looked_at"])
         return from_plain(Solution, said["solution"])
 
 

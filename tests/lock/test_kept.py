@@ -1,15 +1,11 @@
-"""Tables, metadata and files come back as they were kept; of a table as much as is asked for."""
+"""Tables, metadata and files come back as they were kept."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-from packaging.version import Version
-
 from p2pcdn.digest import Sha256
 from p2pcdn.lock.kept import (
-    BLOCK_RELEASES,
     decode_files,
     decode_metadata,
     decode_table,
@@ -41,25 +37,10 @@ FILE = File(
 )
 
 
-def test_a_table_comes_back_with_its_newest_release_first() -> None:
-    found = decode_table(encode_table(TABLE))
-    assert [release.version for release in found.releases] == ["1.10", "1.9", "1.1", "no"]
-    assert sorted(found.releases, key=repr) == sorted(TABLE.releases, key=repr)
-    assert replace(found, releases=()) == replace(TABLE, releases=())
+def test_a_table_comes_back_whole() -> None:
+    assert decode_table(encode_table(TABLE)) == TABLE
     missing = Table("six", missing="nobody has it")
     assert decode_table(encode_table(missing)) == missing
-
-
-@pytest.mark.parametrize("down_to", ["0", "39", "40", "62", "99"])
-def test_of_a_table_no_less_is_read_than_is_asked_for(down_to: str) -> None:
-    releases = tuple(Release(str(number)) for number in range(100))
-    found = [
-        int(one.version)
-        for one in decode_table(encode_table(Table("six", releases)), down_to=Version(down_to)).releases
-    ]
-    assert found == list(range(99, 99 - len(found), -1))
-    assert found[-1] <= int(down_to)
-    assert len(found) <= 100 - int(down_to) + BLOCK_RELEASES
 
 
 def test_metadata_and_files_come_back_whole() -> None:
