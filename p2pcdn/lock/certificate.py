@@ -42,7 +42,7 @@ class Certificate:
     """choices: for each target, in the order of the question's matrix, (project, version), sorted.
 
     looked_at: what else a resolution has to know of (`Resolver.looked_at`), in any order.
-    pages: (URL of the index, version of the page) of each project that is named.
+    pages: (URL of the index, version of the page) of each project whose table it has to know.
     machine: see `machine_of`.
     """
 
@@ -59,7 +59,7 @@ class Certificate:
     def encode(self) -> bytes:
         """Raises ValueError for one that would be taken by nobody."""
         packages = self.packages
-        if len(packages) > PACKAGES_MAX or len(self.choices) > TARGETS_MAX:
+        if max(len(packages), len(self.pages)) > PACKAGES_MAX or len(self.choices) > TARGETS_MAX:
             raise ValueError("it is larger than members take")
         place = {package: at for at, package in enumerate(packages)}
         return frames.encode(
@@ -88,7 +88,9 @@ class Certificate:
         found = cls(choices, pages, fields["machine"], frozenset(packages))
         if not all(is_normalized(project) and len(version) <= VERSION_SIZE_MAX for project, version in packages):
             raise RemoteProtocolError("what it names are no packages")
-        if pages.keys() != {project for project, _ in packages} or found.encode() != content:
+        if not (pages.keys() >= {project for project, _ in packages} and all(map(is_normalized, pages))):
+            raise RemoteProtocolError("it names packages without their pages, or pages of nothing")
+        if found.encode() != content:
             raise RemoteProtocolError("it is not as a member writes one")
         return found
 

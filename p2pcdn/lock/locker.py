@@ -176,7 +176,7 @@ class Locker:
             locked = await self._composed(question, solutions, feed, tags)
             if not (feed.places or None in feed.pages.values()):
                 # What stands at a URL may be another the next time; a project that nobody has may appear any minute.
-                offered = self._offered(question, targets, Found(solutions, session.looked_at), feed)
+                offered = self._offered(question, targets, Found(solutions, session.looked_at, session.projects), feed)
                 await self._keep(key, locked, feed.pages, offered)
             return locked
 
@@ -191,7 +191,7 @@ class Locker:
             if found is None:
                 return None
             locked = replace(await self._composed(question, found.solutions, feed, tags), from_room=True)
-            pages = {source.project: feed.pages[source.project] for source in found.looked_at}
+            pages = {project: feed.pages[project] for project in found.projects}
             await self._keep(key, locked, pages, self._offered(question, targets, found, feed))
             return locked
 

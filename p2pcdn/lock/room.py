@@ -39,10 +39,11 @@ class _Subject:
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[C]):
-    """Solutions by target, and what was looked at for them (`Resolver.looked_at`)."""
+    """Solutions by target, and what was looked at for them: see `Resolver`."""
 
     solutions: dict[C, Solution]
     looked_at: Collection[Source]
+    projects: Collection[str]
 
 
 class Room:
@@ -102,7 +103,7 @@ class Room:
                 )
                 return Refusal(" ".join(one.sentences[:SENTENCES_MAX]), is_lie=knows_better)
             found[cell] = one
-        return Found(found, looked_at)
+        return Found(found, looked_at, certificate.pages)
 
     # --- given to neighbours
 
@@ -120,19 +121,20 @@ class Room:
             return {}
         choices = [tuple((pin.project, pin.version) for pin in found.solutions[cell].pins) for cell in targets]
         looked_at = frozenset((source.project, source.version) for source in found.looked_at)
-        pages = {}
         for project, version in looked_at.union(*choices):
             page = feed.pages[project]
-            assert page is not None, "what has a version has a page"
-            file = file_for_metadata(feed.files(page, version))
+            file = file_for_metadata(feed.files(page, version)) if page is not None else None
             if file is None or not file.filename.endswith(".whl"):
                 return {}  # what a build says of itself may differ elsewhere
-            pages[project] = page.index.url, page.version
+        pages = {project: feed.pages[project] for project in found.projects}
+        read = {project: (page.index.url, page.version) for project, page in pages.items() if page is not None}
+        if len(read) < len(pages):
+            return {}  # that nobody has a project may be otherwise elsewhere
         try:
-            content = Certificate(tuple(choices), pages, machine_of([*targets.values()]), looked_at).encode()
+            content = Certificate(tuple(choices), read, machine_of([*targets.values()]), looked_at).encode()
         except ValueError:
             return {}
-        used = sorted({index for index, _ in pages.values()})
+        used = sorted({index for index, _ in read.values()})
         row = {"subject": subject.name, "content": content, "sealed": subject.sealed, "indexes": used}
         return {("environments", _key(self._resolutions.id_of(subject.name))): frames.encode(row)}
 

@@ -101,7 +101,9 @@ class Session:
     def __init__(self, child: _Child, feed: Feed) -> None:
         self._child = child
         self._feed = feed
-        self.looked_at: dict[Source, None] = {}  # by all of its resolutions, see `Resolver.looked_at`
+        # What all of its resolutions looked at: see `Resolver`.
+        self.looked_at: dict[Source, None] = {}
+        self.projects: dict[str, None] = {}
 
     async def resolve(self, wanted: Wanted, target: Target) -> Solution:
         """Raises NoSolution, BadRequirement, SolverFailed, and Unavailable where an index does not answer."""
@@ -114,6 +116,7 @@ class Session:
         if said["say"] == "bad":
             raise BadRequirement(said["sentence"])
         self.looked_at |= dict.fromkeys(from_plain(Source, one) for one in said["looked_at"])
+        self.projects |= dict.fromkeys(said["projects"])
         return from_plain(Solution, said["solution"])
 
 

@@ -60,6 +60,11 @@ class Resolver:
         """The versions whose metadata decided anything, in the order in which they were looked at: see `confirm`."""
         return tuple(self._search.looked_at)
 
+    @property
+    def projects(self) -> tuple[str, ...]:
+        """The projects whose tables were looked at."""
+        return self._search.view.projects
+
     def _end(self, proof: Incompatibility) -> Generator[Need, None, NoReturn]:
         leaves, view = facts(proof), self._search.view
         advice = yield from suggestion(leaves, view, self._wanted, self._attempt)
