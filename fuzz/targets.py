@@ -25,6 +25,7 @@ from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.group import Claim, Device, GroupKey, Identity
 from p2pcdn.group.challenge import Knock, Pairs, Ticket, Welcome, enter
 from p2pcdn.http1 import Request, Response, serve_connection
+from p2pcdn.lock.certificate import Certificate
 from p2pcdn.store import Origin, Store, StoreLimits
 from p2pcdn.swarm import Swarm, bitfield
 from p2pcdn.swarm.connection import encode_request
@@ -233,6 +234,7 @@ DECODERS: tuple[Callable[[bytes], object], ...] = (
     partial(Manifest.decode, Sha256.of(CONTENT)),
     Holding.decode,
     Claim.decode,
+    Certificate.decode,
     Welcome.decode,
     lambda content: Knock.decode(_text(content)),
     lambda content: Ticket.decode(_text(content)),
@@ -376,6 +378,7 @@ def seeds(name: str) -> list[bytes]:
             "/v1/room/names",
             f"/v1/page/{ids[0]}",
             f"/v1/page/{ids[0]}/{'0' * 64}",
+            f"/v1/resolution/{ids[0]}",
             MEET_PATH + Knock.make(Pairs(Identity(CLIENT, GROUP)), bytes(16), sealed=False).encode(),
         ]
         return [encode_request(path, "x") for path in paths]
@@ -400,6 +403,7 @@ def seeds(name: str) -> list[bytes]:
         Advice().encode(),
         Holding(1, 2, 3, bytes(8)).encode(),
         Claim.make(Identity(CLIENT, GROUP), "page", b"s", b"b", 1.5).encode(),
+        Certificate(((("six", "1.0"),),), {"six": ("https://x.example/", "0")}, bytes(16)).encode(),
         Welcome(bytes(32), bytes(16), bytes(8), bytes(16)).encode(),
         b"\x83\x01\xf6\x02",
         b"/v1/hello?port=1",

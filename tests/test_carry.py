@@ -147,3 +147,16 @@ async def test_an_export_carries_everything_over_and_counts_as_no_use(
         assert (imported.blobs, imported.pages, imported.refused) == (1, 1, [])
         assert store.value("pages", f"{INDEX.key}/six") == b"a page"
         assert store.holds(Sha256.of(CONTENT))
+
+
+async def test_of_an_imported_page_nobody_goes_by_the_version_that_its_maker_wrote(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """What locks need of a page is kept by its version: a wrong one would bring back what another page listed."""
+    row = {"body": b"x", "version": "0" * 32}
+    for number, (value, kept) in enumerate([(frames.encode(row), {"body": b"x"}), (b"no frame", None)]):
+        tar = listing([], [[f"{INDEX.key}/six", len(value)]]) + member("pages/0", value)
+        async with open_store(tmp_path / str(number)) as store:
+            assert (await import_store(store, parts(tar), {INDEX.key})).pages == 1
+            found = store.value("pages", f"{INDEX.key}/six")
+            assert found == (frames.encode(kept) if kept is not None else value)

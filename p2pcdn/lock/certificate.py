@@ -41,23 +41,25 @@ _SUBJECT_CONTEXT = "p2pcdn 2026 resolution v1"
 class Certificate:
     """choices: for each target, in the order of the question's matrix, (project, version), sorted.
 
-    pages: (URL of the index, version of the page) of each project that is chosen anywhere.
+    looked_at: what else a resolution has to know of (`Resolver.looked_at`), in any order.
+    pages: (URL of the index, version of the page) of each project whose table it has to know.
     machine: see `machine_of`.
     """
 
     choices: tuple[tuple[tuple[str, str], ...], ...]
     pages: Mapping[str, tuple[str, str]]
     machine: bytes
+    looked_at: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def packages(self) -> list[tuple[str, str]]:
-        """All that are chosen anywhere, each once, sorted."""
-        return sorted({package for chosen in self.choices for package in chosen})
+        """All that are named, each once, sorted."""
+        return sorted(self.looked_at.union(*self.choices))
 
     def encode(self) -> bytes:
         """Raises ValueError for one that would be taken by nobody."""
         packages = self.packages
-        if len(packages) > PACKAGES_MAX or len(self.choices) > TARGETS_MAX:
+        if max(len(packages), len(self.pages)) > PACKAGES_MAX or len(self.choices) > TARGETS_MAX:
             raise ValueError("it is larger than members take")
         place = {package: at for at, package in enumerate(packages)}
         return frames.encode(
@@ -83,10 +85,12 @@ class Certificate:
         if not isinstance(fields["machine"], bytes) or len(fields["machine"]) != MACHINE_SIZE_BYTES:
             raise RemoteProtocolError("it is of no machine")
         choices = tuple(tuple(packages[at] for at in _places(target, packages)) for target in targets)
-        found = cls(choices, pages, fields["machine"])
+        found = cls(choices, pages, fields["machine"], frozenset(packages))
         if not all(is_normalized(project) and len(version) <= VERSION_SIZE_MAX for project, version in packages):
             raise RemoteProtocolError("what it names are no packages")
-        if pages.keys() != {project for project, _ in packages} or found.encode() != content:
+        if not (pages.keys() >= {project for project, _ in packages} and all(map(is_normalized, pages))):
+            raise RemoteProtocolError("it names packages without their pages, or pages of nothing")
+        if found.encode() != content:
             raise RemoteProtocolError("it is not as a member writes one")
         return found
 
@@ -103,7 +107,7 @@ def _rows(value: object, length: int, most: int) -> list[list[str]]:
 def _places(value: object, packages: Sequence[Any]) -> list[int]:
     if not isinstance(value, list) or len(value) > len(packages):
         raise RemoteProtocolError("it chooses no packages")
-    if not all(type(at) is int and 0 <= at < len(packages) for at in value):
+    if not all(type(at) is int and 0 <= at < len(packages) for at in value) or value != sorted(set(value)):
         raise RemoteProtocolError("it chooses packages that it does not name")
     return value
 

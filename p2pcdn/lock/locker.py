@@ -14,7 +14,7 @@ from p2pcdn.lock.compose import compose
 from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
 from p2pcdn.lock.feed import Feed, open_feed
 from p2pcdn.lock.merge import cells_marker, merge
-from p2pcdn.lock.room import Room
+from p2pcdn.lock.room import Found, Room
 from p2pcdn.lock.solvers import Session, SolverFailed, Solvers
 from p2pcdn.lock.targets import Cell, listed_tags, matrix, names_of
 from p2pcdn.lock.wishes import Question, preferring
@@ -176,7 +176,7 @@ class Locker:
             locked = await self._composed(question, solutions, feed, tags)
             if not (feed.places or None in feed.pages.values()):
                 # What stands at a URL may be another the next time; a project that nobody has may appear any minute.
-                offered = self._offered(question, targets, solutions, feed) if session.all_confirmed else {}
+                offered = self._offered(question, targets, Found(solutions, session.looked_at, session.projects), feed)
                 await self._keep(key, locked, feed.pages, offered)
             return locked
 
@@ -187,13 +187,12 @@ class Locker:
         if self.room is None:
             return None
         async with open_feed(self.facts) as feed:
-            solutions = await self.room.find(question, targets, self.facts.pages.indexes, feed)
-            if solutions is None:
+            found = await self.room.find(question, targets, self.facts.pages.indexes, feed)
+            if found is None:
                 return None
-            locked = replace(await self._composed(question, solutions, feed, tags), from_room=True)
-            pinned = {pin.project for solution in solutions.values() for pin in solution.pins}
-            pages = {project: feed.pages[project] for project in pinned}
-            await self._keep(key, locked, pages, self._offered(question, targets, solutions, feed))
+            locked = replace(await self._composed(question, found.solutions, feed, tags), from_room=True)
+            pages = {project: feed.pages[project] for project in found.projects}
+            await self._keep(key, locked, pages, self._offered(question, targets, found, feed))
             return locked
 
     async def _composed(
@@ -206,11 +205,11 @@ class Locker:
         return Locked(composed.text, len(merged), (*warnings, *composed.warnings))
 
     def _offered(
-        self, question: Question, targets: Mapping[Any, Target], solutions: Mapping[Any, Solution], feed: Feed
+        self, question: Question, targets: Mapping[Any, Target], found: Found[Any], feed: Feed
     ) -> Mapping[tuple[Table, str], bytes]:
         if self.room is None:
             return {}
-        return self.room.offered(question, targets, solutions, self.facts.pages.indexes, feed)
+        return self.room.offered(question, targets, found, self.facts.pages.indexes, feed)
 
     async def _keep(
         self,

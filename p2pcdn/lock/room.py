@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import trio
-from packaging.version import InvalidVersion, Version
 
 from p2pcdn import frames
 from p2pcdn.errors import P2pcdnError, RemoteProtocolError
@@ -38,6 +37,15 @@ class _Subject:
     sealed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Found(Generic[C]):
+    """Solutions by target, and what was looked at for them: see `Resolver`."""
+
+    solutions: dict[C, Solution]
+    looked_at: Collection[Source]
+    projects: Collection[str]
+
+
 class Room:
     """What lockers have of the neighbours. Used by one trio loop."""
 
@@ -56,20 +64,20 @@ class Room:
 
     async def find(
         self, question: Question, targets: Mapping[C, Target], indexes: Sequence[Index], feed: Feed
-    ) -> dict[C, Solution] | None:
+    ) -> Found[C] | None:
         """The solution of each target, confirmed; None where nobody has found one that we would have found, too."""
         subject = self._subject(question, targets, indexes)
         if subject is None:
             return None
 
-        async def read(content: bytes) -> dict[C, Solution] | Refusal:
+        async def read(content: bytes) -> Found[C] | Refusal:
             return await self._confirmed(content, question.wanted, targets, feed)
 
         return await self._resolutions.first(subject.name, sealed=subject.sealed, read=read)
 
     async def _confirmed(
         self, content: bytes, wanted: Wanted, targets: Mapping[C, Target], feed: Feed
-    ) -> dict[C, Solution] | Refusal:
+    ) -> Found[C] | Refusal:
         try:
             certificate = Certificate.decode(content)
         except RemoteProtocolError as error:
@@ -77,25 +85,25 @@ class Room:
         if len(certificate.choices) != len(targets):
             return Refusal("it is for other targets", is_lie=True)
         try:
+            looked_at = _sources(certificate.packages)
             with trio.fail_after(LOOK_TIME_S_MAX):
-                tables, metadata = await feed.get_all(certificate.pages, _sources(certificate.packages))
+                tables, metadata = await feed.get_all(certificate.pages, looked_at)
         except (P2pcdnError, trio.TooSlowError) as error:
             why = "it took too long" if isinstance(error, trio.TooSlowError) else str(error)
             return Refusal(f"what it names could not be looked at here: {why}", is_lie=False)
-        known = await self._threads.run(_known, certificate, wanted, tables, metadata)
+        known = await self._threads.run(_known, tables.values(), metadata)
         found: dict[C, Solution] = {}
         for (cell, target), chosen in zip(targets.items(), certificate.choices, strict=True):
             # Each target by itself: other threads have their turn between two of them.
-            one = await self._threads.run(
-                confirm, _sources(chosen), preferring(wanted, target, found.values()), target, known
-            )
+            told = preferring(wanted, target, found.values())
+            one = await self._threads.run(confirm, _sources(chosen), looked_at, told, target, known)
             if isinstance(one, Doubt):
                 knows_better = certificate.machine == machine_of([*targets.values()]) and _has_our_pages(
                     certificate, feed, known
                 )
                 return Refusal(" ".join(one.sentences[:SENTENCES_MAX]), is_lie=knows_better)
             found[cell] = one
-        return found
+        return Found(found, looked_at, certificate.pages)
 
     # --- given to neighbours
 
@@ -103,7 +111,7 @@ class Room:
         self,
         question: Question,
         targets: Mapping[C, Target],
-        solutions: Mapping[C, Solution],
+        found: Found[C],
         indexes: Sequence[Index],
         feed: Feed,
     ) -> dict[tuple[Table, str], bytes]:
@@ -111,20 +119,22 @@ class Room:
         subject = self._subject(question, targets, indexes)
         if subject is None:
             return {}
-        choices = [tuple((pin.project, pin.version) for pin in solutions[cell].pins) for cell in targets]
-        pages = {}
-        for project, version in {package for chosen in choices for package in chosen}:
+        choices = [tuple((pin.project, pin.version) for pin in found.solutions[cell].pins) for cell in targets]
+        looked_at = frozenset((source.project, source.version) for source in found.looked_at)
+        for project, version in looked_at.union(*choices):
             page = feed.pages[project]
-            assert page is not None, "what is pinned has a page"
-            file = file_for_metadata(feed.files(page, version))
+            file = file_for_metadata(feed.files(page, version)) if page is not None else None
             if file is None or not file.filename.endswith(".whl"):
                 return {}  # what a build says of itself may differ elsewhere
-            pages[project] = page.index.url, page.version
+        pages = {project: feed.pages[project] for project in found.projects}
+        read = {project: (page.index.url, page.version) for project, page in pages.items() if page is not None}
+        if len(read) < len(pages):
+            return {}  # that nobody has a project may be otherwise elsewhere
         try:
-            content = Certificate(tuple(choices), pages, machine_of([*targets.values()])).encode()
+            content = Certificate(tuple(choices), read, machine_of([*targets.values()]), looked_at).encode()
         except ValueError:
             return {}
-        used = sorted({index for index, _ in pages.values()})
+        used = sorted({index for index, _ in read.values()})
         row = {"subject": subject.name, "content": content, "sealed": subject.sealed, "indexes": used}
         return {("environments", _key(self._resolutions.id_of(subject.name))): frames.encode(row)}
 
@@ -154,33 +164,10 @@ def _sources(packages: Sequence[tuple[str, str]]) -> list[Source]:
     return [Source(project, version) for project, version in packages]
 
 
-def _known(
-    certificate: Certificate, wanted: Wanted, tables: Mapping[str, bytes], metadata: Mapping[Source, bytes]
-) -> Knowledge:
-    """Of each table no more than decides: see `confirm`."""
-    lowest: dict[str, Version | None] = {}
-    for project, text in (*certificate.packages, *wanted.preferences):
-        lowest[project] = _lower(text, lowest.get(project, _HIGHEST))
-    is_cut = wanted.prefer == "highest"
+def _known(tables: Iterable[bytes], metadata: Mapping[Source, bytes]) -> Knowledge:
     known = Knowledge()
-    known.learn(
-        [decode_table(octets, down_to=lowest[project] if is_cut else None) for project, octets in tables.items()],
-        [decode_metadata(source, octets) for source, octets in metadata.items()],
-    )
+    known.learn(map(decode_table, tables), (decode_metadata(source, octets) for source, octets in metadata.items()))
     return known
-
-
-# An epoch that nobody has reached.
-_HIGHEST = Version("99999!0")
-
-
-def _lower(text: str, than: Version | None) -> Version | None:
-    """None: the whole table is needed, because one that is named is no final version."""
-    try:
-        version = Version(text)
-    except InvalidVersion:
-        return than
-    return None if than is None or version.is_prerelease else min(version, than)
 
 
 def _has_our_pages(certificate: Certificate, feed: Feed, known: Knowledge) -> bool:

@@ -16,7 +16,7 @@ from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.lock import pipe
 from p2pcdn.lock.feed import Feed
 from p2pcdn.lock.worker import EXIT_OUT_OF_MEMORY, MEMORY_SIZE_BYTES_MAX
-from p2pcdn.resolve import BadRequirement, Need, NoSolution, Solution, Target, Wanted, from_plain, to_plain
+from p2pcdn.resolve import BadRequirement, Need, NoSolution, Solution, Source, Target, Wanted, from_plain, to_plain
 from p2pcdn.world import Process, Processes
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,9 @@ class Session:
     def __init__(self, child: _Child, feed: Feed) -> None:
         self._child = child
         self._feed = feed
-        self.all_confirmed = True  # whether others would take each of the solutions (`Resolver.is_confirmed`)
+        # What all of its resolutions looked at: see `Resolver`.
+        self.looked_at: dict[Source, None] = {}
+        self.projects: dict[str, None] = {}
 
     async def resolve(self, wanted: Wanted, target: Target) -> Solution:
         """Raises NoSolution, BadRequirement, SolverFailed, and Unavailable where an index does not answer."""
@@ -113,7 +115,8 @@ class Session:
             raise NoSolution(tuple(said["sentences"]), said["suggestion"], tuple(said["requirements"]))
         if said["say"] == "bad":
             raise BadRequirement(said["sentence"])
-        self.all_confirmed = self.all_confirmed and said["confirmed"]
+        self.looked_at |= dict.fromkeys(from_plain(Source, one) for one in said["looked_at"])
+        self.projects |= dict.fromkeys(said["projects"])
         return from_plain(Solution, said["solution"])
 
 

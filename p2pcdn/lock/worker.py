@@ -74,9 +74,9 @@ class Session:
         assert self._resolver is not None
         found = self._resolver.step()
         if isinstance(found, Solution):
-            confirmed = self._resolver.is_confirmed(found)
+            looked_at = {"looked_at": to_plain(self._resolver.looked_at), "projects": self._resolver.projects}
             self._resolver = None
-            return {"say": "solved", "solution": to_plain(found), "confirmed": confirmed}
+            return {"say": "solved", "solution": to_plain(found), **looked_at}
         return {"say": "need", "need": to_plain(found)}
 
 

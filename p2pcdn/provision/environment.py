@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -116,10 +118,11 @@ class Provisioner:
     ) -> tuple[list[Wheel], list[Tree]]:
         found: dict[int, tuple[Wheel, Tree]] = {}
         failed: list[P2pcdnError] = []
+        built = self._built_before(asked)
 
         async def one(at: int, wanted: Chosen) -> None:
             try:
-                found[at] = await self._tree(asked, wanted)
+                found[at] = await self._tree(asked, wanted, built)
             except P2pcdnError as error:  # raised below, for a nursery makes a group of it
                 failed.append(error)
                 nursery.cancel_scope.cancel()
@@ -133,12 +136,23 @@ class Provisioner:
             raise failed[0]
         return [found[at][0] for at in range(len(chosen))], [found[at][1] for at in range(len(chosen))]
 
-    async def _tree(self, asked: Asked, wanted: Chosen) -> tuple[Wheel, Tree]:
+    def _built_before(self, asked: Asked) -> Mapping[tuple[str, str], Mapping[str, Any]]:
+        """What this very environment had, by project and version: it is not built again because byte code came."""
+        record = self._kept(asked)
+        return {(row["project"], row["version"]): row for row in record["wheels"]} if record is not None else {}
+
+    async def _tree(
+        self, asked: Asked, wanted: Chosen, built: Mapping[tuple[str, str], Mapping[str, Any]]
+    ) -> tuple[Wheel, Tree]:
         package, file = wanted.package, wanted.file
         url = direct_url(package, Path("/"))
         if wanted.kind in ("wheel", "archive") and file is not None and file.name.endswith(".whl"):
             tree, come = await self.wheels.tree(package, file)
             return Wheel(tree.key.sha256, file.name, come, url), tree
+        before = built.get((package.name, package.version or "")) if wanted.kind in ("sdist", "archive") else None
+        kept = self.store.tree(Sha256(before["sha256"])) if before is not None else None
+        if before is not None and kept is not None:
+            return Wheel(kept.key.sha256, before["filename"], before["came_from"], url), kept
         if asked.build is not None and wanted.kind in ("sdist", "archive") and file is not None:
             made = replace(await asked.build.sdist(package, file), direct_url=url)
             return made, await self.wheels.unpacked(made.sha256, made.filename)
@@ -218,12 +232,22 @@ class Provisioner:
             for one, wheel, tree, code in zip(chosen, wheels, trees, codes, strict=True)
         )
         plan, digest, notes = await self.threads.run(_plan, asked, told, wheels, trees, codes)
-        former = self._kept(asked)
-        same = dict.fromkeys([*(former["same"] if former is not None else ()), digest])
-        ready = Ready(plan, digest, told, notes, tuple(same))
+        ready = Ready(plan, digest, told, notes, await self._same(asked, told, digest))
         if all(one.kind != "directory" or one.package.name == "" for one in chosen):
             await self._keep(asked, ready)  # else its sources may be others the next time
         return ready
+
+    async def _same(self, asked: Asked, told: Sequence[Told], digest: str) -> tuple[str, ...]:
+        """The digests of all plans of these wheels that were made so far: they differ in byte code only."""
+        wheels = " ".join(one.sha256 for one in told)
+        key = f"same/{hashlib.sha256(f'{asked.digest()} {wheels}'.encode()).hexdigest()}"
+        octets = self.store.value("environments", key)
+        former: list[str] = frames.decode_own(octets) if octets is not None else []
+        if digest in former:
+            return tuple(former)
+        with suppress(StoreStopped):  # status says why; another generation is made once too often then
+            await self.store.change(values={("environments", key): frames.encode([*former, digest])})
+        return *former, digest
 
     def _kept(self, asked: Asked) -> dict[str, Any] | None:
         octets = self.store.value("environments", f"plan/{asked.digest()}")

@@ -33,3 +33,10 @@ class Knowledge:
         if known is None and project in self._tables:
             known = self._orders[project] = order_of(self._tables.pop(project))
         return known
+
+    def limited_to(self, sources: Iterable[Source]) -> Knowledge:
+        """The same tables, and the metadata of these sources only, as far as it is known."""
+        found = Knowledge()
+        found._tables, found._orders = self._tables, self._orders  # read once for both
+        found.metadata = {source: self.metadata[source] for source in sources if source in self.metadata}
+        return found

@@ -69,6 +69,11 @@ class View:
             self._projects[name] = known
         return known
 
+    @property
+    def projects(self) -> tuple[str, ...]:
+        """Those of an index that somebody has looked at."""
+        return tuple(name for name in self._projects if name not in self._urls)
+
     def known(self, name: str) -> Project:
         """A project whose table came."""
         project = self.project(name)

@@ -41,6 +41,8 @@ class Resolution:
         self._introduced: set[str] = set()
         # Versions of packages (terms) whose dependencies the solver knows.
         self._expanded: dict[str, int] = {}
+        # Versions whose metadata was wanted, or was there and decided something.
+        self.looked_at: dict[Source, None] = {}
         # A project whose decision stands in the way of another too often.
         self._in_the_way: str | None = None
 
@@ -130,6 +132,7 @@ class Resolution:
         if not self._expanded.get(package, 0) & version:
             self._prefetch.tried(project, index, self._solver.solution.terms[package], lowest=self._lowest)
             source = project.sources[index]
+            self.looked_at[source] = None
             if source not in self.view.metadata:
                 return self._need(metadata=(source,))
             objection = self.view.objection(source)

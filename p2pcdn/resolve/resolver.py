@@ -7,13 +7,12 @@ from typing import NoReturn
 
 from p2pcdn.resolve.incompatibility import Incompatibility
 from p2pcdn.resolve.knowledge import Knowledge
-from p2pcdn.resolve.model import Metadata, Need, NoSolution, Solution, Table, Target, Wanted
+from p2pcdn.resolve.model import Metadata, Need, NoSolution, Solution, Source, Table, Target, Wanted
 from p2pcdn.resolve.outcome import solution_of
 from p2pcdn.resolve.report import facts, sentences
 from p2pcdn.resolve.resolution import Impatient, Resolution
 from p2pcdn.resolve.solver import Unsatisfiable
 from p2pcdn.resolve.suggest import asked, suggestion
-from p2pcdn.resolve.verify import confirm_in
 from p2pcdn.resolve.wording import Wording
 
 # An attempt for a suggestion may consider so many versions, a tenth of a second's work, and ask so many times.
@@ -61,9 +60,15 @@ class Resolver:
         """
         self._knowledge.learn(tables, metadata)
 
-    def is_confirmed(self, solution: Solution) -> bool:
-        """Whether another node that knows the same would take this solution, which `step` gave, without solving."""
-        return confirm_in((pin.source for pin in solution.pins), self._wanted, self._search.view) == solution
+    @property
+    def looked_at(self) -> tuple[Source, ...]:
+        """The versions whose metadata decided anything, in the order in which they were looked at: see `confirm`."""
+        return tuple(self._search.looked_at)
+
+    @property
+    def projects(self) -> tuple[str, ...]:
+        """The projects whose tables were looked at."""
+        return self._search.view.projects
 
     def _end(self, proof: Incompatibility) -> Generator[Need, None, NoReturn]:
         leaves, view = facts(proof), self._search.view

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.choice import Choice
 from p2pcdn.resolve.knowledge import Knowledge
-from p2pcdn.resolve.model import Metadata, Solution, Source, Table, Target, Wanted
+from p2pcdn.resolve.model import Metadata, Need, Solution, Source, Table, Target, Wanted
 from p2pcdn.resolve.outcome import solution_of
 from p2pcdn.resolve.project import Project
 from p2pcdn.resolve.python import View, package_name
 from p2pcdn.resolve.requirement import Requirement
-from p2pcdn.resolve.solver import Solver
+from p2pcdn.resolve.resolution import Impatient, Resolution
+from p2pcdn.resolve.solver import Solver, Unsatisfiable
+
+# A version that was looked at is considered for its project and for its extras, and again after going back.
+CONSIDERED_A_VERSION_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,32 +27,54 @@ class Doubt:
     sentences: tuple[str, ...]
 
 
-def confirm(sources: Iterable[Source], wanted: Wanted, target: Target, knowledge: Knowledge) -> Solution | Doubt:
-    """The solution that these versions are, if we would have found it, too. Linear in its size.
+def confirm(
+    versions: Iterable[Source], looked_at: Iterable[Source], wanted: Wanted, target: Target, knowledge: Knowledge
+) -> Solution | Doubt:
+    """The solution that these versions are, if it is the one that we would have found.
 
-    knowledge: our own tables and metadata of what the sources name; one that lacks is a doubt, too. Where the highest
-    versions are wanted, a table may end at the lowest final version that is named or preferred of its project: what
-    comes below decides nothing.
+    versions: what is to come out. looked_at: all whose metadata a resolution has to know (`Resolver.looked_at`).
+    knowledge: our own tables of their projects, and our own metadata of them; one that lacks is a doubt, too.
 
-    It must satisfy all that is wanted and hold nothing else. And of no project may a version fit everybody that we
-    would have tried before: a neighbour must not choose old versions for us. So the solution of a resolution that had
-    to go back is refused here, though it may be right; whoever gets it resolves himself. Raises BadRequirement.
+    It is found out by finding it: by the same search, that knows nothing but what is named. Where it would look at
+    anything else, it would come to something else. So nobody can choose anything for us, nor among several solutions
+    of which each is as good as it can be. A search that goes on for longer than such a list can take is given up: the
+    time is linear in its size. Raises BadRequirement.
     """
-    return confirm_in(sources, wanted, View(wanted, target, knowledge))
+    sources, known = tuple(versions), dict.fromkeys(looked_at)
+    considered_max = CONSIDERED_A_VERSION_MAX * (len(known) + 1)
+    search = Resolution(wanted, target, knowledge.limited_to(known), considered_max=considered_max)
+    try:
+        blocked = search.go_on()
+    except Unsatisfiable:
+        return Doubt(("They do not fit together.",))
+    except Impatient:
+        return Doubt(("They lead to no end.",))
+    if blocked is not None:
+        return Doubt(tuple(_unknown(blocked)))
+    found = solution_of(search.view, search.decided())
+    if {pin.source for pin in found.pins} == set(sources) and len(found.pins) == len(sources):
+        return found
+    return Doubt((_STRANGE,))
 
 
-def confirm_in(sources: Iterable[Source], wanted: Wanted, view: View) -> Solution | Doubt:
-    """The same for a view that somebody has already."""
-    return _Certificate(sources, view, wanted).judged()
+def _unknown(need: Need) -> Iterator[str]:
+    """What a search asks for that nobody has looked at."""
+    yield from (f"It lacks {project}." for project in need.tables)
+    yield from (f"Of {one.project} {one.version or one.url} it says nothing." for one in need.metadata)
 
 
 def verify(
     solution: Solution, wanted: Wanted, target: Target, tables: Iterable[Table], metadata: Iterable[Metadata]
 ) -> tuple[str, ...]:
-    """What is wrong with a whole solution, in sentences; empty where we would have found it, too. See `confirm`."""
+    """What is wrong with a whole solution, in sentences; empty where nothing is. Linear in its size.
+
+    It must satisfy all that is wanted and hold nothing else. And of no project may a version fit everybody that we
+    would have tried before. There may be several of which that is true: `confirm` knows which one is ours.
+    """
     knowledge = Knowledge()
     knowledge.learn(tables, metadata)
-    ours = confirm((pin.source for pin in solution.pins), wanted, target, knowledge)
+    sources = (pin.source for pin in solution.pins)
+    ours = _Certificate(sources, View(wanted, target, knowledge), wanted).judged()
     if isinstance(ours, Doubt):
         return ours.sentences
     return () if ours == solution else (_STRANGE,)

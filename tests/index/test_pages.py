@@ -141,6 +141,35 @@ async def test_a_page_survives_a_restart_and_is_served_when_the_network_is_gone(
         assert world.counters.stale_answers >= 1
 
 
+async def test_after_a_restart_a_fresh_page_is_known_without_a_look_at_it(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with open_store(directory) as store, scripted(store) as before:
+        before.now = lambda url, headers: answer("1.0", cache_control="max-age=600")
+        held = await before.pages.project("six")
+    async with open_store(directory) as store, scripted(store) as after:
+        assert after.pages.fresh_version("six") == (INDEX, held.version)
+        assert after.pages.fresh("six") is None, "it was not parsed"
+        after.clock.ahead_s += 601
+        assert after.pages.fresh_version("six") is None
+        assert after.upstream.asked == []
+
+
+async def test_a_page_that_was_let_go_is_read_again_when_somebody_asks(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with open_store(directory) as store, scripted(store) as here:
+        here.now = lambda url, headers: answer("1.0", cache_control="max-age=600")
+        held = await here.pages.project("six")
+        here.pages.let_go(held)
+        assert here.pages.fresh("six") is None
+        assert await here.versions() == ["1.0"]
+        newer = here.pages.fresh("six")
+        here.pages.let_go(held)
+        assert here.pages.fresh("six") is newer, "who let the old one go has no say in the new one"
+        assert len(here.upstream.asked) == 1
+
+
 async def test_an_upstream_that_is_down_is_never_a_404(directory: Path, autojump_clock: trio.abc.Clock) -> None:
     async with open_store(directory) as store, scripted(store) as world:
         for failing in (Answer(status=503), Answer(status=500), Answer(error=Unavailable("no route"))):

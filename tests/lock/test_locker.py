@@ -61,6 +61,28 @@ async def test_the_same_question_is_not_solved_twice_until_a_page_changes(tmp_pa
         assert pins(fourth) == {"app 1.0", "lib 3.0"}
 
 
+async def test_pages_that_only_a_lock_wanted_leave_the_memory_and_are_not_parsed_again(tmp_path: Path) -> None:
+    async with room(tmp_path, *FILES) as here:
+        pages = here.facts.pages
+        await pages.project("lib")  # a client has asked for it
+        first = await here.lock("app")
+        assert pages.fresh("app") is None
+        assert pages.fresh("lib") is not None
+    async with room(tmp_path, *FILES) as here:
+        again = await here.lock("app", constraints=["other<1"])
+        assert pins(again) == pins(first)
+        assert here.facts.pages.fresh("app") is here.facts.pages.fresh("lib") is None
+        assert here.upstream.asked == []
+
+
+async def test_a_page_of_which_too_little_was_kept_is_parsed_again(tmp_path: Path) -> None:
+    async with room(tmp_path, *FILES) as here:
+        await here.lock("app")
+        for key in [key for key in here.facts.store.keys("parsed") if key.startswith("f")]:
+            await here.facts.store.change(values={("parsed", key): None})
+        assert pins(await here.lock("app", "extra-thing")) == {"app 1.0", "lib 1.0", "lib 2.0", "extra-thing 1.0"}
+
+
 async def test_metadata_is_read_once_for_all_targets_and_all_locks(tmp_path: Path) -> None:
     async with room(tmp_path, *FILES) as here:
         await here.lock("app")

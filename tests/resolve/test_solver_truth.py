@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pcdn.resolve import NoSolution, Wanted, verify
+from p2pcdn.resolve import Knowledge, NoSolution, Solution, Source, Wanted, confirm, verify
 from tests.resolve.brute import Packages, is_solution, solutions
 from tests.resolve.universe import LINUX_311, pins, universe
 
@@ -45,6 +45,20 @@ def test_what_is_solved_is_verified(packages: Packages, root: list[str]) -> None
     faults = verify(solution, Wanted(tuple(root)), LINUX_311, tables, metadata)
     # After going back, what it left aside still fits those that stayed.
     assert all("comes before" in fault for fault in faults)
+
+
+@settings(max_examples=150, deadline=None)
+@given(packages, roots)
+def test_of_all_solutions_only_our_own_is_confirmed_whatever_else_is_named(packages: Packages, root: list[str]) -> None:
+    world, wanted = universe(packages), Wanted(tuple(root))
+    for pinned in solutions(packages, root):
+        knowledge = Knowledge()
+        knowledge.learn(world.tables.values(), world.metadata.values())
+        versions = [Source(project, version) for project, version in pinned.items()]
+        for looked_at in (versions, [*world.metadata]):
+            found = confirm(versions, looked_at, wanted, LINUX_311, knowledge)
+            assert not isinstance(found, Solution) or found == world.solve(root)
+            assert pinned != pins(world.solve(root)) or looked_at is versions or isinstance(found, Solution)
 
 
 @settings(max_examples=150, deadline=None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import pytest
 
 from p2pcdn.resolve import Doubt, Edge, Knowledge, Need, Resolver, Solution, Source, Wanted, confirm, verify
+from tests.resolve.brute import Packages
 from tests.resolve.universe import LINUX_311, Universe, universe
 
 WANTED = Wanted(("a[x]>=1", "d"), constraints=("c<3",))
@@ -96,34 +97,54 @@ def test_what_we_do_not_know_is_not_believed() -> None:
     assert verify(solution, WANTED, LINUX_311, here.tables.values(), metadata) == ("The metadata of b 2 is not here.",)
 
 
-def test_versions_alone_come_to_the_whole_solution() -> None:
-    here, solution = world(), world().solve(WANTED)
-    knowledge = Knowledge()
-    knowledge.learn(here.tables.values(), here.metadata.values())
-    sources = [pin.source for pin in solution.pins]
-    assert confirm(sources, WANTED, LINUX_311, knowledge) == solution
-    assert isinstance(confirm([*sources, Source("e", "1")], WANTED, LINUX_311, knowledge), Doubt)
-
-
-def test_a_table_may_end_at_what_is_named_of_it() -> None:
-    here, solution = world(), world().solve(WANTED)
-    knowledge = Knowledge()
-    for pin in solution.pins:
-        table = here.tables[pin.project]
-        at = [release.version for release in table.releases].index(pin.version)
-        knowledge.learn([replace(table, releases=table.releases[at:])])
-    knowledge.learn(metadata=here.metadata.values())
-    assert confirm((pin.source for pin in solution.pins), WANTED, LINUX_311, knowledge) == solution
-
-
-@pytest.mark.parametrize(("requirement", "versions", "is_confirmed"), [("b", "22", True), ("b<2", "11", False)])
-def test_a_resolver_says_whether_others_would_take_its_word(
-    requirement: str, versions: str, is_confirmed: bool
-) -> None:
-    """a 2 fits whoever requires a; that it needs a newer b is known only to who looked at it, and went back."""
-    here = universe({"a": {"1": [], "2": ["b>=2"]}, "b": {"1": [], "2": []}})
-    found = Resolver(Wanted((requirement, "a")), LINUX_311)
+def searched(here: Universe, wanted: Wanted) -> tuple[Solution, Resolver]:
+    found = Resolver(wanted, LINUX_311)
     while isinstance(answer := found.step(), Need):
         found.learn(here.tables.values(), here.metadata.values())
-    assert "".join(pin.version for pin in answer.pins) == versions
-    assert found.is_confirmed(answer) == is_confirmed
+    return answer, found
+
+
+def confirmed(here: Universe, wanted: Wanted, versions: Iterable[Source], looked_at: Iterable[Source]) -> bool:
+    """Whether they are; then it is our own solution."""
+    knowledge = Knowledge()
+    knowledge.learn(here.tables.values(), here.metadata.values())
+    found = confirm(versions, looked_at, wanted, LINUX_311, knowledge)
+    assert isinstance(found, Doubt) or found == here.solve(wanted)
+    return isinstance(found, Solution)
+
+
+def test_versions_alone_come_to_the_whole_solution() -> None:
+    here = world()
+    solution, search = searched(here, WANTED)
+    sources = [pin.source for pin in solution.pins]
+    assert confirmed(here, WANTED, sources, search.looked_at)
+    assert not confirmed(here, WANTED, [*sources, Source("e", "1")], search.looked_at)
+    assert not confirmed(here, WANTED, sources[1:], search.looked_at)
+    assert not confirmed(here, WANTED, sources, sources[1:])
+
+
+def test_who_had_to_go_back_names_what_else_he_looked_at() -> None:
+    here = universe({"a": {"1": [], "2": ["b>=2"]}, "b": {"1": [], "2": []}})
+    wanted = Wanted(("b<2", "a"))
+    solution, search = searched(here, wanted)
+    sources = [pin.source for pin in solution.pins]
+    assert set(search.looked_at) == {*sources, Source("a", "2")}
+    assert confirmed(here, wanted, sources, search.looked_at)
+    assert not confirmed(here, wanted, sources, sources)
+
+
+# Each solution of these is as new as it can be, as long as the rest of it stays.
+ISLANDS = (
+    ({"b": {"2": [], "1": ["d"]}, "d": {"1": ["b==1"]}}, ("b",), {"b": "1", "d": "1"}),
+    ({"a": {"1": [], "2": ["b<2"]}, "b": {"1": [], "2": ["a<2"]}}, ("a", "b"), {"a": "2", "b": "1"}),
+)
+
+
+@pytest.mark.parametrize(("packages", "root", "island"), ISLANDS)
+def test_nobody_can_choose_among_solutions_for_us(
+    packages: Packages, root: tuple[str, ...], island: dict[str, str]
+) -> None:
+    here = universe(packages)
+    named = [Source(project, version) for project, version in island.items()]
+    assert not confirmed(here, Wanted(root), named, named)
+    assert not confirmed(here, Wanted(root), named, here.metadata)

@@ -1,0 +1,103 @@
+"""An environment is the same one while only its byte code comes: what was built stays, and so does the generation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import trio
+
+from p2pcdn.digest import Sha256
+from p2pcdn.envs.model import Directory, LockedFile, LockedPackage, Target
+from p2pcdn.envs.scheme import Scheme
+from p2pcdn.provision.asked import Asked, Ready, Wheel
+from p2pcdn.provision.bytecode import Bytecode, Compiler
+from p2pcdn.provision.environment import Provisioner
+from p2pcdn.provision.local import keep_file
+from p2pcdn.provision.wheels import Wheels
+from p2pcdn.store import Store
+from p2pcdn_daemon.processes import RealProcesses
+from tests.bench.wheels import make_wheel
+from tests.worlds import InlineThreads, open_store
+
+MARKERS = {"python_full_version": "3.12.1", "python_version": "3.12", "sys_platform": "linux"}
+LOCK = """
+lock-version = "1.0"
+created-by = "test"
+[[packages]]
+name = "made"
+version = "1.0"
+[packages.{kind}]
+{source}
+"""
+SDIST = LOCK.format(
+    kind="sdist", source=f'url = "https://x.example/made-1.0.tar.gz"\nhashes = {{sha256 = "{"0" * 64}"}}'
+)
+TREE = LOCK.replace('version = "1.0"\n[packages', "[packages").format(kind="directory", source='path = "/sources"')
+BYTECODE = Bytecode(sys.executable, sys.implementation.cache_tag)
+
+
+@dataclass
+class Builds:
+    """Makes a wheel of the same project; unlike: each time another, as a compiler may."""
+
+    store: Store
+    scratch: Path
+    unlike: bool
+    made: list[str] = field(default_factory=list)
+
+    async def sdist(self, package: LockedPackage, file: LockedFile) -> Wheel:
+        wheel = make_wheel("made", size_bytes=8, seed=len(self.made) if self.unlike else 0)
+        path = self.scratch / wheel.filename
+        path.write_bytes(wheel.content)
+        self.made.append((await keep_file(self.store, InlineThreads(), path, "made")).sha256)
+        return Wheel(Sha256(self.made[-1]), wheel.filename, "built")
+
+    async def directory(self, directory: Directory, state: str) -> Wheel:
+        return await self.sdist(cast(Any, None), cast(Any, None))
+
+
+@asynccontextmanager
+async def provisioner(directory: Path) -> AsyncIterator[Provisioner]:
+    threads = InlineThreads()
+    async with open_store(directory / "store") as store, trio.open_nursery() as nursery:
+        wheels = Wheels(store, cast(Any, None), cast(Any, None), threads, nursery)
+        compiler = Compiler(store, RealProcesses(), threads, nursery)
+        yield Provisioner(store, wheels, compiler, threads, nursery)
+        nursery.cancel_scope.cancel()
+
+
+async def provided(one: Provisioner, asked: Asked) -> Ready:
+    return one.again(asked) or await one.provide(asked, await one.choose(asked), lambda done, of, what: None)
+
+
+def wanted(lock: str, builds: Builds) -> Asked:
+    return Asked(lock, Target(MARKERS, ("py3-none-any",)), Scheme.of_venv("3.12"), build=builds)
+
+
+async def test_what_was_built_is_not_built_again_when_byte_code_has_come(tmp_path: Path) -> None:
+    async with provisioner(tmp_path) as one:
+        builds = Builds(one.store, tmp_path, unlike=True)
+        asked = replace(wanted(SDIST, builds), bytecode=BYTECODE)
+        first = await provided(one, asked)
+        second = await provided(one, replace(asked, bytecode=replace(BYTECODE, wait=True)))
+        assert len(builds.made) == 1
+        assert first.digest != second.digest, "it has byte code now"
+        assert first.digest in second.same
+        assert [wheel.sha256 for wheel in second.wheels] == builds.made
+
+
+async def test_sources_that_make_the_same_wheel_make_no_new_generation(tmp_path: Path) -> None:
+    async with provisioner(tmp_path) as one:
+        builds = Builds(one.store, tmp_path, unlike=False)
+        asked = replace(wanted(TREE, builds), bytecode=BYTECODE)
+        first = await provided(one, asked)
+        second = await provided(one, replace(asked, bytecode=replace(BYTECODE, wait=True)))
+        assert len(builds.made) == 2, "sources are looked at anew"
+        assert first.digest in second.same
+        other = await provided(one, replace(asked, build=Builds(one.store, tmp_path, unlike=True, made=["", ""])))
+        assert not {first.digest, second.digest} & set(other.same), "and another wheel is another environment"
