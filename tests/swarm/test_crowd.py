@@ -490,6 +490,13 @@ def test_a_racer_without_a_byte_is_not_waited_for() -> None:
     assert not any(lease.races for lease in crowd.leases.values()), "it has had its turn"
 
 
+def test_behind_a_slow_line_a_racer_is_given_the_time_of_some_pieces() -> None:
+    crowd = Crowd()
+    crowd._pace_s = 5.0
+    racing(crowd, [0, 0, 0], 2 * DECIDED_AFTER_S)
+    assert crowd._trial is not None
+
+
 def test_a_reader_cannot_vote_itself_quicker_from_its_own_host() -> None:
     crowd = Crowd()
     for number in range(4):
