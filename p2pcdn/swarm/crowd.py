@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.messages import MAKERS_TOLD_MAX, TRACKER, Advice, AskCrowd
 from p2pcdn.swarm.plan import CLASSES, Plan, Seat
-from p2pcdn.swarm.trial import Trial, by_class
+from p2pcdn.swarm.trial import DECIDED_AFTER_PIECES, DECIDED_AFTER_S, Trial, by_class
 
 # A member that is silent for so long has gone, and a reader that brings nothing new for so long gives its lease up.
 LEASE_S = 3.0
@@ -36,7 +36,8 @@ AGAIN_MS = (20, 20, 40, 80, 160, 320, 640, 1000)
 AGAIN_MEMBERS = 200
 # While a lease is about to lapse, so long before it does, and while a racer is on trial they ask again soon: what comes
 # of it all hear within a tenth of a second. It is more than a reader is usually silent between two of its questions.
-HURRY_S, HURRY_MS = 1.5, 80
+# Where a piece takes longer than that, nobody need hurry, and shared air has better use.
+HURRY_S, HURRY_MS, HURRY_PACE_S = 1.5, 80, 2.0
 # A reader of which others have less than half of so many pieces, or more, after the time of a lease, has a thin wire.
 HOARD_PIECES_MIN = 16
 MEMBERS_MAX = 2048
@@ -147,7 +148,9 @@ class Crowd:
         if member is not None:
             self.plan.leave(member.seat)
         trial = self._trial
-        if trial is not None and trial.won and all(one.boot in trial.slow for one in self._roots((), 0.0)):
+        if trial is not None and (
+            all(one.boot in trial.slow for one in self._roots((), 0.0)) or not self._races(trial)
+        ):
             self._recall()
 
     # --- below
@@ -218,7 +221,8 @@ class Crowd:
         lease = self.leases[boot]
         self._is_fruitless(boot)
         self._lapsed = min(self._lapsed + 1, 8)
-        if lease.progress_at == lease.since and len(self.waiting) < WAITING_MAX:
+        had_nothing = lease.progress_at == lease.since and not self.members[boot].whole
+        if had_nothing and not lease.races and len(self.waiting) < WAITING_MAX:
             self.waiting[boot] = lease
 
     def _end_doubted_lease(self, distrusted: Sequence[bytes]) -> bool:
@@ -256,9 +260,17 @@ class Crowd:
         if lease.races:
             self._recall()
 
+    def _races(self, trial: Trial) -> bool:
+        """Whether it is over, or the one that is on trial is still there."""
+        return trial.won or trial.racer in self.members
+
     def _recall(self) -> None:
         """Those who were slow are all that there is again."""
         trial, self._trial = self._trial, None
+        if trial is not None and not trial.won and trial.racer in self.members:
+            self._beaten[self.members[trial.racer].host] = None
+            while len(self._beaten) > MEMBERS_MAX:
+                self._beaten.pop(next(iter(self._beaten)))
         for one in self._roots((), 0.0):
             if trial is not None and one.boot in trial.slow:
                 self.plan.becomes_source(one.seat, reads=one.boot in self.leases)
@@ -305,7 +317,8 @@ class Crowd:
     def _try(self, racer: Member, slow: Sequence[Member], now: float) -> None:
         """One class of pieces comes from the racer from now on; whether all do, that one shows."""
         klass = racer.number % CLASSES
-        self._trial = Trial(racer.boot, frozenset(one.boot for one in slow), klass, now)
+        ends_at = now + max(DECIDED_AFTER_S, DECIDED_AFTER_PIECES * self._pace_s)
+        self._trial = Trial(racer.boot, frozenset(one.boot for one in slow), klass, ends_at)
         self._trial.before = {one.boot: by_class(one.holds, one.ask.pieces) for one in self.members.values()}
         self.plan.becomes_source(racer.seat, classes=(klass,))
         for one in slow:
@@ -326,9 +339,6 @@ class Crowd:
             for one in [one for one in members if one.boot in trial.slow]:
                 self.plan.is_too_slow(one.seat)
         elif verdict is not None:
-            self._beaten[racer.host] = None
-            while len(self._beaten) > MEMBERS_MAX:
-                self._beaten.pop(next(iter(self._beaten)))
             self._end_lease(racer.boot)
             self._recall()
 
@@ -383,8 +393,10 @@ class Crowd:
 
     def _again_ms(self, member: Member, now: float) -> int:
         soon_ms = AGAIN_MS[min(member.asked, len(AGAIN_MS)) - 1]
-        undecided = self._trial is not None and not self._trial.won
-        if undecided or any(one.progress_at + self._lease_s - HURRY_S < now for one in self.leases.values()):
+        trial = self._trial
+        undecided = trial is not None and not trial.won and now < trial.ends_at
+        lapsing = any(one.progress_at + self._lease_s - HURRY_S < now for one in self.leases.values())
+        if (undecided or lapsing) and self._pace_s < HURRY_PACE_S:
             soon_ms = min(soon_ms, HURRY_MS)
         return min(AGAIN_MS[-1], soon_ms * -(-len(self.members) // AGAIN_MEMBERS))
 

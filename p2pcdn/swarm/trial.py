@@ -18,21 +18,22 @@ from p2pcdn.swarm.plan import CLASSES
 MARGIN_PIECES = 4
 # So much quicker is worth reading the file again for.
 QUICKER_FACTOR = 2
-# Who is not found quicker by then is not.
-DECIDED_AFTER_S = 6.0
+# Who is not found quicker by then is not; behind a slow line that is after so many times what a piece takes.
+DECIDED_AFTER_S, DECIDED_AFTER_PIECES = 6.0, 2 + MARGIN_PIECES
 
 
 @dataclass(slots=True)
 class Trial:
     """racer: the boot id of who reads beside. slow: of those who gave before. klass: that it has taken over.
 
-    won: all classes are the racer's now, and nobody is sent to the slow ones.
+    ends_at: when it is over, if it was not decided before. won: all classes are the racer's now, and nobody is sent to
+    the slow ones.
     """
 
     racer: str
     slow: frozenset[str]
     klass: int
-    began_at: float
+    ends_at: float
     before: dict[str, tuple[int, ...]] = field(default_factory=dict)  # what each member had of each class
     won: bool = False
 
@@ -53,7 +54,7 @@ class Trial:
             return True
         if others >= QUICKER_FACTOR * own + MARGIN_PIECES:
             return False
-        return False if now - self.began_at > DECIDED_AFTER_S else None
+        return False if now > self.ends_at else None
 
     def _gained(self, boot: str, holds: int, pieces: int) -> tuple[int, ...]:
         before = self.before.get(boot, (0,) * CLASSES)

@@ -468,6 +468,35 @@ def test_one_that_is_no_quicker_gives_its_turn_back() -> None:
     assert boot(5) not in crowd.leases
 
 
+def test_a_racer_that_goes_in_the_middle_of_its_trial_leaves_the_others_as_they_were() -> None:
+    for holds in (0, bitfield.all_of(LARGE)):
+        crowd = Crowd()
+        racing(crowd, [40, 40, 40], 0.15)
+        tell_of(crowd, 5, 0.2, holds, slow=True)
+        for number in range(10):
+            if number != 5:
+                advice = tell_of(crowd, number, LEASE_S + 0.1, bitfield.all_of(LARGE) if number == 0 else 0b111)
+        crowd.leave(boot(5))
+        assert hands_of(crowd, 0) == [1] * CLASSES
+        assert advice.again_ms
+
+
+def test_a_racer_without_a_byte_is_not_waited_for() -> None:
+    crowd = Crowd()
+    racing(crowd, [1, 1, 1], 0.15)
+    for tick in range(1, 6):
+        tell_of(crowd, 5, tick / 1.5, 0, slow=True, got=0)
+    assert not crowd.waiting
+    assert not any(lease.races for lease in crowd.leases.values()), "it has had its turn"
+
+
+def test_behind_a_slow_line_a_racer_is_given_the_time_of_some_pieces() -> None:
+    crowd = Crowd()
+    crowd._pace_s = 5.0
+    racing(crowd, [0, 0, 0], 2 * DECIDED_AFTER_S)
+    assert crowd._trial is not None
+
+
 def test_a_reader_cannot_vote_itself_quicker_from_its_own_host() -> None:
     crowd = Crowd()
     for number in range(4):
