@@ -159,7 +159,8 @@ class Flow:
     def can_send(self) -> bool:
         """Whether the next packet would arrive, as far as anybody can know now."""
         src, dst = self.src, self.dst
-        return src.alive and src.life == self.src_life and dst.alive and self.net.reaches(src, dst)
+        net = self.net
+        return src.alive and src.life == self.src_life and dst.alive and (not net.cuts or net.reaches(src, dst))
 
     def _send_small(self) -> None:
         raw, wire = self._take(self.unsent_wire)
@@ -365,7 +366,7 @@ class Flow:
             # Nobody will read it (RFC 2525, 2.17).
             receiver.reset_other()
             return
-        if not self.net.reaches(dst, self.src):
+        if self.net.cuts and not self.net.reaches(dst, self.src):
             self.in_flight += wire
             self._stall()  # the bytes came, and the word that they did does not get back
         elif self.blocked and self.again is None and self.in_flight < self.cwnd:

@@ -10,6 +10,7 @@ import gc
 import hashlib
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import IO, Any
 
@@ -23,6 +24,17 @@ BEGIN_S = 1000.0
 EPOCH_S = 1_800_000_000.0
 
 TIDY_EVERY_EVENTS = 40_000
+
+
+@dataclass
+class WallClock:
+    """One machine's own clock. ahead_s: how far it is from the true time; a fault may change it at any time."""
+
+    kernel: Kernel
+    ahead_s: float = 0.0
+
+    def now(self) -> float:
+        return self.kernel.wall_clock() + self.ahead_s
 
 
 async def pause(seconds: float) -> None:

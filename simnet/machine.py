@@ -20,8 +20,9 @@ from p2pcdn.store.layout import Layout
 from p2pcdn.world import Discovery, Upstream, World
 from p2pcdn_daemon.network import TcpNetwork
 from simnet.disk import PowerCut, SimDisk
-from simnet.kernel import BEGIN_S, EPOCH_S, Kernel, pause
+from simnet.kernel import WallClock, pause
 from simnet.network import HERE, Host, Net
+from simnet.tcp import listen
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,17 +61,6 @@ class LifeThreads:
         await pause(self._dice.uniform(*self._delay_s))
         if self._generation != self._disk.generation:
             raise PowerCut
-
-
-@dataclass
-class WallClock:
-    """A machine's own clock; ahead_s: by how much it is wrong."""
-
-    kernel: Kernel
-    ahead_s: float = 0.0
-
-    def now(self) -> float:
-        return EPOCH_S + self.kernel.now - BEGIN_S + self.ahead_s
 
 
 @dataclass(eq=False)
@@ -190,8 +180,8 @@ class Machine:
         world = World(upstream, TcpNetwork(), self._discoveries(), self.disk, threads, self.clock, dice)
         node = life.node = Node(self.settings, store, world, node_id=self.host.name, token="token")
         node._swarm.answer = self.bad(node._swarm.answer)
-        index = await _listener("127.0.0.1", INDEX_PORT)
-        peer = await _listener(self.host.ip, PEER_PORT)
+        index = await listen("127.0.0.1", INDEX_PORT)
+        peer = await listen(self.host.ip, PEER_PORT)
         async with trio.open_nursery() as nursery:
             await nursery.start(
                 partial(node.run, index_listeners=[index], peer_listeners=[peer], control_listeners=[], stop=life.stop)
@@ -201,13 +191,6 @@ class Machine:
         close = getattr(upstream, "aclose", None)
         if close is not None:
             await close()
-
-
-async def _listener(host: str, port: int) -> trio.SocketListener:
-    listening = trio.socket.socket()
-    await listening.bind((host, port))
-    listening.listen(1024)
-    return trio.SocketListener(listening)
 
 
 def _is_of_the_end(error: BaseException) -> bool:

@@ -231,7 +231,7 @@ class Net:
         self.tamper: Callable[[Host, Host, int, bytes], bytes] | None = None
         self.flows = 0
         self._by_ip: dict[str, Host] = {}
-        self._cuts: set[tuple[str, str]] = set()
+        self.cuts: set[tuple[str, str]] = set()  # from and to: names of hosts between which nothing gets through
         self._dirty: list[Flow] = []
 
     # --- building
@@ -273,16 +273,16 @@ class Net:
         others = list(other)
         for a in one:
             for b in others:
-                self._cuts.add((a.name, b.name))
+                self.cuts.add((a.name, b.name))
                 if not one_way:
-                    self._cuts.add((b.name, a.name))
+                    self.cuts.add((b.name, a.name))
 
     def heal(self) -> None:
         """Every cut is mended."""
-        self._cuts.clear()
+        self.cuts.clear()
 
     def reaches(self, a: Host, b: Host) -> bool:
-        return not self._cuts or (a.name, b.name) not in self._cuts
+        return not self.cuts or (a.name, b.name) not in self.cuts
 
     def power_off(self, host: Host) -> None:
         """Nothing leaves the host any more and nothing is delivered; nobody is told."""

@@ -25,7 +25,7 @@ from p2pcdn_daemon.network import TcpNetwork
 from p2pcdn_daemon.upstream import UpstreamSettings, make_index, open_upstream
 from simnet import client
 from simnet.disk import SimDisk
-from simnet.kernel import Kernel
+from simnet.kernel import Kernel, WallClock
 from simnet.network import HERE, PROCESS, Host
 from simnet.patches import THREAD_DELAY_S
 from simnet.tcp import listen
@@ -68,17 +68,6 @@ class PowerIsOff(OSError):
 
     def __init__(self) -> None:
         super().__init__(errno.EIO, "the power is off")
-
-
-class SimClock:
-    """A node's wall clock. ahead_s: how far it is from the true time; a fault may change it at any time."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        self.ahead_s = 0.0
-        self._kernel = kernel
-
-    def now(self) -> float:
-        return self._kernel.wall_clock() + self.ahead_s
 
 
 class SimThreads:
@@ -158,7 +147,7 @@ class SimNode:
         self.options = options
         self.directory = simulation.directory / host.name
         self.layout = Layout(self.directory)
-        self.clock = SimClock(simulation.kernel)
+        self.clock = WallClock(simulation.kernel)
         self.node: Node | None = None
         self.store: Store | None = None
         self.died: BaseException | None = None

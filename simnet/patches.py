@@ -22,6 +22,7 @@ import trio
 import trio._core._run as trio_run
 import trio._path as trio_path
 import trio._threads as trio_threads
+from trio._core._run import GLOBAL_RUN_CONTEXT
 
 from p2pcdn.group import device
 from p2pcdn.http1 import connection
@@ -74,7 +75,11 @@ class Patches:
                 self._set(module, name, run_sync)
 
     def close_doors(self) -> None:
-        """From here on real sockets, threads, processes and waiting raise Leak."""
+        """Within the run: from here on real sockets, threads, processes and waiting raise Leak."""
+        runner = GLOBAL_RUN_CONTEXT.runner
+        if not runner.instruments:
+            # Trio asks three times a step whether there is one, of a dictionary that is written in Python.
+            runner.instruments = {}  # type: ignore[assignment]
         self._set(socket, "socket", _raises("a real socket"))
         self._set(threading.Thread, "start", _raises("a thread"))
         self._set(subprocess, "Popen", _raises("a process"))

@@ -423,7 +423,7 @@ class Download:
         return True
 
     def _wants_second_worker(self, klass: int) -> bool:
-        """A guest waits twice as long for a piece; and who was sent to another parent need not wait for the slow one."""
+        """A guest waits twice as long for a piece; who was sent to another parent need not wait for the slow one."""
         parent = self._sources.parents[klass]
         if parent is None:
             return self._sources.is_guest(klass)

@@ -52,6 +52,15 @@ def other_list(manifest: Manifest) -> Manifest:
     return Manifest(FILE, manifest.cut, manifest.hashes[:-HASH_SIZE_BYTES] + bytes(HASH_SIZE_BYTES))
 
 
+async def test_a_class_that_nobody_asks_for_is_not_watched_part_by_part(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as it:
+        sharing = sharing_of(await it.wants(CONTENT))
+        watched = [sharing.arrives(Arrival(FILE, CUT, index, parts_of(index), None)) for index in (0, 3, 6, 1, 9)]
+        assert watched == [True, True, False, True, False]
+        sharing.is_asked_for(1 << 12)
+        assert sharing.arrives(Arrival(FILE, CUT, 12, parts_of(12), None)), "somebody takes pieces of this class"
+
+
 async def test_what_one_list_proves_is_not_passed_on_as_proven_by_the_next(tmp_path: Path) -> None:
     """An honest node would be struck: it says "by this manifest" of bytes that another one names."""
     async with node(tmp_path / "a") as it:
