@@ -145,6 +145,7 @@ class _Resolution:
         universe.statements.append(
             (str(one.requirement) if one.link is None else f"{one.project} @ {one.link.url}", "", "")
         )
+        universe.extras.setdefault(one.project, set()).update(map(normalize, one.extras))
         known = self._roots.get(one.project)
         if known is None or (one.link is not None and (known.link is None or one.editable)):
             self._roots[one.project] = one

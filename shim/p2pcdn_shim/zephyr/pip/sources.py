@@ -166,6 +166,7 @@ class Sources:
             try:
                 self._job.web.download(link.plain, to)
             except NotThere as error:
+                voice.error(f"HTTP error {str(error).partition(' ')[0]} while getting {redacted(link.plain)}")
                 raise PipError(f"{error}") from error
             voice.info(f"Downloading {link.filename} ({_size(to)})")
         return to

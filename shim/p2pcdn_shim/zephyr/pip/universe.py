@@ -49,6 +49,8 @@ class Universe:
         self.origins: dict[str, tuple[str, str]] = {}
         # Projects that keep what is installed, as long as that does.
         self.closed: set[str] = set()
+        # Extras that somebody asked for, by project.
+        self.extras: dict[str, set[str]] = {}
         # The user's own requirements, by project.
         self.roots: dict[str, Ask] = {}
         self._candidates: dict[str, dict[str, Candidate]] = {}
@@ -230,8 +232,10 @@ class Universe:
                 continue
             project = normalize(one.name)
             marker = one.marker
-            if marker is None or "extra" in str(marker) or marker.evaluate({**self._job.markers, "extra": ""}):
+            wanted = ("", *sorted(self.extras.get(source.project, ())))
+            if marker is None or any(marker.evaluate({**self._job.markers, "extra": extra}) for extra in wanted):
                 self._remember(source, metadata, one, project)
+                self.extras.setdefault(project, set()).update(map(normalize, one.extras))
             if not one.url:
                 yield text
                 continue

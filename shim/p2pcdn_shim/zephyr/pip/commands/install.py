@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from p2pcdn_shim.zephyr.pip.cli import Run
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.installing import Installing, place_of
@@ -93,6 +95,9 @@ def check_only_dependencies(run: Run) -> None:
 def check_build(run: Run) -> None:
     if not run.options.build_isolation and run.options.build_constraints:
         raise PipError("--build-constraint cannot be used with --no-build-isolation.")
+    for file in run.options.build_constraints:
+        if "://" not in file and not file.startswith("file:") and not Path(file).is_file():
+            raise PipError(f"Could not open requirements file: [Errno 2] No such file or directory: {file!r}")
 
 
 def only_dependencies(outcome: Outcome) -> Outcome:
