@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from p2pcdn.resolve import NoSolution
 from p2pcdn_shim.zephyr.pip.controls import normalize
 from p2pcdn_shim.zephyr.pip.errors import PipError
-from p2pcdn_shim.zephyr.pip.finder import allows
 from p2pcdn_shim.zephyr.pip.job import Job
+from p2pcdn_shim.zephyr.pip.judge import allows
 from p2pcdn_shim.zephyr.pip.link import link_at
 from p2pcdn_shim.zephyr.pip.universe import Universe
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
@@ -103,7 +103,7 @@ def _nothing_found(job: Job, universe: Universe, one: Statement) -> PipError:
     candidates = [universe.candidate(one.project, version) for version in universe.versions(one.project)]
     versions = [str(c.version) for c in candidates if c is not None and c.link.yanked is None]
     yanked = [str(c.version) for c in candidates if c is not None and c.link.yanked is not None]
-    pythons = job.finder.other_pythons.get(one.project)
+    pythons = job.finder.judge.other_pythons.get(one.project)
     if yanked:
         job.voice.error(f"Ignored the following yanked versions: {', '.join(yanked)}")
     if pythons:

@@ -15,7 +15,7 @@ from p2pcdn_shim.zephyr.pip import options as table
 from p2pcdn_shim.zephyr.pip.asked import Ask, ask_of, dependency, editable_ask
 from p2pcdn_shim.zephyr.pip.controls import ALL, Control, normalize
 from p2pcdn_shim.zephyr.pip.errors import PipError
-from p2pcdn_shim.zephyr.pip.web import NotThere, redacted
+from p2pcdn_shim.zephyr.pip.web import NotThere
 from p2pcdn_shim.zephyr.requirements_txt import _encoding, _expanded, logical_lines
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -240,7 +240,3 @@ def script_metadata(file: str) -> dict[str, Any]:
         return tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
         raise PipError(f"Failed to parse TOML in {file!r}") from error
-
-
-def shown(url: str) -> str:
-    return redacted(url)

@@ -17,8 +17,8 @@ from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.installed import Distribution
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.making import Maker, name_of
+from p2pcdn_shim.zephyr.pip.outcome import Chosen, Outcome
 from p2pcdn_shim.zephyr.pip.placing import Layout, Placed, prepare
-from p2pcdn_shim.zephyr.pip.resolving import Chosen, Outcome
 from p2pcdn_shim.zephyr.pip.uninstalling import put_away, removal_of
 from p2pcdn_shim.zephyr.pip.wheel_file import check_wheel
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value

@@ -16,9 +16,10 @@ from p2pcdn_shim.zephyr.pip.errors import BuildError, PipError
 from p2pcdn_shim.zephyr.pip.files import Reader
 from p2pcdn_shim.zephyr.pip.hashing import digest_of
 from p2pcdn_shim.zephyr.pip.job import Job
+from p2pcdn_shim.zephyr.pip.outcome import Chosen, Outcome, Policy
 from p2pcdn_shim.zephyr.pip.placing import build_environment
 from p2pcdn_shim.zephyr.pip.repositories import Place
-from p2pcdn_shim.zephyr.pip.resolving import Chosen, Outcome, Policy, resolve
+from p2pcdn_shim.zephyr.pip.resolving import resolve
 from p2pcdn_shim.zephyr.pip.sources import Prepared, Sources
 from p2pcdn_shim.zephyr.pip.voice import PipVoice
 from p2pcdn_shim.zephyr.pip.wheel_cache import key_of

@@ -10,7 +10,7 @@ from p2pcdn_shim.zephyr.pip.installing import Installing, place_of
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.making import Maker
 from p2pcdn_shim.zephyr.pip.managed import check_managed
-from p2pcdn_shim.zephyr.pip.resolving import Outcome, Policy
+from p2pcdn_shim.zephyr.pip.outcome import Outcome, Policy
 
 USAGE = (
     "\n  %prog [options] <requirement specifier> ...\n  %prog [options] -r <requirements file> ...\n  %prog"

@@ -10,7 +10,7 @@ from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.lock_text import lock_text
 from p2pcdn_shim.zephyr.pip.locked import is_lock
 from p2pcdn_shim.zephyr.pip.making import Maker
-from p2pcdn_shim.zephyr.pip.resolving import Policy
+from p2pcdn_shim.zephyr.pip.outcome import Policy
 
 USAGE = "\n  %prog [options] [-e] <local project path> ...\n  %prog [options] <requirement specifier> ..."
 
