@@ -11,7 +11,7 @@ web.py, credentials.py, nodes.py        how things come: by the command itself, 
 finder.py, judge.py                     which files there are of a project, and which can be taken
 job.py                                  all of these for one command
 sources.py, wheel_file.py, claims.py    links fetched, and what they say of themselves
-building.py, build_system.py            sources on their way into the node's sandbox; wheel_cache.py: kept for the next time
+building.py, build_system.py            sources on their way into the node's sandbox; what was built: wheel_cache.py
 universe.py, resolving.py, outcome.py   what the solver chooses from; the search; what it comes to
 conflict.py                             why nothing fits
 making.py                               from what was asked for to wheels in hand

@@ -30,7 +30,7 @@ def run(run: Run) -> int:
     if options.only_dependencies:
         outcome = install.only_dependencies(outcome)
     directory.mkdir(parents=True, exist_ok=True)
-    saved = [one for one in outcome.changes if one.prepared is not None]
+    saved = sorted(outcome.changes, key=lambda one: outcome.met.index(one.project))  # the user's own first
     for one in saved:
         save(run, maker, one, directory)
     if saved:
