@@ -64,7 +64,7 @@ class _Entry:
 
 
 def unpack(archive: Path, target: Path) -> Path:
-    """Unpacks a .tar.gz (.tar.bz2, .tar.xz, .tar.lzma, and their short forms; .tar) or .zip into `target`, which it makes; the path of the sources.
+    """Unpacks a .tar, packed in any of _PACKINGS, or a .zip into `target`, which it makes; the path of the sources.
 
     That is the one directory in which everything lies (PEP 625), else `target`. Raises Refused for an archive that is
     broken, hostile or beyond a limit; then nothing is left behind. It runs in a thread.

@@ -136,7 +136,7 @@ class Installing:
             for one in changes
         ]
         compiler = target.python if self._run.options.compile else None
-        with Change(layout.purelib) as change:
+        with Change(layout.purelib, self._voice.info) as change:
             plan, built = prepare(
                 placed, layout, change.new, executable=target.executable, python=target.short_version,
                 compiler=compiler, cache_tag=target.probe.cache_tag if compiler is not None else None,
