@@ -113,7 +113,7 @@ class Sources:
             _check_project(link.path / link.subdirectory)
             source = Source(link.path, None, link.subdirectory, editable, settings)
             return Prepared(link, self.builds.metadata(source, shown), link.path, editable, "", None, settings)
-        if not allowed and (beside := self._beside(link)) is not None:
+        if not allowed and (beside := self._beside(link, project)) is not None:
             return Prepared(link, beside, None, settings=settings)
         path = self.file(link, project, shown, allowed)
         if link.is_wheel:
@@ -127,8 +127,10 @@ class Sources:
         source = Source(path, hashing.digest_of(path), link.subdirectory, False, settings)
         return Prepared(link, self.builds.metadata(source, shown), path, False, "", None, settings)
 
-    def _beside(self, link: Link) -> str | None:
-        """The metadata file beside a wheel (PEP 658)."""
+    def _beside(self, link: Link, project: str) -> str | None:
+        """The metadata file beside a wheel (PEP 658); of what comes through the node as the node gets it."""
+        if link.through_node and link.is_wheel:
+            return self._job.node.metadata(normalize(project), link.filename, link.url)
         if link.metadata is None or link.through_node:
             return None
         url = f"{link.plain}.metadata"
