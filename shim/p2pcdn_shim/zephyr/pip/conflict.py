@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 _ADVICE = (
-    "\nTo fix this you could try to:\n1. loosen the range of package versions you've specified\n2. remove"
-    " package versions"
-    " to allow pip to attempt to solve the dependency conflict\n"
+    "\nTo fix this you could try to:\n1. loosen the range of package versions you've specified\n2. remove package"
+    " versions to allow pip to attempt to solve the dependency"
+    " conflict\n"
 )
 
 
@@ -121,8 +121,7 @@ def _nothing_found(job: Job, universe: Universe, one: Statement) -> PipError:
     if one.text == "requirements.txt":
         job.voice.info(
             'HINT: You are attempting to install a package literally named "requirements.txt" (which cannot'
-            " exist). Consider"
-            " using the '-r' flag to install the packages listed in requirements.txt"
+            " exist). Consider using the '-r' flag to install the packages listed in requirements.txt"
         )
     return PipError(f"No matching distribution found for {one.text}")
 

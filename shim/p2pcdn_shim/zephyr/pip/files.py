@@ -214,8 +214,8 @@ def _group(groups: dict[str, Any], name: str, path: str, above: tuple[str, ...])
             yield from _group(groups, row["include-group"], path, (*above, normalize(name)))
         else:
             raise PipError(
-                f"[dependency-groups] resolution failed for '{name}' from '{path}': Invalid dependency group"
-                f" item: {row!r}"
+                f"[dependency-groups] resolution failed for '{name}' from '{path}': Invalid dependency group item:"
+                f" {row!r}"
             )
 
 

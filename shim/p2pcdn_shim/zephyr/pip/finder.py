@@ -165,9 +165,8 @@ class Finder:
         else:
             self._voice.warn(
                 f"Skipping page {redacted(url)} because the GET request got Content-Type: {answer.content_type}."
-                f" The only "
-                "supported Content-Types are application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html, "
-                "and text/html"
+                f" The only supported Content-Types are application/vnd.pypi.simple.v1+json,"
+                " application/vnd.pypi.simple.v1+html, and text/html"
             )
 
     def _complain(self, url: str, why: str) -> None:

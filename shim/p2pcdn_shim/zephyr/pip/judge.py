@@ -117,8 +117,8 @@ class Judge:
             return ""
         if not link.upload_time:
             raise PipError(
-                f"Index {link.page} does not provide upload-time metadata. Cannot use --uploaded-prior-to with"
-                f" this index."
+                f"Index {link.page} does not provide upload-time metadata. Cannot use --uploaded-prior-to with this"
+                " index."
             )
         moment = datetime.fromisoformat(link.upload_time.replace("Z", "+00:00"))
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -130,9 +130,8 @@ class Judge:
             return ""
         if project in self._locked:
             self._voice.error(
-                f"A pre-release version {version} is specified in a provided lock file for {project} but only"
-                f" final versions"
-                " are allowed"
+                f"A pre-release version {version} is specified in a provided lock file for {project} but only final"
+                " versions are allowed"
             )
             raise PipError(f"No matching distribution found for {project}")
         return f"{version} is a pre-release, and only final ones are wanted"

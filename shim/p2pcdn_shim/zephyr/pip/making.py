@@ -205,7 +205,7 @@ def _reader(job: Job) -> Reader:
 
 def _mismatch(one: Chosen, field: str, beside: str, inside: str) -> PipError:
     return PipError(
-        f"Requested {one.shown} has inconsistent {field} between its PEP 658 .metadata file and the wheel's"
-        f" METADATA: sidecar"
-        f" has {beside!r}, wheel has {inside!r}"
+        f"Requested {one.shown} has inconsistent {field} between its PEP 658 .metadata file and the wheel's METADATA:"
+        " sidecar has"
+        f" {beside!r}, wheel has {inside!r}"
     )

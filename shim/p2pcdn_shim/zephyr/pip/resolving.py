@@ -228,8 +228,7 @@ class _Resolution:
                 return True
             self._job.voice.info(
                 f"{pin.project} is already installed with the same version as the provided wheel. Use"
-                f" --force-reinstall to"
-                " force an installation of the wheel."
+                f" --force-reinstall to force an installation of the wheel."
             )
         return False
 

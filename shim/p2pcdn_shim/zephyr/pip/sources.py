@@ -224,16 +224,16 @@ def displayed(path: Path) -> str:
 def _check_project(directory: Path) -> None:
     if not any((directory / name).is_file() for name in ("setup.py", "pyproject.toml")):
         raise PipError(
-            f"{directory.as_uri()} does not appear to be a Python project: neither 'setup.py' nor"
-            f" 'pyproject.toml' found."
+            f"{directory.as_uri()} does not appear to be a Python project: neither 'setup.py' nor 'pyproject.toml'"
+            " found."
         )
 
 
 def _check_archive(path: Path, link: Link) -> None:
     if not link.filename.lower().endswith(ARCHIVES):
         raise PipError(
-            f"Cannot unpack file {path} (downloaded from {redacted(link.url)}, content-type: None); cannot"
-            f" detect archive format"
+            f"Cannot unpack file {path} (downloaded from {redacted(link.url)}, content-type: None); cannot detect"
+            " archive format"
         )
 
 

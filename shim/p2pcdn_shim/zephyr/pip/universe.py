@@ -1,6 +1,5 @@
-"""What there is to choose from, in the words of `p2pcdn.resolve`: tables and metadata of the finder's files, and of
-what
-is installed."""
+"""What there is to choose from, in the words of `p2pcdn.resolve`: tables and metadata of the finder's files, and
+of what is installed."""
 
 from __future__ import annotations
 
@@ -170,9 +169,8 @@ class Universe:
         given = {name: frozenset(digests) for name, digests in ask.hashes.items()} if ask is not None else {}
         if self._job.requires_hashes and editable:
             raise PipError(
-                f"The editable requirement {shown} cannot be installed when requiring hashes, because there is"
-                f" no single file"
-                " to hash."
+                f"The editable requirement {shown} cannot be installed when requiring hashes, because there is no"
+                " single file to hash."
             )
         allowed = (
             given
@@ -195,13 +193,15 @@ class Universe:
             if link.egg[0]:
                 self._job.voice.warn(
                     f"Generating metadata for package {link.egg[0]} produced metadata for project name"
-                    f" {normalize(name)}."
-                    f" Fix your #egg={link.egg[0]} fragments."
+                    f" {normalize(name)}. Fix your"
+                    f" #egg={link.egg[0]} fragments."
                 )
-            raise PipError(
+            why = (
                 f"Requested {text} has inconsistent name: expected {source.project!r}, but metadata has"
                 f" {normalize(name)!r}"
             )
+            self._job.voice.info(f"Discarding {link}: {why}")
+            raise PipError(why)
         return metadata
 
     def _is_supported(self, link: Link) -> bool:

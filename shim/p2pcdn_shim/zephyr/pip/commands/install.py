@@ -13,8 +13,8 @@ from p2pcdn_shim.zephyr.pip.managed import check_managed
 from p2pcdn_shim.zephyr.pip.outcome import Outcome, Policy
 
 USAGE = (
-    "\n  %prog [options] <requirement specifier> ...\n  %prog [options] -r <requirements file> ...\n  %prog"
-    " [options] [-e] <path/url> ..."
+    "\n  %prog [options] <requirement specifier> ...\n  %prog [options] -r <requirements file> ...\n  %prog [options]"
+    " [-e] <path/url> ..."
 )
 
 
@@ -70,8 +70,7 @@ def check_restrictions(run: Run, *, target: bool = False) -> None:
         raise PipError(
             "When restricting platform and interpreter constraints using --python-version, --platform, --abi, or"
             " --implementation, either --no-deps must be set, or --only-binary=:all: must be set and --no-binary"
-            " must not be"
-            " set (or must be set to :none:)."
+            " must not be set (or must be set to :none:)."
         )
     if target and not options.target_dir:
         raise PipError(

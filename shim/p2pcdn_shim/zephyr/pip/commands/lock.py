@@ -18,8 +18,8 @@ USAGE = "\n  %prog [options] [-e] <local project path> ...\n  %prog [options] <r
 def run(run: Run) -> int:
     options = run.options
     run.voice.warn(
-        "pip lock is currently an experimental command. It may be removed/changed in a future release without"
-        " prior warning."
+        "pip lock is currently an experimental command. It may be removed/changed in a future release without prior"
+        " warning."
     )
     install.check_only_dependencies(run)
     job = Job(run)
