@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from p2pcdn.resolve import NoSolution
 from p2pcdn_shim.zephyr.pip.controls import normalize
-from p2pcdn_shim.zephyr.pip.errors import PipError
+from p2pcdn_shim.zephyr.pip.errors import DistributionNotFound, PipError
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.judge import allows
 from p2pcdn_shim.zephyr.pip.link import link_at
@@ -123,7 +123,7 @@ def _nothing_found(job: Job, universe: Universe, one: Statement) -> PipError:
             'HINT: You are attempting to install a package literally named "requirements.txt" (which cannot'
             " exist). Consider using the '-r' flag to install the packages listed in requirements.txt"
         )
-    return PipError(f"No matching distribution found for {one.text}")
+    return DistributionNotFound(one.text)
 
 
 def _against_the_lock(job: Job, universe: Universe, one: Statement, shown: str) -> PipError:
@@ -131,7 +131,7 @@ def _against_the_lock(job: Job, universe: Universe, one: Statement, shown: str) 
     job.voice.error(
         f"The requirement {shown} is not compatible with version {versions} specified in a provided lock file"
     )
-    return PipError(f"No matching distribution found for {one.text}")
+    return DistributionNotFound(one.text)
 
 
 def _conflict(

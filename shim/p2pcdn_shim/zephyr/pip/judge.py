@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from p2pcdn_shim.zephyr.pip.checking import expanded
 from p2pcdn_shim.zephyr.pip.controls import Control, normalize
-from p2pcdn_shim.zephyr.pip.errors import PipError
+from p2pcdn_shim.zephyr.pip.errors import DistributionNotFound, PipError
 from p2pcdn_shim.zephyr.pip.link import STRONG, Link, is_archive, version_in
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
@@ -133,7 +133,7 @@ class Judge:
                 f"A pre-release version {version} is specified in a provided lock file for {project} but only final"
                 " versions are allowed"
             )
-            raise PipError(f"No matching distribution found for {project}")
+            raise DistributionNotFound(project)
         return f"{version} is a pre-release, and only final ones are wanted"
 
     def with_right_hashes(self, project: str, found: list[Candidate]) -> list[Candidate]:
