@@ -46,7 +46,7 @@ def explain(job: Job, universe: Universe, constraints: Mapping[str, list[str]], 
     several = [one.project for one in statements]
     for one in statements:
         if (
-            several.count(one.project) == 1
+            (several.count(one.project) == 1 or one.project in job.locked)
             and not one.requirement.url
             and one.project not in constraints
             and not _fitting(one, universe)
