@@ -44,7 +44,11 @@ _PACKINGS: dict[str, type[gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
     ".gz": gzip.GzipFile,
     ".tgz": gzip.GzipFile,
     ".bz2": bz2.BZ2File,
+    ".tbz": bz2.BZ2File,
     ".xz": lzma.LZMAFile,
+    ".txz": lzma.LZMAFile,
+    ".lzma": lzma.LZMAFile,
+    ".tlz": lzma.LZMAFile,
 }
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError)
 
@@ -60,7 +64,7 @@ class _Entry:
 
 
 def unpack(archive: Path, target: Path) -> Path:
-    """Unpacks a .tar.gz (.tgz, .tar.bz2, .tar.xz, .tar) or .zip into `target`, which it makes; the path of the sources.
+    """Unpacks a .tar, packed in any of _PACKINGS, or a .zip into `target`, which it makes; the path of the sources.
 
     That is the one directory in which everything lies (PEP 625), else `target`. Raises Refused for an archive that is
     broken, hostile or beyond a limit; then nothing is left behind. It runs in a thread.

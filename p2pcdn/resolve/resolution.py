@@ -67,6 +67,7 @@ class Resolution:
         if blocked is None:
             self._begun = True
             for one in self.view.root:
+                self._priorities.see(one.project)  # in the user's order
                 self._require(one)
         return blocked
 

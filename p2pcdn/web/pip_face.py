@@ -39,6 +39,7 @@ class PipFace:
             ("POST", "/v1/build"): self._post_build,
             ("POST", "/v1/page"): self._post_page,
             ("POST", "/v1/file"): self._post_file,
+            ("POST", "/v1/metadata"): self._post_metadata,
         }
 
     async def _post_build(self, request: Request) -> Response:
@@ -70,7 +71,20 @@ class PipFace:
 
     async def _post_file(self, request: Request) -> Response:
         """A file of a project's page, kept in the store under its own name; where it lies there."""
-        asked = await asked_object(request)
+        wanted = await self._wanted(await asked_object(request))
+        opened = await self._workroom.fetch.open(wanted)
+        blob = await opened.wait_finished() if isinstance(opened, Partial) else opened
+        filename = wanted.file.filename
+        path = await self._workroom.threads.run(named_link, self._workroom.store, blob.sha256, filename)
+        return json_response({"path": str(path), "sha256": str(blob.sha256), "size": blob.size_bytes})
+
+    async def _post_metadata(self, request: Request) -> Response:
+        """The METADATA of a wheel, without the wheel where its index can."""
+        content = await self._workroom.metadata.of(await self._wanted(await asked_object(request)))
+        return json_response({"metadata": content.decode("utf-8", "replace")})
+
+    async def _wanted(self, asked: Mapping[str, Any]) -> Wanted:
+        """A file as its project's page has it, else as it was named. Raises RemoteProtocolError."""
         bench = self._workroom.bench(indexes_of(asked))
         names = tuple(asked.get(key) for key in ("project", "filename", "url"))
         project, filename, url = (str(name) for name in names)
@@ -81,10 +95,7 @@ class PipFace:
         file = next((one for one in listed if one.url == url), None) or File(
             filename, url, None, None, False, False, None, None, {}
         )
-        opened = await self._workroom.fetch.open(Wanted(held.index, held.project, file))
-        blob = await opened.wait_finished() if isinstance(opened, Partial) else opened
-        path = await self._workroom.threads.run(named_link, self._workroom.store, blob.sha256, filename)
-        return json_response({"path": str(path), "sha256": str(blob.sha256), "size": blob.size_bytes})
+        return Wanted(held.index, held.project, file)
 
 
 def _tail(log: Path) -> str:

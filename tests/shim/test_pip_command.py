@@ -257,3 +257,28 @@ def test_the_last_word_on_binaries_counts() -> None:
     assert not control.in_first("lib")
     control.put(":none:", "second")
     assert control.in_first("lib")
+
+
+def test_two_changes_of_one_environment_wait_for_each_other(tmp_path: Path) -> None:
+    said: list[str] = []
+    program = (
+        "import sys, pathlib\nfrom p2pcdn_shim.zephyr.pip.change import Change\n"
+        "with Change(pathlib.Path(sys.argv[1])):\n print('in', flush=True); sys.stdin.readline()\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(tmp_path), text=True
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "in\n"
+
+        def wait(sentence: str) -> None:
+            said.append(sentence)
+            assert other.stdin is not None
+            other.stdin.write("\n")
+            other.stdin.flush()
+
+        with Change(tmp_path, wait):
+            assert other.wait(60) == 0
+    assert said == [f"Another command is changing {tmp_path}; waiting for it."]

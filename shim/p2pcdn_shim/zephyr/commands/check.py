@@ -8,9 +8,8 @@ from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.pip import checking
 from p2pcdn_shim.zephyr.reading import read_environment
 
-DESCRIPTION = """Says which installed packages need others that are not there, or are there in another version, and
-which
-were made for another platform or Python. Exit code 1 where there are any."""
+DESCRIPTION = """Says which installed packages need others that are not there, or are there in another version,
+and which were made for another platform or Python. Exit code 1 where there are any."""
 
 
 def arguments(parser: ArgumentParser) -> None:

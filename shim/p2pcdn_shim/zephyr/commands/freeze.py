@@ -9,9 +9,8 @@ from p2pcdn_shim.zephyr.pip import freezing
 from p2pcdn_shim.zephyr.pip.commands.freeze import tools
 from p2pcdn_shim.zephyr.reading import read_environment
 
-DESCRIPTION = """Prints the packages of the environment as lines of a requirements file, with their versions or the
-places
-that they came from."""
+DESCRIPTION = """Prints the packages of the environment as lines of a requirements file, with their versions or
+the places that they came from."""
 
 
 def arguments(parser: ArgumentParser) -> None:

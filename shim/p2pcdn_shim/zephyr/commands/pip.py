@@ -7,8 +7,8 @@ from argparse import REMAINDER, ArgumentParser
 from p2pcdn_shim.zephyr.call import Call
 
 DESCRIPTION = """pip's command line, in pip's words, on the store and the sandbox of your node; `zephyr pip --help`
-lists its
-commands. It works on the environment of `--python`, else on the active one, else on that of the interpreter on the
+lists
+its commands. It works on the environment of `--python`, else on the active one, else on that of the interpreter on the
 PATH."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,8 +31,11 @@ class Change:
     directory: one on the file system of what is changed; the scratch lies in it.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, wait: Callable[[str], None] = lambda sentence: None) -> None:
+        """wait: told whom it waits for, where another command is changing the same environment."""
         self._parent = _existing(directory)
+        self._wait = wait
+        self._lock = -1
         self._scratch = self._parent / f"{_BEGINNING}{os.getpid()}"
         self._moves: list[tuple[str, str]] = []
         self._gone: dict[str, None] = {}
@@ -44,6 +47,7 @@ class Change:
 
     def __enter__(self) -> Self:
         try:
+            self._lock = _locked(self._parent, self._wait)
             take_back(self._parent)
             shutil.rmtree(self._scratch, ignore_errors=True)
             self.new.mkdir(parents=True)
@@ -53,6 +57,7 @@ class Change:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         _remove(self._scratch)
+        os.close(self._lock)
 
     def remove(self, paths: Iterable[str]) -> None:
         """These files, links and directories go."""
@@ -93,6 +98,21 @@ class Change:
             json.dump(job, file)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _locked(directory: Path, wait: Callable[[str], None]) -> int:
+    """A descriptor that holds the directory for this command; it leaves no file behind (flock(2))."""
+    if os.name == "nt":
+        return os.open(os.devnull, os.O_RDONLY)
+    import fcntl
+
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        wait(f"Another command is changing {directory}; waiting for it.")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
 
 
 def take_back(directory: Path) -> None:

@@ -188,4 +188,5 @@ def _tell(voice: PipVoice, error: PipError) -> int:
     voice.error(str(error))
     if error.hint:
         voice.plain_error(error.hint)
+    voice.debug(f"{type(error).__name__}: {error}")
     return error.code or EXIT_UNKNOWN

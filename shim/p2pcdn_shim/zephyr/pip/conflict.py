@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from p2pcdn.resolve import NoSolution
 from p2pcdn_shim.zephyr.pip.controls import normalize
-from p2pcdn_shim.zephyr.pip.errors import PipError
-from p2pcdn_shim.zephyr.pip.finder import allows
+from p2pcdn_shim.zephyr.pip.errors import DistributionNotFound, PipError
 from p2pcdn_shim.zephyr.pip.job import Job
+from p2pcdn_shim.zephyr.pip.judge import allows
 from p2pcdn_shim.zephyr.pip.link import link_at
 from p2pcdn_shim.zephyr.pip.universe import Universe
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 _ADVICE = (
-    "\nTo fix this you could try to:\n1. loosen the range of package versions you've specified\n2. remove"
-    " package versions"
-    " to allow pip to attempt to solve the dependency conflict\n"
+    "\nTo fix this you could try to:\n1. loosen the range of package versions you've specified\n2. remove package"
+    " versions to allow pip to attempt to solve the dependency"
+    " conflict\n"
 )
 
 
@@ -46,7 +46,7 @@ def explain(job: Job, universe: Universe, constraints: Mapping[str, list[str]], 
     several = [one.project for one in statements]
     for one in statements:
         if (
-            several.count(one.project) == 1
+            (several.count(one.project) == 1 or one.project in job.locked)
             and not one.requirement.url
             and one.project not in constraints
             and not _fitting(one, universe)
@@ -103,7 +103,7 @@ def _nothing_found(job: Job, universe: Universe, one: Statement) -> PipError:
     candidates = [universe.candidate(one.project, version) for version in universe.versions(one.project)]
     versions = [str(c.version) for c in candidates if c is not None and c.link.yanked is None]
     yanked = [str(c.version) for c in candidates if c is not None and c.link.yanked is not None]
-    pythons = job.finder.other_pythons.get(one.project)
+    pythons = job.finder.judge.other_pythons.get(one.project)
     if yanked:
         job.voice.error(f"Ignored the following yanked versions: {', '.join(yanked)}")
     if pythons:
@@ -121,10 +121,9 @@ def _nothing_found(job: Job, universe: Universe, one: Statement) -> PipError:
     if one.text == "requirements.txt":
         job.voice.info(
             'HINT: You are attempting to install a package literally named "requirements.txt" (which cannot'
-            " exist). Consider"
-            " using the '-r' flag to install the packages listed in requirements.txt"
+            " exist). Consider using the '-r' flag to install the packages listed in requirements.txt"
         )
-    return PipError(f"No matching distribution found for {one.text}")
+    return DistributionNotFound(one.text)
 
 
 def _against_the_lock(job: Job, universe: Universe, one: Statement, shown: str) -> PipError:
@@ -132,7 +131,7 @@ def _against_the_lock(job: Job, universe: Universe, one: Statement, shown: str) 
     job.voice.error(
         f"The requirement {shown} is not compatible with version {versions} specified in a provided lock file"
     )
-    return PipError(f"No matching distribution found for {one.text}")
+    return DistributionNotFound(one.text)
 
 
 def _conflict(

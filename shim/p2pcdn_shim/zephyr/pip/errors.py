@@ -20,6 +20,13 @@ class PipError(Exception):
         self.code = code
 
 
+class DistributionNotFound(PipError):
+    """Nothing that is there is what was asked for."""
+
+    def __init__(self, asked: str, *, code: int = EXIT_ERROR) -> None:
+        super().__init__(f"No matching distribution found for {asked}", code=code)
+
+
 class BuildError(PipError):
     """A build failed. phase: what it was about to do. output: the last of what the backend wrote."""
 

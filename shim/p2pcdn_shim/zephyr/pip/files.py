@@ -15,7 +15,7 @@ from p2pcdn_shim.zephyr.pip import options as table
 from p2pcdn_shim.zephyr.pip.asked import Ask, ask_of, dependency, editable_ask
 from p2pcdn_shim.zephyr.pip.controls import ALL, Control, normalize
 from p2pcdn_shim.zephyr.pip.errors import PipError
-from p2pcdn_shim.zephyr.pip.web import NotThere, redacted
+from p2pcdn_shim.zephyr.pip.web import NotThere
 from p2pcdn_shim.zephyr.requirements_txt import _encoding, _expanded, logical_lines
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -214,8 +214,8 @@ def _group(groups: dict[str, Any], name: str, path: str, above: tuple[str, ...])
             yield from _group(groups, row["include-group"], path, (*above, normalize(name)))
         else:
             raise PipError(
-                f"[dependency-groups] resolution failed for '{name}' from '{path}': Invalid dependency group"
-                f" item: {row!r}"
+                f"[dependency-groups] resolution failed for '{name}' from '{path}': Invalid dependency group item:"
+                f" {row!r}"
             )
 
 
@@ -240,7 +240,3 @@ def script_metadata(file: str) -> dict[str, Any]:
         return tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
         raise PipError(f"Failed to parse TOML in {file!r}") from error
-
-
-def shown(url: str) -> str:
-    return redacted(url)

@@ -15,9 +15,8 @@ _MISMATCH = (
     "please update the hashes. Otherwise, examine the package contents carefully; someone may have tampered with them."
 )
 _MISSING = (
-    "Hashes are required in --require-hashes mode, but they are missing from some requirements. Here is a list"
-    " of those "
-    "requirements along with the hashes their downloaded archives actually had. Add lines like these to your "
+    "Hashes are required in --require-hashes mode, but they are missing from some requirements. Here is a list of"
+    " those requirements along with the hashes their downloaded archives actually had. Add lines like these to your "
     "requirements files to prevent tampering. (If you did not enable --require-hashes manually, note that it turns on "
     "automatically when any package has a hash.)"
 )

@@ -17,8 +17,8 @@ from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.installed import Distribution
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.making import Maker, name_of
+from p2pcdn_shim.zephyr.pip.outcome import Chosen, Outcome
 from p2pcdn_shim.zephyr.pip.placing import Layout, Placed, prepare
-from p2pcdn_shim.zephyr.pip.resolving import Chosen, Outcome
 from p2pcdn_shim.zephyr.pip.uninstalling import put_away, removal_of
 from p2pcdn_shim.zephyr.pip.wheel_file import check_wheel
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
@@ -136,7 +136,7 @@ class Installing:
             for one in changes
         ]
         compiler = target.python if self._run.options.compile else None
-        with Change(layout.purelib) as change:
+        with Change(layout.purelib, self._voice.info) as change:
             plan, built = prepare(
                 placed, layout, change.new, executable=target.executable, python=target.short_version,
                 compiler=compiler, cache_tag=target.probe.cache_tag if compiler is not None else None,
@@ -202,8 +202,7 @@ class Installing:
             elif there.is_symlink():
                 self._voice.warn(
                     f"Target directory {there} already exists and is a link. pip will not automatically replace"
-                    f" links, please"
-                    " remove if replacement is desired."
+                    f" links, please remove if replacement is desired."
                 )
                 skipped.add(name)
             elif there.is_dir() and name not in ("bin", "Scripts"):
@@ -232,14 +231,14 @@ class Installing:
                 lines.append(f"{who} requires {problem.requirement}, which is not installed.")
             else:
                 lines.append(
-                    f"{who} requires {problem.requirement}, but you have {problem.needed} {problem.held} which"
-                    f" is incompatible."
+                    f"{who} requires {problem.requirement}, but you have {problem.needed} {problem.held} which is"
+                    " incompatible."
                 )
         if not lines:
             return []
         head = (
-            "pip's dependency resolver does not currently take into account all the packages that are"
-            " installed. This behaviour is the source of the following dependency conflicts."
+            "pip's dependency resolver does not currently take into account all the packages that are installed. This"
+            " behaviour is the source of the following dependency conflicts."
         )
         return ["\n".join([head, *lines])]
 
@@ -269,8 +268,7 @@ class Installing:
             scripts = "script {} is" if len(names) == 1 else "scripts {} are"
             self._voice.warn(
                 f"The {scripts.format(listed)} installed in '{directory}' which is not on PATH.\nConsider adding"
-                f" this directory"
-                " to PATH or, if you prefer to suppress this warning, use --no-warn-script-location."
+                f" this directory to PATH or, if you prefer to suppress this warning, use --no-warn-script-location."
             )
 
     def _warn_root(self) -> None:
@@ -279,8 +277,7 @@ class Installing:
         if os.getuid() == 0 and not self._place.isolated:
             self._voice.warn(
                 "Running pip as the 'root' user can result in broken permissions and conflicting behaviour with"
-                " the system"
-                " package manager. It is recommended to use a virtual environment instead."
+                " the system package manager. It is recommended to use a virtual environment instead."
             )
 
 

@@ -14,8 +14,9 @@ from p2pcdn_shim.zephyr.pip.asked import Ask, ask_of, dependency, editable_ask
 from p2pcdn_shim.zephyr.pip.controls import ALL, Control
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.files import Reader, group_asks, script_metadata
-from p2pcdn_shim.zephyr.pip.finder import Finder, Rules, allows
+from p2pcdn_shim.zephyr.pip.finder import Finder
 from p2pcdn_shim.zephyr.pip.installed import Environment
+from p2pcdn_shim.zephyr.pip.judge import Rules, allows
 from p2pcdn_shim.zephyr.pip.link import Link
 from p2pcdn_shim.zephyr.pip.nodes import Node
 from p2pcdn_shim.zephyr.pip.selection import environment_of

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr.pip.hashing import digest_of
 from p2pcdn_shim.zephyr.pip.making import Maker
+from p2pcdn_shim.zephyr.pip.outcome import Chosen, Outcome
 from p2pcdn_shim.zephyr.pip.repositories import Place
-from p2pcdn_shim.zephyr.pip.resolving import Chosen, Outcome
 
 
 def lock_text(maker: Maker, outcome: Outcome, base: Path) -> str:

@@ -16,9 +16,10 @@ from p2pcdn_shim.zephyr.pip.errors import BuildError, PipError
 from p2pcdn_shim.zephyr.pip.files import Reader
 from p2pcdn_shim.zephyr.pip.hashing import digest_of
 from p2pcdn_shim.zephyr.pip.job import Job
+from p2pcdn_shim.zephyr.pip.outcome import Chosen, Outcome, Policy
 from p2pcdn_shim.zephyr.pip.placing import build_environment
 from p2pcdn_shim.zephyr.pip.repositories import Place
-from p2pcdn_shim.zephyr.pip.resolving import Chosen, Outcome, Policy, resolve
+from p2pcdn_shim.zephyr.pip.resolving import resolve
 from p2pcdn_shim.zephyr.pip.sources import Prepared, Sources
 from p2pcdn_shim.zephyr.pip.voice import PipVoice
 from p2pcdn_shim.zephyr.pip.wheel_cache import key_of
@@ -204,7 +205,7 @@ def _reader(job: Job) -> Reader:
 
 def _mismatch(one: Chosen, field: str, beside: str, inside: str) -> PipError:
     return PipError(
-        f"Requested {one.shown} has inconsistent {field} between its PEP 658 .metadata file and the wheel's"
-        f" METADATA: sidecar"
-        f" has {beside!r}, wheel has {inside!r}"
+        f"Requested {one.shown} has inconsistent {field} between its PEP 658 .metadata file and the wheel's METADATA:"
+        " sidecar has"
+        f" {beside!r}, wheel has {inside!r}"
     )

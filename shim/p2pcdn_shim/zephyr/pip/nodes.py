@@ -46,6 +46,10 @@ class Node:
         files: list[Mapping[str, object]] = answer["files"]
         return files
 
+    def metadata(self, project: str, filename: str, url: str) -> str:
+        """The METADATA of a wheel. Raises PipError."""
+        return str(self._post("/v1/metadata", {"project": project, "filename": filename, "url": url})["metadata"])
+
     def file(self, project: str, filename: str, url: str) -> Path:
         return Path(self._post("/v1/file", {"project": project, "filename": filename, "url": url})["path"])
 

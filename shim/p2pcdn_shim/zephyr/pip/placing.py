@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from p2pcdn.envs.errors import CannotInstall
@@ -99,6 +100,7 @@ def prepare(
         tree, code = scratch / f"tree-{at}", scratch / f"code-{at}"
         tree.mkdir()
         listing = unpack_wheel(one.wheel, one.filename, one.filename.partition("-")[0], tree)
+        listing = _with_own_name(listing, python)
         compiled = _compiled(listing, tree, code, layout, compiler, cache_tag)
         trees.append(Source(str(tree), str(code)))
         wheels.append(ReadyWheel(listing, one.filename, digest_of(one.wheel), one.requested, one.direct_url, compiled))
@@ -113,6 +115,13 @@ def prepare(
     for record in plan.records:
         _sort(built / record.path)
     return plan, built
+
+
+def _with_own_name(listing: Listing, python: str) -> Listing:
+    """pip is called pip3.12, too, by the Python that it is for; its wheel cannot say so."""
+    named = [point for point in listing.entry_points if listing.project == "pip" and point.name == "pip"]
+    more = tuple(replace(point, name=f"pip{python}") for point in named)
+    return replace(listing, entry_points=listing.entry_points + more)
 
 
 def _sort(record: Path) -> None:

@@ -9,7 +9,7 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.pip.direct_urls import direct_url_of
-from p2pcdn_shim.zephyr.pip.resolving import Chosen
+from p2pcdn_shim.zephyr.pip.outcome import Chosen
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -7,58 +7,15 @@ from collections.abc import Mapping, Sequence
 from p2pcdn.resolve import ALL_PROJECTS, BadRequirement, Knowledge, NoSolution, Pin, Resolver, Solution, Target, Wanted
 from p2pcdn_shim.zephyr.pip import hashing
 from p2pcdn_shim.zephyr.pip.asked import Ask
+from p2pcdn_shim.zephyr.pip.claims import name_of
 from p2pcdn_shim.zephyr.pip.conflict import explain
 from p2pcdn_shim.zephyr.pip.controls import ALL, normalize
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.installed import Distribution
 from p2pcdn_shim.zephyr.pip.job import Job
-from p2pcdn_shim.zephyr.pip.link import Link, link_at
+from p2pcdn_shim.zephyr.pip.outcome import Chosen, Outcome, Policy, dependencies_first
 from p2pcdn_shim.zephyr.pip.sources import Prepared, Sources
-from p2pcdn_shim.zephyr.pip.universe import NamesUrl, Universe, _name_of
-from p2pcdn_shim.zephyr.values import Value
-
-
-class Policy(Value):
-    """How much of what is installed may change."""
-
-    dependencies: bool = True
-    upgrade: bool = False
-    eager: bool = False
-    force_reinstall: bool = False
-    ignore_installed: bool = False
-
-
-class Chosen(Value):
-    """One project of the outcome. installed: it stays as it is. prepared: what is to be installed instead.
-
-    ask: the user's own requirement, of one that he named. direct: it comes from a place that was named, and not from
-    an index. link: where it is from.
-    """
-
-    project: str
-    version: str
-    extras: tuple[str, ...]
-    ask: Ask | None
-    origin: str
-    shown: str
-    direct: bool
-    link: Link | None = None
-    prepared: Prepared | None = None
-    installed: Distribution | None = None
-    former: Distribution | None = None
-
-
-class Outcome(Value):
-    """order: dependencies first. edges: (parent, child); parent "" for the user."""
-
-    order: tuple[Chosen, ...]
-    edges: tuple[tuple[str, str], ...] = ()
-    # As they were met: the user's own first.
-    met: tuple[str, ...] = ()
-
-    @property
-    def changes(self) -> list[Chosen]:
-        return [one for one in self.order if one.installed is None]
+from p2pcdn_shim.zephyr.pip.universe import NamesUrl, Universe
 
 
 def resolve(job: Job, sources: Sources, asks: Sequence[Ask], policy: Policy) -> Outcome:
@@ -145,6 +102,7 @@ class _Resolution:
         universe.statements.append(
             (str(one.requirement) if one.link is None else f"{one.project} @ {one.link.url}", "", "")
         )
+        universe.extras.setdefault(one.project, set()).update(map(normalize, one.extras))
         known = self._roots.get(one.project)
         if known is None or (one.link is not None and (known.link is None or one.editable)):
             self._roots[one.project] = one
@@ -157,7 +115,7 @@ class _Resolution:
         from packaging.requirements import Requirement
 
         prepared = universe.prepare_place(one.link, one, "")
-        name = _name_of(prepared.metadata) or "UNKNOWN"
+        name = name_of(prepared.metadata) or "UNKNOWN"
         extras = f"[{','.join(one.extras)}]" if one.extras else ""
         return one.replaced(requirement=Requirement(f"{name}{extras}"))
 
@@ -270,8 +228,7 @@ class _Resolution:
                 return True
             self._job.voice.info(
                 f"{pin.project} is already installed with the same version as the provided wheel. Use"
-                f" --force-reinstall to"
-                " force an installation of the wheel."
+                f" --force-reinstall to force an installation of the wheel."
             )
         return False
 
@@ -298,34 +255,3 @@ class _Resolution:
 def _target(markers: Mapping[str, str], python: str) -> Target:
     """The interpreter for the solver: markers are the target's, and Requires-Python is held against `python`."""
     return Target.of({**markers, "python_full_version": python})
-
-
-def dependencies_first(edges: Sequence[tuple[str, str]], names: Mapping[str, object]) -> list[str]:
-    """Who is needed by others comes first; of equals the later in the alphabet, as pip does."""
-    children: dict[str, list[str]] = {}
-    for parent, child in edges:
-        children.setdefault(parent, []).append(child)
-    weight = dict.fromkeys(names, 0)
-    path: set[str] = set()
-
-    def visit(name: str, depth: int) -> None:
-        if name in path or (name and weight.get(name, 0) >= depth > 0 and name in done):
-            return
-        path.add(name)
-        if name in weight:
-            weight[name] = max(weight[name], depth)
-            done.add(name)
-        for child in sorted(children.get(name, ())):
-            visit(child, depth + 1)
-        path.discard(name)
-
-    done: set[str] = set()
-    visit("", 0)
-    return sorted(names, key=lambda name: (weight[name], name), reverse=True)
-
-
-def links_of(asks: Sequence[Ask]) -> list[Link]:
-    return [one.link for one in asks if one.link is not None]
-
-
-__all__ = ["Chosen", "Outcome", "Policy", "link_at", "links_of", "normalize", "resolve"]

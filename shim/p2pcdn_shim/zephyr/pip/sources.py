@@ -113,7 +113,7 @@ class Sources:
             _check_project(link.path / link.subdirectory)
             source = Source(link.path, None, link.subdirectory, editable, settings)
             return Prepared(link, self.builds.metadata(source, shown), link.path, editable, "", None, settings)
-        if not allowed and (beside := self._beside(link)) is not None:
+        if not allowed and (beside := self._beside(link, project)) is not None:
             return Prepared(link, beside, None, settings=settings)
         path = self.file(link, project, shown, allowed)
         if link.is_wheel:
@@ -127,8 +127,10 @@ class Sources:
         source = Source(path, hashing.digest_of(path), link.subdirectory, False, settings)
         return Prepared(link, self.builds.metadata(source, shown), path, False, "", None, settings)
 
-    def _beside(self, link: Link) -> str | None:
-        """The metadata file beside a wheel (PEP 658)."""
+    def _beside(self, link: Link, project: str) -> str | None:
+        """The metadata file beside a wheel (PEP 658); of what comes through the node as the node gets it."""
+        if link.through_node and link.is_wheel:
+            return self._job.node.metadata(normalize(project), link.filename, link.url)
         if link.metadata is None or link.through_node:
             return None
         url = f"{link.plain}.metadata"
@@ -166,6 +168,7 @@ class Sources:
             try:
                 self._job.web.download(link.plain, to)
             except NotThere as error:
+                voice.error(f"HTTP error {str(error).partition(' ')[0]} while getting {redacted(link.plain)}")
                 raise PipError(f"{error}") from error
             voice.info(f"Downloading {link.filename} ({_size(to)})")
         return to
@@ -221,16 +224,16 @@ def displayed(path: Path) -> str:
 def _check_project(directory: Path) -> None:
     if not any((directory / name).is_file() for name in ("setup.py", "pyproject.toml")):
         raise PipError(
-            f"{directory.as_uri()} does not appear to be a Python project: neither 'setup.py' nor"
-            f" 'pyproject.toml' found."
+            f"{directory.as_uri()} does not appear to be a Python project: neither 'setup.py' nor 'pyproject.toml'"
+            " found."
         )
 
 
 def _check_archive(path: Path, link: Link) -> None:
     if not link.filename.lower().endswith(ARCHIVES):
         raise PipError(
-            f"Cannot unpack file {path} (downloaded from {redacted(link.url)}, content-type: None); cannot"
-            f" detect archive format"
+            f"Cannot unpack file {path} (downloaded from {redacted(link.url)}, content-type: None); cannot detect"
+            " archive format"
         )
 
 

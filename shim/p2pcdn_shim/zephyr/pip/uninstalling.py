@@ -47,9 +47,8 @@ def removal_of(one: Distribution, target: Target) -> Removal:
         return Removal(one, tuple(_with_bytecode(_of_egg_info(one, target))))
     if one.info.name.endswith(".egg-info") and one.info.is_file():
         raise PipError(
-            f"Cannot uninstall {one.name} {one.version_text}\nIt is a distutils installed project and thus we"
-            f" cannot accurately determine which"
-            " files belong to it which would lead to only a partial uninstall."
+            f"Cannot uninstall {one.name} {one.version_text}\nIt is a distutils installed project and thus we cannot"
+            " accurately determine which files belong to it which would lead to only a partial uninstall."
         )
     if one.location.name.endswith(".egg"):
         pth = one.location.parent / "easy-install.pth"

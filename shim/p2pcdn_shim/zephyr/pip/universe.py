@@ -1,21 +1,21 @@
-"""What there is to choose from, in the words of `p2pcdn.resolve`: tables and metadata of the finder's files, and of
-what
-is installed."""
+"""What there is to choose from, in the words of `p2pcdn.resolve`: tables and metadata of the finder's files, and
+of what is installed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from p2pcdn.resolve import Metadata, Release, Source, Table, read_metadata
 from p2pcdn_shim.zephyr.pip import hashing
 from p2pcdn_shim.zephyr.pip.asked import Ask
+from p2pcdn_shim.zephyr.pip.claims import inconsistency, name_of, of_installed, unreadable
 from p2pcdn_shim.zephyr.pip.controls import normalize
 from p2pcdn_shim.zephyr.pip.errors import PipError
-from p2pcdn_shim.zephyr.pip.finder import Candidate
 from p2pcdn_shim.zephyr.pip.installed import Distribution
 from p2pcdn_shim.zephyr.pip.job import Job
-from p2pcdn_shim.zephyr.pip.link import Link, link_at
+from p2pcdn_shim.zephyr.pip.judge import Candidate
+from p2pcdn_shim.zephyr.pip.link import STRONG, Link, link_at
 from p2pcdn_shim.zephyr.pip.sources import Prepared, Sources
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -49,6 +49,8 @@ class Universe:
         self.origins: dict[str, tuple[str, str]] = {}
         # Projects that keep what is installed, as long as that does.
         self.closed: set[str] = set()
+        # Extras that somebody asked for, by project.
+        self.extras: dict[str, set[str]] = {}
         # The user's own requirements, by project.
         self.roots: dict[str, Ask] = {}
         self._candidates: dict[str, dict[str, Candidate]] = {}
@@ -129,7 +131,7 @@ class Universe:
     def metadata(self, source: Source) -> Metadata:
         """Raises PipError where a build fails; NamesUrl."""
         if (installed := self.is_held(source)) is not None:
-            return self._told(source, _of_installed(source, installed))
+            return self._told(source, of_installed(source, installed))
         if source.url:
             return self._told(source, self._of_place(source))
         candidate = self.candidate(source.project, source.version)
@@ -144,17 +146,17 @@ class Universe:
             candidate.link, source.project, shown=shown, allowed=allowed, settings=settings
         )
         metadata = read_metadata(source, prepared.metadata)
-        wrong = _inconsistency(metadata, prepared, source.project, source.version)
+        wrong = inconsistency(metadata, prepared, source.project, source.version)
         if wrong:
             whole = f"Requested {shown} from {candidate.link.url} {f'(from {origin}) ' if origin else ''}has {wrong}"
             self._job.voice.info(f"Discarding {candidate.link.url}: {whole}")
             return Metadata(source, broken=wrong)
         self.prepared[source] = prepared
-        if (unreadable := _unreadable(metadata)) != "":
+        if (wrong := unreadable(metadata)) != "":
             self._job.voice.warn(
-                f"Ignoring version {metadata.version} of {source.project} since it has invalid metadata:\n{unreadable}"
+                f"Ignoring version {metadata.version} of {source.project} since it has invalid metadata:\n{wrong}"
             )
-            return Metadata(source, broken=f"its metadata cannot be read: {unreadable}")
+            return Metadata(source, broken=f"its metadata cannot be read: {wrong}")
         return self._told(source, metadata)
 
     def prepare_place(self, link: Link, ask: Ask | None, project: str) -> Prepared:
@@ -167,9 +169,8 @@ class Universe:
         given = {name: frozenset(digests) for name, digests in ask.hashes.items()} if ask is not None else {}
         if self._job.requires_hashes and editable:
             raise PipError(
-                f"The editable requirement {shown} cannot be installed when requiring hashes, because there is"
-                f" no single file"
-                " to hash."
+                f"The editable requirement {shown} cannot be installed when requiring hashes, because there is no"
+                " single file to hash."
             )
         allowed = (
             given
@@ -186,19 +187,21 @@ class Universe:
             return Metadata(source, "0", broken=f"{link.filename} is not a supported wheel on this platform")
         prepared = self.prepared[source] = self.prepare_place(link, ask, source.project)
         metadata = read_metadata(source, prepared.metadata)
-        name = _name_of(prepared.metadata)
+        name = name_of(prepared.metadata)
         if name and normalize(name) != source.project:
             text = ask.shown if ask is not None else source.project
             if link.egg[0]:
                 self._job.voice.warn(
                     f"Generating metadata for package {link.egg[0]} produced metadata for project name"
-                    f" {normalize(name)}."
-                    f" Fix your #egg={link.egg[0]} fragments."
+                    f" {normalize(name)}. Fix your"
+                    f" #egg={link.egg[0]} fragments."
                 )
-            raise PipError(
+            why = (
                 f"Requested {text} has inconsistent name: expected {source.project!r}, but metadata has"
                 f" {normalize(name)!r}"
             )
+            self._job.voice.info(f"Discarding {link}: {why}")
+            raise PipError(why)
         return metadata
 
     def _is_supported(self, link: Link) -> bool:
@@ -230,8 +233,10 @@ class Universe:
                 continue
             project = normalize(one.name)
             marker = one.marker
-            if marker is None or "extra" in str(marker) or marker.evaluate({**self._job.markers, "extra": ""}):
+            wanted = ("", *sorted(self.extras.get(source.project, ())))
+            if marker is None or any(marker.evaluate({**self._job.markers, "extra": extra}) for extra in wanted):
                 self._remember(source, metadata, one, project)
+                self.extras.setdefault(project, set()).update(map(normalize, one.extras))
             if not one.url:
                 yield text
                 continue
@@ -269,65 +274,12 @@ class Universe:
             return allowed
         if not direct and "==" not in shown:
             raise hashing.unpinned(shown, origin)
-        if named and any(name in hashing_names() for name in link.hashes):
+        if named and any(name in STRONG for name in link.hashes):
             return {name: frozenset([digest]) for name, digest in link.hashes.items()}
         raise hashing.missing(self._sources.file(link, project, shown), shown)
-
-
-def _unreadable(metadata: Metadata) -> str:
-    """What is wrong with the requirements of a package; "" where nothing is."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    try:
-        for text in filter(None, metadata.requires_dist):
-            Requirement(text)
-    except InvalidRequirement as error:
-        return str(error)
-    return ""
-
-
-def hashing_names() -> tuple[str, ...]:
-    return ("sha256", "sha384", "sha512")
-
-
-def _of_installed(source: Source, one: Distribution) -> Metadata:
-    return Metadata(
-        source,
-        str(one.version),
-        tuple(one.requires_texts),
-        tuple(normalize(extra) for extra in one.extras),
-        str(one.metadata.get("Requires-Python") or ""),
-    )
-
-
-def _inconsistency(metadata: Metadata, prepared: Prepared, project: str, version: str) -> str:
-    """Where a file says other things than its name."""
-    from packaging.version import InvalidVersion, Version
-
-    name = _name_of(prepared.metadata)
-    if name and normalize(name) != project:
-        return f"inconsistent Name: expected {project!r}, but metadata has {name!r}"
-    try:
-        same = Version(metadata.version) == Version(version)
-    except InvalidVersion:
-        return f"invalid metadata: Invalid version: {metadata.version!r}"
-    return "" if same else f"inconsistent version: expected {version!r}, but metadata has {metadata.version!r}"
-
-
-def _name_of(text: str) -> str:
-    for line in text.splitlines():
-        if not line.strip():
-            break
-        if line.lower().startswith("name:"):
-            return line.partition(":")[2].strip()
-    return ""
 
 
 def _version(text: str) -> Version:
     from packaging.version import Version
 
     return Version(text)
-
-
-def all_of(texts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(texts))

@@ -1,10 +1,8 @@
 """Unpacks a wheel as pip takes it: with a RECORD that may be incomplete, but never with one that lies.
 
 The store's own reader of archives does the reading, with all its checks (bombs, overlaps, names that lead elsewhere).
-What
-RECORD says of a file must be true; files of which it says nothing, and rows of files that are not there, are let
-pass, as
-old wheels have them. `zephyr sync` is stricter.
+What RECORD says of a file must be true; files of which it says nothing, and rows of files that are not there, are let
+pass, as old wheels have them. `zephyr sync` is stricter.
 """
 
 from __future__ import annotations
@@ -121,9 +119,9 @@ class _Unpacking:
                 )
             if key not in SCHEME_KEYS:
                 raise PipError(
-                    f"Unknown scheme key used in {self._wheel}: {key} (for file {name!r}). .data directory"
-                    f" contents should be"
-                    f" in subdirectories named with a valid scheme key ({', '.join(SCHEME_KEYS)})"
+                    f"Unknown scheme key used in {self._wheel}: {key} (for file {name!r}). .data directory contents"
+                    " should be in subdirectories named with a valid scheme key"
+                    f" ({', '.join(SCHEME_KEYS)})"
                 )
         try:
             return place(name)

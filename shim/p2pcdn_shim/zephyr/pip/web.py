@@ -6,7 +6,6 @@ asked for directly, for the node knows nothing of the command's certificates, an
 
 from __future__ import annotations
 
-import os
 import ssl
 from base64 import b64encode
 from collections.abc import Mapping
@@ -164,7 +163,3 @@ def redacted(url: str) -> str:
     user, colon, _ = login.partition(":")
     shown = f"{user}:****" if colon else "****"
     return urlunsplit((parts.scheme, f"{shown}@{host}", parts.path, parts.query, parts.fragment))
-
-
-def environment_of_netrc() -> str | None:
-    return os.environ.get("NETRC")

@@ -1,8 +1,7 @@
 """Wheels that were built of archives, kept for the next time: by the archive's content and by who builds.
 
 The node keeps what it built, too, by all the inputs of a build; this saves the question what to build with, and works
-for
-one cache directory as pip's does (--cache-dir, --no-cache-dir).
+for one cache directory as pip's does (--cache-dir, --no-cache-dir).
 """
 
 from __future__ import annotations
@@ -39,11 +38,9 @@ class WheelCache:
             there = there.parent
         if not os.access(there, os.W_OK | os.X_OK):
             job.voice.warn(
-                f"The directory '{directory}' or its parent directory is not owned or is not writable by the"
-                f" current user. The"
-                " cache has been disabled. Check the permissions and owner of that directory. If executing pip"
-                " with sudo, you"
-                " should use sudo's -H flag."
+                f"The directory '{directory}' or its parent directory is not owned or is not writable by the current"
+                " user. The cache has been disabled. Check the permissions and owner of that directory. If executing"
+                " pip with sudo, you should use sudo's -H flag."
             )
             return cls(None)
         return cls(directory / "pip-wheels")

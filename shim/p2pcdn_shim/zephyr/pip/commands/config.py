@@ -109,8 +109,8 @@ def _split(name: str) -> tuple[str, str]:
     section, dot, option = plain(name).partition(".")
     if not dot:
         raise PipError(
-            "Key does not contain dot separated section and key. "
-            f"Perhaps you wanted to use 'global.{plain(name)}' instead?"
+            "Key does not contain dot separated section and key. Perhaps you wanted to use"
+            f" 'global.{plain(name)}' instead?"
         )
     return section, option
 

@@ -9,7 +9,7 @@ from p2pcdn_shim.zephyr.pip.cli import Run
 from p2pcdn_shim.zephyr.pip.commands import install
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.making import Maker, name_of
-from p2pcdn_shim.zephyr.pip.resolving import Chosen, Policy
+from p2pcdn_shim.zephyr.pip.outcome import Chosen, Policy
 from p2pcdn_shim.zephyr.pip.sources import displayed
 
 USAGE = "\n  %prog [options] <requirement specifier> ...\n  %prog [options] -r <requirements file> ..."
@@ -30,7 +30,7 @@ def run(run: Run) -> int:
     if options.only_dependencies:
         outcome = install.only_dependencies(outcome)
     directory.mkdir(parents=True, exist_ok=True)
-    saved = [one for one in outcome.changes if one.prepared is not None]
+    saved = sorted(outcome.changes, key=lambda one: outcome.met.index(one.project))  # the user's own first
     for one in saved:
         save(run, maker, one, directory)
     if saved:

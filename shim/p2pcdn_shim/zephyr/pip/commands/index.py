@@ -6,7 +6,7 @@ import json
 
 from p2pcdn_shim.zephyr.pip.cli import Run
 from p2pcdn_shim.zephyr.pip.controls import normalize
-from p2pcdn_shim.zephyr.pip.errors import EXIT_NOTHING_FOUND, PipError
+from p2pcdn_shim.zephyr.pip.errors import EXIT_NOTHING_FOUND, DistributionNotFound, PipError
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.selection import environment_of
 
@@ -27,7 +27,7 @@ def run(run: Run) -> int:
         found = [one for one in found if not one.version.is_prerelease]
     versions = sorted({one.version for one in found}, reverse=True)
     if not versions:
-        raise PipError(f"No matching distribution found for {run.words[1]}", code=EXIT_NOTHING_FOUND)
+        raise DistributionNotFound(run.words[1], code=EXIT_NOTHING_FOUND)
     installed = environment_of(run.target, run.voice).get(project)
     if run.options.json:
         told = {"name": run.words[1], "versions": [str(one) for one in versions], "latest": str(versions[0])}

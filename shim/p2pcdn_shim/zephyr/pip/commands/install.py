@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from p2pcdn_shim.zephyr.pip.cli import Run
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.installing import Installing, place_of
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.making import Maker
 from p2pcdn_shim.zephyr.pip.managed import check_managed
-from p2pcdn_shim.zephyr.pip.resolving import Outcome, Policy
+from p2pcdn_shim.zephyr.pip.outcome import Outcome, Policy
 
 USAGE = (
-    "\n  %prog [options] <requirement specifier> ...\n  %prog [options] -r <requirements file> ...\n  %prog"
-    " [options] [-e] <path/url> ..."
+    "\n  %prog [options] <requirement specifier> ...\n  %prog [options] -r <requirements file> ...\n  %prog [options]"
+    " [-e] <path/url> ..."
 )
 
 
@@ -68,8 +70,7 @@ def check_restrictions(run: Run, *, target: bool = False) -> None:
         raise PipError(
             "When restricting platform and interpreter constraints using --python-version, --platform, --abi, or"
             " --implementation, either --no-deps must be set, or --only-binary=:all: must be set and --no-binary"
-            " must not be"
-            " set (or must be set to :none:)."
+            " must not be set (or must be set to :none:)."
         )
     if target and not options.target_dir:
         raise PipError(
@@ -93,6 +94,9 @@ def check_only_dependencies(run: Run) -> None:
 def check_build(run: Run) -> None:
     if not run.options.build_isolation and run.options.build_constraints:
         raise PipError("--build-constraint cannot be used with --no-build-isolation.")
+    for file in run.options.build_constraints:
+        if "://" not in file and not file.startswith("file:") and not Path(file).is_file():
+            raise PipError(f"Could not open requirements file: [Errno 2] No such file or directory: {file!r}")
 
 
 def only_dependencies(outcome: Outcome) -> Outcome:

@@ -10,7 +10,7 @@ from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.lock_text import lock_text
 from p2pcdn_shim.zephyr.pip.locked import is_lock
 from p2pcdn_shim.zephyr.pip.making import Maker
-from p2pcdn_shim.zephyr.pip.resolving import Policy
+from p2pcdn_shim.zephyr.pip.outcome import Policy
 
 USAGE = "\n  %prog [options] [-e] <local project path> ...\n  %prog [options] <requirement specifier> ..."
 
@@ -18,8 +18,8 @@ USAGE = "\n  %prog [options] [-e] <local project path> ...\n  %prog [options] <r
 def run(run: Run) -> int:
     options = run.options
     run.voice.warn(
-        "pip lock is currently an experimental command. It may be removed/changed in a future release without"
-        " prior warning."
+        "pip lock is currently an experimental command. It may be removed/changed in a future release without prior"
+        " warning."
     )
     install.check_only_dependencies(run)
     job = Job(run)

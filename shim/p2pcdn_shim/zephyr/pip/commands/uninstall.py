@@ -85,7 +85,7 @@ def remove(run: Run, one: Distribution) -> None:
         if not run.options.yes and not _asked(run, removal):
             return
         where = one.where if str(one.where) not in removal.paths else one.where.parent
-        with Change(Path(where)) as change:
+        with Change(Path(where), run.voice.info) as change:
             put_away(change, removal, run.voice)
             change.commit()
         run.voice.info(f"Successfully uninstalled {one.name}-{one.version_text}")

@@ -10,7 +10,7 @@ from p2pcdn_shim.zephyr.pip.commands import install
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.making import Maker, name_of
-from p2pcdn_shim.zephyr.pip.resolving import Policy
+from p2pcdn_shim.zephyr.pip.outcome import Policy
 from p2pcdn_shim.zephyr.pip.sources import displayed
 
 USAGE = "\n  %prog [options] <requirement specifier> ...\n  %prog [options] -r <requirements file> ..."
