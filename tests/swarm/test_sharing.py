@@ -304,12 +304,3 @@ async def test_one_that_breaks_off_again_and_again_is_left_though_it_gives_betwe
             sources.gave(sound, index, 0.01)
         assert sick not in sources
         assert sound in sources
-
-
-async def test_a_class_that_nobody_asks_for_is_not_watched_part_by_part(tmp_path: Path) -> None:
-    async with node(tmp_path / "a") as it:
-        sharing = sharing_of(await it.wants(CONTENT))
-        watched = [sharing.arrives(Arrival(FILE, CUT, index, parts_of(index), None)) for index in (0, 3, 6, 1, 9)]
-        assert watched == [True, True, False, True, False]
-        sharing.is_asked_for(1 << 12)
-        assert sharing.arrives(Arrival(FILE, CUT, 12, parts_of(12), None)), "somebody takes pieces of this class"
