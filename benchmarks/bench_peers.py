@@ -38,10 +38,10 @@ from p2pcdn.swarm.manifest import Manifest, manifest_of  # noqa: E402
 from p2pcdn.swarm.messages import PUBLIC_KEY, AskPiece, blob_id  # noqa: E402
 from p2pcdn.swarm.peers import Address  # noqa: E402
 from p2pcdn.world import Sighting  # noqa: E402
-from p2pcdn_daemon.clock import WallClock  # noqa: E402
-from p2pcdn_daemon.disk import RealDisk  # noqa: E402
-from p2pcdn_daemon.network import TcpNetwork  # noqa: E402
-from p2pcdn_daemon.threads import TrioThreads  # noqa: E402
+from p2pcdn_daemon.doors.clock import WallClock  # noqa: E402
+from p2pcdn_daemon.doors.disk import RealDisk  # noqa: E402
+from p2pcdn_daemon.doors.network import TcpNetwork  # noqa: E402
+from p2pcdn_daemon.doors.threads import TrioThreads  # noqa: E402
 
 ORIGIN = Origin("big-1.0-py3-none-any.whl", "big", "0123456789abcdef", "lan")
 WORKERS = 3

@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.anchors import free_port
 from benchmarks.compare import Figures, alternate, children_cpu_s, cpu_s, report
 from benchmarks.latency import far_away
-from p2pcdn_daemon.client_config import pypi
+from p2pcdn_daemon.clients.client_config import pypi
 from tests.bench.clients import Workplace, tool
 from tests.bench.node import RunningNode
 from tests.bench.wheels import kept_directory

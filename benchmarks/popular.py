@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2pcdn_daemon.client_config import pypi
+from p2pcdn_daemon.clients.client_config import pypi
 from tests.bench.clients import tool
 from tests.bench.node import RunningNode
 

@@ -17,7 +17,7 @@ from p2pcdn.fetch.wheel import wheel_metadata
 from p2pcdn.resolve import Metadata, Need, Source, Table, read_metadata, table_of
 from p2pcdn.simple.model import File
 from p2pcdn.simple.parse import parse_page
-from p2pcdn_daemon.client_config import pypi
+from p2pcdn_daemon.clients.client_config import pypi
 
 # What the public index takes without complaint, and what fills a line of 20 ms.
 CONNECTIONS_MAX = 24

@@ -23,7 +23,7 @@ from packaging.tags import sys_tags
 from benchmarks.compare import Figures, report, tree_cpu_s
 from benchmarks.resolve_once import SETS
 from p2pcdn.group import GroupKey
-from p2pcdn_daemon.client_config import pypi
+from p2pcdn_daemon.clients.client_config import pypi
 from tests.bench.node import RunningNode
 from tests.bench.patience import until
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.compare import tree_cpu_s
-from p2pcdn_daemon.client_config import pypi
+from p2pcdn_daemon.clients.client_config import pypi
 from tests.bench.node import RunningNode
 
 ZEPHYR_GOAL_MB, TOGETHER_GOAL_MB = 40, 100

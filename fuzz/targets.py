@@ -46,9 +46,9 @@ from p2pcdn.swarm.messages import (
 from p2pcdn.swarm.nearby import Holding
 from p2pcdn.swarm.peers import Address
 from p2pcdn.world import Announcement, Sighting
-from p2pcdn_daemon.discovery import SERVICE, WAITING_MAX, _Session, _Sightings
-from p2pcdn_daemon.disk import RealDisk
-from p2pcdn_daemon.peers_file import read_peers
+from p2pcdn_daemon.doors.disk import RealDisk
+from p2pcdn_daemon.neighbours.discovery import SERVICE, WAITING_MAX, _Session, _Sightings
+from p2pcdn_daemon.neighbours.peers_file import read_peers
 
 GROUP = GroupKey.from_seed(bytes(32))
 SERVER, CLIENT = (Device.from_seed(bytes([n]) * 32) for n in (1, 2))

@@ -18,7 +18,7 @@ from p2pcdn.node import Node, Settings
 from p2pcdn.store import Store
 from p2pcdn.store.layout import Layout
 from p2pcdn.world import Discovery, Upstream, World
-from p2pcdn_daemon.network import TcpNetwork
+from p2pcdn_daemon.doors.network import TcpNetwork
 from simnet.disk import PowerCut, SimDisk
 from simnet.kernel import WallClock, pause
 from simnet.network import HERE, Host, Net

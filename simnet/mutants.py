@@ -34,8 +34,8 @@ from p2pcdn.swarm.belief import Belief
 from p2pcdn.swarm.crowd import Crowd
 from p2pcdn.swarm.exchange import Exchange
 from p2pcdn.world import DiskFile, Threads
-from p2pcdn_daemon import outages
-from p2pcdn_daemon.upstream import HttpxUpstream
+from p2pcdn_daemon.upstream import outages
+from p2pcdn_daemon.upstream.upstream import HttpxUpstream
 from simnet.campaign import scenario
 from simnet.seeds import run_seeds
 

@@ -20,9 +20,9 @@ from p2pcdn.node import Node, Settings
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.store.layout import Layout
 from p2pcdn.world import Discovery, DiskFile, Sighting, World
-from p2pcdn_daemon.link import Machine, manners_of
-from p2pcdn_daemon.network import TcpNetwork
-from p2pcdn_daemon.upstream import UpstreamSettings, make_index, open_upstream
+from p2pcdn_daemon.doors.link import Machine, manners_of
+from p2pcdn_daemon.doors.network import TcpNetwork
+from p2pcdn_daemon.upstream.upstream import UpstreamSettings, make_index, open_upstream
 from simnet import client
 from simnet.disk import SimDisk
 from simnet.kernel import Kernel, WallClock

@@ -40,10 +40,17 @@ FLOORS: dict[str, int] = {
     "p2pcdn.provision": 7,
     "p2pcdn.web": 8,
     "p2pcdn.node": 9,
-    "p2pcdn_daemon": 10,
-    "simnet": 11,
-    "p2pcdn_shim": 11,
-    "pycdn": 12,
+    "p2pcdn_daemon.configuration": 10,
+    "p2pcdn_daemon.doors": 10,
+    "p2pcdn_daemon.neighbours": 11,
+    "p2pcdn_daemon.clients": 11,
+    "p2pcdn_daemon.upstream": 12,
+    "p2pcdn_daemon.serve": 13,
+    "p2pcdn_daemon.commands": 14,
+    "p2pcdn_daemon": 15,
+    "simnet": 16,
+    "p2pcdn_shim": 16,
+    "pycdn": 17,
 }
 
 # What a whole tree never imports: the core has no world of its own, and a program's shim must start in 40 ms.

@@ -19,7 +19,7 @@ from p2pcdn.errors import P2pcdnError, Unavailable
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.swarm import Swarm
 from p2pcdn.world import Index, UpstreamResponse
-from p2pcdn_daemon.disk import RealDisk
+from p2pcdn_daemon.doors.disk import RealDisk
 
 P = ParamSpec("P")
 T = TypeVar("T")

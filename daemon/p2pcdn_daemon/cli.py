@@ -14,8 +14,8 @@ import click
 
 from p2pcdn import __version__
 from p2pcdn_daemon.commands import group, install, keep, look, options, pip, serve
-from p2pcdn_daemon.config import ConfigError
-from p2pcdn_daemon.control import NodeRefused, NoNode
+from p2pcdn_daemon.commands.control import NodeRefused, NoNode
+from p2pcdn_daemon.configuration.config import ConfigError
 
 EXIT_REFUSED = 1
 EXIT_UNUSABLE = 2

@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
-from p2pcdn_daemon.environment import index_environment
+from p2pcdn_daemon.clients.environment import index_environment
 from p2pcdn_shim.client import Client, NodeRefused, NoNode, find
 
 EXIT_REFUSED = 1

@@ -11,8 +11,8 @@ import pytest
 
 from p2pcdn.build import BUILD_LIMITS, Builder
 from p2pcdn.sandbox.spec import Limits
-from p2pcdn_daemon.processes import RealProcesses
-from p2pcdn_daemon.threads import TrioThreads
+from p2pcdn_daemon.doors.processes import RealProcesses
+from p2pcdn_daemon.doors.threads import TrioThreads
 from tests.build.makers import EDITABLE, PREPARE, TINY, DirectoryShelf, LocalWheels, wheel
 from tests.sandbox.conftest import obstacle
 

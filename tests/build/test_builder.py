@@ -18,7 +18,7 @@ from p2pcdn.build import Environment, Options, Sdist, Tree, hooks
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import BuildFailed, DigestMismatch, NotFound, SandboxUnusable
 from p2pcdn.sandbox import probe
-from p2pcdn_daemon.processes import RealProcess, RealProcesses
+from p2pcdn_daemon.doors.processes import RealProcess, RealProcesses
 from tests.build.conftest import PYTHON, Yard
 from tests.build.makers import PYPROJECT, TINY, DirectoryShelf, sdist, wheel
 from tests.sandbox.programs import IS_ROOT

@@ -17,7 +17,7 @@ import trio
 from p2pcdn.build import BUILD_LIMITS
 from p2pcdn.errors import BuildFailed, Refused, SandboxUnusable
 from p2pcdn.sandbox.spec import MIB, Limits
-from p2pcdn_daemon.processes import RealProcesses
+from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.build.conftest import PYTHON, Yard
 from tests.build.makers import sdist
 

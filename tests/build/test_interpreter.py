@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from p2pcdn.build.interpreter import _outermost, describe
-from p2pcdn_daemon.processes import RealProcesses
-from p2pcdn_daemon.threads import TrioThreads
+from p2pcdn_daemon.doors.processes import RealProcesses
+from p2pcdn_daemon.doors.threads import TrioThreads
 
 REAL = Path(os.path.realpath(sys.executable))
 

@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from p2pcdn_daemon.client_config import pypi
+from p2pcdn_daemon.clients.client_config import pypi
 from tests.bench.clients import tool
 from tests.bench.node import RunningNode
 from tests.bench.wheels import kept_directory

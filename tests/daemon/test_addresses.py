@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from p2pcdn.errors import Refused
-from p2pcdn_daemon.addresses import (
+from p2pcdn_daemon.upstream.addresses import (
     Origin,
     is_loopback,
     is_private_host,

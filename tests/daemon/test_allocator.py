@@ -12,7 +12,7 @@ import pytest
 CODE = """
 import ctypes, sys, threading
 if sys.argv[2] == "little":
-    from p2pcdn_daemon.allocator import keep_little
+    from p2pcdn_daemon.serve.allocator import keep_little
     keep_little()
 library = ctypes.CDLL(None)
 library.malloc.restype = library.fopen.restype = ctypes.c_void_p

@@ -10,8 +10,8 @@ import pytest
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import Refused
 from p2pcdn.world import Statement
-from p2pcdn_daemon.attestations import PypiAttestations
-from p2pcdn_daemon.processes import RealProcesses
+from p2pcdn_daemon.doors.attestations import PypiAttestations
+from p2pcdn_daemon.doors.processes import RealProcesses
 
 # As PyPI gave it for this file: the certificate and the log's entry are part of it, so it can be verified for ever.
 FILENAME = "pypi_attestations-0.0.19.tar.gz"

@@ -10,9 +10,9 @@ import click
 import pytest
 
 from p2pcdn_daemon.cli import commands
-from p2pcdn_daemon.config import SETTINGS
-from p2pcdn_daemon.environment import INDEX_VARIABLES, index_environment
-from p2pcdn_daemon.status_text import blob_rows, peer_rows, status_lines
+from p2pcdn_daemon.clients.environment import INDEX_VARIABLES, index_environment
+from p2pcdn_daemon.commands.status_text import blob_rows, peer_rows, status_lines
+from p2pcdn_daemon.configuration.config import SETTINGS
 from tests.daemon.nodes import ROOT, assert_one_sentence, environment, p2pcdn
 
 # What a command that only asks the node must not wait for.
@@ -126,7 +126,7 @@ def test_version_and_help_end_with_0(tmp_path: Path) -> None:
 
 def test_no_command_prints_a_traceback_for_a_fault_of_ours(tmp_path: Path) -> None:
     code = (
-        "from p2pcdn_daemon import control, cli\n"
+        "from p2pcdn_daemon import cli\nfrom p2pcdn_daemon.commands import control\n"
         "def broken(config): raise RuntimeError('oh\\nno')\n"
         "control.connect = broken\ncli.main(['status'])"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_daemon.client_config import FoundUpstream, find_upstreams, leads_to, pypi
+from p2pcdn_daemon.clients.client_config import FoundUpstream, find_upstreams, leads_to, pypi
 
 PYPI = pypi().url
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pcdn_daemon.client_config import pip_files
-from p2pcdn_daemon.config import (
+from p2pcdn_daemon.clients.client_config import pip_files
+from p2pcdn_daemon.configuration.config import (
     SETTINGS,
     Config,
     ConfigError,
@@ -19,8 +19,8 @@ from p2pcdn_daemon.config import (
     resolve,
     without_credentials,
 )
-from p2pcdn_daemon.credentials import Netrc
-from p2pcdn_daemon.quantities import format_duration, format_size, parse_duration, parse_size
+from p2pcdn_daemon.configuration.quantities import format_duration, format_size, parse_duration, parse_size
+from p2pcdn_daemon.upstream.credentials import Netrc
 from tests.daemon.nodes import ROOT, assert_one_sentence, p2pcdn
 
 
@@ -155,7 +155,9 @@ def test_a_directory_as_configuration_ends_with_2(tmp_path: Path) -> None:
 
 def test_the_documentation_holds_the_table_of_settings() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text()
-    assert documentation_table() in text, "put the output of `python -m p2pcdn_daemon.documentation` into it"
+    assert documentation_table() in text, (
+        "put the output of `python -m p2pcdn_daemon.configuration.documentation` into it"
+    )
 
 
 @given(st.integers(0, 10**15))

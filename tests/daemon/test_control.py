@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_daemon import control, places
-from p2pcdn_daemon.config import resolve
-from p2pcdn_daemon.control import Control, NodeRefused, NoNode
+from p2pcdn_daemon.commands import control
+from p2pcdn_daemon.commands.control import Control, NodeRefused, NoNode
+from p2pcdn_daemon.configuration import places
+from p2pcdn_daemon.configuration.config import resolve
 
 
 @contextmanager

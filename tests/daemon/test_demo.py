@@ -10,7 +10,7 @@ import zipfile
 from io import BytesIO
 from pathlib import Path
 
-from p2pcdn_daemon.demo_index import DemoIndex, make_wheel, make_wheels
+from p2pcdn_daemon.commands.demo_index import DemoIndex, make_wheel, make_wheels
 from tests.daemon.nodes import p2pcdn
 
 # What is promised is ten seconds; two busy cores get some more.

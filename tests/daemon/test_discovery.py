@@ -15,8 +15,8 @@ import trio
 import trio.testing
 
 from p2pcdn.world import Announcement, Sighting
-from p2pcdn_daemon import discovery
-from p2pcdn_daemon.discovery import MdnsDiscovery, chosen_addresses, missing_links
+from p2pcdn_daemon.neighbours import discovery
+from p2pcdn_daemon.neighbours.discovery import MdnsDiscovery, chosen_addresses, missing_links
 
 ANNOUNCEMENT = Announcement("ab" * 16, 7273, "", "0.1")
 # Discovery takes about a second; beyond this it does not work.
@@ -126,7 +126,7 @@ def _ip(*words: str) -> None:
 _WATCHER = """
 import json, sys, trio
 from p2pcdn.world import Announcement
-from p2pcdn_daemon.discovery import MdnsDiscovery
+from p2pcdn_daemon.neighbours.discovery import MdnsDiscovery
 
 async def main(instance, port):
     send, receive = trio.open_memory_channel(100)

@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from p2pcdn_daemon.disk import INLINE_SIZE_BYTES_MAX, RealDisk
+from p2pcdn_daemon.doors.disk import INLINE_SIZE_BYTES_MAX, RealDisk
 from tests.contract.disk import check_disk
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from p2pcdn_daemon.config import Config, ConfigError, UpstreamSetting
-from p2pcdn_daemon.indexes import upstreams_of
+from p2pcdn_daemon.configuration.config import Config, ConfigError, UpstreamSetting
+from p2pcdn_daemon.upstream.indexes import upstreams_of
 
 PUBLIC = "https://index.example/simple/"
 INSIDE = "http://seed:7272/simple/"

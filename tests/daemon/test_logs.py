@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from p2pcdn_daemon import logs
+from p2pcdn_daemon.serve import logs
 
 SECRET = "https://user:s3cret@index.example/simple/"
 

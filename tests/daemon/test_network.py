@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from p2pcdn_daemon.network import (
+from p2pcdn_daemon.doors.network import (
     CannotListen,
     TcpNetwork,
     adopted_listeners,
@@ -19,7 +19,7 @@ from p2pcdn_daemon.network import (
     open_listeners,
     port_of,
 )
-from p2pcdn_daemon.run import HOSTS
+from p2pcdn_daemon.serve.run import HOSTS
 from tests.contract.network import check_network
 
 LOOPBACK = ("127.0.0.1", "::1")

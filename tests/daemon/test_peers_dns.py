@@ -17,8 +17,15 @@ import trio
 import trio.testing
 
 from p2pcdn.world import Announcement, Sighting
-from p2pcdn_daemon import peers_dns
-from p2pcdn_daemon.peers_dns import ADDRESSES_MAX, ASK_EVERY_S, RETRY_MAX_S, DnsPeers, Unresolved, srv_targets
+from p2pcdn_daemon.neighbours import peers_dns
+from p2pcdn_daemon.neighbours.peers_dns import (
+    ADDRESSES_MAX,
+    ASK_EVERY_S,
+    RETRY_MAX_S,
+    DnsPeers,
+    Unresolved,
+    srv_targets,
+)
 
 ANNOUNCEMENT = Announcement("ab" * 16, 7273, "", "0.1")
 

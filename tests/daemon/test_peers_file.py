@@ -14,8 +14,8 @@ import trio
 import trio.testing
 
 from p2pcdn.world import Announcement, Sighting
-from p2pcdn_daemon import peers_file
-from p2pcdn_daemon.peers_file import PeersFile, read_peer, read_peers
+from p2pcdn_daemon.neighbours import peers_file
+from p2pcdn_daemon.neighbours.peers_file import PeersFile, read_peer, read_peers
 
 ANNOUNCEMENT = Announcement("ab" * 16, 7273, "", "0.1")
 # Looking again takes a hundredth of a second here.

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from p2pcdn.errors import NotFound, Refused, Unavailable
-from p2pcdn_daemon import repositories
-from p2pcdn_daemon.processes import RealProcesses
-from p2pcdn_daemon.repositories import GitRepositories, environment_of
-from p2pcdn_daemon.threads import TrioThreads
+from p2pcdn_daemon.doors import repositories
+from p2pcdn_daemon.doors.processes import RealProcesses
+from p2pcdn_daemon.doors.repositories import GitRepositories, environment_of
+from p2pcdn_daemon.doors.threads import TrioThreads
 from tests.end_to_end.repository import PLAIN, Repository
 
 

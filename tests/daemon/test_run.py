@@ -22,10 +22,11 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_daemon import identity, own_upstreams
-from p2pcdn_daemon.config import resolve
-from p2pcdn_daemon.demo_index import make_wheel
-from p2pcdn_daemon.notify import notify, watchdog_interval_s
+from p2pcdn_daemon.clients import own_upstreams
+from p2pcdn_daemon.commands.demo_index import make_wheel
+from p2pcdn_daemon.configuration import identity
+from p2pcdn_daemon.configuration.config import resolve
+from p2pcdn_daemon.serve.notify import notify, watchdog_interval_s
 from tests.daemon.nodes import COMMAND, TIME_S_MAX, assert_one_sentence, environment, p2pcdn
 
 READY = re.compile(r"ready (http://127\.0\.0\.1:([0-9]+)/simple/)\n")

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_daemon.client_config import find_upstreams
-from p2pcdn_daemon.config import ConfigError
-from p2pcdn_daemon.setup_clients import Change, apply, undo
+from p2pcdn_daemon.clients.client_config import find_upstreams
+from p2pcdn_daemon.clients.setup_clients import Change, apply, undo
+from p2pcdn_daemon.configuration.config import ConfigError
 from tests.bench.clients import NoTool, tool
 
 URL = "http://127.0.0.1:7272/simple/"

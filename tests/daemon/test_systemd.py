@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_daemon import systemd
-from p2pcdn_daemon.config import ConfigError
+from p2pcdn_daemon.configuration.config import ConfigError
+from p2pcdn_daemon.serve import systemd
 from tests.daemon.nodes import ROOT
 
 # systemd-analyze counts tenths: 1.5 on its scale of 0 (safe) to 10.

@@ -6,7 +6,7 @@ import threading
 
 import trio
 
-from p2pcdn_daemon.threads import TrioThreads
+from p2pcdn_daemon.doors.threads import TrioThreads
 from tests.contract.threads import check_threads
 
 

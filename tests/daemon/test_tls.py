@@ -19,8 +19,8 @@ from p2pcdn.swarm.exchange import Exchange, Patience
 from p2pcdn.swarm.meeting import Meeting, is_sealed, member_of
 from p2pcdn.swarm.messages import AskHello
 from p2pcdn.swarm.peers import Address
-from p2pcdn_daemon import tls
-from p2pcdn_daemon.network import TcpNetwork
+from p2pcdn_daemon.doors import tls
+from p2pcdn_daemon.doors.network import TcpNetwork
 
 GROUP = GroupKey.from_seed(bytes(32))
 SERVER, CLIENT, OTHER = (Device.from_seed(bytes([n]) * 32) for n in (1, 2, 3))

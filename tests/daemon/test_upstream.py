@@ -21,10 +21,10 @@ import trio.testing
 
 from p2pcdn.errors import P2pcdnError, Refused, Unavailable
 from p2pcdn.world import Index, UpstreamResponse
-from p2pcdn_daemon import gunzip
-from p2pcdn_daemon.credentials import Credentials, Netrc
-from p2pcdn_daemon.outages import PATIENCE, Patience
-from p2pcdn_daemon.upstream import (
+from p2pcdn_daemon.upstream import gunzip
+from p2pcdn_daemon.upstream.credentials import Credentials, Netrc
+from p2pcdn_daemon.upstream.outages import PATIENCE, Patience
+from p2pcdn_daemon.upstream.upstream import (
     REDIRECTS_MAX,
     HttpxUpstream,
     UpstreamSettings,

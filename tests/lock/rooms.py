@@ -19,7 +19,7 @@ from p2pcdn.lock.facts import Facts
 from p2pcdn.lock.locker import Locked, Locker
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.wishes import parse_question
-from p2pcdn_daemon.processes import RealProcesses
+from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.bench.wheels import Distribution
 from tests.worlds import INDEX, Answer, InlineThreads, ScriptedUpstream, VirtualClock, lonely_swarm, open_store
 

@@ -24,7 +24,7 @@ from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.targets import matrix
 from p2pcdn.lock.wishes import parse_question
 from p2pcdn.swarm.resolutions import ANSWER_SIZE_BYTES_MAX, KIND
-from p2pcdn_daemon.processes import RealProcesses
+from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.bench.wheels import make_wheel
 from tests.lock.rooms import ScriptedIndex
 from tests.swarm.rooms import GROUP, OTHER_GROUP, Handler, Member, identity, room_in

@@ -15,7 +15,7 @@ from p2pcdn.digest import Sha256
 from p2pcdn.envs.listing import Entry, Listing
 from p2pcdn.provision.bytecode import Bytecode, CompileFailed, Compiler, compiled_of
 from p2pcdn.store import Made, Store, Tree
-from p2pcdn_daemon.processes import RealProcesses
+from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.store.stores import content_of, keep
 from tests.worlds import InlineThreads, open_store
 

@@ -20,7 +20,7 @@ from p2pcdn.provision.environment import Provisioner
 from p2pcdn.provision.local import keep_file
 from p2pcdn.provision.wheels import Wheels
 from p2pcdn.store import Store
-from p2pcdn_daemon.processes import RealProcesses
+from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.bench.wheels import make_wheel
 from tests.worlds import InlineThreads, open_store
 

@@ -15,8 +15,9 @@ from typing import Any
 from p2pcdn.http1 import FileSlice, Request, Response
 from p2pcdn.swarm.provide import Provider
 from p2pcdn.world import DiskFile, Index, Upstream, UpstreamResponse
-from p2pcdn_daemon import run, upstream
 from p2pcdn_daemon.cli import main as p2pcdn
+from p2pcdn_daemon.serve import run
+from p2pcdn_daemon.upstream import upstream
 from tests.bench.node import ROOT
 
 # In what it reads, one bit in each of these: no piece is right.

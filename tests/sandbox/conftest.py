@@ -10,7 +10,7 @@ import trio
 from p2pcdn.errors import SandboxUnusable
 from p2pcdn.sandbox.run import run
 from p2pcdn.sandbox.spec import Spec
-from p2pcdn_daemon.processes import RealProcesses
+from p2pcdn_daemon.doors.processes import RealProcesses
 
 
 @functools.cache

@@ -17,7 +17,7 @@ import pytest
 from p2pcdn.sandbox import obstacles
 from p2pcdn.sandbox import run as run_module
 from p2pcdn.sandbox.spec import NOBODY
-from p2pcdn_daemon.processes import RealProcesses
+from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.sandbox.programs import IS_ROOT
 
 HOME = Path(run_module.__file__).parent.parent.parent

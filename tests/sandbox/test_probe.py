@@ -16,7 +16,7 @@ from p2pcdn.sandbox.filter import DENIED, seccomp_filter
 from p2pcdn.sandbox.probe import bait, check, program, questions, reached
 from p2pcdn.sandbox.run import Outcome, drive, open_launcher, planned
 from p2pcdn.sandbox.spec import Bind, Limits
-from p2pcdn_daemon.processes import RealProcesses
+from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.sandbox.programs import PYTHON, python, spec
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from p2pcdn.sandbox import run as run_module
 from p2pcdn.sandbox.plan import SCRATCH
 from p2pcdn.sandbox.run import drive, how_it_ended, open_sandbox, run
 from p2pcdn.sandbox.spec import MIB, Bind, Limits, Spec
-from p2pcdn_daemon.processes import RealProcesses
+from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.sandbox.programs import ENVIRONMENT, python, spec
 
 
@@ -289,7 +289,7 @@ from p2pcdn.errors import SandboxUnusable
 from p2pcdn.sandbox import run as run_module
 from p2pcdn.sandbox.run import open_sandbox
 from p2pcdn.sandbox.spec import Spec
-from p2pcdn_daemon.processes import RealProcesses
+from p2pcdn_daemon.doors.processes import RealProcesses
 
 async def main():
     async with open_sandbox(RealProcesses(), Spec(), ["/bin/sh", "-c", "sleep 1000 & sleep 1000"]):

@@ -102,5 +102,5 @@ def test_who_looks_for_the_node_loads_no_more_than_a_socket_needs(tmp_path: Path
         env=environment(tmp_path), cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     modules = set(json.loads(run.stdout))
-    assert "p2pcdn_daemon.places" in modules
-    assert not modules & ((HEAVY - {"p2pcdn_daemon"}) | {"hashlib", "p2pcdn_daemon.config"})
+    assert "p2pcdn_daemon.configuration.places" in modules
+    assert not modules & ((HEAVY - {"p2pcdn_daemon"}) | {"hashlib", "p2pcdn_daemon.configuration.config"})

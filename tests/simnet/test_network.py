@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 import trio
 
-from p2pcdn_daemon.network import TcpNetwork
+from p2pcdn_daemon.doors.network import TcpNetwork
 from simnet.network import GIGABIT, HERE, WAKE_BYTES, Host, Net
 from simnet.simulation import Simulation
 from tests.contract.network import check_network

@@ -10,8 +10,8 @@ from typing import Any
 
 from p2pcdn.digest import Sha256
 from p2pcdn.store import Blob, Origin, Store, StoreLimits
-from p2pcdn_daemon.disk import RealDisk
-from p2pcdn_daemon.threads import TrioThreads
+from p2pcdn_daemon.doors.disk import RealDisk
+from p2pcdn_daemon.doors.threads import TrioThreads
 
 MIB = 1024 * 1024
 WHEEL = Origin("thing-1.0-py3-none-any.whl", "thing", "0123456789abcdef", "lan")

@@ -13,7 +13,7 @@ import pytest
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import StoreStopped
 from p2pcdn.store import Store
-from p2pcdn_daemon.disk import RealDisk
+from p2pcdn_daemon.doors.disk import RealDisk
 from tests.store.stores import MIB, WHEEL, content_of, keep, opened
 
 

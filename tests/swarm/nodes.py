@@ -20,10 +20,10 @@ from p2pcdn.swarm import Patience, Swarm, bitfield
 from p2pcdn.swarm.manifest import cut_of, manifest_of
 from p2pcdn.swarm.messages import PUBLIC_KEY, AskPiece, Hello, blob_id, read_target
 from p2pcdn.world import Discovery, Share, Sighting
-from p2pcdn_daemon.clock import WallClock
-from p2pcdn_daemon.disk import RealDisk
-from p2pcdn_daemon.network import TcpNetwork
-from p2pcdn_daemon.threads import TrioThreads
+from p2pcdn_daemon.doors.clock import WallClock
+from p2pcdn_daemon.doors.disk import RealDisk
+from p2pcdn_daemon.doors.network import TcpNetwork
+from p2pcdn_daemon.doors.threads import TrioThreads
 
 MIB = 1024 * 1024
 PUBLIC = Origin("thing-1.0-py3-none-any.whl", "thing", "0123456789abcdef", "lan")

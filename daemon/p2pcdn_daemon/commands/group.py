@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2pcdn_daemon import control
-from p2pcdn_daemon.commands import options
-from p2pcdn_daemon.config import GROUP_KEY_VARIABLE, Config, ConfigError
-from p2pcdn_daemon.control import NodeRefused, NoNode
+from p2pcdn_daemon.commands import control, options
+from p2pcdn_daemon.commands.control import NodeRefused, NoNode
+from p2pcdn_daemon.configuration.config import GROUP_KEY_VARIABLE, Config, ConfigError
 
 if TYPE_CHECKING:
     from p2pcdn.group import GroupKey
@@ -87,7 +86,7 @@ def show(secret: bool, as_json: bool, **flags: Any) -> None:
 
     The name of a group is not secret: 16 digits that follow from the key. Exits with 1 where there is no group.
     """
-    from p2pcdn_daemon import group_key
+    from p2pcdn_daemon.configuration import group_key
 
     config = options.configuration(flags)
     found = group_key.find(config)
@@ -123,7 +122,7 @@ def show(secret: bool, as_json: bool, **flags: Any) -> None:
 
 def _keep(config: Config, key: GroupKey, replace: bool) -> Path:
     """Keeps the key in its file. Raises ConfigError where another one is there and is not to be replaced."""
-    from p2pcdn_daemon import group_key
+    from p2pcdn_daemon.configuration import group_key
 
     path = group_key.place(config)
     if path is None:

@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 
-from p2pcdn_daemon import control
-from p2pcdn_daemon.commands import options
-from p2pcdn_daemon.config import Config
+from p2pcdn_daemon.commands import control, options
+from p2pcdn_daemon.configuration.config import Config
 
 # What stands after COMMAND belongs to it.
 _AS_TYPED = {"allow_interspersed_args": False}
@@ -37,22 +36,22 @@ def run(command: tuple[str, ...], ephemeral: bool, **flags: Any) -> None:
         click.echo("p2pcdn: poetry takes its index from pyproject.toml only; use `p2pcdn setup poetry`.", err=True)
     if ephemeral:
         sys.exit(_run_with_its_own_node(command, config))
-    from p2pcdn_daemon.environment import index_environment
+    from p2pcdn_daemon.clients.environment import index_environment
 
     environ = index_environment(_index_url(control.connect(config)), os.environ)
     sys.stdout.flush()
     try:
         os.execvpe(command[0], command, environ)
     except OSError as error:
-        from p2pcdn_daemon.errand import say_cannot_run
+        from p2pcdn_daemon.serve.errand import say_cannot_run
 
         sys.exit(say_cannot_run(command[0], error))
 
 
 def _run_with_its_own_node(command: tuple[str, ...], config: Config) -> int:
-    from p2pcdn_daemon.ephemeral import for_one_job
-    from p2pcdn_daemon.errand import Errand
-    from p2pcdn_daemon.run import serve
+    from p2pcdn_daemon.serve.ephemeral import for_one_job
+    from p2pcdn_daemon.serve.errand import Errand
+    from p2pcdn_daemon.serve.run import serve
 
     with for_one_job(config) as config:
         return serve(config, errand=Errand(command))
@@ -80,7 +79,7 @@ def prefetch(requirements: tuple[str, ...], files: tuple[str, ...], python: str 
     Your own pip downloads them through the node into a directory that is thrown away. Options that pip download knows,
     such as --only-binary=:all:, are passed on to it. Exits with 1 when pip failed.
     """
-    from p2pcdn_daemon import prefetch as fetching
+    from p2pcdn_daemon.commands import prefetch as fetching
 
     if not requirements and not files:
         raise click.UsageError("Name a requirement, or a file of them with -r")
@@ -100,7 +99,7 @@ def setup(what: str, undo: bool, user: bool, **flags: Any) -> None:
     The index that the installer used until now stays the node's upstream.
     """
     if what == "systemd":
-        from p2pcdn_daemon import systemd
+        from p2pcdn_daemon.serve import systemd
 
         lines = systemd.uninstall(user=user) if undo else systemd.install(user=user)
     else:
@@ -111,7 +110,7 @@ def setup(what: str, undo: bool, user: bool, **flags: Any) -> None:
 
 
 def _setup_client(client: str, config: Config) -> list[str]:
-    from p2pcdn_daemon import own_upstreams, setup_clients
+    from p2pcdn_daemon.clients import own_upstreams, setup_clients
 
     node = control.connect(config)
     status = node.get("/v1/status")
@@ -123,7 +122,7 @@ def _setup_client(client: str, config: Config) -> list[str]:
 
 
 def _undo_client(client: str) -> list[str]:
-    from p2pcdn_daemon import setup_clients
+    from p2pcdn_daemon.clients import setup_clients
 
     change = setup_clients.undo(client, project=_project(client))
     return [*([f"{change.path}: is as it was."] if change.changed else []), *change.notes]
@@ -142,6 +141,6 @@ def demo(keep: bool) -> None:
     Starts an index of its own with packages that it makes, two nodes and a pip install on each, all on this machine and
     in a temporary directory. Exits with 1 when the second node asked the index for a file that the first one had.
     """
-    from p2pcdn_daemon import demo as demonstration
+    from p2pcdn_daemon.commands import demo as demonstration
 
     sys.exit(demonstration.run(keep=keep))

@@ -13,12 +13,11 @@ from typing import Any, BinaryIO
 
 import click
 
-from p2pcdn_daemon import control
-from p2pcdn_daemon.commands import options
+from p2pcdn_daemon.commands import control, options
+from p2pcdn_daemon.commands.control import CHUNK_SIZE_BYTES, NodeRefused
 from p2pcdn_daemon.commands.progress import Progress
-from p2pcdn_daemon.config import SIZE, ConfigError
-from p2pcdn_daemon.control import CHUNK_SIZE_BYTES, NodeRefused
-from p2pcdn_daemon.quantities import format_size
+from p2pcdn_daemon.configuration.config import SIZE, ConfigError
+from p2pcdn_daemon.configuration.quantities import format_size
 
 
 @click.command()

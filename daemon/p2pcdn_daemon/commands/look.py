@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 
-from p2pcdn_daemon import control, status_text
-from p2pcdn_daemon.commands import options
-from p2pcdn_daemon.config import SETTINGS, unknown_variables
+from p2pcdn_daemon.commands import control, options, status_text
+from p2pcdn_daemon.configuration.config import SETTINGS, unknown_variables
 
 
 @click.command()

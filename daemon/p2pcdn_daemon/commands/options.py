@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from p2pcdn_daemon.config import FLAG, SETTINGS, Config, Setting, resolve
+from p2pcdn_daemon.configuration.config import FLAG, SETTINGS, Config, Setting, resolve
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -31,10 +31,10 @@ def serve(ready_fd: int | None, ephemeral: bool, **flags: Any) -> None:
     """
     config = options.configuration(flags)
     # The node's libraries take longer to load than `p2pcdn status` may take in all.
-    from p2pcdn_daemon import run
+    from p2pcdn_daemon.serve import run
 
     if ephemeral:
-        from p2pcdn_daemon.ephemeral import for_one_job
+        from p2pcdn_daemon.serve.ephemeral import for_one_job
 
         with for_one_job(config) as config:
             sys.exit(run.serve(config, ready_fd=ready_fd))

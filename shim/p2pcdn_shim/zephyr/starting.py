@@ -87,7 +87,7 @@ def _spawn(arguments: Sequence[str], environ: Mapping[str, str], log: IO[bytes])
 
 def _from_anywhere(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process that stands elsewhere: paths in it that begin here are whole ones."""
-    from p2pcdn_daemon.config import PATH, SETTINGS
+    from p2pcdn_daemon.configuration.config import PATH, SETTINGS
 
     whole = dict(environ)
     names = [setting.variable for setting in SETTINGS.values() if setting.kind is PATH]
@@ -133,8 +133,8 @@ def _end(node: Popen[bytes]) -> None:
 
 
 def _store_that_nobody_holds(environ: Mapping[str, str]) -> Path | None:
-    from p2pcdn_daemon import places
-    from p2pcdn_daemon.config import ConfigError, resolve
+    from p2pcdn_daemon.configuration import places
+    from p2pcdn_daemon.configuration.config import ConfigError, resolve
     from p2pcdn_shim.client import dial
 
     try:
@@ -152,7 +152,7 @@ def _free_ports(environ: Mapping[str, str]) -> list[str]:
     """The configured ports, unless another node (the system's, a colleague's) has them: then whatever is free."""
     import socket
 
-    from p2pcdn_daemon.config import ConfigError, resolve
+    from p2pcdn_daemon.configuration.config import ConfigError, resolve
 
     try:
         config = resolve({}, environ)

@@ -51,7 +51,7 @@ def run(call: Call) -> int:
 def read_foreign(file: Path) -> Imported:
     """What a file of another tool asks for; the tool is told by the file's name. Raises UsageError."""
     if file.name in ("Pipfile", "Pipfile.lock"):
-        from p2pcdn_daemon.client_config import pypi
+        from p2pcdn_daemon.clients.client_config import pypi
         from p2pcdn_shim.zephyr.importers.pipenv import read_pipenv
 
         return read_pipenv(file, public_index=pypi().url)

@@ -1,0 +1,1 @@
+"""The installers of this machine: their settings read, and pointed at the node."""
