@@ -4,7 +4,8 @@ Two sides. `worker.py` and `pipe.py` are the solver's process: they import no tr
 are the node's: `solvers.py` starts the process and speaks with it, `feed.py` gives it the tables and metadata of
 `facts.py`, `targets.py` says for which environments a lock is made, `merge.py` makes one list of packages of their
 solutions, `compose.py` writes it as a lock, `locker.py` does it all. `question.py` is what zephyr asks, `wishes.py`
-the same as the node has it.
+the same as the node has it; `kept.py` is the form of what is kept. `room.py` asks the neighbours, who answer with a
+`certificate.py`.
 
 This file imports nothing, so that the worker starts quickly.
 """

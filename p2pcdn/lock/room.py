@@ -98,9 +98,8 @@ class Room:
             told = preferring(wanted, target, found.values())
             one = await self._threads.run(confirm, _sources(chosen), looked_at, told, target, known)
             if isinstance(one, Doubt):
-                knows_better = certificate.machine == machine_of([*targets.values()]) and _has_our_pages(
-                    certificate, feed, known
-                )
+                same_machine = certificate.machine == machine_of([*targets.values()])
+                knows_better = one.is_sure and same_machine and _has_our_pages(certificate, feed, known)
                 return Refusal(" ".join(one.sentences[:SENTENCES_MAX]), is_lie=knows_better)
             found[cell] = one
         return Found(found, looked_at, certificate.pages)

@@ -22,9 +22,13 @@ CONSIDERED_A_VERSION_MAX = 16
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Why a choice of versions is not taken, in sentences: the first kind of fault that there is."""
+    """Why a choice of versions is not taken, in sentences: the first kind of fault that there is.
+
+    is_sure: it is not ours; else it was given up before that was known.
+    """
 
     sentences: tuple[str, ...]
+    is_sure: bool = True
 
 
 def confirm(
@@ -48,7 +52,7 @@ def confirm(
     except Unsatisfiable:
         return Doubt(("They do not fit together.",))
     except Impatient:
-        return Doubt(("They lead to no end.",))
+        return Doubt(("They lead to no end.",), is_sure=False)
     if blocked is not None:
         return Doubt(tuple(_unknown(blocked)))
     found = solution_of(search.view, search.decided())
