@@ -16,6 +16,8 @@ _SDIST_ENDINGS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.Z", ".
 _PLAIN = re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))*", re.ASCII)
 # Only what is not plain: pre-releases, post-releases, local versions.
 _SPELLINGS_MAX = 10_000
+# Whole texts, of which nothing is asked here: how they go on is passed over.
+_LONG = frozenset({"description", "license"})
 _RUNS = re.compile(r"[-_.]+")
 # PEP 643: from this version on, an sdist says which of its fields a build may still change.
 _DYNAMIC_SINCE = (2, 2)
@@ -61,13 +63,22 @@ def read_metadata(source: Source, text: str, *, built: bool = True) -> Metadata:
     What cannot be read, or is open until it is built, comes back as broken.
     """
     found: dict[str, list[str]] = {}
+    values: list[str] = []
     # Only "\n" ends a line here: a licence text within a header may hold form feeds, and lines of blanks.
     for line in text.split("\n"):
         if line in ("", "\r"):
             break
+        if line[0].isspace():
+            # A header that goes on (RFC 822): writers fold requirements with long URLs.
+            if values and (more := line.strip()):
+                values[-1] = f"{values[-1]} {more}".strip()
+            continue
         name, colon, value = line.partition(":")
-        if colon and not line[0].isspace():
-            found.setdefault(name.lower(), []).append(value.strip())
+        if colon:
+            values = []
+            if (name := name.lower()) not in _LONG:
+                values = found.setdefault(name, [])
+                values.append(value.strip())
     version = (found.get("version") or [""])[0]
     if not version or "name" not in found:
         return Metadata(source, broken="its metadata has no name or no version")

@@ -91,6 +91,11 @@ def test_metadata_is_read_to_the_end_of_its_head() -> None:
     assert read_metadata(source, text) == Metadata(source, "1.0", ("c>=1", "d ; extra == 'X_y'"), ("x-y",), ">=3.8")
 
 
+def test_a_folded_header_of_metadata_is_read_to_its_end() -> None:
+    text = "Name: a\nVersion: 1\nRequires-Dist: \n b @ https://x/b.zip\nRequires-Dist: c>=1,\n\t<2\nLicense: d\n e\n\n"
+    assert read_metadata(Source("a", "1"), text).requires_dist == ("b @ https://x/b.zip", "c>=1, <2")
+
+
 def test_metadata_without_a_name_is_broken() -> None:
     assert read_metadata(Source("a", "1"), "<html>").broken == "its metadata has no name or no version"
 

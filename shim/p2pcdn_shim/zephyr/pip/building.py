@@ -57,9 +57,10 @@ class Builds:
     def metadata(self, source: Source, shown: str) -> str:
         """Raises PipError."""
         voice = self._job.voice
-        what = f"Preparing {'editable ' if source.editable else ''}metadata (pyproject.toml)"
+        editable = source.editable and self._job.makes_editables
+        what = f"Preparing {'editable ' if editable else ''}metadata (pyproject.toml)"
         with voice.indented():
-            goal = "editable-metadata" if source.editable else "metadata"
+            goal = "editable-metadata" if editable else "metadata"
             answer = self._build(source, goal, shown, what, "Getting metadata")
         return str(answer["metadata"])
 
@@ -119,8 +120,8 @@ class Builds:
             raise PipError(f"Can not process {shown}", hint=hint)
         if "has no build_editable" in reason:
             voice.plain_error("Cannot build editable: the build backend is missing the 'build_editable' hook.")
-        if "cannot be imported" in reason:
-            voice.plain_error(f"error: backend-unavailable\n{reason}")
+        if (backend := re.search(r"its backend ('[^']*') cannot be imported", reason)) is not None:
+            voice.plain_error(f"error: backend-unavailable\nCannot import build backend {backend[1]}.")
         if goal.endswith("metadata"):
             raise BuildError(
                 "metadata-generation-failed", hint=f"Encountered error while generating package metadata.\n{shown}"

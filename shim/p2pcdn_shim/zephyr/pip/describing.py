@@ -76,9 +76,13 @@ def required(one: Distribution, markers: Mapping[str, str]) -> list[str]:
 
 
 def required_by(one: Distribution, among: Environment, markers: Mapping[str, str]) -> list[str]:
+    """The installed projects that need it; "#N/A" where what one of them needs cannot be read."""
     names = (
         other.name or "UNKNOWN"
         for other in among.all.values()
-        if one.project in {normalize(requirement.name) for requirement in other.requires(markers)}
+        if one.project in {normalize(requirement.name) for requirement in other.requires(markers, strict=True)}
     )
-    return sorted(names, key=str.lower)
+    try:
+        return sorted(names, key=str.lower)
+    except ValueError:
+        return ["#N/A"]

@@ -106,6 +106,11 @@ class Job:
         return WheelCache.of(self)
 
     @property
+    def makes_editables(self) -> bool:
+        """Whether what was asked for as editable is built as such; else as an ordinary wheel."""
+        return self.run.command not in ("wheel", "download")
+
+    @property
     def requires_hashes(self) -> bool:
         return bool(getattr(self.options, "require_hashes", False))
 

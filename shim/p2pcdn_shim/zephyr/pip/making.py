@@ -34,8 +34,6 @@ class Maker:
     def __init__(self, job: Job, above: tuple[str, ...] = ()) -> None:
         self.job = job
         self._above = above
-        # Whether what was asked for as editable becomes an editable wheel; else an ordinary one.
-        self.editable = True
 
     @cached_property
     def builds(self) -> Builds:
@@ -119,7 +117,7 @@ class Maker:
         assert prepared is not None
         path = self.file(one)
         prepared = prepared.at(path)
-        if prepared.editable and not self.editable:
+        if prepared.editable and not self.job.makes_editables:
             prepared = prepared.plain()
         wheel = self.builds.wheel(source_of(prepared), name_of(one))
         size, digest = wheel.stat().st_size, digest_of(wheel)

@@ -25,7 +25,6 @@ def run(run: Run) -> int:
     directory = Path(options.wheel_dir).absolute()
     job.finder.announce()
     maker = Maker(job)
-    maker.editable = False
     outcome = maker.chosen(asks, Policy(dependencies=not options.ignore_dependencies, ignore_installed=True))
     if options.only_dependencies:
         outcome = install.only_dependencies(outcome)
