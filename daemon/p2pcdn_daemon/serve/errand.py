@@ -28,7 +28,8 @@ class Errand:
 
     async def run(self, environ: Mapping[str, str]) -> None:
         """Runs it to its end, with our stdin, stdout and stderr. Cancelled, it is killed."""
-        self._early = early = []
+        early: list[int] = []
+        self._early = early
         try:
             self._process = process = await trio.lowlevel.open_process(list(self._command), env=dict(environ))
         except OSError as error:
