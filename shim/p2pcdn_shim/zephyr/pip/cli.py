@@ -92,9 +92,7 @@ def _main(words: list[str]) -> int:
 
 
 def _command(name: str, leading: list[str], rest: list[str], early: Any) -> int:
-    if any(word == "--python" or word.startswith("--python=") for word in rest):
-        raise PipError("The --python option must be placed before the pip subcommand name")
-    target = find_target(early.python)
+    target = find_target(_python_in(rest) or early.python)
     configuration = Configuration(target.prefix, isolated=early.isolated_mode or "--isolated" in rest)
     parser = command_parser(name, configuration)
     options, words = parser.parse_args([*leading, *rest])
@@ -119,6 +117,16 @@ def _command(name: str, leading: list[str], rest: list[str], early: Any) -> int:
         sys.stderr.write("ERROR: Pipe to stdout was broken\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 120
+
+
+def _python_in(words: Sequence[str]) -> str | None:
+    """What `--python` says behind a command's name, where pip does not want it, and everybody writes it."""
+    for word, after in zip(words, [*words[1:], None], strict=True):
+        if word == "--python":
+            return after
+        if word.startswith("--python="):
+            return word.removeprefix("--python=")
+    return None
 
 
 def split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
