@@ -14,7 +14,7 @@ from p2pcdn_shim.zephyr.pip.controls import normalize
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.installed import Distribution
 from p2pcdn_shim.zephyr.pip.job import Job
-from p2pcdn_shim.zephyr.pip.judge import Candidate
+from p2pcdn_shim.zephyr.pip.judge import Candidate, allows
 from p2pcdn_shim.zephyr.pip.link import STRONG, Link, link_at
 from p2pcdn_shim.zephyr.pip.sources import Prepared, Sources
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
@@ -214,10 +214,11 @@ class Universe:
         return not frozenset(map(str, tags)).isdisjoint(self._job.tags)
 
     def _told(self, source: Source, metadata: Metadata) -> Metadata:
-        """What counts of it in this command."""
-        requires_python = metadata.requires_python if self._job.requires_python is not None else ""
+        """What counts of it in this command. What is not for this Python needs nothing: its URLs are not fetched."""
+        python = self._job.requires_python
+        requires_python = metadata.requires_python if python is not None else ""
         requires: tuple[str, ...] = ()
-        if self._dependencies:
+        if self._dependencies and (python is None or not requires_python or allows(requires_python, python)):
             requires = tuple(self._requires(source, metadata))
         version = metadata.version
         return Metadata(source, version, requires, metadata.provides_extra, requires_python, metadata.broken)
