@@ -90,10 +90,11 @@ def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
 
 
-def test_the_interpreter_may_be_named_behind_the_command_too(site: Site) -> None:
+def test_the_interpreter_may_be_named_behind_install_too(site: Site) -> None:
     site.wheel("lib", "1.0")
     site.install("--python", str(site.venv / "bin" / "python"), "lib")
-    assert site.pip("list", f"--python={site.venv}", "--format=freeze").stdout == "lib==1.0\n"
+    assert site.pip("list", "--format=freeze").stdout == "lib==1.0\n"
+    assert "before" in site.pip("list", f"--python={site.venv}", code=1).stderr
 
 
 def test_a_package_comes_with_what_it_needs_and_goes_without_a_trace(site: Site) -> None:

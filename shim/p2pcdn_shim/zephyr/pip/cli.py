@@ -45,6 +45,8 @@ COMMANDS = {
 }
 # What may run outside of an environment even where one is demanded.
 _ANYWHERE = ("cache", "check", "config", "freeze", "hash", "help", "inspect", "list", "show")
+# pip wants it before the name; here it may stand behind that of these, as in `zephyr pip install --python PATH`.
+_PYTHON_BEHIND = frozenset({"install", "uninstall"})
 
 
 class Run:
@@ -92,7 +94,10 @@ def _main(words: list[str]) -> int:
 
 
 def _command(name: str, leading: list[str], rest: list[str], early: Any) -> int:
-    target = find_target(_python_in(rest) or early.python)
+    behind = _python_in(rest)
+    if behind is not None and name not in _PYTHON_BEHIND:
+        raise PipError("The --python option must be placed before the pip subcommand name")
+    target = find_target(behind or early.python)
     configuration = Configuration(target.prefix, isolated=early.isolated_mode or "--isolated" in rest)
     parser = command_parser(name, configuration)
     options, words = parser.parse_args([*leading, *rest])
@@ -120,7 +125,7 @@ def _command(name: str, leading: list[str], rest: list[str], early: Any) -> int:
 
 
 def _python_in(words: Sequence[str]) -> str | None:
-    """What `--python` says behind a command's name, where pip does not want it, and everybody writes it."""
+    """What `--python` says behind a command's name."""
     for word, after in zip(words, [*words[1:], None], strict=True):
         if word == "--python":
             return after
