@@ -126,9 +126,9 @@ def _command(name: str, leading: list[str], rest: list[str], early: Any) -> int:
 
 def _python_in(words: Sequence[str]) -> str | None:
     """What `--python` says behind a command's name."""
-    for word, after in zip(words, [*words[1:], None], strict=True):
+    for at, word in enumerate(words):
         if word == "--python":
-            return after
+            return words[at + 1] if at + 1 < len(words) else None
         if word.startswith("--python="):
             return word.removeprefix("--python=")
     return None
