@@ -41,12 +41,14 @@ class Credentials:
         self._target = target
         self._urls = index_urls
         self._asked: dict[str, tuple[str, str] | None] = {}
+        self._seen: dict[str, tuple[str, str]] = {}
 
     def known(self, url: str, user: str | None, password: str | None) -> tuple[str, str] | None:
         """What is there without asking anybody."""
-        if user is not None and password is not None:
-            return user, password
         host = urlsplit(url).netloc
+        if user is not None and password is not None:
+            self._seen.setdefault(host, (user, password))
+            return user, password
         if host in self._asked:
             return self._asked[host]
         for named in self._urls:
@@ -55,7 +57,8 @@ class Credentials:
                 return own_user, own_password
         if user is None and (found := _of_netrc(url)) is not None:
             return found
-        return (user, password or "") if user is not None else None
+        # The files of a page lie where the page does, and its links do not repeat the password.
+        return (user, password or "") if user is not None else self._seen.get(host)
 
     def asked(self, url: str, user: str | None, tried: tuple[str, str] | None) -> tuple[str, str] | None:
         """After a 401: keyring's word, else the user's at the terminal; None where nobody has one."""

@@ -26,13 +26,13 @@ def direct_url_of(one: Prepared) -> dict[str, Any]:
             info = {"vcs": "git", "commit_id": one.commit}
             if place.revision:
                 info["requested_revision"] = place.revision
-            found = {"url": _public(place.url), "vcs_info": info}
+            found = {"url": public(place.url), "vcs_info": info}
     elif link.is_directory:
         found = {"url": link.plain.rstrip("/"), "dir_info": {"editable": True} if one.editable else {}}
     else:
         digest = link.hashes.get("sha256") or (digest_of(one.path) if one.path is not None else "")
         info_: dict[str, Any] = {"hash": f"sha256={digest}", "hashes": {"sha256": digest}} if digest else {}
-        found = {"url": _public(link.plain), "archive_info": info_}
+        found = {"url": public(link.plain), "archive_info": info_}
     if link.subdirectory:
         found["subdirectory"] = link.subdirectory
     return found
@@ -42,7 +42,7 @@ def text_of(found: dict[str, Any]) -> str:
     return json.dumps(found, sort_keys=True)
 
 
-def _public(url: str) -> str:
+def public(url: str) -> str:
     """Without a password; a name alone (git@), and variables, are none."""
     place, user, password = without_password(url)
     if (

@@ -157,17 +157,23 @@ class Finder:
             self._voice.debug(f"Could not fetch URL {redacted(url)}: {error} - skipping")
             return
         if "json" in answer.content_type:
-            import json
-
-            yield from listed(json.loads(answer.content)["files"], answer.url)
+            yield from self._read(url, lambda: _of_json(answer.content, answer.url))
         elif "html" in answer.content_type:
-            yield from links_of(answer.content.decode("utf-8", "replace"), answer.url)
+            yield from self._read(url, lambda: list(links_of(answer.content.decode("utf-8", "replace"), answer.url)))
         else:
             self._voice.warn(
                 f"Skipping page {redacted(url)} because the GET request got Content-Type: {answer.content_type}."
                 f" The only supported Content-Types are application/vnd.pypi.simple.v1+json,"
                 " application/vnd.pypi.simple.v1+html, and text/html"
             )
+
+    def _read(self, url: str, read: Callable[[], list[Link]]) -> list[Link]:
+        """Of a page that is none: no links, and a warning."""
+        try:
+            return read()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._voice.warn(f"Skipping page {redacted(url)}: it is no list of files ({type(error).__name__}: {error})")
+            return []
 
     def _complain(self, url: str, why: str) -> None:
         tell = self._voice.debug if why.startswith("404") else self._voice.warn
@@ -180,11 +186,16 @@ class Finder:
         kind = mimetypes.guess_type(path.name)[0] or ""
         content = path.read_bytes()
         if kind == "application/json":
-            import json
-
-            yield from listed(json.loads(content)["files"], url)
+            yield from self._read(url, lambda: _of_json(content, url))
         else:
-            yield from links_of(content.decode("utf-8", "replace"), url)
+            yield from self._read(url, lambda: list(links_of(content.decode("utf-8", "replace"), url)))
+
+
+def _of_json(content: bytes, url: str) -> list[Link]:
+    """PEP 691. Raises ValueError, KeyError, TypeError, AttributeError for what is none."""
+    import json
+
+    return list(listed(json.loads(content)["files"], url))
 
 
 def link_path(url: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from p2pcdn_shim.zephyr.pip.cli import Run
 from p2pcdn_shim.zephyr.pip.controls import normalize
 from p2pcdn_shim.zephyr.pip.direct_urls import direct_url_of, text_of
 from p2pcdn_shim.zephyr.pip.errors import PipError
-from p2pcdn_shim.zephyr.pip.installed import Distribution
+from p2pcdn_shim.zephyr.pip.installed import Distribution, Environment
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.making import Maker, name_of
 from p2pcdn_shim.zephyr.pip.outcome import Chosen, Outcome
@@ -141,16 +140,17 @@ class Installing:
                 placed, layout, change.new, executable=target.executable, python=target.short_version,
                 compiler=compiler, cache_tag=target.probe.cache_tag if compiler is not None else None,
             )  # fmt: skip
+            there = Environment(target.path)  # another command may have changed it until now
             with self._voice.indented():
                 for one in changes:
-                    self._put_former_away(one, change)
-            for path in self._paths(plan, built):
+                    self._put_former_away(one, there, change)
+            for path in self._paths(plan, change):
                 change.put(built / path, layout.root / path)
             change.commit()
         self._warn_scripts(plan)
 
-    def _put_former_away(self, one: Chosen, change: Change) -> None:
-        former = self._to_uninstall(one)
+    def _put_former_away(self, one: Chosen, there: Environment, change: Change) -> None:
+        former = self._to_uninstall(one, there)
         if former is None:
             return
         removal = removal_of(former, self._run.target)
@@ -169,9 +169,9 @@ class Installing:
             with self._voice.indented():
                 self._voice.info(f"Successfully uninstalled {former.name}-{former.version_text}")
 
-    def _to_uninstall(self, one: Chosen) -> Distribution | None:
+    def _to_uninstall(self, one: Chosen, there: Environment) -> Distribution | None:
         """What has to go for it. Raises PipError where the new one would not be found before the old one."""
-        former = one.former
+        former = None if self._run.options.ignore_installed else there.get(one.project)
         if former is None or (self._place.isolated and self._place.kind != "root"):
             return None
         target = self._run.target
@@ -184,7 +184,7 @@ class Installing:
             )
         return None
 
-    def _paths(self, plan: Plan, built: Path) -> Iterator[str]:
+    def _paths(self, plan: Plan, change: Change) -> Iterator[str]:
         """Below the layout's root; with --target, what is there already stays, unless --upgrade says otherwise."""
         paths = list(plan.paths())
         if self._place.kind != "target":
@@ -206,7 +206,7 @@ class Installing:
                 )
                 skipped.add(name)
             elif there.is_dir() and name not in ("bin", "Scripts"):
-                shutil.rmtree(there)
+                change.remove([str(there)])
         yield from (path for path in paths if path.partition("/")[0] not in skipped)
 
     # -- what is said -------------------------------------------------------------------------------------------------

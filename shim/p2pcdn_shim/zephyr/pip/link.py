@@ -13,7 +13,9 @@ from p2pcdn_shim.zephyr.values import Value
 
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tlz", ".tar.lz", ".tar.lzma")
 STRONG = ("sha256", "sha384", "sha512")
-_HASH = re.compile(r"[#&](sha512|sha384|sha256|sha224|sha1|md5)=([^&]+)")
+# The algorithms that pages and URLs name; others that hashlib knows (shake_128) have no digest of one length.
+_HASHES = ("sha512", "sha384", "sha256", "sha224", "sha1", "md5")
+_HASH = re.compile(rf"[#&]({'|'.join(_HASHES)})=([^&]+)")
 _SCHEMES = ("http", "https", "file", "ftp")
 VCS = ("git", "hg", "svn", "bzr")
 
@@ -41,9 +43,9 @@ class Link(Value):
 
     @property
     def filename(self) -> str:
-        """As it is called; of a directory its name."""
-        path = urlsplit(self.plain).path
-        name = unquote(path.rstrip("/").rpartition("/")[2])
+        """As it is called; of a directory its name. Never a path, however its slashes are written."""
+        path = unquote(urlsplit(self.plain).path)
+        name = path.rstrip("/").rpartition("/")[2]
         return name or urlsplit(self.plain).netloc
 
     @property
@@ -125,7 +127,7 @@ def listed(rows: Iterable[Mapping[str, object]], page: str, *, through_node: boo
     for row in rows:
         hashes = row.get("hashes")
         url = urljoin(page, str(row["url"]))
-        known = {str(k): str(v) for k, v in hashes.items()} if isinstance(hashes, dict) else {}
+        known = {name: str(hashes[name]) for name in _HASHES if name in hashes} if isinstance(hashes, dict) else {}
         beside = next((row[key] for key in ("core-metadata", "dist-info-metadata", "data-dist-info-metadata")
                        if key in row), None)  # fmt: skip
         yanked = row.get("yanked")

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from p2pcdn_shim.zephyr.pip.direct_urls import public
 from p2pcdn_shim.zephyr.pip.hashing import digest_of
 from p2pcdn_shim.zephyr.pip.making import Maker
 from p2pcdn_shim.zephyr.pip.outcome import Chosen, Outcome
@@ -28,7 +29,7 @@ def _package(maker: Maker, one: Chosen, base: Path) -> Iterator[str]:
     below = [f"subdirectory = {_text(link.subdirectory)}"] if link.subdirectory else []
     if link.is_vcs:
         place = Place(link.plain)
-        yield from ("", "[packages.vcs]", 'type = "git"', f"url = {_text(place.url)}")
+        yield from ("", "[packages.vcs]", 'type = "git"', f"url = {_text(public(place.url))}")
         if place.revision:
             yield f"requested-revision = {_text(place.revision)}"
         yield from (f"commit-id = {_text(prepared.commit)}", *below)
@@ -39,7 +40,7 @@ def _package(maker: Maker, one: Chosen, base: Path) -> Iterator[str]:
         yield from below
     else:
         digest = link.hashes.get("sha256") or digest_of(maker.file(one))
-        where = f"url = {_text(link.plain)}"
+        where = f"url = {_text(public(link.plain))}"
         if one.direct:
             if link.is_file:
                 where = f"path = {_text(_path(link.path, base))}"

@@ -120,6 +120,14 @@ class Place:
         if parts.scheme == "file" and not self.url.startswith("file:///"):
             self.url = self.url.replace("file:/", "file:///", 1)
 
+    def is_of(self, directory: Path) -> bool:
+        """Whether a checkout is of this repository."""
+        try:
+            url = git("config", "--get", "remote.origin.url", cwd=directory).strip()
+        except PipError:
+            return False
+        return url.rstrip("/").removesuffix(".git") == self.url.rstrip("/").removesuffix(".git")
+
     def check_out(self, directory: Path) -> str:
         """Clones it, or brings a clone up to date; the commit that is there then. Raises PipError."""
         if (directory / ".git").exists():
@@ -129,6 +137,11 @@ class Place:
             if self.revision.startswith("refs/"):
                 git("fetch", "-q", self.url, self.revision, cwd=directory)
                 known = "FETCH_HEAD"
+            if git("status", "--porcelain", "--untracked-files=no", cwd=directory).strip():
+                raise PipError(
+                    f"{directory} has changes that are not committed; nothing of it was touched. Commit or stash them,"
+                    " and try again."
+                )
             git("reset", "--hard", "-q", known, cwd=directory)
         else:
             git("clone", "--filter=blob:none", "-q", self.url, str(directory))

@@ -79,7 +79,11 @@ class Sources:
     ) -> Prepared:  # fmt: skip
         """What stands at a link. allowed: the digests that it must have. Raises PipError."""
         key = (link.same, editable)
-        if key not in self._prepared:
+        if key in self._prepared:
+            path = self._prepared[key].path
+            if allowed and path is not None and path.is_file():
+                hashing.check(path, allowed, shown or project)  # what was asked for twice must please both
+        else:
             self._prepared[key] = self._prepare(link, project, editable, settings or {}, shown or project, allowed)
         return self._prepared[key]
 
@@ -192,8 +196,8 @@ class Sources:
         place = Place(link.plain)
         name = project or link.egg[0] or link.filename.removesuffix(".git")
         directory = self.src / normalize(name) if editable else self._job.scratch / f"clone-{len(self._prepared)}"
-        if editable and directory.exists() and not (directory / ".git").exists():
-            shutil.rmtree(directory)
+        if editable and directory.exists():
+            self._make_room(directory, place)
         with self._job.voice.indented():
             self._job.voice.info(
                 f"Cloning {redacted(place.url)}{f' (to revision {place.revision})' if place.revision else ''} to"
@@ -203,6 +207,24 @@ class Sources:
             commit = place.check_out(directory)
             self._job.voice.info(f"Resolved {redacted(place.url)} to commit {commit}")
         return directory, commit
+
+    def _make_room(self, directory: Path, place: Place) -> None:
+        """What lies where a checkout goes may be the user's work: it goes where --exists-action says so, else stays."""
+        is_checkout = (directory / ".git").exists()
+        if is_checkout and place.is_of(directory):
+            return
+        action = next(iter(getattr(self._job.options, "exists_action", None) or ()), "a")
+        if action == "w":
+            shutil.rmtree(directory)
+        elif action == "b":
+            names = (directory.with_name(f"{directory.name}.bak{number or ''}") for number in range(1000))
+            directory.rename(next(name for name in names if not os.path.lexists(name)))
+        elif not (is_checkout and action == "s"):
+            what = "a checkout of another repository" if is_checkout else "no checkout of git"
+            raise PipError(
+                f"{directory} exists and is {what}; it was left as it is. Move it away, name another directory with"
+                " --src, or say with --exists-action what is to become of it ((s)witch, (w)ipe, (b)ackup)."
+            )
 
     @property
     def src(self) -> Path:

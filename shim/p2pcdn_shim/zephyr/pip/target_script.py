@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import sys
+
+if sys.path and sys.path[0] == "":
+    sys.path[0] = "/nowhere"  # of `-c`: a json.py beside the user is none of Python's own
+
 import json
 import os
 import site
-import sys
 import sysconfig
 
 

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 
 class Removal(Value):
-    """paths: absolute, files and whole directories. lines: entries of .pth files that go, by file."""
+    """paths: absolute, files and whole directories. lines: entries of .pth files that go, by file.
+
+    refused: what it names outside of its environment, which stays.
+    """
 
     one: Distribution
     paths: tuple[str, ...]
     lines: tuple[tuple[str, str], ...] = ()
+    refused: tuple[str, ...] = ()
 
     def edited(self) -> Iterator[tuple[str, str]]:
         """(.pth file, its text without the entries that go)."""
@@ -37,7 +41,23 @@ class Removal(Value):
 
 
 def removal_of(one: Distribution, target: Target) -> Removal:
-    """Raises PipError for one whose files nobody knows."""
+    """Raises PipError for one whose files nobody knows. Nothing outside of a virtual environment goes with it."""
+    named = _named(one, target)
+    if not target.is_environment:
+        return named
+    tops = [target.prefix, *([str(Path(target.user_site).parents[2])] if one.is_below(target.user_site) else [])]
+    refused = tuple(path for path in named.paths if not any(_lies_below(path, top) for top in tops))
+    paths = tuple(path for path in named.paths if path not in frozenset(refused))
+    return Removal(one, paths, named.lines, refused)
+
+
+def _lies_below(path: str, top: str) -> bool:
+    """Whichever links lead there; what is a link itself counts as where it lies."""
+    directory, name = os.path.split(path)
+    return os.path.join(os.path.realpath(directory), name).startswith(os.path.realpath(top).rstrip(os.sep) + os.sep)  # noqa: PTH118
+
+
+def _named(one: Distribution, target: Target) -> Removal:
     if one.link is not None:
         return _of_link(one, target)
     record = one.record()
@@ -71,8 +91,10 @@ def _no_record(one: Distribution) -> str:
 
 
 def _of_record(one: Distribution, record: Iterable[str], target: Target) -> Iterator[str]:
-    for path in record:
-        yield os.path.normpath(one.location / path)
+    """RECORD lists files: a row that names a directory takes nothing away that lies in it."""
+    for path in (os.path.normpath(one.location / row) for row in record):
+        if os.path.islink(path) or not os.path.isdir(path):  # noqa: PTH112, PTH114
+            yield path
     yield str(one.info / "RECORD")
     yield from _scripts(one, target)
 
@@ -109,7 +131,7 @@ def _scripts(one: Distribution, target: Target) -> Iterator[str]:
         names += [path.name for path in developed.iterdir()]
     if one.link is not None and (scripts := one.location / "scripts").is_dir():
         names += [path.name for path in scripts.iterdir()]
-    for name in names:
+    for name in (name for name in names if Path(name).name == name):
         yield os.path.join(directory, name)  # noqa: PTH118
         if os.name == "nt":
             yield from (os.path.join(directory, name + end) for end in (".exe", "-script.py", "-script.pyw"))  # noqa: PTH118
@@ -133,6 +155,8 @@ def _with_bytecode(paths: Iterable[str]) -> Iterator[str]:
 def put_away(change: Change, removal: Removal, voice: PipVoice) -> None:
     """Notes all that goes, and the .pth files that lose a line."""
     change.remove(removal.paths)
+    for path in removal.refused:
+        voice.warn(f"{path} lies outside of the environment and stays where it is.")
     for file in dict.fromkeys(file for file, _ in removal.lines):
         if not Path(file).is_file():
             voice.warn(f"Cannot remove entries from nonexistent file {file}")

@@ -35,8 +35,8 @@ def unpack_wheel(wheel: Path, filename: str, project: str, tree: Path) -> Listin
     try:
         archive = Archive(descriptor, filename)
         return _Unpacking(archive, wheel, filename, project, tree).run()
-    except P2pcdnError as error:
-        raise PipError(str(error)) from error
+    except (P2pcdnError, csv.Error) as error:
+        raise PipError(f"{filename}: {error}" if isinstance(error, csv.Error) else str(error)) from error
     except OSError as error:
         raise PipError(f"Could not install packages due to an OSError: {error}\n") from error
     finally:
@@ -154,6 +154,10 @@ class _Unpacking:
             raise PipError(f"{self._project} has an invalid wheel, entry_points.txt cannot be read: {error}") from error
         for section, gui in (("console_scripts", False), ("gui_scripts", True)):
             for name, value in parser.items(section) if parser.has_section(section) else ():
+                if why_unsafe(name) or "/" in name:
+                    raise PipError(
+                        f"{self._project} has an invalid wheel, its command {name[:80]!r} is no name of a file."
+                    )
                 module, colon, attribute = value.partition("[")[0].strip().partition(":")
                 if not colon or not attribute.strip():
                     raise PipError(

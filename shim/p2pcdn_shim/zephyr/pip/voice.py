@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import TextIO
 
+# What stands before the host of a URL.
+_LOGIN = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<login>[^\s/?#'\"]*)@")
 _RED, _YELLOW, _PLAIN = "\033[31m", "\033[33m", "\033[0m"
 
 
@@ -39,7 +42,7 @@ class PipVoice:
     def answer(self, text: str) -> None:
         """What was asked for: -q does not silence it."""
         print(text)
-        self._write_log(text)
+        self._write_log(without_passwords(text))
 
     def info(self, text: str) -> None:
         self._say(text, 0, sys.stdout)
@@ -79,7 +82,7 @@ class PipVoice:
 
     def _say(self, text: str, level: int, stream: TextIO) -> None:
         blanks = " " * self._indent
-        lines = "\n".join(blanks + line for line in text.split("\n"))
+        lines = "\n".join(blanks + line for line in without_passwords(text).split("\n"))
         if self.verbosity >= level:
             print(lines, file=stream)
         self._write_log(lines)
@@ -96,3 +99,15 @@ class PipVoice:
                 file.writelines(f"{moment} {line}\n" for line in lines.split("\n"))
         except OSError:
             self._log = None
+
+
+def without_passwords(text: str) -> str:
+    """With stars for the passwords of all URLs in it; a name alone may be one, but not for ssh (git@)."""
+    return _LOGIN.sub(_hidden, text)
+
+
+def _hidden(match: re.Match[str]) -> str:
+    user, colon, _ = match["login"].partition(":")
+    if not colon and "http" not in match["scheme"].lower():
+        return match[0]
+    return f"{match['scheme']}://{user}:****@" if colon else f"{match['scheme']}://****@"

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import ssl
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPException
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 PAGE_SIZE_BYTES_MAX = 256 * 1024 * 1024
 PIECE_SIZE_BYTES = 256 * 1024
+# From server to server; honest ones need two or three.
+REDIRECTS_MAX = 20
 # In this order (PEP 691).
 PAGE_TYPES = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
 
@@ -40,6 +45,25 @@ class NotThere(Exception):
     """The server says so (404), or that it will not give it; reason: as pip puts it."""
 
 
+class _Elsewhere(Exception):
+    """The answer is that another server has it."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+
+class _Redirects(HTTPRedirectHandler):
+    """On one server as usual. To another one nothing goes along: no password, and no trust without a certificate."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if _server(newurl) == _server(req.full_url):
+            return request
+        fp.close()
+        raise _Elsewhere(newurl)
+
+
 class Web:
     """One command's connections. Used by one thread."""
 
@@ -54,7 +78,7 @@ class Web:
         headers = {"Accept": PAGE_TYPES}
         if refresh:
             headers["Cache-Control"] = "max-age=0"
-        with self._open(url, headers) as stream:
+        with self._open(url, headers) as stream, _read_to_its_end(url):
             content = stream.read(PAGE_SIZE_BYTES_MAX)
             return Answer(content, stream.headers.get("Content-Type", ""), stream.geturl())
 
@@ -66,13 +90,13 @@ class Web:
 
     def download(self, url: str, to: Path) -> None:
         """A file. Raises NotThere, PipError where it breaks off."""
-        with self._open(url, {"Accept-Encoding": "identity"}) as stream, to.open("wb") as file:
+        with self._open(url, {"Accept-Encoding": "identity"}) as stream, _read_to_its_end(url), to.open("wb") as file:
             expected = stream.headers.get("Content-Length")
             got = 0
             while piece := stream.read(PIECE_SIZE_BYTES):
                 file.write(piece)
                 got += len(piece)
-            if expected is not None and got < int(expected):
+            if expected is not None and expected.isdecimal() and got < int(expected):
                 raise PipError(f"{redacted(url)} broke off after {got} of {expected} bytes.")
 
     def _open(self, url: str, headers: Mapping[str, str]) -> Any:
@@ -81,17 +105,30 @@ class Web:
         try:
             return self._ask(place, headers, known)
         except HTTPError as error:
-            if error.code == 401 and (asked := self._credentials.asked(place, user, known)) is not None:
+            here = _server(error.url or place) == _server(place)
+            if here and error.code == 401 and (asked := self._credentials.asked(place, user, known)) is not None:
                 try:
                     return self._ask(place, headers, asked)
                 except HTTPError as again:
                     error = again
             raise NotThere(f"{error.code} Client Error: {error.reason} for url: {redacted(url)}") from error
-        except (URLError, OSError, ValueError) as error:
+        except (URLError, OSError, ValueError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise NotThere(f"connection-failed: {redacted(url)}: {reason}") from error
 
     def _ask(self, url: str, headers: Mapping[str, str], known: tuple[str, str] | None) -> BinaryIO:
+        for _ in range(REDIRECTS_MAX):
+            try:
+                return self._ask_one(url, headers, known)
+            except _Elsewhere as other:
+                trusted = self._options.trusted_hosts
+                if is_secure(url, trusted) and not is_secure(other.url, trusted):
+                    raise NotThere(f"{redacted(url)} leads to {redacted(other.url)}, which is not secure") from None
+                url, user, password = without_password(other.url)
+                known = self._credentials.known(url, user, password)
+        raise NotThere(f"{redacted(url)}: too many redirects")
+
+    def _ask_one(self, url: str, headers: Mapping[str, str], known: tuple[str, str] | None) -> BinaryIO:
         from p2pcdn import __version__
 
         whole = {"User-Agent": f"zephyr/{__version__}", **headers}
@@ -105,9 +142,7 @@ class Web:
         trusted = is_trusted(parts.hostname or "", parts.port, self._options.trusted_hosts)
         if trusted not in self._openers:
             proxies = ProxyHandler(self._proxies())
-            self._openers[trusted] = build_opener(
-                proxies, HTTPSHandler(context=self._context(trusted)), HTTPRedirectHandler()
-            )
+            self._openers[trusted] = build_opener(proxies, HTTPSHandler(context=self._context(trusted)), _Redirects())
         return self._openers[trusted]
 
     def _proxies(self) -> dict[str, str] | None:
@@ -128,6 +163,20 @@ class Web:
         return context
 
 
+@contextmanager
+def _read_to_its_end(url: str) -> Iterator[None]:
+    """What goes wrong in the middle, as a sentence."""
+    try:
+        yield
+    except (OSError, HTTPException, ValueError) as error:
+        raise PipError(f"{redacted(url)} could not be fetched to its end: {error}") from error
+
+
+def _server(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
 def is_trusted(host: str, port: int | None, trusted: list[str]) -> bool:
     return any(one == host or (port is not None and one == f"{host}:{port}") for one in trusted)
 
@@ -136,8 +185,16 @@ def is_secure(url: str, trusted: list[str]) -> bool:
     """Whether nobody on the way can change what comes: https, this machine, or a host that the user trusts."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    local = host in ("localhost", "127.0.0.1", "::1") or host.startswith("127.") or host.endswith(".localhost")
-    return parts.scheme in ("https", "file", "ssh", "git+ssh") or local or is_trusted(host, parts.port, trusted)
+    secure = parts.scheme in ("https", "file", "ssh", "git+ssh")
+    return secure or _is_here(host) or is_trusted(host, parts.port, trusted)
+
+
+def _is_here(host: str) -> bool:
+    """By its address: a name that begins like one (127.example.org) is anybody's."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def without_password(url: str) -> tuple[str, str | None, str | None]:

@@ -86,6 +86,8 @@ def remove(run: Run, one: Distribution) -> None:
             return
         where = one.where if str(one.where) not in removal.paths else one.where.parent
         with Change(Path(where), run.voice.info) as change:
+            if not one.info.exists():
+                raise PipError(f"{one.name} was changed by another command meanwhile. Nothing of it was uninstalled.")
             put_away(change, removal, run.voice)
             change.commit()
         run.voice.info(f"Successfully uninstalled {one.name}-{one.version_text}")

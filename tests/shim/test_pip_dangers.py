@@ -1,0 +1,441 @@
+"""`zephyr pip` where it could do harm: to files that are nobody's to take, to passwords, to what a hash promises."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from p2pcdn_shim.zephyr.pip import change as changes
+from p2pcdn_shim.zephyr.pip.change import Change, take_back
+from p2pcdn_shim.zephyr.pip.credentials import Credentials
+from p2pcdn_shim.zephyr.pip.errors import PipError
+from p2pcdn_shim.zephyr.pip.finder import Finder
+from p2pcdn_shim.zephyr.pip.html_links import links_of
+from p2pcdn_shim.zephyr.pip.link import link_at, link_to_path, listed
+from p2pcdn_shim.zephyr.pip.repositories import Place, git
+from p2pcdn_shim.zephyr.pip.sources import Sources
+from p2pcdn_shim.zephyr.pip.target import find_target
+from p2pcdn_shim.zephyr.pip.voice import PipVoice, without_passwords
+from p2pcdn_shim.zephyr.pip.web import NotThere, Web, is_secure
+from tests.shim.test_pip_command import COMMAND, Site
+from tests.shim.zephyr import environment
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def _tree(directory: Path) -> dict[str, str]:
+    return {str(path.relative_to(directory)): path.read_text() for path in directory.rglob("*") if path.is_file()}
+
+
+# -- an environment is changed whole or not at all --------------------------------------------------------------------
+
+
+def _left_by_a_killed_command(directory: Path, pid: int) -> Path:
+    """The scratch of a command that had moved `was` aside and had brought `came`."""
+    scratch = directory / f"~zephyr-{pid}"
+    (scratch / "old").mkdir(parents=True)
+    (scratch / "old" / "0").write_text("old")
+    (directory / "came").write_text("new")
+    job = {
+        "aside": {str(directory / "was"): str(scratch / "old" / "0")},
+        "comes": [str(directory / "came")],
+        "made": [],
+    }
+    (scratch / "journal.json").write_text(json.dumps(job))
+    return scratch
+
+
+def test_a_killed_change_is_taken_back_also_where_another_process_has_its_number(tmp_path: Path) -> None:
+    """In a container numbers come again at once; left for later, it would take back what came in between."""
+    _left_by_a_killed_command(tmp_path, os.getppid())
+    with Change(tmp_path):
+        assert (tmp_path / "was").read_text() == "old"
+        assert not (tmp_path / "came").exists()
+
+
+def test_what_cannot_be_put_back_is_kept(tmp_path: Path) -> None:
+    scratch = _left_by_a_killed_command(tmp_path, 999999999)
+    (tmp_path / "was").mkdir()
+    (tmp_path / "was" / "in the way").write_text("mine")
+    with pytest.raises(OSError, match="is kept in"):
+        take_back(tmp_path)
+    assert (scratch / "old" / "0").read_text() == "old"
+    (tmp_path / "was" / "in the way").unlink()
+    take_back(tmp_path)
+    assert _tree(tmp_path) == {"was": "old"}
+
+
+def test_a_second_interrupt_while_it_is_taken_back_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "old").write_text("old")
+
+    def interrupt(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, Change(tmp_path) as change:
+        patched.setattr(changes, "_undo", interrupt)
+        change.remove([str(tmp_path / "old")])
+        change.put(change.new / "missing", tmp_path / "b")
+        with pytest.raises(KeyboardInterrupt):
+            change.commit()
+    with Change(tmp_path):
+        assert (tmp_path / "old").read_text() == "old"
+
+
+def test_a_directory_goes_and_files_of_its_name_come(tmp_path: Path) -> None:
+    """As with packages of setuptools, whose whole directory goes for a wheel that has the same."""
+    (tmp_path / "lib" / "sub").mkdir(parents=True)
+    (tmp_path / "lib" / "sub" / "a.py").write_text("old")
+    before = _tree(tmp_path)
+    with Change(tmp_path) as change:
+        (change.new / "a").write_text("new")
+        change.remove([str(tmp_path / "lib")])
+        change.put(change.new / "a", tmp_path / "lib" / "sub" / "a.py")
+        change.put(change.new / "missing", tmp_path / "b")
+        with pytest.raises(PipError):
+            change.commit()
+        assert _tree(tmp_path / "lib") == {"sub/a.py": before["lib/sub/a.py"]}
+    assert _tree(tmp_path) == before
+    with Change(tmp_path) as change:
+        (change.new / "a").write_text("new")
+        change.remove([str(tmp_path / "lib")])
+        change.put(change.new / "a", tmp_path / "lib" / "sub" / "a.py")
+        change.commit()
+    assert _tree(tmp_path) == {"lib/sub/a.py": "new"}
+
+
+def test_no_file_takes_the_place_of_a_directory_with_files_in_it(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "precious").write_text("mine")
+    with Change(tmp_path) as change:
+        (change.new / "a").write_text("new")
+        change.put(change.new / "a", tmp_path / "lib")
+        with pytest.raises(PipError, match="is a directory with files in it"):
+            change.commit()
+    assert _tree(tmp_path) == {"lib/precious": "mine"}
+
+
+def test_a_linked_package_goes_as_a_link(tmp_path: Path) -> None:
+    """As `flit install --symlink` puts it there: the sources behind it are the user's."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.py").write_text("mine")
+    place = tmp_path / "site"
+    place.mkdir()
+    (place / "lib").symlink_to(tmp_path / "mine")
+    with Change(place) as change:
+        (change.new / "a").write_text("new")
+        change.remove([str(place / "lib")])
+        change.put(change.new / "a", place / "lib" / "a.py")
+        change.commit()
+    assert (place / "lib" / "a.py").read_text() == "new"
+    assert (tmp_path / "mine" / "a.py").read_text() == "mine"
+
+
+def test_a_copy_to_another_file_system_is_there_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the middle of a copy: a half one, taken for what was moved aside, would replace the original."""
+    source = tmp_path / "source"
+    source.write_text("whole")
+    rename = os.rename
+
+    def across(one: str, other: str) -> None:
+        if str(one) == str(source):
+            raise OSError(changes.errno.EXDEV, "Invalid cross-device link")
+        rename(one, other)
+
+    def killed(one: str, other: str, **_: object) -> None:
+        Path(other).write_text("wh")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(changes.os, "rename", across)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copy2", killed)
+        with pytest.raises(KeyboardInterrupt):
+            changes._move(str(source), str(tmp_path / "place"))
+    assert not (tmp_path / "place").exists()
+    changes._move(str(source), str(tmp_path / "place"))
+    assert _tree(tmp_path) == {"place": "whole"}
+
+
+def test_no_package_can_bring_what_would_pass_for_a_journal(site: Site) -> None:
+    site.wheel("lib", "1.0", files={"~zephyr-999999999/journal.json": "{}"})
+    before = site.files()
+    assert "only zephyr itself may use" in site.install("lib", code=1).stderr
+    assert site.files() == before
+
+
+# -- what is taken away -----------------------------------------------------------------------------------------------
+
+
+def test_nothing_outside_of_the_environment_is_uninstalled_nor_any_directory(site: Site) -> None:
+    site.wheel("lib", "1.0")
+    site.install("lib")
+    precious = site.directory / "precious"
+    precious.write_text("mine")
+    (site.packages / "other").mkdir()
+    (site.packages / "other" / "module.py").write_text("theirs")
+    record = site.packages / "lib-1.0.dist-info" / "RECORD"
+    way_out = os.path.relpath(precious, site.packages)
+    record.write_text(record.read_text() + f"{way_out},,\n{site.directory / 'precious'},,\nother,,\n")
+    run = site.pip("uninstall", "-y", "lib")
+    assert "Successfully uninstalled lib-1.0" in run.stdout
+    assert "lies outside of the environment and stays" in run.stderr
+    assert precious.read_text() == "mine"
+    assert (site.packages / "other" / "module.py").exists()
+    assert not (site.packages / "lib.py").exists()
+
+
+def test_an_upgrade_in_a_target_that_fails_leaves_it_as_it_was(site: Site) -> None:
+    site.wheel("lib", "1.0", files={"pkg/__init__.py": "old"})
+    site.install("--target", "there", "lib")
+    (site.directory / "there" / "bin" / "tool").mkdir(parents=True)
+    (site.directory / "there" / "bin" / "tool" / "precious").write_text("mine")
+    before = _tree(site.directory / "there")
+    points = {"lib-2.0.dist-info/entry_points.txt": "[console_scripts]\ntool = lib:version\n"}
+    site.wheel("lib", "2.0", files={"pkg/__init__.py": "new", **points})
+    assert "is a directory with files in it" in site.install("--upgrade", "--target", "there", "lib", code=1).stderr
+    assert _tree(site.directory / "there") == before
+
+
+def test_what_another_command_installed_while_it_waited_is_replaced(site: Site) -> None:
+    """What is installed was read before it waited; two versions would be there afterwards."""
+    site.wheel("lib", "2.0")
+    old = site.wheel("lib", "1.0")
+    command = [*COMMAND, "--python", str(site.venv), "install", "--no-index", "-f", str(site.wheels), "lib==2.0"]
+    variables = environment(site.directory, PYTHONUNBUFFERED="1")
+    with contextlib.ExitStack() as other:
+        other.enter_context(Change(site.packages))
+        run = subprocess.Popen(command, stdout=subprocess.PIPE, env=variables, text=True, cwd=site.directory)
+        assert run.stdout is not None
+        assert any(line.startswith("Another command is changing") for line in run.stdout)
+        with zipfile.ZipFile(old) as archive:
+            archive.extractall(site.packages)
+    said = run.communicate(timeout=60)[0]
+    assert "Found existing installation: lib 1.0" in said
+    assert [path.name for path in site.packages.glob("lib-*")] == ["lib-2.0.dist-info"]
+
+
+# -- names that are paths ---------------------------------------------------------------------------------------------
+
+
+def test_a_command_that_would_lie_elsewhere_is_refused(site: Site) -> None:
+    points = "[console_scripts]\n../../outside = lib:version\n"
+    site.wheel("lib", "1.0", files={"lib-1.0.dist-info/entry_points.txt": points})
+    run = site.install("lib", code=1)
+    assert "its command '../../outside' is no name of a file" in run.stderr
+    assert not list(site.directory.rglob("outside"))
+
+
+def test_a_link_with_slashes_in_its_name_is_kept_under_the_last_part(site: Site) -> None:
+    """`%2F` is one; `#egg=` says what the file is, whatever it is called."""
+    page = site.directory / "links.html"
+    page.write_text('<a href="http://127.0.0.1:9/..%2F..%2Fx.tar.gz#egg=lib-1.0">lib</a>')
+    [link] = links_of(page.read_text(), page.as_uri())
+    assert link.filename == "x.tar.gz"
+    assert link_at("http://127.0.0.1:9/lib-1.0-py3-none-any.%2F..%2F..%2Fx.whl").filename == "x.whl"
+
+
+def test_a_record_that_is_no_table_is_told(site: Site) -> None:
+    site.wheel("lib", "1.0", files={"lib.py": ""})
+    with zipfile.ZipFile(site.wheels / "lib-1.0-py3-none-any.whl") as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(site.wheels / "lib-1.0-py3-none-any.whl", "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data if not name.endswith("RECORD") else "x" * 200_000)
+    assert "lib-1.0-py3-none-any.whl: field larger than field limit" in site.install("lib", code=1).stderr
+
+
+def test_what_lies_beside_the_user_is_none_of_pythons_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('json of the directory')\n")
+    monkeypatch.chdir(tmp_path)
+    target = find_target(sys.executable)
+    assert target.prefix == sys.prefix
+    assert not {"", str(tmp_path), "/nowhere"}.intersection(target.path)
+
+
+def test_a_file_that_is_asked_for_twice_must_please_both(site: Site) -> None:
+    wheel = site.wheel("lib", "1.0")
+    sources = Sources(SimpleNamespace(voice=PipVoice(-3)), None)  # type: ignore[arg-type]
+    right = {"sha256": frozenset([hashlib.sha256(wheel.read_bytes()).hexdigest()])}
+    assert sources.prepared(link_to_path(wheel), "lib", allowed=right).path == wheel
+    with pytest.raises(PipError, match="DO NOT MATCH"):
+        sources.prepared(link_to_path(wheel), "lib", allowed={"sha256": frozenset(["0" * 64])})
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"files": [1]}', '{"files": [{}]}', '{"files": [{"url": "http://[x/"}]}'])
+def test_a_page_that_is_no_page_is_told(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.json"
+    page.write_text(text)
+    rules = SimpleNamespace(tags=())
+    finder = Finder(SimpleNamespace(find_links=[str(page)]), rules, PipVoice(), None, None)  # type: ignore[arg-type]
+    assert list(finder._at(str(page))) == []
+    assert "it is no list of files" in capsys.readouterr().err
+
+
+def test_only_hashes_that_can_be_checked_count() -> None:
+    row = {"url": "http://host/lib-1.0.zip", "hashes": {"shake_128": "x", "blake2b_256": "y", "sha256": "z"}}
+    assert [one.hashes for one in listed([row], "http://host/")] == [{"sha256": "z"}]
+
+
+# -- the network ------------------------------------------------------------------------------------------------------
+
+
+class _Server:
+    """Answers what it is told to; keeps what it was asked: (path, Authorization)."""
+
+    def __init__(self, answers: Mapping[str, tuple[int, str]]) -> None:
+        """answers: by path, (status, body; of a redirect the URL)."""
+        self.asked: list[tuple[str, str | None]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked.append((self.path, self.headers["Authorization"]))
+                status, body = answers[self.path]
+                self.send_response(status)
+                if status == 302:
+                    self.send_header("Location", body)
+                self.send_header("Content-Type", "text/html")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.host = f"127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def __enter__(self) -> _Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _web(*index_urls: str, trusted: Sequence[str] = ()) -> Web:
+    options = SimpleNamespace(
+        trusted_hosts=list(trusted), timeout=10, proxy=None, no_proxy_env=True, cert=None, client_cert=None,
+        no_input=True, keyring_provider="disabled",
+    )  # fmt: skip
+    return Web(options, PipVoice(-3), Credentials(options, None, list(index_urls)))  # type: ignore[arg-type]
+
+
+def test_a_password_stays_on_its_server() -> None:
+    with _Server({"/there": (200, "found")}) as other:
+        answers = {"/away": (302, f"http://{other.host}/there"), "/near": (302, "/here"), "/here": (200, "here")}
+        with _Server(answers) as first:
+            web = _web(f"http://user:secret@{first.host}/simple")
+            assert web.page(f"http://{first.host}/near").content == b"here"
+            assert web.page(f"http://{first.host}/away").content == b"found"
+            assert all(login for _, login in first.asked)
+            assert other.asked == [("/there", None)]
+
+
+def test_the_password_of_a_page_counts_for_its_files() -> None:
+    with _Server({"/links": (200, "page"), "/file": (200, "file")}) as server:
+        web = _web()
+        web.page(f"http://user:secret@{server.host}/links")
+        web.page(f"http://{server.host}/file")
+        assert server.asked[0][1] == server.asked[1][1] is not None
+
+
+def test_servers_that_lead_in_circles_are_left() -> None:
+    answers: dict[str, tuple[int, str]] = {}
+    with _Server(answers) as first, _Server(answers) as second:
+        answers.update({"/a": (302, f"http://{second.host}/b"), "/b": (302, f"http://{first.host}/a")})
+        with pytest.raises(NotThere, match="too many redirects"):
+            _web().page(f"http://{first.host}/a")
+
+
+def test_what_is_no_answer_of_a_web_server_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(4096)
+                peer.sendall(b"this is not http\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(NotThere, match="connection-failed"):
+            _web().page(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+
+
+def test_only_this_machine_is_this_machine() -> None:
+    for url in ("https://example.org/", "http://localhost:1/", "http://127.3.2.1/", "http://[::1]:8/", "file:///x"):
+        assert is_secure(url, []), url
+    for url in ("http://example.org/", "http://127.example.org/", "http://evil.localhost/", "ftp://example.org/"):
+        assert not is_secure(url, []), url
+    assert is_secure("http://example.org/", ["example.org"])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Collecting a@ https://user:s3:c@ret@host/x.whl", "Collecting a@ https://user:****@host/x.whl"),
+        ("see https://token@host/ and git+ssh://git@host/p", "see https://****@host/ and git+ssh://git@host/p"),
+        ("git clone -q 'https://u:p@host/p.git'", "git clone -q 'https://u:****@host/p.git'"),
+        ("lib @ https://host/p@v1.0 and me@host", "lib @ https://host/p@v1.0 and me@host"),
+    ],
+)
+def test_no_password_is_said(text: str, shown: str) -> None:
+    assert without_passwords(text) == shown
+
+
+@pytest.mark.parametrize("url", ["http://user:s3cret@127.0.0.1:9/lib-1.0.zip", "git+http://user:s3cret@127.0.0.1:9/x"])
+def test_no_password_is_in_the_output_nor_in_the_log(site: Site, url: str) -> None:
+    run = site.pip("install", "-vvv", "--log", "log", "--no-index", url, code=1)
+    assert "127.0.0.1:9" in run.stdout + run.stderr
+    assert "s3cret" not in run.stdout + run.stderr + (site.directory / "log").read_text()
+
+
+# -- checkouts --------------------------------------------------------------------------------------------------------
+
+
+def test_a_directory_of_the_user_is_not_replaced_by_a_checkout(site: Site) -> None:
+    precious = site.directory / "sources" / "lib" / "precious.py"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("mine")
+    git = (f"git+file://{site.directory / 'nowhere'}#egg=lib", "--src", "sources")
+    run = site.pip("install", "-e", *git, code=1)
+    assert "exists and is no checkout of git; it was left as it is" in run.stderr
+    site.pip("--exists-action=b", "install", "-e", *git, code=1)
+    assert (site.directory / "sources" / "lib.bak" / "precious.py").read_text() == "mine"
+
+
+def test_work_in_a_checkout_is_not_thrown_away(tmp_path: Path) -> None:
+    origin, checkout = tmp_path / "origin", tmp_path / "checkout"
+    origin.mkdir()
+    (origin / "a.py").write_text("one")
+    for words in (("init", "-q"), ("add", "."), ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one")):
+        git(*words, cwd=origin)
+    place = Place(f"git+{origin.as_uri()}")
+    first = place.check_out(checkout)
+    assert place.check_out(checkout) == first
+    (checkout / "a.py").write_text("work")
+    with pytest.raises(PipError, match="changes that are not committed"):
+        place.check_out(checkout)
+    assert (checkout / "a.py").read_text() == "work"
+    assert not Place("git+https://host/other.git").is_of(checkout)
