@@ -113,7 +113,10 @@ class Commits:
             raise Refused(f"{project} is locked to {vcs.commit_id[:60]!r}, which is no commit; lock it again.")
         place = Place(vcs.url or vcs.path or "", vcs.commit_id, vcs.subdirectory)
         check_place(project, place, trusted_hosts)
-        return (await self._archive(project, place.url, vcs.commit_id))[1]
+        commit, sha256 = await self._archive(project, place.url, vcs.commit_id)
+        if commit != vcs.commit_id:
+            raise Refused(f"{project} is locked to commit {vcs.commit_id}, and {place.shown} gave {commit}.")
+        return sha256
 
     async def _archive(self, project: str, url: str, revision: str | None) -> tuple[str, Sha256]:
         shown = without_credentials(url)
