@@ -16,6 +16,7 @@ from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.fetch import Metadata, OriginReader
 from p2pcdn.group import Claim, GroupKey, Identity
 from p2pcdn.http1 import Request, Response
+from p2pcdn.index import Pages
 from p2pcdn.lock.certificate import PACKAGES_MAX, Certificate, subject_of
 from p2pcdn.lock.facts import Facts
 from p2pcdn.lock.locker import Locked, Locker
@@ -259,6 +260,28 @@ async def test_private_indexes_stay_within_a_group_and_unshared_ones_at_home(tmp
         assert in_group.sealed
         assert stranger.locker.room._subject(QUESTION, {0: TARGETS[0]}, (LAN, private)) is None
         assert member.locker.room._subject(QUESTION, {0: TARGETS[0]}, (LAN, never)) is None
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_was_taken_from_an_explicit_private_index_is_told_nobody(tmp_path: Path) -> None:
+    private = replace(INDEX, key="5" * 16, share="never", private=True)
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        one = await node(room, nursery, "one", None)
+        member = one.member
+        one.locker.facts.pages = Pages(
+            (LAN,),
+            explicit=(private,),
+            pinned={"lib": private},
+            store=member.store,
+            upstream=member.upstream,
+            threads=InlineThreads(),
+            clock=member.clock,
+            counters=member.counters,
+            nursery=nursery,
+            offline=False,
+        )
+        assert "lib" in (await one.lock()).text
+        assert not [key for key in member.store.keys("environments") if key.startswith("room/")]
         nursery.cancel_scope.cancel()
 
 
