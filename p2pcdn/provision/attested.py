@@ -35,7 +35,7 @@ _HOSTS = {"github": "github.com/", "gitlab": "gitlab.com/"}
 class Demand:
     """What a user demands. publishers: by project (or ALL), the repository that must have published it, "" for any.
 
-    A repository is OWNER/REPOSITORY of GitHub, or its host stands before it; who publishes by an address is that address.
+    A repository is OWNER/REPOSITORY of GitHub, or its host stands before it; who publishes by a mail address is that.
     """
 
     publishers: Mapping[str, str] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from p2pcdn import frames
 from p2pcdn.errors import RemoteProtocolError
@@ -24,7 +25,7 @@ from p2pcdn.lock.room import Room
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.targets import matrix
 from p2pcdn.lock.wishes import parse_question
-from p2pcdn.swarm.resolutions import ANSWER_SIZE_BYTES_MAX, KIND
+from p2pcdn.swarm.resolutions import ANSWER_SIZE_BYTES_MAX, ASKED_AT_ONCE, KIND, READ_MAX, Refusal
 from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.bench.wheels import make_wheel
 from tests.lock.rooms import ScriptedIndex
@@ -220,6 +221,31 @@ async def test_only_what_a_member_signed_of_this_question_counts(tmp_path: Path)
             (*claims, "nothing", "a-list", "too-much"), 1
         )
         nursery.cancel_scope.cancel()
+
+
+async def test_while_one_word_is_looked_at_few_others_wait_in_memory(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room:
+        given = 0
+
+        def large(request: Request) -> Response:
+            nonlocal given
+            given += 1
+            return Response(200, (), frames.encode({"claim": None, "content": given.to_bytes(2) * 1000}))
+
+        for number in range(2 * ASKED_AT_ONCE):
+            await room.stranger(f"large-{number}", large, None)
+        member = await room.member("one", group=None, indexes=(LAN,))
+        looked_at = 0
+
+        async def read(content: bytes) -> Refusal:
+            nonlocal looked_at
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            looked_at += 1
+            assert given <= looked_at + ASKED_AT_ONCE
+            return Refusal("it is too large", is_lie=False)
+
+        assert await member.resolutions.first(SUBJECT, sealed=False, read=read) is None
+        assert looked_at == READ_MAX
 
 
 async def test_who_never_answers_holds_nobody_up(tmp_path: Path) -> None:
