@@ -165,9 +165,9 @@ class Attested:
         return tuple(publishers) if name == file.name else ()
 
     async def _keep(self, statement: Statement, publishers: Sequence[str]) -> None:
-        key = "environments", f"attested/{statement.sha256}"
+        octets = frames.encode([statement.filename, *publishers])
         try:
-            await self.store.change(values={key: frames.encode([statement.filename, *publishers])})
+            await self.store.change(values={("environments", f"attested/{statement.sha256}"): octets})
         except StoreStopped:
             return  # status says why; it is verified again then
 
