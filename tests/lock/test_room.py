@@ -289,6 +289,22 @@ async def test_private_indexes_stay_within_a_group_and_unshared_ones_at_home(tmp
         nursery.cancel_scope.cancel()
 
 
+async def test_what_was_found_while_an_index_was_open_is_as_private_as_the_index_is_now(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        one = await node(room, nursery, "one")
+        await one.lock()
+        member, id_ = one.member, one.member.resolutions.id_of(SUBJECT)
+        for index, plain, sealed in (
+            (LAN, True, True),
+            (replace(LAN, private=True, share="group"), False, True),
+            (replace(LAN, share="never"), False, False),
+        ):
+            now = Room(member.resolutions, member.store, InlineThreads(), (index,), "1")
+            assert (await now.resolution(id_, sealed=False) is not None) == plain
+            assert (await now.resolution(id_, sealed=True) is not None) == sealed
+        nursery.cancel_scope.cancel()
+
+
 async def test_what_was_taken_from_an_explicit_private_index_is_told_nobody(tmp_path: Path) -> None:
     private = replace(INDEX, key="5" * 16, share="never", private=True)
     async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
