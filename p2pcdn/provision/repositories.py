@@ -91,6 +91,7 @@ def check_readable(project: str, url: str) -> None:
 
 def refuse_plain_http(project: str, url: str, trusted_hosts: Collection[str]) -> None:
     """Raises Refused for a direct URL that anybody on the way could answer, unless its host is trusted by name."""
+    check_readable(project, url)
     if urlsplit(url).scheme == "http" and not is_trusted(url, trusted_hosts):
         host = urlsplit(url).netloc.rpartition("@")[2]
         raise Refused(

@@ -6,7 +6,7 @@ import pytest
 
 from p2pcdn.envs.model import Vcs
 from p2pcdn.errors import Refused
-from p2pcdn.provision.repositories import Place, check_place, is_repository, parse_place
+from p2pcdn.provision.repositories import Place, check_place, is_repository, parse_place, refuse_plain_http
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,8 @@ def test_plain_http_is_for_hosts_that_are_trusted_by_name_or_are_this_machine() 
     parse_place("demo", "git+http://localhost:8080/x")
     with pytest.raises(Refused):
         parse_place("demo", "git+http://example.invalid:8080/x", ("example.invalid:80",))
+    with pytest.raises(Refused, match="cannot be read"):
+        refuse_plain_http("demo", "http://[::1/demo-1.0.tar.gz", ())
 
 
 def test_a_commit_of_a_lock_is_judged_as_a_requirement_is() -> None:
