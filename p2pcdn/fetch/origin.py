@@ -146,6 +146,7 @@ class OriginReader:
         None where the upstream does not know such ranges: to some both ends must be named (RFC 9110, section 14.1.2).
         Raises NotFound, Refused, Unavailable; it is not tried again.
         """
+        _refuse_open_and_unhashed(wanted)
         headers = {"accept-encoding": "identity", "range": f"bytes=-{size_bytes}"}
         self._counters.upstream_file_requests += 1
         content = bytearray()

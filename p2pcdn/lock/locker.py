@@ -187,7 +187,7 @@ class Locker:
         if self.room is None:
             return None
         async with open_feed(self.facts) as feed:
-            found = await self.room.find(question, targets, self.facts.pages.indexes, feed)
+            found = await self.room.find(question, targets, self.facts.pages.all_indexes, feed)
             if found is None:
                 return None
             locked = replace(await self._composed(question, found.solutions, feed, tags), from_room=True)
@@ -209,7 +209,7 @@ class Locker:
     ) -> Mapping[tuple[Table, str], bytes]:
         if self.room is None:
             return {}
-        return self.room.offered(question, targets, found, self.facts.pages.indexes, feed)
+        return self.room.offered(question, targets, found, self.facts.pages.all_indexes, feed)
 
     async def _keep(
         self,

@@ -57,6 +57,7 @@ class Room:
         self._store = store
         self._threads = threads
         self._never = {index.url for index in indexes if not may_go_to_members(index)}
+        self._sealed = {index.url for index in indexes if is_sealed(index)}
         self._version = version
         resolutions.source = self
 
@@ -140,7 +141,10 @@ class Room:
     async def resolution(self, id_: str, *, sealed: bool) -> tuple[bytes, bytes] | None:
         octets = self._store.value("environments", _key(id_))
         row = frames.decode_own(octets) if octets is not None else None
-        if row is None or (row["sealed"] and not sealed) or not self._never.isdisjoint(row["indexes"]):
+        if row is None or not self._never.isdisjoint(row["indexes"]):
+            return None
+        # An index may have become private since.
+        if not sealed and (row["sealed"] or not self._sealed.isdisjoint(row["indexes"])):
             return None  # private ones look like unknown ones
         return row["subject"], row["content"]
 

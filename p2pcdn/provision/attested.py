@@ -27,11 +27,16 @@ PROVENANCE_SIZE_BYTES_MAX = 2 * 1024 * 1024
 # As many as pages: they are small, and each is one request.
 FETCHES_MAX = 16
 ALL = ":all:"
+# Where repositories of the same name may be anybody's; one without a host is GitHub's.
+_HOSTS = {"github": "github.com/", "gitlab": "gitlab.com/"}
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a user demands. publishers: by project (or ALL), the repository that must have published it, "" for any."""
+    """What a user demands. publishers: by project (or ALL), the repository that must have published it, "" for any.
+
+    A repository is OWNER/REPOSITORY of GitHub, or its host stands before it; who publishes by a mail address is that.
+    """
 
     publishers: Mapping[str, str] = field(default_factory=dict)
 
@@ -69,7 +74,7 @@ class Attested:
                     f"{one.package.name} comes from no index, so nobody attests who published it, and "
                     "require-attestations demands that. Nothing was installed."
                 )
-        known = {sha256: self._known(sha256) for sha256 in (sha256_of(file) for _, file in files)}
+        known = {sha256_of(file): self._known(file) for _, file in files}
         can_verify = self.attestations is not None and self.attestations.can_verify
         asked = [(name, file) for name, file in files if not known[sha256_of(file)]]
         asked = [one for one in asked if demand.of(one[0]) is not None or (can_verify and self._is_linked(*one))]
@@ -92,7 +97,7 @@ class Attested:
                 f"{file.name} has no attestation that says who published it, and require-attestations demands one of "
                 f"{name}. Nothing was installed; another version may have one."
             )
-        if wanted and not any(wanted.lower() in publisher.lower().split() for publisher in publishers):
+        if wanted and not any(_is_by(publisher, wanted) for publisher in publishers):
             raise Refused(
                 f"{file.name} was published by {', '.join(publishers)}, and require-attestations demands {wanted}. "
                 "Nothing was installed."
@@ -108,7 +113,7 @@ class Attested:
         for statement, verdict in zip(statements, verdicts, strict=True):
             if verdict.why:
                 raise Refused(f"{statement.filename} is not to be trusted: {verdict.why}. Nothing was installed.")
-            await self._keep(statement.sha256, verdict.publishers)
+            await self._keep(statement, verdict.publishers)
         return {one.sha256: verdict.publishers for one, verdict in zip(statements, verdicts, strict=True)}
 
     async def _statements(self, files: Sequence[tuple[str, LockedFile]], demand: Demand) -> list[Statement]:
@@ -153,15 +158,26 @@ class Attested:
                     raise Refused(f"The provenance of {file.name} has more than {PROVENANCE_SIZE_BYTES_MAX >> 20} MiB.")
         return bytes(content)
 
-    def _known(self, sha256: Sha256) -> tuple[str, ...]:
-        octets = self.store.value("environments", f"attested/{sha256}")
-        return tuple(frames.decode(octets)) if octets is not None else ()
+    def _known(self, file: LockedFile) -> tuple[str, ...]:
+        """Under that name: the same bytes as another version are attested by nobody."""
+        octets = self.store.value("environments", f"attested/{sha256_of(file)}")
+        name, *publishers = frames.decode(octets) if octets is not None else [""]
+        return tuple(publishers) if name == file.name else ()
 
-    async def _keep(self, sha256: Sha256, publishers: Sequence[str]) -> None:
+    async def _keep(self, statement: Statement, publishers: Sequence[str]) -> None:
+        octets = frames.encode([statement.filename, *publishers])
         try:
-            await self.store.change(values={("environments", f"attested/{sha256}"): frames.encode(list(publishers))})
+            await self.store.change(values={("environments", f"attested/{statement.sha256}"): octets})
         except StoreStopped:
             return  # status says why; it is verified again then
+
+
+def _is_by(publisher: str, wanted: str) -> bool:
+    """Whether it is the one that is demanded. publisher: its kind, who it is, and words that it chose itself."""
+    kind, _, rest = publisher.lower().partition(" ")
+    who = _HOSTS.get(kind, "") + rest.partition(" ")[0]
+    wanted = wanted.lower()
+    return who == (wanted if "@" in wanted or wanted.startswith((*_HOSTS.values(),)) else _HOSTS["github"] + wanted)
 
 
 def _link(held: HeldPage, file: LockedFile) -> str | None:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage, Vcs
 from p2pcdn.envs.pylock_text import without_credentials
-from p2pcdn.errors import Refused
+from p2pcdn.errors import DigestMismatch, Refused
 from p2pcdn.fetch import Fetch, Metadata, Wanted
 from p2pcdn.names import is_file_name
 from p2pcdn.provision.asked import Wheel
@@ -19,6 +19,7 @@ from p2pcdn.provision.repositories import (
     Commits,
     Pinned,
     archive_name,
+    check_readable,
     is_repository,
     parse_place,
     refuse_plain_http,
@@ -65,6 +66,7 @@ class Direct:
         Raises Refused for what cannot be taken (a repository that is not git's, plain http, something to build without
         a toolchain), NotFound, BuildFailed, SandboxUnusable, DigestMismatch, and what fetching and git raise.
         """
+        check_readable(source.project, source.url)
         if is_repository(source.url):
             return await self._of_repository(source, terms)
         parts = urlsplit(source.url)
@@ -109,9 +111,12 @@ class Direct:
         place, name = without_credentials(source.url), path.name
         if not is_file_name(name):
             raise Refused(f"{source.project} comes from {place}, whose last part is no file name.")
+        expected = _expected(source.project, sha256)
         if place.startswith("file:"):
-            return await keep_file(self.store, self.threads, path, source.project), name
-        expected = Sha256(sha256.lower()) if sha256 is not None else None
+            blob = await keep_file(self.store, self.threads, path, source.project)
+            if expected not in (None, blob.sha256):
+                raise DigestMismatch(name, expected=f"sha256:{expected}", got=f"sha256:{blob.sha256}")
+            return blob, name
         wanted = self._wanted(source.project, place, name, expected)
         if self.more_indexes is not None:
             # The user named this host, so it may be one of his own network; and he may have given a password.
@@ -126,6 +131,14 @@ class Direct:
         file = File(name, place, sha256, None, False, False, None, None, {})
         # No index vouches for it, and whether its host may be asked without TLS was decided before.
         return Wanted(replace(self.default, share="never", url=urljoin(place, "/")), project, file)
+
+
+def _expected(project: str, sha256: str | None) -> Sha256 | None:
+    """What a URL's fragment says that the file must be. Raises Refused."""
+    try:
+        return Sha256(sha256.lower()) if sha256 is not None else None
+    except ValueError as error:
+        raise Refused(f"{project} comes from a URL whose sha256 has not 64 hexadecimal digits.") from error
 
 
 def _given(terms: Terms, project: str) -> Toolchain:

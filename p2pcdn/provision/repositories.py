@@ -51,6 +51,7 @@ def is_repository(url: str) -> bool:
 
 def parse_place(project: str, url: str, trusted_hosts: Collection[str] = ()) -> Place:
     """Reads `git+SCHEME://…[@REVISION][#subdirectory=…]` (pip's VCS support; PEP 610). Raises Refused, one sentence."""
+    check_readable(project, url)
     kind, _, plain = url.partition("+")
     if kind != "git":
         known = f"a {kind} repository" if kind in OTHER_KINDS else f"{kind[:20]!r}, which is no kind of repository"
@@ -68,6 +69,7 @@ def parse_place(project: str, url: str, trusted_hosts: Collection[str] = ()) -> 
 
 def check_place(project: str, place: Place, trusted_hosts: Collection[str]) -> None:
     """Raises Refused for what must not reach git: another scheme, plain http, words that look like options."""
+    check_readable(project, place.url)
     parts = urlsplit(place.url)
     if parts.scheme not in _SCHEMES or not (parts.hostname or parts.scheme == "file") or not parts.path:
         raise Refused(f"{project} comes from {place.shown}; a git repository is at an https, ssh or file URL.")
@@ -78,8 +80,18 @@ def check_place(project: str, place: Place, trusted_hosts: Collection[str]) -> N
         raise Refused(f"{project} comes from {place.shown}, with a revision or directory that none can have.")
 
 
+def check_readable(project: str, url: str) -> None:
+    """Raises Refused for what only looks like a URL: a port that is no number, half an IPv6 address."""
+    try:
+        _ = urlsplit(url).port
+    except ValueError as error:
+        # Not what stands there: what is no port may be half a password.
+        raise Refused(f"{project} comes from a URL that cannot be read: its host and port are none.") from error
+
+
 def refuse_plain_http(project: str, url: str, trusted_hosts: Collection[str]) -> None:
     """Raises Refused for a direct URL that anybody on the way could answer, unless its host is trusted by name."""
+    check_readable(project, url)
     if urlsplit(url).scheme == "http" and not is_trusted(url, trusted_hosts):
         host = urlsplit(url).netloc.rpartition("@")[2]
         raise Refused(
@@ -113,7 +125,10 @@ class Commits:
             raise Refused(f"{project} is locked to {vcs.commit_id[:60]!r}, which is no commit; lock it again.")
         place = Place(vcs.url or vcs.path or "", vcs.commit_id, vcs.subdirectory)
         check_place(project, place, trusted_hosts)
-        return (await self._archive(project, place.url, vcs.commit_id))[1]
+        commit, sha256 = await self._archive(project, place.url, vcs.commit_id)
+        if commit != vcs.commit_id:
+            raise Refused(f"{project} is locked to commit {vcs.commit_id}, and {place.shown} gave {commit}.")
+        return sha256
 
     async def _archive(self, project: str, url: str, revision: str | None) -> tuple[str, Sha256]:
         shown = without_credentials(url)

@@ -88,7 +88,10 @@ class Workroom:
     def bench(self, named: Sequence[Named] = ()) -> Bench:
         """Where it is worked with these indexes; with the node's own where none is named. Raises Refused."""
         rows = [(index, one) for one in named for index in self._indexes(one)]
-        key = tuple(f"{index.key} {one.explicit} {' '.join(one.projects)}" for index, one in rows)
+        # Its key depends on the URL alone; with credentials it is another index to neighbours.
+        key = tuple(
+            f"{index.key} {index.share} {index.private} {one.explicit} {' '.join(one.projects)}" for index, one in rows
+        )
         if key not in self._benches:
             self._benches[key] = Bench(self, self._pages(rows) if rows else self.pages, self._solvers, self._compiler)
         self._benches.move_to_end(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
@@ -63,22 +63,8 @@ def read_metadata(source: Source, text: str, *, built: bool = True) -> Metadata:
     What cannot be read, or is open until it is built, comes back as broken.
     """
     found: dict[str, list[str]] = {}
-    values: list[str] = []
-    # Only "\n" ends a line here: a licence text within a header may hold form feeds, and lines of blanks.
-    for line in text.split("\n"):
-        if line in ("", "\r"):
-            break
-        if line[0].isspace():
-            # A header that goes on (RFC 822): writers fold requirements with long URLs.
-            if values and (more := line.strip()):
-                values[-1] = f"{values[-1]} {more}".strip()
-            continue
-        name, colon, value = line.partition(":")
-        if colon:
-            values = []
-            if (name := name.lower()) not in _LONG:
-                values = found.setdefault(name, [])
-                values.append(value.strip())
+    for name, lines in _headers(text):
+        found.setdefault(name, []).append(" ".join(lines).strip())
     version = (found.get("version") or [""])[0]
     if not version or "name" not in found:
         return Metadata(source, broken="its metadata has no name or no version")
@@ -91,6 +77,29 @@ def read_metadata(source: Source, text: str, *, built: bool = True) -> Metadata:
         provides_extra=tuple([_RUNS.sub("-", extra).lower() for extra in found.get("provides-extra", ())]),
         requires_python=(found.get("requires-python") or [""])[0],
     )
+
+
+def _headers(text: str) -> Iterator[tuple[str, list[str]]]:
+    """(name in lower case, its lines) of each header that anything is asked of."""
+    name = ""
+    lines: list[str] = []
+    # Only "\n" ends a line here: a licence text within a header may hold form feeds, and lines of blanks.
+    for line in text.split("\n"):
+        if line in ("", "\r"):
+            break
+        if line[0].isspace():
+            # A header that goes on (RFC 822): writers fold requirements with long URLs. Put together once, at its end:
+            # one may have as many lines as its METADATA has room for.
+            if more := line.strip():
+                lines.append(more)
+            continue
+        before, colon, value = line.partition(":")
+        if colon:
+            if name and name not in _LONG:
+                yield name, lines
+            name, lines = before.lower(), [value.strip()]
+    if name and name not in _LONG:
+        yield name, lines
 
 
 @dataclass(slots=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from p2pcdn.digest import BlobName, Sha256
 
-# The form of the directory and of the catalog's rows. A node refuses a newer one than it knows.
-FORMAT_VERSION = 1
+# The form of the directory and of the catalog's rows. A node refuses a newer one than it knows, and takes an older one
+# over: 2 says of each blob who gave it.
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,8 @@ def _check_format(layout: Layout) -> None:
             f"The store {layout.directory} has format {match[1]}, and this p2pcdn knows formats up to "
             f"{FORMAT_VERSION}; use a newer p2pcdn."
         )
+    if int(match[1]) < FORMAT_VERSION:
+        _write_format(layout)  # before the first row that an older node would not read
 
 
 def _write_format(layout: Layout) -> None:

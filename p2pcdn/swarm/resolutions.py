@@ -104,7 +104,7 @@ class Resolutions:
         peers = self._whom()
         if not peers or not self.can_share(sealed=sealed):
             return None
-        send, receive = trio.open_memory_channel[tuple[Peer, bytes]](len(peers))
+        send, receive = trio.open_memory_channel[tuple[Peer, bytes]](0)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ask_all, peers, subject, sealed, send)
             found = await self._read_first(receive, read)
@@ -137,10 +137,11 @@ class Resolutions:
         id_ = self.id_of(subject)
 
         async def ask(peer: Peer) -> None:
-            async with at_once, self._tools.exchange.question(peer.address):
-                content = await self._word(peer, id_, subject, sealed)
-            if content is not None:
-                await send.send((peer, content))
+            async with at_once:  # until its word is looked at: so many words are the most that wait in memory
+                async with self._tools.exchange.question(peer.address):
+                    content = await self._word(peer, id_, subject, sealed)
+                if content is not None:
+                    await send.send((peer, content))
 
         async with send, trio.open_nursery() as nursery:
             for peer in peers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,29 @@ def git(**more: str) -> GitRepositories:
 def test_a_password_is_for_git_alone_and_nobody_keeps_it() -> None:
     told = environment_of("https://me:a%20word@h.example/x", {"GIT_CONFIG_COUNT": "1", "GIT_DIR": "/elsewhere"})
     assert told["GIT_CONFIG_COUNT"] == "3"
-    assert (told["GIT_CONFIG_KEY_1"], told["GIT_CONFIG_VALUE_1"]) == ("credential.helper", "")
+    assert (told["GIT_CONFIG_KEY_1"], told["GIT_CONFIG_VALUE_1"]) == ("credential.https://h.example.helper", "")
     assert (told["P2PCDN_USER"], told["P2PCDN_WORD"]) == ("me", "a word")
     assert "GIT_DIR" not in told
     assert told["GIT_TERMINAL_PROMPT"] == "0"
     assert "GIT_CONFIG_COUNT" not in environment_of("https://h.example/x", {})
+
+
+def test_a_password_goes_to_its_own_host_and_no_helper_of_the_users_hears_of_it(tmp_path: Path) -> None:
+    helper = '!f() { printf "username=%s\\npassword=%s\\n" mine kept; }; f'
+    mine = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "credential.https://h.example:8443.helper"}
+    mine |= {"GIT_CONFIG_VALUE_0": helper, "HOME": str(tmp_path)}
+
+    def asked(host: str) -> str:
+        """What git would tell this host: that of a submodule, perhaps, or of a redirect."""
+        told = environment_of("https://me:a%20word@H.example:8443/x", os.environ | PLAIN | mine)
+        question = f"protocol=https\nhost={host}\n\n"
+        return subprocess.run(
+            ["git", "credential", "fill"], input=question, env=told, cwd=tmp_path, capture_output=True, text=True
+        ).stdout
+
+    assert "username=me\npassword=a word" in asked("h.example:8443")
+    for host in ("elsewhere.example", "h.example", "h.example:8443.elsewhere.example", "x.h.example:8443"):
+        assert "word" not in asked(host).replace("password=", ""), host
 
 
 def test_only_a_repository_of_this_machine_may_have_submodules_of_this_machine() -> None:
@@ -57,6 +76,34 @@ async def test_branches_tags_short_commits_and_refs_are_revisions(tmp_path: Path
         assert ("3.0" in (place / "backend.py").read_text()) == (commit == other)
     with pytest.raises(NotFound, match="no branch, tag or commit 'nosuch'"):
         await git().check_out(url, "nosuch", tmp_path / "nosuch")
+
+
+async def test_who_names_a_commit_gets_no_branch_of_that_name(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "repository")
+    meant = repository.commit("1.0")
+    other = repository.commit("3.0")
+    strange = "f" * 64  # of the other kind of hash: here it is nothing but a name
+    for name in (meant, "e" * 40, strange):
+        repository.git("update-ref", f"refs/heads/{name}", other)
+        repository.git("update-ref", f"refs/tags/{name}", other)
+    url = repository.directory.as_uri()
+    assert await git().check_out(url, meant, tmp_path / "meant") == meant
+    assert "3.0" not in (tmp_path / "meant" / "backend.py").read_text()
+    for name in ("e" * 40, strange):
+        with pytest.raises(NotFound, match=r"tag or commit|no commit"):
+            await git().check_out(url, name, tmp_path / name)
+
+
+async def test_a_password_of_ssh_reaches_no_command_line(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {seen}\nexit 1\n')
+    program.chmod(0o755)
+    with pytest.raises(NotFound):
+        await git(PATH=str(program.parent)).check_out("ssh://me:hush@h.example/x", None, tmp_path / "tree")
+    assert "ssh://me@h.example/x" in seen.read_text()
+    assert "hush" not in seen.read_text()
 
 
 async def test_what_is_not_there_and_who_does_not_answer_are_two_things(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from p2pcdn import frames
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.fetch import Metadata, OriginReader
 from p2pcdn.group import Claim, GroupKey, Identity
 from p2pcdn.http1 import Request, Response
+from p2pcdn.index import Pages
 from p2pcdn.lock.certificate import PACKAGES_MAX, Certificate, subject_of
 from p2pcdn.lock.facts import Facts
 from p2pcdn.lock.locker import Locked, Locker
@@ -23,7 +25,7 @@ from p2pcdn.lock.room import Room
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.targets import matrix
 from p2pcdn.lock.wishes import parse_question
-from p2pcdn.swarm.resolutions import ANSWER_SIZE_BYTES_MAX, KIND
+from p2pcdn.swarm.resolutions import ANSWER_SIZE_BYTES_MAX, ASKED_AT_ONCE, KIND, READ_MAX, Refusal
 from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.bench.wheels import make_wheel
 from tests.lock.rooms import ScriptedIndex
@@ -221,6 +223,31 @@ async def test_only_what_a_member_signed_of_this_question_counts(tmp_path: Path)
         nursery.cancel_scope.cancel()
 
 
+async def test_while_one_word_is_looked_at_few_others_wait_in_memory(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room:
+        given = 0
+
+        def large(request: Request) -> Response:
+            nonlocal given
+            given += 1
+            return Response(200, (), frames.encode({"claim": None, "content": given.to_bytes(2) * 1000}))
+
+        for number in range(2 * ASKED_AT_ONCE):
+            await room.stranger(f"large-{number}", large, None)
+        member = await room.member("one", group=None, indexes=(LAN,))
+        looked_at = 0
+
+        async def read(content: bytes) -> Refusal:
+            nonlocal looked_at
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            looked_at += 1
+            assert given <= looked_at + ASKED_AT_ONCE
+            return Refusal("it is too large", is_lie=False)
+
+        assert await member.resolutions.first(SUBJECT, sealed=False, read=read) is None
+        assert looked_at == READ_MAX
+
+
 async def test_who_never_answers_holds_nobody_up(tmp_path: Path) -> None:
     async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
 
@@ -259,6 +286,44 @@ async def test_private_indexes_stay_within_a_group_and_unshared_ones_at_home(tmp
         assert in_group.sealed
         assert stranger.locker.room._subject(QUESTION, {0: TARGETS[0]}, (LAN, private)) is None
         assert member.locker.room._subject(QUESTION, {0: TARGETS[0]}, (LAN, never)) is None
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_was_found_while_an_index_was_open_is_as_private_as_the_index_is_now(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        one = await node(room, nursery, "one")
+        await one.lock()
+        member, id_ = one.member, one.member.resolutions.id_of(SUBJECT)
+        for index, plain, sealed in (
+            (LAN, True, True),
+            (replace(LAN, private=True, share="group"), False, True),
+            (replace(LAN, share="never"), False, False),
+        ):
+            now = Room(member.resolutions, member.store, InlineThreads(), (index,), "1")
+            assert (await now.resolution(id_, sealed=False) is not None) == plain
+            assert (await now.resolution(id_, sealed=True) is not None) == sealed
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_was_taken_from_an_explicit_private_index_is_told_nobody(tmp_path: Path) -> None:
+    private = replace(INDEX, key="5" * 16, share="never", private=True)
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        one = await node(room, nursery, "one", None)
+        member = one.member
+        one.locker.facts.pages = Pages(
+            (LAN,),
+            explicit=(private,),
+            pinned={"lib": private},
+            store=member.store,
+            upstream=member.upstream,
+            threads=InlineThreads(),
+            clock=member.clock,
+            counters=member.counters,
+            nursery=nursery,
+            offline=False,
+        )
+        assert "lib" in (await one.lock()).text
+        assert not [key for key in member.store.keys("environments") if key.startswith("room/")]
         nursery.cancel_scope.cancel()
 
 

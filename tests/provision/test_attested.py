@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +134,52 @@ async def test_another_file_of_that_name_is_not_attested_by_the_index(autojump_c
     async with desk(tmp_path, TRUE, Notary()) as attested:
         with pytest.raises(Refused, match="has no attestation"):
             await attested.check(chosen(other), Demand({"flask": ""}))
+
+
+@pytest.mark.parametrize(
+    ("publisher", "wanted"),
+    [
+        ("GitLab evil/x ci pallets/flask .yml", "pallets/flask"),  # the path of its workflow is its own to choose
+        ("GitLab pallets/flask .gitlab-ci.yml", "pallets/flask"),  # anybody may have that name there
+        ("GitHub pallets/flask publish.yml", "gitlab.com/pallets/flask"),
+        ("GitHub pallets/flask publish.yml", "github"),
+        ("GitHub pallets/flask publish.yml", "publish.yml"),
+        ("GitHub pallets/flask-evil publish.yml", "pallets/flask"),
+        ("GitHub evil-pallets/flask publish.yml", "pallets/flask"),
+    ],
+)
+async def test_another_publisher_with_the_right_words_is_another(
+    autojump_clock: object, tmp_path: Path, publisher: str, wanted: str
+) -> None:
+    async with desk(tmp_path, {"flask": publisher.encode()}, Notary()) as attested:
+        with pytest.raises(Refused, match="demands"):
+            await attested.check(chosen(FLASK), Demand({"flask": wanted}))
+
+
+@pytest.mark.parametrize(
+    ("publisher", "wanted"),
+    [
+        ("GitLab Group/sub/flask .gitlab-ci.yml", "gitlab.com/group/Sub/flask"),
+        ("GitHub pallets/flask publish.yml", "github.com/pallets/flask"),
+        ("Google robot@h.example", "robot@h.example"),
+    ],
+)
+async def test_a_publisher_is_named_with_its_host_or_by_its_address(
+    autojump_clock: object, tmp_path: Path, publisher: str, wanted: str
+) -> None:
+    async with desk(tmp_path, {"flask": publisher.encode()}, Notary()) as attested:
+        assert await attested.check(chosen(FLASK), Demand({"flask": wanted}))
+
+
+async def test_what_was_attested_is_so_under_its_own_name_only(autojump_clock: object, tmp_path: Path) -> None:
+    notary = Notary()
+    async with desk(tmp_path, TRUE, notary) as attested:
+        await attested.check(chosen(FLASK), Demand({"flask": ""}))
+        (one,) = chosen(FLASK)
+        assert one.file is not None
+        newer = replace(one, file=replace(one.file, name="flask-99.0-py3-none-any.whl"))
+        await attested.check([newer], Demand({"flask": ""}))
+    assert notary.seen == [FLASK.filename, "flask-99.0-py3-none-any.whl"], "the verifier judges the name, too"
 
 
 async def test_what_no_index_gave_cannot_be_attested(autojump_clock: object, tmp_path: Path) -> None:

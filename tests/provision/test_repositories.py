@@ -6,7 +6,7 @@ import pytest
 
 from p2pcdn.envs.model import Vcs
 from p2pcdn.errors import Refused
-from p2pcdn.provision.repositories import Place, check_place, is_repository, parse_place
+from p2pcdn.provision.repositories import Place, check_place, is_repository, parse_place, refuse_plain_http
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,8 @@ def test_a_place_is_shown_without_its_password() -> None:
         ("git+ext::sh -c touch% /x", "https, ssh or file"),
         ("git+http://me:secret@example.invalid/x", "trusted-host = \\['example.invalid'\\]"),
         ("git+https://example.invalid/x@", "names no revision"),
+        ("git+https://secret@example.invalid:abc/x", "cannot be read"),
+        ("git+https://[::1/x", "cannot be read"),
         ("git+https://example.invalid/x@--upload-pack=touch", "that none can have"),
         ("git+https://-oProxyCommand=touch/x", "that none can have"),
         ("git+ssh://-oProxyCommand=touch@example.invalid/x", "that none can have"),
@@ -57,9 +59,13 @@ def test_plain_http_is_for_hosts_that_are_trusted_by_name_or_are_this_machine() 
     parse_place("demo", "git+http://localhost:8080/x")
     with pytest.raises(Refused):
         parse_place("demo", "git+http://example.invalid:8080/x", ("example.invalid:80",))
+    with pytest.raises(Refused, match="cannot be read"):
+        refuse_plain_http("demo", "http://[::1/demo-1.0.tar.gz", ())
 
 
 def test_a_commit_of_a_lock_is_judged_as_a_requirement_is() -> None:
     vcs = Vcs("git", "a" * 40, "http://example.invalid/x")
     with pytest.raises(Refused, match="plain http"):
         check_place("demo", Place(vcs.url or "", vcs.commit_id), ())
+    with pytest.raises(Refused, match="cannot be read"):
+        check_place("demo", Place("https://example.invalid:99999/x", vcs.commit_id), ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass
+from time import process_time
 
 import cbor2
 import pytest
@@ -94,6 +95,17 @@ def test_metadata_is_read_to_the_end_of_its_head() -> None:
 def test_a_folded_header_of_metadata_is_read_to_its_end() -> None:
     text = "Name: a\nVersion: 1\nRequires-Dist: \n b @ https://x/b.zip\nRequires-Dist: c>=1,\n\t<2\nLicense: d\n e\n\n"
     assert read_metadata(Source("a", "1"), text).requires_dist == ("b @ https://x/b.zip", "c>=1, <2")
+
+
+def test_a_header_of_very_many_lines_takes_time_by_its_length_alone() -> None:
+    def took_s(lines: int) -> float:
+        text = "Name: a\nVersion: 1\nRequires-Dist: x\n" + f" {'y' * 60}\n" * lines
+        before = process_time()
+        read_metadata(Source("a", "1"), text)
+        return process_time() - before
+
+    # Sixteen times as many; by the square of its length it would take some two hundred times as long.
+    assert took_s(64_000) < 60 * min(took_s(4_000) for _ in range(5))
 
 
 def test_metadata_without_a_name_is_broken() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from p2pcdn.errors import StoreUnusable
+from p2pcdn.store.layout import FORMAT_VERSION
 from p2pcdn.store.place import file_system_of
 from tests.store.stores import keep, open_store, opened
 
@@ -35,10 +36,19 @@ async def test_the_second_node_hears_who_holds_the_store(directory: Path) -> Non
 async def test_a_newer_format_is_refused(directory: Path) -> None:
     async with opened(directory):
         pass
-    (directory / "format").write_text("p2pcdn store 2\n")
-    assert "has format 2" in await refusal(directory)
+    (directory / "format").write_text(f"p2pcdn store {FORMAT_VERSION + 1}\n")
+    assert f"has format {FORMAT_VERSION + 1}" in await refusal(directory)
     (directory / "format").write_text("?")
     assert "unreadable" in await refusal(directory)
+
+
+async def test_an_older_format_is_taken_over_and_an_older_node_refuses_it_then(directory: Path) -> None:
+    async with opened(directory) as store:
+        blob = await keep(store, b"kept by an older node")
+    (directory / "format").write_text("p2pcdn store 1\n")
+    async with opened(directory) as store:
+        assert store.holds(blob.sha256)
+        assert (directory / "format").read_text() == f"p2pcdn store {FORMAT_VERSION}\n"
 
 
 async def test_a_directory_of_something_else_is_left_alone(directory: Path) -> None:

@@ -83,8 +83,7 @@ class _Git:
         self._program = program
         self._shown = _shown(url)
         self._directory = directory
-        # The user of ssh is no secret, and git must be told it.
-        self._url = url if parts.scheme == "ssh" else self._shown
+        self._url = self._shown  # it stands on a command line, and in the tree's own settings
         self._secrets = tuple(filter(None, (parts.password, unquote(parts.password or ""))))
         self._environment = environment_of(url, real.environment)
         self.is_too_large = False
@@ -102,16 +101,17 @@ class _Git:
         """As pip reads a revision: a branch, else a tag or what else git knows, else what the server gives for it."""
         if revision is not None and revision.startswith("-"):
             raise NotFound(f"{self._shown} has no revision {revision!r}: git would read it as an option.")
-        for name in ["HEAD"] if revision is None else [f"refs/remotes/origin/{revision}", revision]:
-            if (known := await self._known(name)) is not None:
+        for name in _names(revision):
+            if (known := await self._known(name)) is not None and _is_meant(known, revision):
                 return known
         if revision is not None:
             try:
                 await self._run("fetch", "--quiet", "--", "origin", revision)
             except NotFound as error:
                 raise NotFound(f"{self._shown} has no branch, tag or commit {revision!r}.") from error
-            if (known := await self._known("FETCH_HEAD")) is not None:
+            if (known := await self._known("FETCH_HEAD")) is not None and _is_meant(known, revision):
                 return known
+            raise NotFound(f"{self._shown} has no commit {revision!r}.")
         raise NotFound(f"{self._shown} has no commit yet.")
 
     async def _known(self, name: str) -> str | None:
@@ -153,6 +153,18 @@ class _Git:
         return Refused(f"{self._shown} has more than {CHECKOUT_SIZE_BYTES_MAX // MIB:,} MiB; nothing of it was kept.")
 
 
+def _names(revision: str | None) -> list[str]:
+    """What git may call it. A branch can have the name of a commit: whoever names a commit means no branch."""
+    if revision is None:
+        return ["HEAD"]
+    return [revision] if _COMMIT.fullmatch(revision) else [f"refs/remotes/origin/{revision}", revision]
+
+
+def _is_meant(commit: str, revision: str | None) -> bool:
+    """Whether this may be the answer: a commit that was named is that one and no other."""
+    return revision is None or not _COMMIT.fullmatch(revision) or commit == revision
+
+
 def environment_of(url: str, environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for git: the user's own settings, but nobody is asked for a password, and few protocols are."""
     parts = urlsplit(url)
@@ -168,9 +180,11 @@ def environment_of(url: str, environment: Mapping[str, str]) -> dict[str, str]:
         whole.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
     if parts.scheme in ("https", "http") and parts.username:
         count = int(whole.get("GIT_CONFIG_COUNT", "0") or 0)
+        # For this host alone: a submodule may be anybody's, and so may be where a redirect leads to.
+        key = f"credential.{parts.scheme}://{parts.netloc.rpartition('@')[2]}.helper"
         # An empty one first: no helper of the user's is to keep what stands in a requirement.
         for number, helper in enumerate(("", _HELPER), count):
-            whole |= {f"GIT_CONFIG_KEY_{number}": "credential.helper", f"GIT_CONFIG_VALUE_{number}": helper}
+            whole |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": helper}
         whole |= {"GIT_CONFIG_COUNT": str(count + 2), "P2PCDN_USER": unquote(parts.username)}
         whole |= {"P2PCDN_WORD": unquote(parts.password or "")}
     return whole
