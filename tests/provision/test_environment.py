@@ -11,10 +11,14 @@ from typing import Any, cast
 
 import trio
 
+from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage, Target
 from p2pcdn.envs.scheme import Scheme
+from p2pcdn.errors import Unavailable
+from p2pcdn.index import Pages
 from p2pcdn.provision.asked import Asked, Ready, Wheel
+from p2pcdn.provision.attested import Attested
 from p2pcdn.provision.bytecode import Bytecode, Compiler
 from p2pcdn.provision.environment import Provisioner
 from p2pcdn.provision.local import keep_file
@@ -22,7 +26,7 @@ from p2pcdn.provision.wheels import Wheels
 from p2pcdn.store import Store
 from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.bench.wheels import make_wheel
-from tests.worlds import InlineThreads, open_store
+from tests.worlds import INDEX, Answer, InlineThreads, ScriptedUpstream, VirtualClock, open_store
 
 MARKERS = {"python_full_version": "3.12.1", "python_version": "3.12", "sys_platform": "linux"}
 LOCK = """
@@ -65,9 +69,16 @@ class Builds:
 async def provisioner(directory: Path) -> AsyncIterator[Provisioner]:
     threads = InlineThreads()
     async with open_store(directory / "store") as store, trio.open_nursery() as nursery:
-        wheels = Wheels(store, cast(Any, None), cast(Any, None), threads, nursery)
+        upstream = ScriptedUpstream(lambda url, headers: Answer(error=Unavailable("nobody is there")))
+        pages = Pages(
+            (INDEX,),
+            store=store, upstream=upstream, threads=threads, clock=VirtualClock(),
+            counters=Counters(), nursery=nursery, offline=False,
+        )  # fmt: skip
+        wheels = Wheels(store, pages, cast(Any, None), threads, nursery)
         compiler = Compiler(store, RealProcesses(), threads, nursery)
-        yield Provisioner(store, wheels, compiler, threads, nursery)
+        attested = Attested(store, pages, upstream, None)
+        yield Provisioner(store, wheels, attested, compiler, threads, nursery)
         nursery.cancel_scope.cancel()
 
 
