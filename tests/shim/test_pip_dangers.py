@@ -20,11 +20,13 @@ from types import SimpleNamespace
 import pytest
 
 from p2pcdn_shim.zephyr.pip import change as changes
+from p2pcdn_shim.zephyr.pip.building import own_pin
 from p2pcdn_shim.zephyr.pip.change import Change, take_back
 from p2pcdn_shim.zephyr.pip.credentials import Credentials
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.finder import Finder
 from p2pcdn_shim.zephyr.pip.html_links import links_of
+from p2pcdn_shim.zephyr.pip.installed import Distribution
 from p2pcdn_shim.zephyr.pip.link import link_at, link_to_path, listed
 from p2pcdn_shim.zephyr.pip.repositories import Place, git
 from p2pcdn_shim.zephyr.pip.sources import Sources
@@ -439,3 +441,34 @@ def test_work_in_a_checkout_is_not_thrown_away(tmp_path: Path) -> None:
         place.check_out(checkout)
     assert (checkout / "a.py").read_text() == "work"
     assert not Place("git+https://host/other.git").is_of(checkout)
+
+
+# -- what is kept -----------------------------------------------------------------------------------------------------
+
+
+def test_a_purge_purges(site: Site) -> None:
+    kept = site.directory / "cache" / "pip-wheels" / "key" / "lib-1.0-py3-none-any.whl"
+    other = kept.with_name("other-1.0-py3-none-any.whl")
+    kept.parent.mkdir(parents=True)
+    kept.write_text("wheel")
+    other.write_text("other")
+    assert " - lib-1.0-py3-none-any.whl (5 bytes)" in site.pip("--cache-dir=cache", "cache", "list").stdout
+    assert "Files removed: 1 (5 bytes)" in site.pip("--cache-dir=cache", "cache", "remove", "lib").stdout
+    assert (kept.exists(), other.exists()) == (False, True)
+    assert "Files removed: 1 (5 bytes)" in site.pip("--cache-dir=cache", "cache", "purge").stdout
+    assert not other.parent.exists()
+
+
+def test_what_was_built_in_another_state_of_the_environment_is_not_taken(tmp_path: Path) -> None:
+    """With --no-build-isolation: a backend that is being worked on has the same version all day."""
+    info = tmp_path / "backend-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: backend\nVersion: 1.0\n")
+    assert own_pin(Distribution(info, tmp_path)) != own_pin(Distribution(info, tmp_path))
+    (info / "RECORD").write_text("backend.py,sha256=a,1\n")
+    first = own_pin(Distribution(info, tmp_path))
+    assert first == own_pin(Distribution(info, tmp_path))
+    (info / "RECORD").write_text("backend.py,sha256=b,1\n")
+    assert first != own_pin(Distribution(info, tmp_path))
+    (info / "direct_url.json").write_text('{"url": "file:///x", "dir_info": {"editable": true}}')
+    assert own_pin(Distribution(info, tmp_path)) != own_pin(Distribution(info, tmp_path))
