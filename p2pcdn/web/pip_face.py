@@ -61,10 +61,7 @@ class PipFace:
         """The files of a project, as the named indexes list them (PEP 691)."""
         asked = await asked_object(request)
         bench = self._workroom.bench(indexes_of(asked))
-        project = asked.get("project")
-        if not isinstance(project, str):
-            raise RemoteProtocolError("project is a text.")
-        held = await bench.pages.project(normalize_project(project))
+        held = await bench.pages.project(_project(asked))
         files = held.page.files if held.page is not None else ()
         rows = [{**one.raw, "filename": one.filename, "url": one.url} for one in files]
         return json_response({"index": held.index.url, "files": rows})
@@ -86,11 +83,10 @@ class PipFace:
     async def _wanted(self, asked: Mapping[str, Any]) -> Wanted:
         """A file as its project's page has it, else as it was named. Raises RemoteProtocolError."""
         bench = self._workroom.bench(indexes_of(asked))
-        names = tuple(asked.get(key) for key in ("project", "filename", "url"))
-        project, filename, url = (str(name) for name in names)
-        if not all(isinstance(name, str) for name in names) or not is_file_name(filename):
-            raise RemoteProtocolError("project, filename and url are texts.")
-        held = await bench.pages.project(normalize_project(project))
+        filename, url = asked.get("filename"), asked.get("url")
+        if not isinstance(filename, str) or not isinstance(url, str) or not is_file_name(filename):
+            raise RemoteProtocolError("filename and url are texts, and filename is one that an index can have.")
+        held = await bench.pages.project(_project(asked))
         listed = held.page.files if held.page is not None else ()
         file = next((one for one in listed if one.url == url), None) or File(
             filename, url, None, None, False, False, None, None, {}
@@ -112,8 +108,6 @@ def _job(asked: Mapping[str, Any]) -> Job:
     environment = asked.get("environment")
     if goal is None or not isinstance(environment, dict):
         raise RemoteProtocolError(f"goal is one of {', '.join(GOALS)}, and environment an object.")
-    satisfies = environment.get("satisfies")
-    sha256 = asked.get("sha256")
     settings = asked.get("settings") or {}
     variables = asked.get("variables") or {}
     if not isinstance(settings, dict) or not isinstance(variables, dict):
@@ -121,15 +115,15 @@ def _job(asked: Mapping[str, Any]) -> Job:
     return Job(
         goal=goal,
         source=_path(asked, "source"),
-        sha256=Sha256(sha256) if isinstance(sha256, str) else None,
+        sha256=_sha256(asked),
         python=_path(asked, "python"),
         environment=Environment(
             _path(environment, "directory"),
             _path(environment, "python"),
-            tuple(map(str, environment.get("pins") or ())),
-            tuple(Path(str(one)) for one in environment.get("also") or ()),
+            _texts(environment, "pins"),
+            tuple(map(Path, _texts(environment, "also"))),
         ),
-        satisfies=None if satisfies is None else frozenset(map(str, satisfies)),
+        satisfies=None if environment.get("satisfies") is None else frozenset(_texts(environment, "satisfies")),
         options=Options(
             settings=settings,
             environment={str(name): str(value) for name, value in variables.items()},
@@ -144,3 +138,26 @@ def _path(asked: Mapping[str, Any], name: str) -> Path:
     if not isinstance(value, str) or not value.startswith("/"):
         raise RemoteProtocolError(f"{name} is an absolute path.")
     return Path(value)
+
+
+def _texts(asked: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = asked.get(name) or []
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise RemoteProtocolError(f"{name} is a list of texts.")
+    return tuple(value)
+
+
+def _sha256(asked: Mapping[str, Any]) -> Sha256 | None:
+    value = asked.get("sha256")
+    try:
+        return None if value is None else Sha256(value)
+    except (ValueError, TypeError) as error:
+        raise RemoteProtocolError(f"sha256: {error}") from error
+
+
+def _project(asked: Mapping[str, Any]) -> str:
+    """Normalized."""
+    try:
+        return normalize_project(asked["project"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise RemoteProtocolError("project is the name of one.") from error

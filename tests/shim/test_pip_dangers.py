@@ -20,11 +20,15 @@ from types import SimpleNamespace
 import pytest
 
 from p2pcdn_shim.zephyr.pip import change as changes
+from p2pcdn_shim.zephyr.pip.building import own_pin
 from p2pcdn_shim.zephyr.pip.change import Change, take_back
+from p2pcdn_shim.zephyr.pip.cli import main
 from p2pcdn_shim.zephyr.pip.credentials import Credentials
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.finder import Finder
+from p2pcdn_shim.zephyr.pip.freezing import lines_of
 from p2pcdn_shim.zephyr.pip.html_links import links_of
+from p2pcdn_shim.zephyr.pip.installed import Distribution
 from p2pcdn_shim.zephyr.pip.link import link_at, link_to_path, listed
 from p2pcdn_shim.zephyr.pip.repositories import Place, git
 from p2pcdn_shim.zephyr.pip.sources import Sources
@@ -439,3 +443,99 @@ def test_work_in_a_checkout_is_not_thrown_away(tmp_path: Path) -> None:
         place.check_out(checkout)
     assert (checkout / "a.py").read_text() == "work"
     assert not Place("git+https://host/other.git").is_of(checkout)
+
+
+# -- what is kept -----------------------------------------------------------------------------------------------------
+
+
+def test_a_purge_purges(site: Site) -> None:
+    kept = site.directory / "cache" / "pip-wheels" / "key" / "lib-1.0-py3-none-any.whl"
+    other = kept.with_name("other-1.0-py3-none-any.whl")
+    kept.parent.mkdir(parents=True)
+    kept.write_text("wheel")
+    other.write_text("other")
+    assert " - lib-1.0-py3-none-any.whl (5 bytes)" in site.pip("--cache-dir=cache", "cache", "list").stdout
+    assert "Files removed: 1 (5 bytes)" in site.pip("--cache-dir=cache", "cache", "remove", "lib").stdout
+    assert (kept.exists(), other.exists()) == (False, True)
+    assert "Files removed: 1 (5 bytes)" in site.pip("--cache-dir=cache", "cache", "purge").stdout
+    assert not other.parent.exists()
+
+
+def test_what_was_built_in_another_state_of_the_environment_is_not_taken(tmp_path: Path) -> None:
+    """With --no-build-isolation: a backend that is being worked on has the same version all day."""
+    info = tmp_path / "backend-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: backend\nVersion: 1.0\n")
+    assert own_pin(Distribution(info, tmp_path)) != own_pin(Distribution(info, tmp_path))
+    (info / "RECORD").write_text("backend.py,sha256=a,1\n")
+    first = own_pin(Distribution(info, tmp_path))
+    assert first == own_pin(Distribution(info, tmp_path))
+    (info / "RECORD").write_text("backend.py,sha256=b,1\n")
+    assert first != own_pin(Distribution(info, tmp_path))
+    (info / "direct_url.json").write_text('{"url": "file:///x", "dir_info": {"editable": true}}')
+    assert own_pin(Distribution(info, tmp_path)) != own_pin(Distribution(info, tmp_path))
+
+
+# -- bad input --------------------------------------------------------------------------------------------------------
+
+_BAD: tuple[tuple[str, ...], ...] = (
+    ("install", "lib @ file:///x/foo.whl"),
+    ("install", "http://[x/a.whl"),
+    ("install", "lib @ http://[x/a-1.0.zip"),
+    ("install", "-f", "http://[x/", "lib"),
+    ("install", "--extra-index-url", "http://[x/", "lib"),
+    ("install", "--requirements-from-script", "number.py"),
+    ("install", "--requirements-from-script", "python.py"),
+    ("install", "--requirements-from-script", "latin.txt"),
+    ("install", "--group", "latin/pyproject.toml:a"),
+    ("install", "--dry-run", "--report", "nowhere/x", "--no-index", "-f", "wheels", "lib"),
+    ("download", "--dest", "latin.txt", "--no-index", "-f", "wheels", "lib"),
+    ("wheel", "-w", "latin.txt", "--no-index", "-f", "wheels", "lib"),
+    ("lock", "-o", "nowhere/pylock.toml", "--no-index", "-f", "wheels", "lib"),
+    ("config", "set", "global.index-url", "x"),
+    ("freeze", "-r", "latin.txt"),
+)
+
+
+def test_what_cannot_be_read_is_told_and_is_no_fault(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(site.directory)
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment(site.directory, ZEPHYR_DEBUG="1").items():
+        monkeypatch.setenv(name, value)
+    site.wheel("lib", "1.0")
+    Path("latin.txt").write_bytes(b"lib==1.0 # \xff\n")
+    Path("latin").mkdir()
+    Path("latin/pyproject.toml").write_bytes(b"\xff")
+    Path("number.py").write_text("# /// script\n# dependencies = 1\n# ///\n")
+    Path("python.py").write_text("# /// script\n# requires-python = 1\n# ///\n")
+    for words in _BAD:
+        assert main(["--python", str(site.venv), *words]) == 1, words
+        assert "ERROR: " in capsys.readouterr().err, words
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("RECORD", b"x" * 200_000),
+        ("direct_url.json", b'{"url": "file:///x", "dir_info": 3}'),
+        ("direct_url.json", b'{"url": 1}'),
+        ("direct_url.json", b'{"url": "x", "vcs_info": {}}'),
+        ("direct_url.json", b'{"url": "x", "archive_info": {"hashes": [1]}}'),
+    ],
+)
+def test_a_damaged_installation_is_listed_all_the_same(tmp_path: Path, name: str, content: bytes) -> None:
+    info = tmp_path / "lib-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: lib\nVersion: 1.0\n")
+    (info / name).write_bytes(content)
+    one = Distribution(info, tmp_path)
+    assert (one.record(), one.direct_url, one.is_editable) == (None, None, False)
+    assert lines_of(one, print) == ["lib==1.0"]
+
+
+def test_one_link_that_cannot_be_read_hides_no_other() -> None:
+    found = links_of('<a href="http://[x/">a</a><a href="lib-1.0.zip">b</a>', "http://host/")
+    assert [one.url for one in found] == ["http://host/lib-1.0.zip"]

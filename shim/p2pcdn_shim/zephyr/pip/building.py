@@ -8,11 +8,14 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.pip import build_system
 from p2pcdn_shim.zephyr.pip.errors import BuildError, PipError
+from p2pcdn_shim.zephyr.pip.installed import Distribution
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
@@ -132,7 +135,7 @@ class Builds:
         """The environment that is worked on, as it is (--no-build-isolation)."""
         target = self._job.target
         found = self._job.environment.packages()
-        pins = [f"{one.name}=={one.version_text}" for one in found]
+        pins = [own_pin(one) for one in found]
         outside = [one for one in target.path if not one.startswith(target.prefix + os.sep) and Path(one).is_dir()]
         stdlib = (target.probe.base_prefix, sys.base_prefix)
         also = [one for one in outside if not any(one.startswith(prefix + os.sep) for prefix in stdlib)]
@@ -190,6 +193,17 @@ class Builds:
             build_system.check(system.implied, held, markers, place_of(source), "PEP 517/518 supported requirements")
         self._job.voice.info(f"{what}: finished with status 'done'")
         return self._isolated(source)
+
+
+def own_pin(one: Distribution) -> str:
+    """What names an installed package for the node, which keeps wheels by what they were built with.
+
+    A name and a version say too little of an environment that its user changes: two of one version may differ, and one
+    whose sources are in use may have changed since it was last asked.
+    """
+    record = None if one.is_editable else one.read("RECORD")
+    told = sha256(record.encode("utf-8", "surrogateescape")).hexdigest() if record else f"unknown:{time.time_ns()}"
+    return f"{one.name}=={one.version_text} --record={told}"
 
 
 def place_of(source: Source) -> str:

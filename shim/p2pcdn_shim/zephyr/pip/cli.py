@@ -122,6 +122,9 @@ def _command(name: str, leading: list[str], rest: list[str], early: Any) -> int:
         sys.stderr.write("ERROR: Pipe to stdout was broken\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 120
+    except OSError as error:  # a full disk, a place that cannot be written: the user's to mend, and no fault of ours
+        voice.error(f"{error}")
+        return EXIT_ERROR
 
 
 def _python_in(words: Sequence[str]) -> str | None:

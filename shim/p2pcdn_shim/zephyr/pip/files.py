@@ -181,7 +181,7 @@ def _groups_of(path: str) -> dict[str, Any]:
         table_ = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise PipError(f"{path} not found. Cannot resolve '--group' option.") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PipError(f"Error parsing {path}: {error}") from error
     except OSError as error:
         raise PipError(f"Error reading {path}: {error}") from error
@@ -226,7 +226,7 @@ def script_metadata(file: str) -> dict[str, Any]:
     """The `script` block of a script (PEP 723). Raises PipError."""
     try:
         text = Path(file).read_text(encoding="utf-8")
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise PipError(f"Could not read the script {file!r}: {error}") from error
     blocks = [match for match in _BLOCK.finditer(text) if match["type"] == "script"]
     if len(blocks) > 1:
@@ -237,6 +237,13 @@ def script_metadata(file: str) -> dict[str, Any]:
         line[2:] if line.startswith("# ") else line[1:] for line in blocks[0]["content"].splitlines(keepends=True)
     )
     try:
-        return tomllib.loads(content)
+        told = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
         raise PipError(f"Failed to parse TOML in {file!r}") from error
+    texts = told.get("dependencies", [])
+    if not isinstance(texts, list) or not all(
+        isinstance(one, str) for one in (*texts, told.get("requires-python", ""))
+    ):
+        raise PipError(f"The 'script' metadata of {file!r} has a wrong type: dependencies is a list of texts, and"
+                       " requires-python a text.")  # fmt: skip
+    return told

@@ -11,7 +11,7 @@ from urllib.parse import quote, urljoin
 from p2pcdn_shim.zephyr.pip.controls import ALL
 from p2pcdn_shim.zephyr.pip.html_links import links_of
 from p2pcdn_shim.zephyr.pip.judge import Candidate, Judge, Rules
-from p2pcdn_shim.zephyr.pip.link import Link, is_archive, link_to_path, listed
+from p2pcdn_shim.zephyr.pip.link import Link, checked, is_archive, link_to_path, listed
 from p2pcdn_shim.zephyr.pip.web import NotThere, is_secure, redacted
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -52,11 +52,11 @@ class Finder:
         """The indexes that are asked directly, by their URLs."""
         options = self._options
         named = [options.index_url] if options.index_url else []
-        return [] if options.no_index else [*named, *options.extra_index_urls]
+        return [] if options.no_index else [checked(one) for one in (*named, *options.extra_index_urls)]
 
     @property
     def find_links(self) -> list[str]:
-        return [_expanded_home(one) for one in self._options.find_links]
+        return [checked(_expanded_home(one)) for one in self._options.find_links]
 
     def announce(self) -> None:
         """Where will be looked, where that is not the usual."""

@@ -119,7 +119,7 @@ def _in_the_order_of(
 def _lines(file: str) -> list[str]:
     try:
         return Path(file).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise PipError(f"Could not open requirements file: {error}") from error
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from html import unescape
 from html.parser import HTMLParser
 from urllib.parse import urljoin
 
+from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.link import Link, link_at
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -38,7 +40,8 @@ def links_of(text: str, page: str) -> Iterator[Link]:
     for anchor in parser.anchors:
         href = anchor.get("href")
         if href:
-            yield _link(href, anchor, base, page)
+            with suppress(ValueError, PipError):  # one that cannot be read leads nowhere; the others do
+                yield _link(href, anchor, base, page)
 
 
 def _link(href: str, anchor: Mapping[str, str | None], base: str, page: str) -> Link:

@@ -94,7 +94,7 @@ class Distribution:
             found = json.loads(text) if text else None
         except ValueError:
             return None
-        return found if isinstance(found, dict) and "url" in found else None
+        return found if isinstance(found, dict) and _is_whole(found) else None
 
     @property
     def installer(self) -> str:
@@ -169,9 +169,12 @@ class Distribution:
             yield from ((section, name) for name in parser.options(section))
 
     def record(self) -> list[str] | None:
-        """The paths of RECORD, as they are written there; None without one."""
+        """The paths of RECORD, as they are written there; None without one, and for one that cannot be read."""
         text = self.read("RECORD")
-        return None if text is None else [row[0] for row in csv.reader(text.splitlines()) if row]
+        try:
+            return None if text is None else [row[0] for row in csv.reader(text.splitlines()) if row]
+        except csv.Error:
+            return None
 
     def declared_files(self) -> list[str] | None:
         """Its files, relative to `location` where they lie below it; None where nobody says."""
@@ -225,7 +228,7 @@ def distributions_in(directory: Path) -> Iterator[Distribution]:
     """Of one directory of sys.path."""
     try:
         names = sorted(os.listdir(directory))  # noqa: PTH208 - many names, and of most no more is asked
-    except OSError:
+    except (OSError, ValueError):  # or a name that no path can have
         return
     if directory.name.endswith(".egg") and "EGG-INFO" in names:
         yield Distribution(directory / "EGG-INFO", directory)
@@ -246,6 +249,15 @@ def _linked(link: Path) -> Iterator[Distribution]:
     if lines and (where := Path(lines[0].strip())).is_dir():
         for info in sorted(where.glob("*.egg-info")):
             yield Distribution(info, where, link)
+
+
+def _is_whole(direct: dict[str, Any]) -> bool:
+    """Whether a direct_url.json has what is read of it, in the right types (PEP 610)."""
+    tables = [direct.get(name, {}) for name in ("dir_info", "vcs_info", "archive_info")]
+    if not isinstance(direct.get("url"), str) or not all(isinstance(one, dict) for one in tables):
+        return False
+    vcs = "vcs_info" not in direct or all(isinstance(tables[1].get(name), str) for name in ("vcs", "commit_id"))
+    return vcs and isinstance(tables[2].get("hashes") or {}, dict)
 
 
 def _is_below(path: Path, directory: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urljoin, urlsplit, urlunsplit
 
 from p2pcdn_shim.zephyr.pip.controls import normalize
+from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.values import Value
 
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tlz", ".tar.lz", ".tar.lzma")
@@ -103,10 +104,19 @@ class Link(Value):
         return f"{place}#{'&'.join(counted)}"
 
 
+def checked(url: str) -> str:
+    """The same. Raises PipError for one that cannot be read."""
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        raise PipError(f"Invalid URL {url!r}: {error}") from error
+    return url
+
+
 def link_at(url: str, *, page: str = "") -> Link:
-    """What a URL says by itself."""
+    """What a URL says by itself. Raises PipError for one that cannot be read."""
     match = _HASH.search(url)
-    return Link(url, {match[1]: match[2]} if match else {}, page)
+    return Link(checked(url), {match[1]: match[2]} if match else {}, page)
 
 
 def link_to_path(path: str | Path) -> Link:

@@ -120,12 +120,15 @@ class _Resolution:
         return one.replaced(requirement=Requirement(f"{name}{extras}"))
 
     def _check_supported(self, one: Ask) -> None:
-        from packaging.utils import parse_wheel_filename
+        from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
         assert one.link is not None
         if not one.link.is_wheel:
             return
-        tags = parse_wheel_filename(one.link.filename)[3]
+        try:
+            tags = parse_wheel_filename(one.link.filename)[3]
+        except InvalidWheelFilename as error:
+            raise PipError(str(error)) from error
         if frozenset(map(str, tags)).isdisjoint(self._job.tags):
             raise PipError(f"{one.link.filename} is not a supported wheel on this platform.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
+from configparser import RawConfigParser
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.pip.cli import Run
@@ -57,7 +58,7 @@ def _get(run: Run, configuration: Configuration, only: str | None, words: Sequen
 def _set(run: Run, configuration: Configuration, only: str | None, words: Sequence[str]) -> None:
     _expect(words, "set [name] [value]", 2)
     section, name = _split(words[0])
-    file, parser = configuration.parsers[only or "user"][-1]
+    file, parser = _file_of(configuration, only)
     if not parser.has_section(section):
         parser.add_section(section)
     parser.set(section, name, words[1])
@@ -67,7 +68,7 @@ def _set(run: Run, configuration: Configuration, only: str | None, words: Sequen
 def _unset(run: Run, configuration: Configuration, only: str | None, words: Sequence[str]) -> None:
     _expect(words, "unset [name]", 1)
     section, name = _split(words[0])
-    file, parser = configuration.parsers[only or "user"][-1]
+    file, parser = _file_of(configuration, only)
     if not parser.has_section(section) or not parser.remove_option(section, name):
         raise _no_such_key(words[0])
     if not parser.items(section):
@@ -94,10 +95,17 @@ def _edit(run: Run, configuration: Configuration, only: str | None, words: Seque
     editor = run.options.editor or os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:
         raise PipError("Could not determine editor to use.")
-    file, _ = configuration.parsers[only or "user"][-1]
+    file, _ = _file_of(configuration, only)
     done = subprocess.run(f'{editor} "{file}"', shell=True, check=False)
     if done.returncode:
         raise PipError(f"Editor Subprocess exited with exit code {done.returncode}")
+
+
+def _file_of(configuration: Configuration, only: str | None) -> tuple[Path, RawConfigParser]:
+    """The strongest file of a kind. Raises PipError where PIP_CONFIG_FILE says that there is none."""
+    if not configuration.parsers[only or "user"]:
+        raise PipError(f"There is no {only or 'user'} file to write: PIP_CONFIG_FILE says so.")
+    return configuration.parsers[only or "user"][-1]
 
 
 def _expect(words: Sequence[str], example: str, number: int) -> None:
