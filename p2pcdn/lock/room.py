@@ -105,7 +105,10 @@ class Room:
                 knows_better = one.is_sure and same_machine and _has_our_pages(certificate, feed, known)
                 return Refusal(" ".join(one.sentences[:SENTENCES_MAX]), is_lie=knows_better)
             found[cell] = one
-        return Found(found, looked_at, certificate.pages)
+        # What else it names decided nothing: it would be looked at each time before this lock is given again.
+        read = known.projects
+        named = [source for source in looked_at if source.project in read]
+        return Found(found, named, [project for project in certificate.pages if project in read])
 
     # --- given to neighbours
 

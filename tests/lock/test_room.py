@@ -180,6 +180,24 @@ async def test_a_lie_is_refused_and_we_solve_ourselves(
         nursery.cancel_scope.cancel()
 
 
+async def test_pages_that_decide_nothing_are_not_remembered_nor_passed_on(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        first = await node(room, nursery, "first")
+        await first.lock()
+        honest = Certificate.decode(first.content)
+        more = replace(
+            honest,
+            pages={**honest.pages, "other": (INDEX.url, "0" * 32)},
+            looked_at=honest.looked_at | {("other", "1.0")},
+        )
+        room.leaves(first.member)
+        await room.stranger("talker", giving(more.encode()))
+        second = await node(room, nursery, "second")
+        assert (await second.lock()).from_room
+        assert second.content == first.content
+        nursery.cancel_scope.cancel()
+
+
 async def test_nobody_passes_over_a_version_that_we_would_have_built(tmp_path: Path) -> None:
     async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
         first = await node(room, nursery, "first")
