@@ -93,6 +93,8 @@ class Room:
             why = "it took too long" if isinstance(error, trio.TooSlowError) else str(error)
             return Refusal(f"what it names could not be looked at here: {why}", is_lie=False)
         known = await self._threads.run(_known, tables.values(), metadata)
+        if (unbuilt := _unbuilt(feed, known)) is not None:
+            return Refusal(f"{unbuilt.project} {unbuilt.version} would have to be built here", is_lie=False)
         found: dict[C, Solution] = {}
         for (cell, target), chosen in zip(targets.items(), certificate.choices, strict=True):
             # Each target by itself: other threads have their turn between two of them.
@@ -103,7 +105,10 @@ class Room:
                 knows_better = one.is_sure and same_machine and _has_our_pages(certificate, feed, known)
                 return Refusal(" ".join(one.sentences[:SENTENCES_MAX]), is_lie=knows_better)
             found[cell] = one
-        return Found(found, looked_at, certificate.pages)
+        # What else it names decided nothing: it would be looked at each time before this lock is given again.
+        read = known.projects
+        named = [source for source in looked_at if source.project in read]
+        return Found(found, named, [project for project in certificate.pages if project in read])
 
     # --- given to neighbours
 
@@ -171,6 +176,16 @@ def _known(tables: Iterable[bytes], metadata: Mapping[Source, bytes]) -> Knowled
     known = Knowledge()
     known.learn(map(decode_table, tables), (decode_metadata(source, octets) for source, octets in metadata.items()))
     return known
+
+
+def _unbuilt(feed: Feed, known: Knowledge) -> Source | None:
+    """One of which we know nothing because nothing is built here: we might choose it, and would else pass it over."""
+    for source in (one.source for one in known.metadata.values() if one.broken):
+        page = feed.pages.get(source.project)
+        file = file_for_metadata(feed.files(page, source.version)) if page is not None else None
+        if file is not None and not file.filename.endswith(".whl"):
+            return source
+    return None
 
 
 def _has_our_pages(certificate: Certificate, feed: Feed, known: Knowledge) -> bool:

@@ -27,6 +27,11 @@ class Knowledge:
         for one in metadata:
             self.metadata.setdefault(one.source, one)
 
+    @property
+    def projects(self) -> frozenset[str]:
+        """Those at whose tables somebody has looked."""
+        return frozenset(self._orders)
+
     def order(self, project: str) -> Order | None:
         """None while its table has not come."""
         known = self._orders.get(project)

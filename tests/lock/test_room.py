@@ -27,7 +27,7 @@ from p2pcdn.lock.targets import matrix
 from p2pcdn.lock.wishes import parse_question
 from p2pcdn.swarm.resolutions import ANSWER_SIZE_BYTES_MAX, ASKED_AT_ONCE, KIND, READ_MAX, Refusal
 from p2pcdn_daemon.doors.processes import RealProcesses
-from tests.bench.wheels import make_wheel
+from tests.bench.wheels import Distribution, make_wheel
 from tests.lock.rooms import ScriptedIndex
 from tests.swarm.rooms import GROUP, OTHER_GROUP, Handler, Member, identity, room_in
 from tests.swarm.rooms import Room as Wires
@@ -177,6 +177,38 @@ async def test_a_lie_is_refused_and_we_solve_ourselves(
         assert locked.text == honest.text
         assert strikes_of(second, "liar") == strikes
         assert any("liar" in line.getMessage() and "a resolution" in line.getMessage() for line in caplog.records)
+        nursery.cancel_scope.cancel()
+
+
+async def test_pages_that_decide_nothing_are_not_remembered_nor_passed_on(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        first = await node(room, nursery, "first")
+        await first.lock()
+        honest = Certificate.decode(first.content)
+        more = replace(
+            honest,
+            pages={**honest.pages, "other": (INDEX.url, "0" * 32)},
+            looked_at=honest.looked_at | {("other", "1.0")},
+        )
+        room.leaves(first.member)
+        await room.stranger("talker", giving(more.encode()))
+        second = await node(room, nursery, "second")
+        assert (await second.lock()).from_room
+        assert second.content == first.content
+        nursery.cancel_scope.cancel()
+
+
+async def test_nobody_passes_over_a_version_that_we_would_have_built(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        first = await node(room, nursery, "first")
+        await first.lock()
+        content = says(lambda one: replace(one, looked_at=one.looked_at | {("lib", "3.0")}), first.content)
+        room.leaves(first.member)
+        await room.stranger("liar", giving(content))
+        second = await node(room, nursery, "second")
+        second.index.files.append(Distribution("lib-3.0.tar.gz", "lib", "3.0", b"an sdist"))
+        assert not (await second.lock()).from_room
+        assert strikes_of(second, "liar") == 0, "on its own page there may be a wheel"
         nursery.cancel_scope.cancel()
 
 
