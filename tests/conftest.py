@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import inspect
 import os
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -19,6 +21,17 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """The whole suite is shared out by file; whoever names what to run sees it at once, in one process."""
     whole = list(config.args) == list(config.getini("testpaths"))
     return min(WORKERS_MAX, os.cpu_count() or 1) if whole else 0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[bool]:
+    """Tests marked `alone` have the machine for themselves: eight hosts and their installers fill two cores."""
+    with Path(__file__).open() as machine:
+        fcntl.flock(machine, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+        try:
+            return (yield)
+        finally:
+            fcntl.flock(machine, fcntl.LOCK_UN)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.real_hosts.node import HostNode
 from tests.real_hosts.room import Room, User, wait_for
 from tests.real_hosts.upstream import Held, Holds, Made, RemoteUpstream
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 # What the big one needs: real wheels of all sizes, and nothing outside the list.
 NEEDS = ("attrs", "certifi", "idna", "packaging", "urllib3")

@@ -15,7 +15,7 @@ from tests.real_hosts.node import SHARING, HostNode
 from tests.real_hosts.room import Room, wait_for
 from tests.real_hosts.upstream import Held, Holds, Made, RemoteUpstream
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 HOLDS = Holds([Made("demo-torch", "2.0", 32 * MIB)])
 # 32 MiB take 5 s.

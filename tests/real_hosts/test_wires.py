@@ -10,7 +10,7 @@ from tests.real_hosts.lan import Lan
 from tests.real_hosts.room import Room, wait_for
 from tests.real_hosts.upstream import Holds, Made, RemoteUpstream
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 HOLDS = Holds([Made("demo-torch", "2.0", 48 * MIB)])
 # 48 MiB take 8 s.
