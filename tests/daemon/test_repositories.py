@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn.errors import NotFound, Refused, Unavailable
+from p2pcdn.errors import NotFound, P2pcdnError, Refused, Unavailable
 from p2pcdn_daemon.doors import repositories
 from p2pcdn_daemon.doors.processes import RealProcesses
 from p2pcdn_daemon.doors.repositories import GitRepositories, environment_of
@@ -58,6 +58,15 @@ def test_the_users_own_way_to_ssh_stays() -> None:
     assert environment_of("ssh://git@h/x", {})["GIT_SSH_COMMAND"] == "ssh -o BatchMode=yes"
     assert environment_of("ssh://git@h/x", {"GIT_SSH_COMMAND": "mine"})["GIT_SSH_COMMAND"] == "mine"
     assert "GIT_SSH_COMMAND" not in environment_of("ssh://git@h/x", {"GIT_SSH": "mine"})
+
+
+async def test_the_users_setting_of_ssh_stays_too(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    (tmp_path / ".gitconfig").write_text(f'[core]\n\tsshCommand = "echo mine >> {seen}; false"\n')
+    here = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "GIT_CONFIG_GLOBAL": str(tmp_path / ".gitconfig")}
+    with pytest.raises(P2pcdnError):
+        await git(**here).check_out("ssh://git@localhost:1/x", None, tmp_path / "tree")
+    assert "mine" in seen.read_text()
 
 
 async def test_branches_tags_short_commits_and_refs_are_revisions(tmp_path: Path) -> None:

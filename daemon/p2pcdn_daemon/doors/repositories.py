@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -39,6 +40,8 @@ _OF_ANOTHER_REPOSITORY = (
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
     *("GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE", "GIT_CEILING_DIRECTORIES"),
 )
+# Git takes it before the user's setting of the same, which stays where there is one.
+_SSH = "ssh -o BatchMode=yes"
 # Told to git by its environment, which only this user may read; a command line is for all to see.
 _HELPER = '!f() { test "$1" = get && printf \'username=%s\\npassword=%s\\n\' "$P2PCDN_USER" "$P2PCDN_WORD"; }; f'
 
@@ -89,6 +92,7 @@ class _Git:
         self.is_too_large = False
 
     async def check_out(self, revision: str | None) -> str:
+        await self._leave_the_users_ssh()
         # Without the files of former commits, where the server can do that; setuptools-scm wants the history.
         await self._run("clone", "--quiet", "--no-checkout", "--filter=blob:none", "--", self._url, self._directory)
         commit = await self._commit(revision)
@@ -96,6 +100,13 @@ class _Git:
         if await self._real.threads.run((self._directory / ".gitmodules").is_file):
             await self._run("submodule", "--quiet", "update", "--init", "--recursive")
         return commit
+
+    async def _leave_the_users_ssh(self) -> None:
+        """Who has a setting for it names his key there, perhaps."""
+        if self._environment.get("GIT_SSH_COMMAND") == _SSH:
+            with suppress(NotFound):  # it has none
+                await self._run("config", "--global", "--includes", "--get", "core.sshCommand")
+                del self._environment["GIT_SSH_COMMAND"]
 
     async def _commit(self, revision: str | None) -> str:
         """As pip reads a revision: a branch, else a tag or what else git knows, else what the server gives for it."""
@@ -123,7 +134,7 @@ class _Git:
 
     async def _run(self, *words: str | Path) -> str:
         """What git answers. Raises NotFound and Unavailable, with its last words."""
-        inside = ["-C", str(self._directory)] if words[0] != "clone" else []
+        inside = ["-C", str(self._directory)] if words[0] not in ("clone", "config") else []
         argv = [self._program, *inside, "-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false"]
         try:
             async with self._real.processes.open([*argv, *map(str, words)], self._environment) as process:
@@ -177,7 +188,7 @@ def environment_of(url: str, environment: Mapping[str, str]) -> dict[str, str]:
         "GIT_ALLOW_PROTOCOL": _PROTOCOLS.get(parts.scheme, "https:ssh"),
     }
     if "GIT_SSH" not in whole:
-        whole.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
+        whole.setdefault("GIT_SSH_COMMAND", _SSH)
     if parts.scheme in ("https", "http") and parts.username:
         count = int(whole.get("GIT_CONFIG_COUNT", "0") or 0)
         # For this host alone: a submodule may be anybody's, and so may be where a redirect leads to.
