@@ -539,3 +539,63 @@ def test_a_damaged_installation_is_listed_all_the_same(tmp_path: Path, name: str
 def test_one_link_that_cannot_be_read_hides_no_other() -> None:
     found = links_of('<a href="http://[x/">a</a><a href="lib-1.0.zip">b</a>', "http://host/")
     assert [one.url for one in found] == ["http://host/lib-1.0.zip"]
+
+
+# Dies before its n-th step on the disk, without a word; leaves what it left to the next one.
+_DIES = """
+import os, pathlib, shutil, sys
+from p2pcdn_shim.zephyr.pip.change import Change
+
+def dying(real, left):
+    def call(*words, **named):
+        left[0] -= 1
+        if left[0] < 0:
+            os._exit(9)
+        return real(*words, **named)
+    return call
+
+def change(top, n):
+    left = [n]
+    with Change(top) as change:
+        (change.new / "a").write_text("new")
+        (change.new / "b").write_text("new")
+        change.remove([str(top / "gone"), str(top / "whole")])
+        change.put(change.new / "a", top / "whole" / "sub" / "a")
+        change.put(change.new / "b", top / "made" / "b")
+        for name in ("rename", "unlink", "rmdir", "makedirs", "mkdir"):
+            setattr(os, name, dying(getattr(os, name), left))
+        change.commit()
+    os._exit(0)
+
+def tree(top):
+    return sorted((str(one.relative_to(top)), one.read_text()) for one in top.rglob("*") if one.is_file())
+
+before = [("gone", "old"), ("kept", "old"), ("whole/sub/a", "old"), ("whole/sub/c", "old")]
+after = [("kept", "old"), ("made/b", "new"), ("whole/sub/a", "new")]
+seen = []
+for n in range(100):
+    top = pathlib.Path(sys.argv[1]) / str(n)
+    (top / "whole" / "sub").mkdir(parents=True)
+    for name, text in before:
+        (top / name).write_text(text)
+    if not (child := os.fork()):
+        change(top, n)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with Change(top):
+        pass
+    assert tree(top) in (before, after), (n, tree(top))
+    seen.append(tree(top) == after)
+    if not code:
+        break
+assert seen == sorted(seen) and seen[-1] and not seen[0], seen
+print(len(seen))
+"""
+
+
+def test_a_change_that_dies_at_any_step_is_taken_back_or_done(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", _DIES, str(tmp_path)], env=environment(tmp_path), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) > 8
