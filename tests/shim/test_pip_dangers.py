@@ -300,6 +300,25 @@ def test_only_hashes_that_can_be_checked_count() -> None:
     assert [one.hashes for one in listed([row], "http://host/")] == [{"sha256": "z"}]
 
 
+def test_of_equal_files_that_is_taken_which_pip_takes(site: Site) -> None:
+    """Of several indexes the last, an index before local files: as pip 23.2 and 26.3 do, tried with these."""
+    for name in ("one", "two", "local"):
+        wheel = site.wheel("lib", "1.0", files={"lib.py": name})
+        place = site.directory / name / ("lib" if name != "local" else "")
+        place.mkdir(parents=True)
+        wheel.rename(place / wheel.name)
+        if name != "local":
+            (place / "index.html").write_text(f'<a href="{wheel.name}">lib</a>')
+    one, two = ((site.directory / name).as_uri() for name in ("one", "two"))
+    for words, taken in (
+        (("-i", one, "--extra-index-url", two), "two"),
+        (("-i", two, "--extra-index-url", one), "one"),
+        (("-f", "local", "-i", one), "one"),
+    ):
+        site.pip("install", "--upgrade", "--target", "there", "--no-compile", *words, "lib")
+        assert (site.directory / "there" / "lib.py").read_text() == taken
+
+
 # -- the network ------------------------------------------------------------------------------------------------------
 
 
