@@ -464,6 +464,26 @@ def test_work_in_a_checkout_is_not_thrown_away(tmp_path: Path) -> None:
     assert not Place("git+https://host/other.git").is_of(checkout)
 
 
+def test_a_checkout_writes_no_index_of_another_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started from a hook of git, whose variables lead to the repository of the hook."""
+    origin, index = tmp_path / "origin", tmp_path / "index"
+    origin.mkdir()
+    (origin / "a.py").write_text("one")
+    for words in (("init", "-q"), ("add", "."), ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one")):
+        git(*words, cwd=origin)
+    index.write_text("the index of the user")
+    monkeypatch.setenv("GIT_INDEX_FILE", str(index))
+    Place(f"git+{origin.as_uri()}").check_out(tmp_path / "checkout")
+    assert index.read_text() == "the index of the user"
+    assert (tmp_path / "checkout" / "a.py").read_text() == "one"
+
+
+@pytest.mark.parametrize("url", ["git+ext::sh/x", "git+fd::3/x", "git+https://host/a.git@--upload-pack=x"])
+def test_no_repository_names_a_program(url: str) -> None:
+    with pytest.raises(PipError):
+        Place(url)
+
+
 # -- what is kept -----------------------------------------------------------------------------------------------------
 
 
