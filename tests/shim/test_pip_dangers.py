@@ -180,6 +180,17 @@ def test_a_copy_to_another_file_system_is_there_whole_or_not_at_all(
     assert _tree(tmp_path) == {"place": "whole"}
 
 
+def test_a_directory_of_commands_outlives_the_last_of_them(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "tool").write_text("")
+    (tmp_path / "site" / "lib" / "sub").mkdir(parents=True)
+    (tmp_path / "site" / "lib" / "sub" / "a.py").write_text("")
+    with Change(tmp_path / "site") as change:
+        change.remove([str(tmp_path / "bin" / "tool"), str(tmp_path / "site" / "lib" / "sub" / "a.py")])
+        change.commit()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["bin", "site"]
+
+
 def test_no_package_can_bring_what_would_pass_for_a_journal(site: Site) -> None:
     site.wheel("lib", "1.0", files={"~zephyr-999999999/journal.json": "{}"})
     before = site.files()
