@@ -180,6 +180,17 @@ def test_a_copy_to_another_file_system_is_there_whole_or_not_at_all(
     assert _tree(tmp_path) == {"place": "whole"}
 
 
+def test_a_directory_of_commands_outlives_the_last_of_them(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "tool").write_text("")
+    (tmp_path / "site" / "lib" / "sub").mkdir(parents=True)
+    (tmp_path / "site" / "lib" / "sub" / "a.py").write_text("")
+    with Change(tmp_path / "site") as change:
+        change.remove([str(tmp_path / "bin" / "tool"), str(tmp_path / "site" / "lib" / "sub" / "a.py")])
+        change.commit()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["bin", "site"]
+
+
 def test_no_package_can_bring_what_would_pass_for_a_journal(site: Site) -> None:
     site.wheel("lib", "1.0", files={"~zephyr-999999999/journal.json": "{}"})
     before = site.files()
@@ -298,6 +309,25 @@ def test_a_page_that_is_no_page_is_told(tmp_path: Path, text: str, capsys: pytes
 def test_only_hashes_that_can_be_checked_count() -> None:
     row = {"url": "http://host/lib-1.0.zip", "hashes": {"shake_128": "x", "blake2b_256": "y", "sha256": "z"}}
     assert [one.hashes for one in listed([row], "http://host/")] == [{"sha256": "z"}]
+
+
+def test_of_equal_files_that_is_taken_which_pip_takes(site: Site) -> None:
+    """Of several indexes the last, an index before local files: as pip 23.2 and 26.3 do, tried with these."""
+    for name in ("one", "two", "local"):
+        wheel = site.wheel("lib", "1.0", files={"lib.py": name})
+        place = site.directory / name / ("lib" if name != "local" else "")
+        place.mkdir(parents=True)
+        wheel.rename(place / wheel.name)
+        if name != "local":
+            (place / "index.html").write_text(f'<a href="{wheel.name}">lib</a>')
+    one, two = ((site.directory / name).as_uri() for name in ("one", "two"))
+    for words, taken in (
+        (("-i", one, "--extra-index-url", two), "two"),
+        (("-i", two, "--extra-index-url", one), "one"),
+        (("-f", "local", "-i", one), "one"),
+    ):
+        site.pip("install", "--upgrade", "--target", "there", "--no-compile", *words, "lib")
+        assert (site.directory / "there" / "lib.py").read_text() == taken
 
 
 # -- the network ------------------------------------------------------------------------------------------------------
@@ -445,6 +475,26 @@ def test_work_in_a_checkout_is_not_thrown_away(tmp_path: Path) -> None:
     assert not Place("git+https://host/other.git").is_of(checkout)
 
 
+def test_a_checkout_writes_no_index_of_another_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started from a hook of git, whose variables lead to the repository of the hook."""
+    origin, index = tmp_path / "origin", tmp_path / "index"
+    origin.mkdir()
+    (origin / "a.py").write_text("one")
+    for words in (("init", "-q"), ("add", "."), ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one")):
+        git(*words, cwd=origin)
+    index.write_text("the index of the user")
+    monkeypatch.setenv("GIT_INDEX_FILE", str(index))
+    Place(f"git+{origin.as_uri()}").check_out(tmp_path / "checkout")
+    assert index.read_text() == "the index of the user"
+    assert (tmp_path / "checkout" / "a.py").read_text() == "one"
+
+
+@pytest.mark.parametrize("url", ["git+ext::sh/x", "git+fd::3/x", "git+https://host/a.git@--upload-pack=x"])
+def test_no_repository_names_a_program(url: str) -> None:
+    with pytest.raises(PipError):
+        Place(url)
+
+
 # -- what is kept -----------------------------------------------------------------------------------------------------
 
 
@@ -539,3 +589,63 @@ def test_a_damaged_installation_is_listed_all_the_same(tmp_path: Path, name: str
 def test_one_link_that_cannot_be_read_hides_no_other() -> None:
     found = links_of('<a href="http://[x/">a</a><a href="lib-1.0.zip">b</a>', "http://host/")
     assert [one.url for one in found] == ["http://host/lib-1.0.zip"]
+
+
+# Dies before its n-th step on the disk, without a word; leaves what it left to the next one.
+_DIES = """
+import os, pathlib, shutil, sys
+from p2pcdn_shim.zephyr.pip.change import Change
+
+def dying(real, left):
+    def call(*words, **named):
+        left[0] -= 1
+        if left[0] < 0:
+            os._exit(9)
+        return real(*words, **named)
+    return call
+
+def change(top, n):
+    left = [n]
+    with Change(top) as change:
+        (change.new / "a").write_text("new")
+        (change.new / "b").write_text("new")
+        change.remove([str(top / "gone"), str(top / "whole")])
+        change.put(change.new / "a", top / "whole" / "sub" / "a")
+        change.put(change.new / "b", top / "made" / "b")
+        for name in ("rename", "unlink", "rmdir", "makedirs", "mkdir"):
+            setattr(os, name, dying(getattr(os, name), left))
+        change.commit()
+    os._exit(0)
+
+def tree(top):
+    return sorted((str(one.relative_to(top)), one.read_text()) for one in top.rglob("*") if one.is_file())
+
+before = [("gone", "old"), ("kept", "old"), ("whole/sub/a", "old"), ("whole/sub/c", "old")]
+after = [("kept", "old"), ("made/b", "new"), ("whole/sub/a", "new")]
+seen = []
+for n in range(100):
+    top = pathlib.Path(sys.argv[1]) / str(n)
+    (top / "whole" / "sub").mkdir(parents=True)
+    for name, text in before:
+        (top / name).write_text(text)
+    if not (child := os.fork()):
+        change(top, n)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with Change(top):
+        pass
+    assert tree(top) in (before, after), (n, tree(top))
+    seen.append(tree(top) == after)
+    if not code:
+        break
+assert seen == sorted(seen) and seen[-1] and not seen[0], seen
+print(len(seen))
+"""
+
+
+def test_a_change_that_dies_at_any_step_is_taken_back_or_done(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", _DIES, str(tmp_path)], env=environment(tmp_path), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) > 8

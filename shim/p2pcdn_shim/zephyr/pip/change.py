@@ -96,7 +96,7 @@ class Change:
                 raise PipError(f"Could not install packages due to an OSError: {error}\n") from error
             raise
         self._scratch.joinpath(_JOURNAL).unlink()
-        _remove_empty({os.path.dirname(path) for path in gone})  # noqa: PTH120
+        _remove_empty({os.path.dirname(path) for path in gone}, str(self._parent))  # noqa: PTH120
 
     def _check_directories(self, comes: Iterable[str]) -> None:
         """A file may take the place of a directory only where all goes that is in it."""
@@ -239,13 +239,16 @@ def _missing_directories(places: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def _remove_empty(directories: set[str]) -> None:
-    """Directories that hold nothing any more, and those above them that then hold nothing, but byte code without
-    source.
+def _remove_empty(directories: set[str], top: str) -> None:
+    """Directories below top that hold nothing any more, and those above them that then hold nothing.
+
+    Others stay, empty or not: ~/.local/bin and /usr/local/bin were there before any package.
     """
     ahead = sorted(directories, key=len, reverse=True)
     while ahead:
         directory = ahead.pop(0)
+        if not directory.startswith(top + os.sep):
+            continue
         try:
             os.rmdir(directory)  # noqa: PTH106
         except OSError:

@@ -71,10 +71,10 @@ class Finder:
             self._voice.info(f"Looking in links: {', '.join(redacted(one) for one in self.find_links)}")
 
     def candidates(self, project: str, *, with_yanked: bool = True) -> list[Candidate]:
-        """All that can be taken, the best first."""
+        """All that can be taken, the best first; of equals the one that was found last, as for pip."""
         found = [one for link in self.links(project) if (one := self.judge.judged(project, link)) is not None]
         found = [one for one in found if with_yanked or one.link.yanked is None]
-        return sorted(self.judge.with_right_hashes(project, found), key=self.judge.rank, reverse=True)
+        return sorted(self.judge.with_right_hashes(project, found), key=self.judge.rank)[::-1]
 
     def latest(self, project: str, *, prereleases: bool) -> Candidate | None:
         found = self.candidates(project, with_yanked=False)
@@ -96,9 +96,11 @@ class Finder:
         return self._links[project]
 
     def _all_links(self, project: str) -> Iterator[Link]:
-        """Those at --find-links first, as for pip: of two equal files the first is taken."""
+        """In pip's order, in which a later one wins over an equal one: local files, pages of links, indexes."""
         if self._found_links is None:
-            self._found_links = [link for place in self.find_links for link in self._at(place)]
+            found = [link for place in self.find_links for link in self._at(place)]
+            local = sorted((link for link in found if not link.page), key=lambda link: link.url, reverse=True)
+            self._found_links = [*local, *(link for link in found if link.page)]
         yield from self._found_links
         if self._node_page is not None and not self._options.no_index and not self._options.index_url:
             yield from listed(self._node_page(project), "", through_node=True)

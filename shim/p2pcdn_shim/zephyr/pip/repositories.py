@@ -11,9 +11,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 from p2pcdn_shim.zephyr.pip.errors import PipError
 
-# What no repository may ask for on our terminal, and what would lead git elsewhere.
-_OURS = {"GIT_TERMINAL_PROMPT": "0"}
-_STRANGE = ("GIT_DIR", "GIT_WORK_TREE")
+# No repository asks for anything on our terminal, nor names a program as its transport (git's ext::).
+_SCHEMES = ("file", "git", "http", "https", "ssh")
+_OURS = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": ":".join(_SCHEMES)}
+# These bind git to another repository: that of the hook, say, from which we were started, whose index it would write.
+_STRANGE = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
+    *("GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE", "GIT_CEILING_DIRECTORIES"),
+)
 _SCP = re.compile(r"(\w+@)?([^/:]+):(.*)")
 
 
@@ -109,7 +114,11 @@ class Place:
             raise PipError(
                 f"{url.partition('#')[0]} is no repository of git, and zephyr takes no others; name an archive of it."
             )
+        if parts.scheme not in _SCHEMES:
+            raise PipError(f"{url.partition('#')[0]}: git is asked over {', '.join(_SCHEMES)} only.")
         path, at, revision = parts.path.rpartition("@")
+        if revision.startswith("-"):
+            raise PipError(f"The URL {url!r} has the revision {revision!r}, which git would read as an option.")
         self.revision = revision if at else ""
         if at and not revision:
             raise PipError(
@@ -144,7 +153,7 @@ class Place:
                 )
             git("reset", "--hard", "-q", known, cwd=directory)
         else:
-            git("clone", "--filter=blob:none", "-q", self.url, str(directory))
+            git("clone", "--filter=blob:none", "-q", "--", self.url, str(directory))
             if self.revision:
                 self._switch(directory)
         git("submodule", "update", "--init", "--recursive", "-q", cwd=directory)
