@@ -34,7 +34,7 @@ async def resolve(here: Room, requirement: str = "app") -> None:
             "MiB",
             60.0,
         ),
-        ("print('hello' * 1000)", "makes no sense", 60.0),
+        ("print('hello' * 1000, flush=True); import time; time.sleep(1000)", "makes no sense", 60.0),
         ("import time; time.sleep(1000)", "found no answer within", 0.5),
     ],
     ids=["ends", "is killed", "takes too much", "talks nonsense", "thinks for ever"],
