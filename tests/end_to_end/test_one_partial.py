@@ -29,15 +29,17 @@ def test_fifty_readers_ranges_eviction_a_mismatch_and_a_kill_on_one_partial(
     crowd = _Crowd(node, path)
 
     # The first attempt brings wrong bytes: every reader is cut off, none completes anything, nothing is kept.
+    upstream.fault("*demo_shared*", Slow(bytes_per_s=2_000_000))
     upstream.fault("*demo_shared*", WrongBytes(), times=1)
     crowd.start()
     until(lambda: "wrong bytes" in node.log(), "the mismatch was found")
-    until(lambda: crowd.cut >= READERS, "every reader was cut off or turned away")
+    until(lambda: crowd.cut > 0, "its readers were cut off")
     assert not crowd.wrong
+    assert crowd.completed == 0
 
     # The second one grows slowly while other files come and go, and the node is killed in the middle of it.
-    upstream.fault("*demo_shared*", Slow(bytes_per_s=2_000_000))
-    until(lambda: node.status()["bytes"]["from_upstream"] > 2_500_000, "the second attempt has got somewhere")
+    so_far = len(WHEEL.content) + 2_500_000
+    until(lambda: node.status()["bytes"]["from_upstream"] > so_far, "the second attempt has got somewhere")
     for other, one in zip(others, OTHERS, strict=True):
         assert node.get(other).body == one.content
     assert node.status()["store"]["size_bytes"] <= node.status()["store"]["limit_bytes"]

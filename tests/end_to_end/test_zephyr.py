@@ -488,7 +488,7 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
     members[f"{info}/RECORD"] = "\\n".join([*rows, f"{info}/RECORD,,", ""])
     with zipfile.ZipFile(Path(wheel_directory) / name, "w") as archive:
         for path, text in members.items():
-            archive.writestr(path, text)
+            archive.writestr(zipfile.ZipInfo(path, (2024, 1, 1, 0, 0, 0)), text)
     return name
 """
 

@@ -248,6 +248,7 @@ async def test_one_that_is_busy_for_ever_costs_its_time_once_or_twice_and_not_fo
         assert not any(one.strikes for one in it.swarm.peers())
 
 
+@pytest.mark.alone
 async def test_a_slow_neighbour_is_not_blamed_for_the_files_that_queue_here_for_its_answer(tmp_path: Path) -> None:
     contents = [content_of(seed, 1000) for seed in range(40)]
     scripts = {blob_id(PUBLIC_KEY, Sha256.of(content)): honest(content) for content in contents}
