@@ -142,7 +142,7 @@ class _Writer:
         executable = bool(member.mode & 0o111) or part == "scripts"
         self._make_directory(name.rpartition("/")[0])
         digest, first = self._write(member, PROGRAM_MODE if executable else FILE_MODE)
-        shebang = _shebang(first) if part == "scripts" else ""
+        shebang = shebang_of(first) if part == "scripts" else ""
         return Entry(name, member.size_bytes, digest, executable, part, below, shebang)
 
     def _make_directory(self, name: str) -> None:
@@ -175,7 +175,7 @@ class _Writer:
         return urlsafe(sha256.digest()), first
 
 
-def _shebang(first: bytes) -> Shebang:
+def shebang_of(first: bytes) -> Shebang:
     """What the first line of a script asks for: `#!python` and `#!pythonw` are replaced in each environment (PEP
     427).
     """

@@ -79,6 +79,15 @@ def place(path: str) -> tuple[Part, str]:
     return cast(Part, part), inner
 
 
+def scripts_of(entry_points: str) -> list[tuple[str, str, bool]]:
+    """(name, what it calls, whether it has windows) of an entry_points.txt's scripts. Raises configparser.Error."""
+    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
+    parser.optionxform = str  # type: ignore[method-assign, assignment]  # names keep their case
+    parser.read_string(entry_points)
+    sections = [(one, gui) for one, gui in (("console_scripts", False), ("gui_scripts", True)) if one in parser]
+    return [(name, value, gui) for section, gui in sections for name, value in parser.items(section)]
+
+
 class _Reader:
     def __init__(self, archive: Archive, filename: str) -> None:
         self._archive = archive
@@ -206,16 +215,12 @@ class _Reader:
         path = f"{info}/entry_points.txt"
         if path not in self._members:
             return
-        parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
-        parser.optionxform = str  # type: ignore[method-assign, assignment]  # names keep their case
         try:
-            parser.read_string(self._text(path, METADATA_SIZE_BYTES_MAX))
+            scripts = scripts_of(self._text(path, METADATA_SIZE_BYTES_MAX))
         except configparser.Error as error:
             raise self._bad(f"its entry_points.txt is malformed ({error})".replace("\n", " ")) from error
-        for section, gui in (("console_scripts", False), ("gui_scripts", True)):
-            if parser.has_section(section):
-                for name, value in parser.items(section):
-                    yield self._entry_point(name, value, gui)
+        for name, value, gui in scripts:
+            yield self._entry_point(name, value, gui)
 
     def _entry_point(self, name: str, value: str, gui: bool) -> EntryPoint:
         match = _ENTRY_POINT.fullmatch(value)

@@ -78,18 +78,22 @@ def make_wheel(
     )
 
 
-def make_sdist(project: str, version: str = "1.0") -> Distribution:
-    """A source distribution whose build backend lies inside it, so that building it needs no network."""
-    module = project.lower().replace("-", "_")
-    stem = f"{module}-{version}"
-    wheel = make_wheel(project, version)
-    backend = (
+def backend_of(wheel: Distribution) -> str:
+    """A build backend that has only this wheel to give."""
+    return (
         "import base64, pathlib\n"
         f"WHEEL = {base64.b64encode(wheel.content)!r}\n"
         "def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):\n"
         f"    (pathlib.Path(wheel_directory) / {wheel.filename!r}).write_bytes(base64.b64decode(WHEEL))\n"
         f"    return {wheel.filename!r}\n"
     )
+
+
+def make_sdist(project: str, version: str = "1.0") -> Distribution:
+    """A source distribution whose build backend lies inside it, so that building it needs no network."""
+    module = project.lower().replace("-", "_")
+    stem = f"{module}-{version}"
+    backend = backend_of(make_wheel(project, version))
     pyproject = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
     members = {
         f"{stem}/PKG-INFO": _metadata(project, version, (), None),

@@ -12,7 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 
-from tests.bench.wheels import make_wheel
+from tests.bench.wheels import backend_of, make_wheel
 
 PYPROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 # No configuration of the machine's reaches these commits.
@@ -59,15 +59,7 @@ class Repository:
 
 def source_files(project: str, version: str) -> dict[str, str]:
     """A source tree whose backend lies inside it, so that building it needs no network."""
-    wheel = make_wheel(project, version)
-    backend = (
-        "import base64, pathlib\n"
-        f"WHEEL = {base64.b64encode(wheel.content)!r}\n"
-        "def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):\n"
-        f"    (pathlib.Path(wheel_directory) / {wheel.filename!r}).write_bytes(base64.b64decode(WHEEL))\n"
-        f"    return {wheel.filename!r}\n"
-    )
-    return {"pyproject.toml": PYPROJECT, "backend.py": backend}
+    return {"pyproject.toml": PYPROJECT, "backend.py": backend_of(make_wheel(project, version))}
 
 
 class Hosted:

@@ -91,7 +91,7 @@ class _Reader:
             raise UsageError(f"{on_the_way[0]} includes more than {FILES_MAX} files.")
         for number, line in logical_lines(_text_of(place, on_the_way)):
             origin = f"{place}, line {number}"
-            self._take(_expanded(line, self._environ), origin, place, constraint=constraint, on_the_way=on_the_way)
+            self._take(with_variables(line, self._environ), origin, place, constraint=constraint, on_the_way=on_the_way)
 
     def _take(self, line: str, origin: str, file: Path, *, constraint: bool, on_the_way: tuple[Path, ...]) -> None:
         text, options = _split(line, origin)
@@ -178,7 +178,7 @@ def _without_comment(line: str) -> str:
     return re.sub(r"(^|\s+)#.*$", "", line).strip()
 
 
-def _expanded(line: str, environ: Mapping[str, str]) -> str:
+def with_variables(line: str, environ: Mapping[str, str]) -> str:
     """`${NAME}` by its value; a variable that is not set stays as it is, as in pip."""
     return re.sub(r"\$\{([A-Z0-9_]+)\}", lambda match: environ.get(match[1]) or match[0], line)
 
@@ -193,12 +193,12 @@ def _text_of(file: Path, on_the_way: tuple[Path, ...]) -> str:
     if len(content) > FILE_SIZE_BYTES_MAX:
         raise UsageError(f"The requirements file {file} is larger than {FILE_SIZE_BYTES_MAX // 2**20} MiB.")
     try:
-        return content.decode(_encoding(content))
+        return content.decode(encoding_of(content))
     except (UnicodeDecodeError, LookupError) as error:
         raise UsageError(f"The requirements file {file} cannot be decoded: {error}.") from error
 
 
-def _encoding(content: bytes) -> str:
+def encoding_of(content: bytes) -> str:
     """A byte order mark, or PEP 263's comment in the first two lines; else UTF-8."""
     for mark, name in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
         if content.startswith(mark):

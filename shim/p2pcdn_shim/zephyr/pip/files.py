@@ -16,7 +16,7 @@ from p2pcdn_shim.zephyr.pip.asked import Ask, ask_of, dependency, editable_ask
 from p2pcdn_shim.zephyr.pip.controls import ALL, Control, normalize
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.web import NotThere
-from p2pcdn_shim.zephyr.requirements_txt import _encoding, _expanded, logical_lines
+from p2pcdn_shim.zephyr.requirements_txt import encoding_of, logical_lines, with_variables
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Reader:
 
     def _file(self, file: str, constraint: bool, above: list[dict[str, str]]) -> Iterator[Ask]:
         for number, line in logical_lines(self._text(file, constraint)):
-            expanded = _expanded(line, os.environ)
+            expanded = with_variables(line, os.environ)
             try:
                 text, options = self._split(expanded)
             except _Wrong as error:
@@ -89,7 +89,7 @@ class Reader:
             raise PipError(f"404 Client Error: FileNotFoundError for url: {file}")
         try:
             content = path.read_bytes()
-            return content.decode(_encoding(content))
+            return content.decode(encoding_of(content))
         except OSError as error:
             raise PipError(f"Could not open {what} file: {error}") from error
         except UnicodeDecodeError as error:

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from urllib.parse import urljoin
 
 from p2pcdn_shim.zephyr.pip.errors import PipError
-from p2pcdn_shim.zephyr.pip.link import Link, link_at
+from p2pcdn_shim.zephyr.pip.link import Link, link_at, percent_encoded
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ def links_of(text: str, page: str) -> Iterator[Link]:
 
 
 def _link(href: str, anchor: Mapping[str, str | None], base: str, page: str) -> Link:
-    from p2pcdn_shim.zephyr.pip.link import _encoded
-
-    found = link_at(_encoded(urljoin(base, href.strip())), page=page)
+    found = link_at(percent_encoded(urljoin(base, href.strip())), page=page)
     return Link(
         found.url,
         found.hashes,

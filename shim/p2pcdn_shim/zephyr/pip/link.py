@@ -142,7 +142,7 @@ def listed(rows: Iterable[Mapping[str, object]], page: str, *, through_node: boo
                        if key in row), None)  # fmt: skip
         yanked = row.get("yanked")
         yield Link(
-            _encoded(url),
+            percent_encoded(url),
             known or link_at(url).hashes,
             page,
             str(row.get("requires-python") or ""),
@@ -153,7 +153,7 @@ def listed(rows: Iterable[Mapping[str, object]], page: str, *, through_node: boo
         )
 
 
-def _encoded(url: str) -> str:
+def percent_encoded(url: str) -> str:
     """Blanks and what is not ASCII as percent-encoded UTF-8; what is encoded already stays."""
     return quote(url, safe="%/:?#[]@!$&'()*+,;=~")
 

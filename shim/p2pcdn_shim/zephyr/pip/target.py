@@ -48,11 +48,6 @@ class Target:
         return bool(self._said["prefix"] != self._said["base_prefix"])
 
     @property
-    def sees_global(self) -> bool:
-        """Whether it sees the packages of the interpreter behind it."""
-        return not self.is_environment or bool(self._said["user_enabled"])
-
-    @property
     def user_site(self) -> str:
         return str(self._said["user_site"])
 

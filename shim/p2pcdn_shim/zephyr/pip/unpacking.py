@@ -11,7 +11,6 @@ import csv
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from configparser import ConfigParser
 from configparser import Error as ParserError
 from email.parser import HeaderParser
 from pathlib import Path
@@ -20,8 +19,8 @@ from p2pcdn.envs.archive import Archive, Member
 from p2pcdn.envs.listing import Entry, EntryPoint, Listing, Part
 from p2pcdn.envs.member_names import why_unsafe
 from p2pcdn.envs.record import record_row, urlsafe
-from p2pcdn.envs.unpack import _shebang
-from p2pcdn.envs.wheel import UNRECORDED, place
+from p2pcdn.envs.unpack import shebang_of
+from p2pcdn.envs.wheel import UNRECORDED, place, scripts_of
 from p2pcdn.errors import P2pcdnError
 from p2pcdn_shim.zephyr.pip.errors import PipError
 
@@ -105,7 +104,7 @@ class _Unpacking:
         program = bool(one.mode & 0o111) or part == "scripts"
         to.chmod(0o755 if program else 0o644)
         return Entry(
-            one.name, one.size_bytes, digest, program, part, below, _shebang(first) if part == "scripts" else ""
+            one.name, one.size_bytes, digest, program, part, below, shebang_of(first) if part == "scripts" else ""
         )
 
     def _place(self, name: str) -> tuple[Part, str]:
@@ -146,23 +145,17 @@ class _Unpacking:
     def _entry_points(self, info: str) -> Iterator[EntryPoint]:
         if f"{info}/entry_points.txt" not in self._files:
             return
-        parser = ConfigParser(delimiters=("=",), interpolation=None, strict=False)
-        parser.optionxform = str  # type: ignore[method-assign, assignment]  # names keep their case
         try:
-            parser.read_string(self._text(f"{info}/entry_points.txt"))
+            scripts = scripts_of(self._text(f"{info}/entry_points.txt"))
         except ParserError as error:
             raise PipError(f"{self._project} has an invalid wheel, entry_points.txt cannot be read: {error}") from error
-        for section, gui in (("console_scripts", False), ("gui_scripts", True)):
-            for name, value in parser.items(section) if parser.has_section(section) else ():
-                if why_unsafe(name) or "/" in name:
-                    raise PipError(
-                        f"{self._project} has an invalid wheel, its command {name[:80]!r} is no name of a file."
-                    )
-                module, colon, attribute = value.partition("[")[0].strip().partition(":")
-                if not colon or not attribute.strip():
-                    raise PipError(
-                        f"Invalid script entry point: {name} = {value} - A callable suffix is required. See"
-                        " https://packaging.python.org/specifications/entry-points/#use-for-scripts for more"
-                        " information."
-                    )
-                yield EntryPoint(name, module.strip(), attribute.strip(), gui)
+        for name, value, gui in scripts:
+            if why_unsafe(name) or "/" in name:
+                raise PipError(f"{self._project} has an invalid wheel, its command {name[:80]!r} is no name of a file.")
+            module, colon, attribute = value.partition("[")[0].strip().partition(":")
+            if not colon or not attribute.strip():
+                raise PipError(
+                    f"Invalid script entry point: {name} = {value} - A callable suffix is required. See"
+                    " https://packaging.python.org/specifications/entry-points/#use-for-scripts for more information."
+                )
+            yield EntryPoint(name, module.strip(), attribute.strip(), gui)

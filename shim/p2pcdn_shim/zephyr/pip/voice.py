@@ -27,7 +27,6 @@ class PipVoice:
         self._log = log
         self.log = log
         self._indent = 0
-        self._said: set[str] = set()
         # It speaks of what is needed for a build, and not of what the user asked for.
         self.nested = False
 
@@ -61,14 +60,6 @@ class PipVoice:
 
     def warn(self, text: str) -> None:
         self._say(self._marked(f"WARNING: {text}", _YELLOW), -1, sys.stderr)
-
-    def warn_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self.warn(text)
-
-    def deprecated(self, text: str) -> None:
-        self._say(self._marked(f"DEPRECATION: {text}", _YELLOW), -1, sys.stderr)
 
     def error(self, text: str) -> None:
         self._say(self._marked(f"ERROR: {text}", _RED), -2, sys.stderr)
