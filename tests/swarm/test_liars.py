@@ -12,7 +12,6 @@ import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import DigestMismatch, Unavailable
-from p2pcdn.swarm.exchange import Patience
 from p2pcdn.swarm.manifest import manifest_of
 from p2pcdn.swarm.messages import PUBLIC_KEY, blob_id
 from tests.swarm.nodes import HANG_S, MIB, SHORT, content_of, fake, honest, node, ok
@@ -254,12 +253,10 @@ async def test_a_slow_neighbour_is_not_blamed_for_the_files_that_queue_here_for_
     contents = [content_of(seed, 1000) for seed in range(40)]
     scripts = {blob_id(PUBLIC_KEY, Sha256.of(content)): honest(content) for content in contents}
     given = []
-    # Four times the usual patience: a busy machine that stops for a quarter of a second is not the neighbour's fault.
-    patience = Patience(no_progress_s=4 * SHORT.no_progress_s, dial_time_s=4 * SHORT.dial_time_s)
 
     async with (
-        fake(lambda path: scripts[path.split("/")[3]](path), answers_after_s=patience.no_progress_s / 4) as slow,
-        node(tmp_path / "b", peers=[slow.sighting()], patience=patience) as it,
+        fake(lambda path: scripts[path.split("/")[3]](path), answers_after_s=SHORT.no_progress_s / 4) as slow,
+        node(tmp_path / "b", peers=[slow.sighting()]) as it,
     ):
 
         async def fill(content: bytes) -> None:

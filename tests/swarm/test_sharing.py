@@ -30,7 +30,7 @@ from p2pcdn.swarm.slots import SLOTS_PER_FILE
 from p2pcdn.swarm.sources import BROKEN_OFF_MAX, PIECES_PER_BREAK, Sources
 from p2pcdn.swarm.taking import Taking, _Coming
 from p2pcdn.swarm.waiting import Waiter, Waiters
-from tests.swarm.nodes import MIB, PUBLIC, content_of, node, until
+from tests.swarm.nodes import HANG_S, MIB, PUBLIC, content_of, node, until
 from tests.swarm.test_provide import SLOTS, ask, ask_piece
 from tests.worlds import open_store
 
@@ -144,7 +144,7 @@ async def test_who_waits_when_a_file_becomes_whole_is_served_as_slots_come_free(
             sharing.adopt(manifest_of(FILE, CONTENT))
             sharing.note(0, None, parts_of(0), sharing.manifest)
             for served in range(7):
-                with trio.fail_after(0.5):
+                with trio.fail_after(HANG_S):
                     await until(lambda served=served: len(answers) > served)
                 release = answers[served].release
                 assert answers[served].status == 200
@@ -179,7 +179,7 @@ async def test_who_waits_for_a_slot_that_another_file_had_is_served_when_it_come
             release = given[0].release
             assert release is not None
             release()
-            with trio.fail_after(0.5):
+            with trio.fail_after(HANG_S):
                 await until(lambda: answers)
         assert answers[0].status == 200
 
