@@ -142,7 +142,8 @@ def candidates(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
     if not environ.get("P2PCDN_STORE") and (usual := places.runtime_control_socket(environ)) is not None:
         yield str(usual)
     # The daemon's own settings, files and all: only reached where the usual socket is silent.
-    from p2pcdn_daemon.configuration.config import ConfigError, resolve
+    from p2pcdn_daemon.configuration.config import ConfigError
+    from p2pcdn_daemon.configuration.layers import resolve
 
     try:
         config = resolve({}, environ)

@@ -15,7 +15,7 @@ import pytest
 from p2pcdn_daemon.commands import control
 from p2pcdn_daemon.commands.control import Control, NodeRefused, NoNode
 from p2pcdn_daemon.configuration import places
-from p2pcdn_daemon.configuration.config import resolve
+from p2pcdn_daemon.configuration.layers import resolve
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from p2pcdn_daemon.commands.demo_index import make_wheel
-from p2pcdn_daemon.configuration.config import ConfigError, resolve
+from p2pcdn_daemon.configuration.config import ConfigError
+from p2pcdn_daemon.configuration.layers import resolve
 from p2pcdn_daemon.serve.ephemeral import for_one_job
 from tests.daemon.nodes import COMMAND, TIME_S_MAX, assert_one_sentence, environment, p2pcdn
 

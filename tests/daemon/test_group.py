@@ -21,7 +21,8 @@ from p2pcdn.group import GroupKey
 from p2pcdn_daemon.commands.demo_index import make_wheel
 from p2pcdn_daemon.commands.group import group
 from p2pcdn_daemon.configuration import group_key, identity
-from p2pcdn_daemon.configuration.config import ConfigError, resolve
+from p2pcdn_daemon.configuration.config import ConfigError
+from p2pcdn_daemon.configuration.layers import resolve
 from p2pcdn_daemon.doors import tls
 from tests.daemon.nodes import COMMAND, TIME_S_MAX, assert_one_sentence, environment, p2pcdn
 from tests.daemon.test_run import home, serving

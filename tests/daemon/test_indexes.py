@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from p2pcdn_daemon.configuration.config import Config, ConfigError, UpstreamSetting
+from p2pcdn_daemon.configuration.config import Config, ConfigError
+from p2pcdn_daemon.configuration.kinds import UpstreamSetting
 from p2pcdn_daemon.upstream.indexes import upstreams_of
 
 PUBLIC = "https://index.example/simple/"

@@ -25,7 +25,7 @@ import pytest
 from p2pcdn_daemon.clients import own_upstreams
 from p2pcdn_daemon.commands.demo_index import make_wheel
 from p2pcdn_daemon.configuration import identity
-from p2pcdn_daemon.configuration.config import resolve
+from p2pcdn_daemon.configuration.layers import resolve
 from p2pcdn_daemon.serve.notify import notify, watchdog_interval_s
 from tests.daemon.nodes import COMMAND, TIME_S_MAX, assert_one_sentence, environment, p2pcdn
 

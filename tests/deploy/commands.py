@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 
 from p2pcdn_daemon.cli import commands
-from p2pcdn_daemon.configuration.config import OTHER_VARIABLES, SETTINGS
+from p2pcdn_daemon.configuration.config import SETTINGS
+from p2pcdn_daemon.configuration.layers import OTHER_VARIABLES
 
 # Where a command begins: at the line's start, after an operator, in a list of YAML, in backquotes; perhaps by its path.
 _COMMAND = re.compile(

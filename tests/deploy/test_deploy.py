@@ -18,7 +18,8 @@ pytest.importorskip("lightkube", reason="pip install -e '.[test]'")
 
 from p2pcdn import __version__  # noqa: E402
 from p2pcdn_daemon.commands.serve import serve  # noqa: E402
-from p2pcdn_daemon.configuration.config import Config, resolve  # noqa: E402
+from p2pcdn_daemon.configuration.config import Config  # noqa: E402
+from p2pcdn_daemon.configuration.layers import resolve  # noqa: E402
 from tests.daemon.nodes import COMMAND, environment  # noqa: E402
 from tests.deploy import commands, kubernetes  # noqa: E402
 

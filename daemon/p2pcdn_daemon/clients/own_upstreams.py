@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from p2pcdn_daemon.configuration import places
-from p2pcdn_daemon.configuration.config import Config, ConfigError, without_credentials
+from p2pcdn_daemon.configuration.config import Config, ConfigError
+from p2pcdn_daemon.configuration.urls import without_credentials
 
 
 def keep(config: Config, urls: Sequence[str], status: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,8 @@ import click
 
 from p2pcdn_daemon.commands import control, options
 from p2pcdn_daemon.commands.control import NodeRefused, NoNode
-from p2pcdn_daemon.configuration.config import GROUP_KEY_VARIABLE, Config, ConfigError
+from p2pcdn_daemon.configuration.config import Config, ConfigError
+from p2pcdn_daemon.configuration.layers import GROUP_KEY_VARIABLE
 
 if TYPE_CHECKING:
     from p2pcdn.group import GroupKey

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from p2pcdn_daemon.commands import control, options, status_text
-from p2pcdn_daemon.configuration.config import SETTINGS, unknown_variables
+from p2pcdn_daemon.configuration.config import SETTINGS
+from p2pcdn_daemon.configuration.layers import unknown_variables
 
 
 @click.command()

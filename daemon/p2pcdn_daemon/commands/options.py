@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
-from p2pcdn_daemon.configuration.config import FLAG, SETTINGS, Config, Setting, resolve
+from p2pcdn_daemon.configuration.config import SETTINGS, Config, Setting
+from p2pcdn_daemon.configuration.kinds import FLAG
+from p2pcdn_daemon.configuration.layers import resolve
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from p2pcdn.group import GroupKey
 from p2pcdn_daemon.configuration import places
-from p2pcdn_daemon.configuration.config import GROUP_KEY_VARIABLE, Config, ConfigError
+from p2pcdn_daemon.configuration.config import Config, ConfigError
+from p2pcdn_daemon.configuration.layers import GROUP_KEY_VARIABLE
 
 log = logging.getLogger(__name__)
 

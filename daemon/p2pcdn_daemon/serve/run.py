@@ -27,7 +27,8 @@ from p2pcdn.swarm.manners import Manners
 from p2pcdn.world import Discovery, Sighting, World
 from p2pcdn_daemon.clients.environment import index_environment
 from p2pcdn_daemon.configuration import group_key, identity, places
-from p2pcdn_daemon.configuration.config import Config, ConfigError, unknown_variables
+from p2pcdn_daemon.configuration.config import Config, ConfigError
+from p2pcdn_daemon.configuration.layers import unknown_variables
 from p2pcdn_daemon.doors.attestations import PypiAttestations
 from p2pcdn_daemon.doors.clock import WallClock
 from p2pcdn_daemon.doors.disk import RealDisk

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address
 import httpx
 
 from p2pcdn.errors import Refused
-from p2pcdn_daemon.configuration.config import without_credentials
+from p2pcdn_daemon.configuration.urls import without_credentials
 
 Address = IPv4Address | IPv6Address
 

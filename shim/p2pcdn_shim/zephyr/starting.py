@@ -87,7 +87,8 @@ def _spawn(arguments: Sequence[str], environ: Mapping[str, str], log: IO[bytes])
 
 def _from_anywhere(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process that stands elsewhere: paths in it that begin here are whole ones."""
-    from p2pcdn_daemon.configuration.config import PATH, SETTINGS
+    from p2pcdn_daemon.configuration.config import SETTINGS
+    from p2pcdn_daemon.configuration.kinds import PATH
 
     whole = dict(environ)
     names = [setting.variable for setting in SETTINGS.values() if setting.kind is PATH]
@@ -134,7 +135,8 @@ def _end(node: Popen[bytes]) -> None:
 
 def _store_that_nobody_holds(environ: Mapping[str, str]) -> Path | None:
     from p2pcdn_daemon.configuration import places
-    from p2pcdn_daemon.configuration.config import ConfigError, resolve
+    from p2pcdn_daemon.configuration.config import ConfigError
+    from p2pcdn_daemon.configuration.layers import resolve
     from p2pcdn_shim.client import dial
 
     try:
@@ -152,7 +154,8 @@ def _free_ports(environ: Mapping[str, str]) -> list[str]:
     """The configured ports, unless another node (the system's, a colleague's) has them: then whatever is free."""
     import socket
 
-    from p2pcdn_daemon.configuration.config import ConfigError, resolve
+    from p2pcdn_daemon.configuration.config import ConfigError
+    from p2pcdn_daemon.configuration.layers import resolve
 
     try:
         config = resolve({}, environ)

@@ -52,7 +52,7 @@ def public_url(url: str) -> str:
     """The URL without user name and password, however badly it is written."""
     if "@" not in url:
         return url
-    from p2pcdn_daemon.configuration.config import without_credentials
+    from p2pcdn_daemon.configuration.urls import without_credentials
 
     scheme, _, rest = url.rpartition("@")[0].partition("://")
     # An index has neither query nor fragment; a raw ? or # before an @ stands in a password.
