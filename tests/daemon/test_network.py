@@ -19,7 +19,7 @@ from p2pcdn_daemon.doors.network import (
     open_listeners,
     port_of,
 )
-from p2pcdn_daemon.serve.run import HOSTS
+from p2pcdn_daemon.serve.faces import HOSTS
 from tests.contract.network import check_network
 
 LOOPBACK = ("127.0.0.1", "::1")

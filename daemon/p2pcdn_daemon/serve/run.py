@@ -6,14 +6,10 @@ import logging
 import os
 import random
 import resource
-import signal
 import sys
-import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import click
 import trio
@@ -34,13 +30,9 @@ from p2pcdn_daemon.doors.clock import WallClock
 from p2pcdn_daemon.doors.disk import RealDisk
 from p2pcdn_daemon.doors.link import look, manners_of
 from p2pcdn_daemon.doors.network import (
-    Adopted,
     CannotListen,
     TcpNetwork,
     adopted_listeners,
-    open_control_listener,
-    open_listeners,
-    port_of,
 )
 from p2pcdn_daemon.doors.processes import RealProcesses
 from p2pcdn_daemon.doors.repositories import GitRepositories
@@ -49,7 +41,8 @@ from p2pcdn_daemon.neighbours.peers_dns import DnsPeers
 from p2pcdn_daemon.neighbours.peers_file import PeersFile
 from p2pcdn_daemon.serve import allocator, logs
 from p2pcdn_daemon.serve.errand import Errand
-from p2pcdn_daemon.serve.notify import notify, watchdog_interval_s
+from p2pcdn_daemon.serve.faces import HOSTS, open_control_faces, open_network_faces, open_sealed_face
+from p2pcdn_daemon.serve.life import Life, Ready
 from p2pcdn_daemon.serve.welcome import welcome
 from p2pcdn_daemon.upstream.indexes import upstreams_of
 from p2pcdn_daemon.upstream.upstream import UpstreamSettings, open_upstream
@@ -57,17 +50,8 @@ from p2pcdn_daemon.upstream.upstream import UpstreamSettings, open_upstream
 log = logging.getLogger(__name__)
 
 EXIT_UNUSABLE = 2
-# A node that is told to stop is gone within five seconds: running answers get most of them, their cancellation a
-# little, and then the process ends by itself. What was acknowledged is on the disk since long before.
-CANCEL_AFTER_S = 4.0
-EXIT_AFTER_S = 4.7
-# While the catalog is rebuilt, systemd is asked for so much more time, so often.
-STARTING_MORE_TIME_S = 30
-STARTING_ASKS_EVERY_S = 10
 # How often the links and the battery are looked at: some files of the kernel's, a millisecond.
 LOOK_AT_MACHINE_EVERY_S = 30.0
-# What two words of the configuration mean for a listener, in both families.
-HOSTS = {"localhost": ("127.0.0.1", "::1"), "all": ("0.0.0.0", "::")}
 
 
 def serve(config: Config, *, ready_fd: int | None = None, errand: Errand | None = None) -> int:
@@ -94,96 +78,6 @@ def serve(config: Config, *, ready_fd: int | None = None, errand: Errand | None 
         return EXIT_UNUSABLE
 
 
-@dataclass(slots=True)
-class Ready:
-    """Says once, to whoever waits for it, that the node accepts connections. Raises ConfigError for no descriptor."""
-
-    descriptor: int | None
-    log: logs.Held
-    on_stdout: bool = True
-
-    def __post_init__(self) -> None:
-        if self.descriptor is not None:
-            try:
-                os.set_inheritable(self.descriptor, self.descriptor <= 2)
-            except OSError as error:
-                raise ConfigError(f"--ready-fd: {self.descriptor} is not an open file descriptor.") from error
-
-    def say(self, index_url: str) -> None:
-        """The line on stdout, on the descriptor (which is closed), and READY=1 for systemd."""
-        self.log.release()
-        line = f"ready {index_url}\n"
-        # Whoever waited may have gone.
-        with suppress(OSError, ValueError):
-            if self.on_stdout:
-                sys.stdout.write(line)
-                sys.stdout.flush()
-        if self.descriptor is not None and self.descriptor != 1:
-            with suppress(OSError):
-                os.write(self.descriptor, line.encode())
-            if self.descriptor > 2:
-                os.close(self.descriptor)
-        notify("READY=1", f"STATUS=Serving {index_url}", f"MAINPID={os.getpid()}")
-
-
-@dataclass(slots=True)
-class Life:
-    """From the first signal to the end. Used by the tasks of `_serve`."""
-
-    scope: trio.CancelScope
-    errand: Errand | None = None
-    stop: trio.Event = field(default_factory=trio.Event)
-    is_ready: bool = False
-
-    @property
-    def exit_code(self) -> int:
-        return 0 if self.errand is None else self.errand.exit_code
-
-    async def watch_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """The first SIGTERM or SIGINT stops the node, the second one at once. SIGHUP stops it on a terminal only."""
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            task_status.started()
-            async for number in signals:
-                if self.errand is not None and self.errand.forward(number):
-                    continue
-                if number == signal.SIGHUP and not _on_terminal():
-                    continue
-                if self.stop.is_set() or not self.is_ready:
-                    self.scope.cancel()
-                self.end()
-                notify("STOPPING=1")
-                log.info("stopping: %s", signal.Signals(number).name)
-
-    async def run_errand(self, environ: Mapping[str, str]) -> None:
-        """Runs the command, if there is one, and ends the node with it."""
-        if self.errand is not None:
-            await self.errand.run(environ)
-            self.end()
-
-    def end(self) -> None:
-        """Ends the node, in time."""
-        if not self.stop.is_set():
-            self.scope.deadline = min(self.scope.deadline, trio.current_time() + CANCEL_AFTER_S)
-            # A thread that hangs in the kernel (a dead network disk) would hold trio.run beyond its time.
-            last = threading.Timer(EXIT_AFTER_S, lambda: os._exit(self.exit_code))
-            last.daemon = True
-            last.start()
-            self.stop.set()
-
-    async def ask_for_time(self) -> None:
-        """Keeps systemd patient until the node is ready (sd_notify(3), EXTEND_TIMEOUT_USEC)."""
-        while not self.is_ready:
-            notify(f"EXTEND_TIMEOUT_USEC={STARTING_MORE_TIME_S * 1_000_000}")
-            await trio.sleep(STARTING_ASKS_EVERY_S)
-
-    async def feed_watchdog(self) -> None:
-        """Tells systemd that the loop turns."""
-        interval_s = watchdog_interval_s()
-        while interval_s is not None:
-            notify("WATCHDOG=1")
-            await trio.sleep(interval_s)
-
-
 async def _serve(config: Config, ready: Ready, errand: Errand | None) -> int:
     async with trio.open_nursery() as nursery:
         life = Life(nursery.cancel_scope, errand)
@@ -199,10 +93,10 @@ async def _serve(config: Config, ready: Ready, errand: Errand | None) -> int:
 async def _run_node(config: Config, ready: Ready, life: Life, stack: AsyncExitStack) -> None:
     group = group_key.take(config)
     faces = adopted_listeners()
-    await _open_network_faces(config, faces, stack)
+    await open_network_faces(config, faces, stack)
     upstreams = upstreams_of(config, [address(listener) for listener in faces.index])
     store = await stack.enter_async_context(_open_store(config))
-    await _open_control_faces(config, faces, stack)
+    await open_control_faces(config, faces, stack)
     world = await stack.enter_async_context(_open_world(config, upstreams))
     settings = Settings(
         indexes=tuple(one.index for one in upstreams),
@@ -215,7 +109,7 @@ async def _run_node(config: Config, ready: Ready, life: Life, stack: AsyncExitSt
         origin_readers=config.origin_readers,
         manners=_manners(config),
     )
-    sealed, sealed_port = await _open_sealed_face(config, faces, settings.identity, stack)
+    sealed, sealed_port = await open_sealed_face(config, faces, settings.identity, stack)
     node = Node(settings, store, world, node_id=identity.node_id(config.store), token=identity.token(config.store))
     async with trio.open_nursery() as nursery:
         run = partial(
@@ -251,84 +145,6 @@ def _errands_environment(config: Config, node: Node) -> dict[str, str]:
 
 
 # -- the doors --------------------------------------------------------------------------------------------------------
-
-
-async def _open_network_faces(config: Config, faces: Adopted, stack: AsyncExitStack) -> None:
-    """Opens the faces that systemd has not opened for us. Raises CannotListen."""
-    for listener in (*faces.index, *faces.peer, *faces.control):
-        stack.push_async_callback(listener.aclose)
-    if not faces.index:
-        faces.index += await open_listeners(_hosts(config.host), config.port, "--port")
-        for listener in faces.index:
-            stack.push_async_callback(listener.aclose)
-    if not faces.peer:
-        faces.peer += await open_listeners(_hosts(config.peer_host), config.peer_port, "--peer-port")
-        for listener in faces.peer:
-            stack.push_async_callback(listener.aclose)
-
-
-async def _open_sealed_face(
-    config: Config, faces: Adopted, who: Identity, stack: AsyncExitStack
-) -> tuple[list[trio.SSLListener[trio.SocketStream]], int]:
-    """In a group, where members get private files over TLS, and its port; nothing in open mode. Raises CannotListen."""
-    if who.group is None:
-        return [], 0
-    from p2pcdn_daemon.doors import tls
-
-    hosts = _hosts(config.peer_host)
-    if config.sealed_port is not None:
-        listeners = await open_listeners(hosts, config.sealed_port, "--sealed-port")
-    else:
-        port = (port_of(faces.peer[0]) + 1) % 65536 if config.peer_port else 0
-        try:
-            listeners = await open_listeners(hosts, port, "--sealed-port")
-        except CannotListen:
-            # Members are told the port; only a firewall wants it to be always the same.
-            listeners = await open_listeners(hosts, 0, "--sealed-port")
-    context = tls.server_context(who.device)
-    for listener in listeners:
-        stack.push_async_callback(listener.aclose)
-    sealed = [trio.SSLListener(listener, context, https_compatible=True) for listener in listeners]
-    return sealed, port_of(listeners[0])
-
-
-async def _open_control_faces(config: Config, faces: Adopted, stack: AsyncExitStack) -> None:
-    """The socket that was named; else the store's, and the user's usual one where no other node has it.
-
-    Raises CannotListen.
-    """
-    if faces.control:
-        return
-    if config.control_socket is not None:
-        faces.control.append(await _control_face(config.control_socket, stack))
-        return
-    of_store = places.store_control_socket(config.store)
-    try:
-        places.make_own_directory(of_store.parent)
-    except OSError as error:
-        raise CannotListen(
-            f"The control socket cannot be in {of_store.parent}: {error.strerror}; name another by --control-socket."
-        ) from error
-    faces.control.append(await _control_face(of_store, stack))
-    usual = places.runtime_control_socket()
-    if usual is not None and usual != of_store:
-        try:
-            faces.control.append(await _control_face(usual, stack))
-        except CannotListen as error:
-            log.info("commands reach this node with --store %s only: %s", config.store, error)
-
-
-async def _control_face(path: Path, stack: AsyncExitStack) -> trio.SocketListener:
-    listener = await open_control_listener(path)
-
-    async def close() -> None:
-        # Away with the name first: no command is to meet a socket that nobody answers.
-        with suppress(OSError):
-            path.unlink()  # noqa: ASYNC240 - one system call on a memory file system
-        await listener.aclose()
-
-    stack.push_async_callback(close)
-    return listener
 
 
 @asynccontextmanager
@@ -414,19 +230,11 @@ def _sighting(peer: str) -> Sighting:
 # -- names ------------------------------------------------------------------------------------------------------------
 
 
-def _hosts(host: str) -> tuple[str, ...]:
-    return HOSTS.get(host, (host,))
-
-
 def _own_names(config: Config) -> tuple[str, ...]:
     """A host that the index was told to listen on is one under which clients ask for it."""
     if config.host in (*HOSTS, *HOSTS["all"]):
         return ()
     return (f"[{config.host}]" if ":" in config.host else config.host,)
-
-
-def _on_terminal() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _raise_descriptor_limit() -> None:
