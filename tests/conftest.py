@@ -12,6 +12,12 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from hypothesis import settings
+
+# The suite says the same twice, and asserts no time: what takes a millisecond may take a second on a busy machine.
+# To look further, run `python -m fuzz`, or a test with `--hypothesis-profile=default`.
+settings.register_profile("house", deadline=None, derandomize=True, database=None)
+settings.load_profile("house")
 
 # More at once would wait for each other: many tests start several nodes and installers of their own.
 WORKERS_MAX = 2
