@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 PAGE_SIZE_BYTES_MAX = 128 * 1024 * 1024
 # Parsing more than this takes milliseconds that other clients would wait; it goes to a thread.
 PARSE_INLINE_BYTES_MAX = 16 * 1024
+# How hard zlib tries: the pages of 92 packages (29 MB) become 8.5 MB in 0.25 s; at its usual level 7.9 MB, in 0.55 s.
+PACKING_LEVEL = 3
 # Parsed pages in memory, weighed by their files (about 1.5 KB each): some 30 MB.
 REMEMBERED_FILES_MAX = 20_000
 # When each page was checked last, which outlives the page in memory: some 300 bytes each.
@@ -169,7 +171,7 @@ class PageShelf:
 
     async def keep(self, old: HeldPage | None, new: HeldPage, record: Mapping[str, Any]) -> None:
         """Writes a record to the store, its body packed on the way; the rest is as `keep_packed` does it."""
-        body = await self._threads.run(zlib.compress, record.get("body", b""), 6)
+        body = await self._threads.run(zlib.compress, record.get("body", b""), PACKING_LEVEL)
         await self.keep_packed(old, new, {**record, "body": body})
 
     async def keep_packed(self, old: HeldPage | None, new: HeldPage, record: Mapping[str, Any]) -> None:

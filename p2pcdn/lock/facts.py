@@ -20,7 +20,7 @@ from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
 from p2pcdn.lock.kept import FORMAT, decode_files, encode_files, encode_metadata, encode_table
 from p2pcdn.names import is_normalized, normalize_project
-from p2pcdn.resolve import Metadata, Source, Table, read_metadata, table_of, version_of
+from p2pcdn.resolve import Metadata, Source, Table, read_metadata, table_and_files_of
 from p2pcdn.simple import File
 from p2pcdn.store import Store
 from p2pcdn.world import Index, Threads
@@ -217,16 +217,6 @@ class Facts:
                 self._pending.pop(key, None)
 
 
-def files_by_version(project: str, files: Sequence[File]) -> dict[str, list[File]]:
-    """The files of a page by their version, as the project's table has it."""
-    found: dict[str, list[File]] = {}
-    for file in files:
-        version = version_of(project, file.filename)
-        if version is not None:
-            found.setdefault(version, []).append(file)
-    return found
-
-
 def file_for_metadata(files: Sequence[File]) -> File | None:
     """Whose metadata speaks for a version, the same for all targets: wheels of one version do not differ in it.
 
@@ -243,8 +233,8 @@ def _rank(file: File) -> tuple[bool, bool, bool, int, str]:
 
 def _encoded_page(project: str, files: Sequence[File], index: str) -> tuple[bytes, bytes]:
     """The table of a page, and its files by version."""
-    table = table_of(project, files, index=index)
-    return encode_table(table), encode_files(files_by_version(project, files))
+    table, by_version = table_and_files_of(project, files, index=index)
+    return encode_table(table), encode_files(by_version)
 
 
 def _encoded_metadata(source: Source, content: bytes) -> bytes:

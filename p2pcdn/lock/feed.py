@@ -181,7 +181,7 @@ class Feed:
         found = self._files.get((listed.project, version))
         if found is None:
             packed = self._packed.get(listed.project, {}).get(version)
-            found = unpack_files(packed) if packed is not None else []
+            found = unpack_files(packed, version) if packed is not None else []
             if packed is not None:
                 self._files[listed.project, version] = found
         return found

@@ -6,7 +6,8 @@ Tables and metadata cross the solver's pipe so, too; files are for the lock that
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from p2pcdn import frames
@@ -15,7 +16,9 @@ from p2pcdn.resolve import Metadata, Source, Table, from_plain, to_plain
 from p2pcdn.simple import File
 
 # Counted up when the tables or metadata of this version could not be read by another one.
-FORMAT = 3
+FORMAT = 4
+# So many files are packed together: zlib is begun for each block. Of a page that lists thousands some ten are wanted.
+BLOCK_FILES_MIN = 64
 
 
 def encode_table(table: Table) -> bytes:
@@ -38,22 +41,30 @@ def decode_metadata(source: Source, octets: bytes) -> Metadata:
 
 
 def encode_files(by_version: Mapping[str, Sequence[File]]) -> bytes:
-    """The files of a page by version, without their raw form: of a page that lists thousands some ten are wanted."""
-    return frames.encode({version: _packed(files) for version, files in by_version.items()})
+    """The files of a page by version, without their raw form, in blocks of neighbouring versions."""
+    return frames.encode([[list(block), zlib.compress(frames.encode(block), 1)] for block in _blocks(by_version)])
 
 
 def decode_files(octets: bytes) -> Mapping[str, bytes]:
-    """By version what `unpack_files` reads."""
-    packed: dict[str, bytes] = frames.decode_own(octets)
-    return packed
+    """By version the block that it is in, which `unpack_files` reads."""
+    return {version: block for versions, block in frames.decode_own(octets) for version in versions}
 
 
-def unpack_files(packed: bytes) -> list[File]:
-    return [_file(*row) for row in frames.decode_own(zlib.decompress(packed))]
+def unpack_files(block: bytes, version: str) -> list[File]:
+    return [_file(*row) for row in frames.decode_own(zlib.decompress(block))[version]]
 
 
-def _packed(files: Sequence[File]) -> bytes:
-    return zlib.compress(frames.encode([[_plain(getattr(file, name)) for name in _FIELDS] for file in files]), 1)
+def _blocks(by_version: Mapping[str, Sequence[File]]) -> Iterator[dict[str, list[tuple[Any, ...]]]]:
+    block: dict[str, list[tuple[Any, ...]]] = {}
+    count = 0
+    for version, files in by_version.items():
+        block[version] = list(map(_row, files))
+        count += len(files)
+        if count >= BLOCK_FILES_MIN:
+            yield block
+            block, count = {}, 0
+    if block:
+        yield block
 
 
 def _file(
@@ -71,8 +82,7 @@ def _file(
     return File(filename, url, known, size_bytes, beside, yanked, requires_python, upload_time, {})
 
 
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Sha256) else value
-
-
-_FIELDS = ("filename", "url", "sha256", "size_bytes", "core_metadata", "yanked", "requires_python", "upload_time")
+# In the order in which `_file` takes them.
+_row = attrgetter(
+    "filename", "url", "sha256", "size_bytes", "core_metadata", "yanked", "requires_python", "upload_time"
+)

@@ -47,7 +47,7 @@ from p2pcdn.resolve.model import (
     Wanted,
 )
 from p2pcdn.resolve.plain import from_plain, to_plain
-from p2pcdn.resolve.read import Listed, read_metadata, table_of, version_of
+from p2pcdn.resolve.read import Listed, read_metadata, table_and_files_of, table_of
 from p2pcdn.resolve.resolver import Resolver
 from p2pcdn.resolve.verify import Doubt, confirm, verify
 
@@ -74,8 +74,8 @@ __all__ = [
     "confirm",
     "from_plain",
     "read_metadata",
+    "table_and_files_of",
     "table_of",
     "to_plain",
     "verify",
-    "version_of",
 ]

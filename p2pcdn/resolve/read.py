@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from packaging.version import Version
 
@@ -36,25 +36,30 @@ class Listed(Protocol):
     def upload_time(self) -> str | None: ...
 
 
+L = TypeVar("L", bound=Listed)
+
+
 def table_of(project: str, files: Iterable[Listed], *, index: str = "") -> Table:
     """The table of a normalized project. Files that are neither wheel nor sdist of it are left out.
 
     A yanked file counts only where all files of its version are yanked.
     """
+    return table_and_files_of(project, files, index=index)[0]
+
+
+def table_and_files_of(project: str, files: Iterable[L], *, index: str = "") -> tuple[Table, dict[str, list[L]]]:
+    """The same, and by version the files of which it speaks."""
     kept: dict[str, _Draft] = {}
     yanked: dict[str, _Draft] = {}
+    by_version: dict[str, list[L]] = {}
     for file in files:
         named = _version_and_tags(project, file.filename)
         if named is not None:
-            drafts = kept if file.yanked is False else yanked
-            drafts.setdefault(named[0], _Draft()).add(file, named[1])
-    return Table(project, tuple([draft.release(version) for version, draft in (yanked | kept).items()]), index)
-
-
-def version_of(project: str, filename: str) -> str | None:
-    """The version of a file as its table has it; None for a file of something else."""
-    named = _version_and_tags(project, filename)
-    return named[0] if named else None
+            version, tags = named
+            (kept if file.yanked is False else yanked).setdefault(version, _Draft()).add(file, tags)
+            by_version.setdefault(version, []).append(file)
+    releases = tuple([draft.release(version) for version, draft in (yanked | kept).items()])
+    return Table(project, releases, index), by_version
 
 
 def read_metadata(source: Source, text: str, *, built: bool = True) -> Metadata:

@@ -10,7 +10,8 @@ from urllib.parse import quote, urljoin, urlsplit
 URL_LENGTH_MAX = 8192
 
 # What nearly every link of nearly every page is: nothing to join, to encode or to cut off.
-_PLAIN = re.compile(r"https?://[A-Za-z0-9.-]+(?::[1-9][0-9]{0,3})?/[A-Za-z0-9._~%!$&'()*+,;=:@/-]*", re.ASCII)
+_PORT = r":(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3})"
+_PLAIN = re.compile(rf"https?://[A-Za-z0-9.-]+(?:{_PORT})?/[A-Za-z0-9._~%!$&'()*+,;=:@/-]*", re.ASCII)
 # Likewise for relative links: steps upwards or to the root, then a path without further steps, query or scheme.
 _SEGMENT = r"[A-Za-z0-9_~%!$&'()*+,=@-][A-Za-z0-9._~%!$&'()*+,=@-]*"
 _PLAIN_RELATIVE = re.compile(rf"(/|(?:\.\./)*)({_SEGMENT}(?:/{_SEGMENT})*)", re.ASCII)

@@ -117,7 +117,9 @@ def _file(raw: Any, page_url: str) -> File | None:
     filename, link, hashes = raw.get("filename"), raw.get("url"), raw.get("hashes")
     if not isinstance(filename, str) or not isinstance(link, str):
         raise RemoteProtocolError(f"{page_url}: a file has no `filename` or no `url`")
-    _check_depth(raw, page_url)
+    for inner in raw.values():
+        if type(inner) is dict or type(inner) is list:
+            _check_depth(inner, page_url, 1)
     url = absolute_url(page_url, link)
     if url is None or not is_file_name(filename):
         return None
@@ -145,10 +147,11 @@ def _file(raw: Any, page_url: str) -> File | None:
 
 def _core_metadata(raw: Mapping[str, Any]) -> Sha256 | bool:
     # PEP 714: an older key counts only where the newer one is absent.
-    value = next((raw[key] for key in METADATA_KEYS if key in raw), False)
-    if isinstance(value, dict):
-        return _sha256(value.get("sha256")) or True
-    return value is True
+    for key in METADATA_KEYS:
+        if key in raw:
+            value = raw[key]
+            return (_sha256(value.get("sha256")) or True) if isinstance(value, dict) else value is True
+    return False
 
 
 def _yanked(value: object) -> bool | str:

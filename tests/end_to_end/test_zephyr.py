@@ -258,6 +258,22 @@ def test_byte_code_is_compiled_once_and_linked(project: Project) -> None:
     assert not list(project.file("bare").rglob("demo_app/__pycache__/*.pyc"))
 
 
+def test_a_sync_that_has_nothing_to_do_again_needs_no_node_until_something_changes(lonely: Project) -> None:
+    lonely.zephyr("lock")
+    lonely.zephyr("sync", "--no-compile-bytecode")
+    for _ in range(100):  # until its files are old enough to be relied upon
+        said = lonely.zephyr("sync", "--no-compile-bytecode")
+        if any(lonely.directory.parent.glob("cache/settled/*")):
+            break
+    lonely.node.stop()
+    assert said == lonely.zephyr("sync", "--no-compile-bytecode")
+    assert "already" in said
+    lonely.node.start()
+    lonely.write(["demo-app", "demo-tool"])
+    lonely.zephyr("sync", "--no-compile-bytecode")
+    assert "demo-tool" in lonely.installed()
+
+
 def test_a_sync_with_nothing_to_do_changes_nothing(project: Project) -> None:
     project.zephyr("sync")
     before = json.loads(project.zephyr("history", "--json"))

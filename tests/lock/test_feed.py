@@ -8,9 +8,9 @@ import pytest
 import trio
 
 from p2pcdn.errors import Unavailable
-from p2pcdn.lock.facts import file_for_metadata, files_by_version
+from p2pcdn.lock.facts import file_for_metadata
 from p2pcdn.lock.feed import open_feed
-from p2pcdn.resolve import Need, Source
+from p2pcdn.resolve import Need, Source, table_and_files_of
 from p2pcdn.simple import parse_page
 from tests.bench.wheels import make_wheel
 from tests.lock.rooms import page_of, room
@@ -61,6 +61,6 @@ async def test_broken_metadata_is_a_reason_and_no_failure(tmp_path: Path) -> Non
 def test_the_files_of_a_version_are_found_by_the_name_that_its_table_has() -> None:
     files = [make_wheel("a", version) for version in ("1.0", "1.0.1", "1.0a1", "1.0.alpha.1", "bad-version")]
     page = parse_page(page_of("a", files[:4]), "application/json", "https://index.example/a/", "a")
-    by_version = files_by_version("a", page.files)
+    _, by_version = table_and_files_of("a", page.files)
     assert {version: len(some) for version, some in by_version.items()} == {"1.0": 1, "1.0.1": 1, "1.0a1": 2}
     assert file_for_metadata([]) is None

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from p2pcdn.digest import Sha256
 from p2pcdn.lock.kept import (
+    BLOCK_FILES_MIN,
     decode_files,
     decode_metadata,
     decode_table,
@@ -47,6 +48,9 @@ def test_metadata_and_files_come_back_whole() -> None:
     metadata = Metadata(Source("six", "1.0"), "1.0", ("a",), ("x",), ">=3", "")
     assert decode_metadata(metadata.source, encode_metadata(metadata)) == metadata
     bare = replace(FILE, sha256=None, size_bytes=None, core_metadata=True, yanked=False, requires_python=None)
-    by_version = decode_files(encode_files({"1.0": [FILE, bare], "2.0": []}))
-    assert unpack_files(by_version["1.0"]) == [FILE, bare]
-    assert unpack_files(by_version["2.0"]) == []
+    several = {str(number): [FILE] * 5 for number in range(BLOCK_FILES_MIN)}
+    by_version = decode_files(encode_files({"1.0": [FILE, bare], "2.0": [], **several}))
+    assert unpack_files(by_version["1.0"], "1.0") == [FILE, bare]
+    assert unpack_files(by_version["2.0"], "2.0") == []
+    assert {version: unpack_files(by_version[version], version) for version in several} == several
+    assert len(set(by_version.values())) > 1, "in several blocks"

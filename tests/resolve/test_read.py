@@ -23,9 +23,9 @@ from p2pcdn.resolve import (
     Wanted,
     from_plain,
     read_metadata,
+    table_and_files_of,
     table_of,
     to_plain,
-    version_of,
 )
 
 
@@ -71,10 +71,10 @@ def test_a_yanked_file_of_a_version_that_has_others_does_not_count() -> None:
 
 def test_one_version_in_two_spellings_is_one_release() -> None:
     files = [Row("a-1.0-beta.2.tar.gz"), Row("a-1.0b2-py3-none-any.whl"), Row("a-01.0b2.zip")]
-    (release,) = table_of("a", files).releases
+    table, by_version = table_and_files_of("a", [*files, Row("b-1.tar.gz")])
+    (release,) = table.releases
     assert release == Release("1.0b2", tags=("py3-none-any",), sdist=True)
-    assert {version_of("a", file.filename) for file in files} == {"1.0b2"}
-    assert version_of("a", "b-1.tar.gz") is None
+    assert by_version == {"1.0b2": files}
 
 
 @pytest.mark.parametrize("name", ["b-1.tar.gz", "a-1.exe", "a.whl", "a-1-py3.whl", "ab-1.zip", "a-1-py3-none-any.egg"])

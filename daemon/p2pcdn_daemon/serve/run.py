@@ -66,6 +66,7 @@ def serve(config: Config, *, ready_fd: int | None = None, errand: Errand | None 
     ready = Ready(ready_fd, held, on_stdout=errand is None)
     _raise_descriptor_limit()
     allocator.keep_little()
+    allocator.look_seldom()
     try:
         return trio.run(_serve, config, ready, errand)
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as group:

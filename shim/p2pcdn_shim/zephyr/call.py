@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 
 
 class Call:
-    """options: the command's own flags by name, and the common ones of `options.py`. Used by one thread."""
+    """options: the command's own flags by name, and the common ones of `options.py`. Used by one thread.
+
+    settled: the files, absent ones too, of which it came that there was nothing to do (`settled.py`); none: say nothing
+    of the next call.
+    """
 
     def __init__(self, options: Namespace, voice: Voice) -> None:
         self.options = options
         self.voice = voice
+        self.settled: list[str] = []
 
     @cached_property
     def directory(self) -> Path:

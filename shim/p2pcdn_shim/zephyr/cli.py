@@ -88,6 +88,13 @@ def _run(words: list[str]) -> int:
         from p2pcdn_shim.zephyr.pip.cli import main as pip
 
         return pip(rest)
+    if name == "sync":
+        from p2pcdn_shim.zephyr import settled
+
+        began_ns = settled.now_ns()
+        if (printed := settled.answer_to(words)) is not None:
+            print(printed, end="")
+            return 0
     command = _load(name)
     from p2pcdn_shim.zephyr.call import Call
     from p2pcdn_shim.zephyr.options import COMMON_DEFAULTS, Parser
@@ -99,7 +106,11 @@ def _run(words: list[str]) -> int:
     for key, value in COMMON_DEFAULTS.items():
         vars(options).setdefault(key, value)
     voice = Voice(verbosity=options.verbose, quiet=options.quiet, as_json=options.json)
-    return int(command.run(Call(options, voice)))
+    call = Call(options, voice)
+    code = int(command.run(call))
+    if call.settled and name == "sync" and not voice.has_warned:
+        settled.remember(words, call.settled, voice.printed, began_ns=began_ns)
+    return code
 
 
 def _split(words: list[str]) -> tuple[list[str], str | None, list[str]]:

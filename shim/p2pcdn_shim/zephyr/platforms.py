@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from p2pcdn_shim.zephyr.settled import cache_place
+
 # The minors that zephyr makes environments for.
 OLDEST_MINOR = 8
 NEWEST_MINOR = 14
@@ -26,14 +28,8 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def cache_directory(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
-    """What can be made again: ZEPHYR_CACHE_DIR, else the user's directory for such things."""
-    if named := environ.get("ZEPHYR_CACHE_DIR"):
-        return Path(named)
-    if platform == "win32":
-        return Path(environ.get("LOCALAPPDATA") or home(environ) / "AppData" / "Local") / "zephyr" / "Cache"
-    if platform == "darwin":
-        return home(environ) / "Library" / "Caches" / "zephyr"
-    return _xdg("XDG_CACHE_HOME", ".cache", environ) / "zephyr"
+    """What can be made again."""
+    return Path(cache_place(environ, platform))
 
 
 def data_directory(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:

@@ -46,11 +46,16 @@ class Chosen(Value):
 
 
 class Synced(Value):
-    """What came of it. outcome: None where there was nothing to do."""
+    """What came of it. outcome: None where there was nothing to do.
+
+    settled: the node would say so again whenever it is asked the same: no byte code is still to come, and nothing
+    stands in a directory of the user's, whose sources may change.
+    """
 
     outcome: Outcome | None
     packages: int
     notes: tuple[str, ...]
+    settled: bool
 
 
 def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Chosen) -> Synced:
@@ -66,7 +71,16 @@ def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Ch
     wheels = ready["wheels"]
     notes = tuple(ready["notes"])
     outcome = _swap(call, place, interpreter, encoded, ready, chosen) if encoded is not None else None
-    return Synced(outcome, len(wheels), notes)
+    compiled = question["bytecode"] is None or all(one["bytecode"] for one in wheels)
+    fixed = chosen.project is None and "directory" not in chosen.lock
+    return Synced(outcome, len(wheels), notes, outcome is None and not notes and compiled and fixed)
+
+
+def stood_on(place: Path) -> list[str]:
+    """The files of an environment that say what it holds."""
+    sites = (*place.glob("lib/*/site-packages"), *place.glob("Lib/site-packages"))
+    own = (venv.CONFIG_NAME, ".zephyr/generation.json")
+    return [*(f"{place}/{name}" for name in own), *map(str, sites), str(venv.open_environment(place).python)]
 
 
 def _held(call: Call, place: Path) -> str:

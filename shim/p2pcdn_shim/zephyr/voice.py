@@ -12,22 +12,27 @@ if TYPE_CHECKING:
 
 
 class Voice:
-    """One run's way of speaking. verbosity: 0, or how often -v was given."""
+    """One run's way of speaking. verbosity: 0, or how often -v was given.
+
+    printed: what went to stdout. has_warned: whether anything went to stderr.
+    """
 
     def __init__(self, *, verbosity: int = 0, quiet: bool = False, as_json: bool = False) -> None:
         self.verbosity = verbosity
         self.quiet = quiet
         self.as_json = as_json
+        self.printed = ""
+        self.has_warned = False
 
     def answer(self, lines: Iterable[str], value: Any) -> None:
         """What was asked for: the lines, or with --json the value as one JSON document. --quiet does not silence it."""
         if self.as_json:
             import json
 
-            print(json.dumps(value, indent=2, ensure_ascii=False))
-            return
+            lines = [json.dumps(value, indent=2, ensure_ascii=False)]
         for line in lines:
             print(line)
+            self.printed += f"{line}\n"
 
     def did(self, sentence: str, value: Any) -> None:
         """What was changed, for who did not ask for a list: silent with --quiet, the value with --json."""
@@ -41,6 +46,7 @@ class Voice:
 
     def warn(self, sentence: str) -> None:
         """What the user must know."""
+        self.has_warned = True
         sys.stdout.flush()
         print(f"zephyr: {sentence}", file=sys.stderr)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from pathlib import Path
 
 from p2pcdn_shim.zephyr import lock_file, locking, named, syncing
 from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.config import user_config_file
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.flags import add_install_flags
 from p2pcdn_shim.zephyr.project import Project, normalize
@@ -42,8 +44,20 @@ def run(call: Call) -> int:
 def install_lock(call: Call, client: Client, project: Project, lock: str) -> int:
     """Syncs the project's environment with the text of a lock, and says what that did."""
     synced = bring(call, client, project, lock)
-    syncing.tell(call, named.project_place(call.config, call.directory), synced)
+    place = named.project_place(call.config, call.directory)
+    if synced.settled:
+        call.settled = [*_stood_on(call, project.file), *syncing.stood_on(place)]
+    syncing.tell(call, place, synced)
     return 0
+
+
+def _stood_on(call: Call, project_file: Path) -> list[str]:
+    """The files that say what is wanted: settings, the project where it was looked for, its lock."""
+    config_file = call.options.config_file
+    settings = call.directory / config_file if config_file else user_config_file()
+    folders = [call.directory, *call.directory.parents]
+    looked_at = folders[: folders.index(project_file.parent) + 1]
+    return [str(settings), *(f"{folder}/pyproject.toml" for folder in looked_at), str(lock_file.place_of(project_file))]
 
 
 def bring(call: Call, client: Client, project: Project, lock: str) -> syncing.Synced:
