@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -14,8 +14,9 @@ from p2pcdn.errors import P2pcdnError
 from p2pcdn.fetch import Wanted
 from p2pcdn.lock import question as asked
 from p2pcdn.lock.facts import Listed
-from p2pcdn.lock.merge import Merged
-from p2pcdn.lock.targets import DEFAULT_REQUIRES_PYTHON, Cell
+from p2pcdn.lock.merge import Merged, both, minors_marker
+from p2pcdn.lock.outcomes import LeftOut
+from p2pcdn.lock.targets import DEFAULT_REQUIRES_PYTHON, Cell, Platform
 from p2pcdn.simple import File
 
 
@@ -46,36 +47,51 @@ class Composed:
     warnings: tuple[str, ...]
 
 
-def compose(
-    question: Mapping[str, Any],
-    merged: Sequence[Merged],
-    cells: Sequence[Cell],
-    known: Known,
-    tags: frozenset[str],
-) -> Composed:
-    """The lock of a question's solutions. cells: of the matrix; none for a lock of one interpreter.
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What a lock is for. tags: of wheels that are listed. cells: of the matrix; none for a lock of one interpreter.
 
-    tags: those of wheels that are listed. Raises Unhashed.
+    left_out: those of the matrix that it does not serve.
     """
+
+    tags: frozenset[str]
+    cells: Sequence[Cell] = ()
+    left_out: Sequence[LeftOut] = ()
+
+
+def compose(question: Mapping[str, Any], merged: Sequence[Merged], targets: Targets, known: Known) -> Composed:
+    """The lock of a question's solutions. Raises Unhashed."""
     warnings: list[str] = []
     unhashed: list[Wanted] = []
-    packages = [_package(one, known, tags, question, warnings, unhashed) for one in merged]
+    packages = [_package(one, known, targets.tags, question, warnings, unhashed) for one in merged]
     if unhashed:
         raise Unhashed(unhashed)
     lock = Lock(
         created_by="zephyr",
         packages=tuple(packages),
-        environments=_environments(cells),
-        requires_python=(question["requires_python"] or DEFAULT_REQUIRES_PYTHON) if cells else None,
+        environments=_environments(targets),
+        requires_python=(question["requires_python"] or DEFAULT_REQUIRES_PYTHON) if targets.cells else None,
         extras=tuple(question["extras"]),
         dependency_groups=tuple(question["groups"]),
-        tool={"zephyr": {"inputs": asked.digest(question)}},
+        tool={"zephyr": {"inputs": asked.digest(question), **_told(targets.left_out)}},
     )
     return Composed(write_lock(lock).decode(), tuple(warnings))
 
 
-def _environments(cells: Iterable[Cell]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(cell.platform.marker for cell in cells))
+def _environments(targets: Targets) -> tuple[str, ...]:
+    """A marker a platform, of those cells of it that are served."""
+    missing = {name for one in targets.left_out for name in one.environments}
+    served: dict[Platform, list[int]] = {}
+    for cell in targets.cells:
+        if cell.name not in missing:
+            served.setdefault(cell.platform, []).append(cell.minor)
+    minors = sorted({cell.minor for cell in targets.cells})
+    return tuple(both(platform.marker, minors_marker(sorted(some), minors)) for platform, some in served.items())
+
+
+def _told(left_out: Sequence[LeftOut]) -> dict[str, list[str]]:
+    """For who wonders why his environment is not among those of the lock; nothing depends on it."""
+    return {"left-out": [one.sentence for one in left_out]} if left_out else {}
 
 
 def _package(

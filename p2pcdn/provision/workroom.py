@@ -159,9 +159,12 @@ class Bench:
         self.provisioner = Provisioner(store, self._wheels, attested, compiler, threads, room.nursery)
 
     async def lock(self, question: Question, terms: Terms) -> Locked:
-        """terms: with the toolchain that builds sdists whose metadata is known only then; None: they are not built."""
+        """terms: with the toolchain that builds sdists whose metadata is known only then, and whose environment is
+        served in any case; None: they are not built.
+        """
         makers = self._makers(replace(terms, pinned=question.commits))
-        return await self._hashed(partial(self._locker.lock, question, makers))
+        here = terms.toolchain.markers if terms.toolchain is not None else None
+        return await self._hashed(partial(self._locker.lock, question, makers, here))
 
     async def resolve(self, question: Question, one: OneTarget, terms: Terms) -> Locked:
         makers = self._makers(replace(terms, pinned=question.commits))

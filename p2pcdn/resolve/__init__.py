@@ -25,6 +25,7 @@ project.py, judge.py, choice.py a project's versions: which can be used, and whi
 priority.py, prefetch.py        which package is decided next; what will probably be asked for
 resolution.py, outcome.py, resolver.py                one search; the solution that it comes to; the door of the room
 report.py, wording.py, suggest.py                     why not, in sentences; what to do about it
+lacking.py                      whether only files are missing
 verify.py                       whether somebody else's choice of versions is the one that we would have made
 """
 
@@ -33,6 +34,7 @@ from p2pcdn.resolve.model import (
     ALL_PROJECTS,
     BadRequirement,
     Edge,
+    LacksFiles,
     Metadata,
     Need,
     NoSolution,
@@ -57,6 +59,7 @@ __all__ = [
     "Doubt",
     "Edge",
     "Knowledge",
+    "LacksFiles",
     "Listed",
     "Metadata",
     "Need",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.choice import Choice
@@ -26,9 +26,18 @@ class Resolution:
     """The state of a search, which goes on by what its knowledge has learned."""
 
     def __init__(
-        self, wanted: Wanted, target: Target, knowledge: Knowledge, *, considered_max: int | None = None
+        self,
+        wanted: Wanted,
+        target: Target,
+        knowledge: Knowledge,
+        *,
+        considered_max: int | None = None,
+        new_max: int | None = None,
+        familiar: Collection[Source] = (),
     ) -> None:
-        """considered_max: after so many versions it gives up; None for never. Raises BadRequirement."""
+        """considered_max: after so many versions it gives up; new_max: after so many that are not familiar. None for
+        never. Raises BadRequirement.
+        """
         self.view = View(wanted, target, knowledge)
         self._solver = Solver(self._refute, self._blame)
         self._choice = Choice(wanted, self.view, self._solver)
@@ -36,6 +45,9 @@ class Resolution:
         self._priorities = Priorities()
         self._lowest = wanted.prefer == "lowest"
         self._considered_max = considered_max
+        self._new_max = new_max
+        self._familiar = familiar
+        self._new = 0
         self._considered = 0
         self._begun = False
         self._introduced: set[str] = set()
@@ -133,7 +145,7 @@ class Resolution:
         if not self._expanded.get(package, 0) & version:
             self._prefetch.tried(project, index, self._solver.solution.terms[package], lowest=self._lowest)
             source = project.sources[index]
-            self.looked_at[source] = None
+            self._look_at(source)
             if source not in self.view.metadata:
                 return self._need(metadata=(source,))
             objection = self.view.objection(source)
@@ -148,6 +160,13 @@ class Resolution:
                 return None
         self._solver.decide(package, version)
         return None
+
+    def _look_at(self, source: Source) -> None:
+        if source not in self.looked_at and source not in self._familiar:
+            if self._new == self._new_max:
+                raise Impatient
+            self._new += 1
+        self.looked_at[source] = None
 
     def _expand(self, package: str, version: int, requirements: tuple[Requirement, ...]) -> bool:
         """Tells the solver what this version requires. Returns whether what is known rules it out already."""
