@@ -14,6 +14,7 @@ from p2pcdn.errors import P2pcdnError
 from p2pcdn.fetch import Wanted
 from p2pcdn.lock import question as asked
 from p2pcdn.lock.facts import Listed
+from p2pcdn.lock.kept import Files
 from p2pcdn.lock.merge import Merged, both, minors_marker
 from p2pcdn.lock.outcomes import LeftOut
 from p2pcdn.lock.targets import DEFAULT_REQUIRES_PYTHON, Cell, Platform
@@ -27,7 +28,7 @@ class Known(Protocol):
     def pages(self) -> Mapping[str, Listed | None]: ...
     @property
     def places(self) -> Mapping[str, LockedFile | Directory | Vcs]: ...
-    def files(self, listed: Listed, version: str) -> list[File]: ...
+    def files(self, listed: Listed, version: str) -> Files: ...
     def sha256_of(self, listed: Listed, file: File) -> Sha256 | None:
         """As the index gives it, else of the bytes that came from there; None where none has come."""
         ...
@@ -106,9 +107,10 @@ def _package(
         return _at_url(one, known.places[one.url])
     listed = known.pages[one.project]
     assert listed is not None, "what is pinned has a page"
-    of_version = sorted(known.files(listed, one.version), key=lambda file: file.filename)
-    wheels = [file for file in of_version if file.filename.endswith(".whl") and _is_listed(file.filename, tags)]
-    sdists = [file for file in of_version if not file.filename.endswith((".whl", ".egg"))]
+    of_version = known.files(listed, one.version)
+    by_name = sorted(zip(of_version.names, range(len(of_version)), strict=True))
+    wheels = [of_version[at] for name, at in by_name if name.endswith(".whl") and _is_listed(name, tags)]
+    sdists = [of_version[at] for name, at in by_name if not name.endswith((".whl", ".egg"))]
     if _named(question["only_binary"], one.project):
         sdists = []
     if _named(question["no_binary"], one.project):
@@ -128,7 +130,7 @@ def _package(
         name=one.project,
         version=one.version,
         marker=one.marker or None,
-        requires_python=next((file.requires_python for file in of_version if file.requires_python), None),
+        requires_python=next((said for _, at in by_name if (said := of_version[at].requires_python)), None),
         dependencies=_dependencies(one),
         # A heap of files is no index of the Simple API (PEP 751, "packages.index").
         index=listed.index.url if not listed.index.flat else None,

@@ -218,9 +218,11 @@ class Facts:
 
 
 def files_by_version(project: str, files: Sequence[File]) -> dict[str, list[File]]:
-    """The files of a page by their version, as the project's table has it."""
+    """The files of a page by their version, as the project's table has it; of each, first the one whose metadata speaks
+    for it.
+    """
     found: dict[str, list[File]] = {}
-    for file in files:
+    for file in sorted(files, key=_rank):
         version = version_of(project, file.filename)
         if version is not None:
             found.setdefault(version, []).append(file)
@@ -232,7 +234,7 @@ def file_for_metadata(files: Sequence[File]) -> File | None:
 
     A wheel before an sdist, one whose metadata lies beside it before others, a pure one, the smallest.
     """
-    return min(files, key=_rank, default=None)
+    return files[0] if files else None
 
 
 def _rank(file: File) -> tuple[bool, bool, bool, int, str]:

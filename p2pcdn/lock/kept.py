@@ -11,34 +11,34 @@ from typing import Any
 
 from p2pcdn import frames
 from p2pcdn.digest import Sha256
-from p2pcdn.resolve import Metadata, Source, Table, from_plain, to_plain
+from p2pcdn.resolve import Lazily, Metadata, Order, Source, Table, columns_of, order_of_columns
 from p2pcdn.simple import File
 
 # Counted up when the tables or metadata of this version could not be read by another one.
-FORMAT = 3
+FORMAT = 4
 
 
 def encode_table(table: Table) -> bytes:
-    return frames.encode(to_plain(table))
+    return frames.encode(columns_of(table))
 
 
-def decode_table(octets: bytes) -> Table:
-    return from_plain(Table, frames.decode_own(octets))
+def decode_table(octets: bytes) -> Order:
+    return order_of_columns(frames.decode_own(octets))
 
 
 def encode_metadata(metadata: Metadata) -> bytes:
     """All of it but its source: wheels that say the same are kept once."""
-    _, *rest = to_plain(metadata)
-    return frames.encode(rest)
+    plain = metadata.version, metadata.requires_dist, metadata.provides_extra, metadata.requires_python, metadata.broken
+    return frames.encode([list(one) if isinstance(one, tuple) else one for one in plain])
 
 
 def decode_metadata(source: Source, octets: bytes) -> Metadata:
-    rest: list[Any] = frames.decode_own(octets)
-    return from_plain(Metadata, [to_plain(source), *rest])
+    version, requires_dist, provides_extra, requires_python, broken = frames.decode_own(octets)
+    return Metadata(source, version, tuple(requires_dist), tuple(provides_extra), requires_python, broken)
 
 
 def encode_files(by_version: Mapping[str, Sequence[File]]) -> bytes:
-    """The files of a page by version, without their raw form: of a page that lists thousands some ten are wanted."""
+    """The files of a page by version, in their order, without their raw form: of thousands some ten are wanted."""
     return frames.encode({version: _packed(files) for version, files in by_version.items()})
 
 
@@ -48,8 +48,19 @@ def decode_files(octets: bytes) -> Mapping[str, bytes]:
     return packed
 
 
-def unpack_files(packed: bytes) -> list[File]:
-    return [_file(*row) for row in frames.decode_own(zlib.decompress(packed))]
+class Files(Lazily[File]):
+    """The files of one version. names: of all of them, in the same order: most are asked for nothing else."""
+
+    def __init__(self, rows: Sequence[Sequence[Any]]) -> None:
+        self.names = tuple(row[0] for row in rows)
+        super().__init__(len(rows), lambda at: _file(*rows[at]))
+
+
+NO_FILES = Files(())
+
+
+def unpack_files(packed: bytes) -> Files:
+    return Files(frames.decode_own(zlib.decompress(packed)))
 
 
 def _packed(files: Sequence[File]) -> bytes:

@@ -9,6 +9,7 @@ from p2pcdn.resolve.incompatibility import Incompatibility
 from p2pcdn.resolve.knowledge import Knowledge
 from p2pcdn.resolve.lacking import AnyFile
 from p2pcdn.resolve.model import LacksFiles, Metadata, Need, NoSolution, Solution, Source, Table, Target, Wanted
+from p2pcdn.resolve.order import Order
 from p2pcdn.resolve.outcome import solution_of
 from p2pcdn.resolve.report import facts, sentences
 from p2pcdn.resolve.resolution import Impatient, Resolution
@@ -67,7 +68,7 @@ class Resolver:
             self._failed = failed
             raise
 
-    def learn(self, tables: Iterable[Table] = (), metadata: Iterable[Metadata] = ()) -> None:
+    def learn(self, tables: Iterable[Table | Order] = (), metadata: Iterable[Metadata] = ()) -> None:
         """Takes what came, wanted or not; what is known already stays as it is.
 
         What cannot be had is learned too, as `Table.missing` or `Metadata.broken`; else each step asks for it again.
