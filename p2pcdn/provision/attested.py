@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -58,8 +58,10 @@ class Attested:
     upstream: Upstream
     attestations: Attestations | None
 
-    async def check(self, chosen: Sequence[Chosen], demand: Demand) -> dict[Sha256, str]:
-        """The publishers of those files that are attested, in words.
+    async def check(
+        self, chosen: Sequence[Chosen], demand: Demand, note: Callable[[str], None] = log.info
+    ) -> dict[Sha256, str]:
+        """The publishers of those files that are attested, in words. note: is told what the user should know.
 
         Raises Refused where one has none and should, where one is wrong, or where it cannot be verified here.
         """
@@ -78,7 +80,7 @@ class Attested:
         can_verify = self.attestations is not None and self.attestations.can_verify
         asked = [(name, file) for name, file in files if not known[sha256_of(file)]]
         asked = [one for one in asked if demand.of(one[0]) is not None or (can_verify and self._is_linked(*one))]
-        known |= await self._verify(asked, demand)
+        known |= await self._verify(asked, demand, note)
         for name, file in files:
             self._satisfied(name, file, known[sha256_of(file)], demand)
         return {sha256: ", ".join(publishers) for sha256, publishers in known.items() if publishers}
@@ -103,7 +105,9 @@ class Attested:
                 "Nothing was installed."
             )
 
-    async def _verify(self, files: Sequence[tuple[str, LockedFile]], demand: Demand) -> dict[Sha256, tuple[str, ...]]:
+    async def _verify(
+        self, files: Sequence[tuple[str, LockedFile]], demand: Demand, note: Callable[[str], None]
+    ) -> dict[Sha256, tuple[str, ...]]:
         statements = await self._statements(files, demand)
         if not statements:
             return {}
@@ -113,7 +117,11 @@ class Attested:
         for statement, verdict in zip(statements, verdicts, strict=True):
             if verdict.why:
                 raise Refused(f"{statement.filename} is not to be trusted: {verdict.why}. Nothing was installed.")
-            await self._keep(statement, verdict.publishers)
+            if verdict.unknown:
+                kinds = ", ".join(verdict.unknown)
+                note(f"{statement.filename} is attested in a way that this node cannot verify ({kinds}).")
+            if verdict.publishers:
+                await self._keep(statement, verdict.publishers)
         return {one.sha256: verdict.publishers for one, verdict in zip(statements, verdicts, strict=True)}
 
     async def _statements(self, files: Sequence[tuple[str, LockedFile]], demand: Demand) -> list[Statement]:
