@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -52,19 +52,21 @@ class Composed:
 class Targets:
     """What a lock is for. tags: of wheels that are listed. cells: of the matrix; none for a lock of one interpreter.
 
-    left_out: those of the matrix that it does not serve.
+    left_out: those of the matrix that it does not serve. published: by project and version, who published it, as its
+    index says.
     """
 
     tags: frozenset[str]
     cells: Sequence[Cell] = ()
     left_out: Sequence[LeftOut] = ()
+    published: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
 def compose(question: Mapping[str, Any], merged: Sequence[Merged], targets: Targets, known: Known) -> Composed:
     """The lock of a question's solutions. Raises Unhashed."""
     warnings: list[str] = []
     unhashed: list[Wanted] = []
-    packages = [_package(one, known, targets.tags, question, warnings, unhashed) for one in merged]
+    packages = [_package(one, known, targets, question, warnings, unhashed) for one in merged]
     if unhashed:
         raise Unhashed(unhashed)
     lock = Lock(
@@ -98,7 +100,7 @@ def _told(left_out: Sequence[LeftOut]) -> dict[str, list[str]]:
 def _package(
     one: Merged,
     known: Known,
-    tags: frozenset[str],
+    targets: Targets,
     question: Mapping[str, Any],
     warnings: list[str],
     unhashed: list[Wanted],
@@ -109,7 +111,7 @@ def _package(
     assert listed is not None, "what is pinned has a page"
     of_version = known.files(listed, one.version)
     by_name = sorted(zip(of_version.names, range(len(of_version)), strict=True))
-    wheels = [of_version[at] for name, at in by_name if name.endswith(".whl") and _is_listed(name, tags)]
+    wheels = [of_version[at] for name, at in by_name if name.endswith(".whl") and _is_listed(name, targets.tags)]
     sdists = [of_version[at] for name, at in by_name if not name.endswith((".whl", ".egg"))]
     if _named(question["only_binary"], one.project):
         sdists = []
@@ -136,6 +138,7 @@ def _package(
         index=listed.index.url if not listed.index.flat else None,
         sdist=_described(sdist, hashes) if sdist is not None else None,
         wheels=tuple(_described(wheel, hashes) for wheel in wheels),
+        attestation_identities=tuple(targets.published.get((one.project, one.version), ())),
     )
 
 

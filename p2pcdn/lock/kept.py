@@ -38,7 +38,9 @@ def decode_metadata(source: Source, octets: bytes) -> Metadata:
 
 
 def encode_files(by_version: Mapping[str, Sequence[File]]) -> bytes:
-    """The files of a page by version, in their order, without their raw form: of thousands some ten are wanted."""
+    """The files of a page by version, in their order: of thousands some ten are wanted. Of their raw form, where the
+    provenance is.
+    """
     return frames.encode({version: _packed(files) for version, files in by_version.items()})
 
 
@@ -64,7 +66,7 @@ def unpack_files(packed: bytes) -> Files:
 
 
 def _packed(files: Sequence[File]) -> bytes:
-    return zlib.compress(frames.encode([[_plain(getattr(file, name)) for name in _FIELDS] for file in files]), 1)
+    return zlib.compress(frames.encode([_row(file) for file in files]), 1)
 
 
 def _file(
@@ -76,10 +78,17 @@ def _file(
     yanked: bool | str,
     requires_python: str | None,
     upload_time: str | None,
+    provenance: str | None,
 ) -> File:
     beside = Sha256(core_metadata) if isinstance(core_metadata, str) else core_metadata
     known = Sha256(sha256) if sha256 is not None else None
-    return File(filename, url, known, size_bytes, beside, yanked, requires_python, upload_time, {})
+    raw = {"provenance": provenance} if provenance is not None else {}
+    return File(filename, url, known, size_bytes, beside, yanked, requires_python, upload_time, raw)
+
+
+def _row(file: File) -> list[Any]:
+    link = file.raw.get("provenance")
+    return [*(_plain(getattr(file, name)) for name in _FIELDS), link if isinstance(link, str) else None]
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
 from p2pcdn.lock.feed import Feed, open_feed
 from p2pcdn.lock.merge import cells_marker, merge
 from p2pcdn.lock.outcomes import LeftOut, Sparing, left_out, solutions_of, solve, unsparable
+from p2pcdn.lock.publishers import Published, Publishers
 from p2pcdn.lock.room import Found, Room
 from p2pcdn.lock.solvers import SolverFailed, Solvers
 from p2pcdn.lock.targets import Cell, cell_of, listed_tags, matrix
@@ -30,7 +31,8 @@ PAGES_AT_ONCE_MAX = 16
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """A lock. left_out: what of its matrix it does not serve; warnings say that, too.
+    """A lock. left_out: what of its matrix it does not serve; warnings say that, too. open: something that it should
+    say could not be asked.
 
     again: it came from memory, for nothing that it stands on has changed. from_room: a neighbour had found it, and we
     only confirmed it.
@@ -40,6 +42,7 @@ class Locked:
     packages: int
     warnings: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
+    open: bool = False
     again: bool = False
     from_room: bool = False
 
@@ -68,13 +71,16 @@ class _Job:
 
 @dataclass(slots=True)
 class Locker:
-    """Used by one trio loop. room: what neighbours found; None: nobody is asked."""
+    """Used by one trio loop. room: what neighbours found; None: nobody is asked. publishers: of what the lock of a
+    matrix names; None: it does not say.
+    """
 
     facts: Facts
     solvers: Solvers
     store: Store
     version: str
     room: Room | None = None
+    publishers: Publishers | None = None
     _running: dict[str, trio.Lock] = field(default_factory=dict)
 
     async def lock(
@@ -174,7 +180,7 @@ class Locker:
                     "kept, so asking again goes on from there; closer bounds in the requirements make it shorter."
                 )
             locked = await self._composed(job, outcomes, feed)
-            if not (feed.places or None in feed.pages.values()):
+            if not (locked.open or feed.places or None in feed.pages.values()):
                 # What stands at a URL may be another the next time; a project that nobody has may appear any minute.
                 offered = self._offered(job, Found(outcomes, session.looked_at, session.projects), feed)
                 await self._keep(key, locked, feed.pages, offered)
@@ -190,17 +196,23 @@ class Locker:
                 return None
             locked = replace(await self._composed(job, found.outcomes, feed), from_room=True)
             pages = {project: feed.pages[project] for project in found.projects}
-            await self._keep(key, locked, pages, self._offered(job, found, feed))
+            if not locked.open:
+                await self._keep(key, locked, pages, self._offered(job, found, feed))
             return locked
 
     async def _composed(self, job: _Job, outcomes: Mapping[Any, Solution | LacksFiles], feed: Feed) -> Locked:
         solutions, out = solutions_of(outcomes), left_out(outcomes)
         merged = merge(solutions, job.question.roots, lambda cells: _cells_marker(cells, solutions))
-        targets = Targets(_tags_of(solutions), [cell for cell in outcomes if isinstance(cell, Cell)], out)
+        cells = [cell for cell in outcomes if isinstance(cell, Cell)]
+        published: Published = {}
+        unasked: list[str] = []
+        if self.publishers is not None and cells:
+            published, unasked = await self.publishers.of(merged, feed, job.question.published)
+        targets = Targets(_tags_of(solutions), cells, out, published)
         composed = await self.facts.threads.run(compose, job.question.fields, merged, targets, feed)
         warnings = dict.fromkeys(text for solution in solutions.values() for text in solution.warnings)
-        told = (one.sentence for one in out)
-        return Locked(composed.text, len(merged), (*told, *warnings, *composed.warnings), out)
+        told = [*(one.sentence for one in out), *unasked]
+        return Locked(composed.text, len(merged), (*told, *warnings, *composed.warnings), out, bool(unasked))
 
     def _offered(self, job: _Job, found: Found[Any], feed: Feed) -> Mapping[tuple[Table, str], bytes]:
         if self.room is None:

@@ -9,21 +9,19 @@ from dataclasses import dataclass, field
 import trio
 
 from p2pcdn import frames
-from p2pcdn.answers import refusal
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Chosen, LockedFile
-from p2pcdn.errors import NotFound, P2pcdnError, Refused, StoreStopped
+from p2pcdn.errors import P2pcdnError, Refused, StoreStopped
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
+from p2pcdn.provision.provenance import Provenances, link_of
 from p2pcdn.provision.wheels import sha256_of
-from p2pcdn.simple import File, absolute_url
+from p2pcdn.simple import File
 from p2pcdn.store import Store
-from p2pcdn.world import Attestations, Statement, Upstream
+from p2pcdn.world import Attestations, Statement
 
 log = logging.getLogger(__name__)
 
-# An attestation has some 10 KB; a file has one of each of its publishers.
-PROVENANCE_SIZE_BYTES_MAX = 2 * 1024 * 1024
 # As many as pages: they are small, and each is one request.
 FETCHES_MAX = 16
 ALL = ":all:"
@@ -55,7 +53,7 @@ class Attested:
 
     store: Store
     pages: Pages
-    upstream: Upstream
+    provenances: Provenances
     attestations: Attestations | None
 
     async def check(
@@ -151,20 +149,7 @@ class Attested:
     async def _provenance(self, name: str, file: LockedFile) -> bytes | None:
         held = self.pages.fresh(name) or await self.pages.project(name)
         url = _link(held, file)
-        if url is None:
-            return None
-        async with self.upstream.get(held.index, url, {"accept": "application/vnd.pypi.integrity.v1+json"}) as response:
-            error = refusal(response.status, response.headers, response.url)
-            if isinstance(error, NotFound):
-                return None
-            if error is not None:
-                raise error
-            content = bytearray()
-            async for part in response.body:
-                content += part
-                if len(content) > PROVENANCE_SIZE_BYTES_MAX:
-                    raise Refused(f"The provenance of {file.name} has more than {PROVENANCE_SIZE_BYTES_MAX >> 20} MiB.")
-        return bytes(content)
+        return await self.provenances.content(held.index, url, file.name) if url is not None else None
 
     def _known(self, file: LockedFile) -> tuple[str, ...]:
         """Under that name: the same bytes as another version are attested by nobody."""
@@ -193,7 +178,6 @@ def _link(held: HeldPage, file: LockedFile) -> str | None:
     listed: Sequence[File] = held.page.files if held.page is not None else ()
     sha256 = sha256_of(file)
     for one in listed:
-        link = one.raw.get("provenance")
-        if one.sha256 == sha256 and isinstance(link, str):
-            return absolute_url(held.index.url, link)
+        if one.sha256 == sha256 and (link := link_of(held.index, one)) is not None:
+            return link
     return None

@@ -21,6 +21,7 @@ from p2pcdn.index import Pages
 from p2pcdn.lock.compose import Unhashed
 from p2pcdn.lock.facts import Facts, Makers
 from p2pcdn.lock.locker import Locked, Locker, OneTarget
+from p2pcdn.lock.publishers import Publishers
 from p2pcdn.lock.room import Room
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.wishes import Question, parse_question
@@ -31,6 +32,7 @@ from p2pcdn.provision.bytecode import Compiler
 from p2pcdn.provision.direct import Direct, Terms
 from p2pcdn.provision.environment import Provisioner
 from p2pcdn.provision.foreign import ForeignBuilds
+from p2pcdn.provision.provenance import Provenances
 from p2pcdn.provision.repositories import Commits
 from p2pcdn.provision.sites import Sites
 from p2pcdn.provision.toolchain import Toolchain
@@ -148,14 +150,15 @@ class Bench:
         self.pages = pages
         facts = Facts(pages, room.metadata, store, threads)
         self._wheels = Wheels(store, pages, room.fetch, threads, room.nursery)
-        self._locker = Locker(facts, solvers, store, room.version, room.neighbours)
+        provenances = Provenances(store, room.upstream)
+        self._locker = Locker(facts, solvers, store, room.version, room.neighbours, Publishers(provenances.publishers))
         self._builds = Builds(store, room.fetch, threads, room.processes, self._ready_for_a_build)
         self.sites = room.sites
         commits = Commits(store, threads, room.repositories)
         self._direct = Direct(
             store, room.fetch, room.metadata, self._builds, commits, threads, pages.default, room.more_indexes
         )
-        attested = Attested(store, pages, room.upstream, room.attestations)
+        attested = Attested(store, pages, provenances, room.attestations)
         self.provisioner = Provisioner(store, self._wheels, attested, compiler, threads, room.nursery)
 
     async def lock(self, question: Question, terms: Terms) -> Locked:
@@ -205,7 +208,8 @@ class Bench:
         resolve = partial(self._locker.resolve, question, one, self._makers(Terms(toolchain)), above)
         locked = await self._hashed(resolve)
         target = LockTarget(toolchain.markers, toolchain.tags)
-        asked = await self.with_build(Asked(locked.text, target, toolchain.scheme), Terms(toolchain))
+        wanted = Asked(locked.text, target, toolchain.scheme, demand=dict(toolchain.demand))
+        asked = await self.with_build(wanted, Terms(toolchain))
         return self.provisioner.again(asked) or await self.provisioner.provide(
             asked, await self.provisioner.choose(asked), lambda done, of, what: None
         )

@@ -230,8 +230,12 @@ def _environment(asked: Mapping[str, Any]) -> Asked:
         project=_absolute(asked, "project"),
         base=_absolute(asked, "base"),
         trusted_hosts=_texts(asked, "trusted_hosts"),
-        demand=dict(_demanded(word) for word in _texts(asked, "require_attestations")),
+        demand=dict(_demand(asked)),
     )
+
+
+def _demand(asked: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(_demanded(word) for word in _texts(asked, "require_attestations"))
 
 
 def _demanded(word: str) -> tuple[str, str]:
@@ -283,7 +287,12 @@ def _toolchain(asked: Mapping[str, Any]) -> Toolchain | None:
         raise RemoteProtocolError("build names an interpreter by its absolute path.")
     markers, tags = _target(asked)
     return Toolchain(
-        Path(given["python"]), markers, tags, _scheme(asked), allow_unsandboxed=given.get("allow_unsandboxed") is True
+        Path(given["python"]),
+        markers,
+        tags,
+        _scheme(asked),
+        allow_unsandboxed=given.get("allow_unsandboxed") is True,
+        demand=_demand(asked),
     )
 
 

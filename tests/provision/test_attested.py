@@ -16,6 +16,7 @@ from p2pcdn.envs.model import Chosen, LockedFile, LockedPackage, Vcs
 from p2pcdn.errors import Refused, Unavailable
 from p2pcdn.index import Pages
 from p2pcdn.provision.attested import Attested, Demand
+from p2pcdn.provision.provenance import Provenances
 from p2pcdn.world import Statement, Verdict
 from tests.bench.wheels import Distribution, make_wheel
 from tests.worlds import INDEX, Answer, InlineThreads, ScriptedUpstream, VirtualClock, open_store
@@ -78,7 +79,7 @@ async def desk(
             store=store, upstream=upstream, threads=InlineThreads(), clock=VirtualClock(),
             counters=counters, nursery=nursery, offline=False,
         )  # fmt: skip
-        yield Attested(store, pages, upstream, notary)
+        yield Attested(store, pages, Provenances(store, upstream), notary)
         nursery.cancel_scope.cancel()
 
 
