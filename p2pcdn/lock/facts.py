@@ -187,7 +187,7 @@ class Facts:
             content, place = await of_url(source)
         except (NotFound, Refused, RemoteProtocolError, DigestMismatch) as error:
             return _broken(str(error).rstrip(".")), None
-        if (name := _name_in(content)) != source.project:
+        if (name := name_in(content)) != source.project:
             return _broken(f"what is there calls itself {name or 'nothing'}"), None
         return await self.threads.run(_encoded_metadata, source, content), place
 
@@ -253,7 +253,7 @@ def _encoded_metadata(source: Source, content: bytes) -> bytes:
     return encode_metadata(read_metadata(source, content.decode("utf-8", "replace")))
 
 
-def _name_in(content: bytes) -> str:
+def name_in(content: bytes) -> str:
     """The normalized project of a METADATA; "" where it says none."""
     match = re.search(rb"^name:(.*)$", content.partition(b"\n\n")[0], re.MULTILINE | re.IGNORECASE)
     try:

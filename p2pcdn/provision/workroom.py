@@ -15,11 +15,12 @@ import trio
 from p2pcdn.build.key import Settings
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage
 from p2pcdn.envs.model import Target as LockTarget
+from p2pcdn.envs.pylock_text import without_credentials
 from p2pcdn.errors import Refused
 from p2pcdn.fetch import Fetch, Metadata
 from p2pcdn.index import Pages
 from p2pcdn.lock.compose import Unhashed
-from p2pcdn.lock.facts import Facts, Makers
+from p2pcdn.lock.facts import Facts, Makers, name_in
 from p2pcdn.lock.locker import Locked, Locker, OneTarget
 from p2pcdn.lock.publishers import Publishers
 from p2pcdn.lock.room import Room
@@ -37,12 +38,14 @@ from p2pcdn.provision.repositories import Commits
 from p2pcdn.provision.sites import Sites
 from p2pcdn.provision.toolchain import Toolchain
 from p2pcdn.provision.wheels import Wheels, is_whole, sha256_of
-from p2pcdn.resolve import Target
+from p2pcdn.resolve import Source, Target
 from p2pcdn.store import Store
 from p2pcdn.world import Attestations, Index, MoreIndexes, Processes, Repositories, Threads, Upstream
 
 # Lists of indexes whose pages stay parsed in memory: a user has one or two.
 BENCHES_MAX = 16
+# What it is called until its metadata says it.
+UNNAMED = "unnamed"
 
 
 @dataclass(slots=True)
@@ -180,6 +183,16 @@ class Bench:
         except Unhashed as error:
             await self._wheels.fetch_all(error.files)
         return await lock()
+
+    async def name_at(self, url: str, terms: Terms) -> str:
+        """The normalized project of what stands at a direct URL, by its metadata.
+
+        Raises Refused where that says none, and what `Direct.of` raises.
+        """
+        content, _ = await self._direct.of(Source(UNNAMED, url=url), terms)
+        if not (name := name_in(content)):
+            raise Refused(f"What is at {without_credentials(url)} does not say what it is called; write `NAME @ URL`.")
+        return name
 
     async def with_build(self, asked: Asked, terms: Terms) -> Asked:
         """The same environment; what in it has no wheel the toolchain of these terms builds."""
