@@ -75,9 +75,8 @@ def _url_of(text: str, line: Line, ask: AskName | None) -> tuple[str, str, str]:
         if egg := re.search(r"(?:^|&)egg=([A-Za-z0-9._-]+)(\[[^\]]*\])?", parts.fragment):
             return _without_egg(text), egg[1], egg[2] or ""
         path = Path(unquote(parts.path))
-        if name := _name_of(path if parts.scheme == "file" else Path(path.name)):
-            return text, name, ""
-        return text, _asked(text, line, ask), ""
+        name = _name_of(path) if parts.scheme == "file" else _name_of_file(path.name)
+        return text, name or _asked(text, line, ask), ""
     match = re.fullmatch(r"(.*?)(\[[^\]]*\])?", text)
     assert match is not None
     url = path_url(line.directory, match[1])
@@ -96,15 +95,20 @@ def _without_egg(url: str) -> str:
     return f"{bare}#{rest}" if rest else bare
 
 
+def _name_of_file(filename: str) -> str:
+    """The project of a distribution by its file's name; "" where that does not tell."""
+    try:
+        if filename.endswith(".whl"):
+            return str(parse_wheel_filename(filename)[0])
+        return str(parse_sdist_filename(filename)[0]) if filename.endswith((".tar.gz", ".zip")) else ""
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return ""
+
+
 def _name_of(path: Path) -> str:
     """From a file's name, or from the project in a directory; "" where neither tells."""
-    try:
-        if path.name.endswith(".whl"):
-            return str(parse_wheel_filename(path.name)[0])
-        if path.name.endswith((".tar.gz", ".zip")):
-            return str(parse_sdist_filename(path.name)[0])
-    except (InvalidWheelFilename, InvalidSdistFilename):
-        pass
+    if name := _name_of_file(path.name):
+        return name
     if (path / "pyproject.toml").is_file():
         from p2pcdn_shim.zephyr.project import read_project
 
