@@ -242,10 +242,14 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """publishers: in words, such as "GitHub pallets/flask publish.yml". why: "", or half a sentence why it is wrong."""
+    """publishers: in words, such as "GitHub pallets/flask publish.yml". why: "", or half a sentence why it is wrong.
+
+    unknown: kinds of it that the verifier does not know, in words; they speak neither for the file nor against it.
+    """
 
     publishers: tuple[str, ...]
     why: str
+    unknown: tuple[str, ...] = ()
 
 
 class Attestations(Protocol):

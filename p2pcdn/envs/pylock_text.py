@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,6 +16,8 @@ from p2pcdn.envs.model import Directory, Lock, LockedFile, LockedPackage, Vcs
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
 _TO_ESCAPE = re.compile(r'[\x00-\x1f"\\\x7f]')
+# What nearly all URLs look like: there is nothing in them to leave out.
+_BARE_URL = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]+)?/[^#@?\s]*", re.ASCII)
 
 
 def write_lock(lock: Lock) -> bytes:
@@ -24,6 +27,8 @@ def write_lock(lock: Lock) -> bytes:
 
 def without_credentials(url: str) -> str:
     """What of an index's or a file's URL may stand in a lock: host in lower case, no user, no password, no fragment."""
+    if _BARE_URL.fullmatch(url):
+        return url
     parts = urlsplit(url)
     if not parts.hostname:
         return url
@@ -164,6 +169,8 @@ def _value(value: Any) -> str:
     return str(value)  # dates and times of day, in tables of other tools
 
 
+# Nearly all are PEP 751's own, of which there are some twenty.
+@lru_cache(maxsize=256)
 def _key(key: str) -> str:
     return key if _BARE_KEY.fullmatch(key) else _value(key)
 

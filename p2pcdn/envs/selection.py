@@ -4,7 +4,7 @@ instead.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
@@ -83,7 +83,8 @@ class _Selection:
         self._check_python(self._lock.requires_python, "The lock")
         if self._lock.environments and not any(map(self._holds, self._lock.environments)):
             named = "; ".join(self._lock.environments[:KINDS_NAMED_MAX])
-            raise NothingFits(f"The lock was not made for {self._here()}; it was made for: {named}.")
+            why = " ".join(["", *_left_out(self._lock)])
+            raise NothingFits(f"The lock was not made for {self._here()}; it was made for: {named}.{why}")
 
     def _check_python(self, specifier: str | None, who: str) -> None:
         if specifier and not SpecifierSet(specifier).contains(self._target.python, prereleases=True):
@@ -127,6 +128,13 @@ class _Selection:
         """The environment as the first of its tags says it: "cp38 manylinux x86_64"."""
         first = next((tag for tag in self._target.tags if not tag.endswith("-any")), "")
         return _kind(first) if first else f"Python {self._target.python}"
+
+
+def _left_out(lock: Lock) -> list[str]:
+    """What a lock of zephyr's says of environments that it does not serve, a sentence each."""
+    ours = lock.tool.get("zephyr")
+    said = ours.get("left-out", ()) if isinstance(ours, Mapping) else ()
+    return [one for one in said if isinstance(one, str)] if isinstance(said, list | tuple) else []
 
 
 def _called(package: LockedPackage) -> str:

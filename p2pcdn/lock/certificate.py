@@ -34,19 +34,23 @@ _KIND = frozenset(
         "sys_platform",
     }
 )
-_SUBJECT_CONTEXT = "p2pcdn 2026 resolution v1"
+_SUBJECT_CONTEXT = "p2pcdn 2026 resolution v2"
+
+# (project, version), sorted.
+Choice = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """choices: for each target, in the order of the question's matrix, (project, version), sorted.
+    """choices: for each target, in the order of the question's matrix, (project, version), sorted; None where there are
+    none for want of files.
 
     looked_at: what else a resolution has to know of (`Resolver.looked_at`), in any order.
     pages: (URL of the index, version of the page) of each project whose table it has to know.
     machine: see `machine_of`.
     """
 
-    choices: tuple[tuple[tuple[str, str], ...], ...]
+    choices: tuple[Choice | None, ...]
     pages: Mapping[str, tuple[str, str]]
     machine: bytes
     looked_at: frozenset[tuple[str, str]] = frozenset()
@@ -54,7 +58,7 @@ class Certificate:
     @property
     def packages(self) -> list[tuple[str, str]]:
         """All that are named, each once, sorted."""
-        return sorted(self.looked_at.union(*self.choices))
+        return sorted(self.looked_at.union(*(chosen for chosen in self.choices if chosen is not None)))
 
     def encode(self) -> bytes:
         """Raises ValueError for one that would be taken by nobody."""
@@ -66,7 +70,9 @@ class Certificate:
             {
                 "machine": self.machine,
                 "packages": [list(package) for package in packages],
-                "targets": [sorted(place[package] for package in chosen) for chosen in self.choices],
+                "targets": [
+                    None if chosen is None else sorted(place[package] for package in chosen) for chosen in self.choices
+                ],
                 "pages": [[project, *self.pages[project]] for project in sorted(self.pages)],
             }
         )
@@ -84,7 +90,9 @@ class Certificate:
         pages = {project: (index, version) for project, index, version in _rows(fields["pages"], 3, PACKAGES_MAX)}
         if not isinstance(fields["machine"], bytes) or len(fields["machine"]) != MACHINE_SIZE_BYTES:
             raise RemoteProtocolError("it is of no machine")
-        choices = tuple(tuple(packages[at] for at in _places(target, packages)) for target in targets)
+        choices = tuple(
+            None if target is None else tuple(packages[at] for at in _places(target, packages)) for target in targets
+        )
         found = cls(choices, pages, fields["machine"], frozenset(packages))
         if not all(is_normalized(project) and len(version) <= VERSION_SIZE_MAX for project, version in packages):
             raise RemoteProtocolError("what it names are no packages")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -14,8 +14,10 @@ from p2pcdn.errors import P2pcdnError
 from p2pcdn.fetch import Wanted
 from p2pcdn.lock import question as asked
 from p2pcdn.lock.facts import Listed
-from p2pcdn.lock.merge import Merged
-from p2pcdn.lock.targets import DEFAULT_REQUIRES_PYTHON, Cell
+from p2pcdn.lock.kept import Files
+from p2pcdn.lock.merge import Merged, both, minors_marker
+from p2pcdn.lock.outcomes import LeftOut
+from p2pcdn.lock.targets import DEFAULT_REQUIRES_PYTHON, Cell, Platform
 from p2pcdn.simple import File
 
 
@@ -26,7 +28,7 @@ class Known(Protocol):
     def pages(self) -> Mapping[str, Listed | None]: ...
     @property
     def places(self) -> Mapping[str, LockedFile | Directory | Vcs]: ...
-    def files(self, listed: Listed, version: str) -> list[File]: ...
+    def files(self, listed: Listed, version: str) -> Files: ...
     def sha256_of(self, listed: Listed, file: File) -> Sha256 | None:
         """As the index gives it, else of the bytes that came from there; None where none has come."""
         ...
@@ -46,42 +48,59 @@ class Composed:
     warnings: tuple[str, ...]
 
 
-def compose(
-    question: Mapping[str, Any],
-    merged: Sequence[Merged],
-    cells: Sequence[Cell],
-    known: Known,
-    tags: frozenset[str],
-) -> Composed:
-    """The lock of a question's solutions. cells: of the matrix; none for a lock of one interpreter.
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What a lock is for. tags: of wheels that are listed. cells: of the matrix; none for a lock of one interpreter.
 
-    tags: those of wheels that are listed. Raises Unhashed.
+    left_out: those of the matrix that it does not serve. published: by project and version, who published it, as its
+    index says.
     """
+
+    tags: frozenset[str]
+    cells: Sequence[Cell] = ()
+    left_out: Sequence[LeftOut] = ()
+    published: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+
+
+def compose(question: Mapping[str, Any], merged: Sequence[Merged], targets: Targets, known: Known) -> Composed:
+    """The lock of a question's solutions. Raises Unhashed."""
     warnings: list[str] = []
     unhashed: list[Wanted] = []
-    packages = [_package(one, known, tags, question, warnings, unhashed) for one in merged]
+    packages = [_package(one, known, targets, question, warnings, unhashed) for one in merged]
     if unhashed:
         raise Unhashed(unhashed)
     lock = Lock(
         created_by="zephyr",
         packages=tuple(packages),
-        environments=_environments(cells),
-        requires_python=(question["requires_python"] or DEFAULT_REQUIRES_PYTHON) if cells else None,
+        environments=_environments(targets),
+        requires_python=(question["requires_python"] or DEFAULT_REQUIRES_PYTHON) if targets.cells else None,
         extras=tuple(question["extras"]),
         dependency_groups=tuple(question["groups"]),
-        tool={"zephyr": {"inputs": asked.digest(question)}},
+        tool={"zephyr": {"inputs": asked.digest(question), **_told(targets.left_out)}},
     )
     return Composed(write_lock(lock).decode(), tuple(warnings))
 
 
-def _environments(cells: Iterable[Cell]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(cell.platform.marker for cell in cells))
+def _environments(targets: Targets) -> tuple[str, ...]:
+    """A marker a platform, of those cells of it that are served."""
+    missing = {name for one in targets.left_out for name in one.environments}
+    served: dict[Platform, list[int]] = {}
+    for cell in targets.cells:
+        if cell.name not in missing:
+            served.setdefault(cell.platform, []).append(cell.minor)
+    minors = sorted({cell.minor for cell in targets.cells})
+    return tuple(both(platform.marker, minors_marker(sorted(some), minors)) for platform, some in served.items())
+
+
+def _told(left_out: Sequence[LeftOut]) -> dict[str, list[str]]:
+    """For who wonders why his environment is not among those of the lock; nothing depends on it."""
+    return {"left-out": [one.sentence for one in left_out]} if left_out else {}
 
 
 def _package(
     one: Merged,
     known: Known,
-    tags: frozenset[str],
+    targets: Targets,
     question: Mapping[str, Any],
     warnings: list[str],
     unhashed: list[Wanted],
@@ -90,9 +109,10 @@ def _package(
         return _at_url(one, known.places[one.url])
     listed = known.pages[one.project]
     assert listed is not None, "what is pinned has a page"
-    of_version = sorted(known.files(listed, one.version), key=lambda file: file.filename)
-    wheels = [file for file in of_version if file.filename.endswith(".whl") and _is_listed(file.filename, tags)]
-    sdists = [file for file in of_version if not file.filename.endswith((".whl", ".egg"))]
+    of_version = known.files(listed, one.version)
+    by_name = sorted(zip(of_version.names, range(len(of_version)), strict=True))
+    wheels = [of_version[at] for name, at in by_name if name.endswith(".whl") and _is_listed(name, targets.tags)]
+    sdists = [of_version[at] for name, at in by_name if not name.endswith((".whl", ".egg"))]
     if _named(question["only_binary"], one.project):
         sdists = []
     if _named(question["no_binary"], one.project):
@@ -112,12 +132,13 @@ def _package(
         name=one.project,
         version=one.version,
         marker=one.marker or None,
-        requires_python=next((file.requires_python for file in of_version if file.requires_python), None),
+        requires_python=next((said for _, at in by_name if (said := of_version[at].requires_python)), None),
         dependencies=_dependencies(one),
         # A heap of files is no index of the Simple API (PEP 751, "packages.index").
         index=listed.index.url if not listed.index.flat else None,
         sdist=_described(sdist, hashes) if sdist is not None else None,
         wheels=tuple(_described(wheel, hashes) for wheel in wheels),
+        attestation_identities=tuple(targets.published.get((one.project, one.version), ())),
     )
 
 

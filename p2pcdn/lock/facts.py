@@ -187,7 +187,7 @@ class Facts:
             content, place = await of_url(source)
         except (NotFound, Refused, RemoteProtocolError, DigestMismatch) as error:
             return _broken(str(error).rstrip(".")), None
-        if (name := _name_in(content)) != source.project:
+        if (name := name_in(content)) != source.project:
             return _broken(f"what is there calls itself {name or 'nothing'}"), None
         return await self.threads.run(_encoded_metadata, source, content), place
 
@@ -218,30 +218,31 @@ class Facts:
 
 
 def file_for_metadata(files: Sequence[File]) -> File | None:
-    """Whose metadata speaks for a version, the same for all targets: wheels of one version do not differ in it.
-
-    A wheel before an sdist, one whose metadata lies beside it before others, a pure one, the smallest.
-    """
-    return min(files, key=_rank, default=None)
+    """Of the files of one version, in the order in which they are kept, the one whose metadata speaks for all."""
+    return files[0] if files else None
 
 
 def _rank(file: File) -> tuple[bool, bool, bool, int, str]:
+    """A wheel before an sdist, one whose metadata lies beside it before others, a pure one, the smallest.
+
+    The same for all targets: wheels of one version do not differ in their metadata.
+    """
     wheel = file.filename.endswith(".whl")
     beside = isinstance(file.core_metadata, Sha256)
     return (not wheel, not beside, not file.filename.endswith("-none-any.whl"), file.size_bytes or 0, file.filename)
 
 
 def _encoded_page(project: str, files: Sequence[File], index: str) -> tuple[bytes, bytes]:
-    """The table of a page, and its files by version."""
+    """The table of a page, and its files by version; of each, first the one whose metadata speaks for it."""
     table, by_version = table_and_files_of(project, files, index=index)
-    return encode_table(table), encode_files(by_version)
+    return encode_table(table), encode_files({of: sorted(some, key=_rank) for of, some in by_version.items()})
 
 
 def _encoded_metadata(source: Source, content: bytes) -> bytes:
     return encode_metadata(read_metadata(source, content.decode("utf-8", "replace")))
 
 
-def _name_in(content: bytes) -> str:
+def name_in(content: bytes) -> str:
     """The normalized project of a METADATA; "" where it says none."""
     match = re.search(rb"^name:(.*)$", content.partition(b"\n\n")[0], re.MULTILINE | re.IGNORECASE)
     try:

@@ -14,7 +14,7 @@ from p2pcdn.envs.model import Directory, LockedFile, Vcs
 from p2pcdn.errors import NotFound, P2pcdnError
 from p2pcdn.fetch import Wanted, digest_of
 from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
-from p2pcdn.lock.kept import unpack_files
+from p2pcdn.lock.kept import NO_FILES, Files, unpack_files
 from p2pcdn.resolve import Need, Source, to_plain
 from p2pcdn.simple import File
 
@@ -47,7 +47,7 @@ class Feed:
         self._told: set[Key] = set()
         self._more = trio.Event()
         self._packed: dict[str, Mapping[str, bytes]] = {}
-        self._files: dict[tuple[str, str], list[File]] = {}
+        self._files: dict[tuple[str, str], Files] = {}
         self.places: dict[str, LockedFile | Directory | Vcs] = {}  # by direct URL
         self.pages: dict[str, Listed | None] = {}  # those that the solver was told of, by project
 
@@ -176,12 +176,14 @@ class Feed:
             self._packed[source.project] = await self._facts.files(listed)
         return await self._facts.metadata_of(source, listed, self.files(listed, source.version), self._makers.of_sdist)
 
-    def files(self, listed: Listed, version: str) -> list[File]:
-        """The files of one version of a page; none before its metadata was asked for. For any thread."""
+    def files(self, listed: Listed, version: str) -> Files:
+        """The files of one version of a page, first the one whose metadata speaks for it; none before that was asked.
+        For any thread.
+        """
         found = self._files.get((listed.project, version))
         if found is None:
             packed = self._packed.get(listed.project, {}).get(version)
-            found = unpack_files(packed, version) if packed is not None else []
+            found = unpack_files(packed, version) if packed is not None else NO_FILES
             if packed is not None:
                 self._files[listed.project, version] = found
         return found

@@ -2,45 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import trio
 
 from p2pcdn import frames
 from p2pcdn.errors import P2pcdnError, StoreStopped
-from p2pcdn.lock.compose import compose
+from p2pcdn.lock.compose import Targets, compose
 from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
 from p2pcdn.lock.feed import Feed, open_feed
 from p2pcdn.lock.merge import cells_marker, merge
+from p2pcdn.lock.outcomes import LeftOut, Sparing, left_out, solutions_of, solve, unsparable
+from p2pcdn.lock.publishers import Published, Publishers
 from p2pcdn.lock.room import Found, Room
-from p2pcdn.lock.solvers import Session, SolverFailed, Solvers
-from p2pcdn.lock.targets import Cell, listed_tags, matrix, names_of
-from p2pcdn.lock.wishes import Question, preferring
-from p2pcdn.resolve import NoSolution, Solution, Target, Wanted
+from p2pcdn.lock.solvers import SolverFailed, Solvers
+from p2pcdn.lock.targets import Cell, cell_of, listed_tags, matrix
+from p2pcdn.lock.wishes import Question
+from p2pcdn.resolve import LacksFiles, Solution, Target
 from p2pcdn.store import Store, Table
-
-C = TypeVar("C", bound=Hashable)
 
 # Whoever asked waits for ten minutes; before that he hears why there is no lock.
 LOCK_TIME_S_MAX = 570.0
-# Of so many targets it is said why they fail; then the others are not tried.
-FAILURES_MAX = 6
 # Pages that are confirmed at the same time before a lock of former days is given again.
 PAGES_AT_ONCE_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """A lock. again: it came from memory, for nothing that it stands on has changed.
+    """A lock. left_out: what of its matrix it does not serve; warnings say that, too. open: something that it should
+    say could not be asked.
 
-    from_room: a neighbour had found it, and we only confirmed it.
+    again: it came from memory, for nothing that it stands on has changed. from_room: a neighbour had found it, and we
+    only confirmed it.
     """
 
     text: str
     packages: int
     warnings: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    open: bool = False
     again: bool = False
     from_room: bool = False
 
@@ -53,25 +55,47 @@ class OneTarget:
     target: Target
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One lock that is wanted. targets: by cell, or the one interpreter. sparing: None where none may be left out.
+
+    within: the builds that wait for it, the outermost first.
+    """
+
+    question: Question
+    targets: Mapping[Any, Target]
+    makers: Makers
+    sparing: Sparing | None = None
+    within: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class Locker:
-    """Used by one trio loop. room: what neighbours found; None: nobody is asked."""
+    """Used by one trio loop. room: what neighbours found; None: nobody is asked. publishers: of what the lock of a
+    matrix names; None: it does not say.
+    """
 
     facts: Facts
     solvers: Solvers
     store: Store
     version: str
     room: Room | None = None
+    publishers: Publishers | None = None
     _running: dict[str, trio.Lock] = field(default_factory=dict)
 
-    async def lock(self, question: Question, makers: Makers = NO_MAKERS) -> Locked:
-        """A lock for all targets of the question's matrix. makers: how the metadata of what no index has is made.
+    async def lock(
+        self, question: Question, makers: Makers = NO_MAKERS, here: Mapping[str, str] | None = None
+    ) -> Locked:
+        """A lock for all targets of the question's matrix, but for those that lack files and can be spared (`Sparing`).
 
+        makers: how the metadata of what no index has is made. here: PEP 508's variables of the interpreter that asks.
         Raises NoSolution (whose report says for which targets), BadRequirement, SolverFailed, Unavailable, Refused.
         """
         cells = matrix(question.fields["requires_python"], question.fields["environments"])
-        tags = frozenset(tag for cell in cells for tag in listed_tags(cell.platform, cell.minor))
-        return await self._again_or_new(question, "matrix", {cell: cell.target for cell in cells}, tags, makers)
+        sparing = Sparing(tuple(question.fields["environments"]), cell_of(here or {}, cells))
+        return await self._again_or_new(
+            "matrix", _Job(question, {cell: cell.target for cell in cells}, makers, sparing)
+        )
 
     async def resolve(
         self,
@@ -85,45 +109,35 @@ class Locker:
         within: the builds that wait for it, the outermost first; they hold places and turns for which it must not wait.
         """
         target = repr((one.target.environment, one.target.tags))
-        return await self._again_or_new(
-            question, target, {one: one.target}, frozenset(one.target.tags or ()), makers, within
-        )
+        return await self._again_or_new(target, _Job(question, {one: one.target}, makers, within=within))
 
-    async def _again_or_new(
-        self,
-        question: Question,
-        of: str,
-        targets: Mapping[Any, Target],
-        tags: frozenset[str],
-        makers: Makers,
-        within: tuple[str, ...] = (),
-    ) -> Locked:
+    async def _again_or_new(self, of: str, job: _Job) -> Locked:
         indexes = (index.key for index in self.facts.pages.indexes)
-        key = f"lock/{question.digest(of, self.version, *indexes)}"
-        place = " ".join((key, *within))
+        key = f"lock/{job.question.digest(of, self.version, *indexes)}"
+        place = " ".join((key, *job.within))
         turn = self._running.setdefault(place, trio.Lock())
         try:
             async with turn:  # who asks the same at the same time waits, and gets it again
-                return (
-                    await self._again(key)
-                    or await self._from_room(key, question, targets, tags)
-                    or await self._new(key, question, targets, tags, makers, within=bool(within))
-                )
+                return await self._again(key, job) or await self._from_room(key, job) or await self._new(key, job)
         finally:
             if not turn.statistics().tasks_waiting:
                 self._running.pop(place, None)
 
     # -- once more ----------------------------------------------------------------------------------------------------
 
-    async def _again(self, key: str) -> Locked | None:
+    async def _again(self, key: str, job: _Job) -> Locked | None:
         """The lock that this question got last, if every page that it stands on still says the same."""
         octets = self.store.value("environments", key)
         if octets is None:
             return None
         record = frames.decode(octets)
+        out = tuple(LeftOut(tuple(one["environments"]), one["names"], one["why"]) for one in record.get("left_out", ()))
+        here = job.sparing.here if job.sparing is not None else None
+        if here is not None and any(here.name in one.environments for one in out):
+            return None  # another interpreter asked for it: solving says why it does not serve this one
         if not await self._unchanged(record["pages"]):
             return None
-        return Locked(record["lock"], record["packages"], tuple(record["warnings"]), again=True)
+        return Locked(record["lock"], record["packages"], tuple(record["warnings"]), out, again=True)
 
     async def _unchanged(self, pages: Sequence[Sequence[str]]) -> bool:
         """pages: [project, key of the index, version]."""
@@ -155,61 +169,55 @@ class Locker:
 
     # -- anew ---------------------------------------------------------------------------------------------------------
 
-    async def _new(
-        self,
-        key: str,
-        question: Question,
-        targets: Mapping[Any, Target],
-        tags: frozenset[str],
-        makers: Makers,
-        *,
-        within: bool,
-    ) -> Locked:
-        async with open_feed(self.facts, makers) as feed, self.solvers.session(feed, within=within) as session:
+    async def _new(self, key: str, job: _Job) -> Locked:
+        within = bool(job.within)
+        async with open_feed(self.facts, job.makers) as feed, self.solvers.session(feed, within=within) as session:
             with trio.move_on_after(LOCK_TIME_S_MAX) as scope:
-                solutions = await _solve(session, question.wanted, targets)
+                outcomes = await solve(session, job.question.wanted, job.targets, job.sparing)
             if scope.cancelled_caught:
                 raise SolverFailed(
                     f"No versions that fit were found within {LOCK_TIME_S_MAX:.0f} s. What was learned of packages is "
                     "kept, so asking again goes on from there; closer bounds in the requirements make it shorter."
                 )
-            locked = await self._composed(question, solutions, feed, tags)
-            if not (feed.places or None in feed.pages.values()):
+            locked = await self._composed(job, outcomes, feed)
+            if not (locked.open or feed.places or None in feed.pages.values()):
                 # What stands at a URL may be another the next time; a project that nobody has may appear any minute.
-                offered = self._offered(question, targets, Found(solutions, session.looked_at, session.projects), feed)
+                offered = self._offered(job, Found(outcomes, session.looked_at, session.projects), feed)
                 await self._keep(key, locked, feed.pages, offered)
             return locked
 
-    async def _from_room(
-        self, key: str, question: Question, targets: Mapping[Any, Target], tags: frozenset[str]
-    ) -> Locked | None:
+    async def _from_room(self, key: str, job: _Job) -> Locked | None:
         """Out of what a neighbour found, once it is confirmed against our own pages; None where we solve ourselves."""
         if self.room is None:
             return None
         async with open_feed(self.facts) as feed:
-            found = await self.room.find(question, targets, self.facts.pages.all_indexes, feed)
-            if found is None:
+            found = await self.room.find(job.question, job.targets, self.facts.pages.all_indexes, feed)
+            if found is None or unsparable(found.outcomes, job.sparing):
                 return None
-            locked = replace(await self._composed(question, found.solutions, feed, tags), from_room=True)
+            locked = replace(await self._composed(job, found.outcomes, feed), from_room=True)
             pages = {project: feed.pages[project] for project in found.projects}
-            await self._keep(key, locked, pages, self._offered(question, targets, found, feed))
+            if not locked.open:
+                await self._keep(key, locked, pages, self._offered(job, found, feed))
             return locked
 
-    async def _composed(
-        self, question: Question, solutions: Mapping[Any, Solution], feed: Feed, tags: frozenset[str]
-    ) -> Locked:
-        merged = merge(solutions, question.roots, lambda cells: _cells_marker(cells, solutions))
-        cells = [cell for cell in solutions if isinstance(cell, Cell)]
-        composed = await self.facts.threads.run(compose, question.fields, merged, cells, feed, tags)
+    async def _composed(self, job: _Job, outcomes: Mapping[Any, Solution | LacksFiles], feed: Feed) -> Locked:
+        solutions, out = solutions_of(outcomes), left_out(outcomes)
+        merged = merge(solutions, job.question.roots, lambda cells: _cells_marker(cells, solutions))
+        cells = [cell for cell in outcomes if isinstance(cell, Cell)]
+        published: Published = {}
+        unasked: list[str] = []
+        if self.publishers is not None and cells:
+            published, unasked = await self.publishers.of(merged, feed, job.question.published)
+        targets = Targets(_tags_of(solutions), cells, out, published)
+        composed = await self.facts.threads.run(compose, job.question.fields, merged, targets, feed)
         warnings = dict.fromkeys(text for solution in solutions.values() for text in solution.warnings)
-        return Locked(composed.text, len(merged), (*warnings, *composed.warnings))
+        told = [*(one.sentence for one in out), *unasked]
+        return Locked(composed.text, len(merged), (*told, *warnings, *composed.warnings), out, bool(unasked))
 
-    def _offered(
-        self, question: Question, targets: Mapping[Any, Target], found: Found[Any], feed: Feed
-    ) -> Mapping[tuple[Table, str], bytes]:
+    def _offered(self, job: _Job, found: Found[Any], feed: Feed) -> Mapping[tuple[Table, str], bytes]:
         if self.room is None:
             return {}
-        return self.room.offered(question, targets, found, self.facts.pages.all_indexes, feed)
+        return self.room.offered(job.question, job.targets, found, self.facts.pages.all_indexes, feed)
 
     async def _keep(
         self,
@@ -224,6 +232,7 @@ class Locker:
             "lock": locked.text,
             "packages": locked.packages,
             "warnings": list(locked.warnings),
+            "left_out": [asdict(one) for one in locked.left_out],
             "pages": held,
         }
         try:
@@ -232,37 +241,12 @@ class Locker:
             return  # status says why; it is solved again then
 
 
-async def _solve(session: Session, wanted: Wanted, targets: Mapping[C, Target]) -> dict[C, Solution]:
-    """One resolution a target; each prefers what those before it chose, so that a lock forks only where it must."""
-    solutions: dict[C, Solution] = {}
-    failures: dict[C, NoSolution] = {}
-    for cell, target in targets.items():
-        try:
-            solution = await session.resolve(preferring(wanted, target, solutions.values()), target)
-        except NoSolution as error:
-            failures[cell] = error
-            if len(failures) == FAILURES_MAX:
-                break
-            continue
-        solutions[cell] = solution
-    if failures:
-        raise _for_targets(failures, untried=len(targets) - len(solutions) - len(failures), of=len(targets))
-    return solutions
-
-
-def _for_targets(failures: Mapping[Any, NoSolution], *, untried: int, of: int) -> NoSolution:
-    """One report of those of several targets; equal ones are said once."""
-    if of == 1:
-        return next(iter(failures.values()))
-    same: dict[tuple[tuple[str, ...], str], list[Cell]] = {}
-    for cell, error in failures.items():
-        same.setdefault((error.sentences, error.suggestion), []).append(cell)
-    sentences = []
-    for (proof, suggestion), cells in same.items():
-        sentences.append(f"For {names_of(cells)}{' and perhaps others' if untried else ''}:")
-        sentences += [f"  {sentence}" for sentence in (*proof, *([suggestion] if suggestion else ()))]
-    wanted = dict.fromkeys(text for error in failures.values() for text in error.requirements)
-    return NoSolution(tuple(sentences), requirements=tuple(wanted))
+def _tags_of(served: Iterable[Any]) -> frozenset[str]:
+    """Of the wheels that their lock lists."""
+    found: set[str] = set()
+    for one in served:
+        found.update(listed_tags(one.platform, one.minor) if isinstance(one, Cell) else one.target.tags or ())
+    return frozenset(found)
 
 
 def _cells_marker(cells: Iterable[Any], solutions: Mapping[Any, Solution]) -> str:

@@ -138,7 +138,7 @@ def _marker(wanted: Mapping[frozenset[Root], set[C]], where: Callable[[frozenset
         for_whom = " or ".join(root.marker for root in sorted(who))
         if not there and not for_whom:
             return ""
-        parts.append(_both(there, for_whom))
+        parts.append(both(there, for_whom))
     return _either(parts)
 
 
@@ -159,11 +159,12 @@ def cells_marker(cells: frozenset[Cell], whole: frozenset[Cell]) -> str:
     for platforms, rows_minors in sorted(rows.items(), key=lambda row: row[1]):
         everywhere = frozenset(cell.platform for cell in whole if cell.minor in rows_minors)
         where = "" if platforms == everywhere else _platforms_marker(platforms, everywhere)
-        parts.append(_both(where, _minors_marker(rows_minors, minors)))
+        parts.append(both(where, minors_marker(rows_minors, minors)))
     return _either(parts)
 
 
-def _minors_marker(some: Sequence[int], minors: Sequence[int]) -> str:
+def minors_marker(some: Sequence[int], minors: Sequence[int]) -> str:
+    """The marker that holds for some of these minors of Python 3, both sorted, and for no other of them."""
     runs: list[list[int]] = []
     for minor in some:
         if runs and minors.index(minor) == minors.index(runs[-1][-1]) + 1:
@@ -198,7 +199,8 @@ def _systems(platforms: Iterable[Platform]) -> list[str]:
     return [system for system in dict.fromkeys(one.sys_platform for one in PLATFORMS) if system in there]
 
 
-def _both(left: str, right: str) -> str:
+def both(left: str, right: str) -> str:
+    """The marker that holds where both do; "" holds everywhere."""
     if not left or not right:
         return left or right
     return " and ".join(f"({side})" if " or " in side else side for side in (left, right))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -11,19 +11,20 @@ import trio
 from p2pcdn import frames
 from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.index.claimed import is_sealed, may_go_to_members
-from p2pcdn.lock.certificate import Certificate, machine_of, subject_of
+from p2pcdn.lock.certificate import Certificate, Choice, machine_of, subject_of
 from p2pcdn.lock.facts import file_for_metadata
 from p2pcdn.lock.feed import Feed
 from p2pcdn.lock.kept import decode_metadata, decode_table
+from p2pcdn.lock.outcomes import solutions_of
 from p2pcdn.lock.wishes import Question, preferring
-from p2pcdn.resolve import Doubt, Knowledge, Solution, Source, Target, Wanted, confirm
+from p2pcdn.resolve import Doubt, Knowledge, LacksFiles, Solution, Source, Target, Wanted, confirm
 from p2pcdn.store import Store, Table
 from p2pcdn.swarm.resolutions import Refusal, Resolutions
 from p2pcdn.world import Index, Threads
 
-C = TypeVar("C")
+C = TypeVar("C", bound=Hashable)
 
-# For so long what a neighbour named is fetched; what came is kept, and solving goes on with it.
+# For so long what neighbours named is fetched, all of them together; what came is kept, and solving goes on with it.
 LOOK_TIME_S_MAX = 10.0
 # Of what speaks against a word, in the audit line.
 SENTENCES_MAX = 3
@@ -39,9 +40,9 @@ class _Subject:
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[C]):
-    """Solutions by target, and what was looked at for them: see `Resolver`."""
+    """What became of each target, and what was looked at for that: see `Resolver`."""
 
-    solutions: dict[C, Solution]
+    outcomes: dict[C, Solution | LacksFiles]
     looked_at: Collection[Source]
     projects: Collection[str]
 
@@ -66,18 +67,22 @@ class Room:
     async def find(
         self, question: Question, targets: Mapping[C, Target], indexes: Sequence[Index], feed: Feed
     ) -> Found[C] | None:
-        """The solution of each target, confirmed; None where nobody has found one that we would have found, too."""
+        """The outcome of each target, confirmed; None where nobody has found what we would have found, too."""
         subject = self._subject(question, targets, indexes)
         if subject is None:
             return None
 
+        deadline = float("inf")
+
         async def read(content: bytes) -> Found[C] | Refusal:
-            return await self._confirmed(content, question.wanted, targets, feed)
+            nonlocal deadline  # one for all words: who names what is slow costs one wait
+            deadline = min(deadline, trio.current_time() + LOOK_TIME_S_MAX)
+            return await self._confirmed(content, question.wanted, targets, feed, deadline)
 
         return await self._resolutions.first(subject.name, sealed=subject.sealed, read=read)
 
     async def _confirmed(
-        self, content: bytes, wanted: Wanted, targets: Mapping[C, Target], feed: Feed
+        self, content: bytes, wanted: Wanted, targets: Mapping[C, Target], feed: Feed, deadline: float
     ) -> Found[C] | Refusal:
         try:
             certificate = Certificate.decode(content)
@@ -87,7 +92,7 @@ class Room:
             return Refusal("it is for other targets", is_lie=True)
         try:
             looked_at = _sources(certificate.packages)
-            with trio.fail_after(LOOK_TIME_S_MAX):
+            with trio.fail_at(deadline):  # past it, what is at hand is still looked at
                 tables, metadata = await feed.get_all(certificate.pages, looked_at)
         except (P2pcdnError, trio.TooSlowError) as error:
             why = "it took too long" if isinstance(error, trio.TooSlowError) else str(error)
@@ -95,11 +100,12 @@ class Room:
         known = await self._threads.run(_known, tables.values(), metadata)
         if (unbuilt := _unbuilt(feed, known)) is not None:
             return Refusal(f"{unbuilt.project} {unbuilt.version} would have to be built here", is_lie=False)
-        found: dict[C, Solution] = {}
+        found: dict[C, Solution | LacksFiles] = {}
         for (cell, target), chosen in zip(targets.items(), certificate.choices, strict=True):
             # Each target by itself: other threads have their turn between two of them.
-            told = preferring(wanted, target, found.values())
-            one = await self._threads.run(confirm, _sources(chosen), looked_at, told, target, known)
+            told = preferring(wanted, target, solutions_of(found).values())
+            versions = None if chosen is None else _sources(chosen)
+            one = await self._threads.run(confirm, versions, looked_at, told, target, known)
             if isinstance(one, Doubt):
                 same_machine = certificate.machine == machine_of([*targets.values()])
                 knows_better = one.is_sure and same_machine and _has_our_pages(certificate, feed, known)
@@ -124,9 +130,9 @@ class Room:
         subject = self._subject(question, targets, indexes)
         if subject is None:
             return {}
-        choices = [tuple((pin.project, pin.version) for pin in found.solutions[cell].pins) for cell in targets]
+        choices = [_chosen(found.outcomes[cell]) for cell in targets]
         looked_at = frozenset((source.project, source.version) for source in found.looked_at)
-        for project, version in looked_at.union(*choices):
+        for project, version in looked_at.union(*(chosen for chosen in choices if chosen is not None)):
             page = feed.pages[project]
             file = file_for_metadata(feed.files(page, version)) if page is not None else None
             if file is None or not file.filename.endswith(".whl"):
@@ -166,6 +172,12 @@ class Room:
 
 def _key(id_: str) -> str:
     return f"room/{id_}"
+
+
+def _chosen(outcome: Solution | LacksFiles) -> Choice | None:
+    if isinstance(outcome, LacksFiles):
+        return None
+    return tuple((pin.project, pin.version) for pin in outcome.pins)
 
 
 def _sources(packages: Sequence[tuple[str, str]]) -> list[Source]:

@@ -16,7 +16,18 @@ from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.lock import pipe
 from p2pcdn.lock.feed import Feed
 from p2pcdn.lock.worker import EXIT_OUT_OF_MEMORY, MEMORY_SIZE_BYTES_MAX
-from p2pcdn.resolve import BadRequirement, Need, NoSolution, Solution, Source, Target, Wanted, from_plain, to_plain
+from p2pcdn.resolve import (
+    BadRequirement,
+    LacksFiles,
+    Need,
+    NoSolution,
+    Solution,
+    Source,
+    Target,
+    Wanted,
+    from_plain,
+    to_plain,
+)
 from p2pcdn.world import Process, Processes
 
 log = logging.getLogger(__name__)
@@ -105,9 +116,13 @@ class Session:
         self.looked_at: dict[Source, None] = {}
         self.projects: dict[str, None] = {}
 
-    async def resolve(self, wanted: Wanted, target: Target) -> Solution:
-        """Raises NoSolution, BadRequirement, SolverFailed, and Unavailable where an index does not answer."""
-        said = await self._child.ask({"do": "resolve", "wanted": to_plain(wanted), "target": to_plain(target)})
+    async def resolve(self, wanted: Wanted, target: Target, *, spares: bool = False) -> Solution:
+        """Raises NoSolution, BadRequirement, SolverFailed, and Unavailable where an index does not answer.
+
+        spares: raises LacksFiles where only files are missing for this target.
+        """
+        asked = {"do": "resolve", "wanted": to_plain(wanted), "target": to_plain(target), "spares": spares}
+        said = await self._child.ask(asked)
         while said["say"] == "need":
             tables, metadata = await self._feed.get(from_plain(Need, said["need"]))
             said = await self._child.ask({"do": "learn", "tables": tables, "metadata": metadata})
@@ -117,6 +132,8 @@ class Session:
             raise BadRequirement(said["sentence"])
         self.looked_at |= dict.fromkeys(from_plain(Source, one) for one in said["looked_at"])
         self.projects |= dict.fromkeys(said["projects"])
+        if said["say"] == "lacking":
+            raise LacksFiles(said["clauses"])
         return from_plain(Solution, said["solution"])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -111,6 +111,24 @@ def matrix(requires_python: str, environments: Sequence[str] = ()) -> tuple[Cell
                 f"No environment that zephyr knows, and that requires-python allows, fulfils {text!r}."
             )
     return tuple(cell for cell in cells if any(marker.evaluate(_for_marker(cell)) for marker in markers))
+
+
+def by_environment(cells: Sequence[Cell], environments: Sequence[str]) -> list[frozenset[Cell]]:
+    """For each of these markers, and each Python: the cells where it holds."""
+    return [
+        frozenset(cell for cell in cells if cell.minor == minor and marker.evaluate(_for_marker(cell)))
+        for marker in map(_marker, environments)
+        for minor in dict.fromkeys(cell.minor for cell in cells)
+    ]
+
+
+def cell_of(markers: Mapping[str, str], cells: Iterable[Cell]) -> Cell | None:
+    """The cell that stands for an interpreter of these PEP 508 variables; None where there is none."""
+    same = ("sys_platform", "platform_machine", "python_version", "platform_python_implementation")
+    return next(
+        (cell for cell in cells if all(cell.environment[name] == markers.get(name) for name in same)),
+        None,
+    )
 
 
 def names_of(cells: Sequence[Cell]) -> str:

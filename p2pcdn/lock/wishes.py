@@ -23,11 +23,13 @@ class Question:
     """What is wanted, and of what was locked before. fields: as `question.complete` gives them.
 
     former: (project, version) that are kept where they fit. commits: of repositories, by URL and revision or "".
+    published: who published a project's version, as the former lock has it.
     """
 
     fields: Mapping[str, Any]
     former: tuple[tuple[str, str], ...] = ()
     commits: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    published: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     @property
     def roots(self) -> dict[Root, Sequence[str]]:
@@ -105,6 +107,11 @@ def parse_question(value: Mapping[str, Any], *, former: str | None = None, upgra
             (one.vcs.url, one.vcs.requested_revision or ""): one.vcs.commit_id
             for one in kept
             if one.vcs is not None and one.vcs.url is not None
+        },
+        published={
+            (one.name, one.version): one.attestation_identities
+            for one in kept
+            if one.version is not None and one.attestation_identities
         },
     )
 

@@ -3,9 +3,9 @@
 A session is the targets of one lock: what was learned for the first of them is known for the others. The node speaks
 first; each of its messages gets one answer, but `forget`, which gets none:
 
-    {"do": "forget"}                                     a new session begins
-    {"do": "resolve", "wanted": W, "target": T}          need, solved, none or bad
-    {"do": "learn", "tables": [...], "metadata": [...]}  the same
+    {"do": "forget"}                                               a new session begins
+    {"do": "resolve", "wanted": W, "target": T, "spares": bool}    need, solved, lacking (if it spares), none or bad
+    {"do": "learn", "tables": [...], "metadata": [...]}            the same
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from p2pcdn.lock.kept import decode_metadata, decode_table
 from p2pcdn.resolve import (
     BadRequirement,
     Knowledge,
+    LacksFiles,
     NoSolution,
     Resolver,
     Solution,
@@ -49,7 +50,8 @@ class Session:
             return None
         try:
             if message["do"] == "resolve":
-                self._begin(from_plain(Wanted, message["wanted"]), from_plain(Target, message["target"]))
+                wanted, target = from_plain(Wanted, message["wanted"]), from_plain(Target, message["target"])
+                self._resolver = Resolver(wanted, target, self._knowledge, spares=message["spares"])
             else:
                 self._learn(message["tables"], message["metadata"])
             return self._step()
@@ -58,9 +60,6 @@ class Session:
         except NoSolution as error:
             proof = {"sentences": error.sentences, "suggestion": error.suggestion, "requirements": error.requirements}
             return {"say": "none", **proof}
-
-    def _begin(self, wanted: Wanted, target: Target) -> None:
-        self._resolver = Resolver(wanted, target, self._knowledge)
 
     def _learn(self, tables: list[bytes], metadata: list[list[Any]]) -> None:
         """tables: encoded; metadata: [source, the encoded rest], so that the node need not decode what it kept."""
@@ -72,12 +71,19 @@ class Session:
 
     def _step(self) -> dict[str, Any]:
         assert self._resolver is not None
-        found = self._resolver.step()
+        try:
+            found = self._resolver.step()
+        except LacksFiles as outcome:
+            return {"say": "lacking", "clauses": outcome.clauses, **self._looked_at()}
         if isinstance(found, Solution):
-            looked_at = {"looked_at": to_plain(self._resolver.looked_at), "projects": self._resolver.projects}
-            self._resolver = None
-            return {"say": "solved", "solution": to_plain(found), **looked_at}
+            return {"say": "solved", "solution": to_plain(found), **self._looked_at()}
         return {"say": "need", "need": to_plain(found)}
+
+    def _looked_at(self) -> dict[str, Any]:
+        assert self._resolver is not None
+        found = {"looked_at": to_plain(self._resolver.looked_at), "projects": self._resolver.projects}
+        self._resolver = None
+        return found
 
 
 def serve(questions: BinaryIO, answers: BinaryIO) -> None:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import trio
 
 from p2pcdn import frames
-from p2pcdn.answers import refusal
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Chosen, LockedFile
-from p2pcdn.errors import NotFound, P2pcdnError, Refused, StoreStopped
+from p2pcdn.errors import P2pcdnError, Refused, StoreStopped
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
+from p2pcdn.provision.provenance import Provenances, link_of
 from p2pcdn.provision.wheels import sha256_of
-from p2pcdn.simple import File, absolute_url
+from p2pcdn.simple import File
 from p2pcdn.store import Store
-from p2pcdn.world import Attestations, Statement, Upstream
+from p2pcdn.world import Attestations, Statement
 
 log = logging.getLogger(__name__)
 
-# An attestation has some 10 KB; a file has one of each of its publishers.
-PROVENANCE_SIZE_BYTES_MAX = 2 * 1024 * 1024
 # As many as pages: they are small, and each is one request.
 FETCHES_MAX = 16
 ALL = ":all:"
@@ -55,11 +53,13 @@ class Attested:
 
     store: Store
     pages: Pages
-    upstream: Upstream
+    provenances: Provenances
     attestations: Attestations | None
 
-    async def check(self, chosen: Sequence[Chosen], demand: Demand) -> dict[Sha256, str]:
-        """The publishers of those files that are attested, in words.
+    async def check(
+        self, chosen: Sequence[Chosen], demand: Demand, note: Callable[[str], None] = log.info
+    ) -> dict[Sha256, str]:
+        """The publishers of those files that are attested, in words. note: is told what the user should know.
 
         Raises Refused where one has none and should, where one is wrong, or where it cannot be verified here.
         """
@@ -78,7 +78,7 @@ class Attested:
         can_verify = self.attestations is not None and self.attestations.can_verify
         asked = [(name, file) for name, file in files if not known[sha256_of(file)]]
         asked = [one for one in asked if demand.of(one[0]) is not None or (can_verify and self._is_linked(*one))]
-        known |= await self._verify(asked, demand)
+        known |= await self._verify(asked, demand, note)
         for name, file in files:
             self._satisfied(name, file, known[sha256_of(file)], demand)
         return {sha256: ", ".join(publishers) for sha256, publishers in known.items() if publishers}
@@ -103,7 +103,9 @@ class Attested:
                 "Nothing was installed."
             )
 
-    async def _verify(self, files: Sequence[tuple[str, LockedFile]], demand: Demand) -> dict[Sha256, tuple[str, ...]]:
+    async def _verify(
+        self, files: Sequence[tuple[str, LockedFile]], demand: Demand, note: Callable[[str], None]
+    ) -> dict[Sha256, tuple[str, ...]]:
         statements = await self._statements(files, demand)
         if not statements:
             return {}
@@ -113,7 +115,11 @@ class Attested:
         for statement, verdict in zip(statements, verdicts, strict=True):
             if verdict.why:
                 raise Refused(f"{statement.filename} is not to be trusted: {verdict.why}. Nothing was installed.")
-            await self._keep(statement, verdict.publishers)
+            if verdict.unknown:
+                kinds = ", ".join(verdict.unknown)
+                note(f"{statement.filename} is attested in a way that this node cannot verify ({kinds}).")
+            if verdict.publishers:
+                await self._keep(statement, verdict.publishers)
         return {one.sha256: verdict.publishers for one, verdict in zip(statements, verdicts, strict=True)}
 
     async def _statements(self, files: Sequence[tuple[str, LockedFile]], demand: Demand) -> list[Statement]:
@@ -143,20 +149,7 @@ class Attested:
     async def _provenance(self, name: str, file: LockedFile) -> bytes | None:
         held = self.pages.fresh(name) or await self.pages.project(name)
         url = _link(held, file)
-        if url is None:
-            return None
-        async with self.upstream.get(held.index, url, {"accept": "application/vnd.pypi.integrity.v1+json"}) as response:
-            error = refusal(response.status, response.headers, response.url)
-            if isinstance(error, NotFound):
-                return None
-            if error is not None:
-                raise error
-            content = bytearray()
-            async for part in response.body:
-                content += part
-                if len(content) > PROVENANCE_SIZE_BYTES_MAX:
-                    raise Refused(f"The provenance of {file.name} has more than {PROVENANCE_SIZE_BYTES_MAX >> 20} MiB.")
-        return bytes(content)
+        return await self.provenances.content(held.index, url, file.name) if url is not None else None
 
     def _known(self, file: LockedFile) -> tuple[str, ...]:
         """Under that name: the same bytes as another version are attested by nobody."""
@@ -185,7 +178,6 @@ def _link(held: HeldPage, file: LockedFile) -> str | None:
     listed: Sequence[File] = held.page.files if held.page is not None else ()
     sha256 = sha256_of(file)
     for one in listed:
-        link = one.raw.get("provenance")
-        if one.sha256 == sha256 and isinstance(link, str):
-            return absolute_url(held.index.url, link)
+        if one.sha256 == sha256 and (link := link_of(held.index, one)) is not None:
+            return link
     return None

@@ -101,11 +101,13 @@ class Provisioner:
     async def provide(self, asked: Asked, chosen: Sequence[Chosen], progress: Progress) -> Ready:
         """Raises what `Wheels.tree` raises, NothingFits, CannotPlan, CompileFailed where byte code is waited for."""
         with self.store.spared([sha256_of(one.file) for one in chosen if one.file is not None]):
-            publishers = await self.attested.check(chosen, Demand(asked.demand))
+            told: list[str] = []
+            publishers = await self.attested.check(chosen, Demand(asked.demand), told.append)
             wheels, trees = await self._trees(asked, chosen, progress)
             if asked.bytecode is not None and asked.bytecode.wait:
                 await self.compiler.compile(trees, asked.bytecode)
             ready = await self._planned(asked, chosen, wheels, trees, publishers)
+            ready = replace(ready, notes=(*told, *ready.notes))
             self._lease(ready.wheels)
         if asked.bytecode is not None and not asked.bytecode.wait:
             self.nursery.start_soon(self._compile_later, trees, asked.bytecode)

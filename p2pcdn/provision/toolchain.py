@@ -22,17 +22,21 @@ ENVIRONMENTS_KEPT = 64
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """The interpreter that builds. python: the base one's path. allow_unsandboxed: the user's own word."""
+    """The interpreter that builds. python: the base one's path. allow_unsandboxed: the user's own word.
+
+    demand: of which build requirements an attestation is demanded, and whose (`attested.Demand`).
+    """
 
     python: Path
     markers: Mapping[str, str]
     tags: tuple[str, ...]
     scheme: Scheme
     allow_unsandboxed: bool = False
+    demand: tuple[tuple[str, str], ...] = ()
 
     def digest(self) -> str:
         """Names everything of it that a wheel may depend on."""
-        parts = [str(self.python), dict(self.markers), self.tags]
+        parts = [str(self.python), dict(self.markers), self.tags, *sorted(self.demand)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -81,11 +81,11 @@ class Wheels:
 
     async def _unpack(self, sha256: Sha256, filename: str) -> Tree:
         async def make(wheel: Path, directory: Path) -> Made:
-            listing = await self.threads.run(unpack, wheel, filename, directory)
+            async with self._unpackings:  # the next ones go on while this one becomes durable, with others of its kind
+                listing = await self.threads.run(unpack, wheel, filename, directory)
             return Made(listing.encode(), listing.size_bytes)
 
-        async with self._unpackings:
-            return await self.store.keep_tree(sha256, make)
+        return await self.store.keep_tree(sha256, make)
 
     async def _fetch(self, package: LockedPackage, file: LockedFile, sha256: Sha256) -> None:
         if file.url is not None and file.url.startswith("file:") and package.index is None:

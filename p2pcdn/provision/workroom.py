@@ -15,12 +15,14 @@ import trio
 from p2pcdn.build.key import Settings
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage
 from p2pcdn.envs.model import Target as LockTarget
+from p2pcdn.envs.pylock_text import without_credentials
 from p2pcdn.errors import Refused
 from p2pcdn.fetch import Fetch, Metadata
 from p2pcdn.index import Pages
 from p2pcdn.lock.compose import Unhashed
-from p2pcdn.lock.facts import Facts, Makers
+from p2pcdn.lock.facts import Facts, Makers, name_in
 from p2pcdn.lock.locker import Locked, Locker, OneTarget
+from p2pcdn.lock.publishers import Publishers
 from p2pcdn.lock.room import Room
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.wishes import Question, parse_question
@@ -31,16 +33,19 @@ from p2pcdn.provision.bytecode import Compiler
 from p2pcdn.provision.direct import Direct, Terms
 from p2pcdn.provision.environment import Provisioner
 from p2pcdn.provision.foreign import ForeignBuilds
+from p2pcdn.provision.provenance import Provenances
 from p2pcdn.provision.repositories import Commits
 from p2pcdn.provision.sites import Sites
 from p2pcdn.provision.toolchain import Toolchain
 from p2pcdn.provision.wheels import Wheels, is_whole, sha256_of
-from p2pcdn.resolve import Target
+from p2pcdn.resolve import Source, Target
 from p2pcdn.store import Store
 from p2pcdn.world import Attestations, Index, MoreIndexes, Processes, Repositories, Threads, Upstream
 
 # Lists of indexes whose pages stay parsed in memory: a user has one or two.
 BENCHES_MAX = 16
+# What it is called until its metadata says it.
+UNNAMED = "unnamed"
 
 
 @dataclass(slots=True)
@@ -148,20 +153,24 @@ class Bench:
         self.pages = pages
         facts = Facts(pages, room.metadata, store, threads)
         self._wheels = Wheels(store, pages, room.fetch, threads, room.nursery)
-        self._locker = Locker(facts, solvers, store, room.version, room.neighbours)
+        provenances = Provenances(store, room.upstream)
+        self._locker = Locker(facts, solvers, store, room.version, room.neighbours, Publishers(provenances.publishers))
         self._builds = Builds(store, room.fetch, threads, room.processes, self._ready_for_a_build)
         self.sites = room.sites
         commits = Commits(store, threads, room.repositories)
         self._direct = Direct(
             store, room.fetch, room.metadata, self._builds, commits, threads, pages.default, room.more_indexes
         )
-        attested = Attested(store, pages, room.upstream, room.attestations)
+        attested = Attested(store, pages, provenances, room.attestations)
         self.provisioner = Provisioner(store, self._wheels, attested, compiler, threads, room.nursery)
 
     async def lock(self, question: Question, terms: Terms) -> Locked:
-        """terms: with the toolchain that builds sdists whose metadata is known only then; None: they are not built."""
+        """terms: with the toolchain that builds sdists whose metadata is known only then, and whose environment is
+        served in any case; None: they are not built.
+        """
         makers = self._makers(replace(terms, pinned=question.commits))
-        return await self._hashed(partial(self._locker.lock, question, makers))
+        here = terms.toolchain.markers if terms.toolchain is not None else None
+        return await self._hashed(partial(self._locker.lock, question, makers, here))
 
     async def resolve(self, question: Question, one: OneTarget, terms: Terms) -> Locked:
         makers = self._makers(replace(terms, pinned=question.commits))
@@ -174,6 +183,16 @@ class Bench:
         except Unhashed as error:
             await self._wheels.fetch_all(error.files)
         return await lock()
+
+    async def name_at(self, url: str, terms: Terms) -> str:
+        """The normalized project of what stands at a direct URL, by its metadata.
+
+        Raises Refused where that says none, and what `Direct.of` raises.
+        """
+        content, _ = await self._direct.of(Source(UNNAMED, url=url), terms)
+        if not (name := name_in(content)):
+            raise Refused(f"What is at {without_credentials(url)} does not say what it is called; write `NAME @ URL`.")
+        return name
 
     async def with_build(self, asked: Asked, terms: Terms) -> Asked:
         """The same environment; what in it has no wheel the toolchain of these terms builds."""
@@ -202,7 +221,8 @@ class Bench:
         resolve = partial(self._locker.resolve, question, one, self._makers(Terms(toolchain)), above)
         locked = await self._hashed(resolve)
         target = LockTarget(toolchain.markers, toolchain.tags)
-        asked = await self.with_build(Asked(locked.text, target, toolchain.scheme), Terms(toolchain))
+        wanted = Asked(locked.text, target, toolchain.scheme, demand=dict(toolchain.demand))
+        asked = await self.with_build(wanted, Terms(toolchain))
         return self.provisioner.again(asked) or await self.provisioner.provide(
             asked, await self.provisioner.choose(asked), lambda done, of, what: None
         )

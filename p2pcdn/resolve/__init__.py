@@ -21,10 +21,12 @@ knowledge.py                    what was learned
 ranges.py, term.py              a project's versions in order; sets of them, as the bits of an integer
 incompatibility.py, partial_solution.py, solver.py    the paper
 requirement.py, python.py       PEP 508, and what Python makes of it: extras, markers, overrides, URLs
-project.py, judge.py, choice.py a project's versions: which can be used, and which is tried first
+order.py, project.py            a project's versions, as everybody has them; as one target sees them
+judge.py, choice.py             which of them can be used, and which is tried first
 priority.py, prefetch.py        which package is decided next; what will probably be asked for
 resolution.py, outcome.py, resolver.py                one search; the solution that it comes to; the door of the room
 report.py, wording.py, suggest.py                     why not, in sentences; what to do about it
+lacking.py                      whether only files are missing
 verify.py                       whether somebody else's choice of versions is the one that we would have made
 """
 
@@ -33,6 +35,7 @@ from p2pcdn.resolve.model import (
     ALL_PROJECTS,
     BadRequirement,
     Edge,
+    LacksFiles,
     Metadata,
     Need,
     NoSolution,
@@ -46,6 +49,7 @@ from p2pcdn.resolve.model import (
     Target,
     Wanted,
 )
+from p2pcdn.resolve.order import Lazily, Order, columns_of, order_of_columns
 from p2pcdn.resolve.plain import from_plain, to_plain
 from p2pcdn.resolve.read import Listed, read_metadata, table_and_files_of, table_of
 from p2pcdn.resolve.resolver import Resolver
@@ -57,10 +61,13 @@ __all__ = [
     "Doubt",
     "Edge",
     "Knowledge",
+    "LacksFiles",
+    "Lazily",
     "Listed",
     "Metadata",
     "Need",
     "NoSolution",
+    "Order",
     "Pin",
     "Prefer",
     "Prereleases",
@@ -71,8 +78,10 @@ __all__ = [
     "Table",
     "Target",
     "Wanted",
+    "columns_of",
     "confirm",
     "from_plain",
+    "order_of_columns",
     "read_metadata",
     "table_and_files_of",
     "table_of",

@@ -63,10 +63,13 @@ class Choice:
             found &= needed
         return found
 
+    def has_ordinary(self, project: Project, versions: int) -> bool:
+        """Whether a usable one of these versions needs no permission."""
+        return project.any_usable(versions & ~(project.prereleases | project.yanked))
+
     def has_open(self, project: Project, versions: int) -> bool:
         """Whether a usable one of these versions needs no permission that it has not got."""
-        ordinary = versions & ~(project.prereleases | project.yanked)
-        return project.any_usable(ordinary) or project.any_usable(versions & ~self._shut(project))
+        return self.has_ordinary(project, versions) or project.any_usable(versions & ~self._shut(project))
 
     def of(self, project: Project, versions: int) -> int | None:
         """The index of the version to try first; None where all that could be used are shut."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from p2pcdn.resolve.model import Metadata, Source, Table
-from p2pcdn.resolve.project import Order, order_of
+from p2pcdn.resolve.order import Order, columns_of, order_of_columns
 
 
 class Knowledge:
-    """Tables and metadata as they came. Versions are parsed and sorted when somebody looks at a project, once.
+    """Tables and metadata as they came. A table is sorted when somebody looks at it, once, if it was not kept so.
 
     What is known already stays as it is: a solution must not stand on two states of one project. So a knowledge lives
     as long as one job, the lock of a matrix of targets for example.
@@ -17,13 +17,14 @@ class Knowledge:
 
     def __init__(self) -> None:
         self.metadata: dict[Source, Metadata] = {}
-        self._tables: dict[str, Table] = {}
+        self._tables: dict[str, Table | Order] = {}
         self._orders: dict[str, Order] = {}
 
-    def learn(self, tables: Iterable[Table] = (), metadata: Iterable[Metadata] = ()) -> None:
+    def learn(self, tables: Iterable[Table | Order] = (), metadata: Iterable[Metadata] = ()) -> None:
         for table in tables:
-            if table.project not in self._orders:
-                self._tables.setdefault(table.project, table)
+            project = table.name if isinstance(table, Order) else table.project
+            if project not in self._orders:
+                self._tables.setdefault(project, table)
         for one in metadata:
             self.metadata.setdefault(one.source, one)
 
@@ -36,7 +37,9 @@ class Knowledge:
         """None while its table has not come."""
         known = self._orders.get(project)
         if known is None and project in self._tables:
-            known = self._orders[project] = order_of(self._tables.pop(project))
+            table = self._tables.pop(project)
+            known = table if isinstance(table, Order) else order_of_columns(columns_of(table))
+            self._orders[project] = known
         return known
 
     def limited_to(self, sources: Iterable[Source]) -> Knowledge:

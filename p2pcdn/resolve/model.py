@@ -195,5 +195,16 @@ class NoSolution(P2pcdnError):
         return "\n".join((*self.sentences, *([self.suggestion] if self.suggestion else [])))
 
 
+class LacksFiles(Exception):
+    """An outcome for who can spare the target: it has no solution, and would have one if every wheel did there.
+
+    clauses: of each project that is needed and has no file for it, what it has instead; sorted. Never empty.
+    """
+
+    def __init__(self, clauses: Sequence[str]) -> None:
+        self.clauses = tuple(clauses)
+        super().__init__(self.clauses)
+
+
 class BadRequirement(P2pcdnError):
     """A requirement, constraint or override that is none (400), in the user's own words."""

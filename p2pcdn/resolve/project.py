@@ -1,4 +1,4 @@
-"""The versions of one project: in order, as everybody has them; and as one target sees them."""
+"""The versions of one project as one target sees them."""
 
 from __future__ import annotations
 
@@ -7,32 +7,12 @@ from collections.abc import Callable, Iterable
 from packaging.version import Version
 
 from p2pcdn.resolve import term
-from p2pcdn.resolve.model import Metadata, Release, Source, Table
-from p2pcdn.resolve.ranges import Versions
+from p2pcdn.resolve.model import Metadata, Release
+from p2pcdn.resolve.order import Order, order_at
 from p2pcdn.resolve.term import NOTHING
 
 # Says why a release cannot be used; "" where it can.
 Judge = Callable[[str, Release], str]
-
-
-class Order:
-    """Release i, in the order of versions, is bit i + 1 of a term. It never changes; several targets may share it."""
-
-    def __init__(
-        self, name: str, rows: Iterable[tuple[Version, Release, Source]], *, index: str = "", missing: str = ""
-    ) -> None:
-        # Two spellings of one version ("1.0", "1.0.0") are two releases; the order among them is that of the text.
-        ordered = sorted(rows, key=lambda row: (row[2].version, row[2].url))
-        ordered.sort(key=lambda row: row[0])
-        self.name = name
-        self.index = index
-        self.missing = missing
-        self.versions = Versions([version for version, _, _ in ordered])
-        self.releases = [release for _, release, _ in ordered]
-        self.sources = [source for _, _, source in ordered]
-        # What stands at a direct URL was asked for, whatever its version.
-        self.prereleases = _where(version.is_prerelease and not source.url for version, _, source in ordered)
-        self.yanked = _where(release.yanked is not None for release in self.releases)
 
 
 class Project:
@@ -89,18 +69,6 @@ class Project:
         return _where(source.url == url for source in self.sources)
 
 
-def order_of(table: Table) -> Order:
-    """Of an index's table; strings that are no versions are left out (PEP 440; pip does so, too)."""
-    rows = []
-    for release in table.releases:
-        try:
-            version = Version(release.version)
-        except ValueError:  # also the digits that Python refuses to read
-            continue
-        rows.append((version, release, Source(table.project, release.version)))
-    return Order(table.project, rows, index=table.index, missing=table.missing)
-
-
 def project_at(name: str, found: Iterable[Metadata], judge: Judge) -> Project:
     """Out of what direct URLs gave. One that is broken stays, with its reason."""
     rows = []
@@ -117,7 +85,7 @@ def project_at(name: str, found: Iterable[Metadata], judge: Judge) -> Project:
         rows.append((version, release, one.source))
         if one.broken:
             broken[one.source] = f"cannot be used: {one.broken}"
-    project = Project(Order(name, rows), judge)
+    project = Project(order_at(name, rows), judge)
     for source, reason in broken.items():
         project.condemn(project.sources.index(source), reason)
     return project

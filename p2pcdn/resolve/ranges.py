@@ -27,8 +27,10 @@ class Versions:
     (pre-releases, post-releases, local versions), and there `packaging` decides.
     """
 
-    def __init__(self, ordered: Sequence[Version]) -> None:
+    def __init__(self, ordered: Sequence[Version], texts: Sequence[str] = ()) -> None:
+        """texts: the same as their index spells them, so that most of them need not be parsed."""
         self.ordered = ordered
+        self._texts = texts
         self.all = term.versions(0, len(ordered))
         self._terms: dict[str, int] = {"": PRESENT}
         self._releases: list[_Release | None] = [None] * len(ordered)
@@ -49,7 +51,8 @@ class Versions:
 
     def equal(self, version: Version) -> int:
         """Those that are this very version, local part and all."""
-        return term.versions(bisect_left(self.ordered, version), bisect_right(self.ordered, version))
+        start, stop = self._same_release(_release(version))
+        return sum(term.version(index) for index in range(start, stop) if self.ordered[index] == version)
 
     def _one(self, text: str) -> int:
         match = _SPECIFIER.fullmatch(text)
@@ -102,13 +105,20 @@ class Versions:
     def _release_of(self, index: int) -> _Release:
         known = self._releases[index]
         if known is None:
-            known = self._releases[index] = _release(self.ordered[index])
+            plain = self._plain(index)
+            known = _plain_release(plain) if plain else _release(self.ordered[index])
+            self._releases[index] = known
         return known
+
+    def _plain(self, index: int) -> str:
+        """The version as text if it is a final one without an epoch, else ""."""
+        text = self._texts[index] if self._texts else str(self.ordered[index])
+        return text if _PLAIN.fullmatch(text) else ""
 
     def _around(self, operator: str, number: str, text: str, start: int, stop: int) -> int:
         if start == stop:
             return NOTHING
-        if stop - start == 1 and _PLAIN.fullmatch(number) and _PLAIN.fullmatch(str(self.ordered[start])):
+        if stop - start == 1 and _PLAIN.fullmatch(number) and self._plain(start):
             return term.version(start) if operator in _ITSELF_TOO else NOTHING
         return self._allowed_by(text, start, stop)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.choice import Choice
@@ -26,16 +26,30 @@ class Resolution:
     """The state of a search, which goes on by what its knowledge has learned."""
 
     def __init__(
-        self, wanted: Wanted, target: Target, knowledge: Knowledge, *, considered_max: int | None = None
+        self,
+        wanted: Wanted,
+        target: Target,
+        knowledge: Knowledge,
+        *,
+        considered_max: int | None = None,
+        new_max: int | None = None,
+        familiar: Collection[Source] = (),
     ) -> None:
-        """considered_max: after so many versions it gives up; None for never. Raises BadRequirement."""
+        """considered_max: after so many versions it gives up; new_max: after so many that are not familiar. None for
+        never. Raises BadRequirement.
+        """
         self.view = View(wanted, target, knowledge)
         self._solver = Solver(self._refute, self._blame)
         self._choice = Choice(wanted, self.view, self._solver)
         self._prefetch = Prefetch(self.view, self._choice.of)
         self._priorities = Priorities()
+        # Of packages that nobody has decided: for these versions (a term), when they are to be decided.
+        self._ranks: dict[str, tuple[int, tuple[int, ...]]] = {}
         self._lowest = wanted.prefer == "lowest"
         self._considered_max = considered_max
+        self._new_max = new_max
+        self._familiar = familiar
+        self._new = 0
         self._considered = 0
         self._begun = False
         self._introduced: set[str] = set()
@@ -92,14 +106,17 @@ class Resolution:
         best: str | None = None
         best_rank: tuple[int, ...] = ()
         for package, known in solution.terms.items():
-            if known & term.ABSENT or package in solution.decided:
+            if package in solution.decided or known & term.ABSENT:
                 continue
-            name, extra = parts_of(package)
-            if extra:
-                if name in solution.decided:
-                    return package
+            remembered = self._ranks.get(package)
+            if remembered is not None and remembered[0] == known:
+                rank = remembered[1]
+            elif "[" not in package:
+                rank = self._rank(package, known)
+            elif parts_of(package)[0] in solution.decided:
+                return package
+            else:
                 continue
-            rank = self._rank(name, known)
             if best is None or rank < best_rank:
                 best, best_rank = package, rank
         return best
@@ -108,7 +125,12 @@ class Resolution:
         project = self.view.known(name)
         single = (known & project.versions.all).bit_count() == 1
         self._priorities.see(name)
-        return self._priorities.rank(name, single=single, shut=not self._choice.has_open(project, known))
+        if not self._choice.has_ordinary(project, known):
+            # Permission comes and goes with those who require it.
+            return self._priorities.rank(name, single=single, shut=not self._choice.has_open(project, known))
+        rank = self._priorities.rank(name, single=single, shut=False)
+        self._ranks[name] = known, rank
+        return rank
 
     def _consider(self, package: str) -> Need | None:
         """Decides one version of the package, or learns why that one will not do."""
@@ -133,7 +155,7 @@ class Resolution:
         if not self._expanded.get(package, 0) & version:
             self._prefetch.tried(project, index, self._solver.solution.terms[package], lowest=self._lowest)
             source = project.sources[index]
-            self.looked_at[source] = None
+            self._look_at(source)
             if source not in self.view.metadata:
                 return self._need(metadata=(source,))
             objection = self.view.objection(source)
@@ -148,6 +170,13 @@ class Resolution:
                 return None
         self._solver.decide(package, version)
         return None
+
+    def _look_at(self, source: Source) -> None:
+        if source not in self.looked_at and source not in self._familiar:
+            if self._new == self._new_max:
+                raise Impatient
+            self._new += 1
+        self.looked_at[source] = None
 
     def _expand(self, package: str, version: int, requirements: tuple[Requirement, ...]) -> bool:
         """Tells the solver what this version requires. Returns whether what is known rules it out already."""
@@ -198,6 +227,7 @@ class Resolution:
 
     def _condemn(self, package: str, project: Project, index: int, reason: str) -> None:
         project.condemn(index, reason)
+        self._ranks.pop(project.name, None)
         refuted = self._refute(package, self._solver.solution.terms[package])
         if refuted is not None:
             self._solver.add(refuted)
@@ -214,6 +244,7 @@ class Resolution:
         refused, because_of = parts_of(refused)[0], parts_of(because_of)[0]
         if because_of in self._solver.solution.decided and self._priorities.conflict(refused, because_of):
             self._in_the_way = because_of
+            self._ranks.clear()
 
     def _step_aside(self, name: str) -> None:
         """Takes the decision for this project back, so that the other is decided before it."""

@@ -7,7 +7,9 @@ from typing import NoReturn
 
 from p2pcdn.resolve.incompatibility import Incompatibility
 from p2pcdn.resolve.knowledge import Knowledge
-from p2pcdn.resolve.model import Metadata, Need, NoSolution, Solution, Source, Table, Target, Wanted
+from p2pcdn.resolve.lacking import AnyFile
+from p2pcdn.resolve.model import LacksFiles, Metadata, Need, NoSolution, Solution, Source, Table, Target, Wanted
+from p2pcdn.resolve.order import Order
 from p2pcdn.resolve.outcome import solution_of
 from p2pcdn.resolve.report import facts, sentences
 from p2pcdn.resolve.resolution import Impatient, Resolution
@@ -15,31 +17,44 @@ from p2pcdn.resolve.solver import Unsatisfiable
 from p2pcdn.resolve.suggest import asked, suggestion
 from p2pcdn.resolve.wording import Wording
 
-# An attempt for a suggestion may consider so many versions, a tenth of a second's work, and ask so many times.
+# An attempt for a suggestion may consider so many versions, a tenth of a second's work, and so many that the search
+# itself has not looked at. Questions are not counted: how many there are depends on what happened to come first, and
+# the report must not.
 ATTEMPT_VERSIONS_MAX = 1_000
-ATTEMPT_STEPS_MAX = 12
+ATTEMPT_NEW_MAX = 16
 
 
 class Resolver:
     """One resolution for one target. Not for two threads at once."""
 
     def __init__(
-        self, wanted: Wanted, target: Target, knowledge: Knowledge | None = None, *, advises: bool = True
+        self,
+        wanted: Wanted,
+        target: Target,
+        knowledge: Knowledge | None = None,
+        *,
+        advises: bool = True,
+        spares: bool = False,
     ) -> None:
         """knowledge: shared with other resolutions, what they learned, too. advises: whether a suggestion is looked for
-        where there is no solution, which may need further metadata. Raises BadRequirement.
+        where there is no solution, which may need further metadata. spares: it is asked whether only files lack.
+        Raises BadRequirement.
         """
         self._advises = advises
         self._wanted = wanted
         self._target = target
         self._knowledge = Knowledge() if knowledge is None else knowledge
         self._search = Resolution(wanted, target, self._knowledge)
+        self._spares = spares
+        self._any_file: AnyFile | None = None
         # Once there is no solution: what is left to ask until that is said, and then what was said.
         self._ending: Generator[Need, None, NoReturn] | None = None
-        self._failed: NoSolution | None = None
+        self._failed: NoSolution | LacksFiles | None = None
 
     def step(self) -> Need | Solution:
-        """Goes on as far as what is known leads. Raises NoSolution, perhaps after some steps to find a suggestion."""
+        """Goes on as far as what is known leads. Raises NoSolution, perhaps after some steps to find a suggestion, and
+        LacksFiles where that was asked.
+        """
         if self._failed is not None:
             raise self._failed
         if self._ending is None:
@@ -49,11 +64,11 @@ class Resolver:
                 self._ending = self._end(end.proof)
         try:
             return next(self._ending)
-        except NoSolution as failed:
+        except (NoSolution, LacksFiles) as failed:
             self._failed = failed
             raise
 
-    def learn(self, tables: Iterable[Table] = (), metadata: Iterable[Metadata] = ()) -> None:
+    def learn(self, tables: Iterable[Table | Order] = (), metadata: Iterable[Metadata] = ()) -> None:
         """Takes what came, wanted or not; what is known already stays as it is.
 
         What cannot be had is learned too, as `Table.missing` or `Metadata.broken`; else each step asks for it again.
@@ -63,28 +78,41 @@ class Resolver:
     @property
     def looked_at(self) -> tuple[Source, ...]:
         """The versions whose metadata decided anything, in the order in which they were looked at: see `confirm`."""
-        return tuple(self._search.looked_at)
+        return tuple(dict.fromkeys(source for search in self._searches for source in search.looked_at))
 
     @property
     def projects(self) -> tuple[str, ...]:
         """The projects whose tables were looked at."""
-        return self._search.view.projects
+        return tuple(dict.fromkeys(project for search in self._searches for project in search.view.projects))
+
+    @property
+    def _searches(self) -> list[Resolution]:
+        return [self._search, *([self._any_file.search] if self._any_file is not None else [])]
 
     def _end(self, proof: Incompatibility) -> Generator[Need, None, NoReturn]:
         leaves, view = facts(proof), self._search.view
+        if self._spares:
+            self._any_file = AnyFile(self._wanted, self._target, self._knowledge)
+            if lacking := (yield from self._any_file.lacking(leaves, view)):
+                raise LacksFiles(lacking)
         advice = (yield from suggestion(leaves, view, self._wanted, self._attempt)) if self._advises else ""
         raise NoSolution(sentences(proof, Wording(view)), advice, tuple(asked(leaves, self._wanted)))
 
-    def _attempt(self, wanted: Wanted) -> Generator[Need, None, Solution | Need | None]:
+    def _attempt(self, wanted: Wanted) -> Generator[Need, None, Solution | Impatient | None]:
         """Whether something else can be solved, within a short time."""
-        search = Resolution(wanted, self._target, self._knowledge, considered_max=ATTEMPT_VERSIONS_MAX)
-        blocked = None
-        for _ in range(ATTEMPT_STEPS_MAX):
-            try:
-                blocked = search.go_on()
-            except (Unsatisfiable, Impatient):
-                return None
-            if blocked is None:
-                return solution_of(search.view, search.decided())
-            yield blocked
-        return blocked
+        search = Resolution(
+            wanted,
+            self._target,
+            self._knowledge,
+            considered_max=ATTEMPT_VERSIONS_MAX,
+            new_max=ATTEMPT_NEW_MAX,
+            familiar=self._search.looked_at.keys(),
+        )
+        try:
+            while (blocked := search.go_on()) is not None:
+                yield blocked
+        except Unsatisfiable:
+            return None
+        except Impatient as end:
+            return end
+        return solution_of(search.view, search.decided())

@@ -13,9 +13,10 @@ from p2pcdn.resolve.judge import Judgement
 from p2pcdn.resolve.model import Need, Release, Solution, Target, Wanted
 from p2pcdn.resolve.python import View, parts_of
 from p2pcdn.resolve.requirement import parse
+from p2pcdn.resolve.resolution import Impatient
 
-# Solves something else, for a while: yields what it needs; a solution, None where it is as bad, or how far it came.
-Attempt = Callable[[Wanted], Generator[Need, None, Solution | Need | None]]
+# Solves something else, for a while: yields what it needs; a solution, None where it is as bad, or that it gave up.
+Attempt = Callable[[Wanted], Generator[Need, None, Solution | Impatient | None]]
 
 # The minor versions of Python 3 that somebody may have.
 PYTHON_MINORS = range(8, 20)

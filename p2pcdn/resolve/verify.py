@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.choice import Choice
+from p2pcdn.resolve.incompatibility import Incompatibility
 from p2pcdn.resolve.knowledge import Knowledge
-from p2pcdn.resolve.model import Metadata, Need, Solution, Source, Table, Target, Wanted
+from p2pcdn.resolve.lacking import AnyFile
+from p2pcdn.resolve.model import LacksFiles, Metadata, Need, Solution, Source, Table, Target, Wanted
 from p2pcdn.resolve.outcome import solution_of
 from p2pcdn.resolve.project import Project
 from p2pcdn.resolve.python import View, package_name
+from p2pcdn.resolve.report import facts
 from p2pcdn.resolve.requirement import Requirement
 from p2pcdn.resolve.resolution import Impatient, Resolution
 from p2pcdn.resolve.solver import Solver, Unsatisfiable
@@ -32,33 +35,50 @@ class Doubt:
 
 
 def confirm(
-    versions: Iterable[Source], looked_at: Iterable[Source], wanted: Wanted, target: Target, knowledge: Knowledge
-) -> Solution | Doubt:
+    versions: Iterable[Source] | None,
+    looked_at: Iterable[Source],
+    wanted: Wanted,
+    target: Target,
+    knowledge: Knowledge,
+) -> Solution | LacksFiles | Doubt:
     """The solution that these versions are, if it is the one that we would have found.
 
-    versions: what is to come out. looked_at: all whose metadata a resolution has to know (`Resolver.looked_at`).
-    knowledge: our own tables of their projects, and our own metadata of them; one that lacks is a doubt, too.
+    versions: what is to come out; None: that there is none for want of files. looked_at: all whose metadata a
+    resolution has to know (`Resolver.looked_at`). knowledge: our own tables of their projects, and our own metadata of
+    them; one that lacks is a doubt, too.
 
     It is found out by finding it: by the same search, that knows nothing but what is named. Where it would look at
     anything else, it would come to something else. So nobody can choose anything for us, nor among several solutions
     of which each is as good as it can be. A search that goes on for longer than such a list can take is given up: the
     time is linear in its size. Raises BadRequirement.
     """
-    sources, known = tuple(versions), dict.fromkeys(looked_at)
-    considered_max = CONSIDERED_A_VERSION_MAX * (len(known) + 1)
-    search = Resolution(wanted, target, knowledge.limited_to(known), considered_max=considered_max)
+    known = dict.fromkeys(looked_at)
+    limited = knowledge.limited_to(known)
+    search = Resolution(wanted, target, limited, considered_max=CONSIDERED_A_VERSION_MAX * (len(known) + 1))
     try:
         blocked = search.go_on()
-    except Unsatisfiable:
+    except Unsatisfiable as end:
+        if versions is None:
+            return _lacking(facts(end.proof), search.view, AnyFile(wanted, target, limited))
         return Doubt(("They do not fit together.",))
     except Impatient:
         return Doubt(("They lead to no end.",), is_sure=False)
     if blocked is not None:
         return Doubt(tuple(_unknown(blocked)))
-    found = solution_of(search.view, search.decided())
+    if versions is None:
+        return Doubt(("There are versions that fit.",))
+    found, sources = solution_of(search.view, search.decided()), tuple(versions)
     if {pin.source for pin in found.pins} == set(sources) and len(found.pins) == len(sources):
         return found
     return Doubt((_STRANGE,))
+
+
+def _lacking(proof: Iterable[Incompatibility], view: View, any_file: AnyFile) -> LacksFiles | Doubt:
+    end = any_file.lacking(proof, view)
+    try:
+        return Doubt(tuple(_unknown(next(end))))
+    except StopIteration as stop:
+        return LacksFiles(stop.value) if stop.value else Doubt(("It is not for want of files.",))
 
 
 def _unknown(need: Need) -> Iterator[str]:

@@ -50,6 +50,7 @@ class ZephyrFace:
         return {
             ("POST", "/v1/lock"): self._post_lock,
             ("POST", "/v1/resolve"): self._post_resolve,
+            ("POST", "/v1/name"): self._post_name,
             ("POST", "/v1/environment"): self._post_environment,
             ("POST", "/v1/distributions"): self._post_distributions,
         }
@@ -63,6 +64,14 @@ class ZephyrFace:
         markers, tags = _target(asked)
         one = OneTarget(f"Python {markers['python_full_version']}", Target.of(markers, tags))
         return _lock_response(await self._bench(asked).resolve(_question(asked), one, _terms(asked)))
+
+    async def _post_name(self, request: Request) -> Response:
+        """What stands at a direct URL, by its own word."""
+        asked = await asked_object(request)
+        url = asked.get("url")
+        if not isinstance(url, str) or not url.isprintable():
+            raise RemoteProtocolError("url is a text.")
+        return json_response({"name": await self._bench(asked).name_at(url, _terms(asked))})
 
     async def _post_environment(self, request: Request) -> Response:
         value = await asked_object(request, BODY_SIZE_BYTES_MAX)
@@ -230,8 +239,12 @@ def _environment(asked: Mapping[str, Any]) -> Asked:
         project=_absolute(asked, "project"),
         base=_absolute(asked, "base"),
         trusted_hosts=_texts(asked, "trusted_hosts"),
-        demand=dict(_demanded(word) for word in _texts(asked, "require_attestations")),
+        demand=dict(_demand(asked)),
     )
+
+
+def _demand(asked: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(_demanded(word) for word in _texts(asked, "require_attestations"))
 
 
 def _demanded(word: str) -> tuple[str, str]:
@@ -283,7 +296,12 @@ def _toolchain(asked: Mapping[str, Any]) -> Toolchain | None:
         raise RemoteProtocolError("build names an interpreter by its absolute path.")
     markers, tags = _target(asked)
     return Toolchain(
-        Path(given["python"]), markers, tags, _scheme(asked), allow_unsandboxed=given.get("allow_unsandboxed") is True
+        Path(given["python"]),
+        markers,
+        tags,
+        _scheme(asked),
+        allow_unsandboxed=given.get("allow_unsandboxed") is True,
+        demand=_demand(asked),
     )
 
 

@@ -18,13 +18,15 @@ from typing import Any
 
 import trio
 from packaging.markers import Marker
+from packaging.tags import Tag
+from packaging.utils import parse_wheel_filename
 
 from p2pcdn.lock.facts import Makers
-from p2pcdn.lock.targets import Cell, matrix
+from p2pcdn.lock.targets import Cell, matrix, names_of
 from p2pcdn.lock.wishes import parse_question
 from p2pcdn.resolve import BadRequirement, NoSolution
 from tests.conformance.fetch import kept, manifest
-from tests.conformance.scenario import Scenario, ScenarioIndex
+from tests.conformance.scenario import Scenario, ScenarioIndex, filenames
 from tests.conformance.uv_lock import installed, locks_of
 from tests.conformance.with_pip import compare_with_pip
 from tests.lock.rooms import room
@@ -91,9 +93,13 @@ async def universal_fault(one: Scenario, uv: dict[str, Any] | None, directory: P
             return f"no lock: {error}" if one.is_satisfiable else ""
     if not one.is_satisfiable:
         return "there is a lock, and should be none"
-    cells = matrix(one.question["requires_python"], one.question["environments"])
+    every = matrix(one.question["requires_python"], one.question["environments"])
+    cells = [cell for cell in every if is_served(lock, cell)]
     if uv is not None:
-        return _difference(lock, cells, partial(installed, uv))
+        spoilt = [
+            cell for cell in every if cell not in cells and not lacks_file(one, installed(uv, cell.environment), cell)
+        ]
+        return f"{names_of(spoilt)} left out" if spoilt else _difference(lock, cells, partial(installed, uv))
     if one.expected:
         here_cells = [cell for cell in cells if f"3.{cell.minor}" == one.fields["environment"]["python"]]
         return _difference(lock, here_cells, lambda environment: one.expected)
@@ -106,6 +112,24 @@ def _difference(lock: str, cells: Sequence[Cell], expected: Any) -> str:
         if ours != theirs:
             return f"{cell.name}: {_told(ours)}, not {_told(theirs)}"
     return ""
+
+
+def is_served(lock: str, cell: Cell) -> bool:
+    environments = tomllib.loads(lock).get("environments", ())
+    return any(Marker(text).evaluate({**cell.environment, "extra": ""}) for text in environments)
+
+
+def lacks_file(one: Scenario, versions: Mapping[str, str], cell: Cell) -> bool:
+    """Whether of these versions one cannot be installed in the cell: no wheel fits, and there is no sdist."""
+    files = {(name, version): filenames(name, version, said) for name, version, said in one.versions()}
+    return not all(
+        any(file.endswith(".tar.gz") or not parse_wheel_filename(file)[3].isdisjoint(_tags(cell)) for file in several)
+        for several in (files[chosen] for chosen in versions.items())
+    )
+
+
+def _tags(cell: Cell) -> set[Tag]:
+    return {Tag(*text.split("-")) for text in cell.target.tags or ()}
 
 
 def chosen_by(lock: str, cell: Cell) -> dict[str, str]:

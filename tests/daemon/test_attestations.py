@@ -28,15 +28,21 @@ async def test_a_true_attestation_names_its_publisher_and_a_wrong_one_says_why()
         Statement(FILENAME, SHA256, PROVENANCE.replace(b'"release.yml"', b'"another.yml"')),
         Statement(FILENAME, SHA256, b"{}"),
         Statement(FILENAME, SHA256, b'{"version": 1, "attestation_bundles": []}'),
+        Statement(FILENAME, SHA256, PROVENANCE.replace(b'"kind":"GitHub"', b'"kind":"Moon"')),
+        Statement(FILENAME, SHA256, PROVENANCE.replace(b'"version":1', b'"version":2')),
+        Statement(FILENAME, SHA256, b'{"version": 1, "attestation_bundles": [{}]}'),
     ]
     if not INSTALLED:
         with pytest.raises(Refused, match=r"p2pcdn\[attestations\]"):
             await verifier.verify(statements)
         pytest.skip("there is no verifier here: pip install 'p2pcdn[attestations]'")
-    true, other_file, other_workflow, nonsense, empty = await verifier.verify(statements)
+    true, other_file, other_workflow, nonsense, empty, of_the_moon, later, broken = await verifier.verify(statements)
     assert true.publishers == ("GitHub trailofbits/pypi-attestations release.yml",)
     assert true.why == ""
     assert "does not match distribution digest" in other_file.why
     assert "does not hold" in other_workflow.why
     assert "cannot be read" in nonsense.why
     assert "holds no attestation" in empty.why
+    assert (of_the_moon.publishers, of_the_moon.why, of_the_moon.unknown) == ((), "", ("Moon",))
+    assert (later.why, later.unknown) == ("", ("version 2",))
+    assert "cannot be read" in broken.why

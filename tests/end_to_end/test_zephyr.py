@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -305,6 +306,21 @@ def test_a_stale_lock_is_told_and_made_anew_unless_it_is_frozen(project: Project
     project.zephyr("sync")
     assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
     project.zephyr("lock", "--check")
+
+
+def test_what_a_lock_does_not_serve_is_told_when_it_is_made_and_when_it_is_checked(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    native = replace(make_wheel("demo-native"), filename="demo_native-1.0-py3-none-manylinux_2_17_x86_64.whl")
+    project = Project(tmp_path / "project", start_node(start_upstream((native,))))
+    project.write(["demo-native"])
+    locked, _ = json.JSONDecoder().raw_decode(project.zephyr("lock", "--json"))
+    (sentence,) = locked["left_out"]
+    assert "Windows ARM64" in sentence
+    assert "left out: demo-native has no wheel for this platform and no sdist; 1.0 has py3-none-manyl" in sentence
+    assert sentence in project.zephyr("lock", "--check")
+    assert json.loads(project.zephyr("lock", "--check", "--json"))["left_out"] == [sentence]
+    project.zephyr("sync", "--frozen")
 
 
 def test_what_was_locked_stays_until_it_is_upgraded(

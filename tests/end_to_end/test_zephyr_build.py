@@ -80,3 +80,14 @@ def test_what_cannot_be_built_is_a_sentence_and_leaves_nothing(project: Project,
     assert not project.file("dist").exists()
     assert "nothing to build" in project.zephyr("build", str(tmp_path), code=2)
     assert "KEY=VALUE" in project.zephyr("build", "-C", "mark", code=2)
+
+
+def test_what_a_build_requires_is_attested_where_that_is_demanded(project: Project) -> None:
+    file = project.file("pyproject.toml")
+    text = file.read_text()
+    assert "requires = []" in text
+    file.write_text(text.replace("requires = []", 'requires = ["demo-lib"]'))
+    project.zephyr("build", "--wheel")
+    # The wheel of before was built with what nobody attests: it is not taken.
+    file.write_text(f'{file.read_text()}\n[tool.zephyr]\nrequire-attestations = ["demo-lib"]\n')
+    assert "demo_lib-1.0-py3-none-any.whl has no attestation" in project.zephyr("build", "--wheel", code=1)

@@ -69,6 +69,21 @@ def test_a_branch_is_locked_to_its_commit_and_stays_there_until_it_is_upgraded(
     assert project.installed()["demo-vcs"] == "2.0"
 
 
+def test_what_a_repository_is_called_is_read_in_it(project: Project, repository: Repository) -> None:
+    repository.commit("1.0")
+    project.zephyr("add", repository.url, "demo-lib")
+    assert f'"demo-vcs @ {repository.url}"' in project.file("pyproject.toml").read_text()
+    assert project.installed() == {"demo-vcs": "1.0", "demo-lib": "1.0"}
+    project.file("requirements.txt").write_text(f"-e {repository.url}@main\n")
+    project.write([])
+    told = project.zephyr("import", "requirements.txt")
+    assert "is editable in" in told
+    assert f'"demo-vcs @ {repository.url}@main"' in project.file("pyproject.toml").read_text()
+    told = project.zephyr("add", f"{repository.url}@nosuch", code=1)
+    assert "nosuch" in told
+    assert "unnamed" not in told
+
+
 def test_a_project_may_lie_below_and_ask_the_history_and_the_submodules_of_its_repository(
     project: Project, repository: Repository, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import trio
@@ -17,22 +18,29 @@ from p2pcdn.fetch import Metadata, OriginReader
 from p2pcdn.index import Pages
 from p2pcdn.lock.facts import Facts
 from p2pcdn.lock.locker import Locked, Locker
+from p2pcdn.lock.publishers import Publishers
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.wishes import parse_question
+from p2pcdn.provision.provenance import Provenances
 from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.bench.wheels import Distribution
 from tests.worlds import INDEX, Answer, InlineThreads, ScriptedUpstream, VirtualClock, lonely_swarm, open_store
 
+INTEGRITY = "https://integrity.example/"
 JSON = {"content-type": "application/vnd.pypi.simple.v1+json", "cache-control": "max-age=600"}
 
 
 @dataclass
 class ScriptedIndex:
-    """An index of these files; `files` may change. delays_s: seconds before an answer, by the end of its URL."""
+    """An index of these files; `files` may change. delays_s: seconds before an answer, by the end of its URL.
+
+    publishers: by project, whom the provenance of its files names; None: nobody answers who asks for it.
+    """
 
     files: list[Distribution]
     delays_s: dict[str, float] = field(default_factory=dict)
     down: bool = False
+    publishers: dict[str, dict[str, Any] | None] = field(default_factory=dict)
 
     def answer(self, url: str, _: Mapping[str, str]) -> Answer:
         delay_s = next((delay for end, delay in self.delays_s.items() if url.endswith(end)), 0.0)
@@ -41,14 +49,19 @@ class ScriptedIndex:
         if url.startswith(INDEX.url):
             project = url.removeprefix(INDEX.url).strip("/")
             files = [one for one in self.files if one.project == project]
-            return Answer(page_of(project, files), headers=JSON, delay_s=delay_s) if files else Answer(status=404)
+            more = {"provenance": f"{INTEGRITY}{project}"} if project in self.publishers else {}
+            return Answer(page_of(project, files, more), headers=JSON, delay_s=delay_s) if files else Answer(status=404)
+        if url.startswith(INTEGRITY):
+            publisher = self.publishers[url.removeprefix(INTEGRITY)]
+            bundles = [{"publisher": publisher, "attestations": []}] * 2
+            return Answer(json.dumps({"attestation_bundles": bundles}).encode()) if publisher else Answer(status=503)
         for one in self.files:
             if url.endswith(f"{one.filename}.metadata"):
                 return Answer(one.metadata or b"", delay_s=delay_s)
         return Answer(status=404)
 
 
-def page_of(project: str, files: list[Distribution]) -> bytes:
+def page_of(project: str, files: list[Distribution], more: Mapping[str, Any] = MappingProxyType({})) -> bytes:
     rows = [
         {
             "filename": one.filename,
@@ -58,6 +71,7 @@ def page_of(project: str, files: list[Distribution]) -> bytes:
             "requires-python": one.requires_python,
             "core-metadata": {"sha256": Distribution("", "", "", one.metadata or b"").sha256},
             "upload-time": "2024-01-01T00:00:00Z",
+            **more,
         }
         for one in files
     ]
@@ -110,5 +124,6 @@ async def room(directory: Path, *files: Distribution, **settings: Any) -> AsyncI
         )
         facts = Facts(pages, metadata, store, threads)
         solvers = Solvers(RealProcesses(), nursery, **settings)
-        yield Room(index, upstream, clock, facts, solvers, Locker(facts, solvers, store, "1"))
+        publishers = Publishers(Provenances(store, upstream).publishers)
+        yield Room(index, upstream, clock, facts, solvers, Locker(facts, solvers, store, "1", publishers=publishers))
         nursery.cancel_scope.cancel()

@@ -20,8 +20,9 @@ from p2pcdn.http1 import Request, Response
 from p2pcdn.index import Pages
 from p2pcdn.lock.certificate import PACKAGES_MAX, Certificate, subject_of
 from p2pcdn.lock.facts import Facts
+from p2pcdn.lock.feed import open_feed
 from p2pcdn.lock.locker import Locked, Locker
-from p2pcdn.lock.room import Room
+from p2pcdn.lock.room import LOOK_TIME_S_MAX, Room
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.targets import matrix
 from p2pcdn.lock.wishes import parse_question
@@ -291,6 +292,27 @@ async def test_who_never_answers_holds_nobody_up(tmp_path: Path) -> None:
         second = await node(room, nursery, "second")
         with trio.fail_after(20):
             assert not (await second.lock()).from_room
+        nursery.cancel_scope.cancel()
+
+
+async def test_liars_who_name_what_is_slow_cost_one_wait_together(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        second = await node(room, nursery, "second")
+        for number in range(READ_MAX):
+            slow = f"slow-{number}"
+            second.index.files.append(make_wheel(slow))
+            second.index.delays_s[f"/{slow}/"] = 1000.0
+            content = every((slow, "1.0"))(replace(GOOD, choices=(GOOD.choices[0],) * len(TARGETS), pages={}))
+            await room.stranger(slow, giving(replace(content, looked_at=frozenset()).encode(), identity(slow)))
+        assert second.locker.room is not None
+        looked = trio.current_time()
+        async with open_feed(second.locker.facts) as feed:
+            targets = dict(enumerate(TARGETS))
+            assert await second.locker.room.find(QUESTION, targets, (LAN,), feed) is None
+        assert LOOK_TIME_S_MAX <= trio.current_time() - looked < 2 * LOOK_TIME_S_MAX
+        assert sum(f"/slow-{number}/" in url for number in range(READ_MAX) for url, _ in second.member.upstream.asked)
         nursery.cancel_scope.cancel()
 
 

@@ -16,6 +16,7 @@ from p2pcdn.envs.model import Chosen, LockedFile, LockedPackage, Vcs
 from p2pcdn.errors import Refused, Unavailable
 from p2pcdn.index import Pages
 from p2pcdn.provision.attested import Attested, Demand
+from p2pcdn.provision.provenance import Provenances
 from p2pcdn.world import Statement, Verdict
 from tests.bench.wheels import Distribution, make_wheel
 from tests.worlds import INDEX, Answer, InlineThreads, ScriptedUpstream, VirtualClock, open_store
@@ -37,7 +38,8 @@ class Notary:
             raise Refused("This node cannot verify attestations.")
         self.seen += [one.filename for one in statements]
         texts = [one.provenance.decode() for one in statements]
-        return [Verdict((), "it is forged") if text == "wrong" else Verdict((text,), "") for text in texts]
+        strange = {"wrong": Verdict((), "it is forged"), "strange": Verdict((), "", ("Moon",))}
+        return [strange.get(text) or Verdict((text,), "") for text in texts]
 
 
 def chosen(*files: Distribution) -> list[Chosen]:
@@ -77,7 +79,7 @@ async def desk(
             store=store, upstream=upstream, threads=InlineThreads(), clock=VirtualClock(),
             counters=counters, nursery=nursery, offline=False,
         )  # fmt: skip
-        yield Attested(store, pages, upstream, notary)
+        yield Attested(store, pages, Provenances(store, upstream), notary)
         nursery.cancel_scope.cancel()
 
 
@@ -126,6 +128,18 @@ async def test_where_nobody_demands_it_a_forged_one_stops_and_a_missing_one_does
     async with desk(tmp_path / "c", {"flask": b"wrong"}, Notary(can_verify=False)) as attested:
         await attested.pages.project("flask")
         assert await attested.check(chosen(FLASK), Demand()) == {}
+
+
+async def test_a_kind_of_attestation_that_nobody_knows_stops_only_what_demands_one(
+    autojump_clock: object, tmp_path: Path
+) -> None:
+    async with desk(tmp_path, {"flask": b"strange"}, Notary()) as attested:
+        await attested.pages.project("flask")
+        told: list[str] = []
+        assert await attested.check(chosen(FLASK), Demand(), told.append) == {}
+        assert told == [f"{FLASK.filename} is attested in a way that this node cannot verify (Moon)."]
+        with pytest.raises(Refused, match="has no attestation"):
+            await attested.check(chosen(FLASK), Demand({"flask": ""}))
 
 
 async def test_another_file_of_that_name_is_not_attested_by_the_index(autojump_clock: object, tmp_path: Path) -> None:

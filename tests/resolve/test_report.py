@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from p2pcdn.resolve import NoSolution, Release, Table, Wanted
+from p2pcdn.resolve import Knowledge, NoSolution, Release, Resolver, Table, Wanted
 from tests.resolve.universe import LINUX_311, Universe, universe
 
 WEB: dict[str, dict[str, list[str]]] = {
@@ -140,6 +140,16 @@ def test_looking_for_a_suggestion_ends_in_a_big_world() -> None:
     none = told(world, ["a<1"])
     assert none.suggestion == "Perhaps loosen a<1."
     assert len(world.asked) < 40
+
+
+def test_a_suggestion_does_not_depend_on_what_has_come_already() -> None:
+    chain = {f"p{n}": {"1": [f"p{n + 1}"]} for n in range(40)} | {"p40": {"1": []}}
+    for world in (universe(chain | {"a": {"1": [], "2": ["p0"]}}), universe(chain | {"a": {"1": [], "2": ["p30"]}})):
+        knowledge = Knowledge()
+        knowledge.learn(world.tables.values(), world.metadata.values())
+        with pytest.raises(NoSolution) as at_once:
+            Resolver(Wanted(("a<1",)), LINUX_311, knowledge).step()
+        assert at_once.value.suggestion == told(world, ["a<1"]).suggestion
 
 
 def test_a_long_proof_is_told_by_its_facts() -> None:

@@ -18,7 +18,7 @@ from p2pcdn_shim.zephyr.importers.pipenv import read_pipenv
 from p2pcdn_shim.zephyr.importers.poetry import read_poetry
 from p2pcdn_shim.zephyr.importers.poetry_versions import specifier_of
 from p2pcdn_shim.zephyr.importers.requirements import read_requirements_file
-from p2pcdn_shim.zephyr.places import typed
+from p2pcdn_shim.zephyr.places import typed_at
 from p2pcdn_shim.zephyr.project import parse_project
 from p2pcdn_shim.zephyr.settings import IndexSetting
 from tests.shim.zephyr import assert_one_sentence, zephyr
@@ -488,6 +488,6 @@ def test_without_a_lock_what_the_project_asks_for_is_exported(tmp_path: Path) ->
 def test_a_requirement_without_a_name_is_told_without_its_password(tmp_path: Path) -> None:
     for text in ("git+https://me:secret@host.example/thing.git", "https://me:secret@host.example/thing ==="):
         with pytest.raises(UsageError) as told:
-            typed([text], tmp_path)
+            typed_at(text, tmp_path)
         assert "host.example" in str(told.value)
         assert "secret" not in str(told.value)

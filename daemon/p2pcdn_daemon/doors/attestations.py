@@ -40,7 +40,7 @@ class PypiAttestations:
             async with self.processes.open(argv, os.environ) as process:
                 outcome = await drive(process, _LIMITS, json.dumps(told).encode())
             rows = json.loads(outcome.stdout)
-            return [Verdict(tuple(publishers), why) for publishers, why in rows]
+            return [Verdict(tuple(publishers), why, tuple(unknown)) for publishers, why, unknown in rows]
         except (OSError, ValueError, TypeError) as error:
             last = outcome.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] if "outcome" in locals() else []
             raise Refused(f"The verifier of attestations failed: {(last or [str(error)])[0][:300]}") from error

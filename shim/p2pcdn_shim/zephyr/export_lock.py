@@ -7,6 +7,7 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr.config_files import parse_toml, read_text
 from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.marker_text import left_of
 from p2pcdn_shim.zephyr.urls import path_url
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ def requirements_of(lock: Path, extras: Iterable[str], groups: Iterable[str], *,
 
 
 def _lines(package: Mapping[str, Any], chosen: Mapping[str, set[str]], lock: Path, *, hashes: bool) -> Iterator[str]:
-    marker = _marker(package.get("marker"), chosen)
+    marker = _marker(package.get("marker"), chosen, lock)
     if marker is False:
         return
     line = f"{package['name']}{_place(package, lock)}{f' ; {marker}' if isinstance(marker, str) else ''}"
@@ -56,48 +57,17 @@ def _digests(package: Mapping[str, Any]) -> set[str]:
     return {f"sha256:{one['hashes']['sha256']}" for one in files if "sha256" in one.get("hashes", {})}
 
 
-def _marker(text: str | None, chosen: Mapping[str, set[str]]) -> str | bool:
+def _marker(text: str | None, chosen: Mapping[str, set[str]], lock: Path) -> str | bool:
     """What is left of a marker when its extras and groups are decided: text, True for always, False for never."""
     if text is None:
         return True
-    from packaging.markers import Marker
 
-    decided = _decide(Marker(text)._markers, chosen)
-    return decided if isinstance(decided, bool) else _strip(decided)
+    def decide(left: str, operator: str, right: str) -> bool | None:
+        if right not in chosen:
+            return None
+        return (left.strip("\"'") in chosen[right]) == (operator == "in")
 
-
-def _decide(parts: Any, chosen: Mapping[str, set[str]]) -> str | bool:
-    """A marker is a list of comparisons and of `and`, `or` between them; `and` binds more tightly (PEP 508)."""
-    if isinstance(parts, tuple):
-        return _compare(parts, chosen)
-    either: list[str | bool] = []
-    every: list[str | bool] = []
-    for part in (*parts, "or"):
-        if part == "or":
-            either.append(_joined(every, "and"))
-            every = []
-        elif part != "and":
-            every.append(_decide(part, chosen))
-    return _joined(either, "or")
-
-
-def _compare(parts: tuple[Any, Any, Any], chosen: Mapping[str, set[str]]) -> str | bool:
-    left, operator, right = (part.serialize() for part in parts)
-    if right in chosen:
-        is_in = left.strip("\"'") in chosen[right]
-        return is_in if operator == "in" else not is_in
-    return f"{left} {operator} {right}"
-
-
-def _joined(parts: list[str | bool], word: str) -> str | bool:
-    decides = word == "or"
-    if any(part is decides for part in parts):
-        return decides
-    texts = [str(part) for part in parts if not isinstance(part, bool)]
-    if not texts:
-        return not decides
-    return texts[0] if len(texts) == 1 else f"({f' {word} '.join(texts)})"
-
-
-def _strip(text: str) -> str:
-    return text[1:-1] if text.startswith("(") and text.endswith(")") else text
+    try:
+        return left_of(text, decide)
+    except ValueError as error:
+        raise UsageError(f"{lock}: {error}.") from error

@@ -36,6 +36,18 @@ def inputs_of(text: str) -> str:
     return match[1] if match else ""
 
 
+def left_out_of(text: str) -> list[str]:
+    """What a lock of zephyr's says of environments that it does not serve, a sentence each."""
+    import tomllib
+
+    _, head, tail = text.rpartition("\n[tool.zephyr]\n")  # the packages stand before it, and need not be read
+    try:
+        said = tomllib.loads(head + tail)["tool"]["zephyr"].get("left-out", []) if head else []
+    except (tomllib.TOMLDecodeError, LookupError, AttributeError):
+        return []  # edited by hand: then it is what it says of packages that counts
+    return [str(one) for one in said] if isinstance(said, list) else []
+
+
 def packages_of(text: str, file: Path) -> list[Mapping[str, Any]]:
     """The packages as they stand in the file. Raises UsageError."""
     return list(parse_toml(text, file).get("packages", ()))

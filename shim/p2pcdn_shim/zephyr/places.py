@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from p2pcdn_shim.zephyr import project_edit
@@ -12,20 +13,28 @@ from p2pcdn_shim.zephyr.project import normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from p2pcdn.envs.plan import Plan
+    from p2pcdn_shim.zephyr.call import Call
 
 
-def typed(texts: Iterable[str], directory: Path) -> list[str]:
-    """Requirements of PEP 508; a path or a URL gets the name of what is behind it. Raises UsageError.
-
-    directory: where relative paths begin.
-    """
-    return [_typed(text, directory) for text in texts]
+def typed(texts: Iterable[str], call: Call) -> list[str]:
+    """Requirements of PEP 508; a path or a URL gets the name of what is behind it. Raises UsageError, NodeRefused."""
+    return [typed_at(text, call.directory, partial(name_at, call)) for text in texts]
 
 
-def _typed(text: str, directory: Path) -> str:
+def name_at(call: Call, url: str) -> str:
+    """The normalized project of what stands at a URL, which the node looks at. Raises NodeRefused."""
+    from p2pcdn_shim.zephyr.syncing import some_interpreter
+
+    with call.node() as client:
+        return str(client.post("/v1/name", {"url": url, **some_interpreter(call)})["name"])
+
+
+def typed_at(text: str, directory: Path, ask: Callable[[str], str] | None = None) -> str:
+    """The same of one, where relative paths begin at a directory. ask: gives the name where it cannot be told."""
     try:
         project_edit.parse_requirement(text)
     except UsageError:
@@ -34,7 +43,7 @@ def _typed(text: str, directory: Path) -> str:
         from p2pcdn_shim.zephyr.importers.requirements import requirement_of
         from p2pcdn_shim.zephyr.requirements_txt import Line
 
-        return requirement_of(Line(text, "What was typed", directory), [])
+        return requirement_of(Line(text, "What was typed", directory), [], ask)
     return text
 
 

@@ -103,6 +103,7 @@ def interpreter_of(call: Call, found: Probe) -> dict[str, Any]:
         "tags": list(found.tags),
         "scheme": scheme_of(found).as_dict(),
         "build": {"python": found.base_executable, "allow_unsandboxed": call.config.allow_unsandboxed_builds},
+        "require_attestations": list(call.config.require_attestations),
         **asking.sources_named(call.config),
     }
 
@@ -143,7 +144,6 @@ def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict
         "requested": list(chosen.requested),
         "project": chosen.project,
         "base": chosen.base,
-        "require_attestations": list(call.config.require_attestations),
         "bytecode": compiled if wait is not False and interpreter.cache_tag else None,
         "have": have,
     }

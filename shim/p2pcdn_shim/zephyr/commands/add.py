@@ -31,7 +31,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(call: Call) -> int:
     project = locking.project_of(call)
-    call.options.requirements = places.typed(call.options.requirements, call.directory)
+    call.options.requirements = places.typed(call.options.requirements, call)
     for text in call.options.requirements:
         if (shown := without_secrets(text)) != text:
             call.voice.warn(

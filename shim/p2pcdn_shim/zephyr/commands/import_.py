@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from functools import partial
 from pathlib import Path
 
+from p2pcdn_shim.zephyr import places
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.config_files import read_text
 from p2pcdn_shim.zephyr.errors import UsageError
@@ -12,6 +14,8 @@ from p2pcdn_shim.zephyr.files import write_text
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from p2pcdn_shim.zephyr.importers.imported import Imported
 
 DESCRIPTION = """Takes over what another tool's file asks for: a requirements file of pip (with all that it includes),
@@ -28,7 +32,7 @@ def run(call: Call) -> int:
     from p2pcdn_shim.zephyr.importers.imported import put_into
 
     source = call.directory / call.options.file
-    found = read_foreign(source)
+    found = read_foreign(source, partial(places.name_at, call))
     file = call.directory / "pyproject.toml"
     text = read_text(file) or ""
     if "name" not in found.project and "[project]" not in text:
@@ -48,8 +52,11 @@ def run(call: Call) -> int:
     return 0
 
 
-def read_foreign(file: Path) -> Imported:
-    """What a file of another tool asks for; the tool is told by the file's name. Raises UsageError."""
+def read_foreign(file: Path, ask: Callable[[str], str] | None = None) -> Imported:
+    """What a file of another tool asks for; the tool is told by the file's name. Raises UsageError.
+
+    ask: gives the name of what a URL leads to, where the file does not.
+    """
     if file.name in ("Pipfile", "Pipfile.lock"):
         from p2pcdn_daemon.clients.client_config import pypi
         from p2pcdn_shim.zephyr.importers.pipenv import read_pipenv
@@ -62,5 +69,5 @@ def read_foreign(file: Path) -> Imported:
     if file.suffix in (".txt", ".in", ".pip"):
         from p2pcdn_shim.zephyr.importers.requirements import read_requirements_file
 
-        return read_requirements_file(file)
+        return read_requirements_file(file, ask=ask)
     raise UsageError(f"{file} is neither a requirements file (.txt, .in), a pyproject.toml of poetry, nor a Pipfile.")

@@ -27,7 +27,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(call: Call) -> int:
-    typed = places.typed(call.options.requirements, call.directory)
+    typed = places.typed(call.options.requirements, call)
     place = named.project_place(call.config, call.directory)
     held = Environment(str(place), command="", now_s=0.0).plan()
     new = {syncing.name_of(text) for text in typed}

@@ -33,7 +33,8 @@ def run(call: Call) -> int:
         locked = locking.make(call, client, project, upgrade=call.options.upgrade or call.options.upgrade_package)
     changes = locking.write(call, file, locked.text)
     did = f"Locked {locked.packages} packages in {file}." if changes else f"{file} is as it should be."
-    call.voice.did(did, {"file": str(file), "packages": locked.packages, "changes": changes})
+    told = {"packages": locked.packages, "changes": changes, "left_out": lock_file.left_out_of(locked.text)}
+    call.voice.did(did, {"file": str(file), **told})
     return 0
 
 
@@ -47,5 +48,6 @@ def _check(call: Call, project: Project) -> int:
         sentence = f"{file} was made of another pyproject.toml, or of other settings; `zephyr lock` makes it anew."
     else:
         sentence = f"{file} belongs to the project as it is."
-    call.voice.answer([sentence], {"file": str(file), "fresh": fresh})
+    left_out = lock_file.left_out_of(text) if text is not None and fresh else []
+    call.voice.answer([sentence, *left_out], {"file": str(file), "fresh": fresh, "left_out": left_out})
     return 0 if fresh else EXIT_FAILED

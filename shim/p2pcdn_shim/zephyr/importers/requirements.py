@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,12 +17,15 @@ from p2pcdn_shim.zephyr.requirements_txt import Line, read_requirements
 from p2pcdn_shim.zephyr.urls import path_url
 from p2pcdn_shim.zephyr.urls import without_secrets as bare
 
+# The normalized project of what stands at a URL.
+AskName = Callable[[str], str]
 
-def read_requirements_file(file: Path, environ: Mapping[str, str] = os.environ) -> Imported:
-    """Raises UsageError, with file and line."""
+
+def read_requirements_file(file: Path, environ: Mapping[str, str] = os.environ, ask: AskName | None = None) -> Imported:
+    """Raises UsageError, with file and line. ask: see `requirement_of`."""
     read = read_requirements(file, environ)
     notes: list[str] = []
-    lines = [(without_secrets(requirement_of(line, notes), notes), line.constraint) for line in read.lines]
+    lines = [(without_secrets(requirement_of(line, notes, ask), notes), line.constraint) for line in read.lines]
     if any(line.hashes for line in read.lines):
         notes.append("Hashes were left out: they stand in the lock, which is made from what the index says now.")
     options = read.options
@@ -40,10 +43,10 @@ def read_requirements_file(file: Path, environ: Mapping[str, str] = os.environ) 
     )
 
 
-def requirement_of(line: Line, notes: list[str]) -> str:
+def requirement_of(line: Line, notes: list[str], ask: AskName | None = None) -> str:
     """One line as a requirement of PEP 508; a path becomes a URL, and a URL gets the name of what is behind it.
 
-    Raises UsageError where the name cannot be known.
+    ask: who looks there where the URL does not tell. Raises UsageError where the name cannot be known.
     """
     if line.editable:
         notes.append(f"{bare(line.text)} is editable in {line.origin}; a requirement cannot say so.")
@@ -56,7 +59,7 @@ def requirement_of(line: Line, notes: list[str]) -> str:
                 raise UsageError(
                     f"{line.origin}: {bare(line.text)[:100]!r} is no requirement: {_first(error)}"
                 ) from error
-    url, name, extras = _url_of(text.strip(), line)
+    url, name, extras = _url_of(text.strip(), line, ask)
     return f"{name}{extras} @ {url}{f' ; {marker.strip()}' if marker.strip() else ''}"
 
 
@@ -65,17 +68,25 @@ def _is_place(text: str, directory: Path) -> bool:
     return "://" in text or os.sep in text or "/" in text or text.startswith(".") or (directory / bare).exists()
 
 
-def _url_of(text: str, line: Line) -> tuple[str, str, str]:
+def _url_of(text: str, line: Line, ask: AskName | None) -> tuple[str, str, str]:
     """The URL, the project's name and its extras as written."""
     if "://" in text or text.startswith("file:"):
         parts = urlsplit(text)
         if egg := re.search(r"(?:^|&)egg=([A-Za-z0-9._-]+)(\[[^\]]*\])?", parts.fragment):
             return _without_egg(text), egg[1], egg[2] or ""
         path = Path(unquote(parts.path))
-        return text, _name_of(path, line), ""
+        name = _name_of(path) if parts.scheme == "file" else _name_of_file(path.name)
+        return text, name or _asked(text, line, ask), ""
     match = re.fullmatch(r"(.*?)(\[[^\]]*\])?", text)
     assert match is not None
-    return path_url(line.directory, match[1]), _name_of(line.directory / match[1], line), match[2] or ""
+    url = path_url(line.directory, match[1])
+    return url, _name_of(line.directory / match[1]) or _asked(url, line, ask), match[2] or ""
+
+
+def _asked(url: str, line: Line, ask: AskName | None) -> str:
+    if ask is None:
+        raise UsageError(f"{line.origin}: the name of {bare(line.text)[:100]!r} is not known; write `NAME @ URL`.")
+    return ask(url)
 
 
 def _without_egg(url: str) -> str:
@@ -84,21 +95,25 @@ def _without_egg(url: str) -> str:
     return f"{bare}#{rest}" if rest else bare
 
 
-def _name_of(path: Path, line: Line) -> str:
-    """From a file's name, or from the project in a directory."""
+def _name_of_file(filename: str) -> str:
+    """The project of a distribution by its file's name; "" where that does not tell."""
     try:
-        if path.name.endswith(".whl"):
-            return str(parse_wheel_filename(path.name)[0])
-        if path.name.endswith((".tar.gz", ".zip")):
-            return str(parse_sdist_filename(path.name)[0])
+        if filename.endswith(".whl"):
+            return str(parse_wheel_filename(filename)[0])
+        return str(parse_sdist_filename(filename)[0]) if filename.endswith((".tar.gz", ".zip")) else ""
     except (InvalidWheelFilename, InvalidSdistFilename):
-        pass
+        return ""
+
+
+def _name_of(path: Path) -> str:
+    """From a file's name, or from the project in a directory; "" where neither tells."""
+    if name := _name_of_file(path.name):
+        return name
     if (path / "pyproject.toml").is_file():
         from p2pcdn_shim.zephyr.project import read_project
 
-        if name := read_project(path / "pyproject.toml").name:
-            return name
-    raise UsageError(f"{line.origin}: the name of {bare(line.text)[:100]!r} is not known; write `NAME @ URL`.")
+        return read_project(path / "pyproject.toml").name or ""
+    return ""
 
 
 def _first(error: Exception) -> str:
