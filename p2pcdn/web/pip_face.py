@@ -130,6 +130,7 @@ def _job(asked: Mapping[str, Any]) -> Job:
             subdirectory=str(asked.get("subdirectory") or ""),
         ),
         allow_unsandboxed=asked.get("allow_unsandboxed") is True,
+        fresh=asked.get("fresh") is True,
     )
 
 
