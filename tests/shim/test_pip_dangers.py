@@ -371,7 +371,7 @@ class _Server:
 def _web(*index_urls: str, trusted: Sequence[str] = ()) -> Web:
     options = SimpleNamespace(
         trusted_hosts=list(trusted), timeout=10, proxy=None, no_proxy_env=True, cert=None, client_cert=None,
-        no_input=True, keyring_provider="disabled",
+        no_input=True, keyring_provider="disabled", retries=1, resume_retries=1,
     )  # fmt: skip
     return Web(options, PipVoice(-3), Credentials(options, None, list(index_urls)))  # type: ignore[arg-type]
 
@@ -440,7 +440,7 @@ def test_no_password_is_said(text: str, shown: str) -> None:
 
 @pytest.mark.parametrize("url", ["http://user:s3cret@127.0.0.1:9/lib-1.0.zip", "git+http://user:s3cret@127.0.0.1:9/x"])
 def test_no_password_is_in_the_output_nor_in_the_log(site: Site, url: str) -> None:
-    run = site.pip("install", "-vvv", "--log", "log", "--no-index", url, code=1)
+    run = site.pip("install", "-vvv", "--log", "log", "--retries=0", "--no-index", url, code=1)
     assert "127.0.0.1:9" in run.stdout + run.stderr
     assert "s3cret" not in run.stdout + run.stderr + (site.directory / "log").read_text()
 
