@@ -7,13 +7,9 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 import zipfile
-from collections.abc import Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +19,6 @@ from p2pcdn_shim.zephyr.pip import change as changes
 from p2pcdn_shim.zephyr.pip.building import own_pin
 from p2pcdn_shim.zephyr.pip.change import Change, take_back
 from p2pcdn_shim.zephyr.pip.cli import main
-from p2pcdn_shim.zephyr.pip.credentials import Credentials
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.finder import Finder
 from p2pcdn_shim.zephyr.pip.freezing import lines_of
@@ -33,8 +28,7 @@ from p2pcdn_shim.zephyr.pip.link import link_at, link_to_path, listed
 from p2pcdn_shim.zephyr.pip.repositories import Place, git
 from p2pcdn_shim.zephyr.pip.sources import Sources
 from p2pcdn_shim.zephyr.pip.target import find_target
-from p2pcdn_shim.zephyr.pip.voice import PipVoice, without_passwords
-from p2pcdn_shim.zephyr.pip.web import NotThere, Web, is_secure
+from p2pcdn_shim.zephyr.pip.voice import PipVoice
 from tests.shim.test_pip_command import COMMAND, Site
 from tests.shim.zephyr import environment
 
@@ -328,121 +322,6 @@ def test_of_equal_files_that_is_taken_which_pip_takes(site: Site) -> None:
     ):
         site.pip("install", "--upgrade", "--target", "there", "--no-compile", *words, "lib")
         assert (site.directory / "there" / "lib.py").read_text() == taken
-
-
-# -- the network ------------------------------------------------------------------------------------------------------
-
-
-class _Server:
-    """Answers what it is told to; keeps what it was asked: (path, Authorization)."""
-
-    def __init__(self, answers: Mapping[str, tuple[int, str]]) -> None:
-        """answers: by path, (status, body; of a redirect the URL)."""
-        self.asked: list[tuple[str, str | None]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.asked.append((self.path, self.headers["Authorization"]))
-                status, body = answers[self.path]
-                self.send_response(status)
-                if status == 302:
-                    self.send_header("Location", body)
-                self.send_header("Content-Type", "text/html")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body.encode())
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def __enter__(self) -> _Server:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def _web(*index_urls: str, trusted: Sequence[str] = ()) -> Web:
-    options = SimpleNamespace(
-        trusted_hosts=list(trusted), timeout=10, proxy=None, no_proxy_env=True, cert=None, client_cert=None,
-        no_input=True, keyring_provider="disabled", retries=1, resume_retries=1,
-    )  # fmt: skip
-    return Web(options, PipVoice(-3), Credentials(options, None, list(index_urls)))  # type: ignore[arg-type]
-
-
-def test_a_password_stays_on_its_server() -> None:
-    with _Server({"/there": (200, "found")}) as other:
-        answers = {"/away": (302, f"http://{other.host}/there"), "/near": (302, "/here"), "/here": (200, "here")}
-        with _Server(answers) as first:
-            web = _web(f"http://user:secret@{first.host}/simple")
-            assert web.page(f"http://{first.host}/near").content == b"here"
-            assert web.page(f"http://{first.host}/away").content == b"found"
-            assert all(login for _, login in first.asked)
-            assert other.asked == [("/there", None)]
-
-
-def test_the_password_of_a_page_counts_for_its_files() -> None:
-    with _Server({"/links": (200, "page"), "/file": (200, "file")}) as server:
-        web = _web()
-        web.page(f"http://user:secret@{server.host}/links")
-        web.page(f"http://{server.host}/file")
-        assert server.asked[0][1] == server.asked[1][1] is not None
-
-
-def test_servers_that_lead_in_circles_are_left() -> None:
-    answers: dict[str, tuple[int, str]] = {}
-    with _Server(answers) as first, _Server(answers) as second:
-        answers.update({"/a": (302, f"http://{second.host}/b"), "/b": (302, f"http://{first.host}/a")})
-        with pytest.raises(NotThere, match="too many redirects"):
-            _web().page(f"http://{first.host}/a")
-
-
-def test_what_is_no_answer_of_a_web_server_is_told() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def answer() -> None:
-            peer, _ = listener.accept()
-            with peer:
-                peer.recv(4096)
-                peer.sendall(b"this is not http\r\n\r\n")
-
-        threading.Thread(target=answer, daemon=True).start()
-        with pytest.raises(NotThere, match="connection-failed"):
-            _web().page(f"http://127.0.0.1:{listener.getsockname()[1]}/")
-
-
-def test_only_this_machine_is_this_machine() -> None:
-    for url in ("https://example.org/", "http://localhost:1/", "http://127.3.2.1/", "http://[::1]:8/", "file:///x"):
-        assert is_secure(url, []), url
-    for url in ("http://example.org/", "http://127.example.org/", "http://evil.localhost/", "ftp://example.org/"):
-        assert not is_secure(url, []), url
-    assert is_secure("http://example.org/", ["example.org"])
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("Collecting a@ https://user:s3:c@ret@host/x.whl", "Collecting a@ https://user:****@host/x.whl"),
-        ("see https://token@host/ and git+ssh://git@host/p", "see https://****@host/ and git+ssh://git@host/p"),
-        ("git clone -q 'https://u:p@host/p.git'", "git clone -q 'https://u:****@host/p.git'"),
-        ("lib @ https://host/p@v1.0 and me@host", "lib @ https://host/p@v1.0 and me@host"),
-    ],
-)
-def test_no_password_is_said(text: str, shown: str) -> None:
-    assert without_passwords(text) == shown
-
-
-@pytest.mark.parametrize("url", ["http://user:s3cret@127.0.0.1:9/lib-1.0.zip", "git+http://user:s3cret@127.0.0.1:9/x"])
-def test_no_password_is_in_the_output_nor_in_the_log(site: Site, url: str) -> None:
-    run = site.pip("install", "-vvv", "--log", "log", "--retries=0", "--no-index", url, code=1)
-    assert "127.0.0.1:9" in run.stdout + run.stderr
-    assert "s3cret" not in run.stdout + run.stderr + (site.directory / "log").read_text()
 
 
 # -- checkouts --------------------------------------------------------------------------------------------------------
