@@ -25,7 +25,7 @@ from p2pcdn_shim.zephyr.pip.freezing import lines_of
 from p2pcdn_shim.zephyr.pip.html_links import links_of
 from p2pcdn_shim.zephyr.pip.installed import Distribution
 from p2pcdn_shim.zephyr.pip.link import link_at, link_to_path, listed
-from p2pcdn_shim.zephyr.pip.repositories import Place, git
+from p2pcdn_shim.zephyr.pip.repositories import check_unchanged, frozen, git, is_of, put_on_branch, revision_of
 from p2pcdn_shim.zephyr.pip.sources import Sources
 from p2pcdn_shim.zephyr.pip.target import find_target
 from p2pcdn_shim.zephyr.pip.voice import PipVoice
@@ -338,40 +338,41 @@ def test_a_directory_of_the_user_is_not_replaced_by_a_checkout(site: Site) -> No
     assert (site.directory / "sources" / "lib.bak" / "precious.py").read_text() == "mine"
 
 
-def test_work_in_a_checkout_is_not_thrown_away(tmp_path: Path) -> None:
-    origin, checkout = tmp_path / "origin", tmp_path / "checkout"
-    origin.mkdir()
-    (origin / "a.py").write_text("one")
+def _checkout(directory: Path) -> Path:
+    directory.mkdir()
+    (directory / "a.py").write_text("one")
     for words in (("init", "-q"), ("add", "."), ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one")):
-        git(*words, cwd=origin)
-    place = Place(f"git+{origin.as_uri()}")
-    first = place.check_out(checkout)
-    assert place.check_out(checkout) == first
+        git(*words, cwd=directory)
+    return directory
+
+
+def test_work_in_a_checkout_is_not_thrown_away(tmp_path: Path) -> None:
+    checkout = _checkout(tmp_path / "checkout")
+    check_unchanged(checkout)
     (checkout / "a.py").write_text("work")
     with pytest.raises(PipError, match="changes that are not committed"):
-        place.check_out(checkout)
-    assert (checkout / "a.py").read_text() == "work"
-    assert not Place("git+https://host/other.git").is_of(checkout)
+        check_unchanged(checkout)
+    assert not is_of(checkout, "https://host/other.git")
+    git("config", "remote.origin.url", "https://user:word@host/other", cwd=checkout)
+    assert is_of(checkout, "https://host/other.git")
 
 
-def test_a_checkout_writes_no_index_of_another_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_of_a_checkout_is_not_frozen(tmp_path: Path) -> None:
+    checkout = _checkout(tmp_path / "checkout")
+    git("config", "remote.origin.url", "https://user:word@host/lib.git", cwd=checkout)
+    assert frozen(checkout, "lib") == f"git+https://host/lib.git@{revision_of(checkout)}#egg=lib"
+    git("config", "remote.origin.url", "git@host:lib.git", cwd=checkout)
+    assert str(frozen(checkout, "lib")).startswith("git+ssh://git@host/lib.git@")
+
+
+def test_the_index_of_another_repository_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Started from a hook of git, whose variables lead to the repository of the hook."""
-    origin, index = tmp_path / "origin", tmp_path / "index"
-    origin.mkdir()
-    (origin / "a.py").write_text("one")
-    for words in (("init", "-q"), ("add", "."), ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one")):
-        git(*words, cwd=origin)
+    checkout, index = _checkout(tmp_path / "checkout"), tmp_path / "index"
     index.write_text("the index of the user")
     monkeypatch.setenv("GIT_INDEX_FILE", str(index))
-    Place(f"git+{origin.as_uri()}").check_out(tmp_path / "checkout")
+    check_unchanged(checkout)
+    put_on_branch(checkout, "main")
     assert index.read_text() == "the index of the user"
-    assert (tmp_path / "checkout" / "a.py").read_text() == "one"
-
-
-@pytest.mark.parametrize("url", ["git+ext::sh/x", "git+fd::3/x", "git+https://host/a.git@--upload-pack=x"])
-def test_no_repository_names_a_program(url: str) -> None:
-    with pytest.raises(PipError):
-        Place(url)
 
 
 # -- what is kept -----------------------------------------------------------------------------------------------------

@@ -7,11 +7,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from p2pcdn_shim.zephyr.pip.direct_urls import public
 from p2pcdn_shim.zephyr.pip.hashing import digest_of
 from p2pcdn_shim.zephyr.pip.making import Maker
 from p2pcdn_shim.zephyr.pip.outcome import Chosen, Outcome
-from p2pcdn_shim.zephyr.pip.repositories import Place
+from p2pcdn_shim.zephyr.pip.web import public
 
 
 def lock_text(maker: Maker, outcome: Outcome, base: Path) -> str:
@@ -28,10 +27,10 @@ def _package(maker: Maker, one: Chosen, base: Path) -> Iterator[str]:
     link = prepared.link
     below = [f"subdirectory = {_text(link.subdirectory)}"] if link.subdirectory else []
     if link.is_vcs:
-        place = Place(link.plain)
-        yield from ("", "[packages.vcs]", 'type = "git"', f"url = {_text(public(place.url))}")
-        if place.revision:
-            yield f"requested-revision = {_text(place.revision)}"
+        repository, revision = link.repository
+        yield from ("", "[packages.vcs]", 'type = "git"', f"url = {_text(public(repository))}")
+        if revision:
+            yield f"requested-revision = {_text(revision)}"
         yield from (f"commit-id = {_text(prepared.commit)}", *below)
     elif link.is_directory:
         yield from ("", "[packages.directory]", f"path = {_text(_path(link.path, base))}")

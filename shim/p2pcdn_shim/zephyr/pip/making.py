@@ -18,7 +18,6 @@ from p2pcdn_shim.zephyr.pip.hashing import digest_of
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.outcome import Chosen, Outcome, Policy
 from p2pcdn_shim.zephyr.pip.placing import build_environment
-from p2pcdn_shim.zephyr.pip.repositories import Place
 from p2pcdn_shim.zephyr.pip.resolving import resolve
 from p2pcdn_shim.zephyr.pip.sources import Prepared, Sources
 from p2pcdn_shim.zephyr.pip.voice import PipVoice
@@ -136,7 +135,7 @@ class Maker:
             return wheel
         if not link.is_vcs:
             return self.job.cache.keep(key_of(self.job, digest_of(path), link.subdirectory, prepared.settings), wheel)
-        if Place(link.plain).revision == prepared.commit:
+        if link.repository[1] == prepared.commit:
             what = f"{link.plain} {prepared.commit}"
             return self.job.cache.keep(key_of(self.job, what, link.subdirectory, prepared.settings), wheel)
         return wheel

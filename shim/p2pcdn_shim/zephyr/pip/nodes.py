@@ -1,11 +1,12 @@
-"""What `zephyr pip` asks the node: builds in its sandbox, pages and files of its own indexes. Started where none
-runs.
+"""What `zephyr pip` asks the node: builds in its sandbox, repositories, pages and files of its own indexes.
+Started where none runs.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from p2pcdn_shim.zephyr.pip.voice import PipVoice
 
 
+# What git and ssh are told by variables, where the node may have been started without this user's session.
+_GITS = re.compile(r"(GIT|SSH)_\w+|PATH|HOME|XDG_CONFIG_HOME|((https?|all|no)_proxy)", re.IGNORECASE)
+
+
 class Node:
     """Of one command: found, or started, when it is asked for the first time."""
 
@@ -31,6 +36,19 @@ class Node:
     def build(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Raises PipError where the node does not build."""
         return self._post("/v1/build", asked)
+
+    def check_out(
+        self, project: str, url: str, directory: Path | None, trusted_hosts: Sequence[str]
+    ) -> tuple[Path, str]:
+        """What a repository of git has at the revision that its URL names: where it is, and the commit.
+
+        directory: a clone goes there, or a checkout that is there is brought to it; None: an archive of the node's
+        store. Raises PipError.
+        """
+        variables = {name: value for name, value in os.environ.items() if _GITS.fullmatch(name)}
+        asked = {"project": project, "url": url, "trusted_hosts": list(trusted_hosts), "variables": variables}
+        answer = self._post("/v1/checkout", asked if directory is None else {**asked, "directory": str(directory)})
+        return directory or Path(answer["path"]), str(answer["commit"])
 
     def page(self, project: str) -> list[Mapping[str, object]]:
         """The files of a project, of the node's own indexes; none where they have none."""

@@ -6,6 +6,7 @@ asked for directly, for the node knows nothing of the command's certificates, an
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
 from base64 import b64encode
@@ -242,6 +243,14 @@ def without_password(url: str) -> tuple[str, str | None, str | None]:
         unquote(user),
         unquote(password) if colon else None,
     )
+
+
+def public(url: str) -> str:
+    """Without user and password; the name of ssh's user (git@), and variables, are none."""
+    place, user, password = without_password(url)
+    login = user if password is None else f"{user}:{password}"
+    is_none = login in (None, "git") or re.fullmatch(r"\$\{\w+\}(:\$\{\w+\})?", str(login), re.ASCII)
+    return url if is_none else place
 
 
 def redacted(url: str) -> str:
