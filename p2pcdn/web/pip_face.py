@@ -41,6 +41,7 @@ class PipFace:
             ("POST", "/v1/checkout"): self._post_checkout,
             ("POST", "/v1/page"): self._post_page,
             ("POST", "/v1/file"): self._post_file,
+            ("POST", "/v1/tree"): self._post_tree,
             ("POST", "/v1/metadata"): self._post_metadata,
         }
 
@@ -96,6 +97,15 @@ class PipFace:
         filename = wanted.file.filename
         path = await self._workroom.threads.run(named_link, self._workroom.store, blob.sha256, filename)
         return json_response({"path": str(path), "sha256": str(blob.sha256), "size": blob.size_bytes})
+
+    async def _post_tree(self, request: Request) -> Response:
+        """A wheel of the store as files, which nobody may change."""
+        asked = await asked_object(request)
+        sha256, filename = _sha256(asked), asked.get("filename")
+        if sha256 is None or not isinstance(filename, str):
+            raise RemoteProtocolError("sha256 and filename are texts.")
+        tree = await self._workroom.bench().tree(sha256, filename)
+        return json_response({"path": str(tree.path), "listing": tree.listing.decode()})
 
     async def _post_metadata(self, request: Request) -> Response:
         """The METADATA of a wheel, without the wheel where its index can."""

@@ -52,6 +52,8 @@ def test_what_comes_from_the_nodes_own_index_lies_in_its_store(node: RunningNode
     said = pip(node, venv, "install", "demo-app")
     assert "Successfully installed demo-app-1.0 demo-lib-2.0" in said
     assert node.run("list").stdout.count("demo-") == 2
+    files = [path for path in (venv / "lib").rglob("*") if path.is_file()]
+    assert all(path.stat().st_nlink == 1 and path.stat().st_mode & 0o200 for path in files)  # his own to edit
     assert "demo-app (1.0)" in pip(node, venv, "index", "versions", "demo-app")
 
 

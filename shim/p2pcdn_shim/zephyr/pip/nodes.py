@@ -18,6 +18,7 @@ from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
+    from p2pcdn.envs.listing import Listing
     from p2pcdn_shim.zephyr.pip.voice import PipVoice
 
 
@@ -70,6 +71,18 @@ class Node:
 
     def file(self, project: str, filename: str, url: str) -> Path:
         return Path(self._post("/v1/file", {"project": project, "filename": filename, "url": url})["path"])
+
+    def tree(self, wheel: Path) -> tuple[Path, Listing] | None:
+        """The files of a wheel that `file` gave, and what they are; None where the node does not take it as it is."""
+        from p2pcdn.envs.listing import Listing
+
+        try:
+            answer = self._asked().post("/v1/tree", {"sha256": wheel.parent.name, "filename": wheel.name})
+        except NodeRefused:
+            return None
+        except NoNode as error:
+            raise PipError(str(error)) from error
+        return Path(answer["path"]), Listing.decode(answer["listing"].encode())
 
     def _post(self, target: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         try:
