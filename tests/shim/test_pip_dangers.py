@@ -250,7 +250,7 @@ def test_a_command_that_would_lie_elsewhere_is_refused(site: Site) -> None:
     points = "[console_scripts]\n../../outside = lib:version\n"
     site.wheel("lib", "1.0", files={"lib-1.0.dist-info/entry_points.txt": points})
     run = site.install("lib", code=1)
-    assert "its command '../../outside' is no name of a file" in run.stderr
+    assert "its command '../../outside' cannot be made of" in run.stderr
     assert not list(site.directory.rglob("outside"))
 
 
@@ -270,7 +270,10 @@ def test_a_record_that_is_no_table_is_told(site: Site) -> None:
     with zipfile.ZipFile(site.wheels / "lib-1.0-py3-none-any.whl", "w") as archive:
         for name, data in content.items():
             archive.writestr(name, data if not name.endswith("RECORD") else "x" * 200_000)
-    assert "lib-1.0-py3-none-any.whl: field larger than field limit" in site.install("lib", code=1).stderr
+    assert (
+        "lib-1.0-py3-none-any.whl: a row of RECORD is malformed (field larger than field limit"
+        in site.install("lib", code=1).stderr
+    )
 
 
 def test_what_lies_beside_the_user_is_none_of_pythons_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,8 @@ def _web(*index_urls: str, trusted: Sequence[str] = ()) -> Web:
         trusted_hosts=list(trusted), timeout=10, proxy=None, no_proxy_env=True, cert=None, client_cert=None,
         no_input=True, keyring_provider="disabled", retries=1, resume_retries=1,
     )  # fmt: skip
-    return Web(options, PipVoice(-3), Credentials(options, None, list(index_urls)))  # type: ignore[arg-type]
+    voice = PipVoice(-3)
+    return Web(options, voice, Credentials(options, None, list(index_urls), voice))  # type: ignore[arg-type]
 
 
 def test_a_password_stays_on_its_server() -> None:
@@ -84,6 +85,17 @@ def test_the_password_of_a_page_counts_for_its_files() -> None:
         web.page(f"http://user:secret@{server.host}/links")
         web.page(f"http://{server.host}/file")
         assert server.asked[0][1] == server.asked[1][1] is not None
+
+
+def test_netrc_is_read_and_one_that_is_broken_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    monkeypatch.setenv("NETRC", str(netrc))
+    with _Server({"/file": (200, "file")}) as server:
+        for text in ("machine 127.0.0.1 login user password word\n", "machine 127.0.0.1 nonsense\n"):
+            netrc.write_text(text)
+            netrc.chmod(0o600)
+            _web().page(f"http://{server.host}/file")
+        assert [login is not None for _, login in server.asked] == [True, False]
 
 
 def test_servers_that_lead_in_circles_are_left() -> None:

@@ -49,9 +49,8 @@ class Job:
 
         options = self.options
         urls = [*([options.index_url] if getattr(options, "index_url", None) else [])]
-        return Web(
-            options, self.voice, Credentials(options, self.target, [*urls, *getattr(options, "extra_index_urls", [])])
-        )
+        urls += getattr(options, "extra_index_urls", [])
+        return Web(options, self.voice, Credentials(options, self.target, urls, self.voice))
 
     @cached_property
     def node(self) -> Node:
