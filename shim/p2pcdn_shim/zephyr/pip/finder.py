@@ -207,8 +207,8 @@ def link_path(url: str) -> str:
 
 
 def _expanded_home(place: str) -> str:
-    home = os.path.expanduser(place) if place.startswith("~") else place  # noqa: PTH111
-    return home if home == place or Path(home).exists() else place
+    home = os.path.expanduser(place)  # noqa: PTH111
+    return home if Path(home).exists() else place
 
 
 def _host(url: str) -> str:

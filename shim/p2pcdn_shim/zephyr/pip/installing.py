@@ -117,8 +117,6 @@ class Installing:
         from p2pcdn import __version__
 
         options = self._run.options
-        if options.json_report_file != "-" and not options.dry_run:
-            pass
         told = report.report(changes, self._job.markers, __version__)
         report.write(told, options.json_report_file, self._voice.answer)
 

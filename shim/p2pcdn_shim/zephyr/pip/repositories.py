@@ -32,7 +32,7 @@ class BadRemote(Exception):
         self.url = url
 
 
-def git(*words: str, cwd: str | Path | None = None, quiet: bool = True) -> str:
+def git(*words: str, cwd: str | Path | None = None) -> str:
     """What git says. Raises PipError."""
     environ = {key: value for key, value in os.environ.items() if key not in _STRANGE} | _OURS
     try:
