@@ -115,9 +115,9 @@ class Maker:
         prepared = one.prepared
         assert prepared is not None
         path = self.file(one)
-        prepared = prepared.at(path)
+        prepared = prepared.but(path=path)
         if prepared.editable and not self.job.makes_editables:
-            prepared = prepared.plain()
+            prepared = prepared.but(editable=False)
         wheel = self.builds.wheel(source_of(prepared), name_of(one))
         size, digest = wheel.stat().st_size, digest_of(wheel)
         with self.job.voice.indented():

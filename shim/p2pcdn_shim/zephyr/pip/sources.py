@@ -12,7 +12,7 @@ from p2pcdn_shim.zephyr.pip.controls import normalize
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.link import ARCHIVES, STRONG, Link
-from p2pcdn_shim.zephyr.pip.web import NotThere, redacted
+from p2pcdn_shim.zephyr.pip.web import NotThere
 from p2pcdn_shim.zephyr.pip.wheel_cache import key_of
 from p2pcdn_shim.zephyr.pip.wheel_file import wheel_metadata
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
@@ -36,15 +36,6 @@ class Prepared(Value):
     commit: str = ""
     wheel: Path | None = None
     settings: Any = None
-
-    def plain(self) -> Prepared:
-        """The same, not editable."""
-        return Prepared(self.link, self.metadata, self.path, False, self.commit, self.wheel, self.settings)
-
-    def at(self, path: Path) -> Prepared:
-        """The same, fetched."""
-        fields = (self.link, self.metadata, path, self.editable, self.commit, self.wheel, self.settings)
-        return Prepared(*fields)
 
 
 class Sources:
@@ -162,7 +153,7 @@ class Sources:
             try:
                 self._job.web.download(link.plain, to)
             except NotThere as error:
-                voice.error(f"HTTP error {str(error).partition(' ')[0]} while getting {redacted(link.plain)}")
+                voice.error(f"HTTP error {str(error).partition(' ')[0]} while getting {link.plain}")
                 raise PipError(f"{error}") from error
             voice.info(f"Downloading {link.filename} ({_size(to)})")
         return to
@@ -203,13 +194,13 @@ class Sources:
             self._make_room(directory, url)
         with self._job.voice.indented():
             self._job.voice.info(
-                f"Cloning {redacted(url)}{f' (to revision {revision})' if revision else ''}"
+                f"Cloning {url}{f' (to revision {revision})' if revision else ''}"
                 f"{f' to {directory}' if directory is not None else ''}"
             )
             if directory is not None:
                 directory.parent.mkdir(parents=True, exist_ok=True)
             path, commit = self._job.node.check_out(name, link.plain, directory, self._job.options.trusted_hosts)
-            self._job.voice.info(f"Resolved {redacted(url)} to commit {commit}")
+            self._job.voice.info(f"Resolved {url} to commit {commit}")
         if directory is not None:
             repositories.put_on_branch(directory, revision)
         return path, commit
@@ -263,8 +254,7 @@ def _check_project(directory: Path) -> None:
 def _check_archive(path: Path, link: Link) -> None:
     if not link.filename.lower().endswith(ARCHIVES):
         raise PipError(
-            f"Cannot unpack file {path} (downloaded from {redacted(link.url)}, content-type: None); cannot detect"
-            " archive format"
+            f"Cannot unpack file {path} (downloaded from {link.url}, content-type: None); cannot detect archive format"
         )
 
 

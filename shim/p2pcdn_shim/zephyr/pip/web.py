@@ -109,9 +109,9 @@ class Web:
                 if not why:
                     return
                 if left <= 0:
-                    raise PipError(f"{redacted(url)} could not be fetched to its end: {why}")
+                    raise PipError(f"{url} could not be fetched to its end: {why}")
                 left -= 1
-                self._voice.warn(f"{redacted(url)} broke off ({why}); it is resumed at {file.tell()} bytes.")
+                self._voice.warn(f"{url} broke off ({why}); it is resumed at {file.tell()} bytes.")
                 headers |= _rest(stream, file.tell())
 
     def _open(self, url: str, headers: Mapping[str, str]) -> Any:
@@ -126,10 +126,10 @@ class Web:
                     return self._ask(place, headers, asked)
                 except HTTPError as again:
                     error = again
-            raise NotThere(f"{error.code} Client Error: {error.reason} for url: {redacted(url)}") from error
+            raise NotThere(f"{error.code} Client Error: {error.reason} for url: {url}") from error
         except (URLError, OSError, ValueError, HTTPException) as error:
             reason = getattr(error, "reason", error)
-            raise NotThere(f"connection-failed: {redacted(url)}: {reason}") from error
+            raise NotThere(f"connection-failed: {url}: {reason}") from error
 
     def _ask(self, url: str, headers: Mapping[str, str], known: tuple[str, str] | None) -> BinaryIO:
         for _ in range(REDIRECTS_MAX):
@@ -138,10 +138,10 @@ class Web:
             except _Elsewhere as other:
                 trusted = self._options.trusted_hosts
                 if is_secure(url, trusted) and not is_secure(other.url, trusted):
-                    raise NotThere(f"{redacted(url)} leads to {redacted(other.url)}, which is not secure") from None
+                    raise NotThere(f"{url} leads to {other.url}, which is not secure") from None
                 url, user, password = without_password(other.url)
                 known = self._credentials.known(url, user, password)
-        raise NotThere(f"{redacted(url)}: too many redirects")
+        raise NotThere(f"{url}: too many redirects")
 
     def _ask_one(self, url: str, headers: Mapping[str, str], known: tuple[str, str] | None) -> BinaryIO:
         from p2pcdn import __version__
@@ -156,9 +156,7 @@ class Web:
             except (HTTPException, OSError) as error:  # an HTTPError is an OSError, too
                 if done == tries or not _may_pass(error):
                     raise
-                self._voice.warn(
-                    f"Retrying ({tries - done} more) after connection broken by {error!r}: {redacted(url)}"
-                )
+                self._voice.warn(f"Retrying ({tries - done} more) after connection broken by {error!r}: {url}")
             time.sleep(_PAUSE_S * 2**done if done else 0)
         raise AssertionError
 
@@ -193,7 +191,7 @@ def _read_to_its_end(url: str) -> Iterator[None]:
     try:
         yield
     except (OSError, HTTPException, ValueError) as error:
-        raise PipError(f"{redacted(url)} could not be fetched to its end: {error}") from error
+        raise PipError(f"{url} could not be fetched to its end: {error}") from error
 
 
 def _server(url: str) -> tuple[str, str | None, int | None]:
@@ -251,14 +249,3 @@ def public(url: str) -> str:
     login = user if password is None else f"{user}:{password}"
     is_none = login in (None, "git") or re.fullmatch(r"\$\{\w+\}(:\$\{\w+\})?", str(login), re.ASCII)
     return url if is_none else place
-
-
-def redacted(url: str) -> str:
-    """For everybody to read."""
-    parts = urlsplit(url)
-    login, at, host = parts.netloc.rpartition("@")
-    if not at:
-        return url
-    user, colon, _ = login.partition(":")
-    shown = f"{user}:****" if colon else "****"
-    return urlunsplit((parts.scheme, f"{shown}@{host}", parts.path, parts.query, parts.fragment))
