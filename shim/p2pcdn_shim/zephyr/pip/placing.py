@@ -16,6 +16,7 @@ from p2pcdn.envs.planning import ReadyWheel, make_plan
 from p2pcdn.envs.scheme import Scheme
 from p2pcdn.envs.unpack import unpack
 from p2pcdn.errors import P2pcdnError
+from p2pcdn_shim.zephyr.pip.change import remove_tree
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.hashing import digest_of
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
@@ -196,7 +197,7 @@ def build_environment(wheels: Sequence[tuple[Path, str]], directory: Path, base:
     for path in plan.paths():
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.move(str(built / path), directory / path)
-    shutil.rmtree(scratch, ignore_errors=True)
+    remove_tree(scratch)
     (directory / "bin").mkdir(exist_ok=True)
     python.symlink_to(base)
     (directory / "pyvenv.cfg").write_text(
