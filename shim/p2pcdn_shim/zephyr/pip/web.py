@@ -149,7 +149,7 @@ class Web:
         whole = {"User-Agent": f"zephyr/{__version__}", **headers}
         if known is not None:
             whole["Authorization"] = "Basic " + b64encode(":".join(known).encode()).decode()
-        tries = self._options.retries
+        tries = max(0, self._options.retries)
         for done in range(tries + 1):
             try:
                 return self._opener(url).open(Request(url, headers=whole), timeout=self._options.timeout)  # type: ignore[no-any-return]
