@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, ParamSpec, Protocol, TypeVar
 
 import trio
@@ -216,12 +217,19 @@ class Processes(Protocol):
         ...
 
 
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+
+
 class Repositories(Protocol):
     """Repositories of sources that users name (`git+https://…`), asked with the user's own git, keys and passwords."""
 
-    async def check_out(self, url: str, revision: str | None, directory: Path) -> str:
-        """Puts the tree of a revision into a new directory, with submodules and `.git`, and gives its commit id.
+    async def check_out(
+        self, url: str, revision: str | None, directory: Path, variables: Mapping[str, str] = NO_VARIABLES
+    ) -> str:
+        """Puts the tree of a revision into a directory, with submodules and `.git`, and gives its commit id.
 
+        directory: a new one; or a checkout without changes, which is brought to the revision and keeps its branches.
+        variables: of whoever asks, in the place of the node's own: his agent of ssh, his proxies, his settings of git.
         url: https, ssh or file, and http where the caller trusts the host. What it has of user and password is used,
         and stands in no message, no log, no process list, and not in the directory.
         revision: a branch, a tag, any ref or a commit id; None: what the repository itself has checked out.

@@ -19,6 +19,7 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
+from p2pcdn.build.cell import is_roots
 from p2pcdn.build.failure import Unbuilt, whole_sentence
 from p2pcdn.build.hooks import Answer, Hook
 from p2pcdn.build.interpreter import describe
@@ -93,7 +94,7 @@ class Builder:
     async def editable(
         self, tree: Tree, python: Path, options: Options = PLAIN, *, allow_unsandboxed: bool = False
     ) -> Built:
-        """The editable wheel of a tree (PEP 660). Its backend may write in the tree itself. Raises like `wheel`."""
+        """The editable wheel of a tree (PEP 660), built in the tree itself. Raises like `wheel`."""
 
         async def attempt(bare_because: str | None) -> Built:
             async with self._work(tree, python, options, bare_because, editable=True) as work:
@@ -147,8 +148,8 @@ class Builder:
 
     async def _made(self, work: Work, hook: Hook, project: str | None) -> Built:
         key = work.key(hook)
-        # An editable build does its work in the tree, and no wheel that is kept has done that.
-        kept = None if work.editable else await self._shelf.find(key)
+        # A build in a tree does some of its work there, and no wheel that is kept has done that.
+        kept = None if work.in_place else await self._shelf.find(key)
         wheel = kept or await self._shelf.keep(key, await self._make(work, hook, project))
         pins = work.environment.pins
         return Built(wheel, key, pins, kept is not None, work.layers, work.bare_because, work.log.path)
@@ -181,8 +182,9 @@ class Builder:
             system = _CONVERTER
             if not isinstance(source, Egg):
                 system = build_system(await run(read_pyproject, tree, options.subdirectory))
+            in_place = editable or (isinstance(source, Tree) and source.in_place and not is_roots(tree))
             told = (self._tools, name, workplace, tree, digest, system, interpreter, options, log)
-            yield Work(*told, bare_because, editable)
+            yield Work(*told, bare_because, in_place)
         except (Unbuilt, OSError) as error:
             raise whole_sentence(name, error, log) from error
         finally:

@@ -32,7 +32,7 @@ class Places:
 
 
 class Cell(Protocol):
-    """One kind of surroundings; every `run` begins with fresh ones, but for an editable tree."""
+    """One kind of surroundings; every `run` begins with fresh ones, but for a tree in place."""
 
     @property
     def places(self) -> Places: ...
@@ -81,31 +81,40 @@ def sandbox_cell(
     return SandboxCell(processes, spec, places)
 
 
-def editable_cell(
+def cell_in_place(
     processes: Processes, limits: Limits, interpreter: Interpreter, environment: Environment, tree: Path
 ) -> SandboxCell:
     """The tree itself, writable at its own path: an editable wheel names it, and extensions are built in it.
 
-    Raises SandboxUnusable where it belongs to root: no limit on processes would hold for root.
+    But for its `.git`, where a build could leave a hook that git runs outside of any sandbox. Raises SandboxUnusable
+    where `is_roots`.
     """
-    # Not so in a container of one user, whose root is nobody special to the kernel, and does not become another.
-    if tree.stat().st_uid == 0 and user_outside(Spec())[0] != 0:
+    if is_roots(tree):
         raise SandboxUnusable(
             f"{tree} belongs to root, and a sandbox for an editable build runs as the tree's owner, who must not be"
             " root; give it to another user. Nothing was run."
         )
-    binds = (*_shown(interpreter, environment), Bind(tree, writable=True))
+    repository = (Bind(tree / ".git"),) if (tree / ".git").exists() else ()
+    binds = (*_shown(interpreter, environment), Bind(tree, writable=True), *repository)
     spec = Spec(binds, limits=limits, user=_who_reads(tree))
     places = Places(None, str(tree), f"{SCRATCH}/out", f"{SCRATCH}/home", f"{SCRATCH}/tmp")
     return SandboxCell(processes, spec, places)
 
 
-def bare_cell(processes: Processes, limits: Limits, tree: Path, workplace: Path, *, editable: bool) -> BareCell:
+def is_roots(tree: Path) -> bool:
+    """Whether a build in this tree would have to run as root, for whom no limit on processes holds.
+
+    Not so in a container of one user, whose root is nobody special to the kernel, and does not become another.
+    """
+    return tree.stat().st_uid == 0 and user_outside(Spec())[0] != 0
+
+
+def bare_cell(processes: Processes, limits: Limits, tree: Path, workplace: Path, *, in_place: bool) -> BareCell:
     """Fresh directories in the workplace. It runs in a thread."""
     fresh = Path(tempfile.mkdtemp(prefix="bare-", dir=workplace))
     for name in ("home", "tmp"):
         (fresh / name).mkdir()
-    copy_from, source = (None, tree) if editable else (str(tree), fresh / "source")
+    copy_from, source = (None, tree) if in_place else (str(tree), fresh / "source")
     places = Places(copy_from, str(source), f"{fresh}/out", f"{fresh}/home", f"{fresh}/tmp")
     return BareCell(processes, limits, places)
 

@@ -39,7 +39,7 @@ class Inputs:
 
     source: the sha256 of the sdist. pins: the build's resolved requirements, `name==version` with the hash of the
     wheel where it is known. interpreter, platform: as `interpreter.py` describes them. hook: what made it.
-    place: of an editable wheel, the tree that it names.
+    place: of a wheel that was built in place, the tree: an editable one names it.
     sandboxed: whether it ran in a sandbox. One that did not has another key: nobody else is ever given its wheel.
     """
 

@@ -33,9 +33,13 @@ class Sdist:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A directory with sources; they are copied, without NO_SOURCES and environments."""
+    """A directory with sources; they are copied, without NO_SOURCES and environments.
+
+    in_place: they are built where they lie, as pip and uv do it: what a backend leaves there serves the next build.
+    """
 
     path: Path
+    in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)

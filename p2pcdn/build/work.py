@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from p2pcdn.build.cell import Cell, SandboxCell, bare_cell, editable_cell, sandbox_cell
+from p2pcdn.build.cell import Cell, SandboxCell, bare_cell, cell_in_place, sandbox_cell
 from p2pcdn.build.hooks import HEAD_SIZE_BYTES_MAX, WHEEL_SIZE_BYTES_MAX, Answer, Ask, Hook, call
 from p2pcdn.build.interpreter import Interpreter
 from p2pcdn.build.key import Inputs, Options, build_key
@@ -55,6 +55,7 @@ class Work:
     """Belongs to one task. `environment` and `layers` are there after `prepare`.
 
     bare_because: None for the sandbox; else why it runs outside of any, as the user has allowed.
+    in_place: in the tree itself, and not in a copy of it.
     """
 
     tools: Tools
@@ -67,7 +68,7 @@ class Work:
     options: Options
     log: BuildLog
     bare_because: str | None
-    editable: bool
+    in_place: bool
     environment: Environment = field(init=False)
     layers: Layers | None = None
 
@@ -99,7 +100,7 @@ class Work:
         """What the hook's outcome is kept by; after `prepare`."""
         identity, platform = self.interpreter.identity, self.interpreter.platform
         sandboxed = self.layers is not None
-        place = str(self.tree) if self.editable else ""
+        place = str(self.tree) if self.in_place else ""
         made_of = (self.digest, self.environment.pins, identity, platform, self.options)
         return build_key(Inputs(*made_of, hook, sandboxed, place))
 
@@ -122,8 +123,8 @@ class Work:
         if self.bare_because is None:
             return self._sandbox()
         arguments = self.tools.processes, self.tools.limits, self.tree, self.workplace
-        return await self.tools.threads.run(bare_cell, *arguments, editable=self.editable)
+        return await self.tools.threads.run(bare_cell, *arguments, in_place=self.in_place)
 
     def _sandbox(self) -> SandboxCell:
-        make = editable_cell if self.editable else sandbox_cell
+        make = cell_in_place if self.in_place else sandbox_cell
         return make(self.tools.processes, self.tools.limits, self.interpreter, self.environment, self.tree)

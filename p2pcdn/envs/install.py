@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from p2pcdn.envs.plan import Plan, Record, Script
 
-    LinkMode = Literal["reflink", "hardlink", "copy", "env"]
+    LinkMode = Literal["reflink", "hardlink", "copy", "own", "env"]
     # Gives the launcher that Windows scripts begin with, for "console" or "gui".
     Launcher = Callable[[str], bytes]
 
@@ -59,7 +59,8 @@ def install(
     """Makes all that the plan says below `root`, an existing directory in which nothing of it exists yet.
 
     sources: one for each of `plan.wheels`, in their order. python: the absolute path that scripts name as interpreter.
-    link_mode "reflink" means reflink, else hardlink, else copy; "hardlink" means hardlink, else copy. "env":
+    link_mode "reflink" means reflink, else hardlink, else copy; "hardlink" means hardlink, else copy; "own" reflink,
+    else copy. "env":
     site-packages become one symlink to `site_tree`, which `install_site` made. Raises CannotInstall; what was made
     until then stays, so `root` must lie beside the environment in use (`generations` sees to that).
     """

@@ -17,6 +17,8 @@ COPY_SIZE_BYTES = 1024 * 1024
 # Linux begins to write what is to be dropped from memory (mm/fadvise.c); no other call of Python's says so.
 _DROP = os.POSIX_FADV_DONTNEED if sys.platform == "linux" else None
 WAYS = ("reflink", "hardlink", "copy")
+# The ways that a mode tries. "own": what is installed is its owner's to edit, and shares no inode.
+_ORDERS = {mode: WAYS[at:] for at, mode in enumerate(WAYS)} | {"own": ("reflink", "copy")}
 
 # What says that this way does not work between these two file systems; anything else is an error of its own.
 _CANNOT = {
@@ -36,11 +38,12 @@ _WHY = {
 class Linker:
     """Links files of one source directory after the other. What a pair of file systems cannot do is asked once.
 
-    first: the best way that is wanted, one of WAYS. counts: how many files went each way. told: sentences for the user.
+    mode: the best way that is wanted, one of WAYS, or "own". counts: how many files went each way. told: sentences for
+    the user.
     """
 
-    def __init__(self, first: str, root: str) -> None:
-        self._order = WAYS[WAYS.index(first) :]
+    def __init__(self, mode: str, root: str) -> None:
+        self._order = _ORDERS[mode]
         self._device = os.stat(root).st_dev
         self._known: dict[tuple[int, int], int] = {}
         self.counts = dict.fromkeys(WAYS, 0)

@@ -24,11 +24,12 @@ _LEFTOVER = ".unpacking"
 _SHEBANG_SIZE_BYTES = 64
 
 
-def unpack(wheel: Path, filename: str, tree: Path) -> Listing:
+def unpack(wheel: Path, filename: str, tree: Path, *, forgiving: bool = False) -> Listing:
     """Checks a wheel against its RECORD and unpacks it into the directory `tree`, which is then there whole or not at
     all.
 
-    filename: the wheel's name, which says what it should be (the file itself may be a blob). Blocks: run it in a
+    filename: the wheel's name, which says what it should be (the file itself may be a blob). forgiving: see
+    `read_wheel`. Blocks: run it in a
     thread. Files become 0444 or 0555, directories 0555, all less the umask. It survives `kill -9`; for a power cut,
     call `settle` before you note anywhere that the tree is there. Two may unpack the same wheel at once. Raises
     BadWheel, and OSError for a disk that fails or is full; then nothing is left behind.
@@ -36,7 +37,7 @@ def unpack(wheel: Path, filename: str, tree: Path) -> Listing:
     scratch = scratch_of(tree)
     scratch.mkdir()
     try:
-        listing = _unpacked(wheel, filename, scratch)
+        listing = _unpacked(wheel, filename, scratch, forgiving)
         publish(scratch, tree)
     except BaseException:
         remove_tree(scratch)
@@ -90,11 +91,11 @@ def is_leftover(name: str) -> bool:
     return name.startswith(".") and name.endswith(_LEFTOVER)
 
 
-def _unpacked(wheel: Path, filename: str, scratch: Path) -> Listing:
+def _unpacked(wheel: Path, filename: str, scratch: Path, forgiving: bool) -> Listing:
     descriptor = os.open(wheel, os.O_RDONLY | os.O_CLOEXEC)
     try:
         archive = Archive(descriptor, filename)
-        described = read_wheel(archive, filename)
+        described = read_wheel(archive, filename, forgiving=forgiving)
         writer = _Writer(archive, described, scratch)
         entries = tuple(writer.entries())
     finally:

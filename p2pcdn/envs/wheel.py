@@ -61,9 +61,13 @@ class Wheel:
     notes: tuple[str, ...]
 
 
-def read_wheel(archive: Archive, filename: str) -> Wheel:
-    """Raises BadWheel, with a sentence that names the wheel and what is wrong with it."""
-    return _Reader(archive, filename).wheel()
+def read_wheel(archive: Archive, filename: str, *, forgiving: bool = False) -> Wheel:
+    """Raises BadWheel, with a sentence that names the wheel and what is wrong with it.
+
+    forgiving: as pip, which takes old wheels: with a RECORD that lacks rows, strong hashes or itself (what it says is
+    true all the same), and with the scripts that setuptools once made of entry points, which are left out.
+    """
+    return _Reader(archive, filename, forgiving).wheel()
 
 
 def place(path: str) -> tuple[Part, str]:
@@ -89,9 +93,10 @@ def scripts_of(entry_points: str) -> list[tuple[str, str, bool]]:
 
 
 class _Reader:
-    def __init__(self, archive: Archive, filename: str) -> None:
+    def __init__(self, archive: Archive, filename: str, forgiving: bool) -> None:
         self._archive = archive
         self._filename = filename
+        self._forgiving = forgiving
         self._members = {member.name: member for member in archive.members}
         self._notes: list[str] = []
 
@@ -105,6 +110,8 @@ class _Reader:
         record = self._record(info, files)
         entry_points = tuple(self._entry_points(info))
         notes = tuple(self._notes)
+        if self._forgiving:
+            files = tuple(member for member in files if not _is_wrapper(member.name, entry_points))
         return Wheel(
             self._filename, real_project, real_version, info, purelib, tags, files, record, entry_points, notes
         )
@@ -187,6 +194,8 @@ class _Reader:
         record: dict[str, RecordRow] = {}
         unrecorded = {f"{info}/{name}" for name in UNRECORDED}
         for path, row in self._record_rows(f"{info}/RECORD"):
+            if self._forgiving and (path not in self._members or row.algorithm not in RECORD_HASHES):
+                continue
             if record.setdefault(path, row) != row:
                 raise self._bad(f"RECORD says two things of {path}")
             if path not in self._members:
@@ -196,16 +205,18 @@ class _Reader:
             if row.size_bytes not in (-1, self._members[path].size_bytes):
                 raise self._bad(f"{path} has another size than RECORD says")
         for member in files:
-            if member.name not in record and member.name not in unrecorded:
+            if member.name not in record and member.name not in unrecorded and not self._forgiving:
                 raise self._bad(f"{member.name} is not in RECORD")
         return record
 
     def _record_rows(self, path: str) -> Iterator[tuple[str, RecordRow]]:
+        if self._forgiving and path not in self._members:
+            return
         text = self._text(path, RECORD_SIZE_BYTES_MAX)
         try:
             for row in csv.reader(io.StringIO(text, newline=""), strict=True):
                 if row:
-                    name, digest, size = row
+                    name, digest, size = (*row, "", "")[:3] if self._forgiving else row
                     algorithm, _, value = digest.partition("=")
                     yield name, RecordRow(algorithm, value.rstrip("="), int(size) if size else -1)
         except (csv.Error, ValueError) as error:
@@ -233,6 +244,14 @@ class _Reader:
 
     def _bad(self, why: str) -> BadWheel:
         return BadWheel(f"{self._filename}: {why}. Nothing of it was kept.")
+
+
+def _is_wrapper(name: str, points: tuple[EntryPoint, ...]) -> bool:
+    """Whether a script is what setuptools once made of an entry point, which is made anew in each environment."""
+    top, _, file = name.partition("/scripts/")
+    for ending in (".exe", "-script.py", ".pya"):
+        file = file.removesuffix(ending)
+    return top.endswith(".data") and any(file == point.name for point in points)
 
 
 def _same_version(text: str, version: Version) -> bool:

@@ -243,6 +243,13 @@ class StoreShelf:
         return await self.threads.run(named_link, self.store, sha256, wheel.name)
 
 
+class FreshShelf(StoreShelf):
+    """Where everything is made anew, and kept in the place of what was there."""
+
+    async def find(self, key: Sha256) -> Path | None:
+        return None
+
+
 def named_link(store: Store, sha256: Sha256, filename: str) -> Path:
     """A blob's file under its own name, in a directory of its own: a link, so it costs nothing. Raises OSError."""
     file = store.file_of(sha256)

@@ -10,7 +10,7 @@ from typing import Literal
 from p2pcdn.build import Builder, Built, Environment, Options, Sdist, Tree
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import P2pcdnError, RemoteProtocolError
-from p2pcdn.provision.building import StoreShelf
+from p2pcdn.provision.building import FreshShelf, StoreShelf
 from p2pcdn.store import Store
 from p2pcdn.world import Processes, Threads
 
@@ -23,6 +23,7 @@ class Job:
 
     source: a directory, or an archive with its hash. python: the interpreter that builds. environment: where its
     requirements are installed. satisfies: the requirements that it was made for; None where it is to do as it is.
+    fresh: it is built even where the same inputs have made a wheel before (--no-cache-dir).
     """
 
     goal: Goal
@@ -33,6 +34,7 @@ class Job:
     satisfies: frozenset[str] | None
     options: Options
     allow_unsandboxed: bool = False
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class ForeignBuilds:
                 raise Lacking(requirements)
             return job.environment
 
-        shelf = StoreShelf(self.store, self.threads)
+        shelf = (FreshShelf if job.fresh else StoreShelf)(self.store, self.threads)
         builder = Builder(self.processes, self.threads, environment, shelf, self.store.workshop)
         try:
             return await self._built(builder, job)
@@ -77,7 +79,7 @@ class ForeignBuilds:
             return Outcome(needs=lacking.needs)
 
     async def _built(self, builder: Builder, job: Job) -> Outcome:
-        source = Tree(job.source) if job.sha256 is None else Sdist(job.source, job.sha256)
+        source = Tree(job.source, in_place=True) if job.sha256 is None else Sdist(job.source, job.sha256)
         unsandboxed = job.allow_unsandboxed
         if job.goal in ("metadata", "editable-metadata"):
             ask = builder.metadata

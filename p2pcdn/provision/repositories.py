@@ -20,7 +20,7 @@ from p2pcdn.errors import Refused
 from p2pcdn.provision.local import keep_file
 from p2pcdn.store import Store
 from p2pcdn.trust import is_trusted
-from p2pcdn.world import Repositories, Threads
+from p2pcdn.world import NO_VARIABLES, Repositories, Threads
 
 # Other programs that pip knows; git is the one that all of PyPI's direct references use.
 OTHER_KINDS = ("hg", "svn", "bzr")
@@ -108,13 +108,15 @@ class Commits:
     threads: Threads
     repositories: Repositories | None
 
-    async def find(self, project: str, place: Place, pinned: Pinned) -> tuple[Vcs, Sha256]:
+    async def find(
+        self, project: str, place: Place, pinned: Pinned, variables: Mapping[str, str] = NO_VARIABLES
+    ) -> tuple[Vcs, Sha256]:
         """The commit that a place means: as a former lock has it, else as the repository says now; and its archive.
 
-        Raises what `Repositories.check_out` raises, and Refused in a node without one.
+        variables: as for `Repositories.check_out`. Raises what that raises, and Refused in a node without one.
         """
         wanted = pinned.get((place.shown, place.revision or ""), place.revision)
-        commit, sha256 = await self._archive(project, place.url, wanted)
+        commit, sha256 = await self._archive(project, place.url, wanted, variables)
         return Vcs("git", commit, place.shown, None, place.revision, place.subdirectory), sha256
 
     async def archive(self, project: str, vcs: Vcs, trusted_hosts: Collection[str]) -> Sha256:
@@ -130,7 +132,9 @@ class Commits:
             raise Refused(f"{project} is locked to commit {vcs.commit_id}, and {place.shown} gave {commit}.")
         return sha256
 
-    async def _archive(self, project: str, url: str, revision: str | None) -> tuple[str, Sha256]:
+    async def _archive(
+        self, project: str, url: str, revision: str | None, variables: Mapping[str, str] = NO_VARIABLES
+    ) -> tuple[str, Sha256]:
         shown = without_credentials(url)
         if revision is not None and _COMMIT.fullmatch(revision) and (held := self._held(shown, revision)) is not None:
             return revision, held
@@ -140,7 +144,7 @@ class Commits:
         await self.threads.run(_make_private, workplace)
         try:
             tree = workplace / "tree"
-            commit = await self.repositories.check_out(url, revision, tree)
+            commit = await self.repositories.check_out(url, revision, tree, variables)
             file = workplace / "tree.tar"
             await self.threads.run(_pack, tree, file)
             sha256 = (await keep_file(self.store, self.threads, file, project)).sha256

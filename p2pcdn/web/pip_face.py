@@ -10,13 +10,14 @@ from typing import Any
 
 from p2pcdn.build import Environment, Options
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import BuildFailed, RemoteProtocolError
+from p2pcdn.errors import BuildFailed, Refused, RemoteProtocolError
 from p2pcdn.fetch import Wanted
 from p2pcdn.http1 import Request, Response
 from p2pcdn.names import is_file_name, normalize_project
 from p2pcdn.provision import Job, Workroom
 from p2pcdn.provision.building import named_link
 from p2pcdn.provision.foreign import Goal
+from p2pcdn.provision.repositories import Commits, archive_name, parse_place
 from p2pcdn.simple import File
 from p2pcdn.store import Partial
 from p2pcdn.web.control_face import Route, asked_object
@@ -37,8 +38,10 @@ class PipFace:
     def routes(self) -> Mapping[tuple[str, str], Route]:
         return {
             ("POST", "/v1/build"): self._post_build,
+            ("POST", "/v1/checkout"): self._post_checkout,
             ("POST", "/v1/page"): self._post_page,
             ("POST", "/v1/file"): self._post_file,
+            ("POST", "/v1/tree"): self._post_tree,
             ("POST", "/v1/metadata"): self._post_metadata,
         }
 
@@ -57,6 +60,26 @@ class PipFace:
             told["output"] = await self._workroom.threads.run(_tail, done.log)
         return json_response(told)
 
+    async def _post_checkout(self, request: Request) -> Response:
+        """A repository of git at a revision: in a directory of the user's, else as an archive of the store."""
+        asked = await asked_object(request)
+        project, url, told = str(asked.get("project")), asked.get("url"), asked.get("variables") or {}
+        if not isinstance(url, str) or not isinstance(told, dict):
+            raise RemoteProtocolError("url is a text, and variables an object.")
+        place = parse_place(project, url, _texts(asked, "trusted_hosts"))
+        variables = {str(name): str(value) for name, value in told.items()}
+        room = self._workroom
+        if asked.get("directory") is None:
+            commits = Commits(room.store, room.threads, room.repositories)
+            vcs, sha256 = await commits.find(project, place, {}, variables)
+            path = await room.threads.run(named_link, room.store, sha256, archive_name(project, vcs))
+            return json_response({"commit": vcs.commit_id, "path": str(path), "sha256": str(sha256)})
+        if room.repositories is None:
+            raise Refused(f"{project} comes from {place.shown}, and this node asks no repositories.")
+        directory = _path(asked, "directory")
+        commit = await room.repositories.check_out(place.url, place.revision, directory, variables)
+        return json_response({"commit": commit})
+
     async def _post_page(self, request: Request) -> Response:
         """The files of a project, as the named indexes list them (PEP 691)."""
         asked = await asked_object(request)
@@ -74,6 +97,15 @@ class PipFace:
         filename = wanted.file.filename
         path = await self._workroom.threads.run(named_link, self._workroom.store, blob.sha256, filename)
         return json_response({"path": str(path), "sha256": str(blob.sha256), "size": blob.size_bytes})
+
+    async def _post_tree(self, request: Request) -> Response:
+        """A wheel of the store as files, which nobody may change."""
+        asked = await asked_object(request)
+        sha256, filename = _sha256(asked), asked.get("filename")
+        if sha256 is None or not isinstance(filename, str):
+            raise RemoteProtocolError("sha256 and filename are texts.")
+        tree = await self._workroom.bench().tree(sha256, filename)
+        return json_response({"path": str(tree.path), "listing": tree.listing.decode()})
 
     async def _post_metadata(self, request: Request) -> Response:
         """The METADATA of a wheel, without the wheel where its index can."""
@@ -130,6 +162,7 @@ def _job(asked: Mapping[str, Any]) -> Job:
             subdirectory=str(asked.get("subdirectory") or ""),
         ),
         allow_unsandboxed=asked.get("allow_unsandboxed") is True,
+        fresh=asked.get("fresh") is True,
     )
 
 

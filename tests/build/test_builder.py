@@ -140,6 +140,28 @@ async def test_an_editable_wheel_is_built_in_the_tree_itself(yard: Yard) -> None
     assert (tree / "built-in-place.txt").exists()
 
 
+async def test_a_tree_that_is_built_in_place_keeps_what_its_backend_leaves_but_its_repository_is_no_place_for_it(
+    yard: Yard,
+) -> None:
+    tree = yard.place / "tree"
+    (tree / "src").mkdir(parents=True)
+    (tree / ".git").mkdir()
+    build = (
+        "import os; open('left.txt', 'a').write(os.getcwd() + '|')\ntry: open('.git/hook', 'w')\nexcept OSError: pass"
+    )
+    for name, text in {"name.txt": "demo 1.0", "pyproject.toml": PYPROJECT, "build.py": build}.items():
+        (tree / name).write_text(text)
+    if IS_ROOT:
+        await yard.builder().wheel(Tree(tree, in_place=True), PYTHON)
+        assert not (tree / "left.txt").exists()  # a tree of root's is copied, as without the word
+        for path in (tree, *tree.rglob("*")):
+            os.chown(path, 1234, 1234)
+    for _ in range(2):
+        assert not (await yard.builder().wheel(Tree(tree, in_place=True), PYTHON)).kept
+    assert (tree / "left.txt").read_text() == f"{tree}|{tree}|"
+    assert list((tree / ".git").iterdir()) == []
+
+
 async def test_an_editable_build_of_a_tree_of_roots_is_refused_to_root(yard: Yard) -> None:
     if not IS_ROOT:
         pytest.skip("only root has trees of root's")

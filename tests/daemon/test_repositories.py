@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,6 +86,28 @@ async def test_branches_tags_short_commits_and_refs_are_revisions(tmp_path: Path
         assert ("3.0" in (place / "backend.py").read_text()) == (commit == other)
     with pytest.raises(NotFound, match="no branch, tag or commit 'nosuch'"):
         await git().check_out(url, "nosuch", tmp_path / "nosuch")
+
+
+async def test_a_checkout_that_is_there_is_brought_to_the_revision_and_keeps_what_is_the_users(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "repository")
+    first = repository.commit("1.0")
+    place, url = tmp_path / "place", repository.directory.as_uri()
+    assert await git().check_out(url, None, place) == first
+    (place / "notes.txt").write_text("mine")
+    Repository.git(SimpleNamespace(directory=place), "branch", "mine")  # type: ignore[arg-type]
+    second = repository.commit("3.0")
+    assert await git().check_out(url, "main", place) == second
+    assert "3.0" in (place / "backend.py").read_text()
+    assert (place / "notes.txt").read_text() == "mine"
+    assert (place / ".git" / "refs" / "heads" / "mine").read_text().strip() == first
+
+
+async def test_the_variables_of_whoever_asks_count_for_git(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    told = {"GIT_SSH_COMMAND": f"echo $SSH_AUTH_SOCK >> {seen}; false", "SSH_AUTH_SOCK": "the agent"}
+    with pytest.raises(P2pcdnError):
+        await git().check_out("ssh://git@localhost:1/x", None, tmp_path / "tree", told)
+    assert "the agent" in seen.read_text()
 
 
 async def test_who_names_a_commit_gets_no_branch_of_that_name(tmp_path: Path) -> None:

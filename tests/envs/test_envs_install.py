@@ -151,6 +151,14 @@ def test_a_file_with_too_many_links_is_copied_and_the_others_linked(
     assert not linker.told
 
 
+def test_what_is_to_be_ones_own_shares_no_inode_with_the_store(tmp_path: Path) -> None:
+    plan, sources = planned(tmp_path / "trees", DEMO)
+    (tmp_path / "root").mkdir()
+    done = install(plan, sources, str(tmp_path / "root"), python="/p", link_mode="own")
+    assert done.how["hardlink"] == 0
+    assert all(path.stat().st_nlink == 1 for path in (tmp_path / "root").rglob("*") if path.is_file())
+
+
 def test_files_on_another_file_system_are_copied(tmp_path: Path) -> None:
     memory = Path("/dev/shm")
     if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:

@@ -352,6 +352,18 @@ def test_a_record_that_lies_is_refused(tmp_path: Path, lie: str) -> None:
     assert why in refused(tmp_path, wheel.content())
 
 
+def test_who_forgives_takes_an_incomplete_record_but_none_that_lies(tmp_path: Path) -> None:
+    incomplete = {"": "", "no hash": RIGHT.replace(f"sha256={digest(b'')}", ""), "names": "demo/gone.py\n"}
+    for name, record in incomplete.items():
+        (tmp_path / "blob").write_bytes(MadeWheel(GOOD.files, record=record).content())
+        listing = unpack(tmp_path / "blob", GOOD.filename, tmp_path / f"tree {name}", forgiving=True)
+        assert len(listing.entries) == 4
+    record, why = LIES["a wrong hash"]
+    (tmp_path / "blob").write_bytes(MadeWheel(GOOD.files, record=record).content())
+    with pytest.raises(BadWheel, match=why):
+        unpack(tmp_path / "blob", GOOD.filename, tmp_path / "lie", forgiving=True)
+
+
 def test_a_stronger_hash_in_record_is_checked_too(tmp_path: Path) -> None:
     import base64
     import hashlib

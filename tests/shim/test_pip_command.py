@@ -165,6 +165,44 @@ def test_a_wrong_hash_stops_everything(site: Site) -> None:
     assert "other==1.0 --hash=sha256:" in site.install("-r", "r.txt", code=1).stderr
 
 
+def test_where_hashes_are_demanded_a_version_is_too(site: Site) -> None:
+    digest = hashlib.sha256(site.wheel("lib", "1.0").read_bytes()).hexdigest()
+    (site.directory / "r.txt").write_text(f"lib>=1 --hash=sha256:{digest}\n")
+    run = site.install("-r", "r.txt", code=1)
+    assert "all requirements must have their versions pinned with ==" in run.stderr
+    (site.directory / "r.txt").write_text(f"lib==1.0 --hash=sha256:{digest}\n")
+    site.install("-r", "r.txt")
+
+
+def test_the_environment_of_the_project_is_found_from_below_and_an_active_one_counts_more(site: Site) -> None:
+    below = site.directory / "src" / "package"
+    below.mkdir(parents=True)
+    (site.directory / ".venv").symlink_to(site.venv)
+    site.wheel("lib", "1.0")
+    site.install("lib")
+
+    def listed(**variables: str) -> str:
+        said = subprocess.run([*COMMAND, "list", "--format=freeze"], cwd=below, capture_output=True, text=True,
+                              env=environment(site.directory, **variables), check=True, timeout=60)  # fmt: skip
+        return said.stdout
+
+    assert listed() == "lib==1.0\n"
+    assert listed(VIRTUAL_ENV=str(Path(sys.executable).parent.parent)) != "lib==1.0\n"
+
+
+def test_a_setting_is_written_through_a_link_and_whole(site: Site) -> None:
+    (site.directory / "dotfiles").mkdir()
+    target, named = site.directory / "dotfiles" / "pip.conf", site.directory / ".config" / "pip" / "pip.conf"
+    named.parent.mkdir(parents=True)
+    target.write_text("[global]\ntimeout = 3\n")
+    target.chmod(0o600)
+    named.symlink_to(target)
+    site.pip("config", "--user", "set", "global.index-url", "https://u:p@host/", PIP_CONFIG_FILE="")
+    assert named.is_symlink()
+    assert "timeout = 3\nindex-url = https://u:p@host/" in target.read_text()
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_record_that_lies_is_refused_and_nothing_is_left(site: Site) -> None:
     site.wheel("lib", "1.0", lie=True)
     before = site.files()

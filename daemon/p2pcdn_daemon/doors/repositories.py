@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -16,7 +16,7 @@ import trio
 from p2pcdn.errors import NotFound, P2pcdnError, Refused, Unavailable
 from p2pcdn.sandbox.run import drive
 from p2pcdn.sandbox.spec import Limits
-from p2pcdn.world import Processes, Threads
+from p2pcdn.world import NO_VARIABLES, Processes, Threads
 
 MIB = 1024 * 1024
 # Whoever waits for a lock waits for 570 s. A history of a million commits without its files comes in a minute or two.
@@ -54,12 +54,15 @@ class GitRepositories:
     threads: Threads
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
-    async def check_out(self, url: str, revision: str | None, directory: Path) -> str:
+    async def check_out(
+        self, url: str, revision: str | None, directory: Path, variables: Mapping[str, str] = NO_VARIABLES
+    ) -> str:
         """See `p2pcdn.world.Repositories.check_out`."""
-        program = shutil.which("git", path=self.environment.get("PATH"))
+        environment = {**self.environment, **variables}
+        program = shutil.which("git", path=environment.get("PATH"))
         if program is None:
             raise Refused(f"{_shown(url)} needs the program git, and this machine has none on its PATH.")
-        git = _Git(self, program, url, directory)
+        git = _Git(replace(self, environment=environment), program, url, directory)
         failed: P2pcdnError | None = None
         commit = ""
         async with trio.open_nursery() as nursery:
@@ -93,8 +96,12 @@ class _Git:
 
     async def check_out(self, revision: str | None) -> str:
         await self._leave_the_users_ssh()
-        # Without the files of former commits, where the server can do that; setuptools-scm wants the history.
-        await self._run("clone", "--quiet", "--no-checkout", "--filter=blob:none", "--", self._url, self._directory)
+        if await self._real.threads.run((self._directory / ".git").exists):
+            await self._run("config", "--local", "remote.origin.url", self._url)
+            await self._run("fetch", "--quiet", "--tags", "--force", "origin")
+        else:
+            # Without the files of former commits, where the server can do that; setuptools-scm wants the history.
+            await self._run("clone", "--quiet", "--no-checkout", "--filter=blob:none", "--", self._url, self._directory)
         commit = await self._commit(revision)
         await self._run("checkout", "--quiet", "--detach", commit)
         if await self._real.threads.run((self._directory / ".gitmodules").is_file):
@@ -134,7 +141,7 @@ class _Git:
 
     async def _run(self, *words: str | Path) -> str:
         """What git answers. Raises NotFound and Unavailable, with its last words."""
-        inside = ["-C", str(self._directory)] if words[0] not in ("clone", "config") else []
+        inside = ["-C", str(self._directory)] if words[0] != "clone" and "--global" not in words else []
         argv = [self._program, *inside, "-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false"]
         try:
             async with self._real.processes.open([*argv, *map(str, words)], self._environment) as process:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,8 @@ from urllib.parse import urlsplit
 
 from p2pcdn_shim.zephyr.errors import UsageError
 
+# The second one where the first is not, as on Windows.
+_NETRCS = (".netrc", "_netrc")
 # A keyring that is locked waits for a person; a command in CI must not.
 KEYRING_TIME_S = 10
 
@@ -48,7 +49,7 @@ def credentials_of(
     host = urlsplit(url).hostname or ""
     known = _from_environment(name or host, environ) or given
     if known is None or known.password is None:
-        found = _from_netrc(host, environ)
+        found = from_netrc(host, environ)
         if found is not None and (known is None or known.username in ("", found.username)):
             return found
     if known is not None and known.password is None and known.username and keyring == "auto":
@@ -67,12 +68,12 @@ def _from_environment(name: str, environ: Mapping[str, str]) -> Credentials | No
     return None
 
 
-def _from_netrc(host: str, environ: Mapping[str, str]) -> Credentials | None:
-    """The pair of that very host; the file's `default` was meant for anonymous ftp."""
+def from_netrc(host: str, environ: Mapping[str, str]) -> Credentials | None:
+    """The pair of that very host; the file's `default` was meant for anonymous ftp. Raises UsageError."""
     named = environ.get("NETRC")
-    home = environ.get("HOME") or str(Path.home())
-    file = Path(named) if named else Path(home) / (".netrc" if os.name != "nt" else "_netrc")
-    if not named and not file.is_file():
+    home = Path(environ.get("HOME") or Path.home())
+    file = Path(named) if named else next((home / name for name in _NETRCS if (home / name).is_file()), None)
+    if file is None:
         return None
     import netrc
 

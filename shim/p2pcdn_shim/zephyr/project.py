@@ -69,6 +69,17 @@ def parse_project(text: str, file: Path) -> Project:
     )
 
 
+def read_group(file: Path, name: str) -> tuple[str, ...]:
+    """One dependency group, its includes put in; whether others are right is not asked. Raises UsageError."""
+    if (text := read_text(file)) is None:
+        raise UsageError(f"There is no {file}, in which the group {name!r} could stand.")
+    reader = _Reader(text, file)
+    groups = reader.written_groups(parse_toml(text, file))
+    if normalize(name) not in groups:
+        raise UsageError(f"{file} has no group {name[:60]!r}; it has {', '.join(groups) or 'none'}.")
+    return reader.group(normalize(name), groups)
+
+
 def normalize(name: str) -> str:
     """The normal form of a name of a project, an extra or a group (PEP 503, 685, 735)."""
     return re.sub(r"[-_.]+", "-", name).lower()
@@ -101,12 +112,20 @@ class _Reader:
 
     def groups(self, whole: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         """[dependency-groups] with their includes put in (PEP 735)."""
+        raw = self.written_groups(whole)
+        return {name: self.group(name, raw) for name in raw}
+
+    def written_groups(self, whole: Mapping[str, Any]) -> dict[str, Any]:
+        """By normalized name: how it is written, and what stands there."""
         raw: dict[str, Any] = {}
         for name, value in self.table(whole, "dependency-groups", "").items():
             if normalize(name) in raw:
                 raise self._wrong("dependency-groups", name, "is there twice, spelled differently")
             raw[normalize(name)] = (name, value)
-        return {name: tuple(dict.fromkeys(self._group(name, raw, ()))) for name in raw}
+        return raw
+
+    def group(self, name: str, raw: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self._group(name, raw, ())))
 
     def _group(self, name: str, raw: Mapping[str, Any], on_the_way: tuple[str, ...]) -> list[str]:
         spelled, value = raw[name]

@@ -15,7 +15,7 @@ building.py, build_system.py            sources on their way into the node's san
 universe.py, resolving.py, outcome.py   what the solver chooses from; the search; what it comes to
 conflict.py                             why nothing fits
 making.py                               from what was asked for to wheels in hand
-unpacking.py, placing.py, change.py     wheels become files of an environment, all or none
+placing.py, change.py                   wheels become files of an environment, all or none
 installing.py, uninstalling.py          and what is said of it; managed.py: where it may not be
 checking.py, freezing.py, describing.py, report.py, lock_text.py      what is told
 repositories.py, direct_urls.py, hashing.py                           git; PEP 610; hash-checking mode

@@ -61,10 +61,6 @@ class Ask(Value):
         marker = self.marker or (self.requirement.marker if self.requirement is not None else None)
         return marker is None or any(marker.evaluate({**environment, "extra": extra}) for extra in (*extras, ""))
 
-    def replaced(self, **fields: object) -> Ask:
-        """The same with other fields."""
-        return Ask(**{**{name: getattr(self, name) for name in Ask._names}, **fields})
-
 
 def _without_marker(requirement: Requirement) -> Requirement:
     from packaging.requirements import Requirement

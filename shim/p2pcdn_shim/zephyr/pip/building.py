@@ -95,6 +95,7 @@ class Builds:
                     "subdirectory": source.subdirectory,
                     "variables": variables(os.environ),
                     "allow_unsandboxed": False,
+                    "fresh": self._job.cache.directory is None,
                 }
             )
             if answer.get("needs"):

@@ -60,7 +60,7 @@ class Change:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if not (self._scratch / _JOURNAL).exists():  # else it is not all taken back, and what is aside is the only copy
-            _remove(self._scratch)
+            remove_tree(self._scratch)
         os.close(self._lock)
 
     def remove(self, paths: Iterable[str]) -> None:
@@ -147,7 +147,7 @@ def take_back(directory: Path) -> None:
             whole = True  # no journal, or one that was not written to its end: nothing had moved
         if not whole:
             raise OSError(_not_put_back(left, "a command was stopped in the middle"))
-        _remove(left)
+        remove_tree(left)
 
 
 def _not_put_back(scratch: Path, why: object) -> str:
@@ -262,7 +262,8 @@ def _existing(directory: Path) -> Path:
     return directory
 
 
-def _remove(directory: Path) -> None:
+def remove_tree(directory: Path) -> None:
+    """Also one whose directories are read-only, as unpacked wheels are; what cannot be removed stays."""
     for root, _, _ in os.walk(directory):
         with suppress(OSError):
             os.chmod(root, 0o755)  # noqa: PTH101 - unpacked trees are read-only

@@ -4,16 +4,10 @@ both.
 
 from __future__ import annotations
 
-import re
-
 from p2pcdn_shim.zephyr.pip.errors import PipError
+from p2pcdn_shim.zephyr.project import normalize as normalize
 
 ALL, NONE = ":all:", ":none:"
-
-
-def normalize(name: str) -> str:
-    """A project's normalized name (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 class Control:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import netrc
 import os
 import shutil
 import subprocess
-from pathlib import Path
 from urllib.parse import urlsplit
 
+from p2pcdn_shim.zephyr.credentials import from_netrc
+from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.pip.web import without_password
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from p2pcdn_shim.zephyr.pip.target import Target
+    from p2pcdn_shim.zephyr.pip.voice import PipVoice
 
 KEYRING_TIME_S = 60
 # Asks the keyring that the target's interpreter can import; prints the user and the password, a line each.
@@ -36,7 +37,8 @@ else:
 class Credentials:
     """One command's. index_urls: those that were named; what they say of a host counts for all its URLs."""
 
-    def __init__(self, options: Any, target: Target, index_urls: list[str]) -> None:
+    def __init__(self, options: Any, target: Target, index_urls: list[str], voice: PipVoice) -> None:
+        self._voice = voice
         self._options = options
         self._target = target
         self._urls = index_urls
@@ -55,7 +57,7 @@ class Credentials:
             place, own_user, own_password = without_password(named)
             if urlsplit(place).netloc == host and own_user is not None and own_password is not None:
                 return own_user, own_password
-        if user is None and (found := _of_netrc(url)) is not None:
+        if user is None and (found := self._of_netrc(url)) is not None:
             return found
         # The files of a page lie where the page does, and its links do not repeat the password.
         return (user, password or "") if user is not None else self._seen.get(host)
@@ -70,6 +72,14 @@ class Credentials:
             return None
         self._asked[host] = found
         return found
+
+    def _of_netrc(self, url: str) -> tuple[str, str] | None:
+        try:
+            found = from_netrc(urlsplit(url).hostname or "", os.environ)
+        except UsageError as error:
+            self._voice.warn(f"{error}")
+            return None
+        return (found.username, found.password or "") if found is not None else None
 
     def _user_for(self, host: str) -> str | None:
         for named in self._urls:
@@ -125,15 +135,3 @@ def _printed(words: list[str], user: str | None) -> tuple[str, str] | None:
     if done.returncode or len(lines) < (1 if user else 2):
         return None
     return (user, lines[0]) if user else (lines[0], lines[1])
-
-
-def _of_netrc(url: str) -> tuple[str, str] | None:
-    named = os.environ.get("NETRC")
-    for file in [Path(named)] if named else [Path("~/.netrc").expanduser(), Path("~/_netrc").expanduser()]:
-        try:
-            found = netrc.netrc(file).authenticators(urlsplit(url).hostname or "")
-        except (OSError, netrc.NetrcParseError):
-            continue
-        if found is not None:
-            return found[0] or found[1] or "", found[2] or ""
-    return None

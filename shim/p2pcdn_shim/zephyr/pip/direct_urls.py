@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 
 from p2pcdn_shim.zephyr.pip.hashing import digest_of
-from p2pcdn_shim.zephyr.pip.repositories import Place
 from p2pcdn_shim.zephyr.pip.sources import Prepared
-from p2pcdn_shim.zephyr.pip.web import redacted, without_password
+from p2pcdn_shim.zephyr.pip.web import public
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,14 +17,14 @@ def direct_url_of(one: Prepared) -> dict[str, Any]:
     link = one.link
     found: dict[str, Any]
     if link.is_vcs:
-        place = Place(link.plain)
+        repository, revision = link.repository
         if one.editable and one.path is not None:
             found = {"url": one.path.as_uri(), "dir_info": {"editable": True}}
         else:
             info = {"vcs": "git", "commit_id": one.commit}
-            if place.revision:
-                info["requested_revision"] = place.revision
-            found = {"url": public(place.url), "vcs_info": info}
+            if revision:
+                info["requested_revision"] = revision
+            found = {"url": public(repository), "vcs_info": info}
     elif link.is_directory:
         found = {"url": link.plain.rstrip("/"), "dir_info": {"editable": True} if one.editable else {}}
     else:
@@ -40,15 +38,3 @@ def direct_url_of(one: Prepared) -> dict[str, Any]:
 
 def text_of(found: dict[str, Any]) -> str:
     return json.dumps(found, sort_keys=True)
-
-
-def public(url: str) -> str:
-    """Without a password; a name alone (git@), and variables, are none."""
-    place, user, password = without_password(url)
-    if (
-        user is None
-        or (password is None and user == "git")
-        or re.fullmatch(r"\$\{[A-Za-z0-9_]+\}(:\$\{[A-Za-z0-9_]+\})?", f"{user}{':' + password if password else ''}")
-    ):
-        return url
-    return place if password is not None else redacted(place)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 # pip's own exit codes.
 EXIT_ERROR = 1
 EXIT_UNKNOWN = 2
@@ -28,8 +26,4 @@ class DistributionNotFound(PipError):
 
 
 class BuildError(PipError):
-    """A build failed. phase: what it was about to do. output: the last of what the backend wrote."""
-
-    def __init__(self, sentence: str, *, output: Sequence[str] = (), hint: str = "") -> None:
-        super().__init__(sentence, hint=hint)
-        self.output = tuple(output)
+    """A build failed; what it wrote was said already."""

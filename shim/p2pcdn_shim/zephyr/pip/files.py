@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
+from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.pip import options as table
 from p2pcdn_shim.zephyr.pip.asked import Ask, ask_of, dependency, editable_ask
-from p2pcdn_shim.zephyr.pip.controls import ALL, Control, normalize
+from p2pcdn_shim.zephyr.pip.controls import ALL, Control
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.web import NotThere
+from p2pcdn_shim.zephyr.project import read_group
 from p2pcdn_shim.zephyr.requirements_txt import encoding_of, logical_lines, with_variables
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -172,51 +174,11 @@ def _nested(name: str, file: str) -> str:
 def group_asks(groups: list[tuple[str, str]]) -> Iterator[Ask]:
     """The requirements of dependency groups (PEP 735): (pyproject.toml, name) each. Raises PipError."""
     for path, name in groups:
-        for text in _group(_groups_of(path), name, path, ()):
-            yield dependency(text, "")
-
-
-def _groups_of(path: str) -> dict[str, Any]:
-    try:
-        table_ = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise PipError(f"{path} not found. Cannot resolve '--group' option.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PipError(f"Error parsing {path}: {error}") from error
-    except OSError as error:
-        raise PipError(f"Error reading {path}: {error}") from error
-    groups = table_.get("dependency-groups")
-    if groups is None:
-        raise PipError(f"[dependency-groups] table was missing from '{path}'. Cannot resolve '--group' option.")
-    if not isinstance(groups, dict):
-        raise PipError(f"[dependency-groups] table was malformed in {path}. Cannot resolve '--group' option.")
-    return {normalize(key): value for key, value in groups.items()}
-
-
-def _group(groups: dict[str, Any], name: str, path: str, above: tuple[str, ...]) -> Iterator[str]:
-    if normalize(name) not in groups:
-        raise PipError(
-            f"[dependency-groups] resolution failed for '{name}' from '{path}': Dependency group '{name}' not found"
-        )
-    if normalize(name) in above:
-        raise PipError(
-            f"[dependency-groups] resolution failed for '{name}' from '{path}': Cyclic dependency group include"
-        )
-    rows = groups[normalize(name)]
-    if not isinstance(rows, list):
-        raise PipError(
-            f"[dependency-groups] resolution failed for '{name}' from '{path}': Dependency group '{name}' is not a list"
-        )
-    for row in rows:
-        if isinstance(row, str):
-            yield row
-        elif isinstance(row, dict) and isinstance(row.get("include-group"), str):
-            yield from _group(groups, row["include-group"], path, (*above, normalize(name)))
-        else:
-            raise PipError(
-                f"[dependency-groups] resolution failed for '{name}' from '{path}': Invalid dependency group item:"
-                f" {row!r}"
-            )
+        try:
+            texts = read_group(Path(path), name)
+        except UsageError as error:
+            raise PipError(f"[dependency-groups] resolution failed for {name!r} from {path!r}: {error}") from error
+        yield from (dependency(text, "") for text in texts)
 
 
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")

@@ -12,7 +12,7 @@ from p2pcdn_shim.zephyr.pip.controls import ALL
 from p2pcdn_shim.zephyr.pip.html_links import links_of
 from p2pcdn_shim.zephyr.pip.judge import Candidate, Judge, Rules
 from p2pcdn_shim.zephyr.pip.link import Link, checked, is_archive, link_to_path, listed
-from p2pcdn_shim.zephyr.pip.web import NotThere, is_secure, redacted
+from p2pcdn_shim.zephyr.pip.web import NotThere, is_secure
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ class Finder:
     def announce(self) -> None:
         """Where will be looked, where that is not the usual."""
         if len(self.indexes) > 1 or (self._options.index_url and not self._options.no_index):
-            self._voice.info(f"Looking in indexes: {', '.join(redacted(one) for one in self.indexes)}")
+            self._voice.info(f"Looking in indexes: {', '.join(self.indexes)}")
         if self._options.no_index:
-            self._voice.debug(f"Ignoring indexes: {redacted(self._options.index_url or 'those of the node')}")
+            self._voice.debug(f"Ignoring indexes: {self._options.index_url or 'those of the node'}")
         for one in self.indexes:
             if "://" not in one and not one.startswith("file:") and not Path(one).exists():
                 self._voice.warn(f'The index url "{one}" seems invalid, please provide a scheme.')
         if self.find_links:
-            self._voice.info(f"Looking in links: {', '.join(redacted(one) for one in self.find_links)}")
+            self._voice.info(f"Looking in links: {', '.join(self.find_links)}")
 
     def candidates(self, project: str, *, with_yanked: bool = True) -> list[Candidate]:
         """All that can be taken, the best first; of equals the one that was found last, as for pip."""
@@ -146,7 +146,7 @@ class Finder:
                 f"warning and allow it anyway with '--trusted-host {_host(url)}'."
             )
             return
-        self._voice.debug(f"Getting page {redacted(url)}")
+        self._voice.debug(f"Getting page {url}")
         try:
             if url.startswith("file:"):
                 yield from self._local_page(url)
@@ -156,7 +156,7 @@ class Finder:
             self._complain(url, str(error))
             return
         except OSError as error:
-            self._voice.debug(f"Could not fetch URL {redacted(url)}: {error} - skipping")
+            self._voice.debug(f"Could not fetch URL {url}: {error} - skipping")
             return
         if "json" in answer.content_type:
             yield from self._read(url, lambda: _of_json(answer.content, answer.url))
@@ -164,7 +164,7 @@ class Finder:
             yield from self._read(url, lambda: list(links_of(answer.content.decode("utf-8", "replace"), answer.url)))
         else:
             self._voice.warn(
-                f"Skipping page {redacted(url)} because the GET request got Content-Type: {answer.content_type}."
+                f"Skipping page {url} because the GET request got Content-Type: {answer.content_type}."
                 f" The only supported Content-Types are application/vnd.pypi.simple.v1+json,"
                 " application/vnd.pypi.simple.v1+html, and text/html"
             )
@@ -174,12 +174,12 @@ class Finder:
         try:
             return read()
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self._voice.warn(f"Skipping page {redacted(url)}: it is no list of files ({type(error).__name__}: {error})")
+            self._voice.warn(f"Skipping page {url}: it is no list of files ({type(error).__name__}: {error})")
             return []
 
     def _complain(self, url: str, why: str) -> None:
         tell = self._voice.debug if why.startswith("404") else self._voice.warn
-        tell(f"Could not fetch URL {redacted(url)}: {why} - skipping")
+        tell(f"Could not fetch URL {url}: {why} - skipping")
 
     def _local_page(self, url: str) -> Iterator[Link]:
         path = Path(link_path(url))
@@ -207,8 +207,8 @@ def link_path(url: str) -> str:
 
 
 def _expanded_home(place: str) -> str:
-    home = os.path.expanduser(place) if place.startswith("~") else place  # noqa: PTH111
-    return home if home == place or Path(home).exists() else place
+    home = os.path.expanduser(place)  # noqa: PTH111
+    return home if Path(home).exists() else place
 
 
 def _host(url: str) -> str:

@@ -23,6 +23,7 @@ from p2pcdn_shim.zephyr.pip.wheel_file import check_wheel
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
+    from p2pcdn.envs.listing import Listing
     from p2pcdn.envs.plan import Plan
 
 
@@ -116,8 +117,6 @@ class Installing:
         from p2pcdn import __version__
 
         options = self._run.options
-        if options.json_report_file != "-" and not options.dry_run:
-            pass
         told = report.report(changes, self._job.markers, __version__)
         report.write(told, options.json_report_file, self._voice.answer)
 
@@ -131,6 +130,7 @@ class Installing:
                 wheels[one.project].name,
                 one.ask is not None,
                 text_of(direct_url_of(one.prepared)) if one.direct and one.prepared is not None else None,
+                self._tree(one, wheels[one.project]),
             )
             for one in changes
         ]
@@ -148,6 +148,11 @@ class Installing:
                 change.put(built / path, layout.root / path)
             change.commit()
         self._warn_scripts(plan)
+
+    def _tree(self, one: Chosen, wheel: Path) -> tuple[Path, Listing] | None:
+        """Of a wheel that the node has fetched: it has unpacked it, too, or does it now, for all who install it."""
+        through_node = one.link is not None and one.link.through_node and one.link.is_wheel
+        return self._job.node.tree(wheel) if through_node else None
 
     def _put_former_away(self, one: Chosen, there: Environment, change: Change) -> None:
         former = self._to_uninstall(one, there)

@@ -4,13 +4,13 @@ place.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.pip.asked import Ask, ask_of, dependency, editable_ask
+from p2pcdn_shim.zephyr.pip.change import remove_tree
 from p2pcdn_shim.zephyr.pip.controls import ALL, Control
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.files import Reader, group_asks, script_metadata
@@ -49,9 +49,8 @@ class Job:
 
         options = self.options
         urls = [*([options.index_url] if getattr(options, "index_url", None) else [])]
-        return Web(
-            options, self.voice, Credentials(options, self.target, [*urls, *getattr(options, "extra_index_urls", [])])
-        )
+        urls += getattr(options, "extra_index_urls", [])
+        return Web(options, self.voice, Credentials(options, self.target, urls, self.voice))
 
     @cached_property
     def node(self) -> Node:
@@ -61,7 +60,7 @@ class Job:
     def scratch(self) -> Path:
         """Gone at the end of the command."""
         path = Path(tempfile.mkdtemp(prefix="zephyr-pip-"))
-        self.run.cleanup.callback(shutil.rmtree, path, ignore_errors=True)
+        self.run.cleanup.callback(remove_tree, path)
         return path.resolve()
 
     @cached_property

@@ -80,6 +80,14 @@ class Link(Value):
         return scheme.partition("+")[0] in VCS and ("+" in scheme or scheme in VCS)
 
     @property
+    def repository(self) -> tuple[str, str]:
+        """Of one of a repository: its own URL, and the revision that is named; "" for none."""
+        kind, plus, rest = self.plain.partition("+")
+        parts = urlsplit(rest if plus else kind)
+        path, at, revision = parts.path.rpartition("@")
+        return urlunsplit((parts.scheme, parts.netloc, path if at else parts.path, "", "")), revision if at else ""
+
+    @property
     def path(self) -> Path:
         """Of one of this machine."""
         return Path(unquote(urlsplit(self.plain).path))

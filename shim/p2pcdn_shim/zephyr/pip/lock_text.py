@@ -2,61 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-from p2pcdn_shim.zephyr.pip.direct_urls import public
+from p2pcdn.envs.model import Directory, Lock, LockedFile, LockedPackage, Vcs
+from p2pcdn.envs.pylock_text import write_lock
 from p2pcdn_shim.zephyr.pip.hashing import digest_of
 from p2pcdn_shim.zephyr.pip.making import Maker
 from p2pcdn_shim.zephyr.pip.outcome import Chosen, Outcome
-from p2pcdn_shim.zephyr.pip.repositories import Place
 
 
 def lock_text(maker: Maker, outcome: Outcome, base: Path) -> str:
     """base: the directory of the lock; paths in it begin there."""
-    lines = ['lock-version = "1.0"', 'created-by = "zephyr"']
-    for one in sorted(outcome.changes, key=lambda one: one.project):
-        lines += ["", "[[packages]]", f"name = {_text(one.project)}", *_package(maker, one, base)]
-    return "\n".join(lines) + "\n"
+    packages = tuple(_package(maker, one, base) for one in outcome.changes)
+    return write_lock(Lock("zephyr", packages)).decode()
 
 
-def _package(maker: Maker, one: Chosen, base: Path) -> Iterator[str]:
+def _package(maker: Maker, one: Chosen, base: Path) -> LockedPackage:
     prepared = one.prepared
     assert prepared is not None
     link = prepared.link
-    below = [f"subdirectory = {_text(link.subdirectory)}"] if link.subdirectory else []
+    below = link.subdirectory or None
     if link.is_vcs:
-        place = Place(link.plain)
-        yield from ("", "[packages.vcs]", 'type = "git"', f"url = {_text(public(place.url))}")
-        if place.revision:
-            yield f"requested-revision = {_text(place.revision)}"
-        yield from (f"commit-id = {_text(prepared.commit)}", *below)
-    elif link.is_directory:
-        yield from ("", "[packages.directory]", f"path = {_text(_path(link.path, base))}")
-        if prepared.editable:
-            yield "editable = true"
-        yield from below
-    else:
-        digest = link.hashes.get("sha256") or digest_of(maker.file(one))
-        where = f"url = {_text(public(link.plain))}"
-        if one.direct:
-            if link.is_file:
-                where = f"path = {_text(_path(link.path, base))}"
-            yield from ("", "[packages.archive]", where, *below)
-            yield from ("", "[packages.archive.hashes]", f"sha256 = {_text(digest)}")
-            return
-        yield f"version = {_text(one.version)}"
-        kind = "[[packages.wheels]]" if link.is_wheel else "[packages.sdist]"
-        table = "packages.wheels" if link.is_wheel else "packages.sdist"
-        yield from ("", kind, f"name = {_text(link.filename)}", where)
-        yield from ("", f"[{table}.hashes]", f"sha256 = {_text(digest)}")
+        url, revision = link.repository
+        return LockedPackage(one.project, vcs=Vcs("git", prepared.commit, url, None, revision or None, below))
+    if link.is_directory:
+        return LockedPackage(one.project, directory=Directory(_path(link.path, base), prepared.editable, below))
+    path = _path(link.path, base) if one.direct and link.is_file else None
+    hashes = {"sha256": link.hashes.get("sha256") or digest_of(maker.file(one))}
+    url_ = link.plain if path is None else None
+    file = LockedFile(link.filename, hashes, url_, path, subdirectory=below if one.direct else None)
+    if one.direct:
+        return LockedPackage(one.project, archive=file)
+    if link.is_wheel:
+        return LockedPackage(one.project, one.version, wheels=(file,))
+    return LockedPackage(one.project, one.version, sdist=file)
 
 
 def _path(path: Path, base: Path) -> str:
     return os.path.relpath(path, base).replace(os.sep, "/")
-
-
-def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)

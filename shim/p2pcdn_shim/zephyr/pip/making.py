@@ -18,7 +18,6 @@ from p2pcdn_shim.zephyr.pip.hashing import digest_of
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.outcome import Chosen, Outcome, Policy
 from p2pcdn_shim.zephyr.pip.placing import build_environment
-from p2pcdn_shim.zephyr.pip.repositories import Place
 from p2pcdn_shim.zephyr.pip.resolving import resolve
 from p2pcdn_shim.zephyr.pip.sources import Prepared, Sources
 from p2pcdn_shim.zephyr.pip.voice import PipVoice
@@ -116,9 +115,9 @@ class Maker:
         prepared = one.prepared
         assert prepared is not None
         path = self.file(one)
-        prepared = prepared.at(path)
+        prepared = prepared.but(path=path)
         if prepared.editable and not self.job.makes_editables:
-            prepared = prepared.plain()
+            prepared = prepared.but(editable=False)
         wheel = self.builds.wheel(source_of(prepared), name_of(one))
         size, digest = wheel.stat().st_size, digest_of(wheel)
         with self.job.voice.indented():
@@ -136,7 +135,7 @@ class Maker:
             return wheel
         if not link.is_vcs:
             return self.job.cache.keep(key_of(self.job, digest_of(path), link.subdirectory, prepared.settings), wheel)
-        if Place(link.plain).revision == prepared.commit:
+        if link.repository[1] == prepared.commit:
             what = f"{link.plain} {prepared.commit}"
             return self.job.cache.keep(key_of(self.job, what, link.subdirectory, prepared.settings), wheel)
         return wheel

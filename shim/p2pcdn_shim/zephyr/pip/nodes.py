@@ -1,11 +1,12 @@
-"""What `zephyr pip` asks the node: builds in its sandbox, pages and files of its own indexes. Started where none
-runs.
+"""What `zephyr pip` asks the node: builds in its sandbox, repositories, pages and files of its own indexes.
+Started where none runs.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,7 +18,12 @@ from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
+    from p2pcdn.envs.listing import Listing
     from p2pcdn_shim.zephyr.pip.voice import PipVoice
+
+
+# What git and ssh are told by variables, where the node may have been started without this user's session.
+_GITS = re.compile(r"(GIT|SSH)_\w+|PATH|HOME|XDG_CONFIG_HOME|((https?|all|no)_proxy)", re.IGNORECASE)
 
 
 class Node:
@@ -31,6 +37,19 @@ class Node:
     def build(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Raises PipError where the node does not build."""
         return self._post("/v1/build", asked)
+
+    def check_out(
+        self, project: str, url: str, directory: Path | None, trusted_hosts: Sequence[str]
+    ) -> tuple[Path, str]:
+        """What a repository of git has at the revision that its URL names: where it is, and the commit.
+
+        directory: a clone goes there, or a checkout that is there is brought to it; None: an archive of the node's
+        store. Raises PipError.
+        """
+        variables = {name: value for name, value in os.environ.items() if _GITS.fullmatch(name)}
+        asked = {"project": project, "url": url, "trusted_hosts": list(trusted_hosts), "variables": variables}
+        answer = self._post("/v1/checkout", asked if directory is None else {**asked, "directory": str(directory)})
+        return directory or Path(answer["path"]), str(answer["commit"])
 
     def page(self, project: str) -> list[Mapping[str, object]]:
         """The files of a project, of the node's own indexes; none where they have none."""
@@ -52,6 +71,18 @@ class Node:
 
     def file(self, project: str, filename: str, url: str) -> Path:
         return Path(self._post("/v1/file", {"project": project, "filename": filename, "url": url})["path"])
+
+    def tree(self, wheel: Path) -> tuple[Path, Listing] | None:
+        """The files of a wheel that `file` gave, and what they are; None where the node does not take it as it is."""
+        from p2pcdn.envs.listing import Listing
+
+        try:
+            answer = self._asked().post("/v1/tree", {"sha256": wheel.parent.name, "filename": wheel.name})
+        except NodeRefused:
+            return None
+        except NoNode as error:
+            raise PipError(str(error)) from error
+        return Path(answer["path"]), Listing.decode(answer["listing"].encode())
 
     def _post(self, target: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         try:

@@ -14,13 +14,15 @@ from p2pcdn.envs.install import Source, install
 from p2pcdn.envs.listing import Listing
 from p2pcdn.envs.planning import ReadyWheel, make_plan
 from p2pcdn.envs.scheme import Scheme
+from p2pcdn.envs.unpack import unpack
 from p2pcdn.errors import P2pcdnError
+from p2pcdn_shim.zephyr.pip.change import remove_tree
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.hashing import digest_of
-from p2pcdn_shim.zephyr.pip.unpacking import unpack_wheel
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
+    from p2pcdn.envs.install import LinkMode
     from p2pcdn.envs.plan import Plan
 
 # Compiles the modules of trees as they will lie in the environment: a line of JSON, [source, code file, name] each.
@@ -36,12 +38,16 @@ COMPILE_TIME_S_MAX = 1800
 
 
 class Placed(Value):
-    """A wheel on its way into an environment. direct_url: the text of PEP 610's file, or none."""
+    """A wheel on its way into an environment. direct_url: the text of PEP 610's file, or none.
+
+    tree: its files in the node's store, and what they are; None for one that is unpacked here.
+    """
 
     wheel: Path
     filename: str
     requested: bool
     direct_url: str | None = None
+    tree: tuple[Path, Listing] | None = None
 
 
 class Layout(Value):
@@ -98,8 +104,7 @@ def prepare(
     trees, wheels = [], []
     for at, one in enumerate(placed):
         tree, code = scratch / f"tree-{at}", scratch / f"code-{at}"
-        tree.mkdir()
-        listing = unpack_wheel(one.wheel, one.filename, one.filename.partition("-")[0], tree)
+        tree, listing = one.tree or (tree, _unpacked(one, tree))
         listing = _with_own_name(listing, python)
         compiled = _compiled(listing, tree, code, layout, compiler, cache_tag)
         trees.append(Source(str(tree), str(code)))
@@ -108,13 +113,25 @@ def prepare(
     built.mkdir()
     try:
         plan = make_plan(wheels, layout.scheme(python))
-        install(plan, trees, str(built), python=executable, link_mode="hardlink")
+        # What lies in the scratch may be linked, for it goes; the store's files may not: their inodes are its own.
+        mode: LinkMode = "own" if any(one.tree is not None for one in placed) else "hardlink"
+        install(plan, trees, str(built), python=executable, link_mode=mode)
     except (CannotInstall, P2pcdnError) as error:
         raise PipError(str(error)) from error
     _make_writable(built)
     for record in plan.records:
         _sort(built / record.path)
     return plan, built
+
+
+def _unpacked(one: Placed, tree: Path) -> Listing:
+    """Raises PipError."""
+    try:
+        return unpack(one.wheel, one.filename, tree, forgiving=True)
+    except P2pcdnError as error:
+        raise PipError(str(error)) from error
+    except OSError as error:
+        raise PipError(f"Could not install packages due to an OSError: {error}\n") from error
 
 
 def _with_own_name(listing: Listing, python: str) -> Listing:
@@ -180,7 +197,7 @@ def build_environment(wheels: Sequence[tuple[Path, str]], directory: Path, base:
     for path in plan.paths():
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.move(str(built / path), directory / path)
-    shutil.rmtree(scratch, ignore_errors=True)
+    remove_tree(scratch)
     (directory / "bin").mkdir(exist_ok=True)
     python.symlink_to(base)
     (directory / "pyvenv.cfg").write_text(

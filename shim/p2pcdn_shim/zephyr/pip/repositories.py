@@ -1,19 +1,17 @@
-"""Repositories of git: where a directory's came from, and how one is cloned at a revision."""
+"""Checkouts of git on this machine: where one came from, and whether somebody works in it. The node clones."""
 
 from __future__ import annotations
 
 import os
 import re
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from p2pcdn_shim.zephyr.pip.errors import PipError
+from p2pcdn_shim.zephyr.pip.web import public, without_password
 
-# No repository asks for anything on our terminal, nor names a program as its transport (git's ext::).
-_SCHEMES = ("file", "git", "http", "https", "ssh")
-_OURS = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": ":".join(_SCHEMES)}
+# Nothing here asks a server, nor may a checkout make git do so.
+_OURS = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "none", "GIT_OPTIONAL_LOCKS": "0"}
 # These bind git to another repository: that of the hook, say, from which we were started, whose index it would write.
 _STRANGE = (
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
@@ -34,7 +32,7 @@ class BadRemote(Exception):
         self.url = url
 
 
-def git(*words: str, cwd: str | Path | None = None, quiet: bool = True) -> str:
+def git(*words: str, cwd: str | Path | None = None) -> str:
     """What git says. Raises PipError."""
     environ = {key: value for key, value in os.environ.items() if key not in _STRANGE} | _OURS
     try:
@@ -82,7 +80,10 @@ def revision_of(directory: Path, name: str = "HEAD") -> str:
 
 
 def frozen(directory: Path, project: str) -> str | None:
-    """`git+URL@revision#egg=name` of a checkout; None where there is none. Raises NoRemote, BadRemote."""
+    """`git+URL@revision#egg=name` of a checkout, without a password; None where there is none.
+
+    Raises NoRemote, BadRemote.
+    """
     root = root_of(directory)
     if root is None:
         return None
@@ -90,7 +91,7 @@ def frozen(directory: Path, project: str) -> str | None:
     prefix = "" if url.startswith("git:") else "git+"
     below = _project_below(directory, root)
     where = f"&subdirectory={below}" if below else ""
-    return f"{prefix}{url}@{revision_of(directory)}#egg={project.replace('-', '_')}{where}"
+    return f"{prefix}{public(url)}@{revision_of(directory)}#egg={project.replace('-', '_')}{where}"
 
 
 def _project_below(directory: Path, root: Path) -> str:
@@ -103,90 +104,31 @@ def _project_below(directory: Path, root: Path) -> str:
     return "" if at.resolve() == root.resolve() else str(at.resolve().relative_to(root.resolve()))
 
 
-class Place:
-    """A repository as a requirement names it: git+URL@revision#subdirectory=…."""
-
-    def __init__(self, url: str) -> None:
-        """Raises PipError for a kind that is not git's."""
-        kind, plus, rest = url.partition("+")
-        parts = urlsplit(rest if plus else url)
-        if (plus and kind != "git") or (not plus and parts.scheme != "git"):
-            raise PipError(
-                f"{url.partition('#')[0]} is no repository of git, and zephyr takes no others; name an archive of it."
-            )
-        if parts.scheme not in _SCHEMES:
-            raise PipError(f"{url.partition('#')[0]}: git is asked over {', '.join(_SCHEMES)} only.")
-        path, at, revision = parts.path.rpartition("@")
-        if revision.startswith("-"):
-            raise PipError(f"The URL {url!r} has the revision {revision!r}, which git would read as an option.")
-        self.revision = revision if at else ""
-        if at and not revision:
-            raise PipError(
-                f"The URL {url!r} has an empty revision (after @) which is not supported. Include a revision after @"
-                " or remove @ from the URL."
-            )
-        self.url = urlunsplit((parts.scheme, parts.netloc, path if at else parts.path, "", ""))
-        if parts.scheme == "file" and not self.url.startswith("file:///"):
-            self.url = self.url.replace("file:/", "file:///", 1)
-
-    def is_of(self, directory: Path) -> bool:
-        """Whether a checkout is of this repository."""
-        try:
-            url = git("config", "--get", "remote.origin.url", cwd=directory).strip()
-        except PipError:
-            return False
-        return url.rstrip("/").removesuffix(".git") == self.url.rstrip("/").removesuffix(".git")
-
-    def check_out(self, directory: Path) -> str:
-        """Clones it, or brings a clone up to date; the commit that is there then. Raises PipError."""
-        if (directory / ".git").exists():
-            git("config", "remote.origin.url", self.url, cwd=directory)
-            git("fetch", "-q", "--tags", cwd=directory)
-            known = _resolved(directory, self.revision)
-            if self.revision.startswith("refs/"):
-                git("fetch", "-q", self.url, self.revision, cwd=directory)
-                known = "FETCH_HEAD"
-            if git("status", "--porcelain", "--untracked-files=no", cwd=directory).strip():
-                raise PipError(
-                    f"{directory} has changes that are not committed; nothing of it was touched. Commit or stash them,"
-                    " and try again."
-                )
-            git("reset", "--hard", "-q", known, cwd=directory)
-        else:
-            git("clone", "--filter=blob:none", "-q", "--", self.url, str(directory))
-            if self.revision:
-                self._switch(directory)
-        git("submodule", "update", "--init", "--recursive", "-q", cwd=directory)
-        return revision_of(directory)
-
-    def _switch(self, directory: Path) -> None:
-        if self.revision.startswith("refs/"):
-            git("fetch", "-q", self.url, self.revision, cwd=directory)
-            git("checkout", "-q", "FETCH_HEAD", cwd=directory)
-            return
-        known = _resolved(directory, self.revision)
-        branch = f"origin/{self.revision}"
-        if _has(directory, f"refs/remotes/{branch}") and not _has(directory, f"refs/tags/{self.revision}"):
-            git("checkout", "-q", "-B", self.revision, "--track", branch, cwd=directory)
-        else:
-            git("checkout", "-q", known, cwd=directory)
-
-
-def _resolved(directory: Path, revision: str) -> str:
-    """The commit of a branch, a tag or a number, a remote branch before all others."""
-    for name in _names(revision):
-        if _has(directory, name):
-            return revision_of(directory, f"{name}^{{commit}}")
-    return revision or "origin/HEAD"
-
-
-def _names(revision: str) -> Sequence[str]:
-    return (f"refs/remotes/origin/{revision}", f"refs/tags/{revision}", revision) if revision else ("origin/HEAD",)
-
-
-def _has(directory: Path, name: str) -> bool:
+def is_of(directory: Path, url: str) -> bool:
+    """Whether a checkout is of this repository, whoever asks for it there."""
     try:
-        git("rev-parse", "-q", "--verify", f"{name}^{{commit}}", cwd=directory)
+        known = git("config", "--get", "remote.origin.url", cwd=directory).strip()
     except PipError:
         return False
-    return True
+    one, other = (without_password(text)[0].rstrip("/").removesuffix(".git") for text in (known, url))
+    return one == other
+
+
+def check_unchanged(directory: Path) -> None:
+    """Raises PipError for a checkout in which somebody has worked."""
+    if git("status", "--porcelain", "--untracked-files=no", cwd=directory).strip():
+        raise PipError(
+            f"{directory} has changes that are not committed; nothing of it was touched. Commit or stash them, and try"
+            " again."
+        )
+
+
+def put_on_branch(directory: Path, revision: str) -> None:
+    """A checkout to work in is on the branch that was named, or is the repository's own, and not beside all of them."""
+    try:
+        default = "" if revision else git("rev-parse", "--abbrev-ref", "origin/HEAD", cwd=directory).strip()
+        branch = revision or default.removeprefix("origin/")
+        git("show-ref", "--verify", "-q", f"refs/remotes/origin/{branch}", cwd=directory)
+        git("checkout", "-q", "-B", branch, "--track", f"origin/{branch}", cwd=directory)
+    except PipError:
+        return  # a tag or a commit; or nobody says which branch it is

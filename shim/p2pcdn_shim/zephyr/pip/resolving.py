@@ -117,7 +117,7 @@ class _Resolution:
         prepared = universe.prepare_place(one.link, one, "")
         name = name_of(prepared.metadata) or "UNKNOWN"
         extras = f"[{','.join(one.extras)}]" if one.extras else ""
-        return one.replaced(requirement=Requirement(f"{name}{extras}"))
+        return one.but(requirement=Requirement(f"{name}{extras}"))
 
     def _check_supported(self, one: Ask) -> None:
         from packaging.utils import InvalidWheelFilename, parse_wheel_filename

@@ -6,14 +6,13 @@ import os
 import shutil
 from pathlib import Path
 
-from p2pcdn_shim.zephyr.pip import hashing
+from p2pcdn_shim.zephyr.pip import hashing, repositories
 from p2pcdn_shim.zephyr.pip.building import Builds, Source
 from p2pcdn_shim.zephyr.pip.controls import normalize
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.link import ARCHIVES, STRONG, Link
-from p2pcdn_shim.zephyr.pip.repositories import Place
-from p2pcdn_shim.zephyr.pip.web import NotThere, redacted
+from p2pcdn_shim.zephyr.pip.web import NotThere
 from p2pcdn_shim.zephyr.pip.wheel_cache import key_of
 from p2pcdn_shim.zephyr.pip.wheel_file import wheel_metadata
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
@@ -37,15 +36,6 @@ class Prepared(Value):
     commit: str = ""
     wheel: Path | None = None
     settings: Any = None
-
-    def plain(self) -> Prepared:
-        """The same, not editable."""
-        return Prepared(self.link, self.metadata, self.path, False, self.commit, self.wheel, self.settings)
-
-    def at(self, path: Path) -> Prepared:
-        """The same, fetched."""
-        fields = (self.link, self.metadata, path, self.editable, self.commit, self.wheel, self.settings)
-        return Prepared(*fields)
 
 
 class Sources:
@@ -103,16 +93,7 @@ class Sources:
         self, link: Link, project: str, editable: bool, settings: Settings, shown: str, allowed: hashing.Allowed | None
     ) -> Prepared:
         if link.is_vcs:
-            directory, commit = self._checked_out(link, project, editable)
-            if not editable and Place(link.plain).revision == commit:
-                key = key_of(self._job, f"{link.plain} {commit}", link.subdirectory, settings)
-                if (cached := self._job.cache.find(key)) is not None:
-                    with self._job.voice.indented():
-                        self._job.voice.info(f"Using cached {cached.name}")
-                    told = wheel_metadata(cached, project or cached.name.partition("-")[0])
-                    return Prepared(link, told, directory, False, commit, cached, settings)
-            source = Source(directory, None, link.subdirectory, editable, settings)
-            return Prepared(link, self.builds.metadata(source, shown), directory, editable, commit, None, settings)
+            return self._prepare_commit(link, project, editable, settings, shown)
         if link.is_directory:
             _check_project(link.path / link.subdirectory)
             source = Source(link.path, None, link.subdirectory, editable, settings)
@@ -172,7 +153,7 @@ class Sources:
             try:
                 self._job.web.download(link.plain, to)
             except NotThere as error:
-                voice.error(f"HTTP error {str(error).partition(' ')[0]} while getting {redacted(link.plain)}")
+                voice.error(f"HTTP error {str(error).partition(' ')[0]} while getting {link.plain}")
                 raise PipError(f"{error}") from error
             voice.info(f"Downloading {link.filename} ({_size(to)})")
         return to
@@ -192,26 +173,43 @@ class Sources:
         self._job.voice.info(f"File was already downloaded {displayed(place)}")
         return place
 
+    def _prepare_commit(self, link: Link, project: str, editable: bool, settings: Settings, shown: str) -> Prepared:
+        path, commit = self._checked_out(link, project, editable)
+        if not editable and link.repository[1] == commit:
+            key = key_of(self._job, f"{link.plain} {commit}", link.subdirectory, settings)
+            if (cached := self._job.cache.find(key)) is not None:
+                with self._job.voice.indented():
+                    self._job.voice.info(f"Using cached {cached.name}")
+                told = wheel_metadata(cached, project or cached.name.partition("-")[0])
+                return Prepared(link, told, path, False, commit, cached, settings)
+        source = Source(path, None if editable else hashing.digest_of(path), link.subdirectory, editable, settings)
+        return Prepared(link, self.builds.metadata(source, shown), path, editable, commit, None, settings)
+
     def _checked_out(self, link: Link, project: str, editable: bool) -> tuple[Path, str]:
-        place = Place(link.plain)
+        """The node clones it: into a directory to work in, or into an archive of its store; and the commit."""
+        url, revision = link.repository
         name = project or link.egg[0] or link.filename.removesuffix(".git")
-        directory = self.src / normalize(name) if editable else self._job.scratch / f"clone-{len(self._prepared)}"
-        if editable and directory.exists():
-            self._make_room(directory, place)
+        directory = self.src / normalize(name) if editable else None
+        if directory is not None and directory.exists():
+            self._make_room(directory, url)
         with self._job.voice.indented():
             self._job.voice.info(
-                f"Cloning {redacted(place.url)}{f' (to revision {place.revision})' if place.revision else ''} to"
-                f" {directory}"
+                f"Cloning {url}{f' (to revision {revision})' if revision else ''}"
+                f"{f' to {directory}' if directory is not None else ''}"
             )
-            directory.parent.mkdir(parents=True, exist_ok=True)
-            commit = place.check_out(directory)
-            self._job.voice.info(f"Resolved {redacted(place.url)} to commit {commit}")
-        return directory, commit
+            if directory is not None:
+                directory.parent.mkdir(parents=True, exist_ok=True)
+            path, commit = self._job.node.check_out(name, link.plain, directory, self._job.options.trusted_hosts)
+            self._job.voice.info(f"Resolved {url} to commit {commit}")
+        if directory is not None:
+            repositories.put_on_branch(directory, revision)
+        return path, commit
 
-    def _make_room(self, directory: Path, place: Place) -> None:
+    def _make_room(self, directory: Path, url: str) -> None:
         """What lies where a checkout goes may be the user's work: it goes where --exists-action says so, else stays."""
         is_checkout = (directory / ".git").exists()
-        if is_checkout and place.is_of(directory):
+        if is_checkout and repositories.is_of(directory, url):
+            repositories.check_unchanged(directory)
             return
         action = next(iter(getattr(self._job.options, "exists_action", None) or ()), "a")
         if action == "w":
@@ -219,7 +217,9 @@ class Sources:
         elif action == "b":
             names = (directory.with_name(f"{directory.name}.bak{number or ''}") for number in range(1000))
             directory.rename(next(name for name in names if not os.path.lexists(name)))
-        elif not (is_checkout and action == "s"):
+        elif is_checkout and action == "s":
+            repositories.check_unchanged(directory)
+        else:
             what = "a checkout of another repository" if is_checkout else "no checkout of git"
             raise PipError(
                 f"{directory} exists and is {what}; it was left as it is. Move it away, name another directory with"
@@ -254,8 +254,7 @@ def _check_project(directory: Path) -> None:
 def _check_archive(path: Path, link: Link) -> None:
     if not link.filename.lower().endswith(ARCHIVES):
         raise PipError(
-            f"Cannot unpack file {path} (downloaded from {redacted(link.url)}, content-type: None); cannot detect"
-            " archive format"
+            f"Cannot unpack file {path} (downloaded from {link.url}, content-type: None); cannot detect archive format"
         )
 
 

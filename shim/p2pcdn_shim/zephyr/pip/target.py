@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -91,7 +91,8 @@ class Target:
 
 
 def find_target(named: str | None, environ: Mapping[str, str] = os.environ) -> Target:
-    """The environment of `--python`, else the active one, else that of the interpreter on the PATH, else our own.
+    """The environment of `--python`, else the active one (venv's or conda's), else the project's `.venv`, which lies
+    here or above, else that of the interpreter on the PATH, else our own.
 
     named: an interpreter, or a directory with an environment. Raises PipError.
     """
@@ -100,13 +101,23 @@ def find_target(named: str | None, environ: Mapping[str, str] = os.environ) -> T
         if python is None:
             raise PipError(f"Could not locate Python interpreter {named}")
         return Target(python, environ)
-    active = environ.get("VIRTUAL_ENV")
-    if active and (python := _interpreter_at(Path(active), environ)) is not None:
-        return Target(python, environ)
+    for directory in _environments(environ):
+        if (python := _interpreter_at(directory, environ)) is not None:
+            return Target(python, environ)
     for name in ("python3", "python"):
         if found := shutil.which(name, path=environ.get("PATH")):
             return Target(Path(found).absolute(), environ)
     return Target(Path(sys.executable), environ)
+
+
+def _environments(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Where one may be, the first that is meant first. Conda's base is no environment of a project."""
+    if active := environ.get("VIRTUAL_ENV"):
+        yield Path(active)
+    if (active := environ.get("CONDA_PREFIX")) and environ.get("CONDA_DEFAULT_ENV") not in ("base", "root"):
+        yield Path(active)
+    here = Path.cwd()
+    yield from (above / ".venv" for above in (here, *here.parents) if (above / ".venv" / "pyvenv.cfg").is_file())
 
 
 def _interpreter_at(path: Path, environ: Mapping[str, str]) -> Path | None:

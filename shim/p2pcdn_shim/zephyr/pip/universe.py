@@ -271,13 +271,21 @@ class Universe:
         if link.is_directory:
             raise hashing.directory(whole)
         root = self.roots.get(project)
+        if not direct and not _is_pinned(str(root.requirement) if root is not None else shown):
+            raise hashing.unpinned(shown, origin)
         if allowed and (any(allowed.values()) or (root is not None and root.hashes)):
             return allowed
-        if not direct and "==" not in shown:
-            raise hashing.unpinned(shown, origin)
         if named and any(name in STRONG for name in link.hashes):
             return {name: frozenset([digest]) for name, digest in link.hashes.items()}
         raise hashing.missing(self._sources.file(link, project, shown), shown)
+
+
+def _is_pinned(text: str) -> bool:
+    """Whether a requirement names one version, as pip sees it: another one would have another hash."""
+    from packaging.requirements import Requirement
+
+    specifiers = Requirement(text).specifier
+    return len(specifiers) == 1 and next(iter(specifiers)).operator in ("==", "===")
 
 
 def _version(text: str) -> Version:

@@ -6,17 +6,20 @@ asked for directly, for the node knows nothing of the command's certificates, an
 
 from __future__ import annotations
 
+import re
 import ssl
+import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from http.client import HTTPException
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
+from p2pcdn.trust import is_named, is_trusted
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
@@ -29,6 +32,10 @@ PAGE_SIZE_BYTES_MAX = 256 * 1024 * 1024
 PIECE_SIZE_BYTES = 256 * 1024
 # From server to server; honest ones need two or three.
 REDIRECTS_MAX = 20
+# Servers that say so may say something else a moment later, as pip sees it.
+_PASSING = (500, 502, 503, 520, 527)
+# What doubles before each further try.
+_PAUSE_S = 0.25
 # In this order (PEP 691).
 PAGE_TYPES = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
 
@@ -89,15 +96,23 @@ class Web:
         return answer.content.decode(charset, "replace")
 
     def download(self, url: str, to: Path) -> None:
-        """A file. Raises NotThere, PipError where it breaks off."""
-        with self._open(url, {"Accept-Encoding": "identity"}) as stream, _read_to_its_end(url), to.open("wb") as file:
-            expected = stream.headers.get("Content-Length")
-            got = 0
-            while piece := stream.read(PIECE_SIZE_BYTES):
-                file.write(piece)
-                got += len(piece)
-            if expected is not None and expected.isdecimal() and got < int(expected):
-                raise PipError(f"{redacted(url)} broke off after {got} of {expected} bytes.")
+        """A file; one that breaks off is resumed (--resume-retries). Raises NotThere, PipError."""
+        headers = {"Accept-Encoding": "identity"}
+        left = self._options.resume_retries
+        with to.open("wb") as file:
+            while True:
+                with self._open(url, headers) as stream:
+                    if stream.status != HTTPStatus.PARTIAL_CONTENT:
+                        file.seek(0)
+                        file.truncate()
+                    why = _copied(stream, file)
+                if not why:
+                    return
+                if left <= 0:
+                    raise PipError(f"{url} could not be fetched to its end: {why}")
+                left -= 1
+                self._voice.warn(f"{url} broke off ({why}); it is resumed at {file.tell()} bytes.")
+                headers |= _rest(stream, file.tell())
 
     def _open(self, url: str, headers: Mapping[str, str]) -> Any:
         place, user, password = without_password(url)
@@ -111,10 +126,10 @@ class Web:
                     return self._ask(place, headers, asked)
                 except HTTPError as again:
                     error = again
-            raise NotThere(f"{error.code} Client Error: {error.reason} for url: {redacted(url)}") from error
+            raise NotThere(f"{error.code} Client Error: {error.reason} for url: {url}") from error
         except (URLError, OSError, ValueError, HTTPException) as error:
             reason = getattr(error, "reason", error)
-            raise NotThere(f"connection-failed: {redacted(url)}: {reason}") from error
+            raise NotThere(f"connection-failed: {url}: {reason}") from error
 
     def _ask(self, url: str, headers: Mapping[str, str], known: tuple[str, str] | None) -> BinaryIO:
         for _ in range(REDIRECTS_MAX):
@@ -123,10 +138,10 @@ class Web:
             except _Elsewhere as other:
                 trusted = self._options.trusted_hosts
                 if is_secure(url, trusted) and not is_secure(other.url, trusted):
-                    raise NotThere(f"{redacted(url)} leads to {redacted(other.url)}, which is not secure") from None
+                    raise NotThere(f"{url} leads to {other.url}, which is not secure") from None
                 url, user, password = without_password(other.url)
                 known = self._credentials.known(url, user, password)
-        raise NotThere(f"{redacted(url)}: too many redirects")
+        raise NotThere(f"{url}: too many redirects")
 
     def _ask_one(self, url: str, headers: Mapping[str, str], known: tuple[str, str] | None) -> BinaryIO:
         from p2pcdn import __version__
@@ -134,12 +149,19 @@ class Web:
         whole = {"User-Agent": f"zephyr/{__version__}", **headers}
         if known is not None:
             whole["Authorization"] = "Basic " + b64encode(":".join(known).encode()).decode()
-        request = Request(url, headers=whole)
-        return self._opener(url).open(request, timeout=self._options.timeout)  # type: ignore[no-any-return]
+        tries = max(0, self._options.retries)
+        for done in range(tries + 1):
+            try:
+                return self._opener(url).open(Request(url, headers=whole), timeout=self._options.timeout)  # type: ignore[no-any-return]
+            except (HTTPException, OSError) as error:  # an HTTPError is an OSError, too
+                if done == tries or not _may_pass(error):
+                    raise
+                self._voice.warn(f"Retrying ({tries - done} more) after connection broken by {error!r}: {url}")
+            time.sleep(_PAUSE_S * 2**done if done else 0)
+        raise AssertionError
 
     def _opener(self, url: str) -> OpenerDirector:
-        parts = urlsplit(url)
-        trusted = is_trusted(parts.hostname or "", parts.port, self._options.trusted_hosts)
+        trusted = is_named(url, self._options.trusted_hosts)
         if trusted not in self._openers:
             proxies = ProxyHandler(self._proxies())
             self._openers[trusted] = build_opener(proxies, HTTPSHandler(context=self._context(trusted)), _Redirects())
@@ -169,7 +191,7 @@ def _read_to_its_end(url: str) -> Iterator[None]:
     try:
         yield
     except (OSError, HTTPException, ValueError) as error:
-        raise PipError(f"{redacted(url)} could not be fetched to its end: {error}") from error
+        raise PipError(f"{url} could not be fetched to its end: {error}") from error
 
 
 def _server(url: str) -> tuple[str, str | None, int | None]:
@@ -177,24 +199,34 @@ def _server(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
-def is_trusted(host: str, port: int | None, trusted: list[str]) -> bool:
-    return any(one == host or (port is not None and one == f"{host}:{port}") for one in trusted)
-
-
 def is_secure(url: str, trusted: list[str]) -> bool:
     """Whether nobody on the way can change what comes: https, this machine, or a host that the user trusts."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    secure = parts.scheme in ("https", "file", "ssh", "git+ssh")
-    return secure or _is_here(host) or is_trusted(host, parts.port, trusted)
+    return url.partition(":")[0] in ("https", "file", "ssh", "git+ssh") or is_trusted(url, trusted)
 
 
-def _is_here(host: str) -> bool:
-    """By its address: a name that begins like one (127.example.org) is anybody's."""
+def _copied(stream: Any, file: BinaryIO) -> str:
+    """Why not all of it; "" for all."""
+    expected, got = stream.headers.get("Content-Length", ""), 0
     try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        while piece := stream.read(PIECE_SIZE_BYTES):
+            file.write(piece)
+            got += len(piece)
+    except (ConnectionError, TimeoutError, HTTPException) as error:
+        return str(error) or type(error).__name__
+    return f"{got} of {expected} bytes came" if expected.isdecimal() and got < int(expected) else ""
+
+
+def _rest(stream: Any, begin: int) -> dict[str, str]:
+    """The headers that ask for the rest of what a stream began: nothing where it could be of another file."""
+    mark = stream.headers.get("ETag") or stream.headers.get("Last-Modified")
+    return {"Range": f"bytes={begin}-", "If-Range": mark} if mark and begin and not mark.startswith("W/") else {}
+
+
+def _may_pass(error: OSError | HTTPException) -> bool:
+    """Whether it may be better at the next try; a certificate stays the same."""
+    if isinstance(error, HTTPError):
+        return error.code in _PASSING
+    return not isinstance(getattr(error, "reason", error), ssl.SSLCertVerificationError)
 
 
 def without_password(url: str) -> tuple[str, str | None, str | None]:
@@ -211,12 +243,9 @@ def without_password(url: str) -> tuple[str, str | None, str | None]:
     )
 
 
-def redacted(url: str) -> str:
-    """For everybody to read."""
-    parts = urlsplit(url)
-    login, at, host = parts.netloc.rpartition("@")
-    if not at:
-        return url
-    user, colon, _ = login.partition(":")
-    shown = f"{user}:****" if colon else "****"
-    return urlunsplit((parts.scheme, f"{shown}@{host}", parts.path, parts.query, parts.fragment))
+def public(url: str) -> str:
+    """Without user and password; the name of ssh's user (git@), and variables, are none."""
+    place, user, password = without_password(url)
+    login = user if password is None else f"{user}:{password}"
+    is_none = login in (None, "git") or re.fullmatch(r"\$\{\w+\}(:\$\{\w+\})?", str(login), re.ASCII)
+    return url if is_none else place

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 from collections.abc import Sequence
 from configparser import RawConfigParser
 from pathlib import Path
 
+from p2pcdn_shim.zephyr.errors import ZephyrError
+from p2pcdn_shim.zephyr.files import write_text
 from p2pcdn_shim.zephyr.pip.cli import Run
 from p2pcdn_shim.zephyr.pip.configuration import KINDS, Configuration, plain, values_of
 from p2pcdn_shim.zephyr.pip.errors import PipError
@@ -131,9 +134,10 @@ def _no_such_key(name: str) -> PipError:
 def _save(run: Run, file: Path, configuration: Configuration) -> None:
     parser = next(parser for several in configuration.parsers.values() for path, parser in several if path == file)
     run.voice.info(f"Writing to {file}")
+    text = io.StringIO()
+    parser.write(text)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("w", encoding="utf-8") as opened:
-            parser.write(opened)
-    except OSError as error:
+        write_text(file, text.getvalue())
+    except (OSError, ZephyrError) as error:
         raise PipError(f"An error occurred while writing to the configuration file {file}: {error}") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
+import zipfile
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.pip.cli import Run
@@ -61,9 +63,21 @@ def _zipped(run: Run, maker: Maker, one: Chosen, directory: Path) -> Path | None
     if place.exists():
         run.voice.warn(f"Deleting {place}")
         place.unlink()
-    shutil.make_archive(str(place.with_suffix("")), "zip", one.prepared.path)
+    if one.prepared.path.is_file():
+        _rezipped(one.prepared.path, place)
+    else:
+        shutil.make_archive(str(place.with_suffix("")), "zip", one.prepared.path)
     made = place.with_suffix("").with_name(place.with_suffix("").name + ".zip")
     if made != place and made.exists():
         made.rename(place)
     run.voice.info(f"Saved {displayed(place)}")
     return place
+
+
+def _rezipped(archive: Path, place: Path) -> None:
+    """The files of a commit, without its repository."""
+    with tarfile.open(archive) as tape, zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for member in tape:
+            content = None if member.name.startswith(".git/") or not member.isfile() else tape.extractfile(member)
+            if content is not None:
+                zipped.writestr(member.name, content.read())
