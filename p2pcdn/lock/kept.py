@@ -6,13 +6,18 @@ Tables and metadata cross the solver's pipe so, too; files are for the lock that
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from p2pcdn import frames
 from p2pcdn.digest import Sha256
 from p2pcdn.resolve import Lazily, Metadata, Order, Source, Table, columns_of, order_of_columns
 from p2pcdn.simple import File
+
+# Reading a row of this size takes some 0.1 ms, most of it for its checksum. Most projects' files fit in one.
+WHOLE_SIZE_BYTES_MAX = 64 * 1024
+# The beginning of a version that is a part of a key.
+SERIES_SIZE_MAX = 40
 
 # Counted up when the tables or metadata of this version could not be read by another one.
 FORMAT = 4
@@ -37,17 +42,34 @@ def decode_metadata(source: Source, octets: bytes) -> Metadata:
     return Metadata(source, version, tuple(requires_dist), tuple(provides_extra), requires_python, broken)
 
 
-def encode_files(by_version: Mapping[str, Sequence[File]]) -> bytes:
-    """The files of a page by version, in their order: of thousands some ten are wanted. Of their raw form, where the
+def encode_files(by_version: Mapping[str, Sequence[File]]) -> dict[str, bytes]:
+    """The files of a page by version, in their order, as rows by the end of their key: one row, or where that would be
+    large, one for each series of versions, for of thousands of files some ten are wanted. Of their raw form, where the
     provenance is.
     """
-    return frames.encode({version: _packed(files) for version, files in by_version.items()})
+    packed = {version: _packed(files) for version, files in by_version.items()}
+    if sum(map(len, packed.values())) <= WHOLE_SIZE_BYTES_MAX:
+        return {"": frames.encode(packed)}
+    series: dict[str, dict[str, bytes]] = {}
+    for version, octets in packed.items():
+        series.setdefault(_series(version), {})[version] = octets
+    return {"": frames.encode(None), **{end: frames.encode(some) for end, some in series.items()}}
 
 
-def decode_files(octets: bytes) -> Mapping[str, bytes]:
-    """By version what `unpack_files` reads."""
-    packed: dict[str, bytes] = frames.decode_own(octets)
-    return packed
+def decode_files(row: Callable[[str], bytes | None], version: str) -> Files | None:
+    """The files of one version; None where they were not kept. row: gives what is kept, by the end of its key."""
+    whole = row("")
+    packed = frames.decode_own(whole) if whole is not None else None
+    if whole is not None and packed is None:
+        part = row(_series(version))
+        packed = frames.decode_own(part) if part is not None else None
+    if packed is None:
+        return None
+    return Files(frames.decode_own(zlib.decompress(packed[version]))) if version in packed else NO_FILES
+
+
+def _series(version: str) -> str:
+    return "/" + ".".join(version.split(".")[:2])[:SERIES_SIZE_MAX]
 
 
 class Files(Lazily[File]):
@@ -59,10 +81,6 @@ class Files(Lazily[File]):
 
 
 NO_FILES = Files(())
-
-
-def unpack_files(packed: bytes) -> Files:
-    return Files(frames.decode_own(zlib.decompress(packed)))
 
 
 def _packed(files: Sequence[File]) -> bytes:
