@@ -12,6 +12,11 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from hypothesis import HealthCheck, settings
+
+# A machine that does much else is no reason to fail: neither an example nor making them has a time.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 # More at once would wait for each other: many tests start several nodes and installers of their own.
 WORKERS_MAX = 2
