@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # The suite says the same twice, and asserts no time: what takes a millisecond may take a second on a busy machine.
 # To look further, run `python -m fuzz`, or a test with `--hypothesis-profile=default`.
-settings.register_profile("house", deadline=None, derandomize=True, database=None)
+settings.register_profile(
+    "house", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("house")
 
 # More at once would wait for each other: many tests start several nodes and installers of their own.

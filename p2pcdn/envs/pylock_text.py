@@ -152,21 +152,26 @@ def _array(values: Sequence[Any]) -> str:
 
 
 def _value(value: Any) -> str:
+    """What there is most of in a lock stands first: it has thousands of files."""
     if isinstance(value, str):
-        return f'"{_TO_ESCAPE.sub(_escaped, value)}"'
+        return f'"{_TO_ESCAPE.sub(_escaped, value)}"' if _TO_ESCAPE.search(value) else f'"{value}"'
+    if isinstance(value, datetime):
+        utc = value if value.tzinfo is UTC else _in_utc(value)
+        return utc.isoformat().replace("+00:00", "Z")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    if isinstance(value, datetime):
-        utc = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-        return utc.isoformat().replace("+00:00", "Z")
-    if isinstance(value, Mapping):
-        inner = ", ".join(f"{_key(key)} = {_value(one)}" for key, one in value.items())
+    if isinstance(value, dict | Mapping):
+        inner = ", ".join([f"{_key(key)} = {_value(one)}" for key, one in value.items()])
         return f"{{{inner}}}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_value(one) for one in value)}]"
+        return f"[{', '.join([_value(one) for one in value])}]"
     return str(value)  # dates and times of day, in tables of other tools
+
+
+def _in_utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 # Nearly all are PEP 751's own, of which there are some twenty.

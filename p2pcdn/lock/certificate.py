@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import packaging
@@ -132,7 +133,9 @@ def subject_of(question: str, targets: Sequence[Target], indexes: Sequence[str],
     return bytes(blake3(name, derive_key_context=_SUBJECT_CONTEXT).digest())
 
 
-def machine_of(targets: Sequence[Target]) -> bytes:
+# Those of the locks that are made just now: 24 targets have some twenty thousand tags.
+@lru_cache(maxsize=8)
+def machine_of(targets: tuple[Target, ...]) -> bytes:
     """Names the targets with everything that markers and tags can tell of them, a kernel's release for example."""
     plain = [_listed(to_plain(target)) for target in targets]
     return bytes(blake3(frames.encode(plain)).digest(MACHINE_SIZE_BYTES))

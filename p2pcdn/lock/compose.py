@@ -14,10 +14,11 @@ from p2pcdn.errors import P2pcdnError
 from p2pcdn.fetch import Wanted
 from p2pcdn.lock import question as asked
 from p2pcdn.lock.facts import Listed
-from p2pcdn.lock.kept import Files
+from p2pcdn.lock.kept_files import Files
 from p2pcdn.lock.merge import Merged, both, minors_marker
 from p2pcdn.lock.outcomes import LeftOut
 from p2pcdn.lock.targets import DEFAULT_REQUIRES_PYTHON, Cell, Platform
+from p2pcdn.resolve import expanded_tags
 from p2pcdn.simple import File
 
 
@@ -163,13 +164,7 @@ def _named(names: Sequence[str], project: str) -> bool:
 
 
 def _is_listed(filename: str, tags: frozenset[str]) -> bool:
-    pythons, abis, platforms = filename.removesuffix(".whl").split("-")[-3:]
-    return not tags or any(
-        f"{python}-{abi}-{platform}" in tags
-        for python in pythons.split(".")
-        for abi in abis.split(".")
-        for platform in platforms.split(".")
-    )
+    return not tags or not tags.isdisjoint(expanded_tags("-".join(filename[:-4].split("-")[-3:])))
 
 
 def _described(file: File, hashes: Mapping[str, str]) -> LockedFile:

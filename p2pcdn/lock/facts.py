@@ -18,7 +18,8 @@ from p2pcdn.fetch import Metadata as WheelMetadata
 from p2pcdn.fetch import Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
-from p2pcdn.lock.kept import FORMAT, decode_files, encode_files, encode_metadata, encode_table
+from p2pcdn.lock.kept import FORMAT, encode_metadata, encode_table
+from p2pcdn.lock.kept_files import NO_FILES, Files, decode_files, encode_files
 from p2pcdn.names import is_normalized, normalize_project
 from p2pcdn.resolve import Metadata, Source, Table, read_metadata, table_and_files_of
 from p2pcdn.simple import File
@@ -108,31 +109,31 @@ class Facts:
             self.pages.let_go(held)  # no client asked for it: the next lock does without
         return octets, listed
 
-    async def _read(self, held: HeldPage, listed: Listed) -> tuple[bytes, bytes]:
+    async def _read(self, held: HeldPage, listed: Listed) -> tuple[bytes, Mapping[str, bytes]]:
         """The table and the files of a page, kept from now on."""
         files = held.page.files if held.page is not None else ()
         if len(files) <= PARSE_INLINE_FILES_MAX:
-            table, by_version = _encoded_page(listed.project, files, held.index.url)
+            table, rows = _encoded_page(listed.project, files, held.index.url)
         else:
-            table, by_version = await self.threads.run(_encoded_page, listed.project, files, held.index.url)
+            table, rows = await self.threads.run(_encoded_page, listed.project, files, held.index.url)
         await self._keep(listed.key("t"), table)
-        await self._keep(listed.key("f"), by_version)
-        return table, by_version
+        for end, octets in rows.items():
+            await self._keep(listed.key("f") + end, octets)
+        return table, rows
 
-    def files_at_hand(self, listed: Listed) -> Mapping[str, bytes] | None:
-        """The files of a page, packed, by their version as the project's table has it; see `unpack_files`."""
-        octets = self._kept(listed.key("f"))
-        return decode_files(octets) if octets is not None else None
+    def files_at_hand(self, listed: Listed, version: str) -> Files | None:
+        """The files of a version, as the project's table has it, if that needs no waiting."""
+        return decode_files(lambda end: self._kept(listed.key("f") + end), version)
 
-    async def files(self, listed: Listed) -> Mapping[str, bytes]:
+    async def files(self, listed: Listed, version: str) -> Files:
         """The same, whatever it takes. Raises what `Pages.project` raises; Unavailable for a page that has changed."""
-        known = self.files_at_hand(listed)
+        known = self.files_at_hand(listed, version)
         if known is not None:
             return known
         held = self.pages.fresh(listed.project) or await self.pages.project(listed.project, wait_s=PAGE_WAIT_S)
         if (held.index.key, held.version) != (listed.index.key, listed.version):
             raise Unavailable(f"The page of {listed.project} has just changed; ask again.")
-        return decode_files((await self._read(held, listed))[1])
+        return decode_files((await self._read(held, listed))[1].get, version) or NO_FILES
 
     def metadata_at_hand(self, listed: Listed, files: Sequence[File]) -> bytes | None:
         """As `metadata_of` gives it, if that needs no waiting."""
@@ -232,8 +233,8 @@ def _rank(file: File) -> tuple[bool, bool, bool, int, str]:
     return (not wheel, not beside, not file.filename.endswith("-none-any.whl"), file.size_bytes or 0, file.filename)
 
 
-def _encoded_page(project: str, files: Sequence[File], index: str) -> tuple[bytes, bytes]:
-    """The table of a page, and its files by version; of each, first the one whose metadata speaks for it."""
+def _encoded_page(project: str, files: Sequence[File], index: str) -> tuple[bytes, Mapping[str, bytes]]:
+    """The table of a page, and the rows of its files; of each version, first the one whose metadata speaks for it."""
     table, by_version = table_and_files_of(project, files, index=index)
     return encode_table(table), encode_files({of: sorted(some, key=_rank) for of, some in by_version.items()})
 

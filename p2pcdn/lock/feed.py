@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from p2pcdn.envs.model import Directory, LockedFile, Vcs
 from p2pcdn.errors import NotFound, P2pcdnError
 from p2pcdn.fetch import Wanted, digest_of
 from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
-from p2pcdn.lock.kept import NO_FILES, Files, unpack_files
+from p2pcdn.lock.kept_files import NO_FILES, Files
 from p2pcdn.resolve import Need, Source, to_plain
 from p2pcdn.simple import File
 
@@ -46,7 +46,6 @@ class Feed:
         self._come: dict[Key, bytes | P2pcdnError] = {}
         self._told: set[Key] = set()
         self._more = trio.Event()
-        self._packed: dict[str, Mapping[str, bytes]] = {}
         self._files: dict[tuple[str, str], Files] = {}
         self.places: dict[str, LockedFile | Directory | Vcs] = {}  # by direct URL
         self.pages: dict[str, Listed | None] = {}  # those that the solver was told of, by project
@@ -130,8 +129,9 @@ class Feed:
             listed = self.pages.get(key.project)
             if key.url or listed is None:
                 return None
-            if key.project not in self._packed and (packed := self._facts.files_at_hand(listed)) is not None:
-                self._packed[key.project] = packed
+            of_version = key.project, key.version
+            if of_version not in self._files and (files := self._facts.files_at_hand(listed, key.version)) is not None:
+                self._files[of_version] = files
             return self._facts.metadata_at_hand(listed, self.files(listed, key.version))
         known = self._facts.table_at_hand(key)
         if known is None:
@@ -172,21 +172,16 @@ class Feed:
         listed = self.pages[source.project]
         if listed is None:
             raise NotFound(f"No configured index has a project named {source.project}.")
-        if source.project not in self._packed:
-            self._packed[source.project] = await self._facts.files(listed)
-        return await self._facts.metadata_of(source, listed, self.files(listed, source.version), self._makers.of_sdist)
+        of_version = source.project, source.version
+        if of_version not in self._files:
+            self._files[of_version] = await self._facts.files(listed, source.version)
+        return await self._facts.metadata_of(source, listed, self._files[of_version], self._makers.of_sdist)
 
     def files(self, listed: Listed, version: str) -> Files:
         """The files of one version of a page, first the one whose metadata speaks for it; none before that was asked.
         For any thread.
         """
-        found = self._files.get((listed.project, version))
-        if found is None:
-            packed = self._packed.get(listed.project, {}).get(version)
-            found = unpack_files(packed, version) if packed is not None else NO_FILES
-            if packed is not None:
-                self._files[listed.project, version] = found
-        return found
+        return self._files.get((listed.project, version), NO_FILES)
 
     def sha256_of(self, listed: Listed, file: File) -> Sha256 | None:
         """As the index gives it, else of the bytes that this node got from there; None where none has come."""

@@ -107,7 +107,7 @@ class Room:
             versions = None if chosen is None else _sources(chosen)
             one = await self._threads.run(confirm, versions, looked_at, told, target, known)
             if isinstance(one, Doubt):
-                same_machine = certificate.machine == machine_of([*targets.values()])
+                same_machine = certificate.machine == machine_of(tuple(targets.values()))
                 knows_better = one.is_sure and same_machine and _has_our_pages(certificate, feed, known)
                 return Refusal(" ".join(one.sentences[:SENTENCES_MAX]), is_lie=knows_better)
             found[cell] = one
@@ -142,7 +142,7 @@ class Room:
         if len(read) < len(pages):
             return {}  # that nobody has a project may be otherwise elsewhere
         try:
-            content = Certificate(tuple(choices), read, machine_of([*targets.values()]), looked_at).encode()
+            content = Certificate(tuple(choices), read, machine_of(tuple(targets.values())), looked_at).encode()
         except ValueError:
             return {}
         used = sorted({index for index, _ in read.values()})

@@ -30,6 +30,7 @@ lacking.py                      whether only files are missing
 verify.py                       whether somebody else's choice of versions is the one that we would have made
 """
 
+from p2pcdn.resolve.judge import expanded_tags
 from p2pcdn.resolve.knowledge import Knowledge
 from p2pcdn.resolve.model import (
     ALL_PROJECTS,
@@ -80,6 +81,7 @@ __all__ = [
     "Wanted",
     "columns_of",
     "confirm",
+    "expanded_tags",
     "from_plain",
     "order_of_columns",
     "read_metadata",

@@ -53,7 +53,9 @@ class Judgement:
     def _fits(self, tags: tuple[str, ...]) -> bool:
         known = self._fitting.get(tags)
         if known is None:
-            known = self._tags is None or any(not self._tags.isdisjoint(_expanded(compressed)) for compressed in tags)
+            known = self._tags is None or any(
+                not self._tags.isdisjoint(expanded_tags(compressed)) for compressed in tags
+            )
             self._fitting[tags] = known
         return known
 
@@ -68,7 +70,7 @@ class Judgement:
 
 
 @lru_cache(maxsize=10_000)
-def _expanded(compressed: str) -> frozenset[str]:
+def expanded_tags(compressed: str) -> frozenset[str]:
     """The tags of a compressed set (PEP 425): py2.py3-none-any is py2-none-any and py3-none-any."""
     return frozenset(map("-".join, product(*(part.split(".") for part in compressed.split("-")))))
 

@@ -49,8 +49,8 @@ def columns_of(table: Table) -> list[Any]:
     """A table as plain things, sorted; strings that are no versions are left out (PEP 440; pip does so, too).
 
     What `order_of_columns` reads: project, index, why it is missing; then, each a list with one of every release, the
-    versions, Requires-Python, why it was yanked or None, the upload time, its tags with blanks between them, whether it
-    has an sdist; and the numbers of the pre-releases.
+    versions, Requires-Python, the upload time, its tags with blanks between them, whether it has an sdist; and the
+    numbers of the pre-releases, and of what was yanked with the reasons.
     """
     rows = [(version, one) for one in table.releases if (version := _version(one.version)) is not None]
     # Two spellings of one version ("1.0", "1.0.0") are two releases; the order among them is that of the text.
@@ -63,20 +63,21 @@ def columns_of(table: Table) -> list[Any]:
         table.missing,
         [one.version for one in releases],
         [one.requires_python for one in releases],
-        [one.yanked for one in releases],
         [one.upload_time for one in releases],
         [" ".join(one.tags) for one in releases],
         [one.sdist for one in releases],
         [number for number, (version, _) in enumerate(rows) if version.is_prerelease],
+        [[number, one.yanked] for number, one in enumerate(releases) if one.yanked is not None],
     ]
 
 
 def order_of_columns(columns: Sequence[Any]) -> Order:
-    project, index, missing, texts, pythons, yanked, times, tags, sdists, prereleases = columns
+    project, index, missing, texts, pythons, times, tags, sdists, prereleases, reasons = columns
+    yanked: dict[int, str] = dict(reasons)
 
     def release(number: int) -> Release:
         there = tuple(tags[number].split()) if tags[number] else ()
-        return Release(texts[number], pythons[number], yanked[number], times[number], there, sdists[number])
+        return Release(texts[number], pythons[number], yanked.get(number), times[number], there, sdists[number])
 
     return Order(
         project,
@@ -84,7 +85,7 @@ def order_of_columns(columns: Sequence[Any]) -> Order:
         Lazily(len(texts), release),
         Lazily(len(texts), lambda number: Source(project, texts[number])),
         prereleases=_numbers(prereleases),
-        yanked=_numbers(number for number, reason in enumerate(yanked) if reason is not None),
+        yanked=_numbers(yanked),
         index=index,
         missing=missing,
     )

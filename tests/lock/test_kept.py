@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 from p2pcdn.digest import Sha256
-from p2pcdn.lock.kept import (
-    BLOCK_FILES_MIN,
-    decode_files,
-    decode_metadata,
-    decode_table,
-    encode_files,
-    encode_metadata,
-    encode_table,
-    unpack_files,
-)
+from p2pcdn.lock.kept import decode_metadata, decode_table, encode_metadata, encode_table
+from p2pcdn.lock.kept_files import decode_files, encode_files
 from p2pcdn.resolve import Metadata, Release, Source, Table, term
 from p2pcdn.simple import File
 
@@ -56,10 +49,31 @@ def test_metadata_and_files_come_back_whole() -> None:
     metadata = Metadata(Source("six", "1.0"), "1.0", ("a",), ("x",), ">=3", "")
     assert decode_metadata(metadata.source, encode_metadata(metadata)) == metadata
     bare = replace(FILE, sha256=None, size_bytes=None, core_metadata=True, yanked=False, requires_python=None)
-    several = {str(number): [FILE] * 5 for number in range(BLOCK_FILES_MIN)}
-    by_version = decode_files(encode_files({"1.0": [FILE, bare], "2.0": [], **several}))
-    assert [*unpack_files(by_version["1.0"], "1.0")] == [FILE, bare]
-    assert unpack_files(by_version["1.0"], "1.0").names == (FILE.filename, FILE.filename)
-    assert [*unpack_files(by_version["2.0"], "2.0")] == []
-    assert {version: [*unpack_files(by_version[version], version)] for version in several} == several
-    assert len(set(by_version.values())) > 1, "in several blocks"
+    rows = encode_files({"1.0": [FILE, bare], "2.0": []})
+    assert rows.keys() == {""}
+    files = decode_files(rows.get, "1.0")
+    assert files is not None
+    assert ([*files], files.names) == ([FILE, bare], (FILE.filename, FILE.filename))
+    none = decode_files(rows.get, "2.0")
+    assert none is not None
+    assert [*none] == []
+    never = decode_files(rows.get, "3.0")
+    assert never is not None
+    assert [*never] == []
+    assert decode_files({}.get, "1.0") is None
+
+
+def test_files_of_many_versions_are_kept_by_their_series() -> None:
+    def noise(version: str) -> list[File]:
+        said = (hashlib.sha512(f"{version} {number}".encode()).hexdigest() for number in range(20))
+        return [replace(FILE, url=one * 2, raw={"provenance": "p"}) for one in said]
+
+    versions = [f"{major}.{minor}.{patch}" for major in range(3) for minor in range(4) for patch in range(5)]
+    files = {version: noise(version) for version in versions}
+    rows = encode_files(files)
+    assert rows.keys() == {"", *(f"/{major}.{minor}" for major in range(3) for minor in range(4))}
+    for version, expected in (*files.items(), ("1.1.9", [])):
+        found = decode_files(rows.get, version)
+        assert found is not None
+        assert [*found] == expected
+    assert decode_files({"": rows[""]}.get, "1.0") is None, "a row that is gone is read again"

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from packaging.markers import Marker
 
+from p2pcdn.lock.targets import matrix
 from p2pcdn.resolve import BadRequirement, Edge, Metadata, NoSolution, Prereleases, Release, Source, Target, Wanted
+from p2pcdn.resolve.requirement import Markers
 from tests.resolve.universe import LINUX_311, Universe, pins, universe
 
 URL = "https://host.example/b-7.0-py3-none-any.whl"
@@ -354,3 +357,20 @@ def test_another_version_of_the_same_parent_may_ask_for_the_prerelease() -> None
         }
     )
     assert pins(world.solve(["parent", "b>=1"])) == {"a": "2b1", "b": "1", "parent": "1"}
+
+
+@pytest.mark.parametrize(
+    "marker",
+    [
+        "python_version < '3.12'",
+        "os.name == 'nt' and 'linux' != sys_platform",
+        "python_implementation == 'CPython' and platform.machine in 'x86_64 arm64'",
+        "sys_platform == 'os_name' or python_full_version >= '3.12.1'",
+        "'darwin' in sys.platform or (extra == 'x' and platform_system == 'Windows')",
+    ],
+)
+@pytest.mark.parametrize("extra", ["", "x"])
+def test_a_marker_is_decided_anew_for_each_target_that_differs_in_what_it_names(marker: str, extra: str) -> None:
+    for cell in matrix(">=3.8"):
+        expected = Marker(marker).evaluate({**cell.environment, "extra": extra})
+        assert Markers(cell.environment).hold(marker, extra) == expected
