@@ -18,7 +18,8 @@ from p2pcdn.fetch import Metadata as WheelMetadata
 from p2pcdn.fetch import Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
-from p2pcdn.lock.kept import FORMAT, decode_files, encode_files, encode_metadata, encode_table
+from p2pcdn.lock.kept import FORMAT, encode_metadata, encode_table
+from p2pcdn.lock.kept_files import decode_files, encode_files
 from p2pcdn.names import is_normalized, normalize_project
 from p2pcdn.resolve import Metadata, Source, Table, read_metadata, table_and_files_of
 from p2pcdn.simple import File

@@ -14,7 +14,7 @@ from p2pcdn.envs.model import Directory, LockedFile, Vcs
 from p2pcdn.errors import NotFound, P2pcdnError
 from p2pcdn.fetch import Wanted, digest_of
 from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
-from p2pcdn.lock.kept import unpack_files
+from p2pcdn.lock.kept_files import unpack_files
 from p2pcdn.resolve import Need, Source, to_plain
 from p2pcdn.simple import File
 

@@ -1,24 +1,18 @@
-"""What was read of pages and metadata, in the form in which a node keeps it: nothing is parsed twice. Pure.
+"""Tables and metadata in the form in which a node keeps them, and in which they cross the solver's pipe. Pure.
 
-Tables and metadata cross the solver's pipe so, too; files are for the lock that is written in the end.
+The files of a page, which are for the lock that is written in the end, stand in `kept_files.py`: a solver is to start
+without what reads pages.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from operator import attrgetter
 from typing import Any
 
 from p2pcdn import frames
-from p2pcdn.digest import Sha256
 from p2pcdn.resolve import Metadata, Source, Table, from_plain, to_plain
-from p2pcdn.simple import File
 
-# Counted up when the tables or metadata of this version could not be read by another one.
+# Counted up when the tables, metadata or files of this version could not be read by another one.
 FORMAT = 4
-# So many files are packed together: zlib is begun for each block. Of a page that lists thousands some ten are wanted.
-BLOCK_FILES_MIN = 64
 
 
 def encode_table(table: Table) -> bytes:
@@ -38,51 +32,3 @@ def encode_metadata(metadata: Metadata) -> bytes:
 def decode_metadata(source: Source, octets: bytes) -> Metadata:
     rest: list[Any] = frames.decode_own(octets)
     return from_plain(Metadata, [to_plain(source), *rest])
-
-
-def encode_files(by_version: Mapping[str, Sequence[File]]) -> bytes:
-    """The files of a page by version, without their raw form, in blocks of neighbouring versions."""
-    return frames.encode([[list(block), zlib.compress(frames.encode(block), 1)] for block in _blocks(by_version)])
-
-
-def decode_files(octets: bytes) -> Mapping[str, bytes]:
-    """By version the block that it is in, which `unpack_files` reads."""
-    return {version: block for versions, block in frames.decode_own(octets) for version in versions}
-
-
-def unpack_files(block: bytes, version: str) -> list[File]:
-    return [_file(*row) for row in frames.decode_own(zlib.decompress(block))[version]]
-
-
-def _blocks(by_version: Mapping[str, Sequence[File]]) -> Iterator[dict[str, list[tuple[Any, ...]]]]:
-    block: dict[str, list[tuple[Any, ...]]] = {}
-    count = 0
-    for version, files in by_version.items():
-        block[version] = list(map(_row, files))
-        count += len(files)
-        if count >= BLOCK_FILES_MIN:
-            yield block
-            block, count = {}, 0
-    if block:
-        yield block
-
-
-def _file(
-    filename: str,
-    url: str,
-    sha256: str | None,
-    size_bytes: int | None,
-    core_metadata: str | bool,
-    yanked: bool | str,
-    requires_python: str | None,
-    upload_time: str | None,
-) -> File:
-    beside = Sha256(core_metadata) if isinstance(core_metadata, str) else core_metadata
-    known = Sha256(sha256) if sha256 is not None else None
-    return File(filename, url, known, size_bytes, beside, yanked, requires_python, upload_time, {})
-
-
-# In the order in which `_file` takes them.
-_row = attrgetter(
-    "filename", "url", "sha256", "size_bytes", "core_metadata", "yanked", "requires_python", "upload_time"
-)

@@ -5,16 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from p2pcdn.digest import Sha256
-from p2pcdn.lock.kept import (
-    BLOCK_FILES_MIN,
-    decode_files,
-    decode_metadata,
-    decode_table,
-    encode_files,
-    encode_metadata,
-    encode_table,
-    unpack_files,
-)
+from p2pcdn.lock.kept import decode_metadata, decode_table, encode_metadata, encode_table
+from p2pcdn.lock.kept_files import BLOCK_FILES_MIN, decode_files, encode_files, unpack_files
 from p2pcdn.resolve import Metadata, Release, Source, Table
 from p2pcdn.simple import File
 
