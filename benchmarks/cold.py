@@ -5,8 +5,8 @@ all their versions, each answer 20 ms late (`latency.py`). Everybody runs once b
 network. Every run of ours begins with a node that has an empty store, started before and not measured; uv and pip
 begin without a cache. Byte code is left out by all.
 
-Run it with TMPDIR=/dev/shm: ext4 looks at each inode that was freed in the last minutes before it takes another one, so
-after the runs before a file takes a millisecond to create, which is far more than anybody does with it.
+Run it with TMPDIR=/dev/shm: on ext4 a file takes a millisecond to create after the runs before (probably because it
+passes over the inodes that were freed in the last minutes), which is far more than anybody does with it.
 """
 
 from __future__ import annotations
