@@ -92,6 +92,31 @@ def nginx_proxy(directory: Path, upstream: FaultyUpstream) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
+def nginx_memory(directory: Path, address: tuple[str, int]) -> Iterator[Server]:
+    """nginx that gives again what a server said once, for as long as it runs: the server's own speed plays no part."""
+    port = free_port()
+    site = f"""
+        proxy_cache_path {directory}/kept keys_zone=kept:10m max_size=10g inactive=1d;
+        server {{
+            listen 127.0.0.1:{port} backlog=512;
+            location / {{
+                proxy_pass http://{address[0]}:{address[1]};
+                proxy_http_version 1.1;
+                proxy_set_header Host $http_host;
+                proxy_set_header Connection "";
+                proxy_cache kept;
+                proxy_cache_key "$uri $http_accept $http_accept_encoding";
+                proxy_cache_lock on;
+                proxy_cache_lock_timeout 60s;
+                proxy_ignore_headers Cache-Control Expires Vary;
+                proxy_cache_valid 200 404 1d;
+            }}
+        }}"""
+    with _nginx(directory, site, port) as server:
+        yield server
+
+
+@contextlib.contextmanager
 def devpi(directory: Path, upstream: FaultyUpstream) -> Iterator[Server]:
     """devpi-server with a mirror of the upstream."""
     tools = _environment("devpi-server")

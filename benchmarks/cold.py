@@ -1,8 +1,12 @@
 """Cold resolutions and installs over a line of 20 ms, beside uv and pip: python -m benchmarks.cold
 
-A node that has seen everything before stands in for the index: real pages with all their versions, each answer 20 ms
-late (`latency.py`). Every run of ours begins with a node that has an empty store, started before and not measured;
-uv and pip begin without a cache. Byte code is left out by all. It needs the network once, to fill the stand-in.
+A node that has seen everything before stands in for the index, and nginx before it says the same again: real pages with
+all their versions, each answer 20 ms late (`latency.py`). Everybody runs once before, which fills both and needs the
+network. Every run of ours begins with a node that has an empty store, started before and not measured; uv and pip
+begin without a cache. Byte code is left out by all.
+
+Run it with TMPDIR=/dev/shm: on ext4 a file takes a millisecond to create after the runs before (probably because it
+passes over the inodes that were freed in the last minutes), which is far more than anybody does with it.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.anchors import free_port
+from benchmarks.anchors import free_port, nginx_memory
 from benchmarks.compare import Figures, alternate, children_cpu_s, cpu_s, report
 from benchmarks.latency import far_away
 from p2pcdn_daemon.clients.client_config import pypi
@@ -49,13 +53,15 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as scratch,
         RunningNode(kept, upstreams=[pypi().url], arguments=["--allow-host", wire]) as index,
-        far_away(int(wire.rpartition(":")[2]), index.address, LATENCY_S),
+        nginx_memory(Path(scratch) / "nginx", index.address) as memory,
+        far_away(int(wire.rpartition(":")[2]), memory.address, LATENCY_S),
     ):
         race = Race(Path(scratch), wire)
         for title, (requirements, installs, goal) in CASES.items():
             if chosen.only in title:
                 runs = race.contestants(requirements, installs=installs, without=chosen.without)
-                runs["zephyr"]()  # fills the stand-in
+                for run in runs.values():  # fills the stand-in
+                    run()
                 race.cpu_s.clear()
                 figures = alternate(runs, chosen.rounds, warm_up=False)
                 report(f"{title}, {race.packages} packages", "s", figures, "zephyr", goal)
@@ -119,17 +125,21 @@ class Race:
         place = self._fresh("uv")
         verb = ["install", "--target", place / "target"] if installs else ["compile", "-q", "-"]
         command = [tool("uv").command, "pip", verb[0], "--no-cache", *verb[1:]]
-        return self._asked("uv", command, requirements, installs=installs)
+        return self._asked("uv", place, command, requirements, installs=installs)
 
     def pip(self, requirements: Sequence[str], *, installs: bool) -> float:
         place = self._fresh("pip")
         verb = ["--target", place / "target"] if installs else ["--dry-run", "--ignore-installed"]
         command = [tool("pip-new").command, "install", "-q", "--no-cache-dir", "--no-compile", *verb]
-        return self._asked("pip", command, requirements, installs=True)
+        return self._asked("pip", place, command, requirements, installs=True)
 
-    def _asked(self, who: str, command: list[str | Path], requirements: Sequence[str], *, installs: bool) -> float:
+    def _asked(
+        self, who: str, place: Path, command: list[str | Path], requirements: Sequence[str], *, installs: bool
+    ) -> float:
         words = [*command, "--index-url", self._url, *(requirements if installs else ())]
-        return self._timed(who, words, self._directory, self._place.variables(), "\n".join(requirements))
+        spent_s = self._timed(who, words, self._directory, self._place.variables(), "\n".join(requirements))
+        shutil.rmtree(place)
+        return spent_s
 
     def _fresh(self, whose: str) -> Path:
         place = self._directory / f"{whose}{next(self._numbers)}"

@@ -1,6 +1,6 @@
 """What was read of pages and metadata, in the form in which a node keeps it: nothing is parsed twice. Pure.
 
-Tables and metadata cross the solver's pipe so, too. The files, for the lock that is written in the end: `kept_files.py`.
+Tables and metadata cross the solver's pipe so, too. The files of a page have a file of their own, `kept_files.py`.
 """
 
 from __future__ import annotations
