@@ -94,11 +94,17 @@ def cell_in_place(
             f"{tree} belongs to root, and a sandbox for an editable build runs as the tree's owner, who must not be"
             " root; give it to another user. Nothing was run."
         )
+    # What the environment has in the tree (it may be installed there, editable) is writable, as all of the tree is.
+    environment = replace(environment, also=tuple(one for one in environment.also if not _lies_in(one, tree)))
     repository = (Bind(tree / ".git"),) if (tree / ".git").exists() else ()
     binds = (*_shown(interpreter, environment), Bind(tree, writable=True), *repository)
     spec = Spec(binds, limits=limits, user=_who_reads(tree))
     places = Places(None, str(tree), f"{SCRATCH}/out", f"{SCRATCH}/home", f"{SCRATCH}/tmp")
     return SandboxCell(processes, spec, places)
+
+
+def _lies_in(path: Path, tree: Path) -> bool:
+    return path.resolve().is_relative_to(tree.resolve())
 
 
 def is_roots(tree: Path) -> bool:

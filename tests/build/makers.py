@@ -98,6 +98,7 @@ class LocalWheels:
     wheels: Path
     place: Path
     asked: list[tuple[str, ...]] = field(default_factory=list)
+    also: tuple[Path, ...] = ()
 
     async def __call__(self, requirements: tuple[str, ...], python: Path) -> Environment:
         self.asked.append(requirements)
@@ -119,7 +120,7 @@ class LocalWheels:
             with zipfile.ZipFile(path) as archive:
                 archive.extractall(site)
         pins = tuple(sorted("==".join(map(str, parse_wheel_filename(path.name)[:2])) for path in chosen.values()))
-        return Environment(directory, environment, pins)
+        return Environment(directory, environment, pins, self.also)
 
     def _best(self, requirement: Requirement) -> Path:
         fitting = [

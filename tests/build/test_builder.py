@@ -156,7 +156,8 @@ async def test_a_tree_that_is_built_in_place_keeps_what_its_backend_leaves_but_i
         assert not (tree / "left.txt").exists()  # a tree of root's is copied, as without the word
         for path in (tree, *tree.rglob("*")):
             os.chown(path, 1234, 1234)
-    for _ in range(2):
+    for also in ((), (tree, tree / "src")):  # it may be installed there, editable: then it is on its own path
+        yard.environments.also = also
         assert not (await yard.builder().wheel(Tree(tree, in_place=True), PYTHON)).kept
     assert (tree / "left.txt").read_text() == f"{tree}|{tree}|"
     assert list((tree / ".git").iterdir()) == []

@@ -171,7 +171,8 @@ def test_where_hashes_are_demanded_a_version_is_too(site: Site) -> None:
     run = site.install("-r", "r.txt", code=1)
     assert "all requirements must have their versions pinned with ==" in run.stderr
     (site.directory / "r.txt").write_text(f"lib==1.0 --hash=sha256:{digest}\n")
-    site.install("-r", "r.txt")
+    site.install("-c", "r.txt", "lib")
+    site.install("--force-reinstall", "-r", "r.txt")
 
 
 def test_the_environment_of_the_project_is_found_from_below_and_an_active_one_counts_more(site: Site) -> None:

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from p2pcdn_shim.zephyr.pip import change as changes
-from p2pcdn_shim.zephyr.pip.building import own_pin
+from p2pcdn_shim.zephyr.pip.building import own_pin, variables
 from p2pcdn_shim.zephyr.pip.change import Change, take_back
 from p2pcdn_shim.zephyr.pip.cli import main
 from p2pcdn_shim.zephyr.pip.errors import PipError
@@ -376,6 +376,12 @@ def test_the_index_of_another_repository_is_not_written(tmp_path: Path, monkeypa
     check_unchanged(checkout)
     put_on_branch(checkout, "main")
     assert index.read_text() == "the index of the user"
+
+
+def test_a_build_sees_what_compilers_are_told_and_no_secret() -> None:
+    told = {"CFLAGS": "-O0", "PKG_CONFIG_PATH": "/opt/lib", "SETUPTOOLS_SCM_PRETEND_VERSION": "1", "MAX_JOBS": "2"}
+    secrets = {"CARGO_REGISTRY_TOKEN": "x", "MATURIN_PASSWORD": "x", "PDM_PUBLISH_USERNAME": "x", "MY_VARIABLE": "x"}
+    assert variables(told | secrets) == told
 
 
 # -- what is kept -----------------------------------------------------------------------------------------------------

@@ -28,13 +28,17 @@ Bring = Callable[[Sequence[str], Path, "Source"], list[str]]
 
 # What compilers and backends are told by variables. Others stay outside: a build would write them into its wheel.
 _VARIABLES = re.compile(
-    r"CC|CXX|CPP|LD|AR|(C|CPP|CXX|LD|ARCH|MAKE|F|RUST)FLAGS|SOURCE_DATE_EPOCH|(CMAKE|SETUPTOOLS|CARGO|CYTHON|NPY|SKBUILD)_\w+"
+    r"CC|CXX|CPP|LD|AR|FC|(C|CPP|CXX|LD|ARCH|MAKE|F|RUST)FLAGS|SOURCE_DATE_EPOCH|MAX_JOBS|PKG_CONFIG(_\w+)?"
+    r"|CPATH|C(PLUS)?_INCLUDE_PATH|(LD_)?LIBRARY_PATH|(HATCH|PDM)_BUILD_\w+"
+    r"|(CMAKE|SETUPTOOLS|CARGO|CYTHON|NPY|SKBUILD|PYO3|MATURIN|MESON|NINJA)_\w+"
 )
+_SECRETS = re.compile("TOKEN|PASS|SECRET|AUTH|CREDENTIAL")
 
 
 def variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Those of the user's variables that a build sees."""
-    return {name: value for name, value in environ.items() if _VARIABLES.fullmatch(name)}
+    known = {name: value for name, value in environ.items() if _VARIABLES.fullmatch(name)}
+    return {name: value for name, value in known.items() if not _SECRETS.search(name)}
 
 
 class Source(Value):

@@ -34,7 +34,7 @@ class _Resolution:
 
     def run(self, asks: Sequence[Ask]) -> Outcome:
         universe = self._universe()
-        universe.roots = self._roots
+        universe.roots, universe.constrained = self._roots, self._constrained
         universe.closed = {name for name in universe.held if not self._policy.upgrade}
         constraints = self._constraints([one for one in asks if one.constraint], universe)
         roots = self._root_texts([one for one in asks if not one.constraint], universe)

@@ -51,6 +51,8 @@ class Universe:
         self.closed: set[str] = set()
         # Extras that somebody asked for, by project.
         self.extras: dict[str, set[str]] = {}
+        # What constraints say of versions, by project.
+        self.constrained: Mapping[str, list[str]] = {}
         # The user's own requirements, by project.
         self.roots: dict[str, Ask] = {}
         self._candidates: dict[str, dict[str, Candidate]] = {}
@@ -271,7 +273,9 @@ class Universe:
         if link.is_directory:
             raise hashing.directory(whole)
         root = self.roots.get(project)
-        if not direct and not _is_pinned(str(root.requirement) if root is not None else shown):
+        texts = [str(root.requirement) if root is not None else shown]
+        texts += [f"{project}{constraint}" for constraint in self.constrained.get(project, ())]
+        if not direct and not any(map(_is_pinned, texts)):
             raise hashing.unpinned(shown, origin)
         if allowed and (any(allowed.values()) or (root is not None and root.hashes)):
             return allowed
