@@ -337,6 +337,7 @@ class Download:
         }
         parents = parents * CLASSES if len(parents) == 1 else parents
         self._sources.parents = [*parents, *[None] * CLASSES][:CLASSES]
+        self._taking.leave_silent(self._told)
         for address in advice.others:
             self._peer_at(address, place)
         for device, address in advice.makers:
