@@ -418,7 +418,9 @@ class Provider:
     def _rarity_of(self, sha256: Sha256, sharing: Sharing | None) -> Rarity:
         if sharing is not None:
             return sharing.rarity
-        rarity = self._rarities.setdefault(sha256, Rarity())
+        rarity = self._rarities.get(sha256)
+        if rarity is None:
+            rarity = self._rarities[sha256] = Rarity()
         self._rarities.move_to_end(sha256)
         if len(self._rarities) > SHARINGS_MAX:
             self._rarities.popitem(last=False)
