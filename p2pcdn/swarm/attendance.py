@@ -11,8 +11,8 @@ from functools import lru_cache
 import trio
 
 from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.swarm.advice import CROWD_SIZE_BYTES_MAX, Advice, AskCrowd
 from p2pcdn.swarm.exchange import Exchange
-from p2pcdn.swarm.messages import CROWD_SIZE_BYTES_MAX, Advice, AskCrowd
 from p2pcdn.swarm.peers import Address, Peer
 from p2pcdn.swarm.tracker import Tracker
 

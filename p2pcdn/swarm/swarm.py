@@ -20,6 +20,7 @@ from p2pcdn.errors import P2pcdnError, RemoteProtocolError, Unavailable
 from p2pcdn.group import Device, Identity
 from p2pcdn.http1 import Handler, Request, Response
 from p2pcdn.store import Origin, Partial, Store
+from p2pcdn.swarm.advice import DISTRUSTED_MAKERS_MAX, Advice, AskCrowd
 from p2pcdn.swarm.attendance import Attendance, Place, seen_from
 from p2pcdn.swarm.belief import Belief
 from p2pcdn.swarm.claims import Claims
@@ -31,12 +32,9 @@ from p2pcdn.swarm.manifests import make_manifest
 from p2pcdn.swarm.manners import Manners
 from p2pcdn.swarm.meeting import Meeting, is_sealed
 from p2pcdn.swarm.messages import (
-    DISTRUSTED_MAKERS_MAX,
     HELLO_SIZE_BYTES_MAX,
     PEERS_SIZE_BYTES_MAX,
     PROTOCOL_VERSION,
-    Advice,
-    AskCrowd,
     AskHello,
     AskPeers,
     Hello,

@@ -11,8 +11,9 @@ import pytest
 import trio
 
 from p2pcdn.errors import RemoteProtocolError
+from p2pcdn.swarm.advice import Advice, AskCrowd
 from p2pcdn.swarm.attendance import Attendance
-from p2pcdn.swarm.messages import Advice, AskCrowd, Hello, read_target
+from p2pcdn.swarm.messages import Hello, read_target
 from p2pcdn.swarm.peers import CONFIGURED, CROWD, TOLD, Address, Peer, Peers
 from p2pcdn.swarm.tracker import Tracker
 from p2pcdn.world import Sighting
