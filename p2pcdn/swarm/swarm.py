@@ -262,10 +262,14 @@ class Swarm:
         return [members[boot] for boot in ranked(id_, members)]
 
     def _advise(self, ask: AskCrowd, address: str) -> Advice:
-        """Our answer as a tracker; or who in our eyes is it, where nobody has asked us for this file before."""
+        """Our answer as a tracker; or who in our eyes is it, where nobody has asked us for this file before.
+
+        Unless that one has gone, as who asks has just found out.
+        """
         if not self._tracker.knows(ask.id):
             first = self._ranks(ask.id)[0]
-            if first is not None and first.living and first.boot != ask.boot:
+            is_there = first is not None and first.living and str(first.address) not in ask.left
+            if first is not None and is_there and first.boot != ask.boot:
                 return Advice(elsewhere=str(first.address))
         return self._tracker.advise(ask, address, trio.current_time())
 
