@@ -2,9 +2,11 @@
 
     python benchmarks/bench_peers.py [--megabytes 256] [--rounds 5]
 
-A round moves the blob three ways from one provider (a process of its own): the peers' exchange and httpx, both with
-three requests under way and each piece checked against the manifest, bytes then dropped; and the whole of what a node
-does, `fill` into the store and `finish` with sha256, BLAKE3 and fsync. Prints medians and the ratios to httpx.
+A round moves the blob four ways from one provider (a process of its own): the peers' exchange and httpx, both with
+three requests under way and each piece checked against the manifest, bytes then dropped; `bare`, the least that this
+machine asks for the same: two blocking sockets, sendfile at one end, one buffer and the same check at the other; and
+the whole of what a node does, `fill` into the store and `finish` with sha256, BLAKE3 and fsync. Prints medians and the
+ratios to httpx.
 """
 
 from __future__ import annotations
@@ -13,14 +15,18 @@ import argparse
 import os
 import random
 import resource
+import socket
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial as bind
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "daemon")]
@@ -45,7 +51,16 @@ from p2pcdn_daemon.doors.threads import TrioThreads  # noqa: E402
 
 ORIGIN = Origin("big-1.0-py3-none-any.whl", "big", "0123456789abcdef", "lan")
 WORKERS = 3
+# What the bare provider is asked for: where a slice begins and ends.
+SPAN = struct.Struct("!QQ")
 Way = Callable[[], Awaitable[None]]
+
+
+class Ports(NamedTuple):
+    """Of the provider: the peer face's, and that of its bare socket."""
+
+    peers: int
+    bare: int
 
 
 def content_of(size_bytes: int) -> bytes:
@@ -92,7 +107,11 @@ async def provide(directory: Path, size_bytes: int) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(bind(swarm.run, peer_port=0))
         await nursery.start(bind(serve, listeners, swarm.answer, cross_site=True))
-        print(listeners[0].socket.getsockname()[1], flush=True)
+        bare = socket.create_server(("127.0.0.1", 0))
+        blob = store.blob(held.sha256) if held.sha256 is not None else None
+        assert blob is not None
+        threading.Thread(target=give_bare, args=(bare, (await blob.open()).fileno()), daemon=True).start()
+        print(listeners[0].socket.getsockname()[1], bare.getsockname()[1], flush=True)
         # Each line asks for the CPU seconds until now.
         while await trio.to_thread.run_sync(sys.stdin.readline):
             print(cpu_s(), flush=True)
@@ -100,17 +119,43 @@ async def provide(directory: Path, size_bytes: int) -> None:
     await store.close()
 
 
+def give_bare(listening: socket.socket, source: int) -> None:
+    """Sends the slices of the file that it is asked for: where each begins and ends, in sixteen bytes."""
+    while True:
+        connection, _ = listening.accept()
+        with connection:
+            while question := connection.recv(SPAN.size, socket.MSG_WAITALL):
+                offset, end = SPAN.unpack(question)
+                while offset < end:
+                    offset += os.sendfile(connection.fileno(), source, offset, end - offset)
+
+
 def cpu_s() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
-# --- the three ways
+# --- the four ways
 
 
-async def by_exchange(port: int, manifest: Manifest) -> None:
+async def by_bare(ports: Ports, manifest: Manifest) -> None:
+    buffer = memoryview(bytearray(manifest.cut.piece_size_bytes))
+    with socket.create_connection(("127.0.0.1", ports.bare)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for index in range(manifest.pieces):
+            start, end = manifest.cut.span(index)
+            connection.sendall(SPAN.pack(start, end))
+            size_bytes = connection.recv_into(buffer, end - start, socket.MSG_WAITALL)
+            assert manifest.matches(index, buffer[:size_bytes])
+
+
+async def by_exchange(ports: Ports, manifest: Manifest) -> None:
     exchange = Exchange(TcpNetwork(), Patience())
-    address, id_, left = Address("127.0.0.1", port), blob_id(PUBLIC_KEY, manifest.sha256), iter(range(manifest.pieces))
+    address, id_, left = (
+        Address("127.0.0.1", ports.peers),
+        blob_id(PUBLIC_KEY, manifest.sha256),
+        iter(range(manifest.pieces)),
+    )
 
     async def work() -> None:
         for index in left:
@@ -126,9 +171,9 @@ def piece(id_: str, index: int, manifest: Manifest) -> AskPiece:
     return AskPiece(id_, bitfield.encode(1 << index, manifest.pieces), 0, True)
 
 
-async def by_httpx(port: int, manifest: Manifest) -> None:
+async def by_httpx(ports: Ports, manifest: Manifest) -> None:
     id_, left = blob_id(PUBLIC_KEY, manifest.sha256), iter(range(manifest.pieces))
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.peers}", trust_env=False) as client:
 
         async def work() -> None:
             for index in left:
@@ -138,10 +183,10 @@ async def by_httpx(port: int, manifest: Manifest) -> None:
         await crowd(work)
 
 
-async def by_node(port: int, manifest: Manifest) -> None:
+async def by_node(ports: Ports, manifest: Manifest) -> None:
     with tempfile.TemporaryDirectory(dir=ROOT) as directory:
         store = await open_store(Path(directory) / "store")
-        swarm = swarm_of(store, [Sighting("127.0.0.1", port)])
+        swarm = swarm_of(store, [Sighting("127.0.0.1", ports.peers)])
         async with trio.open_nursery() as nursery:
             await nursery.start(bind(swarm.run, peer_port=1))
             growing = await store.grow(manifest.sha256, manifest.size_bytes, ORIGIN)
@@ -157,7 +202,7 @@ async def crowd(work: Way) -> None:
             nursery.start_soon(work)
 
 
-WAYS = {"exchange": by_exchange, "httpx": by_httpx, "node": by_node}
+WAYS = {"exchange": by_exchange, "bare": by_bare, "httpx": by_httpx, "node": by_node}
 
 
 def main() -> None:
@@ -182,7 +227,7 @@ def compare(manifest: Manifest, directory: Path, megabytes: int, rounds: int) ->
     provider = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert provider.stdin is not None
     assert provider.stdout is not None
-    port = int(provider.stdout.readline())
+    ports = Ports(*map(int, provider.stdout.readline().split()))
 
     def provider_cpu_s() -> float:
         assert provider.stdin is not None
@@ -196,7 +241,7 @@ def compare(manifest: Manifest, directory: Path, megabytes: int, rounds: int) ->
     for round_ in range(rounds + 1):
         for name, way in WAYS.items():
             theirs, ours, began = provider_cpu_s(), cpu_s(), time.perf_counter()
-            trio.run(way, port, manifest)
+            trio.run(way, ports, manifest)
             took = time.perf_counter() - began
             figures = (
                 manifest.size_bytes / 1e6 / took,
@@ -211,10 +256,11 @@ def compare(manifest: Manifest, directory: Path, megabytes: int, rounds: int) ->
     print(f"{megabytes} MiB in {manifest.pieces} pieces, {rounds} rounds, {os.cpu_count()} cores; medians")
     print(f"{'':10}{'MB/s':>8}{'CPU s/GB client':>18}{'provider':>10}{'MB/s : httpx':>15}{'client CPU : httpx':>20}")
     for name, (rate, client, server) in medians.items():
-        rates, cpus = rate / medians["httpx"][0], client / medians["httpx"][1]
-        print(f"{name:10}{rate:8.0f}{client:18.2f}{server:10.2f}{rates:15.2f}{cpus:20.2f}")
-    both = medians["exchange"][1] + medians["exchange"][2]
-    print(f"verified bytes per CPU second, both sides: {1 / both:.2f} GB")
+        quicker, dearer = rate / medians["httpx"][0], client / medians["httpx"][1]
+        print(f"{name:10}{rate:8.0f}{client:18.2f}{server:10.2f}{quicker:15.2f}{dearer:20.2f}")
+    rates = {name: 1 / (client + server) for name, (_, client, server) in medians.items()}
+    print("verified bytes per CPU second, both sides: ", end="")
+    print(f"{rates['exchange']:.2f} GB, by bare sockets {rates['bare']:.2f} GB")
 
 
 if __name__ == "__main__":

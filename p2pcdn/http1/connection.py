@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 # The client of a refusal may be slow to take it; we have told it what we had to say.
 REFUSAL_TIME_S = 2.0
+# So much of a file goes out without a switch of tasks: a piece of a neighbour's. It takes a fifth of a millisecond.
+FILE_NOW_SIZE_BYTES_MAX = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +192,18 @@ class Connection:
             sent_bytes = self._wire.send_now(content)
         except Gone:
             sent_bytes = 0  # `_respond` meets it again, and closes the body
-        if sent_bytes < len(content) or not isinstance(body, bytes) or not keep_alive:
+        if sent_bytes < len(content) or not keep_alive or not self._is_sent(request, response):
             return partial(self._respond, request, response, content[sent_bytes:], keep_alive)
         self._answered(request, response)
         return None
+
+    def _is_sent(self, request: Request, response: Response) -> bool:
+        """Whether all of the body is out: it was sent with the head, or is a small file and fits behind it."""
+        body = response.body
+        if isinstance(body, FileSlice) and body.size_bytes <= FILE_NOW_SIZE_BYTES_MAX and request.method != "HEAD":
+            self._sender.send_now(body)
+            return self._sender.body_bytes == body.size_bytes
+        return isinstance(body, bytes)
 
     async def _respond(self, request: Request, response: Response, unsent: bytes, keep_alive: bool) -> bool:
         """Sends the rest, or breaks it off: a reset, and never the end of a body whose middle is missing."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import trio
 
 from p2pcdn.errors import LocalProtocolError
@@ -28,10 +30,19 @@ class Sender:
         if sent_bytes < len(content):
             await self._wire.send(memoryview(content)[sent_bytes:])
 
+    def send_now(self, body: FileSlice) -> None:
+        """Sends what can be sent without waiting; what is left, and what goes wrong, `send_body` meets again."""
+        with suppress(Gone, OSError):
+            self.body_bytes = self._wire.send_file_now(body)
+
     async def send_body(self, response: Response, *, chunked: bool) -> None:
         """Raises Gone, what the body raises, and LocalProtocolError where it has not the size it was said to have."""
         body = response.body
-        if isinstance(body, FileSlice | bytes):
+        if isinstance(body, FileSlice):
+            sent_bytes = self.body_bytes
+            await self._send_part(FileSlice(body.file, body.offset + sent_bytes, body.size_bytes - sent_bytes))
+            return
+        if isinstance(body, bytes):
             await self._send_part(body)
             return
         if isinstance(body, Growing):

@@ -45,6 +45,10 @@ class Wire(Protocol):
         """Sends all of it, patiently. Raises Gone."""
         ...
 
+    def send_file_now(self, part: FileSlice) -> int:
+        """Sends what can be sent without waiting, and without reading; returns how many bytes. Raises Gone, OSError."""
+        ...
+
     async def send_file(self, part: FileSlice) -> None:
         """Sends all of it, patiently. Raises Gone, ShortFile and OSError (of the file)."""
         ...
@@ -89,6 +93,9 @@ class StreamWire:
                 raise Gone from error
             rest = rest[READ_SIZE_BYTES:]
         self._patience.work()
+
+    def send_file_now(self, part: FileSlice) -> int:
+        return 0
 
     async def send_file(self, part: FileSlice) -> None:
         await send_by_reading(self, part)

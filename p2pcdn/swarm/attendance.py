@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import trio
 
 from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.swarm.advice import CROWD_SIZE_BYTES_MAX, LEFT_MAX, Advice, AskCrowd
 from p2pcdn.swarm.exchange import Exchange
-from p2pcdn.swarm.messages import CROWD_SIZE_BYTES_MAX, Advice, AskCrowd
 from p2pcdn.swarm.peers import Address, Peer
 from p2pcdn.swarm.tracker import Tracker
 
@@ -48,13 +48,19 @@ class Attendance:
         self._answered: Address | None = None
         self._silent = Counter[Address]()  # how often one of whom we only heard did not answer
         self._forsaken: dict[Address, None] = {}
+        self._gone: list[str] = []  # those that did not answer this time
 
     async def ask(self, ask: AskCrowd) -> tuple[Advice, Place]:
-        """The advice of the first in rank that answers; where nobody does, that the node help itself."""
+        """The advice of the first in rank that answers; where nobody does, that the node help itself.
+
+        The next one hears who did not answer: else it would send us there again.
+        """
+        self._gone = []
         for peer in self._whom():
             if peer is None:
                 return self._tracker.advise(ask, "", trio.current_time()), Place(None)
-            advice, address = await self._of(peer.address, ask)
+            left = (*self._gone, *ask.left)[:LEFT_MAX]
+            advice, address = await self._of(peer.address, replace(ask, left=left) if self._gone else ask)
             if advice is not None:
                 return advice, Place(address)
             if not peer.living:
@@ -102,6 +108,7 @@ class Attendance:
                         return None
                     advice = Advice.decode(bytes(answer.body))
         except (Unavailable, RemoteProtocolError, trio.TooSlowError):
+            self._gone.append(str(address))
             return None
         self._answered = address
         return advice

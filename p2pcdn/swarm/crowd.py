@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from p2pcdn.swarm import bitfield
-from p2pcdn.swarm.messages import MAKERS_TOLD_MAX, TRACKER, Advice, AskCrowd
+from p2pcdn.swarm.advice import MAKERS_TOLD_MAX, TRACKER, Advice, AskCrowd
 from p2pcdn.swarm.plan import CLASSES, Plan, Seat
 from p2pcdn.swarm.trial import DECIDED_AFTER_PIECES, DECIDED_AFTER_S, Trial, by_class
 

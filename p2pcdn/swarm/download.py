@@ -15,11 +15,11 @@ import trio
 
 from p2pcdn.errors import P2pcdnError, Unavailable
 from p2pcdn.swarm import bitfield
+from p2pcdn.swarm.advice import DISTRUSTED_MAKERS_MAX, LEFT_MAX, TRACKER, Advice, AskCrowd
 from p2pcdn.swarm.attendance import Attendance, Place, seen_from
 from p2pcdn.swarm.belief import Belief
 from p2pcdn.swarm.exchange import PROGRESS_SIZE_BYTES_MIN
 from p2pcdn.swarm.holders import HOLD_OFF_S, Holders
-from p2pcdn.swarm.messages import DISTRUSTED_MAKERS_MAX, LEFT_MAX, TRACKER, Advice, AskCrowd
 from p2pcdn.swarm.peers import CROWD, Peer
 from p2pcdn.swarm.plan import CLASSES
 from p2pcdn.swarm.race import Race
@@ -337,6 +337,7 @@ class Download:
         }
         parents = parents * CLASSES if len(parents) == 1 else parents
         self._sources.parents = [*parents, *[None] * CLASSES][:CLASSES]
+        self._taking.leave_silent(self._told)
         for address in advice.others:
             self._peer_at(address, place)
         for device, address in advice.makers:

@@ -22,7 +22,8 @@ from p2pcdn import frames
 from p2pcdn.digest import Buffer, Sha256
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.group import Identity, verify
-from p2pcdn.swarm.messages import MANIFEST_SIZE_BYTES_MAX, SIZE_BYTES_MAX
+from p2pcdn.swarm.messages import MANIFEST_SIZE_BYTES_MAX
+from p2pcdn.swarm.strict import SIZE_BYTES_MAX
 
 KIB, MIB = 1024, 1024 * 1024
 HASH_SIZE_BYTES = 32

@@ -16,6 +16,7 @@ from p2pcdn.errors import NotFound, RemoteProtocolError
 from p2pcdn.http1 import FileSlice, Request, Response
 from p2pcdn.store import Blob, Origin, Store
 from p2pcdn.swarm import bitfield
+from p2pcdn.swarm.advice import Advice, AskCrowd
 from p2pcdn.swarm.directory import Directory
 from p2pcdn.swarm.manifest import Cut
 from p2pcdn.swarm.manifests import Manifests, passed_on
@@ -31,8 +32,6 @@ from p2pcdn.swarm.messages import (
     PIECE_TYPE,
     PROOF,
     SMALL_SIZE_BYTES_MAX,
-    Advice,
-    AskCrowd,
     AskHave,
     AskHello,
     AskManifest,
@@ -418,7 +417,9 @@ class Provider:
     def _rarity_of(self, sha256: Sha256, sharing: Sharing | None) -> Rarity:
         if sharing is not None:
             return sharing.rarity
-        rarity = self._rarities.setdefault(sha256, Rarity())
+        rarity = self._rarities.get(sha256)
+        if rarity is None:
+            rarity = self._rarities[sha256] = Rarity()
         self._rarities.move_to_end(sha256)
         if len(self._rarities) > SHARINGS_MAX:
             self._rarities.popitem(last=False)

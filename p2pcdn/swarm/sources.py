@@ -203,7 +203,7 @@ class Sources:
         if source.broken_off > BROKEN_OFF_MAX - 1:
             self.failed(peer, why)
         else:
-            self.rests(peer)
+            self.rests(peer, EMPTY_PAUSE_S)
 
     def failed(self, peer: Peer, why: str) -> None:
         self._left(peer)

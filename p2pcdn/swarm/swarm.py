@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 import random
-from collections import OrderedDict
 from collections.abc import Awaitable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
@@ -16,41 +12,32 @@ import trio
 
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import P2pcdnError, RemoteProtocolError, Unavailable
+from p2pcdn.errors import Unavailable
 from p2pcdn.group import Device, Identity
 from p2pcdn.http1 import Handler, Request, Response
 from p2pcdn.store import Origin, Partial, Store
-from p2pcdn.swarm.attendance import Attendance, Place, seen_from
-from p2pcdn.swarm.belief import Belief
+from p2pcdn.swarm.advice import Advice, AskCrowd
+from p2pcdn.swarm.attendance import Attendance
 from p2pcdn.swarm.claims import Claims
+from p2pcdn.swarm.convictions import Convictions
 from p2pcdn.swarm.directory import Directory
 from p2pcdn.swarm.download import Download
 from p2pcdn.swarm.exchange import Exchange, Patience
-from p2pcdn.swarm.manifest import Manifest, Proof, cutting
-from p2pcdn.swarm.manifests import make_manifest
+from p2pcdn.swarm.greetings import Greetings
+from p2pcdn.swarm.manifest import cutting
 from p2pcdn.swarm.manners import Manners
 from p2pcdn.swarm.meeting import Meeting, is_sealed
 from p2pcdn.swarm.messages import (
-    DISTRUSTED_MAKERS_MAX,
-    HELLO_SIZE_BYTES_MAX,
-    PEERS_SIZE_BYTES_MAX,
-    PROTOCOL_VERSION,
-    Advice,
-    AskCrowd,
-    AskHello,
-    AskPeers,
     Hello,
-    Known,
-    decode_peers,
 )
 from p2pcdn.swarm.nearby import Nearby
-from p2pcdn.swarm.peers import ASKED_US, CONFIGURED, HELLO_EVERY_S, LOCAL, PEERS_MAX, Peer, Peers, PeerStatus
+from p2pcdn.swarm.peers import PEERS_MAX, Peer, Peers, PeerStatus
 from p2pcdn.swarm.provide import Provider
 from p2pcdn.swarm.reading import ReadOrigin
 from p2pcdn.swarm.resolutions import Resolutions
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.small import SmallReads
-from p2pcdn.swarm.tools import Tools, refuse
+from p2pcdn.swarm.tools import Tools
 from p2pcdn.swarm.tracker import Tracker, ranked
 from p2pcdn.world import Announcement, Clock, Discovery, Network, Share, Sighting, Threads
 
@@ -58,16 +45,6 @@ log = logging.getLogger(__name__)
 
 # Asked at once whether they hold a file: a room of seventeen whole, of a larger one some.
 PEERS_ASKED_MAX = 16
-# Hellos under way at once; the others wait, for a forged crowd costs time-outs.
-GREETINGS_AT_ONCE = 32
-# Hints between discovery and the table.
-SIGHTINGS_WAITING_MAX = 256
-# Downloads of which is remembered on whose word they stand, until the file is proven or not.
-DOWNLOADS_REMEMBERED = 64
-# Nodes that are asked whom they know when they are first met; then one of them, soon again while it names new ones, so
-# that a room in which each hears of a few agrees on who there is (and on its trackers) within seconds; then so often.
-FIRST_ASKED_FOR_PEERS = 3
-ASK_FOR_PEERS_SOON_S, ASK_FOR_PEERS_EVERY_S = 0.5, 20.0
 # How often idle connections are looked at.
 TIDY_EVERY_S = 15.0
 
@@ -101,9 +78,7 @@ class Swarm:
         origin_readers: how many nodes may read an origin at once. manners: how much is given at the start; see `mind`.
         """
         self._store = store
-        self._discoveries = discoveries
         self._counters = counters
-        self._static_peers = static_peers
         self._version = "".join(version.split()) or "0"
         self._boot = f"{random.getrandbits(128):032x}"
         self._node_id = node_id or self._boot[:16]
@@ -114,16 +89,25 @@ class Swarm:
         self._peers = Peers(self._boot, random)
         self._meeting = Meeting(self._identity, random) if self._identity.group is not None else None
         self._exchange = Exchange(network, patience, self._meeting)
-        cut = cutting(piece_size_bytes)
-        self._tools = Tools(self._exchange, self._peers, counters, threads, random, self._identity, cut, self._meet)
+        self._greetings = Greetings(
+            self._peers,
+            self._exchange,
+            random,
+            discoveries,
+            static_peers,
+            boot=self._boot,
+            tag=self._identity.tag,
+        )
+        cut, meet = cutting(piece_size_bytes), self._greetings.meet
+        self._tools = Tools(self._exchange, self._peers, counters, threads, random, self._identity, cut, meet)
         self._tracker = Tracker()
         self._provider = Provider(
             store,
             self._directory,
             self._hello,
-            self._was_greeted,
+            self._greetings.was_greeted,
             self._advise,
-            self._known,
+            self._greetings.known,
             shares,
             self._tools,
             manners,
@@ -145,15 +129,10 @@ class Swarm:
         self.answer: Handler = self._answer if self._meeting is None else self._meeting.door.guard(self._answer)
         self.answer_sealed = None if self._meeting is None else self._meeting.sealed_door.guard(self._answer)
         self._small: SmallReads | None = None
-        self._greeting: set[Peer] = set()
-        self._due = trio.Event()
         self._port: int | None = None
         self._sealed_port = 0
         self._running: trio.Nursery | None = None
-        self._asked_for_peers = 0
-        self._downloads: OrderedDict[str, tuple[Download, Sharing]] = OrderedDict()  # by the partial's attempt
-        self._suspects: dict[Sha256, tuple[Belief, dict[int, Proof]]] = {}
-        self._wrong_makers: OrderedDict[Sha256, dict[bytes, None]] = OrderedDict()
+        self._convictions = Convictions(store, self._tools)
 
     async def run(
         self, *, peer_port: int, sealed_port: int = 0, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -164,7 +143,6 @@ class Swarm:
         """
         self._port, self._sealed_port = peer_port, sealed_port
         self._store.on_kept = self._kept
-        send, receive = trio.open_memory_channel[Sighting](SIGHTINGS_WAITING_MAX)
         announcement = Announcement(
             instance=self._boot, port=peer_port, group_tag=self._identity.tag, version=self._version
         )
@@ -172,16 +150,10 @@ class Swarm:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._provider.run)
                 self._small = SmallReads(self._tools, self._whom, nursery)
-                for sighting in self._static_peers:
-                    self._sight(sighting, CONFIGURED)
                 nursery.start_soon(self._directory.read, self._store)
-                nursery.start_soon(self._take_sightings, receive)
-                nursery.start_soon(self._greet_all)
                 nursery.start_soon(self._tidy)
-                nursery.start_soon(self._hear_of_others)
                 self._running = nursery
-                for discovery in self._discoveries:
-                    nursery.start_soon(self._discover, discovery, announcement, send)
+                self._greetings.start(announcement, nursery)
                 task_status.started()
         finally:
             self._small = self._running = None
@@ -223,9 +195,9 @@ class Swarm:
             on_air=self._manners.on_air,
             readers=self._origin_readers,
             wire_bytes_s=wire_bytes_s,
-            distrusted_makers=tuple(self._wrong_makers.get(sha256, ())),
+            distrusted_makers=self._convictions.wrong_makers(sha256),
         )
-        self._remember(partial, download, sharing)
+        self._convictions.remember(partial, download.belief, sharing)
         self._provider.share(sharing)
         try:
             await download.run(peers)
@@ -248,64 +220,9 @@ class Swarm:
 
     def distrust(self, partial: Partial) -> None:
         """The whole file's hash was wrong although every piece was as its maker said: nobody takes his word again."""
-        remembered = self._downloads.pop(partial.attempt, None)
-        if remembered is None:
-            return
-        download, sharing = remembered
-        self._provider.unshare(sharing)
-        belief = download.belief
-        makers = self._wrong_makers.setdefault(sharing.sha256, {})
-        makers.update(belief.makers)
-        makers.pop(self._identity.device.public, None)
-        while len(makers) > DISTRUSTED_MAKERS_MAX:
-            makers.pop(next(iter(makers)))
-        while len(self._wrong_makers) > DOWNLOADS_REMEMBERED:
-            self._wrong_makers.popitem(last=False)
-        for peer, maker in belief.vouchers.items():
-            if belief.named.get(maker) in (None, peer):  # others only passed it on
-                refuse(self._tools, peer, sharing.sha256, partial.origin.filename, "its manifest is not of this file")
-        if len(belief.makers) == 1:
-            self._refuse_makers(partial.origin.filename, sharing.sha256, belief.named, list(belief.makers))
-        else:
-            # Which of them lied, the right file will tell: its pieces do not fit what the liar signed.
-            self._suspects[sharing.sha256] = (belief, dict(sharing.proofs))
-            if len(self._suspects) > DOWNLOADS_REMEMBERED:
-                self._suspects.pop(next(iter(self._suspects)))
-
-    def _refuse_makers(
-        self, filename: str, sha256: Sha256, named: Mapping[bytes, Peer | None], makers: Sequence[bytes]
-    ) -> None:
-        for maker in makers:
-            liar = named.get(maker)
-            if liar is not None:
-                refuse(self._tools, liar, sha256, filename, "it signed pieces of another file")
-            else:
-                log.warning(
-                    "refused the word of %s: %s: its pieces are not those of this file",
-                    maker.hex()[:16],
-                    filename,
-                    extra={"device": maker.hex(), "file": filename, "sha256": sha256},
-                )
-
-    async def _convict(self, sha256: Sha256) -> None:
-        """The right file has come: whoever signed another piece of it has lied."""
-        belief, proofs = self._suspects.pop(sha256)
-        blob = self._store.blob(sha256, mark=False)
-        if blob is None:
-            return
-        try:
-            manifest = await make_manifest(blob, self._tools.threads, self._tools.cutting)
-        except (P2pcdnError, OSError) as error:
-            log.debug("nobody was convicted: %s", error)
-            return
-        # A tenth of a millisecond for each: a large file's would stop the loop.
-        liars = await self._tools.threads.run(_liars, proofs, manifest)
-        self._refuse_makers(blob.origin.filename, sha256, belief.named, liars)
-
-    def _remember(self, partial: Partial, download: Download, sharing: Sharing) -> None:
-        self._downloads[partial.attempt] = (download, sharing)
-        if len(self._downloads) > DOWNLOADS_REMEMBERED:
-            self._downloads.popitem(last=False)
+        sharing = self._convictions.distrust(partial)
+        if sharing is not None:
+            self._provider.unshare(sharing)
 
     def _answer(self, request: Request) -> Response | Awaitable[Response]:
         if not self._manners.slots:
@@ -323,8 +240,8 @@ class Swarm:
         self._provider.mind(manners)
 
     def _kept(self, sha256: Sha256) -> None:
-        if sha256 in self._suspects and self._running is not None:
-            self._running.start_soon(self._convict, sha256)
+        if self._convictions.has_suspects(sha256) and self._running is not None:
+            self._running.start_soon(self._convictions.convict, sha256)
         self._provider.kept(sha256, soon_wanted=any(peer.living for peer in self._peers))
 
     # --- neighbours
@@ -345,157 +262,21 @@ class Swarm:
         return [members[boot] for boot in ranked(id_, members)]
 
     def _advise(self, ask: AskCrowd, address: str) -> Advice:
-        """Our answer as a tracker; or who in our eyes is it, where nobody has asked us for this file before."""
+        """Our answer as a tracker; or who in our eyes is it, where nobody has asked us for this file before.
+
+        Unless that one has gone, as who asks has just found out.
+        """
         if not self._tracker.knows(ask.id):
             first = self._ranks(ask.id)[0]
-            if first is not None and first.living and first.boot != ask.boot:
+            is_there = first is not None and first.living and str(first.address) not in ask.left
+            if first is not None and is_there and first.boot != ask.boot:
                 return Advice(elsewhere=str(first.address))
         return self._tracker.advise(ask, address, trio.current_time())
 
-    def _known(self) -> list[Known]:
-        """Whom we may name to others, those first that answered us last."""
-        now = trio.current_time()
-        ages = {
-            peer: now - max(peer.heard_at, peer.last_seen if peer.last_seen is not None else -math.inf)
-            for peer in self._peers.members(now)
-        }
-        named = sorted((peer for peer in ages if peer.boot is not None), key=lambda peer: ages[peer])
-        return [Known(peer.boot or "", str(peer.address), int(ages[peer])) for peer in named]
-
-    async def _hear_of_others(self) -> None:
-        """Asks a neighbour now and then whom it knows: so that one `--peer` is enough to find the room."""
-        pause_s = ASK_FOR_PEERS_SOON_S
-        while True:
-            await trio.sleep(pause_s * (0.5 + self._tools.dice.random()))
-            known = len(self._peers)
-            for peer in self._peers.to_ask(trio.current_time(), 1):
-                await self._ask_for_peers(peer)
-            pause_s = ASK_FOR_PEERS_SOON_S if len(self._peers) > known else ASK_FOR_PEERS_EVERY_S
-
-    async def _ask_for_peers(self, peer: Peer) -> None:
-        try:
-            with trio.fail_after(self._exchange.patience.no_progress_s):
-                async with self._exchange.ask(peer.address, AskPeers(), PEERS_SIZE_BYTES_MAX) as answer:
-                    known = decode_peers(bytes(answer.body)) if answer.status == 200 else []
-        except (Unavailable, RemoteProtocolError, trio.TooSlowError) as error:
-            log.debug("%s does not say whom it knows: %s", peer.address, error)
-            return
-        now = trio.current_time()
-        for one in known:
-            address = seen_from(one.address, Place(peer.address))
-            if one.boot != self._boot and address is not None:
-                self._peers.told(one.boot, address, float(one.age_s), now)
-        self._due.set()
-
     def _hello(self) -> Hello:
         return Hello(self._node_id, self._boot, self._version, tag=self._identity.tag, sealed_port=self._sealed_port)
-
-    def _was_greeted(self, host: str, port: int, boot: str | None) -> None:
-        """Somebody said hello and where it listens: a hint like any other."""
-        self._sight(Sighting(host, port, boot), ASKED_US)
-
-    def _meet(self, peer: Peer) -> None:
-        """Somebody of whom we only heard is to say hello now."""
-        if peer.hello is None and not peer.down:
-            peer.ask_at = min(peer.ask_at, trio.current_time())
-            self._due.set()
-
-    def _sight(self, sighting: Sighting, source: str) -> None:
-        peer = self._peers.sight(sighting, source, trio.current_time())
-        if peer is not None and peer.ask_at <= trio.current_time():
-            self._due.set()
-
-    async def _discover(
-        self, discovery: Discovery, announcement: Announcement, found: trio.MemorySendChannel[Sighting]
-    ) -> None:
-        try:
-            await discovery.run(announcement, found.clone())
-        except Exception:
-            log.exception("%s stopped looking for neighbours", type(discovery).__name__)
-
-    async def _take_sightings(self, found: trio.MemoryReceiveChannel[Sighting]) -> None:
-        async for sighting in found:
-            self._take_sighting(sighting)
-            with suppress(trio.WouldBlock):
-                while True:  # as many as are here: a room is found in handfuls
-                    self._take_sighting(found.receive_nowait())
-
-    def _take_sighting(self, sighting: Sighting) -> None:
-        if not sighting.gone:
-            self._sight(sighting, CONFIGURED if sighting.instance is None else LOCAL)
-        elif replace(sighting, gone=False) not in self._static_peers:
-            self._peers.unname(sighting)
-
-    async def _greet_all(self) -> None:
-        at_once = trio.CapacityLimiter(GREETINGS_AT_ONCE)
-        async with trio.open_nursery() as nursery:
-            while True:
-                now = trio.current_time()
-                for peer in self._peers.to_greet(now):
-                    if peer not in self._greeting:
-                        self._greeting.add(peer)
-                        nursery.start_soon(self._greet, peer, at_once)
-                self._due = trio.Event()
-                wait_s = self._peers.next_greeting(now, self._greeting) - now
-                with trio.move_on_after(min(max(wait_s, 0.01), HELLO_EVERY_S)):
-                    await self._due.wait()
-
-    async def _greet(self, peer: Peer, at_once: trio.CapacityLimiter) -> None:
-        try:
-            async with at_once:
-                await self._say_hello(peer)
-        finally:
-            self._greeting.discard(peer)
-            self._due.set()
-
-    async def _say_hello(self, peer: Peer) -> None:
-        began = trio.current_time()
-        patience_s = self._exchange.patience.no_progress_s
-        try:
-            with trio.fail_after(patience_s):
-                async with self._exchange.ask(
-                    peer.address, AskHello(self._port, self._boot), HELLO_SIZE_BYTES_MAX
-                ) as answer:
-                    if answer.status == 403:
-                        raise Unavailable("It speaks to members of its group only.")
-                    if answer.status != 200:
-                        raise Unavailable(f"It answers hello with {answer.status}.")
-                    hello = Hello.decode(bytes(answer.body))
-            if hello.protocol != PROTOCOL_VERSION:
-                raise Unavailable(
-                    f"It speaks version {hello.protocol} of the protocol, and we speak {PROTOCOL_VERSION}."
-                )
-            if hello.tag != self._identity.tag:
-                raise Unavailable("It belongs to another group." if hello.tag else "It belongs to no group, and we do.")
-        except (Unavailable, trio.TooSlowError) as error:
-            why = str(error) or f"It did not say hello within {patience_s:g} s."
-            log.debug("no hello from %s: %s", peer.address, why)
-            self._peers.failed(peer, why, trio.current_time())
-            return
-        except RemoteProtocolError as error:
-            # Something listens there that is no node: it is left alone, but it has harmed nobody.
-            self._peers.failed(peer, f"It does not speak our protocol: {error}.", trio.current_time())
-            return
-        new = peer.hello is None or peer.hello.boot != hello.boot
-        now = trio.current_time()
-        if self._peers.answered(peer, hello, now - began, now) and new:
-            log.info("neighbour %s", peer.address, extra={"peer": str(peer.address), "source": peer.source})
-            if self._asked_for_peers < FIRST_ASKED_FOR_PEERS:
-                self._asked_for_peers += 1
-                await self._ask_for_peers(peer)
 
     async def _tidy(self) -> None:
         while True:
             await trio.sleep(TIDY_EVERY_S)
             await self._exchange.tidy()
-
-
-def _liars(proofs: Mapping[int, Proof], manifest: Manifest) -> list[bytes]:
-    """Whoever signed a piece that is none of this file."""
-    return sorted(
-        {
-            proof.maker
-            for index, proof in proofs.items()
-            if index >= manifest.pieces or not proof.holds_for_piece(manifest.hash_of(index))
-        }
-    )

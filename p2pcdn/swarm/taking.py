@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import trio
 
-from p2pcdn.errors import RemoteProtocolError
+from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.arrival import Arrival
 from p2pcdn.swarm.belief import Belief
@@ -19,6 +21,10 @@ from p2pcdn.swarm.peers import Peer
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.sources import Sources
 from p2pcdn.swarm.tools import Tools, hash_parts
+
+# Who is none of our parents any more is not waited for when it has said nothing for this part of our patience: a living
+# one answers within the 400 ms that it may let us wait. Behind us others hang at the same piece.
+SILENT_PART = 1 / 3
 
 
 class Taking:
@@ -34,6 +40,7 @@ class Taking:
         self._holders = holders
         self._tools = tools
         self.answered_at = -math.inf
+        self._running: set[_Coming] = set()
         self._had: dict[Peer, int] = {}  # how many pieces he had
 
     async def take(self, peer: Peer, want: int, wait_ms: int) -> None:
@@ -48,7 +55,7 @@ class Taking:
                 self._sources.drop(peer)
                 return
             coming.asked_at = trio.current_time()  # the time in our own queue is not the peer's
-            with self._sources.blamed(peer, passing_on=lambda: coming.passed_on):
+            with self._sources.blamed(peer, passing_on=lambda: coming.passed_on), self._may_be_left(coming):
                 asking = exchange.ask(
                     peer.address,
                     ask,
@@ -65,6 +72,25 @@ class Taking:
         if needs_manifest and sharing.manifest is None:
             await self._holders.ask(peer)
             self._sources.rests(peer, SECOND_OPINION_S)
+
+    def leave_silent(self, parents: Collection[Peer]) -> None:
+        """We have parents anew: who is none of them, and says nothing, is not waited for any more."""
+        silent_since = trio.current_time() - self._sources.patience_s * SILENT_PART
+        for coming in self._running:
+            heard_at = max(coming.asked_at, self._tools.exchange.heard_at(coming.peer.address))
+            if coming.peer not in parents and heard_at < silent_since:
+                coming.scope.cancel()
+
+    @contextmanager
+    def _may_be_left(self, coming: _Coming) -> Iterator[None]:
+        self._running.add(coming)
+        try:
+            with coming.scope:
+                yield
+        finally:
+            self._running.remove(coming)
+        if coming.scope.cancelled_caught:
+            raise Unavailable("It says nothing, and the tracker sends us elsewhere.")
 
     # --- while it comes
 
@@ -188,7 +214,7 @@ class Taking:
         arrival.end(kept=coming.kept or (same and bool(sharing.here >> arrival.index & 1)))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Coming:
     """One question's answer. want: a bitfield. knew: the manifest that we said we know.
 
@@ -201,6 +227,7 @@ class _Coming:
     wait_ms: int
     cut: Cut
     knew: Manifest | None
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     asked_at: float = field(default_factory=trio.current_time)
     begun: bool = False
     passed_on: bool = False

@@ -9,8 +9,8 @@ import trio
 
 from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.swarm import bitfield
+from p2pcdn.swarm.advice import Advice
 from p2pcdn.swarm.manifest import Cut
-from p2pcdn.swarm.messages import Advice
 from p2pcdn.swarm.reading import Reading, ReadOrigin
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.tools import Tools

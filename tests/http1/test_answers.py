@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from p2pcdn.http1 import Growing, Limits, Request, Response, serve
+from p2pcdn.http1 import FileSlice, Growing, Limits, Request, Response, serve
 
 PAGE = b"<a>numpy</a>" * 100
 
@@ -108,6 +108,47 @@ async def test_a_file_is_the_same_bytes_by_sendfile_and_by_reading(face, exchang
     assert body(await exchange(face, ask("/hidden"))) == wanted
     assert face.released == 2
     assert [row[1:] for row in face.answers] in ([(200, 3_000_000)] * 2, [])
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+async def test_pieces_that_are_asked_for_at_once_come_whole_and_in_order(hidden, face, exchange):
+    """More than any buffer takes: some go out behind their heads at once, some in part, some when there is room."""
+    spans = [(1000 * index, 200_000 + 70_000 * index) for index in range(12)]
+
+    def pieces(request: Request) -> Response:
+        start, size_bytes = spans[int(request.path[1:])]
+        file = face.hidden if hidden else face.file
+        return Response(200, (), FileSlice(file, start, size_bytes), release=face.release)
+
+    last = len(spans) - 1
+    answers = await exchange(pieces, b"".join(GET % b"/%d" % index for index in range(last)) + LAST % b"/%d" % last)
+    content = bytes(range(251)) * 12_500
+    for start, size_bytes in spans:
+        head, _, answers = answers.partition(b"\r\n\r\n")
+        assert b"content-length: %d" % size_bytes in head
+        assert answers[:size_bytes] == content[start : start + size_bytes]
+        answers = answers[size_bytes:]
+    assert answers == b""
+    assert face.released == len(spans)
+
+
+async def test_the_head_of_a_file_is_sent_without_it(face, exchange):
+    def piece(request: Request) -> Response:
+        return Response(200, (), FileSlice(face.file, 0, 1000))
+
+    answers = await exchange(piece, b"HEAD /piece HTTP/1.1\r\nHost: h\r\n\r\n" + ask("/piece"))
+    assert len(answers) < 2000
+    assert body(body(answers)) == (bytes(range(251)) * 4)[:1000]
+
+
+async def test_a_file_that_ends_too_soon_is_cut_and_never_completed(face, exchange, caplog):
+    def piece(request: Request) -> Response:
+        return Response(200, (), FileSlice(face.file, 251 * 12_500 - 1000, 2000), release=face.release)
+
+    answer = await exchange(piece, GET % b"/piece" + GET % b"/piece")
+    assert answer.count(b"HTTP/1.1 ") <= 1
+    assert len(body(answer)) <= 1000
+    assert face.released == 1
 
 
 @pytest.mark.parametrize("path", ["/broken", "/broken-chunks", "/short"])

@@ -44,6 +44,19 @@ def test_a_reader_that_dies_costs_one_lease_and_little_is_read_again() -> None:
     assert result["upstream_bytes_per_file"] <= 1 + 3 / PIECES
 
 
+def test_behind_a_reader_that_died_nobody_waits_for_longer_than_the_lease() -> None:
+    result = figures("reader-dies", Wanted(nodes=6, pieces=PIECES, upstream_rate=125_000_000.0))
+    assert result["virtual_seconds"] <= result["plain_seconds"] + LEASE_S
+    assert result["upstream_bytes_per_file"] <= 1 + 3 / PIECES
+
+
+def test_a_reader_that_dies_and_was_the_tracker_costs_little_more_of_the_upstream() -> None:
+    """Who asked the next in rank was sent back to the dead one, and went on to a third: two read what was left."""
+    result = figures("reader-dies", Wanted(nodes=8, pieces=PIECES, upstream_rate=125_000_000.0, seed=3))
+    assert result["nodes_done"] == 7
+    assert result["upstream_bytes_per_file"] <= 1 + 4 / PIECES
+
+
 def test_a_reader_that_lies_costs_the_time_once_more_and_one_lease() -> None:
     result = figures("reader-lies")
     assert result["nodes_done"] == SMALL.nodes - 1

@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import trio
 
 from p2pcdn.errors import RemoteProtocolError
+from p2pcdn.swarm.advice import Advice, AskCrowd
 from p2pcdn.swarm.attendance import Attendance
-from p2pcdn.swarm.messages import Advice, AskCrowd, Hello, read_target
+from p2pcdn.swarm.messages import Hello, read_target
 from p2pcdn.swarm.peers import CONFIGURED, CROWD, TOLD, Address, Peer, Peers
 from p2pcdn.swarm.tracker import Tracker
 from p2pcdn.world import Sighting
@@ -27,10 +29,12 @@ class Room:
     def __init__(self, answers: Mapping[str, Advice]) -> None:
         self._answers = answers
         self.asked: list[str] = []
+        self.left: list[tuple[str, ...]] = []
 
     @asynccontextmanager
     async def ask(self, address: Address, ask: AskCrowd, most: int) -> AsyncIterator[SimpleNamespace]:
         self.asked.append(str(address))
+        self.left.append(ask.left)
         if str(address) not in self._answers:
             await trio.sleep_forever()
         yield SimpleNamespace(status=200, body=self._answers[str(address)].encode())
@@ -65,6 +69,14 @@ async def test_one_that_advised_badly_is_not_asked_again(autojump_clock: trio.ab
     asking.forsake()
     assert (await asking.ask(ASK))[0].read, "we are the next in rank"
     assert room.asked == ["192.0.2.1:7273", "192.0.2.2:7273"]
+
+
+async def test_the_next_in_rank_hears_that_the_first_has_gone(autojump_clock: trio.abc.Clock) -> None:
+    room = Room({"192.0.2.2:7273": Advice(reach=1)})
+    asking = attendance(room, [peer(1, living=True), peer(2, living=True)])
+    for _ in range(2):
+        assert (await asking.ask(replace(ASK, left=("192.0.2.9:7273",))))[0].reach == 1
+    assert room.left == [("192.0.2.9:7273",), ("192.0.2.1:7273", "192.0.2.9:7273")] * 2
 
 
 def test_hearsay_does_not_take_the_place_of_a_node_that_answers() -> None:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pcdn.swarm import bitfield
+from p2pcdn.swarm.advice import Advice, AskCrowd
 from p2pcdn.swarm.crowd import (
     AGAIN_MS,
     COMPLAINTS_PER_HOST_MAX,
@@ -26,7 +27,6 @@ from p2pcdn.swarm.crowd import (
     WAITING_MAX,
     Crowd,
 )
-from p2pcdn.swarm.messages import Advice, AskCrowd
 from p2pcdn.swarm.plan import CLASSES
 from p2pcdn.swarm.rarity import Rarity
 from p2pcdn.swarm.tracker import CROWDS_MAX, Tracker, ranked

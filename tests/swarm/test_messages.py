@@ -13,6 +13,7 @@ from p2pcdn import frames
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.swarm import bitfield
+from p2pcdn.swarm.advice import Advice, AskCrowd
 from p2pcdn.swarm.manifest import (
     MIB,
     PIECE_SIZE_BYTES_MAX,
@@ -29,10 +30,7 @@ from p2pcdn.swarm.messages import (
     IDS_MAX,
     MANIFEST_SIZE_BYTES_MAX,
     PUBLIC_KEY,
-    SIZE_BYTES_MAX,
-    Advice,
     Ask,
-    AskCrowd,
     AskHave,
     AskHello,
     AskManifest,
@@ -50,6 +48,7 @@ from p2pcdn.swarm.messages import (
     encode_small,
     read_target,
 )
+from p2pcdn.swarm.strict import SIZE_BYTES_MAX
 
 ID = "0123456789abcdef" * 4
 FILE = Sha256("fedcba9876543210" * 4)

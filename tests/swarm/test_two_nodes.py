@@ -151,7 +151,7 @@ async def test_without_neighbours_nothing_waits(tmp_path: Path) -> None:
 
 async def test_a_node_that_is_named_as_its_own_peer_finds_itself_out(tmp_path: Path) -> None:
     async with node(tmp_path / "a") as first:
-        first.swarm._sight(first.sighting(), "configured")
+        first.swarm._greetings._sight(first.sighting(), "configured")
         await until(lambda: not first.swarm.peers())
 
 

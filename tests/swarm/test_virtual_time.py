@@ -18,9 +18,9 @@ from p2pcdn.errors import Unavailable
 from p2pcdn.http1 import Request, Response, serve_connection
 from p2pcdn.store import Store
 from p2pcdn.swarm import Swarm
+from p2pcdn.swarm.advice import Advice
 from p2pcdn.swarm.download import LOOK_EVERY_S, SILENT_CROWD_S
 from p2pcdn.swarm.exchange import DIAL_TIME_S, NO_PROGRESS_S
-from p2pcdn.swarm.messages import Advice
 from p2pcdn.swarm.reading import Sink
 from p2pcdn.world import Sighting
 from tests.swarm.nodes import MIB, PUBLIC, content_of
