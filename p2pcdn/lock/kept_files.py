@@ -1,6 +1,6 @@
 """The files of a page, in the form in which a node keeps them beside its table (`kept.py`). Pure.
 
-A lock names some ten of the thousands of files of a large page, so they are packed by series of versions: 1.24.0, 1.24.1.
+A lock names some ten of the thousands of files of a large page, so they are packed by series of versions (1.24, 1.25).
 """
 
 from __future__ import annotations
