@@ -162,7 +162,8 @@ class Provisioner:
             made = replace(await asked.build.commit(package), direct_url=url)
             return made, await self.wheels.unpacked(made.sha256, made.filename)
         if asked.build is not None and wanted.kind == "directory" and package.directory is not None:
-            made = await asked.build.directory(package.directory, asked.state)
+            # The state is that of the user's own project; what decides an editable wheel of another tree, nobody asked.
+            made = await asked.build.directory(package.directory, asked.state if package.name == "" else "")
             return made, await self.wheels.unpacked(made.sha256, made.filename)
         raise NothingFits(
             f"{package.name} {package.version or ''} has no wheel for this environment, "

@@ -53,16 +53,21 @@ class Builds:
     scratch: Path
     unlike: bool
     made: list[str] = field(default_factory=list)
+    states: dict[str, str] = field(default_factory=dict)  # what of each directory was said to decide its wheel
 
     async def sdist(self, package: LockedPackage, file: LockedFile) -> Wheel:
-        wheel = make_wheel("made", size_bytes=8, seed=len(self.made) if self.unlike else 0)
-        path = self.scratch / wheel.filename
-        path.write_bytes(wheel.content)
-        self.made.append((await keep_file(self.store, InlineThreads(), path, "made")).sha256)
-        return Wheel(Sha256(self.made[-1]), wheel.filename, "built")
+        return await self._make("made")
 
     async def directory(self, directory: Directory, state: str) -> Wheel:
-        return await self.sdist(cast(Any, None), cast(Any, None))
+        self.states[directory.path] = state
+        return await self._make("own" if directory.editable else "made")
+
+    async def _make(self, project: str) -> Wheel:
+        wheel = make_wheel(project, size_bytes=8, seed=len(self.made) if self.unlike else 0)
+        path = self.scratch / wheel.filename
+        path.write_bytes(wheel.content)
+        self.made.append((await keep_file(self.store, InlineThreads(), path, project)).sha256)
+        return Wheel(Sha256(self.made[-1]), wheel.filename, "built")
 
 
 @asynccontextmanager
@@ -112,3 +117,14 @@ async def test_sources_that_make_the_same_wheel_make_no_new_generation(tmp_path:
         assert first.digest in second.same
         other = await provided(one, replace(asked, build=Builds(one.store, tmp_path, unlike=True, made=["", ""])))
         assert not {first.digest, second.digest} & set(other.same), "and another wheel is another environment"
+
+
+async def test_the_state_of_the_own_project_says_nothing_of_another_directory(tmp_path: Path) -> None:
+    async with provisioner(tmp_path) as one:
+        builds = Builds(one.store, tmp_path, unlike=True)
+        await one.provide(
+            asked := replace(wanted(TREE, builds), project="/own", state="settings"),
+            await one.choose(asked),
+            lambda done, of, what: None,
+        )
+        assert builds.states == {"/own": "settings", "/sources": ""}
