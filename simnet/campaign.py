@@ -12,7 +12,6 @@ import json
 import re
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -41,7 +40,7 @@ class Tally:
     seeds: int = 0
     failed: list[int] = field(default_factory=list)
     cpu_s: float = 0.0
-    reached: Counter[str] = field(default_factory=Counter)
+    reached: dict[str, int] = field(default_factory=dict)
     unreached: Sequence[str] = ()
 
 
@@ -68,7 +67,8 @@ def campaign(
     for told in run_seeds(run, seeds):
         tally.seeds += 1
         tally.cpu_s += told.cpu_s
-        tally.reached.update(told.marks)
+        for mark, times in told.marks.items():
+            tally.reached[mark] = tally.reached.get(mark, 0) + times
         if told.outcome.failures:
             tally.failed.append(told.seed)
             on_failure(told.seed, told.outcome)

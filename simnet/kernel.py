@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import IO, Any
@@ -45,9 +45,9 @@ async def pause(seconds: float) -> None:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + seconds):
             await trio.sleep_forever()
         return
-    # A third of the cost, and a simulated node waits like this for half of its time.
-    kernel.after(seconds, trio.lowlevel.reschedule, trio.lowlevel.current_task())
-    await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+    if not kernel.passes(seconds):
+        kernel.after(seconds, trio.lowlevel.reschedule, trio.lowlevel.current_task())
+        await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
 
 
 # [time, order, function or None when it was called off, arguments]
@@ -62,7 +62,7 @@ class Kernel:
         # Trio lets only this class jump by itself, and forbids to make another of it (trio issue 1587).
         self.clock = MockClock(autojump_threshold=0)
         vars(self.clock).update(
-            current_time=self._current_time,
+            current_time=self.current_time,
             deadline_to_sleep_time=self._deadline_to_sleep_time,
             _autojump=self._autojump,
             kernel=self,
@@ -70,6 +70,8 @@ class Kernel:
         self.events = 0
         self.tidied_at = 0
         self.on_deadlock: Callable[[], None] = lambda: None
+        # The tasks that trio runs now and has not come to yet. Nobody knows, as long as its loop is not ours.
+        self.batch: Sequence[object] = (None,)
         self._heap: list[Event] = []
         self._order = 0
         self._digest = hashlib.blake2b(digest_size=16)
@@ -78,7 +80,7 @@ class Kernel:
 
     # --- what trio asks of a clock
 
-    def _current_time(self) -> float:
+    def current_time(self) -> float:
         return self.now
 
     def _deadline_to_sleep_time(self, deadline: float) -> float:
@@ -130,9 +132,28 @@ class Kernel:
     def call_off(event: Event) -> None:
         event[2] = None
 
+    def is_alone(self) -> bool:
+        """Whether the running task is the only one that can run now: a checkpoint would give nobody a turn."""
+        runner = GLOBAL_RUN_CONTEXT.runner
+        return not self.batch and not runner.runq and runner.deadlines.next_deadline() > self.now
+
+    def passes(self, seconds: float) -> bool:
+        """Whether nothing happens in so much time but that the running task waits. Then it has passed, without a switch
+        of tasks, and half of all waiting is such: a disk that works while everybody else waits for it."""
+        until, heap = self.now + seconds, self._heap
+        while heap and heap[0][2] is None:
+            heappop(heap)
+        runner = GLOBAL_RUN_CONTEXT.runner
+        if self.batch or runner.runq or (heap and heap[0][0] <= until) or runner.deadlines.next_deadline() <= until:
+            return False
+        self.now = until
+        return True
+
     async def sleep(self, seconds: float) -> None:
         """As trio.sleep, at a third of its cost."""
         task = trio.lowlevel.current_task()
+        if not task._cancel_status.effectively_cancelled and self.passes(seconds):
+            return
         event = self.after(seconds, trio.lowlevel.reschedule, task)
 
         def abort(_: object) -> trio.lowlevel.Abort:

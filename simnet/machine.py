@@ -19,7 +19,8 @@ from p2pcdn.store import Store
 from p2pcdn.store.layout import Layout
 from p2pcdn.world import Discovery, Upstream, World
 from p2pcdn_daemon.doors.network import TcpNetwork
-from simnet.disk import PowerCut, SimDisk
+from simnet.disk import SimDisk
+from simnet.disk_faults import PowerCut
 from simnet.kernel import WallClock, pause
 from simnet.network import HERE, Host, Net
 from simnet.tcp import listen

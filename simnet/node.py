@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -25,7 +24,8 @@ from p2pcdn_daemon.doors.network import TcpNetwork
 from p2pcdn_daemon.upstream.upstream import UpstreamSettings, make_index, open_upstream
 from simnet import client
 from simnet.disk import SimDisk
-from simnet.kernel import Kernel, WallClock
+from simnet.disk_faults import PowerCut
+from simnet.kernel import WallClock, pause
 from simnet.network import HERE, PROCESS, Host
 from simnet.patches import THREAD_DELAY_S
 from simnet.tcp import listen
@@ -63,34 +63,21 @@ class Options:
     more: dict[str, Any] = field(default_factory=dict)  # further fields of Settings
 
 
-class PowerIsOff(OSError):
-    """A call of a life that is over. An OSError, so that what is left of that life ends."""
-
-    def __init__(self) -> None:
-        super().__init__(errno.EIO, "the power is off")
-
-
 class SimThreads:
     """The `p2pcdn.world.Threads` of one life: inline, after a seeded delay; nothing once the power is off."""
 
-    def __init__(self, kernel: Kernel, node: SimNode, dice: random.Random) -> None:
-        self._kernel, self._node, self._life, self._dice = kernel, node, node.lives, dice
+    def __init__(self, node: SimNode, dice: random.Random) -> None:
+        self._node, self._life, self._dice = node, node.lives, dice
         self._delay_s = node.options.thread_delay_s
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._delay_s is not None:
-            await self._work()
+            # As a thread of the product: it runs to its end even when the caller is cancelled.
+            await pause(self._dice.uniform(*self._delay_s))
         if not self._node.lives_on(self._life):
-            raise PowerIsOff
+            raise PowerCut
         return function(*args, **kwargs)
-
-    async def _work(self) -> None:
-        task = trio.lowlevel.current_task()
-        assert self._delay_s is not None
-        self._kernel.after(self._dice.uniform(*self._delay_s), trio.lowlevel.reschedule, task)
-        # As a thread of the product: it runs to its end even when the caller is cancelled.
-        await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
 
 
 class OneLife:
@@ -101,7 +88,7 @@ class OneLife:
 
     def _living(self) -> SimDisk:
         if not self._node.lives_on(self._life):
-            raise PowerIsOff
+            raise PowerCut
         return self._node.disk
 
     async def open(self, path: Path) -> DiskFile:
@@ -269,7 +256,7 @@ class SimNode:
     async def _run(self) -> None:
         sim, options, host = self._sim, self.options, self.host
         dice = random.Random(f"life {sim.seed} {host.name} {self.lives}")
-        threads = SimThreads(sim.kernel, self, dice)
+        threads = SimThreads(self, dice)
         disk = OneLife(self)
         made = [
             make_index(url, position, options.share, environment={})

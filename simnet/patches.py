@@ -15,20 +15,21 @@ import threading
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from heapq import heappush
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import trio
 import trio._core._run as trio_run
 import trio._path as trio_path
 import trio._threads as trio_threads
-from trio._core._run import GLOBAL_RUN_CONTEXT
+from trio._core._run import GLOBAL_RUN_CONTEXT, CancelScope, Deadlines
 
 from p2pcdn.group import device
 from p2pcdn.http1 import connection
 from p2pcdn.http1.lobby import Lobby
 from p2pcdn.store import place
 from simnet.kernel import EPOCH_S, Kernel
+from simnet.loop import Dice, checkpoint_of, deadlines_in_order, polls_when_called
+from simnet.scopes import closing, entering, registering
 from simnet.wire import open_wire
 
 P = ParamSpec("P")
@@ -50,17 +51,17 @@ class Patches:
 
     def __init__(self) -> None:
         self._old: list[tuple[Any, str, Any]] = []
-        self._dice_state: tuple[Any, Any] | None = None
+        self._dice_state: Any = None
 
     def apply(self, kernel: Kernel, seed: str) -> None:
         """Before trio runs. The world outside is closed later, by `close_doors`: trio opens a wakeup socket first."""
-        self._dice_state = random.getstate(), trio_run._r.getstate()
+        self._dice_state = random.getstate()
         self._set_clocks(kernel)
         entropy = random.Random(f"entropy {seed}")
         self._set(os, "urandom", entropy.randbytes)
         self._set(random, "_urandom", entropy.randbytes)
         random.seed(f"random {seed}")
-        self._set_scheduler(seed)
+        self._set_loop(kernel, seed)
         self._set(connection, "open_wire", open_wire)
         self._set(Lobby, "possible", False)  # it waits for descriptors, and no simulated socket has one
         self._remember_signatures()
@@ -77,7 +78,7 @@ class Patches:
     def close_doors(self) -> None:
         """Within the run: from here on real sockets, threads, processes and waiting raise Leak."""
         runner = GLOBAL_RUN_CONTEXT.runner
-        if not runner.instruments:
+        if not runner.instruments["_all"]:
             # Trio asks three times a step whether there is one, of a dictionary that is written in Python.
             runner.instruments = {}  # type: ignore[assignment]
         self._set(socket, "socket", _raises("a real socket"))
@@ -90,9 +91,7 @@ class Patches:
             owner, name, value = self._old.pop()
             setattr(owner, name, value)
         if self._dice_state is not None:
-            ours, trios = self._dice_state
-            random.setstate(ours)
-            trio_run._r.setstate(trios)
+            random.setstate(self._dice_state)
             self._dice_state = None
 
     def _remember_signatures(self) -> None:
@@ -111,24 +110,25 @@ class Patches:
         for name in ("monotonic", "perf_counter"):
             self._set(time, name, lambda: kernel.now)
             self._set(time, f"{name}_ns", lambda: round(kernel.now * 1e9))
+        for module in (trio, trio_run):  # as trio would answer, which first looks for the run and its clock
+            self._set(module, "current_time", kernel.current_time)
         self._set(time, "time", kernel.wall_clock)
         self._set(time, "time_ns", lambda: round(kernel.wall_clock() * 1e9))
         # Made at import, with the real clock.
         self._set(logging, "_startTime", EPOCH_S)
 
-    def _set_scheduler(self, seed: str) -> None:
+    def _set_loop(self, kernel: Kernel, seed: str) -> None:
         self._set(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
-        trio_run._r.seed(f"scheduler {seed}")
-        order = 0
-
-        def add(self: Any, deadline: float, cancel_scope: Any) -> None:
-            nonlocal order
-            order += 1
-            heappush(self._heap, (deadline, order, cancel_scope))
-            self._active += 1
-
-        # Trio breaks ties by id(), the address in memory.
-        self._set(trio_run.Deadlines, "add", add)
+        self._set(trio_run, "_r", Dice(f"scheduler {seed}", kernel))
+        checkpoint = checkpoint_of(kernel, trio.lowlevel.cancel_shielded_checkpoint)
+        for module in (trio_run, trio.lowlevel):
+            self._set(module, "cancel_shielded_checkpoint", checkpoint)
+        self._set(Deadlines, "add", deadlines_in_order())
+        self._set(CancelScope, "__enter__", entering(kernel, CancelScope.__enter__))
+        self._set(CancelScope, "_close", closing(CancelScope._close))
+        self._set(CancelScope, "_might_change_registered_deadline", registering)
+        manager = vars(trio_run)["TheIOManager"]  # that of this system
+        self._set(manager, "get_events", polls_when_called(manager.get_events))
 
 
 def _inline(kernel: Kernel, dice: random.Random) -> Callable[..., Any]:

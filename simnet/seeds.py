@@ -1,4 +1,5 @@
-"""Seeds run one after the other in a child process, which is replaced when a seed ends it: by a crash, or by no end."""
+"""Seeds run one after the other in a child process. It is replaced now and then, and when a seed ends it: by a crash,
+or by no end."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -21,15 +23,15 @@ from simnet.outcome import Outcome
 
 # A hundred times what a seed takes.
 SEED_CPU_S_MAX = 20.0
-# Garbage is collected between seeds, where it cannot come in the middle of a story.
-COLLECT_EVERY_SEEDS = 20
+# A child never collects garbage: that cost a thirtieth of its time. It leaves 0.4 MB a seed behind, and ends in time.
+SEEDS_PER_CHILD = 100
 MEMORY = Path("/dev/shm")
 Run = Callable[[int], Outcome]
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A seed's outcome, the marks it reached, and the CPU time that it took."""
+    """A seed's outcome, the marks it reached, and the CPU time that it took, with what its process did before it."""
 
     seed: int
     outcome: Outcome
@@ -61,10 +63,14 @@ def run_seeds(run: Run, seeds: Iterable[int]) -> Iterator[Told]:
         for seed in seeds:
             child = child or _Child(run)
             told = child.ask(seed)
+            child.seeds += 1
             if told is None:
                 child.end()
                 why = f"it ended the process ({child.how})"
                 told, child = Told(seed, Outcome([child.last_words or why], "")), None
+            elif child.seeds == SEEDS_PER_CHILD:
+                child.end()
+                child = None
             yield told
     finally:
         if child is not None:
@@ -77,6 +83,7 @@ class _Child:
     def __init__(self, run: Run) -> None:
         self.last_words = ""
         self.how = ""
+        self.seeds = 0
         here_in, there_out = os.pipe()
         there_in, here_out = os.pipe()
         sys.stdout.flush()
@@ -137,23 +144,19 @@ def _serve(run: Run, questions: IO[str], answers: IO[str]) -> NoReturn:
     gc.collect()
     gc.freeze()
     gc.disable()
-    number = 0
+    spent_s = 0.0
     try:
         for line in questions:
             marks.forget()
-            began = os.times()
             signal.setitimer(signal.ITIMER_VIRTUAL, SEED_CPU_S_MAX)
             outcome = run_seed(run, int(line))
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-            number += 1
-            if number % COLLECT_EVERY_SEEDS == 0:
-                gc.collect()
-            ended = os.times()
+            before_s, spent_s = spent_s, time.process_time()
             told = {
                 "failures": list(outcome.failures),
                 "digest": outcome.digest,
                 "marks": marks.seen(),
-                "cpu_s": ended.user + ended.system - began.user - began.system,
+                "cpu_s": spent_s - before_s,
             }
             answers.write(json.dumps(told) + "\n")
             answers.flush()

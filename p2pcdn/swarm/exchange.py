@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from hmac import compare_digest
 from mmap import mmap
@@ -103,6 +102,51 @@ class _Turn:
         self._line.users -= 1
 
 
+class _Asked(AbstractAsyncContextManager[Answer]):
+    """One question, and the buffer of its answer. No generator: that costs two frames whenever bytes come."""
+
+    __slots__ = ("_answer", "_buffer", "_exchange", "_line", "_question")
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        address: Address,
+        sealed_port: int,
+        ask: Question,
+        body_size_bytes_max: int,
+        watch: Watch | None,
+    ) -> None:
+        self._exchange = exchange
+        self._line = exchange._line(address)
+        self._buffer = exchange._buffer(buffer_size(body_size_bytes_max))
+        view = memoryview(self._buffer)
+        self._question = _Question(address, sealed_port, ask.target(), view, body_size_bytes_max, watch)
+
+    async def __aenter__(self) -> Answer:
+        line, question = self._line, self._question
+        line.users += 1
+        try:
+            self._answer, link = await self._exchange._converse(line, question)
+            if self._answer.keep_alive:
+                link.idle_since = trio.current_time()
+                line.links(sealed=question.sealed).append(link)
+            else:
+                await link.close()
+        except BaseException:
+            self._end()
+            raise
+        return self._answer
+
+    async def __aexit__(self, *_: object) -> None:
+        self._answer.body.release()
+        self._end()
+
+    def _end(self) -> None:
+        self._question.view.release()
+        self._line.users -= 1
+        self._exchange._keep(self._buffer)
+
+
 class Exchange:
     """All connections of a node to its peers. Used on trio's thread."""
 
@@ -134,8 +178,7 @@ class Exchange:
         line = self._line(address)
         return _Turn(line, line.questions)
 
-    @asynccontextmanager
-    async def ask(
+    def ask(
         self,
         address: Address,
         ask: Question,
@@ -143,33 +186,14 @@ class Exchange:
         *,
         sealed_port: int = 0,
         watch: Watch | None = None,
-    ) -> AsyncIterator[Answer]:
+    ) -> AbstractAsyncContextManager[Answer]:
         """The answer; its body is good inside the block only. watch: sees it grow; what it raises ends the answer.
 
         sealed_port: asks over TLS at this port of the same host, and only the device that was met at `address`; only
-        in a group. Raises RemoteProtocolError (it broke the protocol), Unavailable (no connection, cut, silent too
-        long, or no proof that it is a member).
+        in a group. Entering it raises RemoteProtocolError (it broke the protocol), Unavailable (no connection, cut,
+        silent too long, or no proof that it is a member).
         """
-        line = self._line(address)
-        buffer = self._buffer(buffer_size(body_size_bytes_max))
-        line.users += 1
-        try:
-            with memoryview(buffer) as view:
-                question = _Question(address, sealed_port, ask.target(), view, body_size_bytes_max, watch)
-                answer, link = await self._converse(line, question)
-                if answer.keep_alive:
-                    link.idle_since = trio.current_time()
-                    line.links(sealed=question.sealed).append(link)
-                else:
-                    await link.close()
-                try:
-                    yield answer
-                finally:
-                    answer.body.release()
-        finally:
-            line.users -= 1
-            if len(buffer) > POOLED_SIZE_BYTES_MIN and len(self._buffers) < BUFFERS_KEPT:
-                self._buffers.append(buffer)
+        return _Asked(self, address, sealed_port, ask, body_size_bytes_max, watch)
 
     async def hang_up(self, address: Address) -> None:
         """Closes what is idle with a peer that is not trusted any more."""
@@ -218,6 +242,10 @@ class Exchange:
         # Middling answers share one size, so that a buffer fits the next question, too.
         # Mapped, not allocated: an answer that may have 4 MiB and has 4 KiB takes the memory of 4 KiB.
         return mmap(-1, max(size_bytes, buffer_size(MANIFEST_SIZE_BYTES_MAX)))
+
+    def _keep(self, buffer: bytearray | mmap) -> None:
+        if len(buffer) > POOLED_SIZE_BYTES_MIN and len(self._buffers) < BUFFERS_KEPT:
+            self._buffers.append(buffer)
 
     async def _converse(self, line: _Line, question: _Question) -> tuple[Answer, Link]:
         links = line.links(sealed=question.sealed)

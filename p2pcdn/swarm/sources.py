@@ -115,16 +115,12 @@ class Sources:
         helping: for a class that is not the worker's own; then its parent is left to its own worker.
         """
         now = trio.current_time()
-        able = [
-            peer
-            for peer, source in self._able.items()
-            if source.rest_until <= now and not self._tools.peers.is_quiet(peer, now) and self.is_reachable(peer)
-        ]
+        parent = None if helping else self.parents[klass]
+        if parent is not None and self._is_able(parent, now) and not self._is_behind(klass):
+            return parent, PARENT_WAIT_MS
+        able = [peer for peer in self._able if self._is_able(peer, now)]
         if not able:
             return None
-        parent = self.parents[klass]
-        if not helping and parent is not None and parent in able and not self._is_behind(klass):
-            return parent, PARENT_WAIT_MS
         # The wire of whoever reads for all is the room's: only its children ask it, while there are others, though
         # these may have nothing now. And it may have gone: then its children find out, and not everybody.
         if not helping and any(peer not in self.readers and not self.is_quiet(peer) for peer in self._able):
@@ -137,6 +133,11 @@ class Sources:
             most = max(free(peer.address) for peer in able)
             able = [peer for peer in able if free(peer.address) == most]
         return self._tools.dice.choice(able), GUEST_WAIT_MS if self.is_guest(klass) and not helping else 0
+
+    def _is_able(self, peer: Peer, now: float) -> bool:
+        source = self._able.get(peer)
+        rested = source is not None and source.rest_until <= now
+        return rested and not self._tools.peers.is_quiet(peer, now) and self.is_reachable(peer)
 
     def rested_at(self, now: float) -> float:
         """When the next one may be asked again; a second from now where nobody rests."""

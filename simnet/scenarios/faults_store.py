@@ -22,7 +22,8 @@ from p2pcdn.digest import BlobName, Sha256
 from p2pcdn.errors import DigestMismatch, NotFound, P2pcdnError, StoreStopped
 from p2pcdn.store import Origin, Partial, Store, StoreLimits
 from p2pcdn.store.layout import Layout
-from simnet.disk import SimDisk, fail_once
+from simnet.disk import SimDisk
+from simnet.disk_faults import fail_once
 from simnet.inode import Pool
 from simnet.machine import LifeThreads
 from simnet.marks import sometimes

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from simnet.disk import PowerCut, SimDisk, fail_once
+from simnet.disk import SimDisk
+from simnet.disk_faults import PowerCut, fail_once
 from simnet.inode import BLOCK_SIZE_BYTES, Bytes, Pool
 from tests.contract.disk import check_disk
 

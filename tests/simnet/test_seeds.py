@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -76,6 +77,30 @@ def test_a_failure_is_told_with_one_command_and_unreached_branches_by_name(
     assert "faults, seed 4: it broke\n  python -m simnet campaign --scenario faults --from 4 --seeds 1\n" in told
     assert "1 of 2 seeds clean" in told
     assert told.endswith("  never reached: never seen\n")
+
+
+def test_a_campaign_says_as_json_what_it_saw(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(seed: int) -> Outcome:
+        sometimes("seen")
+        return Outcome(["it broke"] if seed == 1 else [], "")
+
+    monkeypatch.setattr(campaign, "scenario", lambda name: (run, ("seen", "never seen")))
+    campaign.main(["--scenario", "faults", "--seeds", "3", "--json"])
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told.pop("cpu_s") > 0
+    assert told == {
+        "scenario": "faults", "seeds": 3, "failed": [1], "reached": {"seen": 3}, "unreached": ["never seen"]
+    }  # fmt: skip
+
+
+def test_a_process_that_has_run_many_seeds_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seeds, "SEEDS_PER_CHILD", 2)
+    told = list(run_seeds(lambda seed: Outcome([], str(os.getpid())), range(5)))
+    first, *_ = processes = [one.outcome.digest for one in told]
+    assert [one == first for one in processes] == [True, True, False, False, False]
+    assert len(set(processes)) == 3
 
 
 def test_times_are_read_as_people_write_them() -> None:
