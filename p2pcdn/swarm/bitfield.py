@@ -39,6 +39,12 @@ def each_third(first: int, pieces: int) -> int:
     return sum(1 << index for index in range(first, pieces, 3))
 
 
+@lru_cache(maxsize=256)
+def share(klass: int, number: int, of: int, pieces: int) -> int:
+    """One of so many equal shares of a class of pieces, from 0; each of them lies scattered over the whole file."""
+    return sum(1 << index for index in range(klass + 3 * number, pieces, 3 * of))
+
+
 def ones(bits: int) -> Iterator[int]:
     """The numbers of the bits that are set, ascending."""
     while bits:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Collection, Sequence
-from itertools import islice
 
 import trio
 
@@ -51,8 +50,13 @@ DOUBTING_ROUNDS = 2
 SILENT_CROWD_S = 12.0
 # A class that lacks so many pieces, when another is done, is helped: its parent is slower, or it has none.
 HELPED_PIECES_MIN = 4
+# A class without a parent has a second worker while it is so many pieces behind another: with one worker a guest gets
+# less than its part, and with two all the time more than that, which others then lack (docs/decisions/0018).
+GUEST_LAG_PIECES = 2
 # A question is asked again elsewhere after so many times the usual time of an answer, when nothing else is left to do.
 OVERDUE_FACTOR, OVERDUE_MIN_S = 4.0, 0.1
+# The first three workers have the number of their class; this is any class's second one.
+SECOND = CLASSES
 
 
 class Download:
@@ -346,10 +350,6 @@ class Download:
             self.belief.named[device] = peer or self.belief.named.get(device)
             if peer is not None and self._sharing.manifest is None:
                 self._sources.readers.add(peer)
-        for klass in range(CLASSES):
-            if self._wants_second_worker(klass) and klass not in self._seconds and self._nursery and not self._on_air:
-                self._seconds.add(klass)
-                self._nursery.start_soon(self._work_beside, klass)
         self._turn.follow(advice)
         self._sharing.changed.unpark_all()
 
@@ -408,6 +408,7 @@ class Download:
 
     async def _ask_somebody(self, klass: int) -> bool:
         """One question for a piece, and what becomes of it; False where there is nobody to ask now, or nothing."""
+        self._call_seconds()
         want, helping = self._want(klass)
         choice = self._sources.choose(klass, helping=helping) if want else None
         if choice is None:
@@ -422,23 +423,31 @@ class Download:
         del self._asked[klass]
         return True
 
+    def _call_seconds(self) -> None:
+        """Where the air is shared nobody has a second worker."""
+        for klass in range(CLASSES):
+            if klass not in self._seconds and not self._on_air and self._nursery and self._wants_second_worker(klass):
+                self._seconds.add(klass)
+                self._nursery.start_soon(self._work_beside, klass)
+
     def _wants_second_worker(self, klass: int) -> bool:
-        """A guest waits twice as long for a piece; who was sent to another parent need not wait for the slow one."""
+        """A guest that falls behind asks twice; who was sent to another parent need not wait for the slow one."""
         parent = self._sources.parents[klass]
         if parent is None:
-            return self._sources.is_guest(klass)
+            lacking = [self._missing_of(one).bit_count() for one in range(CLASSES)]
+            return self._sources.is_guest(klass) and lacking[klass] - min(lacking) >= GUEST_LAG_PIECES
         overdue = self._asked_at[klass] + OVERDUE_MIN_S < trio.current_time()
         return overdue and self._asked.get(klass) is not parent
 
     async def _work_beside(self, klass: int) -> None:
-        """A second worker for a class, from its end."""
+        """A second worker for a class."""
         try:
             while self._wants_second_worker(klass):
-                mine = self._missing_of(klass)
-                choice = self._sources.choose(klass, helping=False) if mine.bit_count() >= HELPED_PIECES_MIN else None
+                want = self._share_of(klass, SECOND)
+                choice = self._sources.choose(klass, helping=False) if want else None
                 if choice is None:
                     break
-                await self._taking.take(choice[0], mine & ~_first_half(mine), choice[1])
+                await self._taking.take(choice[0], want, choice[1])
         except P2pcdnError as error:
             self._fail(error)
         finally:
@@ -447,25 +456,37 @@ class Download:
     def _missing_of(self, klass: int) -> int:
         return self._sharing.missing & ~self._turn.ahead & bitfield.each_third(klass, self._sharing.pieces)
 
+    def _left_of(self, klass: int) -> int:
+        """What is missing of a class and not on its way to us: whoever asks for that, too, gets it twice."""
+        return self._missing_of(klass) & ~self._taking.coming
+
+    def _share_of(self, klass: int, worker: int) -> int:
+        """What this worker may ask for of a class that others work at, too.
+
+        Shares are fixed, whatever comes meanwhile: a question that hangs somewhere keeps to its own.
+        """
+        left = self._left_of(klass)
+        workers = [one for one in range(CLASSES) if one in (klass, worker) or not self._left_of(one)]
+        if klass in self._seconds:
+            workers.append(SECOND)
+        share = bitfield.share(klass, workers.index(worker), len(workers), self._sharing.pieces)
+        return left & share or left
+
     def _want(self, klass: int) -> tuple[int, bool]:
         """What this worker may ask for: pieces of its class, which nobody else asks for.
 
-        When its class is done it helps the one that lacks most, from its end; or another whose question is overdue.
-        The second value says so.
+        When its class is done it helps the one that lacks most; or another whose question is overdue. The second value
+        says so.
         """
-        of_class = [self._missing_of(one) for one in range(CLASSES)]
-        mine, most = of_class[klass], max(of_class, key=int.bit_count)
-        if not most:
-            return 0, False
-        if mine:
-            shared = klass in self._seconds or (mine == most and not all(of_class))
-            return (_first_half(mine) if shared else mine), False
-        if most.bit_count() >= HELPED_PIECES_MIN:
-            return most & ~_first_half(most), True
+        if self._left_of(klass):
+            return self._share_of(klass, klass), False
+        most = max(range(CLASSES), key=lambda one: self._left_of(one).bit_count())
+        if self._left_of(most).bit_count() >= HELPED_PIECES_MIN:
+            return self._share_of(most, klass), True
         overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._sources.answer_time_s)
         now = trio.current_time()
         for other in range(CLASSES):
-            theirs = of_class[other]
+            theirs = self._missing_of(other)
             if theirs and self._asked_at[other] + overdue_s < now:
                 return theirs, True
         return 0, False
@@ -474,12 +495,3 @@ class Download:
 def _turns(*, on_air: bool) -> list[range]:
     """The classes of each worker. Where the air is shared one question is under way: more would all be slower."""
     return [range(CLASSES)] if on_air else [range(klass, klass + 1) for klass in range(CLASSES)]
-
-
-def _first_half(pieces: int) -> int:
-    """The first of these pieces, or all where there are few (bitfields): who reads for a client needs them sooner."""
-    count = pieces.bit_count()
-    if count < HELPED_PIECES_MIN:
-        return pieces
-    kept = islice(bitfield.ones(pieces), (count + 1) // 2)
-    return sum(1 << index for index in kept)

@@ -24,7 +24,8 @@ from p2pcdn.swarm.tools import Tools, hash_parts
 class Taking:
     """One download's, used by its workers.
 
-    answered_at: when somebody who has nothing for us said last that he has more than before.
+    answered_at: when somebody who has nothing for us said last that he has more than before. coming: the pieces that
+    are on their way to us, a bitfield.
     """
 
     def __init__(self, sharing: Sharing, sources: Sources, belief: Belief, holders: Holders, tools: Tools) -> None:
@@ -34,6 +35,7 @@ class Taking:
         self._holders = holders
         self._tools = tools
         self.answered_at = -math.inf
+        self.coming = 0
         self._had: dict[Peer, int] = {}  # how many pieces he had
 
     async def take(self, peer: Peer, want: int, wait_ms: int) -> None:
@@ -107,6 +109,7 @@ class Taking:
         if proof:
             word = proof if isinstance(proof, Proof) else None
             listed_in = None if word is not None else coming.knew
+            self.coming |= 1 << index
             coming.arrival = Arrival(self._sharing.sha256, coming.cut, index, parts, word, listed_in)
 
     # --- when it is here
@@ -180,6 +183,9 @@ class Taking:
         arrival = coming.arrival
         if arrival is None:
             return
+        self.coming &= ~(1 << arrival.index)
+        if not coming.kept:
+            self._sharing.changed.unpark_all()  # somebody may ask for it again
         if self._sharing.arriving.get(arrival.index) is arrival:
             del self._sharing.arriving[arrival.index]
         # Another answer may have brought the same piece in the meantime: then whoever gets it from us gets it all.
