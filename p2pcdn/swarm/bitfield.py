@@ -40,9 +40,9 @@ def each_third(first: int, pieces: int) -> int:
 
 
 @lru_cache(maxsize=256)
-def share(klass: int, number: int, of: int, pieces: int) -> int:
-    """One of so many equal shares of a class of pieces, from 0; each of them lies scattered over the whole file."""
-    return sum(1 << index for index in range(klass + 3 * number, pieces, 3 * of))
+def every_sixth(klass: int, pieces: int) -> int:
+    """Every other piece of a class, from its second one on."""
+    return sum(1 << index for index in range(klass + 3, pieces, 6))
 
 
 def ones(bits: int) -> Iterator[int]:

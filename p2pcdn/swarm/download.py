@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Collection, Sequence
+from itertools import islice
 
 import trio
 
@@ -55,8 +56,6 @@ HELPED_PIECES_MIN = 4
 GUEST_LAG_PIECES = 2
 # A question is asked again elsewhere after so many times the usual time of an answer, when nothing else is left to do.
 OVERDUE_FACTOR, OVERDUE_MIN_S = 4.0, 0.1
-# The first three workers have the number of their class; this is any class's second one.
-SECOND = CLASSES
 
 
 class Download:
@@ -113,6 +112,7 @@ class Download:
         self._rounds = 0
         self._size_asked_every_s = SIZE_ASKED_EVERY_S / 2
         self._ask_now = trio.Event()
+        self._asked_beside: dict[int, int] = {}  # what helpers (by their class) and second workers (CLASSES on) ask for
         self._asked: dict[int, Peer] = {}  # whom each class's worker asked last
         self._asked_at = [math.inf] * CLASSES  # when it asked what it waits for
         self._got_bytes = 0
@@ -416,10 +416,13 @@ class Download:
         peer, wait_ms = choice
         self._asked[klass] = peer
         self._asked_at[klass] = math.inf if helping else trio.current_time()
+        if helping:
+            self._asked_beside[klass] = want
         # Nobody waits at a parent for longer than it is likely to stay one.
         advised_ms = round((self._advised_until - trio.current_time()) * 1000)
         await self._taking.take(peer, want, min(wait_ms, max(advised_ms, PARENT_WAIT_MS_MIN)))
         self._asked_at[klass] = math.inf
+        self._asked_beside.pop(klass, None)
         del self._asked[klass]
         return True
 
@@ -440,18 +443,20 @@ class Download:
         return overdue and self._asked.get(klass) is not parent
 
     async def _work_beside(self, klass: int) -> None:
-        """A second worker for a class."""
+        """A second worker for a class. Its half lies scattered: the end of a file nobody has before it comes."""
         try:
             while self._wants_second_worker(klass):
-                want = self._share_of(klass, SECOND)
+                want = self._left_of(klass) & bitfield.every_sixth(klass, self._sharing.pieces)
                 choice = self._sources.choose(klass, helping=False) if want else None
                 if choice is None:
                     break
+                self._asked_beside[CLASSES + klass] = want
                 await self._taking.take(choice[0], want, choice[1])
         except P2pcdnError as error:
             self._fail(error)
         finally:
             self._seconds.discard(klass)
+            self._asked_beside.pop(CLASSES + klass, None)
 
     def _missing_of(self, klass: int) -> int:
         return self._sharing.missing & ~self._turn.ahead & bitfield.each_third(klass, self._sharing.pieces)
@@ -460,29 +465,25 @@ class Download:
         """What is missing of a class and not on its way to us: whoever asks for that, too, gets it twice."""
         return self._missing_of(klass) & ~self._taking.coming
 
-    def _share_of(self, klass: int, worker: int) -> int:
-        """What this worker may ask for of a class that others work at, too.
-
-        Shares are fixed, whatever comes meanwhile: a question that hangs somewhere keeps to its own.
-        """
+    def _free_of(self, klass: int) -> int:
+        """The same without what a helper or a second worker asks for just now; if that is all, all the same."""
         left = self._left_of(klass)
-        workers = [one for one in range(CLASSES) if one in (klass, worker) or not self._left_of(one)]
-        if klass in self._seconds:
-            workers.append(SECOND)
-        share = bitfield.share(klass, workers.index(worker), len(workers), self._sharing.pieces)
-        return left & share or left
+        beside = 0
+        for want in self._asked_beside.values():
+            beside |= want
+        return left & ~beside or left
 
     def _want(self, klass: int) -> tuple[int, bool]:
         """What this worker may ask for: pieces of its class, which nobody else asks for.
 
-        When its class is done it helps the one that lacks most; or another whose question is overdue. The second value
-        says so.
+        When its class is done it helps the one that lacks most, from its end; or another whose question is overdue.
+        The second value says so.
         """
         if self._left_of(klass):
-            return self._share_of(klass, klass), False
-        most = max(range(CLASSES), key=lambda one: self._left_of(one).bit_count())
-        if self._left_of(most).bit_count() >= HELPED_PIECES_MIN:
-            return self._share_of(most, klass), True
+            return self._free_of(klass), False
+        most = max(map(self._free_of, range(CLASSES)), key=int.bit_count)
+        if most.bit_count() >= HELPED_PIECES_MIN:
+            return _last_half(most), True
         overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._sources.answer_time_s)
         now = trio.current_time()
         for other in range(CLASSES):
@@ -495,3 +496,9 @@ class Download:
 def _turns(*, on_air: bool) -> list[range]:
     """The classes of each worker. Where the air is shared one question is under way: more would all be slower."""
     return [range(CLASSES)] if on_air else [range(klass, klass + 1) for klass in range(CLASSES)]
+
+
+def _last_half(pieces: int) -> int:
+    """The last of these pieces (a bitfield): who reads for a client needs the first ones sooner."""
+    last = islice(bitfield.ones(pieces), (pieces.bit_count() + 1) // 2, None)
+    return sum(1 << index for index in last)
