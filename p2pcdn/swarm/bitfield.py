@@ -39,6 +39,12 @@ def each_third(first: int, pieces: int) -> int:
     return sum(1 << index for index in range(first, pieces, 3))
 
 
+@lru_cache(maxsize=256)
+def every_sixth(klass: int, pieces: int) -> int:
+    """Every other piece of a class, from its second one on."""
+    return sum(1 << index for index in range(klass + 3, pieces, 6))
+
+
 def ones(bits: int) -> Iterator[int]:
     """The numbers of the bits that are set, ascending."""
     while bits:

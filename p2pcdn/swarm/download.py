@@ -51,6 +51,9 @@ DOUBTING_ROUNDS = 2
 SILENT_CROWD_S = 12.0
 # A class that lacks so many pieces, when another is done, is helped: its parent is slower, or it has none.
 HELPED_PIECES_MIN = 4
+# A class without a parent has a second worker while it is so many pieces behind another: with one worker a guest gets
+# less than its part, and with two all the time more than that, which others then lack (docs/decisions/0018).
+GUEST_LAG_PIECES = 2
 # A question is asked again elsewhere after so many times the usual time of an answer, when nothing else is left to do.
 OVERDUE_FACTOR, OVERDUE_MIN_S = 4.0, 0.1
 
@@ -109,6 +112,7 @@ class Download:
         self._rounds = 0
         self._size_asked_every_s = SIZE_ASKED_EVERY_S / 2
         self._ask_now = trio.Event()
+        self._asked_beside: dict[int, int] = {}  # what helpers (by their class) and second workers (CLASSES on) ask for
         self._asked: dict[int, Peer] = {}  # whom each class's worker asked last
         self._asked_at = [math.inf] * CLASSES  # when it asked what it waits for
         self._got_bytes = 0
@@ -347,10 +351,6 @@ class Download:
             self.belief.named[device] = peer or self.belief.named.get(device)
             if peer is not None and self._sharing.manifest is None:
                 self._sources.readers.add(peer)
-        for klass in range(CLASSES):
-            if self._wants_second_worker(klass) and klass not in self._seconds and self._nursery and not self._on_air:
-                self._seconds.add(klass)
-                self._nursery.start_soon(self._work_beside, klass)
         self._turn.follow(advice)
         self._sharing.changed.unpark_all()
 
@@ -409,6 +409,7 @@ class Download:
 
     async def _ask_somebody(self, klass: int) -> bool:
         """One question for a piece, and what becomes of it; False where there is nobody to ask now, or nothing."""
+        self._call_seconds()
         want, helping = self._want(klass)
         choice = self._sources.choose(klass, helping=helping) if want else None
         if choice is None:
@@ -416,37 +417,62 @@ class Download:
         peer, wait_ms = choice
         self._asked[klass] = peer
         self._asked_at[klass] = math.inf if helping else trio.current_time()
+        if helping:
+            self._asked_beside[klass] = want
         # Nobody waits at a parent for longer than it is likely to stay one.
         advised_ms = round((self._advised_until - trio.current_time()) * 1000)
         await self._taking.take(peer, want, min(wait_ms, max(advised_ms, PARENT_WAIT_MS_MIN)))
         self._asked_at[klass] = math.inf
+        self._asked_beside.pop(klass, None)
         del self._asked[klass]
         return True
 
+    def _call_seconds(self) -> None:
+        """Where the air is shared nobody has a second worker."""
+        for klass in range(CLASSES):
+            if klass not in self._seconds and not self._on_air and self._nursery and self._wants_second_worker(klass):
+                self._seconds.add(klass)
+                self._nursery.start_soon(self._work_beside, klass)
+
     def _wants_second_worker(self, klass: int) -> bool:
-        """A guest waits twice as long for a piece; who was sent to another parent need not wait for the slow one."""
+        """A guest that falls behind asks twice; who was sent to another parent need not wait for the slow one."""
         parent = self._sources.parents[klass]
         if parent is None:
-            return self._sources.is_guest(klass)
+            lacking = [self._missing_of(one).bit_count() for one in range(CLASSES)]
+            return self._sources.is_guest(klass) and lacking[klass] - min(lacking) >= GUEST_LAG_PIECES
         overdue = self._asked_at[klass] + OVERDUE_MIN_S < trio.current_time()
         return overdue and self._asked.get(klass) is not parent
 
     async def _work_beside(self, klass: int) -> None:
-        """A second worker for a class, from its end."""
+        """A second worker for a class. Its half lies scattered: the end of a file nobody has before it comes."""
         try:
             while self._wants_second_worker(klass):
-                mine = self._missing_of(klass)
-                choice = self._sources.choose(klass, helping=False) if mine.bit_count() >= HELPED_PIECES_MIN else None
+                want = self._left_of(klass) & bitfield.every_sixth(klass, self._sharing.pieces)
+                choice = self._sources.choose(klass, helping=False) if want else None
                 if choice is None:
                     break
-                await self._taking.take(choice[0], mine & ~_first_half(mine), choice[1])
+                self._asked_beside[CLASSES + klass] = want
+                await self._taking.take(choice[0], want, choice[1])
         except P2pcdnError as error:
             self._fail(error)
         finally:
             self._seconds.discard(klass)
+            self._asked_beside.pop(CLASSES + klass, None)
 
     def _missing_of(self, klass: int) -> int:
         return self._sharing.missing & ~self._turn.ahead & bitfield.each_third(klass, self._sharing.pieces)
+
+    def _left_of(self, klass: int) -> int:
+        """What is missing of a class and not on its way to us: whoever asks for that, too, gets it twice."""
+        return self._missing_of(klass) & ~self._taking.coming
+
+    def _free_of(self, klass: int) -> int:
+        """The same without what a helper or a second worker asks for just now; if that is all, all the same."""
+        left = self._left_of(klass)
+        beside = 0
+        for want in self._asked_beside.values():
+            beside |= want
+        return left & ~beside or left
 
     def _want(self, klass: int) -> tuple[int, bool]:
         """What this worker may ask for: pieces of its class, which nobody else asks for.
@@ -454,19 +480,15 @@ class Download:
         When its class is done it helps the one that lacks most, from its end; or another whose question is overdue.
         The second value says so.
         """
-        of_class = [self._missing_of(one) for one in range(CLASSES)]
-        mine, most = of_class[klass], max(of_class, key=int.bit_count)
-        if not most:
-            return 0, False
-        if mine:
-            shared = klass in self._seconds or (mine == most and not all(of_class))
-            return (_first_half(mine) if shared else mine), False
+        if self._left_of(klass):
+            return self._free_of(klass), False
+        most = max(map(self._free_of, range(CLASSES)), key=int.bit_count)
         if most.bit_count() >= HELPED_PIECES_MIN:
-            return most & ~_first_half(most), True
+            return _last_half(most), True
         overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._sources.answer_time_s)
         now = trio.current_time()
         for other in range(CLASSES):
-            theirs = of_class[other]
+            theirs = self._missing_of(other)
             if theirs and self._asked_at[other] + overdue_s < now:
                 return theirs, True
         return 0, False
@@ -477,10 +499,7 @@ def _turns(*, on_air: bool) -> list[range]:
     return [range(CLASSES)] if on_air else [range(klass, klass + 1) for klass in range(CLASSES)]
 
 
-def _first_half(pieces: int) -> int:
-    """The first of these pieces, or all where there are few (bitfields): who reads for a client needs them sooner."""
-    count = pieces.bit_count()
-    if count < HELPED_PIECES_MIN:
-        return pieces
-    kept = islice(bitfield.ones(pieces), (count + 1) // 2)
-    return sum(1 << index for index in kept)
+def _last_half(pieces: int) -> int:
+    """The last of these pieces (a bitfield): who reads for a client needs the first ones sooner."""
+    last = islice(bitfield.ones(pieces), (pieces.bit_count() + 1) // 2, None)
+    return sum(1 << index for index in last)

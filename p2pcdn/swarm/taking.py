@@ -30,7 +30,8 @@ SILENT_PART = 1 / 3
 class Taking:
     """One download's, used by its workers.
 
-    answered_at: when somebody who has nothing for us said last that he has more than before.
+    answered_at: when somebody who has nothing for us said last that he has more than before. coming: the pieces that
+    are on their way to us, a bitfield.
     """
 
     def __init__(self, sharing: Sharing, sources: Sources, belief: Belief, holders: Holders, tools: Tools) -> None:
@@ -41,6 +42,7 @@ class Taking:
         self._tools = tools
         self.answered_at = -math.inf
         self._running: set[_Coming] = set()
+        self.coming = 0
         self._had: dict[Peer, int] = {}  # how many pieces he had
 
     async def take(self, peer: Peer, want: int, wait_ms: int) -> None:
@@ -133,6 +135,7 @@ class Taking:
         if proof:
             word = proof if isinstance(proof, Proof) else None
             listed_in = None if word is not None else coming.knew
+            self.coming |= 1 << index
             coming.arrival = Arrival(self._sharing.sha256, coming.cut, index, parts, word, listed_in)
 
     # --- when it is here
@@ -206,6 +209,9 @@ class Taking:
         arrival = coming.arrival
         if arrival is None:
             return
+        self.coming &= ~(1 << arrival.index)
+        if not coming.kept:
+            self._sharing.changed.unpark_all()  # somebody may ask for it again
         if self._sharing.arriving.get(arrival.index) is arrival:
             del self._sharing.arriving[arrival.index]
         # Another answer may have brought the same piece in the meantime: then whoever gets it from us gets it all.

@@ -107,6 +107,13 @@ def test_liars_cost_time_and_no_wrong_byte() -> None:
     assert (result["liars"], result["wrong_bytes"], result["nodes_done"]) == (2, 0, 10)
 
 
+def test_where_liars_leave_too_few_hands_few_pieces_come_twice() -> None:
+    """Each who has no parent asks twice at the same time, and must not ask for the same."""
+    result = crowd(Wanted(nodes=20, pieces=48, liars=20))
+    assert result["wrong_bytes"] == 0
+    assert 0 <= result["duplicates"] < 0.013  # type: ignore[operator]
+
+
 def test_a_run_that_fails_says_how_it_is_repeated(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["flash-crowd", "--nodes", "1", "--pieces", "1", "--upstream-rate", "17", "--seed", "9"]
     assert main(words) == 1
