@@ -351,6 +351,7 @@ class Download:
             self.belief.named[device] = peer or self.belief.named.get(device)
             if peer is not None and self._sharing.manifest is None:
                 self._sources.readers.add(peer)
+        self._call_seconds()
         self._turn.follow(advice)
         self._sharing.changed.unpark_all()
 
@@ -447,7 +448,10 @@ class Download:
         """A second worker for a class. Its half lies scattered: the end of a file nobody has before it comes."""
         try:
             while self._wants_second_worker(klass):
-                want = self._left_of(klass) & bitfield.every_sixth(klass, self._sharing.pieces)
+                if self._sources.is_guest(klass):
+                    want = self._left_of(klass) & bitfield.every_sixth(klass, self._sharing.pieces)
+                else:
+                    want = self._missing_of(klass)  # what the slow one is giving, too
                 choice = self._sources.choose(klass, helping=False) if want else None
                 if choice is None:
                     break
@@ -463,8 +467,10 @@ class Download:
         return self._sharing.missing & ~self._turn.ahead & bitfield.each_third(klass, self._sharing.pieces)
 
     def _left_of(self, klass: int) -> int:
-        """What is missing of a class and not on its way to us: whoever asks for that, too, gets it twice."""
-        return self._missing_of(klass) & ~self._taking.coming
+        """What is missing of a class and not on its way to us, or not quickly: what is, would come twice."""
+        quick = trio.current_time() - OVERDUE_MIN_S
+        coming = sum(1 << index for index, since in self._taking.coming.items() if since > quick)
+        return self._missing_of(klass) & ~coming
 
     def _free_of(self, klass: int) -> int:
         """The same without what a helper or a second worker asks for just now; if that is all, all the same."""

@@ -31,7 +31,7 @@ class Taking:
     """One download's, used by its workers.
 
     answered_at: when somebody who has nothing for us said last that he has more than before. coming: the pieces that
-    are on their way to us, a bitfield.
+    are on their way to us, each with the time at which it began to come.
     """
 
     def __init__(self, sharing: Sharing, sources: Sources, belief: Belief, holders: Holders, tools: Tools) -> None:
@@ -42,7 +42,7 @@ class Taking:
         self._tools = tools
         self.answered_at = -math.inf
         self._running: set[_Coming] = set()
-        self.coming = 0
+        self.coming: dict[int, float] = {}
         self._had: dict[Peer, int] = {}  # how many pieces he had
 
     async def take(self, peer: Peer, want: int, wait_ms: int) -> None:
@@ -135,7 +135,7 @@ class Taking:
         if proof:
             word = proof if isinstance(proof, Proof) else None
             listed_in = None if word is not None else coming.knew
-            self.coming |= 1 << index
+            self.coming[index] = trio.current_time()
             coming.arrival = Arrival(self._sharing.sha256, coming.cut, index, parts, word, listed_in)
 
     # --- when it is here
@@ -209,7 +209,7 @@ class Taking:
         arrival = coming.arrival
         if arrival is None:
             return
-        self.coming &= ~(1 << arrival.index)
+        self.coming.pop(arrival.index, None)
         if not coming.kept:
             self._sharing.changed.unpark_all()  # somebody may ask for it again
         if self._sharing.arriving.get(arrival.index) is arrival:
