@@ -374,8 +374,23 @@ def test_the_index_of_another_repository_is_not_written(tmp_path: Path, monkeypa
     index.write_text("the index of the user")
     monkeypatch.setenv("GIT_INDEX_FILE", str(index))
     check_unchanged(checkout)
-    put_on_branch(checkout, "main")
+    put_on_branch(checkout, "main", revision_of(checkout))
     assert index.read_text() == "the index of the user"
+
+
+def test_a_branch_that_is_called_as_a_commit_is_none(tmp_path: Path) -> None:
+    checkout = _checkout(tmp_path / "checkout")
+    meant = revision_of(checkout)
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "two", "--allow-empty", cwd=checkout)
+    git("update-ref", f"refs/remotes/origin/{meant}", "HEAD", cwd=checkout)
+    git("update-ref", "refs/remotes/origin/fine", meant, cwd=checkout)
+    git("config", "remote.origin.url", str(tmp_path), cwd=checkout)
+    git("config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*", cwd=checkout)
+    git("checkout", "-q", "--detach", f"{meant}^{{commit}}", cwd=checkout)
+    put_on_branch(checkout, meant, meant)
+    assert revision_of(checkout) == meant
+    put_on_branch(checkout, "fine", meant)
+    assert git("rev-parse", "--abbrev-ref", "HEAD", cwd=checkout).strip() == "fine"
 
 
 def test_a_build_sees_what_compilers_are_told_and_no_secret() -> None:
