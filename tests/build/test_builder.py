@@ -182,7 +182,8 @@ async def test_a_build_in_place_writes_into_no_environment_that_lies_in_the_tree
         for path in (tree, *tree.rglob("*")):
             os.chown(path, 1234, 1234)
     await yard.builder().wheel(Tree(tree, in_place=True), PYTHON)
-    assert stored.read_text() == "of a wheel" and environment.is_dir()
+    assert stored.read_text() == "of a wheel"
+    assert environment.is_dir()
 
 
 async def test_an_editable_build_of_a_tree_of_roots_is_refused_to_root(yard: Yard) -> None:

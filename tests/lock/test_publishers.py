@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from p2pcdn.provision.provenance import Provenances, publishers_in
 from p2pcdn.simple import File
 from tests.bench.wheels import make_wheel
 from tests.lock.rooms import INTEGRITY, room
-from tests.worlds import INDEX, Answer, ScriptedUpstream, open_store
+from tests.worlds import INDEX, SECOND, Answer, ScriptedUpstream, open_store
 
 APP, LIB, PLAIN = make_wheel("app", requires=["lib", "plain"]), make_wheel("lib"), make_wheel("plain")
 GITHUB = {"kind": "GitHub", "repository": "demo/app", "workflow": "publish.yml", "environment": None}
@@ -106,15 +105,14 @@ async def test_a_publisher_is_what_that_very_index_says_and_silence_is_not_remem
             return Answer(status=404)
         return Answer(json.dumps({"attestation_bundles": [{"publisher": said[url]}]}).encode())
 
-    other = replace(INDEX, url="https://other.example/simple/", key="0123456789abcdef")
     more = {"provenance": "/integrity"}
     file = File("lib-1.0.tar.gz", "https://files.example/lib", Sha256("ab" * 32), None, False, False, None, None, more)
     async with open_store(tmp_path) as store:
         provenances = Provenances(store, ScriptedUpstream(answer))
         assert not await provenances.publishers(Wanted(INDEX, "lib", file))
         said["https://index.example/integrity"] = {"kind": "ours"}
-        said["https://other.example/integrity"] = {"kind": "of a stranger, who lists the same file"}
-        assert await provenances.publishers(Wanted(other, "lib", file)) == [said["https://other.example/integrity"]]
+        said["https://second.example/integrity"] = {"kind": "of a stranger, who lists the same file"}
+        assert await provenances.publishers(Wanted(SECOND, "lib", file)) == [said["https://second.example/integrity"]]
         assert await provenances.publishers(Wanted(INDEX, "lib", file)) == [{"kind": "ours"}]
         said.clear()
         assert await provenances.publishers(Wanted(INDEX, "lib", file)) == [{"kind": "ours"}], "it is kept"

@@ -86,7 +86,7 @@ def test_no_password_is_written_down_and_nobody_else_reads_or_writes_an_answer(
     settled.remember(words, [str(place.file)], "all there", began_ns=began_ns, environ=place.environ)
     (record,) = (place.file.parent / "cache" / "settled").iterdir()
     assert "hunter2" not in record.read_text()
-    assert not record.stat().st_mode & 0o077 and not record.parent.stat().st_mode & 0o077
+    assert not (record.stat().st_mode | record.parent.stat().st_mode) & 0o077
     assert settled.answer_to(words, place.environ) == "all there"
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)  # it is another user's, seen from there
     assert settled.answer_to(words, place.environ) is None
