@@ -87,8 +87,8 @@ def cell_in_place(
 ) -> SandboxCell:
     """The tree itself, writable at its own path: an editable wheel names it, and extensions are built in it.
 
-    But for its `.git`, where a build could leave a hook that git runs outside of any sandbox, and for environments, whose
-    files may be links to those of the store: all others would get what a build writes there. It runs in a thread.
+    But for its `.git`, where a build could leave a hook that git runs outside of any sandbox, and for environments,
+    whose files may be links to those of the store: all others would get what a build writes there. It runs in a thread.
     Raises SandboxUnusable where `is_roots`.
     """
     if is_roots(tree):

@@ -99,14 +99,16 @@ class Web:
 
     def download(self, url: str, to: Path) -> None:
         """A file; one that breaks off is resumed (--resume-retries). Raises NotThere, PipError."""
-        headers = {"Accept-Encoding": "identity"}
+        rest: dict[str, str] = {}
         left = self._options.resume_retries
         with to.open("wb") as file:
             while True:
-                with self._open(url, headers) as stream:
+                with self._open(url, {"Accept-Encoding": "identity", **rest}) as stream:
                     if stream.status != HTTPStatus.PARTIAL_CONTENT:
                         file.seek(0)
                         file.truncate()
+                    elif not stream.headers.get("Content-Range", "").startswith(f"bytes {file.tell()}-"):
+                        raise PipError(f"{url} could not be fetched to its end: another part came than was asked for.")
                     why = _copied(stream, file)
                 if not why:
                     return
@@ -114,7 +116,7 @@ class Web:
                     raise PipError(f"{url} could not be fetched to its end: {why}")
                 left -= 1
                 self._voice.warn(f"{url} broke off ({why}); it is resumed at {file.tell()} bytes.")
-                headers |= _rest(stream, file.tell())
+                rest = _rest(stream, file.tell())
 
     def _open(self, url: str, headers: Mapping[str, str]) -> Any:
         place, user, password = without_password(url)
