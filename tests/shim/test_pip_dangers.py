@@ -396,6 +396,7 @@ def test_a_branch_that_is_called_as_a_commit_is_none(tmp_path: Path) -> None:
 def test_a_build_sees_what_compilers_are_told_and_no_secret() -> None:
     told = {"CFLAGS": "-O0", "PKG_CONFIG_PATH": "/opt/lib", "SETUPTOOLS_SCM_PRETEND_VERSION": "1", "MAX_JOBS": "2"}
     secrets = {"CARGO_REGISTRY_TOKEN": "x", "MATURIN_PASSWORD": "x", "PDM_PUBLISH_USERNAME": "x", "MY_VARIABLE": "x"}
+    secrets["CARGO_REGISTRIES_OURS_INDEX"] = "sparse+https://me:word@host/"
     assert variables(told | secrets) == told
 
 
