@@ -14,6 +14,7 @@ from p2pcdn.digest import Sha256
 from p2pcdn.envs.pylock import read_lock
 from p2pcdn.errors import Unavailable
 from p2pcdn.fetch import Wanted
+from p2pcdn.lock import publishers
 from p2pcdn.lock.locker import Locked, OneTarget
 from p2pcdn.lock.targets import matrix
 from p2pcdn.lock.wishes import parse_question
@@ -57,6 +58,18 @@ async def test_a_publisher_that_cannot_be_asked_is_told_and_asked_again(tmp_path
         second = await here.lock("app")
         assert not second.again
         assert (identities(second)["lib"], second.warnings) == ([MOON], ())
+
+
+async def test_nobody_waits_for_long_for_hosts_that_do_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishers, "ASK_TIME_S_MAX", 0.1)
+    async with room(tmp_path, APP, LIB, PLAIN) as here:
+        here.index.publishers = {"lib": MOON}
+        here.index.delays_s[f"{INTEGRITY}lib"] = 60.0
+        locked = await here.lock("app")
+        assert identities(locked) == {}
+        assert "The index did not say who published lib" in " ".join(locked.warnings)
 
 
 async def test_what_an_older_lock_says_of_a_publisher_stays_while_nobody_answers(tmp_path: Path) -> None:
