@@ -115,10 +115,13 @@ def write(place: str, text: str) -> None:
     """The same, whole or not at all, for nobody else to read. Raises OSError."""
     beside = f"{place}.{os.getpid()}"
     os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
-    with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with open(beside, "w", encoding="utf-8", errors="surrogateescape", newline="", opener=_open_for_us) as file:
         file.write(text)
     os.replace(beside, place)
+
+
+def _open_for_us(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def cache_place(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> str:
