@@ -100,6 +100,19 @@ def claimed_project(source: Source) -> str | None:
         return None
 
 
+def environments_in(tree: Path) -> Iterator[Path]:
+    """The environments that lie in a tree; of one that is the tree itself, where its packages are. It blocks."""
+    for directory, directories, files in os.walk(tree):
+        here = Path(directory)
+        if _ENVIRONMENT not in files:
+            directories[:] = [name for name in directories if name not in (".git", "node_modules")]
+        elif here == tree:
+            yield from here.glob("lib/*/site-packages")
+        else:
+            yield here
+            directories.clear()
+
+
 def _digest_of_file(path: Path) -> Sha256:
     with path.open("rb") as file:
         return Sha256(hashlib.file_digest(file, "sha256").hexdigest())

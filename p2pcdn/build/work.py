@@ -117,14 +117,15 @@ class Work:
             await self.log.write(f"p2pcdn: outside of a sandbox, as allowed. {self.bare_because}\n".encode())
             return
         python = str(self.environment.python)
-        self.layers = await check(self.tools.processes, self._sandbox().spec, python, self.workplace)
+        self.layers = await check(self.tools.processes, (await self._sandbox()).spec, python, self.workplace)
 
     async def _cell(self) -> Cell:
         if self.bare_because is None:
-            return self._sandbox()
+            return await self._sandbox()
         arguments = self.tools.processes, self.tools.limits, self.tree, self.workplace
         return await self.tools.threads.run(bare_cell, *arguments, in_place=self.in_place)
 
-    def _sandbox(self) -> SandboxCell:
+    async def _sandbox(self) -> SandboxCell:
         make = cell_in_place if self.in_place else sandbox_cell
-        return make(self.tools.processes, self.tools.limits, self.interpreter, self.environment, self.tree)
+        arguments = self.tools.processes, self.tools.limits, self.interpreter, self.environment, self.tree
+        return await self.tools.threads.run(make, *arguments)

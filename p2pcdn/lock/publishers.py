@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,9 @@ from p2pcdn.lock.merge import Merged
 
 # As many as pages: they are small, and each is one request.
 FETCHES_MAX = 16
+# Of all of them together. A mirror names hosts that perhaps nobody reaches from here, and no lock waits for each of a
+# hundred packages until a connection is given up.
+ASK_TIME_S_MAX = 30.0
 
 # Of a file that says where its provenance is. Raises Unavailable, Refused.
 AskPublishers = Callable[[Wanted], Awaitable[Sequence[Mapping[str, Any]]]]
@@ -33,27 +37,25 @@ class Publishers:
 
         former: what an older lock says; taken where nobody answers now, for it does not change.
         """
+        wanted = {(one.project, one.version): of for one in packages if (of := _attested(one, feed)) is not None}
         found: dict[tuple[str, str], Sequence[Mapping[str, Any]]] = {}
-        silent: list[str] = []
         limiter = trio.CapacityLimiter(FETCHES_MAX)
 
-        async def one(package: tuple[str, str], wanted: Wanted) -> None:
-            try:
+        async def ask(package: tuple[str, str]) -> None:
+            with suppress(P2pcdnError):
                 async with limiter:
-                    found[package] = await self.ask(wanted)
-            except P2pcdnError:
-                if package in former:
-                    found[package] = former[package]
-                else:
-                    silent.append(package[0])
+                    found[package] = await self.ask(wanted[package])
 
-        async with trio.open_nursery() as nursery:
-            for merged in packages:
-                if (wanted := _attested(merged, feed)) is not None:
-                    nursery.start_soon(one, (merged.project, merged.version), wanted)
+        with trio.move_on_after(ASK_TIME_S_MAX):
+            async with trio.open_nursery() as nursery:
+                for package in wanted:
+                    nursery.start_soon(ask, package)
+        unasked = wanted.keys() - found.keys()
+        found |= {package: former[package] for package in unasked & former.keys()}
+        silent = {project for project, _ in unasked - former.keys()}
         if not silent:
             return found, []
-        named = ", ".join(sorted(dict.fromkeys(silent)))
+        named = ", ".join(sorted(silent))
         return found, [f"The index did not say who published {named}; the lock lacks it, and the next one asks again."]
 
 

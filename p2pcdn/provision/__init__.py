@@ -9,7 +9,7 @@ environment.py   all of it for one environment, and the same again from memory
 sites.py         whole site-packages to which an environment is one link
 toolchain.py     the interpreter that builds, and environments of build requirements
 building.py      sdists and source trees on their way into locks and environments
-attested.py      who published the files of an environment
+attested.py      who published the files of an environment, verified; provenance.py: as an index says it
 direct.py        packages by direct URL; local.py: files of this machine that become blobs
 repositories.py  commits of git repositories, each an archive of the store
 foreign.py       builds in environments that somebody else keeps

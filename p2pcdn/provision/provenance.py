@@ -28,7 +28,9 @@ _ACCEPT = {"accept": "application/vnd.pypi.integrity.v1+json"}
 
 @dataclass(slots=True)
 class Provenances:
-    """Used by one trio loop. Publishers are kept by the file's hash: what was attested once stays so."""
+    """Used by one trio loop. Publishers are kept by the index that names them and the file's hash: what was attested
+    once stays so.
+    """
 
     store: Store
     upstream: Upstream
@@ -56,14 +58,17 @@ class Provenances:
         link = link_of(wanted.index, wanted.file)
         if link is None or wanted.file.sha256 is None:
             return ()
-        key = f"published/{wanted.file.sha256}"
+        key = f"published/{wanted.index.key}/{wanted.file.sha256}"
         octets = self.store.value("environments", key)
-        if octets is None:
-            content = await self.content(wanted.index, link, wanted.file.filename)
-            octets = frames.encode(publishers_in(content) if content is not None else [])
-            await self._keep(key, octets)
-        found: list[Mapping[str, Any]] = frames.decode_own(octets)
-        return found
+        if octets is not None:
+            found: list[Mapping[str, Any]] = frames.decode_own(octets)
+            return found
+        content = await self.content(wanted.index, link, wanted.file.filename)
+        if content is None:
+            return ()  # the page says that there is one: it may come yet
+        said = publishers_in(content)
+        await self._keep(key, frames.encode(said))
+        return said
 
     async def _keep(self, key: str, octets: bytes) -> None:
         try:
@@ -83,16 +88,23 @@ def publishers_in(content: bytes) -> list[dict[str, Any]]:
     try:
         bundles = json.loads(content)["attestation_bundles"]
         rows = [_said(bundle["publisher"]) for bundle in bundles[:PUBLISHERS_MAX]]
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise Unavailable(f"the index says of a file's publisher what cannot be read ({error})") from error
     texts = dict.fromkeys(json.dumps(row, sort_keys=True) for row in rows)
     return [json.loads(text) for text in sorted(texts)]
 
 
 def _said(publisher: Mapping[str, Any]) -> dict[str, Any]:
-    """Its keys as they are (PEP 751, "packages.attestation-identities"), the kind first. TOML has no null."""
-    said = {str(key): value for key, value in sorted(publisher.items()) if isinstance(value, str | bool | int)}
+    """Its keys as they are (PEP 751, "packages.attestation-identities"), the kind first. TOML has no null, and its
+    numbers have 64 bits.
+    """
+    said = {
+        str(key): value
+        for key, value in sorted(publisher.items())
+        if isinstance(value, str) or (isinstance(value, bool | int) and abs(value) < 2**63)
+    }
     kind = said.pop("kind")
-    if not isinstance(kind, str) or len(json.dumps(publisher)) > PUBLISHER_SIZE_BYTES_MAX:
+    text = json.dumps(publisher, ensure_ascii=False)
+    if not isinstance(kind, str) or len(text.encode()) > PUBLISHER_SIZE_BYTES_MAX:  # half a character is a ValueError
         raise ValueError("a publisher has a kind, and few words")
     return {"kind": kind, **said}

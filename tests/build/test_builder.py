@@ -163,6 +163,29 @@ async def test_a_tree_that_is_built_in_place_keeps_what_its_backend_leaves_but_i
     assert list((tree / ".git").iterdir()) == []
 
 
+async def test_a_build_in_place_writes_into_no_environment_that_lies_in_the_tree(yard: Yard) -> None:
+    tree, environment = yard.place / "tree", yard.place / "tree" / ".venv"
+    (environment / "lib").mkdir(parents=True)
+    (tree / "src").mkdir()
+    (environment / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    stored = yard.place / "stored.py"
+    stored.write_text("of a wheel")
+    (environment / "lib" / "linked.py").hardlink_to(stored)  # as an environment shares files with the node's store
+    build = (
+        "import os\nfile = '.venv/lib/linked.py'\n"
+        "try: os.chmod(file, 0o644); open(file, 'w').write('of an attacker')\nexcept OSError: pass\n"
+        "try: os.rename('.venv', 'moved')\nexcept OSError: pass"
+    )
+    for name, text in {"name.txt": "demo 1.0", "pyproject.toml": PYPROJECT, "build.py": build}.items():
+        (tree / name).write_text(text)
+    if IS_ROOT:
+        for path in (tree, *tree.rglob("*")):
+            os.chown(path, 1234, 1234)
+    await yard.builder().wheel(Tree(tree, in_place=True), PYTHON)
+    assert stored.read_text() == "of a wheel"
+    assert environment.is_dir()
+
+
 async def test_an_editable_build_of_a_tree_of_roots_is_refused_to_root(yard: Yard) -> None:
     if not IS_ROOT:
         pytest.skip("only root has trees of root's")

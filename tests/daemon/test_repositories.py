@@ -29,6 +29,7 @@ def test_a_password_is_for_git_alone_and_nobody_keeps_it() -> None:
     assert "GIT_DIR" not in told
     assert told["GIT_TERMINAL_PROMPT"] == "0"
     assert "GIT_CONFIG_COUNT" not in environment_of("https://h.example/x", {})
+    assert environment_of("https://me:word@h.example/x", {"GIT_CONFIG_COUNT": "many"})["GIT_CONFIG_COUNT"] == "2"
 
 
 def test_a_password_goes_to_its_own_host_and_no_helper_of_the_users_hears_of_it(tmp_path: Path) -> None:
@@ -161,3 +162,17 @@ async def test_a_repository_without_a_commit_and_one_that_is_too_large_are_sente
     monkeypatch.setattr(repositories, "LOOK_EVERY_S", 0.0)
     with pytest.raises(Refused, match="nothing of it was kept"):
         await git().check_out(repository.directory.as_uri(), None, tmp_path / "large")
+
+
+async def test_a_checkout_is_brought_to_what_its_repository_has_now_whatever_lies_in_it_besides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, tree = Repository(tmp_path / "repository"), tmp_path / "tree"
+    repository.commit("1.0")
+    await git().check_out(repository.directory.as_uri(), None, tree)
+    (tree / "build").mkdir()
+    (tree / "build" / "large").write_bytes(bytes(1_000_000))
+    monkeypatch.setattr(repositories, "CHECKOUT_SIZE_BYTES_MAX", 500_000)
+    monkeypatch.setattr(repositories, "LOOK_EVERY_S", 0.0)
+    commit = repository.commit("2.0")
+    assert await git().check_out(repository.directory.as_uri(), None, tree) == commit

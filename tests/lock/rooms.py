@@ -54,7 +54,8 @@ class ScriptedIndex:
         if url.startswith(INTEGRITY):
             publisher = self.publishers[url.removeprefix(INTEGRITY)]
             bundles = [{"publisher": publisher, "attestations": []}] * 2
-            return Answer(json.dumps({"attestation_bundles": bundles}).encode()) if publisher else Answer(status=503)
+            content = json.dumps({"attestation_bundles": bundles}).encode()
+            return Answer(content, delay_s=delay_s) if publisher else Answer(status=503)
         for one in self.files:
             if url.endswith(f"{one.filename}.metadata"):
                 return Answer(one.metadata or b"", delay_s=delay_s)

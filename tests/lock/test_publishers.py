@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from p2pcdn.digest import Sha256
 from p2pcdn.envs.pylock import read_lock
 from p2pcdn.errors import Unavailable
+from p2pcdn.fetch import Wanted
+from p2pcdn.lock import publishers
 from p2pcdn.lock.locker import Locked, OneTarget
 from p2pcdn.lock.targets import matrix
 from p2pcdn.lock.wishes import parse_question
-from p2pcdn.provision.provenance import publishers_in
+from p2pcdn.provision.provenance import Provenances, publishers_in
+from p2pcdn.simple import File
 from tests.bench.wheels import make_wheel
 from tests.lock.rooms import INTEGRITY, room
+from tests.worlds import INDEX, SECOND, Answer, ScriptedUpstream, open_store
 
 APP, LIB, PLAIN = make_wheel("app", requires=["lib", "plain"]), make_wheel("lib"), make_wheel("plain")
 GITHUB = {"kind": "GitHub", "repository": "demo/app", "workflow": "publish.yml", "environment": None}
@@ -54,6 +60,18 @@ async def test_a_publisher_that_cannot_be_asked_is_told_and_asked_again(tmp_path
         assert (identities(second)["lib"], second.warnings) == ([MOON], ())
 
 
+async def test_nobody_waits_for_long_for_hosts_that_do_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishers, "ASK_TIME_S_MAX", 0.1)
+    async with room(tmp_path, APP, LIB, PLAIN) as here:
+        here.index.publishers = {"lib": MOON}
+        here.index.delays_s[f"{INTEGRITY}lib"] = 60.0
+        locked = await here.lock("app")
+        assert identities(locked) == {}
+        assert "The index did not say who published lib" in " ".join(locked.warnings)
+
+
 async def test_what_an_older_lock_says_of_a_publisher_stays_while_nobody_answers(tmp_path: Path) -> None:
     async with room(tmp_path / "first", APP, LIB, PLAIN) as here:
         here.index.publishers = {"lib": MOON}
@@ -76,7 +94,38 @@ async def test_one_interpreter_s_versions_ask_for_no_publishers(tmp_path: Path) 
 BROKEN = [b"", b"[]", b"{}", b'{"attestation_bundles": [{}]}', b'{"attestation_bundles": [{"publisher": {"kind": 1}}]}']
 
 
+BROKEN += [b'{"attestation_bundles": [{"publisher": %s}]}' % one for one in (b"null", b"[]", b'{"kind": "\\ud800"}')]
+
+
 @pytest.mark.parametrize("content", [*BROKEN, json.dumps({"attestation_bundles": [{"publisher": {"a": 1}}]}).encode()])
 def test_a_provenance_that_is_none_is_no_publisher(content: bytes) -> None:
     with pytest.raises(Unavailable):
         publishers_in(content)
+
+
+def test_a_number_that_toml_has_not_is_left_out() -> None:
+    publisher = {"kind": "Moon", "crew": 2**63, "base": 1}
+    assert publishers_in(json.dumps({"attestation_bundles": [{"publisher": publisher}]}).encode()) == [
+        {"kind": "Moon", "base": 1}
+    ]
+
+
+async def test_a_publisher_is_what_that_very_index_says_and_silence_is_not_remembered(tmp_path: Path) -> None:
+    said: dict[str, dict[str, str]] = {}
+
+    def answer(url: str, _: Mapping[str, str]) -> Answer:
+        if url not in said:
+            return Answer(status=404)
+        return Answer(json.dumps({"attestation_bundles": [{"publisher": said[url]}]}).encode())
+
+    more = {"provenance": "/integrity"}
+    file = File("lib-1.0.tar.gz", "https://files.example/lib", Sha256("ab" * 32), None, False, False, None, None, more)
+    async with open_store(tmp_path) as store:
+        provenances = Provenances(store, ScriptedUpstream(answer))
+        assert not await provenances.publishers(Wanted(INDEX, "lib", file))
+        said["https://index.example/integrity"] = {"kind": "ours"}
+        said["https://second.example/integrity"] = {"kind": "of a stranger, who lists the same file"}
+        assert await provenances.publishers(Wanted(SECOND, "lib", file)) == [said["https://second.example/integrity"]]
+        assert await provenances.publishers(Wanted(INDEX, "lib", file)) == [{"kind": "ours"}]
+        said.clear()
+        assert await provenances.publishers(Wanted(INDEX, "lib", file)) == [{"kind": "ours"}], "it is kept"

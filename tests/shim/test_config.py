@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from p2pcdn_shim.zephyr.commands.config import _toml, shown
 from p2pcdn_shim.zephyr.config import Config, find_project_file, resolve
 from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.pip.target import find_target
 from p2pcdn_shim.zephyr.settings import BY_KEY, SETTINGS
 from tests.shim.zephyr import ROOT, assert_one_sentence, zephyr
 
@@ -94,6 +97,29 @@ def test_the_project_is_found_upwards(tmp_path: Path) -> None:
     assert find_project_file(deep) == tmp_path / "pyproject.toml"
     _written(tmp_path / "a" / "pyproject.toml", "")
     assert find_project_file(deep) == tmp_path / "a" / "pyproject.toml"
+
+
+def test_what_a_stranger_put_above_us_is_no_project_and_no_environment_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anybodys, deep = tmp_path / "anybodys", tmp_path / "anybodys" / "mine"
+    deep.mkdir(parents=True)
+    (anybodys / ".venv" / "bin").mkdir(parents=True)
+    for name in ("pyproject.toml", ".venv/pyvenv.cfg"):
+        _written(anybodys / name, "")
+    planted = anybodys / ".venv" / "bin" / "python"
+    planted.symlink_to(sys.executable)
+    monkeypatch.chdir(deep)
+    anybodys.chmod(0o1777)
+    assert (find_project_file(deep), find_target(None, {}).python) == (anybodys / "pyproject.toml", planted)
+    if os.getuid() == 0:
+        for path in (anybodys / "pyproject.toml", anybodys / ".venv"):
+            os.chown(path, 1234, 1234)
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    assert find_project_file(deep) is None
+    assert find_target(None, {}).python != planted
+    anybodys.chmod(0o755)  # a project that its owner shares
+    assert (find_project_file(deep), find_target(None, {}).python) == (anybodys / "pyproject.toml", planted)
 
 
 def test_values_are_read_alike_from_files_and_variables(tmp_path: Path, user_file: Path) -> None:

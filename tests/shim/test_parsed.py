@@ -34,6 +34,16 @@ def test_what_json_cannot_say_is_parsed_each_time(text: str, tmp_path: Path) -> 
     assert parsed.recall(text, environ) is None
 
 
+def test_a_file_with_a_password_is_copied_nowhere_and_no_copy_is_for_others_to_read(tmp_path: Path) -> None:
+    environ = {"ZEPHYR_CACHE_DIR": str(tmp_path)}
+    text = 'index-url = "https://me:hunter2@example.org/simple/"'
+    parsed.keep(text, tomllib.loads(text), environ)
+    assert not list(tmp_path.iterdir())
+    parsed.keep(TEXT, tomllib.loads(TEXT), environ)
+    (record,) = (tmp_path / "parsed").iterdir()
+    assert not record.stat().st_mode & 0o077
+
+
 def test_a_project_is_read_again_without_tomllib_until_it_changes(tmp_path: Path) -> None:
     file = tmp_path / "pyproject.toml"
     file.write_text('[tool.zephyr]\nlink-mode = "copy"\n')

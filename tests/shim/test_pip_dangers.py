@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from p2pcdn_shim.zephyr.pip import change as changes
 from p2pcdn_shim.zephyr.pip.building import own_pin, variables
 from p2pcdn_shim.zephyr.pip.change import Change, take_back
 from p2pcdn_shim.zephyr.pip.cli import main
+from p2pcdn_shim.zephyr.pip.commands.download import _rezipped
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.finder import Finder
 from p2pcdn_shim.zephyr.pip.freezing import lines_of
@@ -374,13 +376,50 @@ def test_the_index_of_another_repository_is_not_written(tmp_path: Path, monkeypa
     index.write_text("the index of the user")
     monkeypatch.setenv("GIT_INDEX_FILE", str(index))
     check_unchanged(checkout)
-    put_on_branch(checkout, "main")
+    put_on_branch(checkout, "main", revision_of(checkout))
     assert index.read_text() == "the index of the user"
+
+
+def test_what_is_downloaded_of_a_commit_has_its_links_and_its_programs(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "lib").mkdir(parents=True)
+    (tree / ".git").mkdir()
+    (tree / ".git" / "config").write_text("of the clone")
+    (tree / "LICENSE").write_text("free")
+    (tree / "configure").write_text("#!/bin/sh")
+    (tree / "configure").chmod(0o755)
+    for link, to in {"lib/LICENSE": "../LICENSE", "nowhere": "/etc/passwd", "one": "other", "other": "one"}.items():
+        (tree / link).symlink_to(to)
+    with tarfile.open(tmp_path / "tree.tar", "w") as tape:
+        for path in tree.iterdir():
+            tape.add(path, path.name)
+    _rezipped(tmp_path / "tree.tar", tmp_path / "lib.zip")
+    with zipfile.ZipFile(tmp_path / "lib.zip") as zipped:
+        assert {name: zipped.read(name) for name in zipped.namelist()} == {
+            "LICENSE": b"free", "lib/LICENSE": b"free", "configure": b"#!/bin/sh",
+        }  # fmt: skip
+        assert zipped.getinfo("configure").external_attr >> 16 & 0o111
+
+
+def test_a_branch_that_is_called_as_a_commit_is_none(tmp_path: Path) -> None:
+    checkout = _checkout(tmp_path / "checkout")
+    meant = revision_of(checkout)
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "two", "--allow-empty", cwd=checkout)
+    git("update-ref", f"refs/remotes/origin/{meant}", "HEAD", cwd=checkout)
+    git("update-ref", "refs/remotes/origin/fine", meant, cwd=checkout)
+    git("config", "remote.origin.url", str(tmp_path), cwd=checkout)
+    git("config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*", cwd=checkout)
+    git("checkout", "-q", "--detach", f"{meant}^{{commit}}", cwd=checkout)
+    put_on_branch(checkout, meant, meant)
+    assert revision_of(checkout) == meant
+    put_on_branch(checkout, "fine", meant)
+    assert git("rev-parse", "--abbrev-ref", "HEAD", cwd=checkout).strip() == "fine"
 
 
 def test_a_build_sees_what_compilers_are_told_and_no_secret() -> None:
     told = {"CFLAGS": "-O0", "PKG_CONFIG_PATH": "/opt/lib", "SETUPTOOLS_SCM_PRETEND_VERSION": "1", "MAX_JOBS": "2"}
     secrets = {"CARGO_REGISTRY_TOKEN": "x", "MATURIN_PASSWORD": "x", "PDM_PUBLISH_USERNAME": "x", "MY_VARIABLE": "x"}
+    secrets["CARGO_REGISTRIES_OURS_INDEX"] = "sparse+https://me:word@host/"
     assert variables(told | secrets) == told
 
 

@@ -15,7 +15,7 @@ import pytest
 from p2pcdn_shim.zephyr.pip.credentials import Credentials
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.voice import PipVoice, without_passwords
-from p2pcdn_shim.zephyr.pip.web import NotThere, Web, is_secure
+from p2pcdn_shim.zephyr.pip.web import NotThere, Web, _pause_s, is_secure
 from tests.shim.test_pip_command import Site
 
 
@@ -59,10 +59,10 @@ class _Server:
         self._server.server_close()
 
 
-def _web(*index_urls: str, trusted: Sequence[str] = ()) -> Web:
+def _web(*index_urls: str, trusted: Sequence[str] = (), resume_retries: int = 1) -> Web:
     options = SimpleNamespace(
         trusted_hosts=list(trusted), timeout=10, proxy=None, no_proxy_env=True, cert=None, client_cert=None,
-        no_input=True, keyring_provider="disabled", retries=1, resume_retries=1,
+        no_input=True, keyring_provider="disabled", retries=1, resume_retries=resume_retries,
     )  # fmt: skip
     voice = PipVoice(-3)
     return Web(options, voice, Credentials(options, None, list(index_urls), voice))  # type: ignore[arg-type]
@@ -143,7 +143,7 @@ def test_a_server_that_is_busy_is_asked_again_and_not_for_ever(tmp_path: Path) -
 @pytest.mark.parametrize("mark", ['ETag: "one"', "X-No: mark", 'ETag: W/"weak"'])
 def test_a_download_that_breaks_off_is_resumed_where_it_is_surely_the_same_file(tmp_path: Path, mark: str) -> None:
     begun = f"HTTP/1.1 200 OK\r\n{mark}\r\nContent-Length: 6\r\n\r\nabc".encode()
-    resumed = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 3\r\n\r\ndef"
+    resumed = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 3-5/6\r\nContent-Length: 3\r\n\r\ndef"
     whole = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nABCDEF"
     with _answering(begun, resumed if '"one"' in mark else whole) as (server, asked):
         _web().download(f"{server}/file", tmp_path / "file")
@@ -151,6 +151,25 @@ def test_a_download_that_breaks_off_is_resumed_where_it_is_surely_the_same_file(
     assert ("range: bytes=3-" in asked[1].lower()) == ('"one"' in mark)
     with _answering(begun, begun) as (server, asked), pytest.raises(PipError, match="3 of 6 bytes came"):
         _web().download(f"{server}/file", tmp_path / "file")
+
+
+def test_no_part_of_a_download_is_put_where_another_one_belongs(tmp_path: Path) -> None:
+    begun = b'HTTP/1.1 200 OK\r\nETag: "one"\r\nContent-Length: 6\r\n\r\nabc'
+    middle = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 3-5/6\r\nContent-Length: 3\r\n\r\nd"
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabcdef"
+    with _answering(begun, middle, whole) as (server, asked):
+        _web(resume_retries=2).download(f"{server}/file", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "abcdef"
+    assert "range:" not in asked[2].lower()  # the part that came has no mark by which the next one could be known
+    with (
+        _answering(begun, middle.replace(b"3-5", b"0-2")) as (server, _),
+        pytest.raises(PipError, match="another part"),
+    ):
+        _web().download(f"{server}/file", tmp_path / "file")
+
+
+def test_the_pause_before_another_try_has_an_end() -> None:
+    assert [_pause_s(done) for done in (0, 1, 2, 9, 10, 10_000)] == [0.0, 0.5, 1.0, 120.0, 120.0, 120.0]
 
 
 def test_what_is_no_answer_of_a_web_server_is_told() -> None:

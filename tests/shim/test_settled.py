@@ -78,6 +78,20 @@ def test_a_file_that_may_have_changed_meanwhile_is_not_relied_upon(place: Place)
     assert place.answer() is None
 
 
+def test_no_password_is_written_down_and_nobody_else_reads_or_writes_an_answer(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.environ["UV_INDEX_OURS_PASSWORD"] = "hunter2"
+    words, began_ns = ["sync", "--index-url=https://me:hunter2@example.org/"], settled.now_ns() + LATER_NS
+    settled.remember(words, [str(place.file)], "all there", began_ns=began_ns, environ=place.environ)
+    (record,) = (place.file.parent / "cache" / "settled").iterdir()
+    assert "hunter2" not in record.read_text()
+    assert not (record.stat().st_mode | record.parent.stat().st_mode) & 0o077
+    assert settled.answer_to(words, place.environ) == "all there"
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)  # it is another user's, seen from there
+    assert settled.answer_to(words, place.environ) is None
+
+
 def test_what_cannot_be_read_or_written_is_as_nothing(place: Place) -> None:
     place.remember()
     (record,) = (place.file.parent / "cache" / "settled").iterdir()

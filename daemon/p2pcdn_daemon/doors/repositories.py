@@ -21,7 +21,8 @@ from p2pcdn.world import NO_VARIABLES, Processes, Threads
 MIB = 1024 * 1024
 # Whoever waits for a lock waits for 570 s. A history of a million commits without its files comes in a minute or two.
 CHECKOUT_TIME_S_MAX = 480.0
-# As much as a source tree may unpack to (`p2pcdn/build/unpack.py`); looked at while it grows.
+# As much as a source tree may unpack to (`p2pcdn/build/unpack.py`); looked at while it grows. What lay in a checkout
+# before (builds, environments, data) is its owner's.
 CHECKOUT_SIZE_BYTES_MAX = 2048 * MIB
 LOOK_EVERY_S = 0.5
 _LIMITS = Limits(wall_s=CHECKOUT_TIME_S_MAX, stdout_bytes=64 * 1024, stderr_bytes=1 * MIB)
@@ -63,6 +64,7 @@ class GitRepositories:
         if program is None:
             raise Refused(f"{_shown(url)} needs the program git, and this machine has none on its PATH.")
         git = _Git(replace(self, environment=environment), program, url, directory)
+        git.before_bytes = await self.threads.run(size_bytes, directory)
         failed: P2pcdnError | None = None
         commit = ""
         async with trio.open_nursery() as nursery:
@@ -92,6 +94,7 @@ class _Git:
         self._url = self._shown  # it stands on a command line, and in the tree's own settings
         self._secrets = tuple(filter(None, (parts.password, unquote(parts.password or ""))))
         self._environment = environment_of(url, real.environment)
+        self.before_bytes = 0
         self.is_too_large = False
 
     async def check_out(self, revision: str | None) -> str:
@@ -163,7 +166,8 @@ class _Git:
     async def watch_size(self, scope: trio.CancelScope) -> None:
         while True:
             await trio.sleep(LOOK_EVERY_S)
-            if await self._real.threads.run(size_bytes, self._directory) > CHECKOUT_SIZE_BYTES_MAX:
+            grown_bytes = await self._real.threads.run(size_bytes, self._directory) - self.before_bytes
+            if grown_bytes > CHECKOUT_SIZE_BYTES_MAX:
                 self.is_too_large = True
                 scope.cancel()
 
@@ -174,7 +178,8 @@ class _Git:
 def _names(revision: str | None) -> list[str]:
     """What git may call it. A branch can have the name of a commit: whoever names a commit means no branch."""
     if revision is None:
-        return ["HEAD"]
+        # Of a checkout that was there, HEAD is where it stands; of a clone whose server is on no branch, all there is.
+        return ["refs/remotes/origin/HEAD", "HEAD"]
     return [revision] if _COMMIT.fullmatch(revision) else [f"refs/remotes/origin/{revision}", revision]
 
 
@@ -197,7 +202,8 @@ def environment_of(url: str, environment: Mapping[str, str]) -> dict[str, str]:
     if "GIT_SSH" not in whole:
         whole.setdefault("GIT_SSH_COMMAND", _SSH)
     if parts.scheme in ("https", "http") and parts.username:
-        count = int(whole.get("GIT_CONFIG_COUNT", "0") or 0)
+        told = whole.get("GIT_CONFIG_COUNT", "")
+        count = int(told) if re.fullmatch("[0-9]{1,4}", told) else 0
         # For this host alone: a submodule may be anybody's, and so may be where a redirect leads to.
         key = f"credential.{parts.scheme}://{parts.netloc.rpartition('@')[2]}.helper"
         # An empty one first: no helper of the user's is to keep what stands in a requirement.

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.platforms import may_be_planted
 from p2pcdn_shim.zephyr.settings import BY_KEY, SETTINGS, IndexSetting, Setting, SourceSetting, bounded
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
@@ -86,9 +87,9 @@ def resolve(
 
 
 def find_project_file(directory: Path) -> Path | None:
-    """The pyproject.toml of this directory, else of the nearest one above it."""
+    """The pyproject.toml of this directory, else of the nearest one above it that no stranger may have put there."""
     for folder in (directory, *directory.parents):
-        if (file := folder / "pyproject.toml").is_file():
+        if (file := folder / "pyproject.toml").is_file() and not may_be_planted(file):
             return file
     return None
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Mapping
 
-from p2pcdn_shim.zephyr.settled import cache_place
+from p2pcdn_shim.zephyr.settled import cache_place, read, write
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
 PLACES = 256
 # Nearly every pyproject.toml is shorter; what takes long to parse may as well take tomllib to load.
 TEXT_LENGTH_MAX = 64 * 1024
+# Before the host of a URL: perhaps a password, and those are in one file only.
+_LOGIN = re.compile(r"://[^\s/\"']*@")
 
 
 def recall(text: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any] | None:
     """The tables that this very text was parsed to before; None where it was not, or JSON has no words for them."""
     try:
-        with open(_place(text, environ), encoding="utf-8") as file:
-            record = json.loads(file.read())
+        record = json.loads(read(_place(text, environ)))
         return dict(record["tables"]) if record["text"] == text else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -31,16 +33,10 @@ def recall(text: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]
 
 def keep(text: str, tables: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> None:
     """Remembers what a text was parsed to. A cache that cannot be written costs time and nothing else."""
-    if len(text) > TEXT_LENGTH_MAX:
+    if len(text) > TEXT_LENGTH_MAX or _LOGIN.search(text):
         return
-    place = _place(text, environ)
-    beside = f"{place}.{os.getpid()}"
     try:
-        record = json.dumps({"text": text, "tables": tables}, allow_nan=False)
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(record)
-        os.replace(beside, place)
+        write(_place(text, environ), json.dumps({"text": text, "tables": tables}, allow_nan=False))
     except (OSError, ValueError, TypeError, RecursionError):  # days and times of TOML are nothing that JSON knows
         return
 

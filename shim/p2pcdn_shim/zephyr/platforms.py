@@ -27,6 +27,17 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
         return Path("/nonexistent")
 
 
+def may_be_planted(path: Path) -> bool:
+    """Whether a stranger may have put it there for us to find: it is another user's, in a directory like /tmp.
+
+    What is looked for in directories above is obeyed: programs in it are started. Where anybody may write and may
+    remove, too (no sticky bit, as mounts of other systems show it), everything there is anybody's, and asked for.
+    """
+    if os.name == "nt":
+        return False
+    return path.parent.stat().st_mode & 0o1002 == 0o1002 and path.lstat().st_uid not in (0, os.geteuid())
+
+
 def cache_directory(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
     """What can be made again."""
     return Path(cache_place(environ, platform))

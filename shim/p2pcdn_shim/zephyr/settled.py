@@ -14,7 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from p2pcdn import __version__
 
-# Calls that are remembered, each in a file of some 2 kB; where two share a place, the later one has it.
+try:
+    from _blake2 import blake2b  # hashlib has it from there, and loads OpenSSL besides, for 2 ms
+except ImportError:
+    from hashlib import blake2b
+
+# Calls that are remembered, each in a file of some 500 bytes; where two share a place, the later one has it.
 PLACES = 256
 FORMAT = 1
 # A file that was touched so short a time before a call began may have changed while it ran, and is not relied upon:
@@ -29,11 +34,10 @@ def answer_to(words: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
     """What this very call printed when it found nothing to do, if that still holds; None: it has to look."""
     try:
         call = _call(words, environ)
-        with open(_place(call, environ), encoding="utf-8", errors="surrogateescape", newline="") as file:
-            *paths, known, printed = file.read().split("\0")
+        *paths, known, printed = read(_place(call, environ)).split("\0")
     except (OSError, ValueError):
         return None
-    return printed if known == f"{call}\n{_stamps(paths)}" else None
+    return printed if known == _digest(call, *map(_stamp, paths)) else None
 
 
 def remember(
@@ -53,13 +57,7 @@ def remember(
         return
     try:
         call = _call(words, environ)
-        place = _place(call, environ)
-        beside = f"{place}.{os.getpid()}"
-        record = "\0".join([*paths, f"{call}\n{_stamps(paths)}", printed])
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        with open(beside, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.write(record)
-        os.replace(beside, place)
+        write(_place(call, environ), "\0".join([*paths, _digest(call, *map(_stamp, paths)), printed]))
     except OSError:
         return
 
@@ -75,7 +73,7 @@ def _call(words: Sequence[str], environ: Mapping[str, str]) -> str:
     variables = [
         f"{name}={value}" for name, value in sorted(environ.items()) if name in _VARIABLES or name.startswith(_FAMILIES)
     ]
-    return "\n".join([f"{FORMAT} {__version__}", sys.executable, os.getcwd(), *kernel, *variables, "", *words])
+    return "\0".join([f"{FORMAT} {__version__}", sys.executable, os.getcwd(), *kernel, *variables, "", *words])
 
 
 def _place(call: str, environ: Mapping[str, str]) -> str:
@@ -83,8 +81,9 @@ def _place(call: str, environ: Mapping[str, str]) -> str:
     return f"{cache_place(environ)}/settled/{number}"
 
 
-def _stamps(paths: Iterable[str]) -> str:
-    return "\n".join(map(_stamp, paths))
+def _digest(*texts: str) -> str:
+    """What stands on the disk of a call: words and variables have passwords in them."""
+    return blake2b("\0".join(texts).encode("utf-8", "surrogateescape"), digest_size=32).hexdigest()
 
 
 def _stamp(path: str) -> str:
@@ -102,6 +101,27 @@ def _touched_ns(path: str) -> int:
     except OSError:
         return 0
     return max(state.st_mtime_ns, state.st_ctime_ns)
+
+
+def read(place: str) -> str:
+    """A file of the cache. Raises OSError, also for one that another user has put there: it would be obeyed."""
+    with open(place, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        if hasattr(os, "geteuid") and os.fstat(file.fileno()).st_uid != os.geteuid():
+            raise PermissionError(f"{place} is another user's")
+        return file.read()
+
+
+def write(place: str, text: str) -> None:
+    """The same, whole or not at all, for nobody else to read. Raises OSError."""
+    beside = f"{place}.{os.getpid()}"
+    os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
+    with open(beside, "w", encoding="utf-8", errors="surrogateescape", newline="", opener=_open_for_us) as file:
+        file.write(text)
+    os.replace(beside, place)
+
+
+def _open_for_us(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def cache_place(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> str:

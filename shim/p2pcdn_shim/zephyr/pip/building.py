@@ -17,6 +17,7 @@ from p2pcdn_shim.zephyr.pip import build_system
 from p2pcdn_shim.zephyr.pip.errors import BuildError, PipError
 from p2pcdn_shim.zephyr.pip.installed import Distribution
 from p2pcdn_shim.zephyr.pip.job import Job
+from p2pcdn_shim.zephyr.pip.voice import is_public
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _SECRETS = re.compile("TOKEN|PASS|SECRET|AUTH|CREDENTIAL")
 def variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Those of the user's variables that a build sees."""
     known = {name: value for name, value in environ.items() if _VARIABLES.fullmatch(name)}
-    return {name: value for name, value in known.items() if not _SECRETS.search(name)}
+    return {name: value for name, value in known.items() if not _SECRETS.search(name) and is_public(value)}
 
 
 class Source(Value):

@@ -123,12 +123,16 @@ def check_unchanged(directory: Path) -> None:
         )
 
 
-def put_on_branch(directory: Path, revision: str) -> None:
-    """A checkout to work in is on the branch that was named, or is the repository's own, and not beside all of them."""
+def put_on_branch(directory: Path, revision: str, commit: str) -> None:
+    """A checkout to work in is on the branch that was named, or is the repository's own, and not beside all of them.
+
+    commit: what was meant, and stays: a branch may be called as a commit is.
+    """
     try:
         default = "" if revision else git("rev-parse", "--abbrev-ref", "origin/HEAD", cwd=directory).strip()
         branch = revision or default.removeprefix("origin/")
-        git("show-ref", "--verify", "-q", f"refs/remotes/origin/{branch}", cwd=directory)
+        if revision_of(directory, f"refs/remotes/origin/{branch}") != commit:
+            return
         git("checkout", "-q", "-B", branch, "--track", f"origin/{branch}", cwd=directory)
     except PipError:
         return  # a tag or a commit; or nobody says which branch it is

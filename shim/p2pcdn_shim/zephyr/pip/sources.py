@@ -202,7 +202,7 @@ class Sources:
             path, commit = self._job.node.check_out(name, link.plain, directory, self._job.options.trusted_hosts)
             self._job.voice.info(f"Resolved {url} to commit {commit}")
         if directory is not None:
-            repositories.put_on_branch(directory, revision)
+            repositories.put_on_branch(directory, revision, commit)
         return path, commit
 
     def _make_room(self, directory: Path, url: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.pip.errors import PipError
+from p2pcdn_shim.zephyr.platforms import may_be_planted
 from p2pcdn_shim.zephyr.probes import PROBE_TIME_S, Probe, probe
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -116,8 +117,12 @@ def _environments(environ: Mapping[str, str]) -> Iterator[Path]:
         yield Path(active)
     if (active := environ.get("CONDA_PREFIX")) and environ.get("CONDA_DEFAULT_ENV") not in ("base", "root"):
         yield Path(active)
-    here = Path.cwd()
-    yield from (above / ".venv" for above in (here, *here.parents) if (above / ".venv" / "pyvenv.cfg").is_file())
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        return  # it is gone
+    found = (above / ".venv" for above in (here, *here.parents) if (above / ".venv" / "pyvenv.cfg").is_file())
+    yield from (place for place in found if not may_be_planted(place))
 
 
 def _interpreter_at(path: Path, environ: Mapping[str, str]) -> Path | None:

@@ -97,6 +97,11 @@ def without_passwords(text: str) -> str:
     return _LOGIN.sub(_hidden, text)
 
 
+def is_public(text: str) -> bool:
+    """Whether there is no password in a URL of it."""
+    return without_passwords(text) == text
+
+
 def _hidden(match: re.Match[str]) -> str:
     user, colon, _ = match["login"].partition(":")
     if not colon and "http" not in match["scheme"].lower():

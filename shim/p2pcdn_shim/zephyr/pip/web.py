@@ -36,6 +36,8 @@ REDIRECTS_MAX = 20
 _PASSING = (500, 502, 503, 520, 527)
 # What doubles before each further try.
 _PAUSE_S = 0.25
+# As urllib3 has it, for who says --retries 100.
+_PAUSE_S_MAX = 120.0
 # In this order (PEP 691).
 PAGE_TYPES = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
 
@@ -97,14 +99,16 @@ class Web:
 
     def download(self, url: str, to: Path) -> None:
         """A file; one that breaks off is resumed (--resume-retries). Raises NotThere, PipError."""
-        headers = {"Accept-Encoding": "identity"}
+        rest: dict[str, str] = {}
         left = self._options.resume_retries
         with to.open("wb") as file:
             while True:
-                with self._open(url, headers) as stream:
+                with self._open(url, {"Accept-Encoding": "identity", **rest}) as stream:
                     if stream.status != HTTPStatus.PARTIAL_CONTENT:
                         file.seek(0)
                         file.truncate()
+                    elif not stream.headers.get("Content-Range", "").startswith(f"bytes {file.tell()}-"):
+                        raise PipError(f"{url} could not be fetched to its end: another part came than was asked for.")
                     why = _copied(stream, file)
                 if not why:
                     return
@@ -112,7 +116,7 @@ class Web:
                     raise PipError(f"{url} could not be fetched to its end: {why}")
                 left -= 1
                 self._voice.warn(f"{url} broke off ({why}); it is resumed at {file.tell()} bytes.")
-                headers |= _rest(stream, file.tell())
+                rest = _rest(stream, file.tell())
 
     def _open(self, url: str, headers: Mapping[str, str]) -> Any:
         place, user, password = without_password(url)
@@ -157,7 +161,7 @@ class Web:
                 if done == tries or not _may_pass(error):
                     raise
                 self._voice.warn(f"Retrying ({tries - done} more) after connection broken by {error!r}: {url}")
-            time.sleep(_PAUSE_S * 2**done if done else 0)
+            time.sleep(_pause_s(done))
         raise AssertionError
 
     def _opener(self, url: str) -> OpenerDirector:
@@ -220,6 +224,11 @@ def _rest(stream: Any, begin: int) -> dict[str, str]:
     """The headers that ask for the rest of what a stream began: nothing where it could be of another file."""
     mark = stream.headers.get("ETag") or stream.headers.get("Last-Modified")
     return {"Range": f"bytes={begin}-", "If-Range": mark} if mark and begin and not mark.startswith("W/") else {}
+
+
+def _pause_s(done: int) -> float:
+    """Before the try after so many that failed, the first of which may have been a mere accident."""
+    return min(_PAUSE_S * 2.0 ** min(done, 20), _PAUSE_S_MAX) if done else 0.0
 
 
 def _may_pass(error: OSError | HTTPException) -> bool:

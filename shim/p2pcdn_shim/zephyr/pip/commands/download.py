@@ -75,9 +75,17 @@ def _zipped(run: Run, maker: Maker, one: Chosen, directory: Path) -> Path | None
 
 
 def _rezipped(archive: Path, place: Path) -> None:
-    """The files of a commit, without its repository."""
+    """The files of a commit, without its repository; for a link what it leads to, as far as that is in there."""
     with tarfile.open(archive) as tape, zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as zipped:
         for member in tape:
-            content = None if member.name.startswith(".git/") or not member.isfile() else tape.extractfile(member)
+            if member.name.startswith(".git/"):
+                continue
+            try:
+                content = tape.extractfile(member)
+            except (KeyError, RecursionError):
+                continue  # it leads nowhere, or in a circle
             if content is not None:
-                zipped.writestr(member.name, content.read())
+                mode = 0o644 if member.issym() else member.mode & 0o777
+                described = zipfile.ZipInfo(member.name)
+                described.compress_type, described.external_attr = zipfile.ZIP_DEFLATED, mode << 16
+                zipped.writestr(described, content.read())
