@@ -486,12 +486,8 @@ class Download:
         if most.bit_count() >= HELPED_PIECES_MIN:
             return _last_half(most), True
         overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._sources.answer_time_s)
-        now = trio.current_time()
-        for other in range(CLASSES):
-            theirs = self._missing_of(other)
-            if theirs and self._asked_at[other] + overdue_s < now:
-                return theirs, True
-        return 0, False
+        overdue = self._taking.overdue(trio.current_time() - overdue_s)
+        return self._sharing.missing & ~self._turn.ahead & overdue, True
 
 
 def _turns(*, on_air: bool) -> list[range]:
