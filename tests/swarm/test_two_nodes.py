@@ -230,7 +230,10 @@ async def test_what_a_discovery_finds_is_greeted_and_its_faults_stop_nothing(
 
 async def test_a_provider_that_evicts_the_file_in_the_middle_is_left_without_blame(tmp_path: Path) -> None:
     content = content_of(13, 20 * MIB)
-    async with node(tmp_path / "a") as first, node(tmp_path / "b", peers=[first.sighting()]) as second:
+    async with (
+        node(tmp_path / "a") as first,
+        node(tmp_path / "b", peers=[first.sighting()], patience=Patience(no_progress_s=HANG_S)) as second,
+    ):
         blob = await first.keep(content)
         partial = await second.wants(content)
         async with trio.open_nursery() as nursery:
