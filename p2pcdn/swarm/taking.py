@@ -52,7 +52,8 @@ class Taking:
 
     def overdue(self, asked_before: float) -> int:
         """The pieces that a question from before that time may still bring, a bitfield."""
-        return _all_of(one.piece or one.want for one in self._running if one.asked_at < asked_before)
+        late = (one for one in self._running if one.asked_at < asked_before and not one.answered)
+        return _all_of(one.piece or one.want for one in late)
 
     async def take(self, peer: Peer, want: int, wait_ms: int) -> None:
         """Asks for one of these pieces, and keeps what comes. Raises StoreStopped, or what ended the partial."""

@@ -12,6 +12,8 @@ import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import DigestMismatch, Unavailable
+from p2pcdn.swarm import Patience
+from p2pcdn.swarm.exchange import NO_PROGRESS_S
 from p2pcdn.swarm.manifest import manifest_of
 from p2pcdn.swarm.messages import PUBLIC_KEY, blob_id
 from tests.swarm.nodes import HANG_S, MIB, SHORT, content_of, fake, honest, node, ok
@@ -255,8 +257,8 @@ async def test_a_slow_neighbour_is_not_blamed_for_the_files_that_queue_here_for_
     given = []
 
     async with (
-        fake(lambda path: scripts[path.split("/")[3]](path), answers_after_s=SHORT.no_progress_s / 4) as slow,
-        node(tmp_path / "b", peers=[slow.sighting()]) as it,
+        fake(lambda path: scripts[path.split("/")[3]](path), answers_after_s=NO_PROGRESS_S / 8) as slow,
+        node(tmp_path / "b", peers=[slow.sighting()], patience=Patience()) as it,
     ):
 
         async def fill(content: bytes) -> None:
