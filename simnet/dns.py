@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import socket
 from typing import Any
 
@@ -47,8 +46,3 @@ class Dns(trio.abc.HostnameResolver):
 
     async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
         return str(sockaddr[0]), str(sockaddr[1])
-
-
-def shuffled(addresses: list[str], dice: random.Random) -> list[str]:
-    """As a DNS server that balances gives them."""
-    return dice.sample(addresses, len(addresses))

@@ -64,7 +64,6 @@ class Simulation:
         self.failures: list[str] = []
         self.pool = Pool()
         self.cpu_seconds = 0.0
-        self.virtual_seconds = 0.0
         self.topology: Topology
         self.upstream: SimUpstream
         self.nursery: trio.Nursery
@@ -103,7 +102,6 @@ class Simulation:
             if collected:
                 gc.enable()
             shutil.rmtree(self.directory, ignore_errors=True)
-            self.virtual_seconds = self.kernel.now - BEGIN_S
             self.cpu_seconds = real_clock() - began
 
     async def _run(self, story: Callable[[], Awaitable[None]], patches: Patches) -> None:

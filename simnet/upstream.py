@@ -75,7 +75,6 @@ class SimUpstream:
     index_faults: Faults = field(default_factory=Faults)
     file_faults: Faults = field(default_factory=Faults)
     requests: list[tuple[str, str]] = field(default_factory=list)
-    page_requests: int = 0
     says_sizes: bool = True  # as an index of the JSON API does; one of plain HTML does not
 
     @property
@@ -109,7 +108,6 @@ class SimUpstream:
         await serve([listener], handler, limits=LIMITS, cross_site=True, now=now, task_status=task_status)
 
     async def _page(self, request: Request) -> Response:
-        self.page_requests += 1
         faults = self.index_faults.taken()
         await self._delay(faults)
         if faults.status is not None:

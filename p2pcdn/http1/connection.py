@@ -200,10 +200,11 @@ class Connection:
     def _is_sent(self, request: Request, response: Response) -> bool:
         """Whether all of the body is out: it was sent with the head, or is a small file and fits behind it."""
         body = response.body
-        if isinstance(body, FileSlice) and body.size_bytes <= FILE_NOW_SIZE_BYTES_MAX and request.method != "HEAD":
+        if not isinstance(body, FileSlice):
+            return isinstance(body, bytes)
+        if body.size_bytes <= FILE_NOW_SIZE_BYTES_MAX and has_body(response.status, request.method):
             self._sender.send_now(body)
-            return self._sender.body_bytes == body.size_bytes
-        return isinstance(body, bytes)
+        return self._sender.body_bytes == body.size_bytes
 
     async def _respond(self, request: Request, response: Response, unsent: bytes, keep_alive: bool) -> bool:
         """Sends the rest, or breaks it off: a reset, and never the end of a body whose middle is missing."""

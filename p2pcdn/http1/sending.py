@@ -42,9 +42,7 @@ class Sender:
             sent_bytes = self.body_bytes
             await self._send_part(FileSlice(body.file, body.offset + sent_bytes, body.size_bytes - sent_bytes))
             return
-        if isinstance(body, bytes):
-            await self._send_part(body)
-            return
+        assert not isinstance(body, bytes)  # such a body goes out with its head
         if isinstance(body, Growing):
             body.push = self._push
         unyielded_bytes = 0

@@ -48,14 +48,14 @@ class Attendance:
         self._answered: Address | None = None
         self._silent = Counter[Address]()  # how often one of whom we only heard did not answer
         self._forsaken: dict[Address, None] = {}
-        self._gone: list[str] = []  # those that did not answer this time
+        self._gone: list[str] = []  # those that did not answer this time, or are forsaken
 
     async def ask(self, ask: AskCrowd) -> tuple[Advice, Place]:
         """The advice of the first in rank that answers; where nobody does, that the node help itself.
 
-        The next one hears who did not answer: else it would send us there again.
+        The next one hears who did not answer, or advised badly: else it would send us there again.
         """
-        self._gone = []
+        self._gone = [str(address) for address in self._forsaken]
         for peer in self._whom():
             if peer is None:
                 return self._tracker.advise(ask, "", trio.current_time()), Place(None)

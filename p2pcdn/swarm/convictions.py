@@ -76,11 +76,12 @@ class Convictions:
         return sharing
 
     async def convict(self, sha256: Sha256) -> None:
-        """The right file has come: whoever signed another piece of it has lied."""
-        belief, proofs = self._suspects.pop(sha256)
+        """The right file has come: whoever signed another piece of it has lied. It may come twice at once."""
+        suspects = self._suspects.pop(sha256, None)
         blob = self._store.blob(sha256, mark=False)
-        if blob is None:
+        if suspects is None or blob is None:
             return
+        belief, proofs = suspects
         try:
             manifest = await make_manifest(blob, self._tools.threads, self._tools.cutting)
         except (P2pcdnError, OSError) as error:

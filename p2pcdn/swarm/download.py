@@ -468,9 +468,7 @@ class Download:
 
     def _left_of(self, klass: int) -> int:
         """What is missing of a class and not on its way to us, or not quickly: what is, would come twice."""
-        quick = trio.current_time() - OVERDUE_MIN_S
-        coming = sum(1 << index for index, since in self._taking.coming.items() if since > quick)
-        return self._missing_of(klass) & ~coming
+        return self._missing_of(klass) & ~self._taking.coming(trio.current_time() - OVERDUE_MIN_S)
 
     def _free_of(self, klass: int) -> int:
         """The same without what a helper or a second worker asks for just now; if that is all, all the same."""
@@ -492,12 +490,8 @@ class Download:
         if most.bit_count() >= HELPED_PIECES_MIN:
             return _last_half(most), True
         overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._sources.answer_time_s)
-        now = trio.current_time()
-        for other in range(CLASSES):
-            theirs = self._missing_of(other)
-            if theirs and self._asked_at[other] + overdue_s < now:
-                return theirs, True
-        return 0, False
+        overdue = self._taking.overdue(trio.current_time() - overdue_s)
+        return self._sharing.missing & ~self._turn.ahead & overdue, True
 
 
 def _turns(*, on_air: bool) -> list[range]:

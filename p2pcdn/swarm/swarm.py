@@ -27,9 +27,7 @@ from p2pcdn.swarm.greetings import Greetings
 from p2pcdn.swarm.manifest import cutting
 from p2pcdn.swarm.manners import Manners
 from p2pcdn.swarm.meeting import Meeting, is_sealed
-from p2pcdn.swarm.messages import (
-    Hello,
-)
+from p2pcdn.swarm.messages import Hello
 from p2pcdn.swarm.nearby import Nearby
 from p2pcdn.swarm.peers import PEERS_MAX, Peer, Peers, PeerStatus
 from p2pcdn.swarm.provide import Provider
@@ -264,12 +262,11 @@ class Swarm:
     def _advise(self, ask: AskCrowd, address: str) -> Advice:
         """Our answer as a tracker; or who in our eyes is it, where nobody has asked us for this file before.
 
-        Unless that one has gone, as who asks has just found out.
+        Whoever has gone, as who asks has just found out, is it no more.
         """
         if not self._tracker.knows(ask.id):
-            first = self._ranks(ask.id)[0]
-            is_there = first is not None and first.living and str(first.address) not in ask.left
-            if first is not None and is_there and first.boot != ask.boot:
+            first = next(one for one in self._ranks(ask.id) if one is None or str(one.address) not in ask.left)
+            if first is not None and first.living and first.boot != ask.boot:
                 return Advice(elsewhere=str(first.address))
         return self._tracker.advise(ask, address, trio.current_time())
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 
 import trio
 
@@ -30,8 +32,7 @@ SILENT_PART = 1 / 3
 class Taking:
     """One download's, used by its workers.
 
-    answered_at: when somebody who has nothing for us said last that he has more than before. coming: the pieces that
-    are on their way to us, each with the time at which it began to come.
+    answered_at: when somebody who has nothing for us said last that he has more than before.
     """
 
     def __init__(self, sharing: Sharing, sources: Sources, belief: Belief, holders: Holders, tools: Tools) -> None:
@@ -41,9 +42,17 @@ class Taking:
         self._holders = holders
         self._tools = tools
         self.answered_at = -math.inf
-        self._running: set[_Coming] = set()
-        self.coming: dict[int, float] = {}
+        self._running: dict[_Coming, None] = {}
         self._had: dict[Peer, int] = {}  # how many pieces he had
+
+    def coming(self, begun_after: float) -> int:
+        """The pieces that are on their way to us since that time, or here and not kept yet; a bitfield."""
+        return _all_of(one.piece for one in self._running if one.answered or one.begun_at > begun_after)
+
+    def overdue(self, asked_before: float) -> int:
+        """The pieces that a question from before that time may still bring, a bitfield."""
+        late = (one for one in self._running if one.asked_at < asked_before and not one.answered)
+        return _all_of(one.piece or one.want for one in late)
 
     async def take(self, peer: Peer, want: int, wait_ms: int) -> None:
         """Asks for one of these pieces, and keeps what comes. Raises StoreStopped, or what ended the partial."""
@@ -76,21 +85,24 @@ class Taking:
             self._sources.rests(peer, SECOND_OPINION_S)
 
     def leave_silent(self, parents: Collection[Peer]) -> None:
-        """We have parents anew: who is none of them, and says nothing, is not waited for any more."""
+        """We have parents anew: who is none of them, and says nothing, is not waited for any more.
+
+        Whose answer is here has said all: it is our own disk that we wait for then.
+        """
         silent_since = trio.current_time() - self._sources.patience_s * SILENT_PART
         for coming in self._running:
             heard_at = max(coming.asked_at, self._tools.exchange.heard_at(coming.peer.address))
-            if coming.peer not in parents and heard_at < silent_since:
+            if not coming.answered and coming.peer not in parents and heard_at < silent_since:
                 coming.scope.cancel()
 
     @contextmanager
     def _may_be_left(self, coming: _Coming) -> Iterator[None]:
-        self._running.add(coming)
+        self._running[coming] = None
         try:
             with coming.scope:
                 yield
         finally:
-            self._running.remove(coming)
+            del self._running[coming]
         if coming.scope.cancelled_caught:
             raise Unavailable("It says nothing, and the tracker sends us elsewhere.")
 
@@ -103,8 +115,8 @@ class Taking:
         """
         if head.status != 200:
             return head.size_bytes
-        if not coming.begun:
-            coming.begun = True
+        if coming.begun_at == math.inf:
+            coming.begun_at = trio.current_time()
             coming.passed_on = PASSED_ON in head.headers
             self._begin(coming, head)
         arrival = coming.arrival
@@ -135,12 +147,12 @@ class Taking:
         if proof:
             word = proof if isinstance(proof, Proof) else None
             listed_in = None if word is not None else coming.knew
-            self.coming[index] = trio.current_time()
             coming.arrival = Arrival(self._sharing.sha256, coming.cut, index, parts, word, listed_in)
 
     # --- when it is here
 
     async def _answered(self, coming: _Coming, answer: Answer) -> None:
+        coming.answered = True
         if answer.status == 200:
             await self._take_in(coming, answer, trio.current_time() - coming.asked_at)
         else:
@@ -209,7 +221,6 @@ class Taking:
         arrival = coming.arrival
         if arrival is None:
             return
-        self.coming.pop(arrival.index, None)
         if not coming.kept:
             self._sharing.changed.unpark_all()  # somebody may ask for it again
         if self._sharing.arriving.get(arrival.index) is arrival:
@@ -225,7 +236,8 @@ class _Coming:
     """One question's answer. want: a bitfield. knew: the manifest that we said we know.
 
     passed_on: its giver does not have all of it yet, and may have to break off. arrival: once its parts are named and
-    believed. offered: others may have it as it comes. in_parts: it is watched for each part.
+    believed. offered: others may have it as it comes. in_parts: it is watched for each part. answered: all of it is
+    here.
     """
 
     peer: Peer
@@ -235,12 +247,22 @@ class _Coming:
     knew: Manifest | None
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     asked_at: float = field(default_factory=trio.current_time)
-    begun: bool = False
+    begun_at: float = math.inf
     passed_on: bool = False
     arrival: Arrival | None = None
     offered: bool = False
     in_parts: bool = True
+    answered: bool = False
     kept: bool = False
+
+    @property
+    def piece(self) -> int:
+        """A bitfield: the piece that comes, and none before it is named."""
+        return 0 if self.arrival is None else 1 << self.arrival.index
+
+
+def _all_of(pieces: Iterable[int]) -> int:
+    return reduce(or_, pieces, 0)
 
 
 def _index(text: str, want: int, cut: Cut) -> int:

@@ -226,7 +226,6 @@ class Story:
             nursery.cancel_scope.cancel()
 
     async def _days(self, lives: trio.Nursery) -> None:
-        self.began_at = trio.current_time()
         async with trio.open_nursery() as nursery:
             for number, fault in enumerate(self.faults):
                 nursery.start_soon(self._inject, number, fault, lives)
@@ -594,7 +593,6 @@ class FaultyUpstream(SimUpstream):
             await trio.sleep_forever()
         if not self.as_json:
             return await super()._page(request)
-        self.page_requests += 1
         await self._delay(faults)
         if faults.status is not None:
             return Response(faults.status)

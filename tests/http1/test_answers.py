@@ -132,11 +132,12 @@ async def test_pieces_that_are_asked_for_at_once_come_whole_and_in_order(hidden,
     assert face.released == len(spans)
 
 
-async def test_the_head_of_a_file_is_sent_without_it(face, exchange):
+@pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 304), (b"GET", 204)])
+async def test_the_head_of_a_file_is_sent_without_it(method, status, face, exchange):
     def piece(request: Request) -> Response:
-        return Response(200, (), FileSlice(face.file, 0, 1000))
+        return Response(200 if request.path == "/piece" else status, (), FileSlice(face.file, 0, 1000))
 
-    answers = await exchange(piece, b"HEAD /piece HTTP/1.1\r\nHost: h\r\n\r\n" + ask("/piece"))
+    answers = await exchange(piece, method + b" /head HTTP/1.1\r\nHost: h\r\n\r\n" + ask("/piece"))
     assert len(answers) < 2000
     assert body(body(answers)) == (bytes(range(251)) * 4)[:1000]
 

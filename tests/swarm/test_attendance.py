@@ -79,6 +79,15 @@ async def test_the_next_in_rank_hears_that_the_first_has_gone(autojump_clock: tr
     assert room.left == [("192.0.2.9:7273",), ("192.0.2.1:7273", "192.0.2.9:7273")] * 2
 
 
+async def test_the_next_in_rank_hears_that_the_first_advised_badly(autojump_clock: trio.abc.Clock) -> None:
+    room = Room({"192.0.2.1:7273": Advice(), "192.0.2.2:7273": Advice(reach=1)})
+    asking = attendance(room, [peer(1, living=True), peer(2, living=True)])
+    await asking.ask(ASK)
+    asking.forsake()
+    assert (await asking.ask(ASK))[0].reach == 1
+    assert room.left == [(), ("192.0.2.1:7273",)]
+
+
 def test_hearsay_does_not_take_the_place_of_a_node_that_answers() -> None:
     peers = Peers(OWN, random.Random(1))
     there = peers.sight(Sighting("192.0.2.1", 7273), CONFIGURED, 0.0)

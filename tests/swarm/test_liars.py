@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import DigestMismatch, Unavailable
+from p2pcdn.swarm import Patience
+from p2pcdn.swarm.exchange import NO_PROGRESS_S
 from p2pcdn.swarm.manifest import manifest_of
 from p2pcdn.swarm.messages import PUBLIC_KEY, blob_id
-from tests.swarm.nodes import HANG_S, MIB, SHORT, content_of, fake, honest, node, ok
+from tests.swarm.nodes import HANG_S, MIB, PUBLIC, SHORT, content_of, fake, honest, node, ok
 
 CONTENT = content_of(1, 10 * MIB + 3)
 Script = Callable[[str], bytes | None]
@@ -117,6 +120,24 @@ async def test_a_false_manifest_costs_one_file_and_its_maker_a_strike(tmp_path: 
         assert "manifest" in (status.wrong or "")
         await partial.write(0, CONTENT)
         assert (await partial.finish()).sha256 == Sha256.of(CONTENT)
+
+
+async def test_after_a_lie_the_right_file_may_be_small_and_come_twice_at_once(tmp_path: Path) -> None:
+    content = content_of(7, 1000)
+    async with (
+        fake(honest(content_of(8, 1000), named=content)) as liar,
+        node(tmp_path / "b", peers=[liar.sighting()]) as victim,
+    ):
+        partial = await victim.wants(content)
+        await victim.swarm.fill(partial)
+        with pytest.raises(DigestMismatch):
+            await partial.finish()
+        victim.swarm.distrust(partial)
+        told = victim.store.on_kept
+        victim.store.on_kept = lambda sha256: (told(sha256), told(sha256))  # two kept it in one write
+        await victim.store.keep_small(content, PUBLIC, expected=Sha256.of(content))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert victim.store.blob(Sha256.of(content)) is not None
 
 
 async def test_an_honest_provider_is_not_struck_for_a_liars_manifest(tmp_path: Path) -> None:
@@ -255,8 +276,8 @@ async def test_a_slow_neighbour_is_not_blamed_for_the_files_that_queue_here_for_
     given = []
 
     async with (
-        fake(lambda path: scripts[path.split("/")[3]](path), answers_after_s=SHORT.no_progress_s / 4) as slow,
-        node(tmp_path / "b", peers=[slow.sighting()]) as it,
+        fake(lambda path: scripts[path.split("/")[3]](path), answers_after_s=NO_PROGRESS_S / 8) as slow,
+        node(tmp_path / "b", peers=[slow.sighting()], patience=Patience()) as it,
     ):
 
         async def fill(content: bytes) -> None:

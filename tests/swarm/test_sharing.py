@@ -124,12 +124,16 @@ async def test_a_piece_of_another_size_is_no_lie_while_only_the_crowd_said_how_l
             _taking(sharing)._watch(coming, head, memoryview(b""))
 
 
-async def test_who_waits_when_a_file_becomes_whole_is_served_as_slots_come_free(tmp_path: Path) -> None:
+async def test_who_waits_when_a_file_becomes_whole_is_served_as_slots_come_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_ms = round(HANG_S * 1000)
+    monkeypatch.setattr("p2pcdn.swarm.messages.WAIT_MS_MAX", wait_ms)
     async with node(tmp_path / "a") as it:
         partial = await it.wants(CONTENT)
         sharing = sharing_of(partial)
         it.swarm._provider.share(sharing)
-        path, _, query = AskPiece(sharing.id, bitfield.encode(1, CUT.pieces), 1000, True).target().partition("?")
+        path, _, query = AskPiece(sharing.id, bitfield.encode(1, CUT.pieces), wait_ms, True).target().partition("?")
         answers: list[Response] = []
 
         async def child(number: int) -> None:

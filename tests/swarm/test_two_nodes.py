@@ -70,7 +70,7 @@ async def test_many_files_at_once_all_arrive(tmp_path: Path) -> None:
     contents = [content_of(seed, 2 * MIB + seed) for seed in range(20)]
     async with (
         node(tmp_path / "a") as first,
-        node(tmp_path / "b", peers=[first.sighting()], patience=Patience()) as second,
+        node(tmp_path / "b", peers=[first.sighting()], patience=Patience(no_progress_s=HANG_S)) as second,
     ):
         for content in contents:
             await first.keep(content)
@@ -85,7 +85,8 @@ async def test_many_files_at_once_all_arrive(tmp_path: Path) -> None:
                 for content in contents:
                     nursery.start_soon(take, content)
         assert first.counters.requests == {}
-        assert second.swarm.peers()[0].bytes_in == sum(map(len, contents))
+        # A piece that is overdue, as on a busy machine, is asked for again, and may then come twice.
+        assert second.swarm.peers()[0].bytes_in == sum(map(len, contents)) + second.counters.duplicate_bytes
 
 
 async def test_pieces_come_from_every_node_that_has_the_file(tmp_path: Path) -> None:
@@ -229,7 +230,10 @@ async def test_what_a_discovery_finds_is_greeted_and_its_faults_stop_nothing(
 
 async def test_a_provider_that_evicts_the_file_in_the_middle_is_left_without_blame(tmp_path: Path) -> None:
     content = content_of(13, 20 * MIB)
-    async with node(tmp_path / "a") as first, node(tmp_path / "b", peers=[first.sighting()]) as second:
+    async with (
+        node(tmp_path / "a") as first,
+        node(tmp_path / "b", peers=[first.sighting()], patience=Patience(no_progress_s=HANG_S)) as second,
+    ):
         blob = await first.keep(content)
         partial = await second.wants(content)
         async with trio.open_nursery() as nursery:
@@ -264,22 +268,36 @@ async def test_an_upstream_that_ends_before_the_file_does_is_an_error_and_not_re
         assert reads <= 2
 
 
-async def test_a_room_reads_the_origin_once_and_passes_pieces_on_while_they_come(tmp_path: Path) -> None:
+async def test_a_room_reads_the_origin_once_and_passes_pieces_on_while_they_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However busy the machine is: nobody is given up here because it answers late."""
+    for where in (
+        "attendance.ANSWER_TIME_S",
+        "attendance.NEXT_ANSWER_TIME_S",
+        "crowd.LEASE_S",
+        "holders.HOLD_OFF_S",
+    ):
+        monkeypatch.setattr(f"p2pcdn.swarm.{where}", HANG_S)
+    patience = Patience(no_progress_s=HANG_S, dial_time_s=HANG_S)
     content = content_of(15, 12 * MIB)
     reads: list[tuple[int, int | None]] = []
 
-    async def read_origin(start: int, end: int | None, sink: Callable[[int, bytes], Awaitable[None]]) -> None:
-        reads.append((start, end))
-        for at in range(start, len(content) if end is None else end, 65536):
-            await trio.sleep(0.001)
-            await sink(at, content[at : at + 65536])
-
     async with (
-        node(tmp_path / "a") as first,
-        node(tmp_path / "b", peers=[first.sighting()]) as second,
-        node(tmp_path / "c", peers=[first.sighting()]) as third,
+        node(tmp_path / "a", patience=patience) as first,
+        node(tmp_path / "b", peers=[first.sighting()], patience=patience) as second,
+        node(tmp_path / "c", peers=[first.sighting()], patience=patience) as third,
     ):
-        await until(lambda: all(len(one.swarm.peers()) == 2 for one in (first, second, third)))
+        room = (first, second, third)
+        await until(lambda: all(len(one.swarm.peers()) == 2 for one in room))
+
+        async def read_origin(start: int, end: int | None, sink: Callable[[int, bytes], Awaitable[None]]) -> None:
+            reads.append((start, end))
+            for at in range(start, len(content) if end is None else end, 65536):
+                await trio.sleep(0.001)
+                await sink(at, content[at : at + 65536])
+                if at == 8 * MIB:
+                    await until(lambda: sum(bool(it.counters.peer_bytes) for it in room) == 2)
 
         async def fetch(it: TestNode) -> None:
             partial = await it.wants(content)
@@ -288,7 +306,8 @@ async def test_a_room_reads_the_origin_once_and_passes_pieces_on_while_they_come
 
         with trio.fail_after(HANG_S):
             async with trio.open_nursery() as nursery:
-                for it in (first, second, third):
+                for it in room:
                     nursery.start_soon(fetch, it)
         assert reads == [(0, None)]
-        assert sum(sum(it.counters.peer_bytes.values()) for it in (first, second, third)) == 2 * len(content)
+        twice = sum(it.counters.duplicate_bytes for it in room)
+        assert sum(sum(it.counters.peer_bytes.values()) for it in room) == 2 * len(content) + twice

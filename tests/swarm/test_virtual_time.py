@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial as bind
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from p2pcdn.errors import Unavailable
 from p2pcdn.http1 import Request, Response, serve_connection
 from p2pcdn.store import Store
 from p2pcdn.swarm import Swarm
-from p2pcdn.swarm.advice import Advice
+from p2pcdn.swarm.advice import Advice, AskCrowd
 from p2pcdn.swarm.download import LOOK_EVERY_S, SILENT_CROWD_S
 from p2pcdn.swarm.exchange import DIAL_TIME_S, NO_PROGRESS_S
 from p2pcdn.swarm.reading import Sink
@@ -173,6 +174,24 @@ async def test_a_tracker_that_lets_nobody_read_costs_a_bounded_time(
             took.append(trio.current_time() - began)
         assert max(took) <= at_most_s + 4 * LOOK_EVERY_S
         assert max(took) >= NO_PROGRESS_S, "it was the tracker of one of them"
+
+
+async def test_who_tells_that_the_first_tracker_has_gone_is_sent_to_the_second(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_store(tmp_path) as store, trio.open_nursery() as nursery:
+        wires = Wires(nursery)
+        room = {host: swarm_of(store, wires, ord(host), *"abc".replace(host, "")) for host in "abc"}
+        wires.listening |= room
+        for swarm in room.values():
+            await nursery.start(bind(swarm.run, peer_port=7273))
+        await trio.sleep(1)
+        ask = AskCrowd("ab" * 32, "0f" * 16, 7273, bytes(32))
+        third = next(one for one in room.values() if one._ranks(ask.id)[2] is None)
+        first, second = (str(peer.address) for peer in third._ranks(ask.id) if peer is not None)
+        for left, elsewhere in (((), first), ((first,), second), ((first, second), "")):
+            assert third._advise(replace(ask, left=left), "d:7273").elsewhere == elsewhere
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_neighbour_that_comes_back_is_found_again(
