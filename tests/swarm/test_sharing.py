@@ -115,13 +115,12 @@ async def test_a_piece_of_another_size_is_no_lie_while_only_the_crowd_said_how_l
         sharing = sharing_of(partial)
         sharing.learn_size(len(CONTENT) - 1)
         assert sharing.cut is not None
-        coming = _Coming(cast(Any, None), 1 << 19, 0, sharing.cut, None)
+        first, second = (_Coming(cast(Any, None), 1 << 19, 0, sharing.cut, None) for _ in range(2))
         head = Head(200, 256 * 1024, True, None, 0, {PIECE_INDEX: "19"})
-        _taking(sharing)._watch(coming, head, memoryview(b""))
+        _taking(sharing)._watch(first, head, memoryview(b""))
         partial.set_size(len(CONTENT) - 1)
-        coming.begun = False
         with pytest.raises(RemoteProtocolError):
-            _taking(sharing)._watch(coming, head, memoryview(b""))
+            _taking(sharing)._watch(second, head, memoryview(b""))
 
 
 async def test_who_waits_when_a_file_becomes_whole_is_served_as_slots_come_free(

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from p2pcdn_shim.zephyr import platforms
 from p2pcdn_shim.zephyr.pip.asked import Ask, ask_of, dependency, editable_ask
 from p2pcdn_shim.zephyr.pip.change import remove_tree
 from p2pcdn_shim.zephyr.pip.controls import ALL, Control
@@ -102,7 +103,10 @@ class Job:
 
     @cached_property
     def cache(self) -> WheelCache:
-        return WheelCache.of(self)
+        given = getattr(self.options, "cache_dir", None)
+        if given is False:
+            return WheelCache(None)
+        return WheelCache.of(Path(given).absolute() if given else platforms.cache_directory(), self.voice)
 
     @property
     def makes_editables(self) -> bool:
@@ -139,7 +143,11 @@ class Job:
     def _of_file(self, file: str, reader: Reader) -> list[Ask]:
         from p2pcdn_shim.zephyr.pip.locked import is_lock, locked_asks
 
-        return list(locked_asks(file, self)) if is_lock(file) else list(reader.asks(file))
+        if not is_lock(file):
+            return list(reader.asks(file))
+        from p2pcdn.envs.model import Target
+
+        return list(locked_asks(file, Target(dict(self.markers), self.tags), self.web, self.voice, self.locked))
 
     def _of_script(self) -> list[Ask]:
         scripts = self.options.requirements_from_scripts

@@ -14,49 +14,52 @@ from p2pcdn_shim.zephyr.pip.web import NotThere
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from p2pcdn.envs.model import Chosen
-    from p2pcdn_shim.zephyr.pip.job import Job
+    from p2pcdn.envs.model import Chosen, Target
+    from p2pcdn_shim.zephyr.pip.voice import PipVoice
+    from p2pcdn_shim.zephyr.pip.web import Web
 
 
 def is_lock(file: str) -> bool:
     return re.fullmatch(r"pylock(\.[^.]+)?\.toml", file.rstrip("/").rpartition("/")[2]) is not None
 
 
-def locked_asks(file: str, job: Job) -> Iterator[Ask]:
-    """What the lock chooses for the target, each pinned to its file and hashes. Raises PipError."""
-    from p2pcdn.envs.model import Target as LockTarget
+def locked_asks(file: str, target: Target, web: Web, voice: PipVoice, links: dict[str, Link]) -> Iterator[Ask]:
+    """What the lock chooses for the target, each pinned to its file and hashes. Raises PipError.
+
+    links: gets the files of an index that the lock names, by project.
+    """
     from p2pcdn.envs.pylock import read_lock
     from p2pcdn.envs.selection import select
     from p2pcdn.errors import P2pcdnError
 
-    job.voice.warn(
+    voice.warn(
         "Using pylock.toml as a requirements source is an experimental feature. It may be removed/changed in a future"
         " release without prior warning."
     )
-    content = _content(file, job)
+    content = _content(file, web)
     try:
         lock = read_lock(content, file)
     except P2pcdnError as error:
         raise PipError(f"Invalid pylock file {file!r}: {error}") from error
     try:
-        chosen = select(lock, LockTarget(dict(job.markers), job.tags), extras=(), groups=None)
+        chosen = select(lock, target, extras=(), groups=None)
     except P2pcdnError as error:
         raise PipError(f"Cannot select requirements from pylock file {file!r}: {error}") from error
     base = file if re.match(r"(https?|file):", file) else Path(file).absolute().as_uri()
     for one in chosen:
-        yield _ask(one, base, file, job)
+        yield _ask(one, base, file, links)
 
 
-def _content(file: str, job: Job) -> bytes:
+def _content(file: str, web: Web) -> bytes:
     try:
         if re.match(r"https?:", file):
-            return job.web.page(file).content
+            return web.page(file).content
         return Path(file.removeprefix("file://")).read_bytes()
     except (OSError, NotThere) as error:
         raise PipError(f"Error reading pylock file {file!r}: {error}") from error
 
 
-def _ask(one: Chosen, base: str, file: str, job: Job) -> Ask:
+def _ask(one: Chosen, base: str, file: str, links: dict[str, Link]) -> Ask:
     from packaging.requirements import Requirement
 
     package = one.package
@@ -85,6 +88,6 @@ def _ask(one: Chosen, base: str, file: str, job: Job) -> Ask:
     link = Link(place + sub, known, file, upload_time=uploaded)
     if one.kind == "archive":
         return Ask(package.name, Requirement(package.name), link, hashes=hashes, origin=f"-r {file}")
-    job.locked[package.name] = link
+    links[package.name] = link
     pinned = Requirement(f"{package.name}=={package.version}" if package.version else package.name)
     return Ask(package.name, pinned, None, hashes=hashes, origin=f"-r {file}")

@@ -134,10 +134,12 @@ class Maker:
         if prepared.editable or (link.is_directory and not link.is_vcs):
             return wheel
         if not link.is_vcs:
-            return self.job.cache.keep(key_of(self.job, digest_of(path), link.subdirectory, prepared.settings), wheel)
+            return self.job.cache.keep(
+                key_of(self.job.target, digest_of(path), link.subdirectory, prepared.settings), wheel
+            )
         if link.repository[1] == prepared.commit:
             what = f"{link.plain} {prepared.commit}"
-            return self.job.cache.keep(key_of(self.job, what, link.subdirectory, prepared.settings), wheel)
+            return self.job.cache.keep(key_of(self.job.target, what, link.subdirectory, prepared.settings), wheel)
         return wheel
 
     def _bring(self, requirements: Sequence[str], directory: Path, source: Source) -> list[str]:

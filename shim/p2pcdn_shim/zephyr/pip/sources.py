@@ -104,7 +104,7 @@ class Sources:
         if link.is_wheel:
             return Prepared(link, wheel_metadata(path, project or link.filename.partition("-")[0]), path, wheel=path)
         _check_archive(path, link)
-        key = key_of(self._job, hashing.digest_of(path), link.subdirectory, settings)
+        key = key_of(self._job.target, hashing.digest_of(path), link.subdirectory, settings)
         if (cached := self._job.cache.find(key)) is not None:
             with self._job.voice.indented():
                 self._job.voice.info(f"Using cached {cached.name}")
@@ -176,7 +176,7 @@ class Sources:
     def _prepare_commit(self, link: Link, project: str, editable: bool, settings: Settings, shown: str) -> Prepared:
         path, commit = self._checked_out(link, project, editable)
         if not editable and link.repository[1] == commit:
-            key = key_of(self._job, f"{link.plain} {commit}", link.subdirectory, settings)
+            key = key_of(self._job.target, f"{link.plain} {commit}", link.subdirectory, settings)
             if (cached := self._job.cache.find(key)) is not None:
                 with self._job.voice.indented():
                     self._job.voice.info(f"Using cached {cached.name}")

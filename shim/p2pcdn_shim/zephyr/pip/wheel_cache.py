@@ -13,11 +13,11 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import platforms
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from p2pcdn_shim.zephyr.pip.job import Job
+    from p2pcdn_shim.zephyr.pip.target import Target
+    from p2pcdn_shim.zephyr.pip.voice import PipVoice
 
 
 class WheelCache:
@@ -27,17 +27,13 @@ class WheelCache:
         self.directory = directory
 
     @classmethod
-    def of(cls, job: Job) -> WheelCache:
+    def of(cls, directory: Path, voice: PipVoice) -> WheelCache:
         """That of a command; one that cannot be written is told, and not used."""
-        given = getattr(job.options, "cache_dir", None)
-        if given is False:
-            return cls(None)
-        directory = Path(given).absolute() if given else platforms.cache_directory()
         there = directory
         while not there.exists():
             there = there.parent
         if not os.access(there, os.W_OK | os.X_OK):
-            job.voice.warn(
+            voice.warn(
                 f"The directory '{directory}' or its parent directory is not owned or is not writable by the current"
                 " user. The cache has been disabled. Check the permissions and owner of that directory. If executing"
                 " pip with sudo, you should use sudo's -H flag."
@@ -72,8 +68,8 @@ class WheelCache:
         return sorted(self.directory.rglob("*.whl")) if self.directory is not None and self.directory.is_dir() else []
 
 
-def key_of(job: Job, what: str, subdirectory: str, settings: object) -> str:
+def key_of(target: Target, what: str, subdirectory: str, settings: object) -> str:
     """what: the sha256 of an archive, or the commit of a repository with its URL."""
-    best = job.target.probe.tags[0]
-    told = json.dumps([what, subdirectory, settings or {}, best, job.target.version], sort_keys=True)
+    best = target.probe.tags[0]
+    told = json.dumps([what, subdirectory, settings or {}, best, target.version], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:40]
