@@ -1,15 +1,19 @@
-"""The interpreters of this machine, each asked once for all tests of this room."""
+"""What tests of this room begin with: the interpreters of this machine, asked once, and a site for `zephyr pip`."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from p2pcdn_shim.zephyr.interpreters import every
 from p2pcdn_shim.zephyr.probes import Probe, probe
+from tests.shim.nodes import end_node_of
+from tests.shim.pip_site import Site
+from tests.shim.zephyr import environment
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +29,10 @@ def interpreters(tmp_path_factory: pytest.TempPathFactory) -> list[Probe]:
 def interpreter(interpreters: list[Probe]) -> Probe:
     """One of them."""
     return interpreters[0]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A node that one of its commands started is ended."""
+    yield Site(tmp_path)
+    end_node_of(environment(tmp_path))

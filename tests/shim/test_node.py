@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import struct
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from p2pcdn_shim.client import Client, NoNode, dial, find
+from p2pcdn_shim.client import NoNode, find
 from p2pcdn_shim.zephyr import node as under_test
 from p2pcdn_shim.zephyr import starting
 from p2pcdn_shim.zephyr.config import Config
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.voice import Voice
-from tests.bench.patience import until
+from tests.shim.nodes import end_node_of, pid_of, runs
 from tests.shim.zephyr import environment
 
 PRIVATE = Config(no_node=True)
@@ -39,27 +37,7 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
         monkeypatch.setenv("HOME", home)  # the daemon's default store is that of our own process
         monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
         yield own
-        with suppress(NoNode, OSError):
-            end(find(own))
-
-
-def pid_of(client: Client) -> int:
-    with closing(dial(client.path)) as stream:
-        pid, _, _ = struct.unpack("iII", stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        return int(pid)
-
-
-def runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def end(client: Client) -> None:
-    pid = pid_of(client)
-    os.kill(pid, signal.SIGTERM)
-    until(lambda: not runs(pid), "the node ends")
+        end_node_of(own)
 
 
 def test_a_node_is_started_once_for_this_user_and_stays(

@@ -31,13 +31,8 @@ from p2pcdn_shim.zephyr.pip.repositories import check_unchanged, frozen, git, is
 from p2pcdn_shim.zephyr.pip.sources import Sources
 from p2pcdn_shim.zephyr.pip.target import find_target
 from p2pcdn_shim.zephyr.pip.voice import PipVoice
-from tests.shim.test_pip_command import COMMAND, Site
+from tests.shim.pip_site import COMMAND, Site
 from tests.shim.zephyr import environment
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
 
 
 def _tree(directory: Path) -> dict[str, str]:

@@ -16,12 +16,7 @@ from p2pcdn_shim.zephyr.pip.credentials import Credentials
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.voice import PipVoice, without_passwords
 from p2pcdn_shim.zephyr.pip.web import NotThere, Web, _pause_s, is_secure
-from tests.shim.test_pip_command import Site
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+from tests.shim.pip_site import Site
 
 
 class _Server:

@@ -17,7 +17,10 @@ SYSTEM_PATH = os.pathsep.join(["/usr/bin", "/bin"])
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """A home without configuration, caches of its own, and no node, no pyenv and no environment of this machine."""
+    """A home without configuration, caches of its own, and no node, no pyenv and no environment of this machine.
+
+    A node that a command starts in it looks for no neighbours.
+    """
     return {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{SYSTEM_PATH}",
         "HOME": str(home),
@@ -26,6 +29,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         "ZEPHYR_CACHE_DIR": str(home / "zephyr-cache"),
         "PYENV_ROOT": str(home / "no-pyenv"),
         "P2PCDN_CONFIG": os.devnull,
+        "P2PCDN_NO_MDNS": "1",
         "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in (".", "daemon", "shim")),
         "PIP_CONFIG_FILE": os.devnull,
         "LANG": "C.UTF-8",
