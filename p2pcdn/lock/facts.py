@@ -19,7 +19,7 @@ from p2pcdn.fetch import Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
 from p2pcdn.lock.kept import FORMAT, encode_metadata, encode_table
-from p2pcdn.lock.kept_files import NO_FILES, Files, decode_files, encode_files
+from p2pcdn.lock.kept_files import Files, decode_files, encode_files
 from p2pcdn.names import is_normalized, normalize_project
 from p2pcdn.resolve import Metadata, Source, Table, read_metadata, table_and_files_of
 from p2pcdn.simple import File
@@ -121,11 +121,11 @@ class Facts:
             await self._keep(listed.key("f") + end, octets)
         return table, rows
 
-    def files_at_hand(self, listed: Listed, version: str) -> Files | None:
-        """The files of a version, as the project's table has it, if that needs no waiting."""
+    def files_at_hand(self, listed: Listed, version: str) -> Mapping[str, Files] | None:
+        """The files of a version, as the project's table has it, and of those beside it, if that needs no waiting."""
         return decode_files(lambda end: self._kept(listed.key("f") + end), version)
 
-    async def files(self, listed: Listed, version: str) -> Files:
+    async def files(self, listed: Listed, version: str) -> Mapping[str, Files]:
         """The same, whatever it takes. Raises what `Pages.project` raises; Unavailable for a page that has changed."""
         known = self.files_at_hand(listed, version)
         if known is not None:
@@ -133,7 +133,7 @@ class Facts:
         held = self.pages.fresh(listed.project) or await self.pages.project(listed.project, wait_s=PAGE_WAIT_S)
         if (held.index.key, held.version) != (listed.index.key, listed.version):
             raise Unavailable(f"The page of {listed.project} has just changed; ask again.")
-        return decode_files((await self._read(held, listed))[1].get, version) or NO_FILES
+        return decode_files((await self._read(held, listed))[1].get, version) or {}
 
     def metadata_at_hand(self, listed: Listed, files: Sequence[File]) -> bytes | None:
         """As `metadata_of` gives it, if that needs no waiting."""

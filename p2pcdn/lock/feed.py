@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -129,9 +129,8 @@ class Feed:
             listed = self.pages.get(key.project)
             if key.url or listed is None:
                 return None
-            of_version = key.project, key.version
-            if of_version not in self._files and (files := self._facts.files_at_hand(listed, key.version)) is not None:
-                self._files[of_version] = files
+            if (key.project, key.version) not in self._files:
+                self._learn_files(key, self._facts.files_at_hand(listed, key.version))
             return self._facts.metadata_at_hand(listed, self.files(listed, key.version))
         known = self._facts.table_at_hand(key)
         if known is None:
@@ -172,10 +171,16 @@ class Feed:
         listed = self.pages[source.project]
         if listed is None:
             raise NotFound(f"No configured index has a project named {source.project}.")
-        of_version = source.project, source.version
-        if of_version not in self._files:
-            self._files[of_version] = await self._facts.files(listed, source.version)
-        return await self._facts.metadata_of(source, listed, self._files[of_version], self._makers.of_sdist)
+        if (source.project, source.version) not in self._files:
+            self._learn_files(source, await self._facts.files(listed, source.version))
+        files = self.files(listed, source.version)
+        return await self._facts.metadata_of(source, listed, files, self._makers.of_sdist)
+
+    def _learn_files(self, source: Source, by_version: Mapping[str, Files] | None) -> None:
+        """by_version: of this source and of those that are kept beside it; None where that is not known yet."""
+        if by_version is not None:
+            self._files |= {(source.project, version): files for version, files in by_version.items()}
+            self._files.setdefault((source.project, source.version), NO_FILES)
 
     def files(self, listed: Listed, version: str) -> Files:
         """The files of one version of a page, first the one whose metadata speaks for it; none before that was asked.

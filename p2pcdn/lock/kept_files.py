@@ -34,16 +34,19 @@ def encode_files(by_version: Mapping[str, Sequence[File]]) -> dict[str, bytes]:
     return {"": frames.encode(None), **packed}
 
 
-def decode_files(row: Callable[[str], bytes | None], version: str) -> Files | None:
-    """The files of one version; None where they were not kept. row: gives what is kept, by the end of its key."""
+def decode_files(row: Callable[[str], bytes | None], version: str) -> Mapping[str, Files] | None:
+    """The files of this version, if it has any, and of the others of its series; None where they were not kept.
+
+    row: gives what is kept, by the end of its key.
+    """
     whole = row("")
     if whole is None:
         return None
     packed: dict[str, bytes] | None = frames.decode_own(whole)
     octets = row(_series(version)) if packed is None else packed.get(_series(version))
     if octets is None:
-        return None if packed is None else NO_FILES
-    return Files(frames.decode_own(zlib.decompress(octets)).get(version, ()))
+        return None if packed is None else {}
+    return {of: Files(rows) for of, rows in frames.decode_own(zlib.decompress(octets)).items()}
 
 
 def _series(version: str) -> str:

@@ -51,12 +51,12 @@ def test_metadata_and_files_come_back_whole() -> None:
     bare = replace(FILE, sha256=None, size_bytes=None, core_metadata=True, yanked=False, requires_python=None)
     rows = encode_files({"1.0": [FILE, bare], "2.0": []})
     assert rows.keys() == {""}
-    files = decode_files(rows.get, "1.0")
-    assert files is not None
-    assert ([*files], files.names) == ([FILE, bare], (FILE.filename, FILE.filename))
+    found = decode_files(rows.get, "1.0")
+    assert found is not None
+    assert ([*found["1.0"]], found["1.0"].names) == ([FILE, bare], (FILE.filename, FILE.filename))
     none = decode_files(rows.get, "2.0")
     assert none is not None
-    assert [*none] == []
+    assert [*none["2.0"]] == []
     never = decode_files(rows.get, "3.0")
     assert never is not None
     assert [*never] == []
@@ -75,5 +75,6 @@ def test_files_of_many_versions_are_kept_by_their_series() -> None:
     for version, expected in (*files.items(), ("1.1.9", [])):
         found = decode_files(rows.get, version)
         assert found is not None
-        assert [*found] == expected
+        assert [*found.get(version, ())] == expected
+        assert found.keys() == {one for one in versions if one.startswith(version[:4])}, "and those of its series"
     assert decode_files({"": rows[""]}.get, "1.0") is None, "a row that is gone is read again"
