@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
+from functools import lru_cache, reduce
+from operator import or_
 
 from p2pcdn.errors import RemoteProtocolError
 
@@ -31,6 +32,11 @@ def decode(text: str, pieces: int) -> int:
 
 def all_of(pieces: int) -> int:
     return (1 << pieces) - 1
+
+
+def union(bits: Iterable[int]) -> int:
+    """What stands in any of them."""
+    return reduce(or_, bits, 0)
 
 
 @lru_cache(maxsize=256)

@@ -439,10 +439,13 @@ class Download:
         """A guest that falls behind asks twice; who was sent to another parent need not wait for the slow one."""
         parent = self._sources.parents[klass]
         if parent is None:
-            lacking = [self._missing_of(one).bit_count() for one in range(CLASSES)]
-            return self._sources.is_guest(klass) and lacking[klass] - min(lacking) >= GUEST_LAG_PIECES
+            return self._sources.is_guest(klass) and self._lags(klass)
         overdue = self._asked_at[klass] + OVERDUE_MIN_S < trio.current_time()
         return overdue and self._asked.get(klass) is not parent
+
+    def _lags(self, klass: int) -> bool:
+        lacking = [self._missing_of(one).bit_count() for one in range(CLASSES)]
+        return lacking[klass] - min(lacking) >= GUEST_LAG_PIECES
 
     async def _work_beside(self, klass: int) -> None:
         """A second worker for a class. Its half lies scattered: the end of a file nobody has before it comes."""
@@ -473,10 +476,7 @@ class Download:
     def _free_of(self, klass: int) -> int:
         """The same without what a helper or a second worker asks for just now; if that is all, all the same."""
         left = self._left_of(klass)
-        beside = 0
-        for want in self._asked_beside.values():
-            beside |= want
-        return left & ~beside or left
+        return left & ~bitfield.union(self._asked_beside.values()) or left
 
     def _want(self, klass: int) -> tuple[int, bool]:
         """What this worker may ask for: pieces of its class, which nobody else asks for.

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import or_
 
 import trio
 
@@ -47,12 +45,12 @@ class Taking:
 
     def coming(self, begun_after: float) -> int:
         """The pieces that are on their way to us since that time, or here and not kept yet; a bitfield."""
-        return _all_of(one.piece for one in self._running if one.answered or one.begun_at > begun_after)
+        return bitfield.union(one.piece for one in self._running if one.answered or one.begun_at > begun_after)
 
     def overdue(self, asked_before: float) -> int:
         """The pieces that a question from before that time may still bring, a bitfield."""
         late = (one for one in self._running if one.asked_at < asked_before and not one.answered)
-        return _all_of(one.piece or one.want for one in late)
+        return bitfield.union(one.piece or one.want for one in late)
 
     async def take(self, peer: Peer, want: int, wait_ms: int) -> None:
         """Asks for one of these pieces, and keeps what comes. Raises StoreStopped, or what ended the partial."""
@@ -259,10 +257,6 @@ class _Coming:
     def piece(self) -> int:
         """A bitfield: the piece that comes, and none before it is named."""
         return 0 if self.arrival is None else 1 << self.arrival.index
-
-
-def _all_of(pieces: Iterable[int]) -> int:
-    return reduce(or_, pieces, 0)
 
 
 def _index(text: str, want: int, cut: Cut) -> int:
