@@ -44,13 +44,16 @@ class Metadata:
         self._without_tails: set[str] = set()
 
     async def of(self, wanted: Wanted) -> bytes:
-        """The METADATA of a wheel. Raises NotFound where there is none, Unavailable, Refused, DigestMismatch."""
+        """The METADATA of a wheel, or of an sdist whose index gives it (PEP 658 is for both).
+
+        Raises NotFound where there is none, Unavailable, Refused, DigestMismatch.
+        """
         blob = self._held(wanted)
         if blob is not None:
             with suppress(NotFound):  # its file was lost: it is read again
                 return await blob.read()
-        if not wanted.file.filename.endswith(".whl"):
-            raise NotFound(f"{wanted.file.filename} is not a wheel; only wheels have metadata of their own.")
+        if not isinstance(wanted.file.core_metadata, Sha256) and not wanted.file.filename.endswith(".whl"):
+            raise NotFound(f"{wanted.file.filename} is not a wheel, and its index gives no metadata of it.")
         return await self._flights.join(wanted.file.url, partial(self._get, wanted))
 
     def at_hand(self, wanted: Wanted) -> bytes | None:

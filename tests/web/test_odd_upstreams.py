@@ -183,3 +183,26 @@ def test_a_host_with_many_addresses_fills_no_memory() -> None:
         counters.given_to(f"fe80::{number:x}", 1)
     assert len(counters.given_bytes) == HOSTS_MAX + 1
     assert counters.given_bytes["others"] == 100
+
+
+async def test_the_metadata_of_an_sdist_is_given_where_its_index_names_it(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """pip asks for what the page advertises, of an sdist too, and ends at a 404."""
+    name, metadata = "demo-1.0.tar.gz", b"Metadata-Version: 2.2\nName: demo\nVersion: 1.0\n"
+    named = page(filename=name, url=f"https://files.example/packages/{name}", **{"core-metadata": _sha256(metadata)})
+
+    def script(url: str, headers: Mapping[str, str]) -> Answer:
+        if url.endswith("/demo/"):
+            return Answer(named, headers={"content-type": JSON_TYPE})
+        return Answer(metadata) if url.endswith(f"/{name}.metadata") else Answer(status=404)
+
+    async with face(tmp_path, script) as node:
+        listed = json.loads((await node.ask("/simple/demo/", accept=JSON_TYPE))[2])["files"][0]
+        assert listed["core-metadata"] == _sha256(metadata)
+        status, _, body = await node.ask(f"{listed['url']}.metadata")
+        assert (status, body) == (200, metadata)
+
+
+def _sha256(content: bytes) -> dict[str, str]:
+    return {"sha256": Sha256.of(content)}
