@@ -44,13 +44,14 @@ class Blob:
     async def open(self) -> DiskFile:
         """Its file, for a blob without `content`; it is not evicted until that is closed.
 
-        Raises NotFound where the file is gone or short; its row is then gone, too: fetch it again.
+        Raises NotFound where the file is gone or short; its row is then gone, too: fetch it again. Raises Unavailable
+        where it is here and cannot be opened now.
         """
         assert self.content is None
         return await self._opener.open_blob(self.row)
 
     async def read(self) -> bytes:
-        """All its bytes, wherever they lie; for files that are small enough for memory. Raises NotFound as `open`."""
+        """All its bytes, wherever they lie; for files that are small enough for memory. Raises as `open`."""
         if self.content is not None:
             return self.content
         file = await self.open()

@@ -10,6 +10,8 @@ import lmdb
 from p2pcdn.errors import StoreStopped
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# So many files are open now; that says nothing of the disk.
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 _log = logging.getLogger("p2pcdn.store")
 
 
@@ -34,6 +36,10 @@ class Health:
         if is_full(error):
             self._full_of = what
             return self.no_room(f"The disk is full: {what} could not be written. New files pass through unkept.")
+        if is_out_of_descriptors(error):
+            sentence = f"No more files can be opened now: {what} could not be written. It passes through unkept."
+            _log.warning("%s", sentence)
+            return StoreStopped(sentence)
         if self.broken is None:
             self.broken = f"Writing {what} failed ({error}). Nothing more is kept until the node is restarted."
             _log.error("%s", self.broken)
@@ -62,3 +68,8 @@ class Health:
 
 def is_full(error: OSError | lmdb.Error) -> bool:
     return (error.errno if isinstance(error, OSError) else error.code) in _FULL
+
+
+def is_out_of_descriptors(error: OSError | lmdb.Error) -> bool:
+    """Whether this process, or the machine, has as many files open as it may; others will be closed."""
+    return isinstance(error, OSError) and error.errno in _NO_DESCRIPTOR

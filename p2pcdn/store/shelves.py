@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from p2pcdn.digest import BlobName, Sha256
-from p2pcdn.errors import NotFound
+from p2pcdn.errors import NotFound, Unavailable
 from p2pcdn.store.layout import Layout
 from p2pcdn.store.rows import BlobRow
 from p2pcdn.world import Disk, DiskFile
@@ -30,7 +30,7 @@ class Shelves:
         self._being_removed: dict[BlobName, trio.Event] = {}
 
     async def open_blob(self, row: BlobRow) -> DiskFile:
-        """Counted as open until it is closed. Raises NotFound."""
+        """Counted as open until it is closed. Raises NotFound where it is gone, Unavailable where it cannot be opened."""
         self.open_now[row.sha256] += 1
         try:
             file = await self._open_whole(row)
@@ -47,8 +47,9 @@ class Shelves:
             file.close()
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ELOOP, errno.EIO):
-                raise NotFound(
-                    f"{row.origin.filename or row.sha256} cannot be opened in the store: {error}."
+                # It is here: nobody is told otherwise, who would not ask again.
+                raise Unavailable(
+                    f"{row.origin.filename or row.sha256} cannot be opened in the store: {error.strerror}."
                 ) from error
         await self.lost(row.sha256)
         raise NotFound(f"{row.origin.filename or row.sha256} is gone from the store; it must be fetched again.")

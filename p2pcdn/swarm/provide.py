@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import trio
 
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import NotFound, RemoteProtocolError
+from p2pcdn.errors import NotFound, RemoteProtocolError, Unavailable
 from p2pcdn.http1 import FileSlice, Request, Response
 from p2pcdn.store import Blob, Origin, Store
 from p2pcdn.swarm import bitfield
@@ -398,6 +398,8 @@ class Provider:
             opened = self._files.get(blob.sha256) or self._files.add(blob.sha256, await blob.open())
         except NotFound:
             self._directory.remove(blob.sha256)
+            return _NOT_HELD
+        except Unavailable:  # it is here, and cannot be opened now
             return _NOT_HELD
         finally:
             done()
