@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from p2pcdn.errors import StoreUnusable
+from p2pcdn.store.health import is_full
 from p2pcdn.store.layout import FORMAT_VERSION, Layout
 
 # LMDB needs memory maps and locks that agree between processes; these file systems do not promise both.
@@ -124,11 +125,27 @@ def _lock(layout: Layout) -> Claim:
     except BaseException:
         os.close(descriptor)
         raise
-    former = os.pread(descriptor, 300, 0).decode("utf-8", "replace").splitlines()
-    unclean = _number(former[1]) + 1 if len(former) > 1 else len(former)
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n{unclean}\n".encode(), 0)
+    try:
+        former = os.pread(descriptor, 300, 0).decode("utf-8", "replace").splitlines()
+        unclean = _number(former[1]) + 1 if len(former) > 1 else len(former)
+        _sign(descriptor, unclean, layout)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return Claim(descriptor, unclean)
+
+
+def _sign(descriptor: int, unclean: int, layout: Layout) -> None:
+    """Says who holds the lock. On a full disk the ballast makes room for that line, and a node can still start."""
+    line = f"process {os.getpid()} on {os.uname().nodename}\n{unclean}\n".encode()
+    os.ftruncate(descriptor, 0)
+    try:
+        os.pwrite(descriptor, line, 0)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        throw_ballast(layout)
+        os.pwrite(descriptor, line, 0)
 
 
 def _number(text: str) -> int:

@@ -30,7 +30,7 @@ class Shelves:
         self._being_removed: dict[BlobName, trio.Event] = {}
 
     async def open_blob(self, row: BlobRow) -> DiskFile:
-        """Counted as open until it is closed. Raises NotFound where it is gone, Unavailable where it cannot be opened."""
+        """Counted as open until it is closed. Raises NotFound (it is gone), Unavailable (it cannot be opened)."""
         self.open_now[row.sha256] += 1
         try:
             file = await self._open_whole(row)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -25,9 +24,10 @@ def no_descriptor_free() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS_MAX, hard))
     taken = []
     try:
-        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
-            while True:
+        with suppress(OSError):
+            while len(taken) < DESCRIPTORS_MAX:
                 taken.append(os.open(os.devnull, os.O_RDONLY))
+        assert len(taken) < DESCRIPTORS_MAX
         yield
     finally:
         for descriptor in taken:

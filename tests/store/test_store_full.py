@@ -111,3 +111,27 @@ async def test_the_reserve_is_left_to_others_and_running_files_are_counted(direc
         disk.free = 200 * MIB
         await store.grow(Sha256.of(b"2"), 10 * MIB, WHEEL)
         assert store.summary().health == "ok"
+
+
+async def test_a_node_can_start_on_a_disk_that_is_full(small_disk: Path) -> None:
+    content = content_of(1, 2 * MIB)
+    async with opened(small_disk / "store") as store:
+        await keep(store, content)
+    fill(small_disk / "others")
+    async with opened(small_disk / "store") as store:
+        blob = store.blob(Sha256.of(content))
+        assert blob is not None
+        assert await blob.read() == content
+        with pytest.raises(StoreStopped):
+            await keep(store, content_of(2, 2 * MIB))
+
+
+def fill(path: Path) -> None:
+    """To the last byte."""
+    size_bytes = MIB
+    with path.open("wb", buffering=0) as file:
+        while size_bytes:
+            try:
+                file.write(bytes(size_bytes))
+            except OSError:
+                size_bytes //= 2
