@@ -20,9 +20,11 @@ import trio
 import trio.testing
 
 from p2pcdn.errors import P2pcdnError, Refused, Unavailable
+from p2pcdn.http1 import Limits
 from p2pcdn.world import Index, UpstreamResponse
 from p2pcdn_daemon.upstream import gunzip
 from p2pcdn_daemon.upstream.credentials import Credentials, Netrc
+from p2pcdn_daemon.upstream.dial import CONNECTIONS_MAX
 from p2pcdn_daemon.upstream.outages import PATIENCE, Patience
 from p2pcdn_daemon.upstream.upstream import (
     REDIRECTS_MAX,
@@ -44,6 +46,8 @@ from tests.daemon.servers import (
 )
 
 WHEEL = bytes(range(256)) * 40
+# Three of uv's jobs on one node; two descriptors each.
+FILES_AT_ONCE = 150
 IMPATIENT = Patience(connect_s=0.2, silence_s=0.2, head_s=0.6)
 
 
@@ -361,6 +365,26 @@ async def test_a_silent_server_is_given_up() -> None:
         async with upstream_of(index, patience=IMPATIENT) as upstream:
             for path in ("/a", "/b"):
                 assert "sent nothing" in await refusal(upstream, index, server.url(path), Unavailable)
+
+
+async def test_a_page_does_not_stand_in_line_behind_files() -> None:
+    async def slow(stream: trio.abc.Stream, asked: Asked) -> None:
+        await send_and_hang(stream, b"HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\nhalf")
+
+    assert CONNECTIONS_MAX > Limits().connections_max, "as many as clients of the index face may wait for files"
+    async with serving({"/file": slow, "/page": answer(200, b"page")}) as server:
+        index = index_at(server.url())
+        async with (
+            upstream_of(index, patience=Patience(silence_s=10.0)) as upstream,
+            trio.open_nursery() as nursery,
+        ):
+            for _ in range(FILES_AT_ONCE):
+                nursery.start_soon(whole, upstream, index, server.url("/file"))
+            with trio.fail_after(20):
+                while len(server.asked) < FILES_AT_ONCE:
+                    await trio.sleep(0.01)
+            assert await whole(upstream, index, server.url("/page")) == (200, b"page")
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_head_that_drips_for_ever_is_given_up() -> None:

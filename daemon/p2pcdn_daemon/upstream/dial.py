@@ -20,8 +20,9 @@ from p2pcdn_daemon.upstream.addresses import Address, refuse_inside
 # Until the next address of a host is tried as well (RFC 8305, section 5).
 NEXT_ADDRESS_S = 0.25
 
-# What an upstream and its file host are asked at once; pip and uv open about ten and fifty.
-CONNECTIONS_MAX = 100
+# What all upstreams are asked at once. Each of the 512 connections of the index face may wait for one file, for as long
+# as a slow upstream takes; a page must not stand in line behind them, for who gives no page counts as down.
+CONNECTIONS_MAX = 640
 CONNECTIONS_IDLE_MAX = 20
 
 # Shorter than the idle time of usual servers and balancers (60 s and more), so that we hang up first.
