@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from p2pcdn.errors import NotFound, P2pcdnError, Refused, Unavailable
+from p2pcdn.errors import Busy, NotFound, P2pcdnError, Refused, Unavailable
 
 # An upstream that names no time to wait is asked again after this.
 RETRY_AFTER_DEFAULT_S = 5.0
@@ -30,7 +30,8 @@ def refusal(status: int, headers: Mapping[str, str], url: str) -> P2pcdnError | 
             "(netrc, keyring or environment; see docs/configuration.md) and try again."
         )
     wait_s = _seconds(headers.get("retry-after"))
-    return Unavailable(f"{host} answered {status}; try again in {wait_s:.0f} s.", retry_after_s=wait_s)
+    kind = Busy if status == 429 or "retry-after" in headers else Unavailable
+    return kind(f"{host} answered {status}; try again in {wait_s:.0f} s.", retry_after_s=wait_s)
 
 
 def _seconds(retry_after: str | None) -> float:

@@ -30,6 +30,10 @@ class Unavailable(P2pcdnError):
         self.retry_after_s = retry_after_s
 
 
+class Busy(Unavailable):
+    """An upstream answered that it is not to be asked now, and for how long (429, Retry-After)."""
+
+
 class DigestMismatch(P2pcdnError):
     """The bytes that came are not the bytes that the index named (502). Nothing was kept.
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 import trio
 
-from p2pcdn.answers import refusal
 from p2pcdn.counters import Counters
-from p2pcdn.errors import NotFound, P2pcdnError, Refused, RemoteProtocolError, Unavailable
+from p2pcdn.errors import Busy, NotFound, P2pcdnError, Refused, RemoteProtocolError, Unavailable
 from p2pcdn.flight import Flights
+from p2pcdn.index.asking import PageQuestions, record_of
 from p2pcdn.index.claimed import ClaimedPages
-from p2pcdn.index.freshness import Freshness, freshness_of
+from p2pcdn.index.freshness import Freshness
 from p2pcdn.index.heaps import Answer, Heaps
 from p2pcdn.index.held import HeldPage
-from p2pcdn.index.shelf import GONE, PAGE_SIZE_BYTES_MAX, PageShelf, gone
+from p2pcdn.index.shelf import GONE, PageShelf, gone
+from p2pcdn.index.standing import Standing
 from p2pcdn.names import is_normalized, projects_of
 from p2pcdn.simple import File
 from p2pcdn.store import Store
@@ -31,10 +32,6 @@ log = logging.getLogger(__name__)
 STALE_WAIT_S = 5.0
 # pip gives up after 15 s of silence; before that it hears from us.
 ANSWER_WAIT_S = 12.0
-# An upstream that failed is left alone for so long before a stale page is worth another attempt.
-DOWN_REST_S = 5.0
-# After so long without an answer, pages hide the files that nobody near holds, so that resolvers choose from the rest.
-DOWN_HIDES_AFTER_S = 30.0
 # In a room without an upstream: how soon neighbours are asked again for a newer page, and for one that nobody had.
 ROOM_AGAIN_S = 60.0
 ROOM_RETRY_S = 5.0
@@ -45,8 +42,6 @@ CHECK_KEPT_AFTER_S = 3600.0
 # A connection that failed may be one bad address of several: one more attempt, soon.
 ATTEMPTS = 2
 ATTEMPT_PAUSE_S = 0.3
-
-_ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 
 
 class Pages:
@@ -74,7 +69,7 @@ class Pages:
         self.all_indexes = (*indexes, *explicit)
         self._pinned = dict(pinned or {})
         self.default = min((*indexes, *explicit), key=lambda index: index.position)
-        self._upstream = upstream
+        self._questions = PageQuestions(upstream, counters)
         self._shelf = PageShelf(store, threads)
         self._clock = clock
         self._counters = counters
@@ -88,8 +83,7 @@ class Pages:
         self._heaps = Heaps()
         self._room_flights: Flights[tuple[str, str], HeldPage | None] = Flights(nursery)
         self._room_asked: OrderedDict[tuple[str, str], float] = OrderedDict()
-        self._failing_since: dict[str, float] = {}
-        self._failed_at: dict[str, float] = {}
+        self._standing = Standing()
 
     # -- which page -----------------------------------------------------------------------------------------------
 
@@ -102,7 +96,7 @@ class Pages:
                 return None
             if self.offline and self._room_is_due(index, project, held):
                 return None
-            if not (self.offline or held.is_fresh(now, insist=insist or self._seems_down(index))):
+            if not (self.offline or held.is_fresh(now, insist=insist or self._standing.seems_down(index))):
                 return None
             if held.page is not None:
                 self._counters.claimed_answers += held.claim is not None
@@ -117,7 +111,7 @@ class Pages:
         now = self._clock.now()
         for index in () if self.offline else self._owners(project):
             checked = self._shelf.checked(index, project)
-            if checked is None or not checked.is_fresh(now, insist=self._seems_down(index)):
+            if checked is None or not checked.is_fresh(now, insist=self._standing.seems_down(index)):
                 return None
             if checked.version != GONE:
                 return index, checked.version
@@ -158,16 +152,18 @@ class Pages:
         now = self._clock.now()
         if held is not None:
             # Even a fresh page is worth a question to an upstream that seems down: it would be given with files hidden.
-            insist = insist or self._seems_down(index)
+            insist = insist or self._standing.seems_down(index)
             if held.is_fresh(now, insist=insist):
                 return held
             if not insist and held.fresh_for_s(now) > -held.freshness.stale_while_revalidate_s:
                 self._flights.start((index.key, project), partial(self._refresh, index, project, held))
                 return held
-        if 0 <= now - self._failed_at.get(index.key, -DOWN_REST_S - 1) < DOWN_REST_S:
+        if self._standing.rests(index):
             newest = await self._newest_in_room(index, project, held)
             if newest is not None:
                 return self._stale(newest)
+            if (busy := self._standing.busy(index)) is not None:
+                raise busy
         return await self._refreshed(index, project, held, wait_s)
 
     async def _refreshed(self, index: Index, project: str, held: HeldPage | None, wait_s: float) -> HeldPage:
@@ -246,15 +242,11 @@ class Pages:
 
     def hides_distant_files(self, index: Index) -> bool:
         """Whether pages of this index should list only what is near: offline, or no answer from it for 30 s."""
-        return self.offline or self._seems_down(index)
-
-    def _seems_down(self, index: Index) -> bool:
-        since = self._failing_since.get(index.key)
-        return since is not None and trio.current_time() - since >= DOWN_HIDES_AFTER_S
+        return self.offline or self._standing.seems_down(index)
 
     def failing(self) -> list[str]:
         """The URLs of the indexes whose last answer was none."""
-        return [index.url for index in self.indexes if index.key in self._failing_since]
+        return [index.url for index in self.indexes if self._standing.is_failing(index)]
 
     # -- which file -----------------------------------------------------------------------------------------------
 
@@ -298,55 +290,25 @@ class Pages:
             try:
                 page = await self._ask(index, project, held)
             except Unavailable as error:
-                if attempt + 1 < ATTEMPTS:
+                if attempt + 1 < ATTEMPTS and not isinstance(error, Busy):
                     await trio.sleep(ATTEMPT_PAUSE_S)
                     continue
-                self._failing_since.setdefault(index.key, trio.current_time())
-                self._failed_at[index.key] = self._clock.now()
+                self._standing.failed(index, error)
                 raise error
-            self._failing_since.pop(index.key, None)
-            self._failed_at.pop(index.key, None)
+            self._standing.answered(index)
             return page
         raise AssertionError("unreachable")
 
     async def _ask(self, index: Index, project: str, held: HeldPage | None) -> HeldPage:
         if index.page_url(project) == index.url:
-            answer = await self._heaps.of(index, partial(self._request, index, project, None))
+            answer = await self._heaps.of(index, partial(self._questions.ask, index, project, None))
         else:
-            answer = await self._request(index, project, held)
+            answer = await self._questions.ask(index, project, held)
         if answer is None:
             return await self._keep_gone(index, project)
         if answer.unchanged and held is not None:
             return await self._keep_unchanged(index, project, held, answer.fresh)
         return await self._keep(index, project, answer)
-
-    async def _request(self, index: Index, project: str, held: HeldPage | None) -> Answer | None:
-        """One request; None where the index says that there is no such page."""
-        headers = {"accept": _ACCEPT, "accept-encoding": "gzip", **_conditions(held)}
-        self._counters.upstream_page_requests += 1
-        async with self._upstream.get(index, index.page_url(project), headers) as response:
-            error = refusal(response.status, response.headers, response.url)
-            if isinstance(error, NotFound):
-                return None
-            if error is not None:
-                raise error
-            fresh = freshness_of(response.headers)
-            unchanged = response.status == 304 and bool(_conditions(held))
-            if response.status != 200 and not unchanged:
-                raise RemoteProtocolError(f"{response.url} answered {response.status}, which nobody asked for.")
-            body = b"" if unchanged else await self._read(index, project, response.body)
-        return Answer(body, dict(response.headers), response.url, fresh, unchanged)
-
-    async def _read(self, index: Index, project: str, body: AsyncIterator[bytes]) -> bytes:
-        content = bytearray()
-        async for chunk in body:
-            content += chunk
-            self._counters.page_bytes[index.url] += len(chunk)
-            if len(content) > PAGE_SIZE_BYTES_MAX:
-                raise Refused(
-                    f"The page of {project} at {index.url} is larger than {PAGE_SIZE_BYTES_MAX >> 20} MiB; it was cut."
-                )
-        return bytes(content)
 
     async def _keep_unchanged(self, index: Index, project: str, held: HeldPage, fresh: Freshness) -> HeldPage:
         async with self._shelf.turn(index, project):
@@ -361,18 +323,7 @@ class Pages:
         return await self._ask(index, project, None)
 
     async def _keep(self, index: Index, project: str, answer: Answer) -> HeldPage:
-        headers, fresh = answer.headers, answer.fresh
-        serial = headers.get("x-pypi-last-serial", "")
-        record = {
-            "body": answer.body,
-            "type": headers.get("content-type", ""),
-            "url": answer.url,
-            "etag": _validator(headers, "etag"),
-            "last_modified": _validator(headers, "last-modified"),
-            "serial": int(serial) if serial.isascii() and serial.isdigit() and len(serial) < 18 else None,
-            "checked_at": self._clock.now(),
-            "freshness": [fresh.fresh_s, fresh.stale_while_revalidate_s],
-        }
+        record = record_of(answer, self._clock.now())
         page = await self._shelf.parsed(index, project, record)
         if page.page is not None and not page.page.files and index.flat:
             return await self._keep_gone(index, project)  # a heap has what lies in it, and owns no other name
@@ -382,7 +333,7 @@ class Pages:
                 # A mirror that is behind would bring back what was withdrawn; the newer page stays.
                 log.warning("the page went back from serial %d to %d; kept the newer", held.serial, page.serial)
                 confirmed = held.claim is None  # else ours stays what it is: a member's word
-                page = replace(held, checked_at=page.checked_at, freshness=fresh) if confirmed else held
+                page = replace(held, checked_at=page.checked_at, freshness=answer.fresh) if confirmed else held
             elif held is None or (held.version, held.etag, held.claim) != (page.version, page.etag, None):
                 await self._shelf.keep(held, page, record)
             else:
@@ -398,18 +349,3 @@ class Pages:
                 await self._shelf.keep(held, absent, {"gone": True, "checked_at": absent.checked_at})
             self._shelf.remember(absent)
         return absent
-
-
-def _validator(headers: Mapping[str, str], name: str) -> str | None:
-    """A field that we may send back; one with other letters could not be sent, and would count as absent."""
-    value = headers.get(name)
-    return value if value is not None and value.isascii() and value.isprintable() else None
-
-
-def _conditions(held: HeldPage | None) -> dict[str, str]:
-    """The validators of the page we have (RFC 9110, section 13.1)."""
-    if held is None or held.page is None:
-        return {}
-    if held.etag:
-        return {"if-none-match": held.etag}
-    return {"if-modified-since": held.last_modified} if held.last_modified else {}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from p2pcdn.envs.errors import BadLock, BadWheel, CannotInstall, CannotPlan, NothingFits
 from p2pcdn.errors import (
     BuildFailed,
+    Busy,
     DigestMismatch,
     LocalProtocolError,
     NotFound,
@@ -31,6 +32,7 @@ STATUS: dict[type[P2pcdnError], tuple[int, str]] = {
     DigestMismatch: (502, "The upstream sent wrong bytes"),
     RemoteProtocolError: (502, "The upstream's answer makes no sense"),
     Unavailable: (503, "Not available now"),
+    Busy: (503, "The upstream asks for time"),
     StoreStopped: (503, "The store does not write"),
     StoreUnusable: (503, "The store cannot be used"),
     BuildFailed: (422, "The build failed"),

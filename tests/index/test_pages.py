@@ -18,7 +18,9 @@ from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, Refused, RemoteProtocolError, Unavailable
 from p2pcdn.index import Pages, path_of
-from p2pcdn.index.pages import ANSWER_WAIT_S, DOWN_HIDES_AFTER_S, STALE_WAIT_S
+from p2pcdn.index.asking import PAGE_TIME_S
+from p2pcdn.index.pages import ANSWER_WAIT_S, STALE_WAIT_S
+from p2pcdn.index.standing import BUSY_REST_S_MAX, DOWN_HIDES_AFTER_S
 from p2pcdn.lock.facts import PAGE_WAIT_S
 from p2pcdn.store import Origin, Store
 from tests.worlds import INDEX, SECOND, Answer, InlineThreads, Script, ScriptedUpstream, VirtualClock, open_store
@@ -330,7 +332,7 @@ async def test_pages_hide_distant_files_once_the_upstream_was_silent_for_long(
 async def test_a_page_of_a_gigabyte_is_cut(
     directory: Path, autojump_clock: trio.abc.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("p2pcdn.index.pages.PAGE_SIZE_BYTES_MAX", 1024 * 1024)
+    monkeypatch.setattr("p2pcdn.index.asking.PAGE_SIZE_BYTES_MAX", 1024 * 1024)
     async with open_store(directory) as store, scripted(store) as world:
         world.now = lambda url, headers: Answer(b" " * (8 * 1024 * 1024), headers=JSON)
         with pytest.raises(Refused, match="cut"):
@@ -490,3 +492,62 @@ async def test_the_default_indexs_files_keep_their_paths_though_another_index_is
         (path,) = (await pages.project("corp")).files_by_path
         assert path.startswith(f"/files/{SECOND.key}/corp/")
         nursery.cancel_scope.cancel()
+
+
+async def test_an_upstream_that_names_a_time_is_not_asked_before(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = lambda url, headers: answer("1.0", cache_control="max-age=1")
+        await world.versions()
+        await trio.sleep(2)
+        world.now = lambda url, headers: Answer(status=429, headers={"retry-after": "40"})
+        assert await world.versions() == ["1.0"]
+        assert len(world.upstream.asked) == 2, "and not once more a moment later"
+        await trio.sleep(30)
+        assert await world.versions() == ["1.0"]
+        with pytest.raises(Unavailable) as told:
+            await world.versions("other")
+        assert told.value.retry_after_s == pytest.approx(10)
+        assert len(world.upstream.asked) == 2
+        assert not world.pages.hides_distant_files(INDEX), "its files are to be had all the same"
+        await trio.sleep(11)
+        world.now = lambda url, headers: answer("2.0")
+        assert await world.versions() == ["2.0"]
+
+
+async def test_a_time_that_makes_no_sense_is_a_minute(directory: Path, autojump_clock: trio.abc.Clock) -> None:
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = lambda url, headers: Answer(status=503, headers={"retry-after": "3000"})
+        with pytest.raises(Unavailable):
+            await world.versions()
+        world.now = lambda url, headers: answer("1.0")
+        await trio.sleep(BUSY_REST_S_MAX + 1)
+        assert await world.versions() == ["1.0"]
+
+
+async def test_a_304_that_says_nothing_of_freshness_changes_none(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    def script(url: str, headers: Mapping[str, str]) -> Answer:
+        if "if-none-match" in headers:
+            return Answer(status=304)
+        return answer("1.0", cache_control="no-cache", etag='"v1"')
+
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = script
+        for _ in range(3):
+            await world.versions()
+        assert len(world.upstream.asked) == 3, "the page itself said that every use is checked"
+
+
+async def test_a_page_that_drips_for_ever_is_asked_for_again(directory: Path, autojump_clock: trio.abc.Clock) -> None:
+    async with open_store(directory) as store, scripted(store) as world:
+        dripping = answer("1.0")
+        dripping.chunk_size_bytes, dripping.pause_s = 1, 20.0
+        world.now = lambda url, headers: dripping
+        with pytest.raises(Unavailable):
+            await world.versions()
+        world.now = lambda url, headers: answer("1.0")
+        await trio.sleep(2 * PAGE_TIME_S)
+        assert await world.versions() == ["1.0"]
