@@ -231,6 +231,22 @@ async def test_a_file_is_hashed_once_until_it_changes(tmp_path: Path, monkeypatc
     assert len(hashed) == 2
 
 
+async def test_a_file_that_was_replaced_by_one_of_the_same_size_and_time_is_hashed_again(tmp_path: Path) -> None:
+    """As a build with SOURCE_DATE_EPOCH makes it, and a copy that keeps times."""
+    wheel, upstream, index = tmp_path / WHEEL, DirectoryUpstream(), index_at(tmp_path)
+    for content in (b"first", b"other", b"third"):
+        if content == b"third":
+            wheel.write_bytes(content)  # the same inode
+        else:
+            beside = tmp_path / "beside"
+            beside.write_bytes(content)
+            os.utime(beside, (1_700_000_000, 1_700_000_000))
+            beside.rename(wheel)
+        os.utime(wheel, (1_700_000_000, 1_700_000_000))
+        (listed,) = await files_of(upstream, index, "demo-pkg")
+        assert listed["hashes"] == {"sha256": hashlib.sha256(content).hexdigest()}
+
+
 async def test_a_page_that_takes_too_long_is_unavailable_and_the_work_is_not_lost(tmp_path: Path) -> None:
     (tmp_path / WHEEL).write_bytes(CONTENT)
     index, hashes = index_at(tmp_path), Hashes()

@@ -61,18 +61,11 @@ class _Found:
     file: FileIO | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Stamp:
-    mtime_ns: int
-    size_bytes: int
-    sha256: str
-
-
 @dataclass(slots=True)
 class Hashes:
-    """The sha256 of files, remembered by path, time and size. Used by many threads; a file is hashed once at a time."""
+    """The sha256 of files, as long as they are the same. Used by many threads; a file is hashed once at a time."""
 
-    _known: dict[Path, _Stamp] = field(default_factory=dict)
+    _known: dict[Path, tuple[_Stamp, str]] = field(default_factory=dict)
     _running: dict[Path, threading.Lock] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -84,12 +77,20 @@ class Hashes:
             descriptor = os.open(path, _READING)
             with os.fdopen(descriptor, "rb") as file:
                 state = os.fstat(descriptor)
-                known = self._known.get(path)
-                if known and (known.mtime_ns, known.size_bytes) == (state.st_mtime_ns, state.st_size):
-                    return known.sha256, known.size_bytes
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            self._known[path] = _Stamp(state.st_mtime_ns, state.st_size, digest)
+                stamp, digest = self._known.get(path, (None, ""))
+                if stamp != _stamp_of(state):
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+            self._known[path] = _stamp_of(state), digest
             return digest, state.st_size
+
+
+# Builds that can be repeated give their files a time of their own choice, and copies keep it: a new file of the same
+# size and time is told by its inode, and a changed one by the time of that.
+_Stamp = tuple[int, int, int, int]
+
+
+def _stamp_of(state: os.stat_result) -> _Stamp:
+    return state.st_ino, state.st_ctime_ns, state.st_mtime_ns, state.st_size
 
 
 class DirectoryUpstream:
@@ -229,7 +230,7 @@ def _open(real: Path, content_type: str) -> _Found:
     if not stat.S_ISREG(state.st_mode):
         file.close()
         raise NotFound(f"{real.name} is not a file.")
-    etag = f'"{state.st_mtime_ns:x}-{state.st_size:x}"'
+    etag = f'"{"-".join(f"{part:x}" for part in _stamp_of(state))}"'
     return _Found(content_type, etag, state.st_mtime, state.st_size, file=file)
 
 
