@@ -205,7 +205,7 @@ def _not_modified(request: Request, etag: str) -> bool:
 def _extent(request: Request, size: int, etags: Collection[str]) -> tuple[int, int] | Literal["unsatisfiable"] | None:
     """The part [start, end) that is asked for; None means all (RFC 9110, section 14.2)."""
     wished = request.headers.get("range")
-    if wished is None:
+    if wished is None or request.method != "GET":  # of other methods nobody knows a range (RFC 9110, section 14.2)
         return None
     if_range = request.headers.get("if-range")
     if if_range is not None and not any(if_range_matches(if_range, etag) for etag in etags):

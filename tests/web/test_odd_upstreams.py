@@ -206,3 +206,13 @@ async def test_the_metadata_of_an_sdist_is_given_where_its_index_names_it(
 
 def _sha256(content: bytes) -> dict[str, str]:
     return {"sha256": Sha256.of(content)}
+
+
+async def test_a_look_knows_no_range(tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:
+    """Of all methods only GET has ranges (RFC 9110, section 14.2)."""
+    async with face(tmp_path) as node:
+        await node.ask(PATH)
+        asked = f"HEAD {PATH} HTTP/1.1\r\nHost: x\r\nRange: bytes=0-9\r\nConnection: close\r\n\r\n"
+        answer = await raw(node, asked.encode())
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert f"content-length: {len(WHEEL)}\r\n".encode() in answer
