@@ -11,7 +11,7 @@ import pytest
 
 from p2pcdn_daemon.serve import logs
 
-SECRET = "https://user:s3cret@index.example/simple/"
+SECRET = "https://user:pass@s3cret@index.example/simple/"
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from typing import Any, TextIO
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # Each tells of every request or packet, with URLs whose queries may be signed: our own lines say it better.
 _LOUD = ("httpx", "httpcore", "zeroconf", "asyncio", "hpack")
-_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s@]*@")
+# To the last @ before the path: a password may hold one.
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")
 _AUTHORIZATION = re.compile(r"(?i)\b(basic|bearer)\s+[A-Za-z0-9+/=._~-]{8,}")
 # A start says some ten things; one that says more is in trouble, and then they should be read.
 HELD_RECORDS_MAX = 200
