@@ -669,3 +669,13 @@ async def test_a_user_without_a_password_is_looked_up_once_and_else_is_a_token()
                 nursery.start_soon(whole, upstream, index, index.url)
         sent = {asked.fields["authorization"] for asked in server.asked}
         assert sent == {Credentials("token", None).authorization()}
+
+
+async def test_who_names_another_user_is_not_answered_as_the_first() -> None:
+    async with serving({"/": answer(200)}) as server, open_upstream([], environment={}) as upstream:
+        for user in ("first", "second"):
+            index = upstream.index(server.url(), user, None)
+            async with upstream.get(index, index.url) as response:
+                await read(response)
+        sent = [asked.fields["authorization"] for asked in server.asked]
+        assert sent == [Credentials(user, None).authorization() for user in ("first", "second")]

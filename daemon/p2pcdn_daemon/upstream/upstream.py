@@ -161,7 +161,7 @@ class HttpxUpstream:
         self._configured = frozenset(_configured(settings, file_hosts))
         self._trust: dict[Path | None, ssl.SSLContext] = {}
         self._clients: dict[tuple[str | None, Path | None], httpx.AsyncClient] = {}
-        self._keyring: dict[str, Credentials] = {}
+        self._keyring: dict[tuple[str, str], Credentials] = {}  # by an index's key and the user's name
         self._keyring_lock = trio.Lock()
         for setting in settings:
             if setting.proxy is not None:
@@ -279,7 +279,7 @@ class HttpxUpstream:
         credentials = setting.credentials
         if credentials is None or credentials.password is not None:
             return credentials
-        key = setting.index.key
+        key = setting.index.key, credentials.username
         async with self._keyring_lock:
             if key not in self._keyring:
                 found = await from_keyring(setting.index.url, origin.host, credentials.username)
