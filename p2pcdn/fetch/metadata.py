@@ -39,7 +39,7 @@ class Metadata:
         self._origin = origin
         self._offline = offline
         self._on_change = on_change
-        self._flights: Flights[str, bytes] = Flights(nursery)
+        self._flights: Flights[tuple[str, Sha256 | bool], bytes] = Flights(nursery)
         # Indexes, by key, that did not give the end of a file of unknown length.
         self._without_tails: set[str] = set()
 
@@ -54,7 +54,8 @@ class Metadata:
                 return await blob.read()
         if not isinstance(wanted.file.core_metadata, Sha256) and not wanted.file.filename.endswith(".whl"):
             raise NotFound(f"{wanted.file.filename} is not a wheel, and its index gives no metadata of it.")
-        return await self._flights.join(wanted.file.url, partial(self._get, wanted))
+        # What one index says of a URL answers for no other's word.
+        return await self._flights.join((wanted.file.url, wanted.file.core_metadata), partial(self._get, wanted))
 
     def at_hand(self, wanted: Wanted) -> bytes | None:
         """The METADATA, if it needs no waiting."""

@@ -216,3 +216,29 @@ async def test_a_look_knows_no_range(tmp_path: Path, autojump_clock: trio.abc.Cl
         answer = await raw(node, asked.encode())
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert f"content-length: {len(WHEEL)}\r\n".encode() in answer
+
+
+async def test_what_one_index_says_of_metadata_answers_for_no_other(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    metadata = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
+
+    def script(url: str, headers: Mapping[str, str]) -> Answer:
+        if url.endswith("/demo/"):
+            right = url.startswith(INDEX.url)
+            body = page(**{"core-metadata": _sha256(metadata if right else b"other")})
+            return Answer(body, headers={"content-type": JSON_TYPE})
+        return Answer(metadata, delay_s=1.0) if url.endswith(".metadata") else Answer(status=404)
+
+    async with face(tmp_path, script, indexes=(INDEX, SECOND)) as node:
+        await node.pages.of_index(SECOND, "demo")
+        paths = [f"{PATH}.metadata", f"/files/{SECOND.key}/demo/{NAME}.metadata"]
+        statuses = {}
+
+        async def ask(path: str) -> None:
+            statuses[path] = (await node.ask(path))[0]
+
+        async with trio.open_nursery() as clients:
+            for path in paths:
+                clients.start_soon(ask, path)
+        assert [statuses[path] for path in paths] == [200, 502]
