@@ -38,5 +38,11 @@ class Heaps:
             asked_at, answer = self._known.get(index.key, (-HEAP_KEPT_S, None))
             if trio.current_time() - asked_at >= HEAP_KEPT_S or index.key not in self._known:
                 answer = await ask()
+                self._forget_old()
                 self._known[index.key] = (trio.current_time(), answer)
             return answer
+
+    def _forget_old(self) -> None:
+        """A heap may have 128 MiB, and each command of a user's may name another."""
+        before = trio.current_time() - HEAP_KEPT_S
+        self._known = {key: known for key, known in self._known.items() if known[0] > before}
