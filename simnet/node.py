@@ -21,7 +21,8 @@ from p2pcdn.store.layout import Layout
 from p2pcdn.world import Discovery, DiskFile, Sighting, World
 from p2pcdn_daemon.doors.link import Machine, manners_of
 from p2pcdn_daemon.doors.network import TcpNetwork
-from p2pcdn_daemon.upstream.upstream import UpstreamSettings, make_index, open_upstream
+from p2pcdn_daemon.upstream.index_url import make_index
+from p2pcdn_daemon.upstream.upstream import UpstreamSettings, open_upstream
 from simnet import client
 from simnet.disk import SimDisk
 from simnet.disk_faults import PowerCut

@@ -28,8 +28,9 @@ from p2pcdn.http1 import Request, Response
 from p2pcdn.node import Settings
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.world import Sighting, Upstream
+from p2pcdn_daemon.upstream.index_url import make_index
 from p2pcdn_daemon.upstream.routes import trust
-from p2pcdn_daemon.upstream.upstream import HttpxUpstream, UpstreamSettings, make_index
+from p2pcdn_daemon.upstream.upstream import HttpxUpstream, UpstreamSettings
 from simnet.announcements import Air
 from simnet.browse import Answer, get
 from simnet.disk import SimDisk

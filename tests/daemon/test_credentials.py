@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from p2pcdn_daemon.upstream.credentials import Credentials, Netrc, from_environment, from_keyring
-from p2pcdn_daemon.upstream.upstream import UpstreamSettings, make_index
+from p2pcdn_daemon.upstream.index_url import make_index
+from p2pcdn_daemon.upstream.upstream import UpstreamSettings
 
 NOBODY = Netrc()
 

@@ -15,7 +15,8 @@ from p2pcdn.errors import Refused, Unavailable
 from p2pcdn.world import Index, Upstream
 from p2pcdn_daemon.upstream.credentials import Netrc
 from p2pcdn_daemon.upstream.directory import DirectoryUpstream, Hashes
-from p2pcdn_daemon.upstream.upstream import HttpxUpstream, RealUpstream, UpstreamSettings, make_index, open_upstream
+from p2pcdn_daemon.upstream.index_url import make_index
+from p2pcdn_daemon.upstream.upstream import HttpxUpstream, RealUpstream, UpstreamSettings, open_upstream
 from tests.contract.upstream import check_upstream
 
 CONTENT = bytes(range(256)) * 9000

@@ -25,14 +25,9 @@ from p2pcdn.world import Index, UpstreamResponse
 from p2pcdn_daemon.upstream import gunzip
 from p2pcdn_daemon.upstream.credentials import Credentials, Netrc
 from p2pcdn_daemon.upstream.dial import CONNECTIONS_MAX
+from p2pcdn_daemon.upstream.index_url import make_index
 from p2pcdn_daemon.upstream.outages import PATIENCE, Patience
-from p2pcdn_daemon.upstream.upstream import (
-    REDIRECTS_MAX,
-    HttpxUpstream,
-    UpstreamSettings,
-    make_index,
-    open_upstream,
-)
+from p2pcdn_daemon.upstream.upstream import REDIRECTS_MAX, HttpxUpstream, UpstreamSettings, open_upstream
 from tests.contract.upstream import check_upstream
 from tests.daemon.servers import (
     Asked,

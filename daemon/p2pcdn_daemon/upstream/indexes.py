@@ -14,7 +14,8 @@ from p2pcdn.world import Share
 from p2pcdn_daemon.clients.client_config import Address, find_upstreams
 from p2pcdn_daemon.configuration.config import Config, ConfigError
 from p2pcdn_daemon.configuration.kinds import UpstreamSetting
-from p2pcdn_daemon.upstream.upstream import UpstreamSettings, make_index
+from p2pcdn_daemon.upstream.index_url import make_index
+from p2pcdn_daemon.upstream.upstream import UpstreamSettings
 
 log = logging.getLogger(__name__)
 

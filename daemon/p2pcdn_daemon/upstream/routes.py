@@ -7,12 +7,17 @@ import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
+
+import httpx
 
 from p2pcdn_daemon.upstream.addresses import Origin, is_loopback, literal
 
 # The variables that name a file of certificates, in the order in which they are believed.
 CA_FILE_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
+
+PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,18 @@ class Proxies:
 def with_scheme(proxy: str) -> str:
     """`proxy.example:3128`, as many write it, is meant as `http://proxy.example:3128`."""
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def check_proxy(proxy: str) -> None:
+    """Raises ValueError, one sentence, for what cannot be used as one."""
+    try:
+        parsed = httpx.URL(with_scheme(proxy))
+    except httpx.InvalidURL as error:
+        raise ValueError("The proxy's URL cannot be read.") from error
+    if parsed.scheme not in PROXY_SCHEMES or not parsed.host:
+        raise ValueError(f"A proxy of the kind {parsed.scheme!r} cannot be used; http, https and socks5 can.")
+    if parsed.scheme.startswith("socks") and find_spec("socksio") is None:
+        raise ValueError("The proxy is a SOCKS proxy; for that, install httpx[socks] beside p2pcdn.")
 
 
 def ca_file_of(environment: Mapping[str, str]) -> Path | None:

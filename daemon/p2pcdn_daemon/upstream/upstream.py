@@ -9,34 +9,28 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Se
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import unquote
 
 import httpx
 import trio
-from blake3 import blake3
 
 from p2pcdn import __version__
 from p2pcdn.errors import Refused, Unavailable
-from p2pcdn.world import Index, Share, Upstream, UpstreamResponse
-from p2pcdn_daemon.upstream.addresses import Origin, is_private_host, refuse_literal_inside, shown
-from p2pcdn_daemon.upstream.credentials import Credentials, Netrc, from_environment, from_keyring
+from p2pcdn.world import Index, Upstream, UpstreamResponse
+from p2pcdn_daemon.upstream.addresses import Origin, refuse_literal_inside
+from p2pcdn_daemon.upstream.credentials import Credentials, Netrc, from_keyring
 from p2pcdn_daemon.upstream.dial import Transport
 from p2pcdn_daemon.upstream.directory import DirectoryUpstream
 from p2pcdn_daemon.upstream.gunzip import unpacked
+from p2pcdn_daemon.upstream.index_url import NAMED_POSITION, make_heap, make_index, plain
 from p2pcdn_daemon.upstream.outages import FOREIGN, PATIENCE, Patience, ours
-from p2pcdn_daemon.upstream.routes import Proxies, ca_file_of, trust, with_scheme
+from p2pcdn_daemon.upstream.routes import Proxies, ca_file_of, check_proxy, trust, with_scheme
 
 log = logging.getLogger(__name__)
 
-# Of indexes that somebody named for a command: behind all configured ones, whose URLs of ours depend on the place.
-NAMED_POSITION = 1_000_000
 # An index, its file host, a storage provider's front and its region are four; twice that is a loop.
 REDIRECTS_MAX = 8
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-
-PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
 
 # Fields that go to the index's own origin and nowhere else, whoever set them.
 SECRET_FIELDS = ("authorization", "cookie", "proxy-authorization")
@@ -50,48 +44,6 @@ class UpstreamSettings:
     proxy: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
     credentials: Credentials | None = None
-
-
-def make_index(
-    url: str,
-    position: int,
-    share_override: Share | None = None,
-    *,
-    name: str | None = None,
-    environment: Mapping[str, str] = os.environ,
-    netrc: Netrc | None = None,
-) -> tuple[Index, Credentials | None]:
-    """The index that a user's URL means, and the credentials known for it; the URL may hold some itself.
-
-    name: what the environment's `P2PCDN_INDEX_<NAME>_…` calls it; its host otherwise. Share where nothing overrides it:
-    never with credentials, group for a directory or a private host, lan for a public one.
-    Raises ValueError, one sentence, for what is no index URL.
-    """
-    if url.strip().startswith("file:"):
-        root = _file_url(url.strip())
-        return Index(root, _key(root), position, share_override or "group", private=False), None
-    try:
-        parsed = httpx.URL(url.strip())
-        origin = Origin.of(parsed)
-    except (Refused, httpx.InvalidURL) as error:
-        raise ValueError(
-            f"{shown(url)!r} is not the URL of an index: it must begin with http, https or file."
-        ) from error
-    if parsed.query:
-        raise ValueError(f"{shown(url)!r} is not the URL of an index: it has a query.")
-    plain = _plain(parsed)
-    root = str(plain if plain.raw_path.endswith(b"/") else plain.copy_with(raw_path=plain.raw_path + b"/"))
-    credentials = _credentials(parsed, origin, name, environment, netrc or Netrc.read(environment))
-    share: Share = "never" if credentials else "group" if is_private_host(origin.host) else "lan"
-    return Index(root, _key(root), position, share_override or share, private=credentials is not None), credentials
-
-
-def make_heap(url: str) -> tuple[Index, Credentials | None]:
-    """A directory of files (with a slash at its end) or a page of links as an index. Raises ValueError."""
-    made, credentials = make_index(url.partition("?")[0], NAMED_POSITION)
-    root = made.url if url.endswith("/") or not made.url.endswith("/") else made.url.removesuffix("/")
-    # A key of its own: the same URL may be an index, too.
-    return replace(made, url=root, key=_key(f"heap {root}"), share="never", flat=True), credentials
 
 
 class RealUpstream:
@@ -165,7 +117,7 @@ class HttpxUpstream:
         self._keyring_lock = trio.Lock()
         for setting in settings:
             if setting.proxy is not None:
-                _check_proxy(setting.proxy)
+                check_proxy(setting.proxy)
             if ca_file := setting.ca_file or self._ca_file:
                 self._context(ca_file)
 
@@ -218,7 +170,7 @@ class HttpxUpstream:
     async def _follow(self, index: Index, url: str, asked: Mapping[str, str]) -> tuple[httpx.Response, Origin]:
         """The answer that is no redirect, and who gave it."""
         origin = Origin.of(url)
-        hop = _plain(httpx.URL(url))
+        hop = plain(httpx.URL(url))
         for _ in range(REDIRECTS_MAX + 1):
             response = await self._ask(index, hop, origin, asked)
             location = response.headers.get("location")
@@ -231,7 +183,7 @@ class HttpxUpstream:
             except (httpx.InvalidURL, ValueError) as error:
                 raise Unavailable(f"{origin.host} redirects to something that is not a URL.") from error
             origin = Origin.of(hop)
-            hop = _plain(hop)
+            hop = plain(hop)
             if (
                 before.scheme == "https"
                 and origin.scheme == "http"
@@ -295,7 +247,7 @@ class HttpxUpstream:
         if key not in self._clients:
             if proxy is not None:
                 try:
-                    _check_proxy(proxy)
+                    check_proxy(proxy)
                 except ValueError as error:
                     raise Unavailable(str(error)) from error
             self._clients[key] = httpx.AsyncClient(
@@ -341,48 +293,3 @@ def _configured(settings: Iterable[UpstreamSettings], file_hosts: Iterable[str])
         if not host or parsed.raw_path != b"/" or parsed.userinfo:
             raise ValueError(f"The file host {text!r} is not a host or host:port.")
         yield from ((host, port) for port in ([parsed.port] if parsed.port else [80, 443]))
-
-
-def _check_proxy(proxy: str) -> None:
-    try:
-        parsed = httpx.URL(with_scheme(proxy))
-    except httpx.InvalidURL as error:
-        raise ValueError("The proxy's URL cannot be read.") from error
-    if parsed.scheme not in PROXY_SCHEMES or not parsed.host:
-        raise ValueError(f"A proxy of the kind {parsed.scheme!r} cannot be used; http, https and socks5 can.")
-    if parsed.scheme.startswith("socks") and find_spec("socksio") is None:
-        raise ValueError("The proxy is a SOCKS proxy; for that, install httpx[socks] beside p2pcdn.")
-
-
-def _credentials(
-    url: httpx.URL, origin: Origin, name: str | None, environment: Mapping[str, str], netrc: Netrc
-) -> Credentials | None:
-    if found := from_environment(name or origin.host, environment):
-        return found
-    in_netrc = netrc.of(origin.host)
-    if not url.userinfo:
-        return in_netrc
-    username, colon, password = url.userinfo.decode("ascii").partition(":")
-    if colon:
-        return Credentials(unquote(username), unquote(password))
-    if in_netrc is not None and in_netrc.username == unquote(username):
-        return in_netrc
-    return Credentials(unquote(username), None)
-
-
-def _file_url(url: str) -> str:
-    path = unquote(url.removeprefix("file:").partition("#")[0])
-    path = path.removeprefix("//localhost") if path.startswith("//localhost/") else path
-    path = "/" + path.lstrip("/") if path.startswith("///") or not path.startswith("//") else path
-    if path.startswith("//") or not path.startswith("/") or "\0" in path:
-        raise ValueError(f"{shown(url)!r} is not a directory of this machine; write file:///path/to/it/.")
-    return Path(os.path.normpath(path)).as_uri().rstrip("/") + "/"
-
-
-def _plain(url: httpx.URL) -> httpx.URL:
-    """Without a name, password or fragment: httpx would send the first two by itself."""
-    return url.copy_with(userinfo=b"", fragment=None)
-
-
-def _key(url: str) -> str:
-    return blake3(url.encode()).hexdigest()[:16]
