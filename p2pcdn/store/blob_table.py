@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from p2pcdn.digest import BlobName, Sha256
 from p2pcdn.store.blob import Blob, Opener
-from p2pcdn.store.catalog import Catalog, Rows
+from p2pcdn.store.catalog import Catalog
 from p2pcdn.store.rows import (
     BLOBS,
     BURIED,
@@ -21,6 +21,7 @@ from p2pcdn.store.rows import (
     unpack_blob,
     with_used_at,
 )
+from p2pcdn.store.transaction import Rows
 from p2pcdn.world import Clock
 
 T = TypeVar("T")

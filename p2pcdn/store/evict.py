@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from p2pcdn.digest import BlobName
 from p2pcdn.store.blob_table import delete_row
-from p2pcdn.store.catalog import Rows, Total
 from p2pcdn.store.collect import COLLECT_TO, Candidate, choose
 from p2pcdn.store.rows import BLOBS, BURIED, TREES, blob_facts, unpack_tree, unpack_value
+from p2pcdn.store.transaction import Rows, Total
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import lmdb
 
-from p2pcdn.store.catalog import Rows, Total, open_environment
+from p2pcdn.store.catalog import open_environment
 from p2pcdn.store.layout import Layout
 from p2pcdn.store.rows import BLOBS, BURIED, SMALL, TREES, VALUES, opened
+from p2pcdn.store.transaction import Rows, Total
 
 _SALVAGED = (BLOBS, SMALL, BURIED, TREES, *VALUES.values())
 # The walk takes 6 ms a MiB of small rows, and a start after a kill shall take less than a second.

@@ -26,7 +26,7 @@ from p2pcdn.store.arrivals import Arrivals
 from p2pcdn.store.background import Background
 from p2pcdn.store.blob import Blob
 from p2pcdn.store.blob_table import BlobTable, delete_row, put_row
-from p2pcdn.store.catalog import Catalog, Rows, Total, text_key
+from p2pcdn.store.catalog import Catalog
 from p2pcdn.store.collect import AGE_CHECK_S, COLLECT_TO, IDLE_PARTIAL_KEPT_S, Freed
 from p2pcdn.store.evict import Evicted, evict, trim_values
 from p2pcdn.store.evict import Trees as TreesToEvict
@@ -49,6 +49,7 @@ from p2pcdn.store.rows import (
     unpack_value,
 )
 from p2pcdn.store.shelves import Shelves
+from p2pcdn.store.transaction import Rows, Total, text_key
 from p2pcdn.store.tree import Make, Tree, TreeKey
 from p2pcdn.store.trees import Trees
 from p2pcdn.store.verify import VerifyReport, adopt_unknown, verify

@@ -21,10 +21,11 @@ from p2pcdn.errors import NotFound, RemoteProtocolError, StoreStopped
 from p2pcdn.store.background import Background
 from p2pcdn.store.blob import Blob
 from p2pcdn.store.blob_table import BlobTable
-from p2pcdn.store.catalog import Catalog, Rows, Total
+from p2pcdn.store.catalog import Catalog
 from p2pcdn.store.health import Health, is_full
 from p2pcdn.store.rows import BLOBS, TREES, TreeRow, pack_tree, unpack_tree
 from p2pcdn.store.shelves import Shelves
+from p2pcdn.store.transaction import Rows, Total
 from p2pcdn.store.tree import Made, Make, Tree, TreeKey
 from p2pcdn.world import Clock, Threads
 

@@ -11,9 +11,10 @@ from blake3 import blake3
 
 from p2pcdn.digest import BlobName, Sha256, TwoHashes
 from p2pcdn.store.blob_table import BlobTable, put_row
-from p2pcdn.store.catalog import Catalog, Rows
+from p2pcdn.store.catalog import Catalog
 from p2pcdn.store.rows import BLOBS, SMALL, TREES, UNKNOWN, VALUES, BlobRow
 from p2pcdn.store.shelves import Shelves
+from p2pcdn.store.transaction import Rows
 from p2pcdn.world import Clock, DiskFile, Threads
 
 # Between two units others have their turn; one unit takes a thread a millisecond or two.
