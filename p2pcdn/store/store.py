@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -19,62 +18,31 @@ from p2pcdn.errors import (
     NotFound,
     P2pcdnError,
     StoreStopped,
-    StoreUnusable,
     Unavailable,
 )
-from p2pcdn.store.arrivals import Arrivals
-from p2pcdn.store.background import Background
 from p2pcdn.store.blob import Blob
-from p2pcdn.store.blob_table import BlobTable, delete_row, put_row
-from p2pcdn.store.catalog import Catalog
-from p2pcdn.store.collect import AGE_CHECK_S, COLLECT_TO, IDLE_PARTIAL_KEPT_S, Freed
-from p2pcdn.store.evict import Evicted, evict, trim_values
-from p2pcdn.store.evict import Trees as TreesToEvict
-from p2pcdn.store.health import Health
-from p2pcdn.store.layout import Layout
+from p2pcdn.store.blob_table import delete_row, put_row
+from p2pcdn.store.collect import Freed
+from p2pcdn.store.collector import StoreLimits
+from p2pcdn.store.opening import Parts, open_parts
 from p2pcdn.store.partial import Partial
-from p2pcdn.store.place import Claim, claim, take_ballast, throw_ballast
-from p2pcdn.store.rebuild import open_or_rebuild, rebuilt_is_whole
 from p2pcdn.store.rows import (
     BLOBS,
     BURIED,
-    DOOMED,
-    VALUES,
     BlobRow,
     Origin,
     Table,
     pack_blob,
-    pack_value,
     unpack_blob,
-    unpack_value,
 )
-from p2pcdn.store.shelves import Shelves
-from p2pcdn.store.transaction import Rows, Total, text_key
+from p2pcdn.store.transaction import Rows, Total
 from p2pcdn.store.tree import Make, Tree, TreeKey
-from p2pcdn.store.trees import Trees
-from p2pcdn.store.verify import VerifyReport, adopt_unknown, verify
+from p2pcdn.store.values import Change, keys_of, value_of, values_of
+from p2pcdn.store.verify import VerifyReport, verify
 from p2pcdn.world import Clock, Disk, Threads
 
 # Core metadata is nearly always below this. In the catalog it costs a few pages, as a file four system calls.
 SMALL_BLOB_SIZE_BYTES_MAX = 256 * 1024
-# The disk keeps this much for others, and for the catalog: LMDB must be able to delete on a full disk.
-RESERVE_SIZE_BYTES = 64 * 1024 * 1024
-# Metadata, manifests and project names: about 20 kB a wheel, so enough for 10,000 wheels in each table.
-VALUES_SIZE_BYTES_MAX = 256 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class StoreLimits:
-    """size_bytes: of all blobs together, and of their trees as far as no environment holds the same bytes.
-
-    keep_for_s: how long an unused blob stays, None for ever. pages_bytes: of the table "pages", whose oldest go first.
-    reserve_bytes: what stays free on the disk.
-    """
-
-    size_bytes: int
-    keep_for_s: float | None
-    pages_bytes: int
-    reserve_bytes: int = RESERVE_SIZE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,42 +66,23 @@ class Store:
     All of it is used on trio's thread. Writing raises StoreStopped after the disk failed; reading goes on.
     """
 
-    def __init__(
-        self,
-        claim: Claim,
-        catalog: Catalog,
-        table: BlobTable,
-        shelves: Shelves,
-        arrivals: Arrivals,
-        health: Health,
-        background: Background,
-        clock: Clock,
-        limits: StoreLimits,
-        threads: Threads,
-        trees: Trees,
-    ) -> None:
-        self._claim = claim
-        self._catalog = catalog
-        self._table = table
-        self._shelves = shelves
-        self._arrivals = arrivals
-        self._health = health
-        self._background = background
-        self._clock = clock
-        self._limits = limits
-        self._threads = threads
-        self._trees = trees
-        self._evicted_bytes = 0
-        self._age_checked_at = trio.current_time()
-        self._collecting = trio.Lock()
-        self._spared: Counter[Sha256] = Counter()
+    def __init__(self, parts: Parts) -> None:
+        self._claim = parts.claim
+        self._catalog = parts.catalog
+        self._table = parts.table
+        self._shelves = parts.shelves
+        self._arrivals = parts.arrivals
+        self._trees = parts.trees
+        self._collector = parts.collector
+        self._health = parts.health
+        self._background = parts.background
+        self._threads = parts.threads
+        self._clock = parts.clock
+        self._limits = parts.limits
         self.is_tree_whole: Callable[[Tree], bool] = lambda tree: True  # whose maker knows; blocks
-        shelves.lost = self._lost
-        arrivals.free = self._free
-        trees.free = self._free
-        arrivals.kept = self.tidy
         self.on_kept: Callable[[Sha256], None] = lambda sha256: None  # told of each blob that came, durable already
-        arrivals.on_kept = lambda sha256: self.on_kept(sha256)
+        parts.shelves.lost = self._lost
+        parts.arrivals.on_kept = lambda sha256: self.on_kept(sha256)
 
     @classmethod
     async def open(
@@ -150,46 +99,7 @@ class Store:
 
         Raises StoreUnusable: held by another node, of a newer format, read-only, a foreign file system, not ours.
         """
-        layout = Layout(directory)
-        held = await threads.run(claim, layout)
-        try:
-            health, background = Health(), Background()
-            environment, totals, rebuilt = await threads.run(open_or_rebuild, layout, held.unclean)
-            catalog = Catalog(environment, totals, threads, health)
-            catalog.damaged = lambda: layout.distrusted.touch(mode=0o600)
-            shelves = Shelves(layout, disk)
-            table = BlobTable(catalog, shelves, clock)
-            arrivals = Arrivals(
-                shelves, table, health, background, threads, clock, random, limits.size_bytes, limits.reserve_bytes
-            )
-            trees = Trees(shelves, table, catalog, health, background, threads, clock, random, _nothing)
-            store = cls(held, catalog, table, shelves, arrivals, health, background, clock, limits, threads, trees)
-            try:
-                await store._recover(layout, rebuilt)
-            except BaseException:
-                catalog.close()
-                raise
-        except OSError as error:
-            held.release()
-            raise StoreUnusable(f"The store {directory} cannot be opened: {error.strerror or error}.") from error
-        except StoreStopped as error:
-            held.release()
-            raise StoreUnusable(f"The store {directory} cannot be opened. {error}") from error
-        except BaseException:
-            held.release()
-            raise
-        return store
-
-    async def _recover(self, layout: Layout, rebuilt: bool) -> None:
-        if rebuilt:
-            await adopt_unknown(self._table, self._shelves, self._threads, self._clock)
-            await self._threads.run(rebuilt_is_whole, layout)
-        doomed = [BlobName(key.hex()) for key, _ in self._catalog.scan(DOOMED)]
-        for name in await self._shelves.remove(doomed):
-            self._table.unlinked(name)
-        await self._trees.recover()
-        await self._arrivals.find_idle()
-        await self._arrivals.drop_idle(self._clock.now() - IDLE_PARTIAL_KEPT_S, 0)
+        return cls(await open_parts(directory, disk, threads, clock, random, limits))
 
     async def settled(self) -> None:
         """Returns when nothing goes on beside the calls: hashes behind writers, files that are taken away."""
@@ -232,17 +142,14 @@ class Store:
         return self._catalog.has(BURIED, bytes.fromhex(sha256))
 
     def value(self, table: Table, key: str) -> bytes | None:
-        value = self._catalog.get(VALUES[table], key.encode("utf-8", "surrogatepass"))
-        return None if value is None else unpack_value(value)[1]
+        return value_of(self._catalog, table, key)
 
     def values(self, table: Table) -> Iterator[tuple[str, bytes]]:
-        for key, value in self._catalog.scan(VALUES[table]):
-            yield key.decode("utf-8", "surrogatepass"), unpack_value(value)[1]
+        return values_of(self._catalog, table)
 
     def keys(self, table: Table) -> Iterator[str]:
         """The keys of `values`, which costs no look at the values."""
-        for key in self._catalog.keys(VALUES[table]):
-            yield key.decode("utf-8", "surrogatepass")
+        return keys_of(self._catalog, table)
 
     def file_of(self, sha256: Sha256) -> Path | None:
         """A blob's file, for programs that read or link it; nobody writes in it. None for one without a file."""
@@ -282,7 +189,7 @@ class Store:
             limit_bytes=self._limits.size_bytes,
             partials=len(self._arrivals.growing) + len(self._arrivals.idle),
             partial_bytes=self._arrivals.size_bytes(),
-            evicted_bytes=self._evicted_bytes,
+            evicted_bytes=self._collector.evicted_bytes,
             health=self._health.sentence(),
             trees=self._trees.total().rows,
             tree_bytes=self._trees.total().size_bytes,
@@ -301,25 +208,13 @@ class Store:
 
         A buried blob was withdrawn upstream: `blob` does not give it, `rows` tells of it; its tombstone outlives it.
         """
-        now = self._clock.now()
-        puts = {(VALUES[table], text_key(key)): content for (table, key), content in values.items()}
-        buried, unearthed = tuple(bury), tuple(unearth)
-        size_bytes = sum(len(content or b"") + 1024 for content in puts.values()) + 600 * (len(buried) + len(unearthed))
-
-        def step(rows: Rows) -> None:
-            for (table, key), content in puts.items():
-                if content is None:
-                    rows.delete(table, key)
-                else:
-                    rows.put(table, key, pack_value(content, now))
-            for sha256 in buried:
-                rows.put(BURIED, bytes.fromhex(sha256), pack_value(b"", now))
-            for sha256 in unearthed:
-                rows.delete(BURIED, bytes.fromhex(sha256))
-            for name, table in VALUES.items():
-                trim_values(rows, table, self._limits.pages_bytes if name == "pages" else VALUES_SIZE_BYTES_MAX)
-
-        await self._table.write(step, *buried, *unearthed, size_bytes=size_bytes)
+        change = Change.of(values, bury, unearth, self._clock.now())
+        await self._table.write(
+            lambda rows: change.write(rows, self._limits.pages_bytes),
+            *change.buried,
+            *change.unearthed,
+            size_bytes=change.size_bytes(),
+        )
 
     async def keep_small(self, content: bytes, origin: Origin, *, expected: Sha256 | None) -> Blob:
         """Keeps a file of at most `SMALL_BLOB_SIZE_BYTES_MAX` in the catalog itself.
@@ -373,52 +268,19 @@ class Store:
         """Removes a blob, pinned or not. Raises StoreStopped."""
         gone = await self._table.write(lambda rows: delete_row(rows, bytes.fromhex(sha256)), sha256)
         self._trees.remove(map(TreeKey.of_octets, gone.trees))
-        await self._remove_files([gone.name] if gone.name is not None else [])
+        await self._collector.remove_files([gone.name] if gone.name is not None else [])
 
     async def collect(self, to_bytes: int | None = None) -> Freed:
-        """Evicts what nobody used for `keep_for_s`, and the least recently used down to `to_bytes` (None: the limit).
+        """Makes room now; see `Collector.collect`. Raises StoreStopped."""
+        return await self._collector.collect(to_bytes)
 
-        Never a pinned, open, growing or spared one. Raises StoreStopped.
-        """
-        async with self._collecting:
-            self._age_checked_at = trio.current_time()
-            goal = self._limits.size_bytes if to_bytes is None else to_bytes
-            now = self._clock.now()
-            partial_freed = await self._arrivals.drop_idle(now - IDLE_PARTIAL_KEPT_S, self._stored_bytes() - goal)
-            keep_for_s = self._limits.keep_for_s
-            used_before = None if keep_for_s is None else now - keep_for_s
-            busy = frozenset(bytes.fromhex(sha256) for sha256 in self._busy())
-            goal -= self._arrivals.size_bytes()
-            trees = TreesToEvict(await self._trees.freeable(), dict(self._trees.marks))
-            gone = await self._evict(lambda rows: evict(rows, goal, used_before, busy, trees))
-            self._table.forget(*(Sha256(one.key.hex()) for one in gone if one.key is not None))
-            self._trees.remove(TreeKey.of_octets(tree) for one in gone for tree in one.trees)
-            await self._remove_files([one.name for one in gone if one.name is not None])
-            await self._threads.run(take_ballast, self._shelves.layout)
-            blobs = sum(one.key is not None for one in gone)
-            freed = Freed(sum(one.size_bytes for one in gone) + partial_freed, blobs, len(gone) - blobs)
-            self._evicted_bytes += freed.bytes
-            return freed
-
-    @contextmanager
-    def spared(self, blobs: Collection[Sha256]) -> Iterator[None]:
+    def spared(self, blobs: Collection[Sha256]) -> AbstractContextManager[None]:
         """Within it these are not evicted, as if all of them were open."""
-        self._spared.update(blobs)
-        try:
-            yield
-        finally:
-            self._spared.subtract(blobs)
-            self._spared += Counter()  # forgets the zeros
+        return self._collector.spared(blobs)
 
     async def tidy(self) -> None:
-        """Collects if something is over its limit: what was being read when room was made may go now.
-
-        Cheap where nothing is due. Raises StoreStopped.
-        """
-        over = self._stored_bytes() > self._limits.size_bytes
-        aged = self._limits.keep_for_s is not None and trio.current_time() - self._age_checked_at > AGE_CHECK_S
-        if over or aged:
-            await self.collect(int(self._limits.size_bytes * COLLECT_TO) if over else None)
+        """Collects if something is over its limit, as `Collector.tidy`. Raises StoreStopped."""
+        await self._collector.tidy()
 
     async def verify(self, on_progress: Callable[[int, int], None]) -> VerifyReport:
         """Hashes every blob; drops the rotten ones, takes in files without a row. on_progress(checked, of).
@@ -431,33 +293,6 @@ class Store:
         return replace(report, rotten_trees=await self._trees.verify(self.is_tree_whole))
 
     # --- below
-
-    async def _evict(self, step: Callable[[Rows], list[Evicted]]) -> list[Evicted]:
-        try:
-            return await self._table.write(step)
-        except StoreStopped:
-            self._health.refuse_if_broken()
-        # The disk is so full that not even a deletion can be noted.
-        await self._threads.run(throw_ballast, self._shelves.layout)
-        return await self._table.write(step)
-
-    def _stored_bytes(self) -> int:
-        blobs = self._catalog.totals.get(BLOBS, Total()).size_bytes
-        return blobs + self._arrivals.size_bytes() + self._trees.stored_bytes()
-
-    def _busy(self) -> set[Sha256]:
-        growing = {partial.sha256 for partial in self._arrivals.growing.values() if partial.sha256 is not None}
-        return growing | set(self._shelves.open_now) | set(self._spared)
-
-    async def _free(self, size_bytes: int) -> int:
-        try:
-            return (await self.collect(max(0, self._stored_bytes() - size_bytes))).bytes
-        except StoreStopped:
-            return 0
-
-    async def _remove_files(self, names: Iterable[BlobName]) -> None:
-        for name in await self._shelves.remove(names):
-            self._table.unlinked(name)
 
     async def _lost(self, sha256: Sha256) -> None:
         try:
@@ -493,8 +328,3 @@ def _put_small(rows: Rows, row: BlobRow, content: bytes) -> BlobRow:
         # It is there as a file, and stays one.
         return put_row(rows, replace(row, inline=False))
     return put_row(rows, row, content)
-
-
-async def _nothing(size_bytes: int) -> int:
-    """Before the store is open nothing can be evicted."""
-    return 0
