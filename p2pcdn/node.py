@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import trio
 
@@ -14,7 +13,7 @@ from p2pcdn.counters import Counters
 from p2pcdn.errors import P2pcdnError
 from p2pcdn.fetch import Delivery, Fetch, Metadata, OriginReader
 from p2pcdn.group import Identity
-from p2pcdn.http1 import AllowedHosts, Handler, Limits, Refusal, Request, serve
+from p2pcdn.http1 import AllowedHosts
 from p2pcdn.index import Pages
 from p2pcdn.lock.room import Room
 from p2pcdn.provision import OpenPages, Workroom
@@ -22,40 +21,19 @@ from p2pcdn.store import Store, StoreLimits
 from p2pcdn.swarm import Swarm
 from p2pcdn.swarm.manners import Manners
 from p2pcdn.web.control_face import ControlFace, Route
+from p2pcdn.web.faces import CONTROL_METHODS, LOOPBACK_NAMES, Listener, address, index_url, serve_face
 from p2pcdn.web.files import FileDesk
 from p2pcdn.web.index_face import IndexFace
 from p2pcdn.web.pages import PageDesk
 from p2pcdn.web.pip_face import PipFace
+from p2pcdn.web.status import Status
 from p2pcdn.web.zephyr_face import ZephyrFace
 from p2pcdn.world import Index, Sighting, World
 
 log = logging.getLogger(__name__)
 
-# Names under which a client on this machine may ask; others come from --allow-host (DNS rebinding).
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 # How often the store is looked at for what is over its limits: blobs that were being read when room was made.
 UPKEEP_EVERY_S = 15.0
-# A node that is told to stop is gone within five seconds; answers that run get most of that.
-GRACE_TIME_S = 3.0
-# A tracker is asked by everybody who fetches its file: a thousand nodes, and some that come back.
-PEER_CONNECTIONS_MAX = 2048
-# A neighbour that takes nothing for so long has gone; it must not hold a slot that others wait for. And one host must
-# not hold all connections.
-PEER_LIMITS = Limits(
-    grace_time_s=GRACE_TIME_S,
-    write_time_s=12.0,
-    connections_max=PEER_CONNECTIONS_MAX,
-    connections_per_host_max=256,
-)
-LIMITS = {
-    "index": Limits(grace_time_s=GRACE_TIME_S),
-    "peer": PEER_LIMITS,
-    "sealed": PEER_LIMITS,
-    "control": Limits(grace_time_s=GRACE_TIME_S),
-}
-CONTROL_METHODS = frozenset({"GET", "HEAD", "POST"})
-
-Listener = trio.abc.Listener[trio.abc.Stream]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +67,8 @@ class Node:
         self._settings = settings
         self._store = store
         self._world = world
-        self._node_id = node_id
         self._private_prefix = f"/t/{token}"
         self._counters = Counters()
-        self._started_at = trio.current_time()
-        self._index_url = ""
-        self._peer_address = ""
-        self._pages: Pages | None = None
         self._swarm = Swarm(
             store=store,
             network=world.network,
@@ -112,6 +85,18 @@ class Node:
             piece_size_bytes=settings.piece_size_bytes,
             origin_readers=settings.origin_readers,
             manners=settings.manners,
+        )
+        self.status = Status(
+            version=settings.version,
+            node_id=node_id,
+            identity=settings.identity,
+            indexes=settings.indexes,
+            offline=settings.offline,
+            private_prefix=self._private_prefix,
+            store=store,
+            swarm=self._swarm,
+            counters=self._counters,
+            started_at=trio.current_time(),
         )
 
     def mind(self, manners: Manners) -> None:
@@ -134,8 +119,8 @@ class Node:
         sealed_listeners: in a group, for its members over TLS; all at sealed_port.
         """
         index_ports = [address(listener)[1] for listener in index_listeners]
-        self._index_url = index_url(index_listeners)
-        self._peer_address = ":".join(map(str, address(peer_listeners[0]))) if peer_listeners else ""
+        self.status.index_url = index_url(index_listeners)
+        self.status.peer_address = ":".join(map(str, address(peer_listeners[0]))) if peer_listeners else ""
         hosts = AllowedHosts.of([*LOOPBACK_NAMES, *self._settings.allow_hosts], index_ports)
         async with trio.open_nursery() as rooms:
             index_face, control_face = self._wired(rooms)
@@ -144,16 +129,14 @@ class Node:
                 await rooms.start(partial(self._swarm.run, peer_port=peer_port, sealed_port=sealed_port))
             rooms.start_soon(self._upkeep)
             async with trio.open_nursery() as faces:
-                serve_face = partial(self._serve, stop=stop)
-                await faces.start(partial(serve_face, "index", index_listeners, index_face, allowed_hosts=hosts))
-                await faces.start(partial(serve_face, "peer", peer_listeners, self._swarm.answer, cross_site=True))
+                counted = partial(serve_face, counters=self._counters, now=self._world.clock.now, stop=stop)
+                await faces.start(partial(counted, "index", index_listeners, index_face, allowed_hosts=hosts))
+                await faces.start(partial(counted, "peer", peer_listeners, self._swarm.answer, cross_site=True))
                 if self._swarm.answer_sealed is not None:
                     sealed_face = self._swarm.answer_sealed
-                    await faces.start(partial(serve_face, "sealed", sealed_listeners, sealed_face, cross_site=True))
+                    await faces.start(partial(counted, "sealed", sealed_listeners, sealed_face, cross_site=True))
                 await faces.start(
-                    partial(
-                        serve_face, "control", control_listeners, control_face, methods=CONTROL_METHODS, bodies=True
-                    )
+                    partial(counted, "control", control_listeners, control_face, methods=CONTROL_METHODS, bodies=True)
                 )
                 task_status.started()
             rooms.cancel_scope.cancel()
@@ -171,7 +154,7 @@ class Node:
             offline=self._settings.offline,
             claims=self._swarm.claims,
         )
-        pages = self._pages = open_pages(self._settings.indexes)
+        pages = self.status.pages = open_pages(self._settings.indexes)
         page_desk = PageDesk(
             store,
             world.threads,
@@ -212,7 +195,7 @@ class Node:
             counters=counters,
             indexes=self._settings.indexes,
             status=self.status,
-            peers=self._peers,
+            peers=self.status.peers,
             nursery=nursery,
             look_around=self._swarm.nearby.look_around,
             more=self._zephyr_routes(pages, open_pages, metadata, fetch, nursery),
@@ -251,39 +234,6 @@ class Node:
         )
         return {**ZephyrFace(workroom, nursery).routes(), **PipFace(workroom).routes()}
 
-    async def _serve(
-        self,
-        face: str,
-        listeners: Sequence[Listener],
-        handler: Handler,
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-        **how: Any,
-    ) -> None:
-        requests = self._counters.requests
-
-        def note_answer(request: Request, status: int, body_size_bytes: int) -> None:
-            requests[f"{face} {status}"] += 1
-            if face in ("peer", "sealed"):
-                self._counters.given_to(request.peer.rpartition(":")[0], body_size_bytes)
-
-        def note_refusal(refusal: Refusal, peer: str) -> None:
-            requests[f"{face} {refusal.status}"] += 1
-            log.info("refused: %s", refusal.sentence, extra={"face": face, "peer": peer, "rule": refusal.rule})
-
-        limits = LIMITS[face]
-        now = self._world.clock.now
-        await serve(
-            listeners,
-            handler,
-            limits=limits,
-            on_answer=note_answer,
-            on_refusal=note_refusal,
-            now=now,
-            task_status=task_status,
-            **how,
-        )
-
     async def _upkeep(self) -> None:
         while True:
             await trio.sleep(UPKEEP_EVERY_S)
@@ -293,82 +243,3 @@ class Node:
                 log.warning("the store was not tidied: %s", error)
             except Exception:  # here it would end the node
                 log.exception("the store was not tidied")
-
-    # -- seen from outside ----------------------------------------------------------------------------------------
-
-    def status(self) -> dict[str, Any]:
-        """The object of `p2pcdn status --json`; docs/commands.md names its keys."""
-        counters, summary = self._counters, self._store.summary()
-        from_peers, from_upstream = sum(counters.peer_bytes.values()), sum(counters.upstream_bytes.values())
-        status = {
-            "version": self._settings.version,
-            "node_id": self._node_id,
-            "uptime_s": round(trio.current_time() - self._started_at, 3),
-            "index_url": self._index_url,
-            "peer_address": self._peer_address,
-            "group": self._settings.identity.tag or None,
-            "peers": self._peers(),
-            "store": {
-                "blobs": summary.blobs,
-                "size_bytes": summary.size_bytes,
-                "limit_bytes": summary.limit_bytes,
-                "partials": summary.partials,
-                "evicted_bytes": summary.evicted_bytes,
-                "trees": summary.trees,
-                "tree_bytes": summary.tree_bytes,
-            },
-            "bytes": {
-                "served": counters.served_bytes,
-                "from_store": counters.store_bytes,
-                "from_peers": from_peers,
-                "from_upstream": from_upstream,
-                "pages_from_upstream": sum(counters.page_bytes.values()),
-            },
-            "requests": dict(counters.requests),
-            "pages": {"hits": counters.page_hits, "misses": counters.page_misses, "stale": counters.stale_answers},
-            "files": {"hits": counters.file_hits, "misses": counters.file_misses},
-            "upstream_page_requests": counters.upstream_page_requests,
-            "upstream_file_requests": counters.upstream_file_requests,
-            "refused_pieces": sum(counters.refused_pieces.values()),
-            "saved_bytes": max(0, counters.served_bytes - from_upstream),
-            "offline": self._settings.offline,
-            "indexes": [self._index_status(index) for index in self._settings.indexes],
-            "room": self._room(),
-            "health": summary.health,
-        }
-        if any(index.private for index in self._settings.indexes):
-            status["private_index_url"] = self._index_url.replace("/simple/", f"{self._private_prefix}/simple/")
-        return status
-
-    def _room(self) -> dict[str, Any] | None:
-        """What the members of our group hold together; None in open mode."""
-        if self._settings.identity.group is None:
-            return None
-        return {**asdict(self._swarm.nearby.status()), "claimed_answers": self._counters.claimed_answers}
-
-    def _index_status(self, index: Index) -> dict[str, Any]:
-        answers = self._pages is None or index.url not in self._pages.failing()
-        return {"url": index.url, "share": index.share, "private": index.private, "answers": answers}
-
-    def _peers(self) -> list[dict[str, Any]]:
-        return [asdict(peer) for peer in self._swarm.peers()]
-
-
-def address(listener: Listener) -> tuple[str, int]:
-    """Host and port that a TCP listener accepts at."""
-    assert isinstance(listener, trio.SocketListener)
-    host, port, *_ = listener.socket.getsockname()
-    return host, port
-
-
-def index_url(listeners: Sequence[Listener]) -> str:
-    """The URL for clients of this machine: over 127.0.0.1 where that answers. Empty where nothing listens."""
-    addresses = [address(listener) for listener in listeners]
-    if not addresses:
-        return ""
-    host, port = addresses[0]
-    if any(other in ("127.0.0.1", "0.0.0.0") for other, _ in addresses):
-        host = "127.0.0.1"
-    elif ":" in host:
-        host = "[::1]" if host in ("::", "::1") else f"[{host}]"
-    return f"http://{host}:{port}/simple/"

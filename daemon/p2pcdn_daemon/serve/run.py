@@ -17,9 +17,10 @@ import trio
 from p2pcdn import __version__
 from p2pcdn.errors import StoreUnusable
 from p2pcdn.group import Identity
-from p2pcdn.node import Node, Settings, address, index_url
+from p2pcdn.node import Node, Settings
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.swarm.manners import Manners
+from p2pcdn.web.faces import address, index_url
 from p2pcdn.world import Discovery, Sighting, World
 from p2pcdn_daemon.clients.environment import index_environment
 from p2pcdn_daemon.configuration import group_key, identity, places
