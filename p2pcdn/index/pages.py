@@ -1,9 +1,8 @@
-"""Which index owns a project, what its page says now, and which file a URL of ours means."""
+"""Which index owns a project, and what its page says now."""
 
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,10 +17,9 @@ from p2pcdn.index.claimed import ClaimedPages
 from p2pcdn.index.freshness import Freshness
 from p2pcdn.index.heaps import Answer, Heaps
 from p2pcdn.index.held import HeldPage
+from p2pcdn.index.room_questions import ROOM_RETRY_S, RoomQuestions
 from p2pcdn.index.shelf import GONE, PageShelf, gone
 from p2pcdn.index.standing import Standing
-from p2pcdn.names import is_normalized, projects_of
-from p2pcdn.simple import File
 from p2pcdn.store import Store
 from p2pcdn.swarm.claims import Claims
 from p2pcdn.world import Clock, Index, Threads, Upstream
@@ -32,11 +30,6 @@ log = logging.getLogger(__name__)
 STALE_WAIT_S = 5.0
 # pip gives up after 15 s of silence; before that it hears from us.
 ANSWER_WAIT_S = 12.0
-# In a room without an upstream: how soon neighbours are asked again for a newer page, and for one that nobody had.
-ROOM_AGAIN_S = 60.0
-ROOM_RETRY_S = 5.0
-# When neighbours were asked last, for so many pages; some 150 bytes each.
-ROOM_ASKED_MAX = 20_000
 # How much younger a confirmation may be than the store knows, in a group, where others go by it after a restart.
 CHECK_KEPT_AFTER_S = 3600.0
 # A connection that failed may be one bad address of several: one more attempt, soon.
@@ -81,8 +74,7 @@ class Pages:
             else None
         )
         self._heaps = Heaps()
-        self._room_flights: Flights[tuple[str, str], HeldPage | None] = Flights(nursery)
-        self._room_asked: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._room = RoomQuestions(self._claimed, nursery)
         self._standing = Standing()
 
     # -- which page -----------------------------------------------------------------------------------------------
@@ -94,7 +86,7 @@ class Pages:
             held = self._shelf.in_memory(index, project)
             if held is None:
                 return None
-            if self.offline and self._room_is_due(index, project, held):
+            if self.offline and self._room.is_due(index, project, held):
                 return None
             if not (self.offline or held.is_fresh(now, insist=insist or self._standing.seems_down(index))):
                 return None
@@ -116,6 +108,11 @@ class Pages:
             if checked.version != GONE:
                 return index, checked.version
         return None
+
+    def at_hand(self, index: Index, project: str) -> HeldPage | None:
+        """What one index said of a project, if that is in memory and fresh; no waiting."""
+        held = self._shelf.in_memory(index, project)
+        return held if held is not None and (self.offline or held.fresh_for_s(self._clock.now()) > 0) else None
 
     async def project(self, project: str, *, insist: bool = False, wait_s: float = ANSWER_WAIT_S) -> HeldPage:
         """The page of the first index that has the project: that index owns it, and pages are never merged.
@@ -148,7 +145,7 @@ class Pages:
         """What one index says of a project, now or as it said it last. Raises as `project` does, NotFound excepted."""
         held = await self._shelf.recall(index, project)
         if self.offline:
-            return self._offline_answer(index, project, await self._newest_in_room(index, project, held))
+            return self._offline_answer(index, project, await self._room.newest(index, project, held))
         now = self._clock.now()
         if held is not None:
             # Even a fresh page is worth a question to an upstream that seems down: it would be given with files hidden.
@@ -159,7 +156,7 @@ class Pages:
                 self._flights.start((index.key, project), partial(self._refresh, index, project, held))
                 return held
         if self._standing.rests(index):
-            newest = await self._newest_in_room(index, project, held)
+            newest = await self._room.newest(index, project, held)
             if newest is not None:
                 return self._stale(newest)
             if (busy := self._standing.busy(index)) is not None:
@@ -169,12 +166,12 @@ class Pages:
     async def _refreshed(self, index: Index, project: str, held: HeldPage | None, wait_s: float) -> HeldPage:
         """What the upstream says now. Where it does not answer in time: the newest page of ours or of the room."""
         answer_by = trio.current_time() + wait_s
-        room = self._claimed is not None and self._claimed.can_help(index)
-        error = await self._upstream_answer(index, project, held, STALE_WAIT_S if room or held else wait_s)
+        waits_s = STALE_WAIT_S if held or self._room.can_help(index) else wait_s
+        error = await self._upstream_answer(index, project, held, waits_s)
         if isinstance(error, HeldPage):
             return error
         # Who is refused by the upstream is not given the same by a neighbour.
-        newest = held if isinstance(error, Refused) else await self._newest_in_room(index, project, held)
+        newest = held if isinstance(error, Refused) else await self._room.newest(index, project, held)
         if newest is None and error is None:
             error = await self._upstream_answer(index, project, held, answer_by - trio.current_time())
             if isinstance(error, HeldPage):
@@ -200,31 +197,6 @@ class Pages:
                 return error
         return None
 
-    # -- the room -------------------------------------------------------------------------------------------------
-
-    async def _newest_in_room(self, index: Index, project: str, held: HeldPage | None) -> HeldPage | None:
-        """The newer of what we hold and what members of the group confirmed."""
-        if not self._room_is_due(index, project, held):
-            return held
-        return await self._room_flights.join((index.key, project), partial(self._ask_room, index, project, held))
-
-    async def _ask_room(self, index: Index, project: str, held: HeldPage | None) -> HeldPage | None:
-        assert self._claimed is not None
-        newest = await self._claimed.newest(index, project, held)
-        key = (index.key, project)
-        self._room_asked.pop(key, None)
-        self._room_asked[key] = trio.current_time()
-        if len(self._room_asked) > ROOM_ASKED_MAX:
-            self._room_asked.popitem(last=False)
-        return newest or held
-
-    def _room_is_due(self, index: Index, project: str, held: HeldPage | None) -> bool:
-        if self._claimed is None:
-            return False
-        again_s = ROOM_RETRY_S if held is None else ROOM_AGAIN_S
-        asked_at = self._room_asked.get((index.key, project), -again_s)
-        return trio.current_time() - asked_at >= again_s and self._claimed.can_help(index)
-
     def _stale(self, held: HeldPage) -> HeldPage:
         self._counters.stale_answers += 1
         self._counters.claimed_answers += held.claim is not None
@@ -247,41 +219,6 @@ class Pages:
     def failing(self) -> list[str]:
         """The URLs of the indexes whose last answer was none."""
         return [index.url for index in self.indexes if self._standing.is_failing(index)]
-
-    # -- which file -----------------------------------------------------------------------------------------------
-
-    async def file_at(self, path: str) -> tuple[HeldPage, File]:
-        """The file that a decoded path of ours means, found on its project's page and never fetched blindly.
-
-        Raises NotFound, and what `of_index` raises.
-        """
-        known = self.known_file(path)
-        if known is not None:
-            return known
-        for index, project in self._candidates(path):
-            for insist in (False, True):
-                held = await self.of_index(index, project, insist=insist)
-                file = held.files_by_path.get(path)
-                if file is not None:
-                    return held, file
-        raise NotFound(f"No project page lists a file at {path}.")
-
-    def known_file(self, path: str) -> tuple[HeldPage, File] | None:
-        """The same, if the page is in memory and fresh; no waiting."""
-        now = self._clock.now()
-        for index, project in self._candidates(path):
-            held = self._shelf.in_memory(index, project)
-            if held is not None and (self.offline or held.fresh_for_s(now) > 0) and path in held.files_by_path:
-                return held, held.files_by_path[path]
-        return None
-
-    def _candidates(self, path: str) -> list[tuple[Index, str]]:
-        parts = path.split("/")
-        if path.startswith("/packages/"):
-            return [(self.default, project) for project in projects_of(parts[-1])]
-        if len(parts) == 5 and parts[1] == "files" and is_normalized(parts[3]):
-            return [(index, parts[3]) for index in self.indexes if index.key == parts[2]]
-        return []
 
     # -- asking the upstream --------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from p2pcdn.counters import Counters
 from p2pcdn.errors import NotFound, P2pcdnError, Refused, Unavailable
 from p2pcdn.fetch import Wanted
 from p2pcdn.http1 import Request, Response
-from p2pcdn.index import HeldPage, Pages
+from p2pcdn.index import HeldPage, Pages, file_at, known_file
 from p2pcdn.names import normalize_project
 from p2pcdn.simple import File
 from p2pcdn.web.files import FileDesk
@@ -83,7 +83,7 @@ class IndexFace:
     def _ready_metadata(self, request: Request) -> Response | None:
         if not request.path.endswith(".metadata"):
             return None
-        known = self._pages.known_file(unquote(request.path.removesuffix(".metadata"), errors="replace"))
+        known = known_file(self._pages, unquote(request.path.removesuffix(".metadata"), errors="replace"))
         if known is None or known[0].index.private:
             return None
         return self._file_desk.ready_metadata(request, _wanted(*known))
@@ -185,7 +185,7 @@ class IndexFace:
 
     async def _file(self, request: Request, path: str, private: bool) -> Response:
         for_metadata = path.endswith(".metadata")
-        held, file = await self._pages.file_at(path.removesuffix(".metadata") if for_metadata else path)
+        held, file = await file_at(self._pages, path.removesuffix(".metadata") if for_metadata else path)
         _open_to(held.index, private, held.project)
         wanted = _wanted(held, file)
         if for_metadata:

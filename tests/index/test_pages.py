@@ -17,7 +17,7 @@ from p2pcdn import frames
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, Refused, RemoteProtocolError, Unavailable
-from p2pcdn.index import Pages, path_of
+from p2pcdn.index import Pages, file_at, path_of
 from p2pcdn.index.asking import PAGE_TIME_S
 from p2pcdn.index.pages import ANSWER_WAIT_S, STALE_WAIT_S
 from p2pcdn.index.standing import BUSY_REST_S_MAX, DOWN_HIDES_AFTER_S
@@ -277,12 +277,12 @@ async def test_a_withdrawn_file_is_buried_with_the_page_that_no_longer_lists_it(
         assert held.page is not None
         path = path_of(INDEX, "six", held.page.files[0])
         await store.keep_small(content, Origin("six-1.0-py3-none-any.whl", "six", INDEX.key, "lan"), expected=digest)
-        assert (await world.pages.file_at(path))[1].sha256 == digest
+        assert (await file_at(world.pages, path))[1].sha256 == digest
 
         await trio.sleep(601)
         world.now = lambda url, headers: answer("2.0", cache_control="max-age=600")
         with pytest.raises(NotFound):
-            await world.pages.file_at(path)
+            await file_at(world.pages, path)
         assert store.blob(digest) is None
 
     async with open_store(directory) as store:
@@ -368,11 +368,11 @@ async def test_the_files_of_other_indexes_have_a_prefix_of_their_own(
         held = await world.pages.project("torch")
         (path,) = held.files_by_path
         assert path == f"/files/{SECOND.key}/torch/torch-2.0+cpu-cp311-cp311-linux_x86_64.whl"
-        _, file = await world.pages.file_at(path)
+        _, file = await file_at(world.pages, path)
         assert file.url == "https://second.example/whl/cpu/torch-2.0%2Bcpu-cp311-cp311-linux_x86_64.whl"
         for unknown in ("/packages/aa/bb/other-1.0.tar.gz", "/files/x/y/z", "/files/", "/packages/"):
             with pytest.raises(NotFound):
-                await world.pages.file_at(unknown)
+                await file_at(world.pages, unknown)
 
 
 # -- odd upstreams and odd rows ----------------------------------------------------------------------------------------
@@ -488,7 +488,7 @@ async def test_the_default_indexs_files_keep_their_paths_though_another_index_is
         world.now = script
         (path,) = (await pages.project("six")).files_by_path
         assert path == "/packages/1.0/six-1.0-py3-none-any.whl"
-        assert (await pages.file_at(path))[0].index == INDEX
+        assert (await file_at(pages, path))[0].index == INDEX
         (path,) = (await pages.project("corp")).files_by_path
         assert path.startswith(f"/files/{SECOND.key}/corp/")
         nursery.cancel_scope.cancel()

@@ -19,7 +19,8 @@ from p2pcdn.errors import NotFound, Refused, Unavailable
 from p2pcdn.group import Claim
 from p2pcdn.http1 import Request, Response
 from p2pcdn.index.claimed import subject_of
-from p2pcdn.index.pages import ANSWER_WAIT_S, CHECK_KEPT_AFTER_S, ROOM_AGAIN_S, STALE_WAIT_S
+from p2pcdn.index.pages import ANSWER_WAIT_S, CHECK_KEPT_AFTER_S, STALE_WAIT_S
+from p2pcdn.index.room_questions import ROOM_AGAIN_S
 from p2pcdn.store import Origin
 from p2pcdn.world import Index
 from tests.index.test_pages import JSON, answer, page
