@@ -32,6 +32,7 @@ class Index:
     position: 0 is the default index, whose files keep their paths. Which index is asked first, the node's settings say.
     share: to whom its files may be given. private: it was configured with credentials.
     flat: one heap for all projects (pip's find-links): a directory, whose URL ends with a slash, or a page of links.
+    absent: statuses by which it says that it has no such project, beside 404 and 410 (storage without a listing: 403).
     """
 
     url: str
@@ -40,6 +41,7 @@ class Index:
     share: Share
     private: bool
     flat: bool = False
+    absent: frozenset[int] = frozenset()
 
     def page_url(self, project: str) -> str:
         """Where a normalized project's page is (PEP 503); of one page of links, that page."""

@@ -47,7 +47,7 @@ class PageQuestions:
     ) -> Answer | None:
         async with self.upstream.get(index, index.page_url(project), headers) as response:
             error = refusal(response.status, response.headers, response.url)
-            if isinstance(error, NotFound):
+            if isinstance(error, NotFound) or response.status in index.absent:
                 return None
             if error is not None:
                 raise error

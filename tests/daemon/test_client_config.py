@@ -111,6 +111,14 @@ def test_further_indexes_of_uv_own_their_names_before_the_default_as_in_uv(machi
     assert machine.urls(UV_INDEX="first=https://first.example/")[0] == "https://first.example/"
 
 
+@pytest.mark.parametrize(("written", "codes"), [("[403]", {403}), ("[200]", set()), ('"403"', set())])
+def test_what_uvs_user_says_of_statuses_is_taken_over(machine: Machine, written: str, codes: set[int]) -> None:
+    machine.write(
+        "home/.config/uv/uv.toml", f'[[index]]\nurl = "https://storage.example/"\nignore-error-codes = {written}\n'
+    )
+    assert [found.ignore_error_codes for found in machine.found()] == [codes, set()]
+
+
 def test_credentials_are_kept_apart_and_never_shown(machine: Machine) -> None:
     (found,) = machine.found(PIP_INDEX_URL="https://me%40corp:p%3Aw@Index.Example:8443/simple")
     assert found.url == "https://index.example:8443/simple/"

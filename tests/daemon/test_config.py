@@ -89,6 +89,7 @@ def test_upstreams_have_a_table_of_their_own(tmp_path: Path) -> None:
         proxy = "http://proxy.example:3128"
         ca-file = "ca.pem"
         name = "inner"
+        ignore-error-codes = [403]
         [[upstream]]
         url = "/srv/wheels"
         """,
@@ -101,6 +102,7 @@ def test_upstreams_have_a_table_of_their_own(tmp_path: Path) -> None:
             "group",
             "http://proxy.example:3128",
             tmp_path / "ca.pem",
+            frozenset({403}),
         ),
         UpstreamSetting("file:///srv/wheels"),
     )

@@ -40,6 +40,12 @@ def test_who_gets_the_files_of_an_index(url: str, own: str | None, flag: str | N
     assert share(url, own, flag) == given_to
 
 
+def test_what_an_index_means_by_its_statuses_is_known() -> None:
+    setting = UpstreamSetting(PUBLIC, ignore_error_codes=frozenset({403}))
+    (made,) = upstreams_of(Config(upstream=(setting,)), [])
+    assert made.index.absent == {403}
+
+
 def test_an_index_with_credentials_is_not_shared_with_everybody() -> None:
     with pytest.raises(ConfigError, match="your group") as refusal:
         share(SECRET, "lan", None)

@@ -23,6 +23,7 @@ from p2pcdn.index.pages import ANSWER_WAIT_S, STALE_WAIT_S
 from p2pcdn.index.standing import BUSY_REST_S_MAX, DOWN_HIDES_AFTER_S
 from p2pcdn.lock.facts import PAGE_WAIT_S
 from p2pcdn.store import Origin, Store
+from p2pcdn.world import Index
 from tests.worlds import INDEX, SECOND, Answer, InlineThreads, Script, ScriptedUpstream, VirtualClock, open_store
 
 JSON = {"content-type": "application/vnd.pypi.simple.v1+json"}
@@ -48,13 +49,15 @@ def answer(*versions: str, status: int = 200, project: str = "six", **headers: s
 class Scripted:
     """The pages of one node; `script` may be changed while it runs."""
 
-    def __init__(self, store: Store, nursery: trio.Nursery, *, offline: bool = False, second: bool = False) -> None:
+    def __init__(
+        self, store: Store, nursery: trio.Nursery, *, offline: bool = False, indexes: tuple[Index, ...] = (INDEX,)
+    ) -> None:
         self.now: Script = lambda url, headers: Answer(status=404)
         self.upstream = ScriptedUpstream(lambda url, headers: self.now(url, headers))
         self.clock = VirtualClock()
         self.counters = Counters()
         self.pages = Pages(
-            (INDEX, SECOND) if second else (INDEX,),
+            indexes,
             store=store,
             upstream=self.upstream,
             threads=InlineThreads(),
@@ -71,9 +74,11 @@ class Scripted:
 
 
 @asynccontextmanager
-async def scripted(store: Store, *, offline: bool = False, second: bool = False) -> AsyncIterator[Scripted]:
+async def scripted(
+    store: Store, *, offline: bool = False, indexes: tuple[Index, ...] = (INDEX,)
+) -> AsyncIterator[Scripted]:
     async with trio.open_nursery() as nursery:
-        yield Scripted(store, nursery, offline=offline, second=second)
+        yield Scripted(store, nursery, offline=offline, indexes=indexes)
         nursery.cancel_scope.cancel()
 
 
@@ -250,7 +255,7 @@ async def test_the_first_index_that_has_a_project_owns_it(directory: Path, autoj
             return answer("9.9")
         return answer("1.0") if url.endswith("/six/") else Answer(status=404)
 
-    async with open_store(directory) as store, scripted(store, second=True) as world:
+    async with open_store(directory) as store, scripted(store, indexes=(INDEX, SECOND)) as world:
         world.now = script
         assert await world.versions("six") == ["1.0"]
         assert await world.versions("other") == ["9.9"]
@@ -260,7 +265,7 @@ async def test_an_index_that_does_not_answer_ends_the_search(directory: Path, au
     def script(url: str, headers: Mapping[str, str]) -> Answer:
         return answer("6.6.6") if url.startswith(SECOND.url) else Answer(status=503)
 
-    async with open_store(directory) as store, scripted(store, second=True) as world:
+    async with open_store(directory) as store, scripted(store, indexes=(INDEX, SECOND)) as world:
         world.now = script
         with pytest.raises(Unavailable):
             await world.pages.project("corp")
@@ -363,7 +368,7 @@ async def test_the_files_of_other_indexes_have_a_prefix_of_their_own(
         html = f"<!DOCTYPE html><html><body>{link}</body></html>"
         return Answer(html.encode(), headers={"content-type": "text/html"})
 
-    async with open_store(directory) as store, scripted(store, second=True) as world:
+    async with open_store(directory) as store, scripted(store, indexes=(INDEX, SECOND)) as world:
         world.now = script
         held = await world.pages.project("torch")
         (path,) = held.files_by_path
@@ -550,4 +555,22 @@ async def test_a_page_that_drips_for_ever_is_asked_for_again(directory: Path, au
             await world.versions()
         world.now = lambda url, headers: answer("1.0")
         await trio.sleep(2 * PAGE_TIME_S)
+        assert await world.versions() == ["1.0"]
+
+
+async def test_an_index_may_say_by_another_status_that_it_has_no_such_project(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Storage that lists nothing answers 403 for what is not there; only its user can know that."""
+
+    def script(url: str, headers: Mapping[str, str]) -> Answer:
+        return answer("1.0") if url.startswith(SECOND.url) else Answer(status=403)
+
+    async with open_store(directory) as store, scripted(store, indexes=(INDEX, SECOND)) as world:
+        world.now = script
+        with pytest.raises(Refused):
+            await world.versions()
+    storage = replace(INDEX, absent=frozenset({403}))
+    async with open_store(directory / "other") as store, scripted(store, indexes=(storage, SECOND)) as world:
+        world.now = script
         assert await world.versions() == ["1.0"]

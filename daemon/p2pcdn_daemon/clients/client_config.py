@@ -10,11 +10,13 @@ import re
 import socket
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from p2pcdn_daemon.configuration.kinds import error_codes
 from p2pcdn_daemon.configuration.places import home
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class FoundUpstream:
     origin: what said so, for the user: a variable, or a file and line.
     username, password: as they stood in the URL, decoded; never printed.
     is_default: whether it is the one default index, and not a further one.
+    ignore_error_codes: statuses by which it says that it has no such project (uv's setting).
     """
 
     url: str
@@ -48,6 +51,7 @@ class FoundUpstream:
     password: str | None = field(default=None, repr=False)
     _written: str = field(default="", repr=False)
     is_default: bool = False
+    ignore_error_codes: frozenset[int] = frozenset()
 
     @property
     def url_with_credentials(self) -> str:
@@ -274,6 +278,8 @@ def _add_uv_index(
     name = table.get("name")
     found = _found_in(file, lines, table.get("url"), name if isinstance(name, str) else None)
     if found is not None:
+        with suppress(ValueError):  # uv would not read it either
+            found = replace(found, ignore_error_codes=error_codes(table.get("ignore-error-codes", [])))
         (defaults if table.get("default") is True else extras).append(found)
 
 

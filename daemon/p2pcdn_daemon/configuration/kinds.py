@@ -24,11 +24,19 @@ class UpstreamSetting:
     share: str | None = None
     proxy: str | None = None
     ca_file: Path | None = None
+    ignore_error_codes: frozenset[int] = frozenset()
 
     @property
     def public_url(self) -> str:
         """The URL without its user name and password."""
         return without_credentials(self.url)
+
+
+def error_codes(value: object) -> frozenset[int]:
+    """Statuses that stand for "no such project", as uv's setting of that name has them. Raises ValueError."""
+    if not isinstance(value, list) or not all(type(code) is int and 400 <= code < 600 for code in value):
+        raise ValueError("ignore-error-codes is a list of HTTP statuses from 400 to 599.")
+    return frozenset(value)
 
 
 @dataclass(frozen=True, slots=True)

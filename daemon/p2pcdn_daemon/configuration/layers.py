@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from p2pcdn_daemon.configuration import places
 from p2pcdn_daemon.configuration.config import SETTINGS, Config, ConfigError, Setting
-from p2pcdn_daemon.configuration.kinds import PATH, PROXY, SHARE, TEXT, UPSTREAM, UpstreamSetting
+from p2pcdn_daemon.configuration.kinds import PATH, PROXY, SHARE, TEXT, UPSTREAM, UpstreamSetting, error_codes
 
 # A configuration file holds some dozens of lines; a larger one is another file.
 CONFIG_SIZE_BYTES_MAX = 1024 * 1024
@@ -147,13 +147,13 @@ def _upstream_row(path: Path, row: Any) -> UpstreamSetting:
     where = f"{path}: upstream"
     if not isinstance(row, dict):
         return cast(UpstreamSetting, _read_one(SETTINGS["upstream"], _word(where, row), where))
-    known = {"url": None, "name": None, "share": None, "proxy": None, "ca-file": None}
+    known = {"url": None, "name": None, "share": None, "proxy": None, "ca-file": None, _CODES: None}
     for key in row:
         if key not in known:
             raise ConfigError(f"{where}: there is no key {key!r}{_nearest(key, known)}.")
     if "url" not in row:
         raise ConfigError(f"{where}: a url is missing.")
-    words = {key: _word(f"{where}: {key}", value) for key, value in row.items()}
+    words = {key: _word(f"{where}: {key}", value) for key, value in row.items() if key != _CODES}
     try:
         return UpstreamSetting(
             url=UPSTREAM.read(words["url"]).url,
@@ -161,9 +161,13 @@ def _upstream_row(path: Path, row: Any) -> UpstreamSetting:
             share=SHARE.read(words["share"]) if "share" in words else None,
             proxy=PROXY.read(words["proxy"]) if "proxy" in words else None,
             ca_file=_beside(path, PATH.read(words["ca-file"])) if "ca-file" in words else None,
+            ignore_error_codes=error_codes(row.get(_CODES, [])),
         )
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+_CODES = "ignore-error-codes"
 
 
 def _word(where: str, value: Any) -> str:

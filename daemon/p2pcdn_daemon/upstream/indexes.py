@@ -38,7 +38,10 @@ def default_upstreams(ours: Collection[Address]) -> tuple[tuple[UpstreamSetting,
     found = find_upstreams(os.environ, ours)
     for one in found:
         log.info("upstream by %s", one.origin, extra={"index": one.url})
-    settings = tuple(UpstreamSetting(url=one.url_with_credentials, name=one.name) for one in found)
+    settings = tuple(
+        UpstreamSetting(url=one.url_with_credentials, name=one.name, ignore_error_codes=one.ignore_error_codes)
+        for one in found
+    )
     return settings, next(place for place, one in enumerate(found) if one.is_default)
 
 
@@ -47,6 +50,7 @@ def _made(setting: UpstreamSetting, position: int, share: str | None) -> Upstrea
         index, credentials = make_index(setting.url, position, cast(Share | None, setting.share), name=setting.name)
     except ValueError as error:
         raise ConfigError(f"upstream: {error}") from error
+    index = replace(index, absent=setting.ignore_error_codes)
     if index.private and setting.share == "lan":
         raise ConfigError(
             f'upstream: {index.url} has credentials, so its files are for nobody, or for your group (share = "group").'
