@@ -16,7 +16,6 @@ from p2pcdn.http1.messages import Request
 from p2pcdn.http1.refusals import Face, Refusal, Violation, judge
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-_BARE_CR = re.compile(rb"\r(?!\n)")
 _METHOD = re.compile(rb"[A-Z]{1,24}\Z")
 _VERSION = re.compile(rb"HTTP/[0-9](?:\.[0-9])?\Z")
 _TARGET = re.compile(rb"[!\"$-~]+\Z")  # visible ASCII without "#"
