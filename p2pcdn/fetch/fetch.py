@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial as bind
 from urllib.parse import urlsplit
@@ -13,10 +14,10 @@ import trio
 
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import DigestMismatch, P2pcdnError, RemoteProtocolError, Unavailable
+from p2pcdn.errors import DigestMismatch, NotFound, P2pcdnError, RemoteProtocolError, StoreStopped, Unavailable
 from p2pcdn.fetch.origin import OriginReader, Sink, Wanted
 from p2pcdn.flight import Flights
-from p2pcdn.store import Blob, Partial, Store
+from p2pcdn.store import UNKNOWN, Blob, Partial, Store
 from p2pcdn.swarm import Swarm
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,14 @@ class Fetch:
         held = self.held(wanted) or await self._opening.join(wanted.key, bind(self._begin, wanted))
         if for_room and wanted.key in self._alone:
             self._alone[wanted.key].set()
+        if isinstance(held, Blob) and held.origin == UNKNOWN and wanted.file.sha256 is not None:
+            await self._name(held, wanted)
         return held
+
+    async def _name(self, blob: Blob, wanted: Wanted) -> None:
+        """A page says what this is whose row was lost; from now on neighbours get it, too."""
+        with suppress(NotFound, StoreStopped):
+            await self._store.set_origin(blob.sha256, wanted.origin)
 
     def held(self, wanted: Wanted) -> Blob | Partial | None:
         """What is here already: the blob, or the download that runs."""

@@ -16,7 +16,7 @@ import trio.testing
 from p2pcdn.counters import HOSTS_MAX, Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.http1 import Request, serve_connection
-from p2pcdn.store import Origin
+from p2pcdn.store import UNKNOWN, Origin
 from p2pcdn.web.metrics import metrics_response
 from p2pcdn.world import UpstreamResponse
 from tests.web.test_index_face import JSON_TYPE, NAME, PATH, WHEEL, Face, body_of, face, page, upstream
@@ -242,3 +242,17 @@ async def test_what_one_index_says_of_metadata_answers_for_no_other(
             for path in paths:
                 clients.start_soon(ask, path)
         assert [statuses[path] for path in paths] == [200, 502]
+
+
+async def test_a_blob_whose_row_was_lost_is_named_by_the_page_that_lists_it(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """After the catalog was made anew; until then neighbours do not get it."""
+    async with face(tmp_path) as node:
+        lost = await node.store.grow(Sha256.of(WHEEL), len(WHEEL), UNKNOWN)
+        await lost.write(0, WHEEL)
+        await lost.finish()
+        assert (await node.ask(PATH))[2] == WHEEL
+        (row,) = node.store.rows()
+        assert (row.origin.filename, row.origin.project, row.origin.share) == (NAME, "demo", INDEX.share)
+        assert not any(url.endswith(NAME) for url, _ in node.upstream.asked)
