@@ -17,6 +17,7 @@ from p2pcdn_shim.zephyr import asking, named, venv
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.probes import Probe, probe
+from p2pcdn_shim.zephyr.side_by_side import side_by_side
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
@@ -209,6 +210,7 @@ def _swap(
                 python=str(venv.open_environment(place).python),
                 link_mode=_link_mode(call),
                 site_tree=ready["site"],
+                side_by_side=side_by_side,
                 exact=chosen.exact,
                 provenance=provenance,
             )
