@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+
+try:
+    import _socket as socket  # all of it that is needed here; `socket` adds selectors and enums, for 4 ms
+except ImportError:
+    import socket  # type: ignore[no-redef]
 
 from p2pcdn_shim.http_answer import Answer, Broken, send_question
 
