@@ -206,6 +206,8 @@ class Environment:
 
     def _dropped(self, before: Plan | None, plan: Plan, *, exact: bool) -> set[str]:
         """The files of others' distributions that go."""
+        if os.path.islink(f"{self.root}/{plan.site}"):
+            return set()  # nobody can have put one there
         planned = {normalized(wheel.project) for wheel in plan.wheels}
         ours = frozenset(before.paths()) if before else frozenset()
         found = foreign_distributions(self.root, plan.site, ours)
