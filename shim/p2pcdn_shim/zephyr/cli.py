@@ -151,10 +151,11 @@ def _load(name: str) -> ModuleType:
         guess = f"; did you mean {near[0]!r}?" if near else "; see `zephyr --help`."
         raise UsageError(f"zephyr has no command {name[:60]!r}{guess}")
     import keyword
-    from importlib import import_module
 
     file = name.replace("-", "_") + ("_" if keyword.iskeyword(name) else "")
-    return import_module(f"p2pcdn_shim.zephyr.commands.{file}")
+    # importlib would bring `warnings` along.
+    module: ModuleType = __import__(f"p2pcdn_shim.zephyr.commands.{file}", fromlist=["run"])
+    return module
 
 
 def _help(leading: list[str]) -> int:
