@@ -185,19 +185,17 @@ class _Work:
     def _writes(self) -> None:
         for script in self._plan.scripts:
             self._script(script)
-        for record in self._plan.records:
-            if self._wanted(record.path):
-                self._write(record.path, self._record(record))
         for write in self._plan.writes:
             if self._wanted(write.path):
-                self._write(write.path, write.text.encode())
-        self._side_by_side(_written, self._files)
+                self._files.append((write.path, write.text.encode(), 0o666))
+        self._side_by_side(self._file, self._files)
+        self._side_by_side(self._record, [record for record in self._plan.records if self._wanted(record.path)])
 
     def _script(self, script: Script) -> None:
         content = b""
         if self._only is None:
             content = self._script_content(script)
-            self._write(script_name(script.path, windows=self._plan.windows), content, 0o777)
+            self._files.append((script_name(script.path, windows=self._plan.windows), content, 0o777))
         if script.wheel in self._rows:
             from p2pcdn.envs.record import record_digest, record_row
 
@@ -219,13 +217,14 @@ class _Work:
         launcher = self._launcher("gui" if script.kind in ("gui", "guifile") else "console")
         return launcher_file(launcher, self._python, script.kind, content)
 
-    def _record(self, record: Record) -> bytes:
+    def _record(self, record: Record) -> None:
         base = _read(f"{self._sources[record.wheel].tree}/{record.base}") if record.base else b""
         added = record.rows + "".join(self._rows.get(record.wheel, ()))
-        return base + added.encode()
+        self._file((record.path, base + added.encode(), 0o666))
 
-    def _write(self, path: str, content: bytes, mode: int = 0o666) -> None:
-        self._files.append((self._root + path, content, mode if self._only is None else 0o444))
+    def _file(self, file: tuple[str, bytes, int]) -> None:
+        path, content, mode = file
+        write_file(self._root + path, content, mode if self._only is None else 0o444)
 
 
 class _told_as_sentences:  # reads like a function where it is used
@@ -253,10 +252,6 @@ def sentence(error: OSError, root: str) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{name} cannot be written ({os.strerror(error.errno)}). The environment is as it was."
     return f"{name}: {error.strerror or error}. The environment is as it was."
-
-
-def _written(file: tuple[str, bytes, int]) -> None:
-    write_file(*file)
 
 
 def _read(path: str) -> bytes:

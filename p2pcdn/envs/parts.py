@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from p2pcdn.envs.plan import Links
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from p2pcdn.envs.plan import Links
-
-# Some 3 ms of work: small beside the whole, so that all who work end together, and large beside taking the next one.
-FILES_A_PART = 256
+# A millisecond or two of work: small beside the whole, so that all who work end together, and large beside taking it.
+FILES_A_PART = 128
 _SHARED = -1
 
 
@@ -38,12 +38,23 @@ def _runs(links: Iterable[Links]) -> list[list[Links]]:
     runs: list[list[Links]] = []
     files = FILES_A_PART
     for one in links:
-        if files >= FILES_A_PART:
-            runs.append([])
-            files = 0
-        runs[-1].append(one)
-        files += len(one.names)
+        for some in _split(one):
+            if files >= FILES_A_PART:
+                runs.append([])
+                files = 0
+            runs[-1].append(some)
+            files += len(some.names)
     return runs
+
+
+def _split(links: Links) -> Iterator[Links]:
+    """A directory of many files, in several; they can be linked into it at the same time."""
+    names = links.names
+    if len(names) <= FILES_A_PART:
+        yield links
+        return
+    for at in range(0, len(names), FILES_A_PART):
+        yield Links(links.wheel, links.origin, links.source, links.target, names[at : at + FILES_A_PART])
 
 
 def _owners(parts: Sequence[Part]) -> dict[str, int]:

@@ -33,13 +33,18 @@ def test_each_part_stands_on_its_own_once_the_first_directories_are_there(
         directories, links = parents_first(targets), links_of(targets)
         first, cut_parts = cut(directories, links)
     assert sorted([*first, *(path for part in cut_parts for path in part.directories)]) == directories
-    assert [one for part in cut_parts for one in part.links] == links
+    assert _files([one for part in cut_parts for one in part.links]) == _files(links)
+    assert all(sum(len(one.names) for one in part.links) < 2 * files_a_part for part in cut_parts)
     for part in cut_parts:
         there = {""}
         for path in [*first, *part.directories]:
             assert path.rpartition("/")[0] in there
             there.add(path)
         assert all(one.target[:-1] in there for one in part.links)
+
+
+def _files(links: list[Links]) -> list[str]:
+    return [one.target + name for one in links for name in one.names]
 
 
 def test_few_files_are_one_part() -> None:
