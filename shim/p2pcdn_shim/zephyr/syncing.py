@@ -59,13 +59,21 @@ def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Ch
 
     Raises NodeRefused, ZephyrError; then the environment is as it was.
     """
-    mode, held = _link_mode(call), _held(call, place)
+    mode = _link_mode(call)
+    site = place / scheme_of(interpreter).purelib
+    held = _held(place, site, mode)
     question = _question(call, interpreter, chosen, held)
     if mode == "env":
         question["site"] = str(place)
     # The plan as it was encoded; None where the environment holds it already.
     ready, encoded = long_answer(
-        call, client, "/v1/environment", question, "Fetching", "environment", _loading if not held else None
+        call,
+        client,
+        "/v1/environment",
+        question,
+        "Fetching",
+        "environment",
+        (lambda: _load(mode)) if not held else None,
     )
     wheels = ready["wheels"]
     notes = tuple(ready["notes"])
@@ -81,18 +89,21 @@ def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Ch
             ready,
             link_mode=mode,
             exact=chosen.exact,
-            held=lambda: _held(call, place),
+            held=lambda: _held(place, site, mode),
         )
     compiled = question["bytecode"] is None or all(one["bytecode"] for one in wheels)
     fixed = chosen.project is None and "directory" not in chosen.lock
     return Synced(outcome, len(wheels), notes, outcome is None and not notes and compiled and fixed)
 
 
-def _loading() -> None:
-    """What carries a plan out is loaded while the node looks for it. It swaps by a call that only ctypes can make."""
+def _load(mode: LinkMode) -> None:
+    """What carries a plan out, loaded while the node looks for it. It swaps by a call that only ctypes can make."""
     import ctypes  # noqa: F401
 
     import p2pcdn_shim.zephyr.swapping  # noqa: F401
+
+    if mode != "env":
+        import p2pcdn.envs.record  # noqa: F401 - scripts are hashed, by OpenSSL
 
 
 def stood_on(place: Path) -> list[str]:
@@ -102,15 +113,12 @@ def stood_on(place: Path) -> list[str]:
     return [*(f"{place}/{name}" for name in own), *map(str, sites), str(venv.open_environment(place).python)]
 
 
-def _held(call: Call, place: Path) -> str:
+def _held(place: Path, site: Path, mode: LinkMode) -> str:
     """The digest of the plan that the environment holds in this way of linking; "" for none.
 
     Nobody waits for that: it is looked up without the environment's lock, and again within it.
     """
-    if venv.read_settings(place) is None:
-        return ""
-    sites = (*place.glob("lib/*/site-packages"), *place.glob("Lib/site-packages"))
-    if any(site.is_symlink() for site in sites) != (_link_mode(call) == "env"):
+    if venv.read_settings(place) is None or site.is_symlink() != (mode == "env"):
         return ""
     return str(state_of(str(place)).get("plan", ""))
 
