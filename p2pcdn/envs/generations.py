@@ -14,7 +14,7 @@ from p2pcdn.envs import history
 from p2pcdn.envs.carried import files_of_distribution, foreign_distributions, normalized
 from p2pcdn.envs.change import Change, carry_out, recover, remove
 from p2pcdn.envs.errors import CannotInstall
-from p2pcdn.envs.install import Installed, install, sentence
+from p2pcdn.envs.install import Installed, install, one_by_one, sentence
 from p2pcdn.envs.lock_file import LockFile
 from p2pcdn.envs.places import Places, names, plan_of, state_of
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from p2pcdn.envs.history import Provenance
-    from p2pcdn.envs.install import Launcher, LinkMode, Source
+    from p2pcdn.envs.install import Launcher, LinkMode, SideBySide, Source
     from p2pcdn.envs.plan import Plan
 
 # Old generations cost directories and names only: their files are links.
@@ -36,7 +36,7 @@ TOOLS = frozenset({"pip", "setuptools", "wheel"})
 class Outcome:
     """What a change did. generation: its number. added, removed: "numpy 2.1". told: sentences for the user.
 
-    how: files by way ("hardlink": 7562). phases_s: seconds of "directories", "links", "writes", "carry", "swap".
+    how: files by way ("hardlink": 7562). phases_s: seconds of "links", "writes", "carry", "swap".
     """
 
     __slots__ = ("added", "generation", "how", "phases_s", "removed", "told")
@@ -129,6 +129,7 @@ class Environment:
         link_mode: LinkMode = "reflink",
         site_tree: str = "",
         launcher: Launcher | None = None,
+        side_by_side: SideBySide = one_by_one,
         exact: bool = True,
         durable: bool = False,
         provenance: Provenance | None = None,
@@ -142,7 +143,14 @@ class Environment:
 
         def build(new: str) -> Installed:
             done = install(
-                plan, sources, new, python=python, link_mode=link_mode, site_tree=site_tree, launcher=launcher
+                plan,
+                sources,
+                new,
+                python=python,
+                link_mode=link_mode,
+                site_tree=site_tree,
+                launcher=launcher,
+                side_by_side=side_by_side,
             )
             done.told[:0] = plan.told()
             return done
@@ -198,6 +206,8 @@ class Environment:
 
     def _dropped(self, before: Plan | None, plan: Plan, *, exact: bool) -> set[str]:
         """The files of others' distributions that go."""
+        if os.path.islink(f"{self.root}/{plan.site}"):
+            return set()  # nobody can have put one there
         planned = {normalized(wheel.project) for wheel in plan.wheels}
         ours = frozenset(before.paths()) if before else frozenset()
         found = foreign_distributions(self.root, plan.site, ours)

@@ -8,14 +8,23 @@ from time import perf_counter
 
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.link import Linker, write_file
+from p2pcdn.envs.parts import cut
 from p2pcdn.envs.plan import script_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Literal
+    from typing import Literal, Protocol, TypeVar
 
-    from p2pcdn.envs.plan import Plan, Record, Script
+    from p2pcdn.envs.parts import Part
+    from p2pcdn.envs.plan import Links, Plan, Record, Script
+
+    T = TypeVar("T")
+
+    class SideBySide(Protocol):
+        """Does a work for each thing, several at a time if it can. Raises one's error when none is at work any more."""
+
+        def __call__(self, work: Callable[[T], None], things: Sequence[T], /) -> None: ...
 
     LinkMode = Literal["reflink", "hardlink", "copy", "own", "env"]
     # Gives the launcher that Windows scripts begin with, for "console" or "gui".
@@ -35,7 +44,7 @@ class Source:
 class Installed:
     """What was done. how: files by way ("hardlink": 7562). told: sentences for the user (a fallback to copies).
 
-    phases_s: seconds of "directories", "links" and "writes".
+    phases_s: seconds of "links", with their directories, and of "writes".
     """
 
     __slots__ = ("how", "phases_s", "told")
@@ -44,6 +53,12 @@ class Installed:
         self.how = how
         self.told = told
         self.phases_s = phases_s
+
+
+def one_by_one(work: Callable[[T], None], things: Sequence[T]) -> None:
+    """What all may use who have no threads."""
+    for thing in things:
+        work(thing)
 
 
 def install(
@@ -55,6 +70,7 @@ def install(
     link_mode: LinkMode = "reflink",
     site_tree: str = "",
     launcher: Launcher | None = None,
+    side_by_side: SideBySide = one_by_one,
 ) -> Installed:
     """Makes all that the plan says below `root`, an existing directory in which nothing of it exists yet.
 
@@ -68,8 +84,10 @@ def install(
         if link_mode == "env":
             if not plan.site:
                 raise CannotInstall("Link mode env needs a site-packages directory of its own. Nothing was changed.")
-            return _Work(plan, sources, root, python, "hardlink", launcher, outside=plan.site).run(site_tree)
-        return _Work(plan, sources, root, python, link_mode, launcher).run()
+            return _Work(plan, sources, root, python, "hardlink", launcher, side_by_side, outside=plan.site).run(
+                site_tree
+            )
+        return _Work(plan, sources, root, python, link_mode, launcher, side_by_side).run()
 
 
 def install_site(plan: Plan, sources: Sequence[Source], tree: str, *, link_mode: LinkMode = "hardlink") -> Installed:
@@ -87,7 +105,7 @@ def install_site(plan: Plan, sources: Sequence[Source], tree: str, *, link_mode:
     try:
         with _told_as_sentences(tree):
             scratch.mkdir()
-            done = _Work(plan, sources, str(scratch), "", link_mode, None, only=plan.site).run()
+            done = _Work(plan, sources, str(scratch), "", link_mode, None, one_by_one, only=plan.site).run()
             publish(scratch / plan.site, Path(tree))
     finally:
         remove_tree(scratch)
@@ -105,6 +123,7 @@ class _Work:
         python: str,
         link_mode: str,
         launcher: Launcher | None,
+        side_by_side: SideBySide,
         *,
         only: str | None = None,
         outside: str | None = None,
@@ -114,24 +133,22 @@ class _Work:
         self._root = root.rstrip("/") + "/"
         self._python = python
         self._launcher = launcher
+        self._side_by_side = side_by_side
         self._linker = Linker(link_mode, root)
         self._only = only
         self._outside = outside
         # Rows that written scripts add to the RECORD of their wheel, where that is made here.
         self._rows: dict[int, list[str]] = {record.wheel: [] for record in plan.records if self._wanted(record.path)}
+        self._pairs: dict[str, tuple[int, int]] = {}
+        # Files to be written: path, content and mode.
+        self._files: list[tuple[str, bytes, int]] = []
 
     def run(self, site_tree: str = "") -> Installed:
         began_s = perf_counter()
-        self._directories(site_tree)
-        made_s = perf_counter()
-        self._links()
+        self._links(site_tree)
         linked_s = perf_counter()
         self._writes()
-        phases_s = {
-            "directories": made_s - began_s,
-            "links": linked_s - made_s,
-            "writes": perf_counter() - linked_s,
-        }
+        phases_s = {"links": linked_s - began_s, "writes": perf_counter() - linked_s}
         return Installed(self._linker.counts, self._linker.told, phases_s)
 
     def _wanted(self, path: str) -> bool:
@@ -140,42 +157,45 @@ class _Work:
             return path.startswith(self._only + "/") or not self._only
         return self._outside is None or not path.startswith(self._outside + "/")
 
-    def _directories(self, site_tree: str) -> None:
-        root, mkdir = self._root, os.mkdir
-        everything = self._only is None and self._outside is None
-        for path in self._plan.directories:
-            if everything or self._wanted(path + "/") or f"{self._only}/".startswith(path + "/"):
-                mkdir(root + path)
+    def _links(self, site_tree: str) -> None:
+        directories: Sequence[str] = self._plan.directories
+        links: Sequence[Links] = self._plan.links
+        if self._only is not None or self._outside is not None:
+            above = f"{self._only}/".startswith
+            directories = [path for path in directories if self._wanted(path + "/") or above(path + "/")]
+            links = [one for one in links if self._wanted(one.target)]
+        first, parts = cut(directories, links)
+        for path in first:
+            os.mkdir(self._root + path)
         if site_tree:
-            site = root + (self._outside or "")
-            os.symlink(site_tree, site, target_is_directory=True)
+            os.symlink(site_tree, self._root + (self._outside or ""), target_is_directory=True)
+        self._side_by_side(self._part, parts)
 
-    def _links(self) -> None:
-        pairs: dict[str, tuple[int, int]] = {}
-        everything = self._only is None and self._outside is None
-        for links in self._plan.links:
-            if everything or self._wanted(links.target):
-                source = self._sources[links.wheel]
-                tree = source.tree if links.origin == "tree" else source.bytecode
-                if tree not in pairs:
-                    pairs[tree] = self._linker.pair(tree)
-                self._linker.link_all(pairs[tree], f"{tree}/{links.source}", self._root + links.target, links.names)
+    def _part(self, part: Part) -> None:
+        root, mkdir = self._root, os.mkdir
+        for path in part.directories:
+            mkdir(root + path)
+        for links in part.links:
+            source = self._sources[links.wheel]
+            tree = source.tree if links.origin == "tree" else source.bytecode
+            if tree not in self._pairs:
+                self._pairs[tree] = self._linker.pair(tree)
+            self._linker.link_all(self._pairs[tree], f"{tree}/{links.source}", root + links.target, links.names)
 
     def _writes(self) -> None:
         for script in self._plan.scripts:
             self._script(script)
-        for record in self._plan.records:
-            if self._wanted(record.path):
-                self._write(record.path, self._record(record))
         for write in self._plan.writes:
             if self._wanted(write.path):
-                self._write(write.path, write.text.encode())
+                self._files.append((write.path, write.text.encode(), 0o666))
+        self._side_by_side(self._file, self._files)
+        self._side_by_side(self._record, [record for record in self._plan.records if self._wanted(record.path)])
 
     def _script(self, script: Script) -> None:
         content = b""
         if self._only is None:
             content = self._script_content(script)
-            self._write(script_name(script.path, windows=self._plan.windows), content, 0o777)
+            self._files.append((script_name(script.path, windows=self._plan.windows), content, 0o777))
         if script.wheel in self._rows:
             from p2pcdn.envs.record import record_digest, record_row
 
@@ -197,14 +217,14 @@ class _Work:
         launcher = self._launcher("gui" if script.kind in ("gui", "guifile") else "console")
         return launcher_file(launcher, self._python, script.kind, content)
 
-    def _record(self, record: Record) -> bytes:
+    def _record(self, record: Record) -> None:
         base = _read(f"{self._sources[record.wheel].tree}/{record.base}") if record.base else b""
         added = record.rows + "".join(self._rows.get(record.wheel, ()))
-        return base + added.encode()
+        self._file((record.path, base + added.encode(), 0o666))
 
-    def _write(self, path: str, content: bytes, mode: int = 0o666) -> None:
-        mode = mode if self._only is None else 0o444
-        write_file(self._root + path, content, mode)
+    def _file(self, file: tuple[str, bytes, int]) -> None:
+        path, content, mode = file
+        write_file(self._root + path, content, mode if self._only is None else 0o444)
 
 
 class _told_as_sentences:  # reads like a function where it is used

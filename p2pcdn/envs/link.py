@@ -38,16 +38,28 @@ _WHY = {
 class Linker:
     """Links files of one source directory after the other. What a pair of file systems cannot do is asked once.
 
-    mode: the best way that is wanted, one of WAYS, or "own". counts: how many files went each way. told: sentences for
-    the user.
+    mode: the best way that is wanted, one of WAYS, or "own". Several threads may use it.
     """
 
     def __init__(self, mode: str, root: str) -> None:
         self._order = _ORDERS[mode]
         self._device = os.stat(root).st_dev
         self._known: dict[tuple[int, int], int] = {}
-        self.counts = dict.fromkeys(WAYS, 0)
-        self.told: list[str] = []
+        self._done: list[tuple[str, int]] = []
+        self._told: dict[tuple[int, int], str] = {}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many files went each way."""
+        counts = dict.fromkeys(WAYS, 0)
+        for way, files in self._done:
+            counts[way] += files
+        return counts
+
+    @property
+    def told(self) -> list[str]:
+        """Sentences for the user."""
+        return list(self._told.values())
 
     def pair(self, tree: str) -> tuple[int, int]:
         """The two file systems that a tree and the environment are on: the key of what is remembered."""
@@ -61,31 +73,29 @@ class Linker:
 
     def _link_some(self, pair: tuple[int, int], source: str, target: str, names: Sequence[str], begin: int) -> int:
         """Goes on until the way does not work; returns how far it came."""
-        way = self._order[self._known.get(pair, 0)]
+        number = self._known.get(pair, 0)
+        way = self._order[number]
         put = _PUT[way]
         at = begin
         try:
             for at in range(begin, len(names)):
                 put(source + names[at], target + names[at])
         except OSError as error:
-            self.counts[way] += at - begin
+            self._done.append((way, at - begin))
             if error.errno not in _CANNOT[way]:
                 raise
             if error.errno == errno.EMLINK:
                 # This file alone has as many links as its file system counts (65,000 on ext4).
                 copy(source + names[at], target + names[at])
-                self.counts["copy"] += 1
+                self._done.append(("copy", 1))
                 return at + 1
-            self._give_up(way, pair, source, error.errno or 0)
+            self._known[pair] = number + 1  # by whichever thread: it finds the same
+            if way == "hardlink":
+                why = _WHY.get(error.errno or 0, os.strerror(error.errno or 0))
+                self._told.setdefault(pair, f"Files of {source} are copied and not linked: {why}.")
             return at
-        self.counts[way] += len(names) - begin
+        self._done.append((way, len(names) - begin))
         return len(names)
-
-    def _give_up(self, way: str, pair: tuple[int, int], source: str, number: int) -> None:
-        self._known[pair] = self._known.get(pair, 0) + 1
-        if way == "hardlink":
-            why = _WHY.get(number, os.strerror(number))
-            self.told.append(f"Files of {source} are copied and not linked: {why}.")
 
 
 def reflink(source: str, target: str) -> None:

@@ -101,10 +101,12 @@ def number_of(tree: str) -> int:
 
 
 def plan_of(tree: str) -> Plan | None:
-    """The plan that a tree was made of; None where it says of none that we can read."""
+    """The plan that a tree was made of; None where it says of none that we can read. Its digest is that of the whole
+    plan, of which link mode `env` carried out a part.
+    """
     try:
         with open(f"{tree}/{OWN}/plan.json", "rb") as file:
-            return Plan.decode(file.read())
+            return Plan.decode(file.read(), str(state_of(tree).get("plan", "")))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

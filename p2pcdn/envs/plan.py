@@ -231,6 +231,22 @@ class Plan:
             self._digest = sha256(self.encode()).hexdigest()
         return self._digest
 
+    def outside_site(self) -> Plan:
+        """What is left to do where site-packages are one link to a tree (link mode `env`): a tenth, as a rule."""
+        below = f"{self.site}/"
+        return Plan(
+            python=self.python,
+            site=self.site,
+            windows=self.windows,
+            wheels=self.wheels,
+            directories=[path for path in self.directories if not path.startswith(below)],
+            links=[links for links in self.links if not links.target.startswith(below)],
+            records=[record for record in self.records if not record.path.startswith(below)],
+            scripts=self.scripts,
+            writes=[write for write in self.writes if not write.path.startswith(below)],
+            conflicts=self.conflicts,
+        )
+
     def paths(self) -> Iterator[str]:
         """Every file that it makes, scripts under their written names."""
         for links in self.links:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -56,11 +57,17 @@ def _lines(lock: Lock) -> Iterator[str]:
     yield f"created-by = {_value(lock.created_by)}\n"
     if not lock.packages:
         yield "packages = []\n"
-    for package in sorted(lock.packages, key=_order):
+    for package in _in_order(lock.packages):
         yield "\n[[packages]]\n"
         yield from (f"{key} = {text}\n" for key, text in _package(package))
     for name in sorted(lock.tool):
         yield from _tool(name, lock.tool[name])
+
+
+def _in_order(packages: Sequence[LockedPackage]) -> list[LockedPackage]:
+    """Nearly all names are there once, and need no more than that."""
+    often = Counter(package.name for package in packages)
+    return sorted(packages, key=lambda package: _order(package) if often[package.name] > 1 else (package.name,))
 
 
 def _order(package: LockedPackage) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -65,7 +65,7 @@ def merge(
         for edge in solution.edges:
             if edge.parent in pins and edge.child in pins:
                 children[pins[edge.parent]].add(pins[edge.child])
-    several = {pin.project for pin in wanted if sum(other.project == pin.project for other in wanted) > 1}
+    often = Counter(pin.project for pin in wanted)
     return tuple(
         Merged(
             pin.project,
@@ -73,7 +73,7 @@ def merge(
             pin.index,
             pin.url,
             _marker(wanted[pin], where),
-            tuple(sorted({(c.project, c.version if c.project in several else "") for c in children[pin]})),
+            tuple(sorted({(c.project, c.version if often[c.project] > 1 else "") for c in children[pin]})),
         )
         for pin in sorted(wanted, key=lambda pin: (pin.project, pin.version, pin.url))
     )

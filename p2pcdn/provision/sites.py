@@ -19,12 +19,20 @@ from p2pcdn.envs.install import Source, install_site
 from p2pcdn.envs.plan import Plan
 from p2pcdn.envs.unpack import remove_tree
 from p2pcdn.provision.asked import Ready
-from p2pcdn.provision.environment import LEASE_TIME_S
+from p2pcdn.provision.environment import ANSWERS_REMEMBERED_MAX, LEASE_TIME_S
 from p2pcdn.world import Threads
 
 # Where environments keep their packages, on all platforms.
 _SITES = ("lib/*/site-packages", "Lib/site-packages")
 _USERS = ".users"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The tree of a plan, and what an environment that links to it still has to do: a plan, encoded."""
+
+    tree: Path
+    plan: bytes
 
 
 @dataclass(slots=True)
@@ -34,11 +42,21 @@ class Sites:
     directory: Path
     threads: Threads
     _turn: trio.Lock = field(default_factory=trio.Lock)
+    _outside: dict[str, bytes] = field(default_factory=dict)
 
-    async def make(self, ready: Ready, environment: Path) -> Path:
+    async def make(self, ready: Ready, environment: Path) -> Site:
         """The tree of a plan for an environment, made where it is not there. Raises CannotInstall."""
         async with self._turn:
-            return await self.threads.run(_make, self.directory, ready, environment)
+            tree = await self.threads.run(_make, self.directory, ready, environment)
+            if ready.digest not in self._outside:
+                if len(self._outside) >= ANSWERS_REMEMBERED_MAX:
+                    del self._outside[next(iter(self._outside))]
+                self._outside[ready.digest] = await self.threads.run(_outside, ready.plan)
+            return Site(tree, self._outside[ready.digest])
+
+
+def _outside(plan: bytes) -> bytes:
+    return Plan.decode(plan).outside_site().encode()
 
 
 def _make(directory: Path, ready: Ready, environment: Path) -> Path:

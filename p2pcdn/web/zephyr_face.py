@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ from p2pcdn.lock.locker import Locked, OneTarget
 from p2pcdn.lock.wishes import Question, parse_question
 from p2pcdn.names import is_normalized
 from p2pcdn.provision import Asked, Bench, Bytecode, Named, Ready, Terms, Toolchain, Workroom
+from p2pcdn.provision.asked import Told
 from p2pcdn.provision.attested import ALL
 from p2pcdn.provision.building import Kind, Progress
+from p2pcdn.provision.sites import Site
 from p2pcdn.resolve import Target
 from p2pcdn.web.control_face import Route, asked_object
 from p2pcdn.web.routes import STATUS, json_response
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 
 # A lock of a thousand packages with every wheel has some 10 MB.
 BODY_SIZE_BYTES_MAX = 64 * 1024 * 1024
+# What is told of a wheel; `asdict` would copy each of a hundred deeply, while a command waits.
+_TOLD = tuple(one.name for one in fields(Told))
 # Lines of progress that a slow reader has not taken yet.
 LINES_WAITING_MAX = 64
 
@@ -80,13 +84,13 @@ class ZephyrFace:
         site_of = _absolute(value, "site")
         ready = bench.provisioner.again(asked)
         if ready is not None:
-            site = str(await bench.sites.make(ready, Path(site_of))) if site_of else ""
+            site = await bench.sites.make(ready, Path(site_of)) if site_of else None
             return _lines_response(_ready_lines(asked, ready, have, site))
         chosen = await bench.provisioner.choose(asked)
 
         async def make_ready(progress: Progress) -> list[bytes]:
             ready = await bench.provisioner.provide(asked, chosen, progress)
-            site = str(await bench.sites.make(ready, Path(site_of))) if site_of else ""
+            site = await bench.sites.make(ready, Path(site_of)) if site_of else None
             return _ready_lines(asked, ready, have, site)
 
         return self._begun(make_ready)
@@ -166,8 +170,10 @@ def _text_or_none(value: Mapping[str, Any], name: str) -> str | None:
     return text
 
 
-def _ready_lines(asked: Asked, ready: Ready, have: object, site: str) -> list[bytes]:
+def _ready_lines(asked: Asked, ready: Ready, have: object, site: Site | None) -> list[bytes]:
     """What there is to link, and then the plan itself, unless who asked has it already.
+
+    site: where site-packages are one link; then the plan is what is left.
 
     An environment without byte code is as good as one that has it, unless somebody waits for byte code: Python makes
     it by itself, and nobody wants a new generation for that.
@@ -176,11 +182,12 @@ def _ready_lines(asked: Asked, ready: Ready, have: object, site: str) -> list[by
     has_it = have == ready.digest if waits else have in ready.same
     told = {
         "digest": ready.digest,
-        "wheels": [asdict(one) for one in ready.wheels],
+        "wheels": [{name: getattr(one, name) for name in _TOLD} for one in ready.wheels],
         "notes": list(ready.notes),
-        "site": site,
+        "site": str(site.tree) if site is not None else "",
     }
-    return [_line({"environment": told}), *([] if has_it else [ready.plan + b"\n"])]
+    plan = site.plan if site is not None else ready.plan
+    return [_line({"environment": told}), *([] if has_it else [plan + b"\n"])]
 
 
 def _lines_response(lines: Sequence[bytes]) -> Response:

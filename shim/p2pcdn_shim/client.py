@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import struct
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+
+try:
+    import _socket as socket  # all of it that is needed here; `socket` adds selectors and enums, for 4 ms
+except ImportError:
+    import socket  # type: ignore[no-redef]
 
 from p2pcdn_shim.http_answer import Answer, Broken, send_question
 
@@ -73,10 +76,18 @@ class Client:
             yield _object(line)
 
     def raw_lines(
-        self, target: str, question: Mapping[str, Any], *, time_s: float = LONG_ANSWER_TIME_S
+        self,
+        target: str,
+        question: Mapping[str, Any],
+        *,
+        time_s: float = LONG_ANSWER_TIME_S,
+        meanwhile: Callable[[], None] | None = None,
     ) -> Iterator[bytes]:
-        """The same as they came: for lines that somebody else reads, and large ones."""
-        with self._ask("POST", target, json.dumps(question).encode(), time_s) as answer:
+        """The same as they came: for lines that somebody else reads, and large ones.
+
+        meanwhile: called once when the node has the question.
+        """
+        with self._ask("POST", target, json.dumps(question).encode(), time_s, meanwhile) as answer:
             yield from answer.lines()
 
     def download(self, target: str) -> Iterator[bytes]:
@@ -85,7 +96,9 @@ class Client:
             yield from answer.chunks()
 
     @contextmanager
-    def _ask(self, method: str, target: str, body: bytes, time_s: float) -> Iterator[Answer]:
+    def _ask(
+        self, method: str, target: str, body: bytes, time_s: float, meanwhile: Callable[[], None] | None = None
+    ) -> Iterator[Answer]:
         try:
             stream = dial(self.path)
         except OSError as error:
@@ -93,6 +106,8 @@ class Client:
         try:
             stream.settimeout(time_s)
             send_question(stream, method, target, body)
+            if meanwhile is not None:
+                meanwhile()
             answer = Answer(stream)
             if answer.status >= 400:
                 raise _refusal(answer)
@@ -176,7 +191,8 @@ def _check_owner(stream: socket.socket, path: str) -> None:
     """Only our own node and root's may tell us what to install (SO_PEERCRED, unix(7); LOCAL_PEERCRED elsewhere)."""
     if sys.platform != "linux":
         return  # the socket's directory has mode 0700
-    _, uid, _ = struct.unpack("iII", stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII")))
+    # struct ucred: pid, uid and gid, four bytes each.
+    uid = int.from_bytes(stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[4:8], sys.byteorder)
     if uid not in (0, os.geteuid()) and os.geteuid() != 0:
         raise NoNode(f"Another user (uid {uid}) listens on {path}; name your own node's in P2PCDN_CONTROL_SOCKET.")
 

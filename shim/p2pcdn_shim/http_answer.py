@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
 
 # The plan of a thousand packages has some 20 MB; an answer larger than this is none of a node's.
 ANSWER_SIZE_BYTES_MAX = 256 * 1024 * 1024
@@ -19,7 +22,7 @@ class Broken(Exception):
     """What came is no whole answer."""
 
 
-def send_question(stream: socket.socket, method: str, target: str, body: bytes) -> None:
+def send_question(stream: socket, method: str, target: str, body: bytes) -> None:
     """One request, after whose answer the connection ends. body: JSON, of a POST."""
     head = f"{method} {target} HTTP/1.1\r\nHost: p2pcdn\r\nConnection: close\r\n"
     if method == "POST":
@@ -32,8 +35,9 @@ def send_question(stream: socket.socket, method: str, target: str, body: bytes) 
 class Answer:
     """One answer as it comes in. Used by one question."""
 
-    def __init__(self, stream: socket.socket) -> None:
-        self._file = stream.makefile("rb")
+    def __init__(self, stream: socket) -> None:
+        self._stream = stream
+        self._waiting = bytearray()
         self.status, self.reason = self._status_line()
         self._fields = self._read_fields()
 
@@ -66,7 +70,7 @@ class Answer:
         elif "content-length" in self._fields:
             yield from self._counted(_number(self._fields["content-length"], 10))
         else:
-            while chunk := self._file.read1(CHUNK_SIZE_BYTES):
+            while chunk := self._some(CHUNK_SIZE_BYTES):
                 yield chunk
 
     def _chunked(self) -> Iterator[bytes]:
@@ -78,7 +82,7 @@ class Answer:
 
     def _counted(self, length: int) -> Iterator[bytes]:
         while length:
-            chunk = self._file.read1(min(length, CHUNK_SIZE_BYTES))
+            chunk = self._some(min(length, CHUNK_SIZE_BYTES))
             if not chunk:
                 raise Broken("it ended early")
             length -= len(chunk)
@@ -103,10 +107,24 @@ class Answer:
         return fields
 
     def _line(self) -> str:
-        line = self._file.readline(HEAD_SIZE_BYTES_MAX)
-        if not line.endswith(b"\n"):
-            raise Broken("it ended early" if line else "it said nothing")
-        return line.rstrip(b"\r\n").decode("latin-1")
+        waiting = self._waiting
+        while (end := waiting.find(b"\n")) < 0 and len(waiting) < HEAD_SIZE_BYTES_MAX:
+            if not (chunk := self._stream.recv(CHUNK_SIZE_BYTES)):
+                break
+            waiting += chunk
+        if end < 0:
+            raise Broken("it ended early" if waiting else "it said nothing")
+        line = bytes(waiting[:end])
+        del waiting[: end + 1]
+        return line.rstrip(b"\r").decode("latin-1")
+
+    def _some(self, length: int) -> bytes:
+        """As much as is there at once, at most so many bytes; b"" at the end."""
+        if not self._waiting:
+            return self._stream.recv(length)
+        chunk = bytes(self._waiting[:length])
+        del self._waiting[:length]
+        return chunk
 
 
 def _number(text: str, base: int) -> int:

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, os.environ["P2PCDN_SWEEP_PATH"])
+sys.path.insert(1, os.environ["P2PCDN_SWEEP_PATH"] + "/shim")
 
-from p2pcdn.envs import generations, swap
+from p2pcdn.envs import generations, parts, swap
 from p2pcdn.envs.generations import Environment
-from p2pcdn.envs.install import Source
+from p2pcdn.envs.install import Source, one_by_one
 from p2pcdn.envs.plan import Plan
 
 
@@ -20,13 +21,19 @@ def main(action: str, root: str, plan: str, *sources: str) -> None:
     generations.GENERATIONS_KEPT = 1
     if action == "two-steps":
         swap.exchange = no_exchange
+    side_by_side = one_by_one
+    if action == "side-by-side":
+        from p2pcdn_shim.zephyr.side_by_side import side_by_side
+
+        parts.FILES_A_PART = 1
     decoded = Plan.decode(Path(plan).read_bytes())
     whole = action != "piecewise"
     with Environment(root, command="victim", now_s=2.0, whole=whole).locked(wait=print) as environment:
         if action == "rollback":
             environment.rollback()
         else:
-            environment.sync(decoded, [Source(tree) for tree in sources], python=f"{root}/bin/python")
+            trees = [Source(tree) for tree in sources]
+            environment.sync(decoded, trees, python=f"{root}/bin/python", side_by_side=side_by_side)
         environment.clean()
 
 

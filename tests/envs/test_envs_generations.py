@@ -15,6 +15,7 @@ import pytest
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.generations import GENERATIONS_KEPT, Environment
 from p2pcdn.envs.install import install_site
+from p2pcdn.envs.plan import Plan
 from tests.envs.made import MadeWheel, files_below
 from tests.envs.ready import SITE, bare_venv, open_environment, planned
 
@@ -229,18 +230,23 @@ def test_link_mode_env_is_one_link_and_comes_and_goes(root: Path) -> None:
     install_site(plan, sources, str(root.parent / "site"))
     with open_environment(root) as environment:
         options = {"python": f"{root}/bin/python", "link_mode": "env", "site_tree": str(root.parent / "site")}
-        environment.sync(plan, sources, **options)  # type: ignore[arg-type]
+        # As the node gives it: what is left, under the name of the whole.
+        left = Plan.decode(plan.outside_site().encode(), plan.digest())
+        assert all(not path.startswith(SITE) for path in left.paths())
+        environment.sync(left, sources, **options)  # type: ignore[arg-type]
         assert (root / SITE).readlink() == root.parent / "site"
         assert environment.history()[-1]["site_tree"] == str(root.parent / "site")
         run = [root / "bin/python", "-c", "import a; print(a.__file__)"]
         assert subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip().startswith(str(root))
         # Nothing may be written into the tree, not even by root: everything of it is told to be read-only.
         assert stat.S_IMODE((root.parent / "site").stat().st_mode) & 0o222 == 0
-        environment.sync(plan, sources, **options)  # type: ignore[arg-type]
+        assert environment.sync(left, sources, **options).removed == ()  # type: ignore[arg-type]
         environment.sync(plan, sources, python=f"{root}/bin/python")
         assert not (root / SITE).is_symlink()
+        assert (root / SITE / "a/__init__.py").exists()
         environment.rollback()
         assert (root / SITE).is_symlink()
+        assert environment.plan_digest() == plan.digest()
 
 
 def test_link_mode_env_has_no_room_for_others_files_and_says_so(root: Path) -> None:

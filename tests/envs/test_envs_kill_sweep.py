@@ -152,13 +152,18 @@ def cases(tmp_path: Path) -> Iterator[list[Case]]:
         case.end()
 
 
-@pytest.mark.parametrize("call", CALLS)
-def test_a_kill_at_any_system_call_leaves_the_old_or_the_new(tmp_path: Path, cases: list[Case], call: str) -> None:
+@pytest.mark.parametrize(
+    ("action", "call"),
+    [*(("sync", call) for call in CALLS), *(("side-by-side", call) for call in ("mkdir", "link", "write"))],
+)
+def test_a_kill_at_any_system_call_leaves_the_old_or_the_new(
+    tmp_path: Path, cases: list[Case], action: str, call: str
+) -> None:
     seen = set()
     for point in range(1, POINTS_MAX):
         case = Case(tmp_path / str(point))
         cases.append(case)
-        ended = case.run_victim("sync", f"{call}:signal=KILL:when={point}")
+        ended = case.run_victim(action, f"{call}:signal=KILL:when={point}")
         seen.add(case.version())
         case.check_next_command()
         if ended == 0:

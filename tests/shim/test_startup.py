@@ -104,3 +104,19 @@ def test_who_looks_for_the_node_loads_no_more_than_a_socket_needs(tmp_path: Path
     modules = set(json.loads(run.stdout))
     assert "p2pcdn_daemon.configuration.places" in modules
     assert not modules & ((HEAVY - {"p2pcdn_daemon"}) | {"hashlib", "p2pcdn_daemon.configuration.config"})
+
+
+def test_a_sync_asks_its_node_before_it_loads_what_links() -> None:
+    own = ["zephyr.cli", "zephyr.settled", "zephyr.plain_flags", "zephyr.commands.sync", "zephyr.node", "client"]
+    code = (
+        "import json, sys\nbefore = set(sys.modules)\n"
+        f"import {', '.join(f'p2pcdn_shim.{name}' for name in own)}\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        env=environment(Path("/nonexistent")), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    modules = set(json.loads(run.stdout))
+    later = {"argparse", "hashlib", "selectors", "p2pcdn.envs.install", "p2pcdn.envs.generations", "p2pcdn.lock"}
+    assert not modules & (HEAVY | later)

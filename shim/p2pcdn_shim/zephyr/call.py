@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from argparse import Namespace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 from p2pcdn_shim.zephyr.voice import Voice
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from contextlib import AbstractContextManager
 
     from p2pcdn_shim.client import Client

@@ -17,7 +17,7 @@ from p2pcdn_shim.zephyr.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE,
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 
 # A command is over before a collection of cycles would pay; one that makes very many objects still gets one.
@@ -97,14 +97,9 @@ def _run(words: list[str]) -> int:
             return 0
     command = _load(name)
     from p2pcdn_shim.zephyr.call import Call
-    from p2pcdn_shim.zephyr.options import COMMON_DEFAULTS, Parser
     from p2pcdn_shim.zephyr.voice import Voice
 
-    parser = Parser(prog=f"zephyr {name}", description=command.DESCRIPTION)
-    command.arguments(parser)
-    options = parser.parse_args([*leading, *rest])
-    for key, value in COMMON_DEFAULTS.items():
-        vars(options).setdefault(key, value)
+    options = _options(command, name, [*leading, *rest])
     voice = Voice(verbosity=options.verbose, quiet=options.quiet, as_json=options.json)
     call = Call(options, voice)
     code = int(command.run(call))
@@ -113,9 +108,30 @@ def _run(words: list[str]) -> int:
     return code
 
 
+def _options(command: ModuleType, name: str, words: list[str]) -> Any:
+    """The flags of a command and the common ones, by name. Raises UsageError."""
+    from p2pcdn_shim.zephyr.common_flags import COMMON_DEFAULTS, add_common
+    from p2pcdn_shim.zephyr.plain_flags import NOTHING, PlainFlags, Unusual
+
+    try:
+        plain = PlainFlags()
+        command.arguments(plain)
+        add_common(plain, NOTHING)
+        options: Any = plain.parse_args(words)
+    except Unusual:
+        from p2pcdn_shim.zephyr.options import Parser
+
+        parser = Parser(prog=f"zephyr {name}", description=command.DESCRIPTION)
+        command.arguments(parser)
+        options = parser.parse_args(words)
+    for key, value in COMMON_DEFAULTS.items():
+        vars(options).setdefault(key, value)
+    return options
+
+
 def _split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
     """What stood before the command, the command, and what came after it."""
-    from p2pcdn_shim.zephyr.options import WITH_A_WORD
+    from p2pcdn_shim.zephyr.common_flags import WITH_A_WORD
 
     at = 0
     while at < len(words) and words[at].startswith("-"):
@@ -135,10 +151,11 @@ def _load(name: str) -> ModuleType:
         guess = f"; did you mean {near[0]!r}?" if near else "; see `zephyr --help`."
         raise UsageError(f"zephyr has no command {name[:60]!r}{guess}")
     import keyword
-    from importlib import import_module
 
     file = name.replace("-", "_") + ("_" if keyword.iskeyword(name) else "")
-    return import_module(f"p2pcdn_shim.zephyr.commands.{file}")
+    # importlib would bring `warnings` along.
+    module: ModuleType = __import__(f"p2pcdn_shim.zephyr.commands.{file}", fromlist=["run"])
+    return module
 
 
 def _help(leading: list[str]) -> int:

@@ -55,7 +55,7 @@ def read_text(file: Path, size_bytes_max: int = FILE_SIZE_BYTES_MAX) -> str | No
     if len(content) > size_bytes_max:
         raise UsageError(f"{file} is larger than {size_bytes_max // 2**20} MiB; it was not read.")
     try:
-        return content.decode("utf-8-sig")
+        return content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} is not UTF-8 (at byte {error.start}).") from error
 

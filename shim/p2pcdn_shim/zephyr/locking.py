@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from p2pcdn.lock.question import digest
 from p2pcdn_shim.zephyr import asking, lock_file, syncing
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError
@@ -27,6 +26,8 @@ def project_of(call: Call) -> Project:
 
 def is_fresh(call: Call, project: Project, text: str | None) -> bool:
     """Whether a lock was made of the project as it is, and of the settings in force."""
+    from p2pcdn.lock.question import digest
+
     return text is not None and lock_file.inputs_of(text) == digest(asking.question_of(project, call.config))
 
 

@@ -1,10 +1,11 @@
-"""The flags that every command has, and a parser that speaks in sentences."""
+"""A parser of flags that speaks in sentences."""
 
 from __future__ import annotations
 
 from argparse import SUPPRESS, ArgumentParser, HelpFormatter
 from collections.abc import Callable
 
+from p2pcdn_shim.zephyr.common_flags import add_common
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from p2pcdn_shim.zephyr.call import Call
-
-# Flags that may stand before the command and take a word with them.
-WITH_A_WORD = ("--directory", "--config-file")
 
 
 class Parser(ArgumentParser):
@@ -31,7 +29,9 @@ class Parser(ArgumentParser):
         """Adds the common flags behind the command's own, once."""
         if not self._is_whole:
             self._is_whole = True
-            _add_common(self)
+            group = self.add_argument_group("every command has")
+            group.add_argument("-h", "--help", action="help", help="Shows this.")
+            add_common(group, SUPPRESS)
 
     def parse_known_args(self, *words: Any, **more: Any) -> Any:
         self.complete()
@@ -60,27 +60,3 @@ def add_sub_commands(parser: ArgumentParser) -> Callable[[str, Callable[[Call], 
 
 def _formatter(prog: str) -> HelpFormatter:
     return HelpFormatter(prog, max_help_position=28, width=100)
-
-
-def _add_common(parser: ArgumentParser) -> None:
-    """The flags that every command has. Those of a sub-command do not overwrite what stood before it (SUPPRESS)."""
-    group = parser.add_argument_group("every command has")
-    group.add_argument("-h", "--help", action="help", help="Shows this.")
-    group.add_argument("-v", "--verbose", action="count", default=SUPPRESS, help="Says more; twice, even more.")
-    group.add_argument("-q", "--quiet", action="store_true", default=SUPPRESS, help="Says nothing but errors.")
-    group.add_argument("--json", action="store_true", default=SUPPRESS, help="Answers with one JSON document.")
-    group.add_argument(
-        "--no-node",
-        action="store_true",
-        default=SUPPRESS,
-        help="Works with a private node that ends with the command, instead of the one that runs.",
-    )
-    group.add_argument("--directory", metavar="DIR", default=SUPPRESS, help="Works as if started in DIR.")
-    group.add_argument(
-        "--config-file", metavar="FILE", default=SUPPRESS, help="Reads FILE instead of ~/.zephyr/config.toml."
-    )
-
-
-COMMON_DEFAULTS = {
-    "verbose": 0, "quiet": False, "json": False, "no_node": None, "directory": None, "config_file": None
-}  # fmt: skip

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import zlib
 from collections.abc import Mapping
 
-from p2pcdn_shim.zephyr.settled import cache_place, read, write
+from p2pcdn_shim.zephyr.settled import cache_place, place_number, read, write
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,4 +41,4 @@ def keep(text: str, tables: Mapping[str, Any], environ: Mapping[str, str] = os.e
 
 
 def _place(text: str, environ: Mapping[str, str]) -> str:
-    return f"{cache_place(environ)}/parsed/{zlib.crc32(text.encode()) % PLACES}.json"
+    return f"{cache_place(environ)}/parsed/{place_number(text, PLACES)}.json"

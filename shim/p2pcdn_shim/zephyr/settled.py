@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from p2pcdn import __version__
@@ -77,13 +76,17 @@ def _call(words: Sequence[str], environ: Mapping[str, str]) -> str:
 
 
 def _place(call: str, environ: Mapping[str, str]) -> str:
-    number = zlib.crc32(call.encode("utf-8", "surrogateescape")) % PLACES
-    return f"{cache_place(environ)}/settled/{number}"
+    return f"{cache_place(environ)}/settled/{place_number(call, PLACES)}"
 
 
 def _digest(*texts: str) -> str:
     """What stands on the disk of a call: words and variables have passwords in them."""
     return blake2b("\0".join(texts).encode("utf-8", "surrogateescape"), digest_size=32).hexdigest()
+
+
+def place_number(text: str, places: int) -> int:
+    """Which of so many places a text has."""
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogateescape"), digest_size=4).digest(), "little") % places
 
 
 def _stamp(path: str) -> str:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from p2pcdn.envs.errors import CannotInstall
-from p2pcdn.envs.generations import Environment
-from p2pcdn.envs.install import Source
-from p2pcdn.envs.plan import Plan
+from p2pcdn.envs.places import state_of
 from p2pcdn.envs.scheme import Scheme
 from p2pcdn_shim.zephyr import asking, named, venv
 from p2pcdn_shim.zephyr.call import Call
@@ -63,17 +59,51 @@ def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Ch
 
     Raises NodeRefused, ZephyrError; then the environment is as it was.
     """
-    question = _question(call, interpreter, chosen, _held(call, place))
-    if _link_mode(call) == "env":
+    mode = _link_mode(call)
+    site = place / scheme_of(interpreter).purelib
+    held = _held(place, site, mode)
+    question = _question(call, interpreter, chosen, held)
+    if mode == "env":
         question["site"] = str(place)
     # The plan as it was encoded; None where the environment holds it already.
-    ready, encoded = long_answer(call, client, "/v1/environment", question, "Fetching", "environment")
+    ready, encoded = long_answer(
+        call,
+        client,
+        "/v1/environment",
+        question,
+        "Fetching",
+        "environment",
+        (lambda: _load(mode)) if not held else None,
+    )
     wheels = ready["wheels"]
     notes = tuple(ready["notes"])
-    outcome = _swap(call, place, interpreter, encoded, ready, chosen) if encoded is not None else None
+    outcome = None
+    if encoded is not None:
+        from p2pcdn_shim.zephyr.swapping import swap
+
+        outcome = swap(
+            call,
+            place,
+            interpreter,
+            encoded,
+            ready,
+            link_mode=mode,
+            exact=chosen.exact,
+            held=lambda: _held(place, site, mode),
+        )
     compiled = question["bytecode"] is None or all(one["bytecode"] for one in wheels)
     fixed = chosen.project is None and "directory" not in chosen.lock
     return Synced(outcome, len(wheels), notes, outcome is None and not notes and compiled and fixed)
+
+
+def _load(mode: LinkMode) -> None:
+    """What carries a plan out, loaded while the node looks for it. It swaps by a call that only ctypes can make."""
+    import ctypes  # noqa: F401
+
+    import p2pcdn_shim.zephyr.swapping  # noqa: F401
+
+    if mode != "env":
+        import p2pcdn.envs.record  # noqa: F401 - scripts are hashed, by OpenSSL
 
 
 def stood_on(place: Path) -> list[str]:
@@ -83,17 +113,14 @@ def stood_on(place: Path) -> list[str]:
     return [*(f"{place}/{name}" for name in own), *map(str, sites), str(venv.open_environment(place).python)]
 
 
-def _held(call: Call, place: Path) -> str:
+def _held(place: Path, site: Path, mode: LinkMode) -> str:
     """The digest of the plan that the environment holds in this way of linking; "" for none.
 
     Nobody waits for that: it is looked up without the environment's lock, and again within it.
     """
-    if venv.read_settings(place) is None:
+    if venv.read_settings(place) is None or site.is_symlink() != (mode == "env"):
         return ""
-    sites = (*place.glob("lib/*/site-packages"), *place.glob("Lib/site-packages"))
-    if any(site.is_symlink() for site in sites) != (_link_mode(call) == "env"):
-        return ""
-    return Environment(str(place), command="", now_s=0.0).plan_digest()
+    return str(state_of(str(place)).get("plan", ""))
 
 
 def interpreter_of(call: Call, found: Probe) -> dict[str, Any]:
@@ -150,11 +177,17 @@ def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict
 
 
 def long_answer(
-    call: Call, client: Client, target: str, question: dict[str, Any], doing: str, key: str
+    call: Call,
+    client: Client,
+    target: str,
+    question: dict[str, Any],
+    doing: str,
+    key: str,
+    meanwhile: Callable[[], None] | None = None,
 ) -> tuple[Any, bytes | None]:
     """What the node says under `key` when a long work is done, and the line after it, if there is one.
 
-    Progress is drawn meanwhile. Raises NodeRefused.
+    Progress is drawn. meanwhile: called once while the node is at work. Raises NodeRefused.
     """
     import json
 
@@ -164,7 +197,7 @@ def long_answer(
     found: Any = None
     more: bytes | None = None
     with Progress(call.voice, doing) as progress:
-        for line in client.raw_lines(target, question):
+        for line in client.raw_lines(target, question, meanwhile=meanwhile):
             if found is not None:
                 more = line
                 continue
@@ -179,41 +212,6 @@ def long_answer(
     if found is None:
         raise NodeRefused("The node ended its answer early; what was fetched is kept, so ask again.")
     return found, more
-
-
-def _swap(
-    call: Call, place: Path, interpreter: Probe, encoded: bytes, ready: dict[str, Any], chosen: Chosen
-) -> Outcome | None:
-    """Links the plan into a new generation; None where another zephyr did so meanwhile."""
-    wheels: Sequence[dict[str, str]] = ready["wheels"]
-    plan = Plan.decode(encoded, ready["digest"])
-    sources = [Source(one["tree"], one["bytecode"]) for one in wheels]
-    provenance = {
-        planned.project: {
-            "index": one["index"], "file": one["filename"], "sha256": one["sha256"], "from": one["came_from"],
-            **({"attested": one["attested"]} if one["attested"] else {}),
-        }
-        for planned, one in zip(plan.wheels, wheels, strict=True)
-    }  # fmt: skip
-    try:
-        with Environment(str(place), command=call.command, now_s=time.time()).locked(
-            wait=call.voice.note
-        ) as environment:
-            if venv.read_settings(place) is None:
-                venv.create(place, interpreter)
-            elif _held(call, place) == ready["digest"]:
-                return None
-            return environment.sync(
-                plan,
-                sources,
-                python=str(venv.open_environment(place).python),
-                link_mode=_link_mode(call),
-                site_tree=ready["site"],
-                exact=chosen.exact,
-                provenance=provenance,
-            )
-    except CannotInstall as error:
-        raise ZephyrError(str(error)) from error
 
 
 def _link_mode(call: Call) -> LinkMode:

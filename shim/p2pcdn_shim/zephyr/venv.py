@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from p2pcdn_shim.zephyr import platforms
-from p2pcdn_shim.zephyr.activation import write_scripts
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.probes import Probe
 from p2pcdn_shim.zephyr.values import Value
@@ -155,6 +154,8 @@ def _fill(new: Path, path: Path, interpreter: Probe, prompt: str, *, system_site
     )
     # Nobody wants an environment in a repository.
     (new / ".gitignore").write_text("*\n", encoding="utf-8")
+    from p2pcdn_shim.zephyr.activation import write_scripts  # most commands make no environment
+
     write_scripts(scripts, path, prompt)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
-
 from p2pcdn_shim.zephyr import lock_file, locking
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import EXIT_FAILED
 from p2pcdn_shim.zephyr.flags import add_index_flags
 from p2pcdn_shim.zephyr.project import Project
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
 
 DESCRIPTION = """Writes pylock.toml: for every environment that the project serves, which versions it gets, with the
 hashes of all their files. What was locked before stays, where it still fits. With --check nothing is written: the exit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from pathlib import Path
 
 from p2pcdn_shim.zephyr import lock_file, locking, named, syncing
@@ -14,6 +13,8 @@ from p2pcdn_shim.zephyr.project import Project, normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
     from p2pcdn_shim.client import Client
 
 DESCRIPTION = """Makes the project's environment (.venv) hold exactly what pylock.toml says, all at once or not at all.
