@@ -1,7 +1,7 @@
 """Virtual time: the clock that trio is given, the heap of everything that will happen, and the trace of what did.
 
-When every task waits, trio calls `_autojump`. There the events that are due are run, as plain calls, until one of them
-wakes a task: what happens on the wire costs no switch of tasks, and no task waits for the wire in vain.
+When every task waits, the loop calls `Kernel.go_on`. There the events that are due are run, as plain calls, until one
+of them wakes a task: what happens on the wire costs no switch of tasks, and no task waits for the wire in vain.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from heapq import heappop, heappush
 from typing import IO, Any
 
 import trio
-from trio._core._run import GLOBAL_RUN_CONTEXT
-from trio.testing import MockClock
+from trio._core._run import GLOBAL_RUN_CONTEXT, Runner
 
 # Trio's time when a run begins. Not 0, which is "never" to some.
 BEGIN_S = 1000.0
@@ -40,14 +39,30 @@ class WallClock:
 async def pause(seconds: float) -> None:
     """Virtual time in which nobody can be disturbed, as in a system call. On another clock of trio's, too."""
     clock = trio.lowlevel.current_clock()
-    kernel: Kernel | None = vars(clock).get("kernel") if isinstance(clock, MockClock) else None
-    if kernel is None:
+    if not isinstance(clock, VirtualClock):
         with trio.CancelScope(shield=True, deadline=trio.current_time() + seconds):
             await trio.sleep_forever()
         return
+    kernel = clock.kernel
     if not kernel.passes(seconds):
         kernel.after(seconds, trio.lowlevel.reschedule, trio.lowlevel.current_task())
         await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+
+
+@dataclass(frozen=True)
+class VirtualClock(trio.abc.Clock):
+    """The kernel's time as trio asks for it."""
+
+    kernel: Kernel
+
+    def start_clock(self) -> None:
+        pass
+
+    def current_time(self) -> float:
+        return self.kernel.now
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        return 0.0  # nobody sleeps
 
 
 # [time, order, function or None when it was called off, arguments]
@@ -59,18 +74,11 @@ class Kernel:
 
     def __init__(self, trace_file: IO[str] | None = None) -> None:
         self.now = BEGIN_S
-        # Trio lets only this class jump by itself, and forbids to make another of it (trio issue 1587).
-        self.clock = MockClock(autojump_threshold=0)
-        vars(self.clock).update(
-            current_time=self.current_time,
-            deadline_to_sleep_time=self._deadline_to_sleep_time,
-            _autojump=self._autojump,
-            kernel=self,
-        )
+        self.clock = VirtualClock(self)
         self.events = 0
         self.tidied_at = 0
         self.on_deadlock: Callable[[], None] = lambda: None
-        # The tasks that trio runs now and has not come to yet. Nobody knows, as long as its loop is not ours.
+        # The tasks that have a turn in this round still. Nobody knows, as long as the loop is not ours.
         self.batch: Sequence[object] = (None,)
         self._heap: list[Event] = []
         self._order = 0
@@ -78,18 +86,12 @@ class Kernel:
         self._lines: list[str] = []
         self._file = trace_file
 
-    # --- what trio asks of a clock
-
-    def current_time(self) -> float:
-        return self.now
-
-    def _deadline_to_sleep_time(self, deadline: float) -> float:
-        return 0.0 if deadline <= self.now else 999_999_999.0
-
-    def _autojump(self) -> None:
-        runner = GLOBAL_RUN_CONTEXT.runner
+    def go_on(self, runner: Runner) -> None:
+        """Deadlines that are due expire; where nobody can run, things happen until somebody can."""
         runq, deadlines, heap = runner.runq, runner.deadlines, self._heap
-        if self.events - self.tidied_at > TIDY_EVERY_EVENTS:
+        if deadlines.next_deadline() <= self.now:
+            deadlines.expire(self.now)
+        if self.events - self.tidied_at > TIDY_EVERY_EVENTS and not runq:
             # Here, and not when Python likes: what a collection finalizes comes at the same place in every run.
             self.tidied_at = self.events
             gc.collect(1)

@@ -21,14 +21,14 @@ import trio
 import trio._core._run as trio_run
 import trio._path as trio_path
 import trio._threads as trio_threads
-from trio._core._run import GLOBAL_RUN_CONTEXT, CancelScope, Deadlines
+from trio._core._run import CancelScope, Deadlines, Runner
 
 from p2pcdn.group import device
 from p2pcdn.http1 import connection
 from p2pcdn.http1.lobby import Lobby
 from p2pcdn.store import place
+from simnet import loop
 from simnet.kernel import EPOCH_S, Kernel
-from simnet.loop import Dice, checkpoint_of, deadlines_in_order, polls_when_called
 from simnet.scopes import closing, entering, registering
 from simnet.wire import open_wire
 
@@ -77,10 +77,6 @@ class Patches:
 
     def close_doors(self) -> None:
         """Within the run: from here on real sockets, threads, processes and waiting raise Leak."""
-        runner = GLOBAL_RUN_CONTEXT.runner
-        if not runner.instruments["_all"]:
-            # Trio asks three times a step whether there is one, of a dictionary that is written in Python.
-            runner.instruments = {}  # type: ignore[assignment]
         self._set(socket, "socket", _raises("a real socket"))
         self._set(threading.Thread, "start", _raises("a thread"))
         self._set(subprocess, "Popen", _raises("a process"))
@@ -111,24 +107,25 @@ class Patches:
             self._set(time, name, lambda: kernel.now)
             self._set(time, f"{name}_ns", lambda: round(kernel.now * 1e9))
         for module in (trio, trio_run):  # as trio would answer, which first looks for the run and its clock
-            self._set(module, "current_time", kernel.current_time)
+            self._set(module, "current_time", kernel.clock.current_time)
         self._set(time, "time", kernel.wall_clock)
         self._set(time, "time_ns", lambda: round(kernel.wall_clock() * 1e9))
         # Made at import, with the real clock.
         self._set(logging, "_startTime", EPOCH_S)
 
     def _set_loop(self, kernel: Kernel, seed: str) -> None:
-        self._set(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
-        self._set(trio_run, "_r", Dice(f"scheduler {seed}", kernel))
-        checkpoint = checkpoint_of(kernel, trio.lowlevel.cancel_shielded_checkpoint)
+        self._set(trio_run, "unrolled_run", loop.loop(kernel, random.Random(f"scheduler {seed}")))
+        self._set(Runner, "reschedule", loop.reschedule_of)
+        checkpoint = loop.checkpoint_of(kernel, trio.lowlevel.cancel_shielded_checkpoint)
+        for module in (trio._core, trio.lowlevel):
+            self._set(module, "wait_task_rescheduled", loop.wait_task_rescheduled)
+            self._set(module, "reschedule", loop.reschedule)
         for module in (trio_run, trio.lowlevel):
             self._set(module, "cancel_shielded_checkpoint", checkpoint)
-        self._set(Deadlines, "add", deadlines_in_order())
+        self._set(Deadlines, "add", loop.deadlines_in_order())
         self._set(CancelScope, "__enter__", entering(kernel, CancelScope.__enter__))
         self._set(CancelScope, "_close", closing(CancelScope._close))
         self._set(CancelScope, "_might_change_registered_deadline", registering)
-        manager = vars(trio_run)["TheIOManager"]  # that of this system
-        self._set(manager, "get_events", polls_when_called(manager.get_events))
 
 
 def _inline(kernel: Kernel, dice: random.Random) -> Callable[..., Any]:

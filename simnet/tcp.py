@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any
 
 import trio
-from trio.lowlevel import Abort, Task, checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
+from trio import lowlevel
+from trio.lowlevel import Abort, Task, checkpoint_if_cancelled, current_task
 
 from simnet.flow import Flow
 from simnet.marks import sometimes
@@ -168,7 +169,7 @@ class SimSocket(trio.socket.SocketType):
                 listening.acceptor = None
                 return Abort.SUCCEEDED
 
-            await wait_task_rescheduled(abort)
+            await lowlevel.wait_task_rescheduled(abort)
             self._check_open()
         accepted = listening.queue.popleft()
         return accepted, accepted.peer
@@ -232,7 +233,7 @@ class SimSocket(trio.socket.SocketType):
         door.queue.append(other)
         if door.acceptor is not None:
             task, door.acceptor = door.acceptor, None
-            reschedule(task)
+            lowlevel.reschedule(task)
         return "taken"
 
     # --- bytes
@@ -273,7 +274,7 @@ class SimSocket(trio.socket.SocketType):
                 self.writer = None
                 return Abort.SUCCEEDED
 
-            await wait_task_rescheduled(abort)
+            await lowlevel.wait_task_rescheduled(abort)
             self._flow_out()
 
     def _take_back(self, flow: Flow) -> None:
@@ -333,7 +334,7 @@ class SimSocket(trio.socket.SocketType):
                 self.reader = None
                 return Abort.SUCCEEDED
 
-            await wait_task_rescheduled(abort)
+            await lowlevel.wait_task_rescheduled(abort)
 
     def _flow_in(self) -> Flow | None:
         """The flow; None where nothing is left to read and nothing will come."""
@@ -390,7 +391,7 @@ class SimSocket(trio.socket.SocketType):
         listening.queue.clear()
         if listening.acceptor is not None:
             task, listening.acceptor = listening.acceptor, None
-            reschedule(task)
+            lowlevel.reschedule(task)
 
     def reset_other(self) -> None:
         """RST: what was under way is forgotten, and the other end gets ECONNRESET."""
@@ -427,12 +428,12 @@ class SimSocket(trio.socket.SocketType):
     def wake_reader(self) -> None:
         if self.reader is not None:
             task, self.reader = self.reader, None
-            reschedule(task)
+            lowlevel.reschedule(task)
 
     def wake_writer(self) -> None:
         if self.writer is not None:
             task, self.writer = self.writer, None
-            reschedule(task)
+            lowlevel.reschedule(task)
 
     def _flow_out(self) -> Flow:
         self._check_open()
