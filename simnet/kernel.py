@@ -22,7 +22,7 @@ BEGIN_S = 1000.0
 # The wall clock when a run begins, seconds since 1970.
 EPOCH_S = 1_800_000_000.0
 
-TIDY_EVERY_EVENTS = 40_000
+TIDY_EVERY_EVENTS = 400_000
 
 
 @dataclass

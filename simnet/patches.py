@@ -14,7 +14,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
+from types import ModuleType
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import trio
@@ -66,6 +67,7 @@ class Patches:
         self._set(Lobby, "possible", False)  # it waits for descriptors, and no simulated socket has one
         self._remember_signatures()
         self._set(place, "BALLAST_SIZE_BYTES", BALLAST_SIZE_BYTES)
+        self._set(place, "file_system_of", lambda directory: "")  # each start of a node reads all mounts of the system
         run_sync = _inline(kernel, random.Random(f"threads {seed}"))
         for module, name in (
             (trio.to_thread, "run_sync"),
@@ -92,11 +94,9 @@ class Patches:
 
     def _remember_signatures(self) -> None:
         """A crowd checks each signature of a file once a node: the answer is known, and costs 0.12 ms each time."""
-        verify = device.verify
-        remembered = lru_cache(SIGNATURES_REMEMBERED)(verify)
-        for module in list(sys.modules.values()):
-            if module.__name__.startswith("p2pcdn.") and getattr(module, "verify", None) is verify:
-                self._set(module, "verify", remembered)
+        remembered = lru_cache(SIGNATURES_REMEMBERED)(device.verify)
+        for module in _verifiers():
+            self._set(module, "verify", remembered)
 
     def _set(self, owner: Any, name: str, value: Any) -> None:
         self._old.append((owner, name, owner.__dict__.get(name, getattr(owner, name))))
@@ -126,6 +126,13 @@ class Patches:
         self._set(CancelScope, "__enter__", entering(kernel, CancelScope.__enter__))
         self._set(CancelScope, "_close", closing(CancelScope._close))
         self._set(CancelScope, "_might_change_registered_deadline", registering)
+
+
+@cache
+def _verifiers() -> list[ModuleType]:
+    """The modules that check signatures. A process looks for them once."""
+    ours = [module for name, module in sys.modules.items() if name.startswith("p2pcdn.")]
+    return [module for module in ours if getattr(module, "verify", None) is device.verify]
 
 
 def _inline(kernel: Kernel, dice: random.Random) -> Callable[..., Any]:
