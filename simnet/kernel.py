@@ -89,7 +89,7 @@ class Kernel:
     def go_on(self, runner: Runner) -> None:
         """Deadlines that are due expire; where nobody can run, things happen until somebody can."""
         runq, deadlines, heap = runner.runq, runner.deadlines, self._heap
-        if deadlines.next_deadline() <= self.now:
+        if deadlines._heap and deadlines._heap[0][0] <= self.now:
             deadlines.expire(self.now)
         if self.events - self.tidied_at > TIDY_EVERY_EVENTS and not runq:
             # Here, and not when Python likes: what a collection finalizes comes at the same place in every run.

@@ -30,7 +30,7 @@ from p2pcdn.http1.lobby import Lobby
 from p2pcdn.store import place
 from simnet import loop
 from simnet.kernel import EPOCH_S, Kernel
-from simnet.scopes import closing, entering, registering
+from simnet.scopes import closing, entering, leaving, registering
 from simnet.wire import open_wire
 
 P = ParamSpec("P")
@@ -124,6 +124,7 @@ class Patches:
             self._set(module, "cancel_shielded_checkpoint", checkpoint)
         self._set(Deadlines, "add", loop.deadlines_in_order())
         self._set(CancelScope, "__enter__", entering(kernel, CancelScope.__enter__))
+        self._set(CancelScope, "__exit__", leaving(CancelScope.__exit__))
         self._set(CancelScope, "_close", closing(CancelScope._close))
         self._set(CancelScope, "_might_change_registered_deadline", registering)
 
