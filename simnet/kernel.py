@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -81,14 +82,16 @@ class Kernel:
         # The tasks that have a turn in this round still. Nobody knows, as long as the loop is not ours.
         self.batch: Sequence[object] = (None,)
         self._heap: list[Event] = []
+        self._soon: deque[Event] = deque()  # of this instant, in their order
         self._order = 0
         self._digest = hashlib.blake2b(digest_size=16)
         self._lines: list[str] = []
+        self._stamp, self._stamped_at = "", -math.inf
         self._file = trace_file
 
     def go_on(self, runner: Runner) -> None:
         """Deadlines that are due expire; where nobody can run, things happen until somebody can."""
-        runq, deadlines, heap = runner.runq, runner.deadlines, self._heap
+        runq, deadlines, heap, soon = runner.runq, runner.deadlines, self._heap, self._soon
         if deadlines._heap and deadlines._heap[0][0] <= self.now:
             deadlines.expire(self.now)
         if self.events - self.tidied_at > TIDY_EVERY_EVENTS and not runq:
@@ -97,22 +100,31 @@ class Kernel:
             gc.collect(1)
         while not runq:
             deadline = deadlines.next_deadline()
-            if heap and heap[0][0] <= deadline:
-                now = heap[0][0]
-                if now > self.now:
-                    self.now = now
-                # All of one instant before any task: those that wake together take their turns together.
-                while heap and heap[0][0] <= now:
-                    event = heappop(heap)
-                    if event[2] is not None:
-                        self.events += 1
-                        event[2](*event[3])
+            if soon:
+                self._run_all_of_now()
+            elif heap and heap[0][0] <= deadline:
+                self.now = max(self.now, heap[0][0])
+                self._run_all_of_now()
             elif deadline < math.inf:
                 self.now = max(self.now, deadline)
                 deadlines.expire(self.now)
             else:
                 self.on_deadlock()
                 return
+
+    def _run_all_of_now(self) -> None:
+        """All of one instant before any task: those that wake together take their turns together."""
+        now, heap, soon = self.now, self._heap, self._soon
+        while True:
+            if heap and heap[0][0] <= now and not (soon and soon[0] < heap[0]):
+                event = heappop(heap)
+            elif soon:
+                event = soon.popleft()
+            else:
+                return
+            if event[2] is not None:
+                self.events += 1
+                event[2](*event[3])
 
     # --- what the simulated world asks
 
@@ -126,6 +138,11 @@ class Kernel:
         event: Event = [time, self._order, function, arguments]
         heappush(self._heap, event)
         return event
+
+    def soon(self, function: Callable[..., object], *arguments: object) -> None:
+        """Calls it as soon as all tasks wait."""
+        self._order += 1
+        self._soon.append([self.now, self._order, function, arguments])
 
     def after(self, seconds: float, function: Callable[..., object], *arguments: object) -> Event:
         return self.at(self.now + seconds, function, *arguments)
@@ -146,7 +163,7 @@ class Kernel:
         while heap and heap[0][2] is None:
             heappop(heap)
         runner = GLOBAL_RUN_CONTEXT.runner
-        if self.batch or runner.runq or (heap and heap[0][0] <= until) or runner.deadlines.next_deadline() <= until:
+        if self.batch or self._soon or runner.runq or (heap and heap[0][0] <= until) or runner.deadlines.next_deadline() <= until:
             return False
         self.now = until
         return True
@@ -168,7 +185,9 @@ class Kernel:
 
     def trace(self, line: str) -> None:
         """Notes that something happened now; the digest of all notes is what two runs of a seed have in common."""
-        self._lines.append(f"{self.now:.9f} {line}\n")
+        if self._stamped_at != self.now:
+            self._stamp, self._stamped_at = f"{self.now:.9f} ", self.now
+        self._lines.append(f"{self._stamp}{line}\n")
         if len(self._lines) >= 2048:
             self._flush()
 

@@ -320,7 +320,7 @@ class Net:
         if not flow.dirty:
             flow.dirty = True
             if not self._dirty:
-                self.kernel.at(self.kernel.now, self._sweep)
+                self.kernel.soon(self._sweep)
             self._dirty.append(flow)
 
     def _sweep(self) -> None:
