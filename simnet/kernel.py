@@ -163,7 +163,13 @@ class Kernel:
         while heap and heap[0][2] is None:
             heappop(heap)
         runner = GLOBAL_RUN_CONTEXT.runner
-        if self.batch or self._soon or runner.runq or (heap and heap[0][0] <= until) or runner.deadlines.next_deadline() <= until:
+        if (
+            self.batch
+            or self._soon
+            or runner.runq
+            or (heap and heap[0][0] <= until)
+            or runner.deadlines.next_deadline() <= until
+        ):
             return False
         self.now = until
         return True
