@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import trio
 
 from p2pcdn.world import Announcement, Sighting
+from simnet.host import Host, here
 from simnet.kernel import Kernel
-from simnet.network import Host, Net, here
+from simnet.network import Net
 
 # An announcement is sent three times, a little apart (RFC 6762, section 8.3: at least twice, a second apart).
 REPEATED_AFTER_S = (0.0, 1.0, 2.0)

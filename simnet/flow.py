@@ -1,51 +1,68 @@
-"""One direction of a connection: bytes with their weights, under way in chunks, delivered, and waiting to be read."""
+"""One direction of a connection: its bytes are sent in chunks, cross the links, get lost, and land."""
 
 from __future__ import annotations
 
 import errno
 import zlib
-from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from trio.lowlevel import Task
+
+from simnet.content import Content
+from simnet.host import Host, Traffic
+from simnet.link import CHUNK_BYTES, Link
 from simnet.marks import sometimes
 from simnet.network import (
     BOOK_AHEAD_S,
-    CHUNK_BYTES,
     LOOPBACK_TIME_S,
     PACKET_BYTES,
     RETRANSMIT_FIRST_S,
     RETRANSMIT_TRIES_MAX,
     SMALL_BYTES,
     UNSENT_BYTES,
-    Link,
     Net,
-    Traffic,
 )
 from simnet.relay import Relay
-
-if TYPE_CHECKING:
-    from simnet.tcp import SimSocket
 
 # A reader that waits is woken for whole messages and for a part of a piece; for less, when it has waited for so long.
 PATIENT_READER_S = 0.05
 # Instead of a number of bytes: nothing more comes.
 FIN = -1
-# The last chunk of a message is not split for this little.
-CHUNK_SLACK_BYTES = 8 * 1024
 
 
-class Flow:
-    """One direction of a connection. The positions count bytes from the beginning of the connection."""
+class End(Protocol):
+    """A socket, as what flows to and from it sees it. reader, reader_since: the task that waits for bytes; since when.
+
+    wanted_bytes: for fewer it is not woken.
+    """
+
+    host: Host
+    port: int
+    closed: bool
+    ended: bool
+    reader: Task | None
+    reader_since: float
+    wanted_bytes: int
+
+    def wake_reader(self) -> None: ...
+
+    def wake_writer(self) -> None: ...
+
+    def fail(self, number: int) -> None: ...
+
+    def reset_other(self) -> None: ...
+
+
+class Flow(Content):
+    """One direction of a connection: its bytes on their way."""
 
     __slots__ = (
         "again",
         "blocked",
-        "buffer",
         "chunk_bytes",
         "cwnd",
         "dead",
-        "delivered",
         "dirty",
         "dst",
         "dst_life",
@@ -63,24 +80,20 @@ class Flow:
         "net",
         "port",
         "queued",
-        "read",
         "receiver",
         "relay",
-        "segments",
         "sender",
-        "sent",
         "src",
         "src_life",
         "taken",
         "tries",
-        "unsent_wire",
         "up",
         "window",
-        "written",
     )  # fmt: skip
 
-    def __init__(self, net: Net, sender: SimSocket, receiver: SimSocket, port: int, name: str) -> None:
+    def __init__(self, net: Net, sender: End, receiver: End, port: int, name: str) -> None:
         """port: the one that the connection was accepted at; its traffic is counted by it."""
+        super().__init__()
         self.net, self.kernel, self.name, self.port = net, net.kernel, name, port
         self.sender, self.receiver = sender, receiver
         self.src, self.dst = src, dst = sender.host, receiver.host
@@ -91,11 +104,7 @@ class Flow:
         self.latency_s = LOOPBACK_TIME_S if self.local else src.latency_s + dst.latency_s + extra_s
         # On a shared medium the last hop is the first one again, and the bytes cross it twice.
         self.hops: list[Link] = [*middle, dst.down]
-        self.relay = Relay(self) if dst.down.shared else None
-        self.buffer: deque[bytes | memoryview] = deque()
-        self.segments: deque[list[int]] = deque()  # [bytes not yet sent, what each weighs]
-        self.written = self.sent = self.delivered = self.read = 0
-        self.unsent_wire = 0
+        self.relay = Relay(self.kernel, self.travel) if dst.down.shared else None
         self.in_flight = 0.0
         self.chunk_bytes = src.up.chunk_bytes()
         slowest = min(src.up.rate, *(hop.rate for hop in self.hops))
@@ -118,10 +127,7 @@ class Flow:
         if self.net.tamper is not None and not self.local:
             content = self.net.tamper(self.src, self.dst, self.port, bytes(content))
             assert len(content) == size_bytes
-        self.buffer.append(content)
-        self.segments.append([size_bytes, weight])
-        self.written += size_bytes
-        self.unsent_wire += size_bytes * weight
+        self.put(content, weight)
         self.kernel.trace(f"w {self.name} {size_bytes} {zlib.crc32(content[:512])}")
         self.net.touch(self)
 
@@ -188,30 +194,10 @@ class Flow:
         return first
 
     def _take(self, wire_max: float) -> tuple[int, int]:
-        """The next bytes to send, about that heavy: how many, and how heavy they are."""
-        raw = wire = 0
-        segments = self.segments
-        while segments:
-            segment = segments[0]
-            size_bytes, weight = segment
-            if wire + size_bytes * weight <= wire_max + CHUNK_SLACK_BYTES:
-                raw += size_bytes
-                wire += size_bytes * weight
-                segments.popleft()
-                continue
-            fits = int((wire_max - wire) // weight)
-            if fits <= 0 and raw:
-                break
-            fits = max(1, fits)
-            raw += fits
-            wire += fits * weight
-            segment[0] -= fits
-            break
-        self.sent += raw
-        self.unsent_wire -= wire
+        raw, wire = taken = self.unsent(wire_max)
         if self.given is not None:
             self._count(self.given, raw, wire)
-        return raw, wire
+        return taken
 
     def _count(self, traffic: Traffic, raw: int, wire: int) -> None:
         traffic.all_bytes += raw
@@ -271,7 +257,7 @@ class Flow:
                 self.kernel.at(first, self.travel, hop, first, last, raw, wire)
                 return
             if self.relay is not None and link.shared and (wire > SMALL_BYTES or self.relay.coming):
-                self.relay.expect(last, hop, raw, wire)
+                self.relay.expect(last, link, hop, raw, wire)
                 return
             if wire <= SMALL_BYTES:
                 last = max(last, link.slip(first, wire))
@@ -374,7 +360,7 @@ class Flow:
         if receiver.reader is not None and self._is_worth_a_wake(receiver):
             receiver.wake_reader()
 
-    def _is_worth_a_wake(self, receiver: SimSocket) -> bool:
+    def _is_worth_a_wake(self, receiver: End) -> bool:
         if receiver.wanted_bytes > 1:
             return self.delivered - self.read >= receiver.wanted_bytes
         return (
@@ -385,10 +371,8 @@ class Flow:
 
     def _lost(self, raw: int, wire: int) -> None:
         """The other machine is off: it stays to be sent."""
-        self.sent -= raw
-        self.unsent_wire += wire
+        self.send_again(raw, wire)
         self.in_flight -= wire
-        self.segments.appendleft([raw, max(1, wire // max(1, raw))])
         self._stall()
 
     def _unblock_later(self) -> None:
@@ -412,41 +396,3 @@ class Flow:
         self.kernel.trace(f"fin {self.name}")
         self.receiver.ended = True
         self.receiver.wake_reader()
-
-    @property
-    def waiting_bytes(self) -> int:
-        return self.delivered - self.read
-
-    # --- its bytes, as they are read
-
-    def take(self, size_bytes: int) -> bytes:
-        """The next bytes of what was delivered."""
-        buffer = self.buffer
-        first = buffer[0]
-        if len(first) == size_bytes:
-            buffer.popleft()
-            self.was_read(size_bytes)
-            return bytes(first)
-        content = bytearray(size_bytes)
-        self.take_into(memoryview(content), size_bytes)
-        return bytes(content)
-
-    def take_into(self, view: memoryview, size_bytes_max: int) -> int:
-        """The next bytes of what was delivered, as many as there are and fit."""
-        buffer = self.buffer
-        size_bytes = min(size_bytes_max, self.delivered - self.read)
-        at = 0
-        while at < size_bytes:
-            part = buffer[0]
-            length = len(part)
-            if at + length <= size_bytes:
-                view[at : at + length] = part
-                buffer.popleft()
-                at += length
-            else:
-                length = size_bytes - at
-                view[at:size_bytes] = part[:length]
-                buffer[0] = memoryview(part)[length:]
-                at = size_bytes
-        self.was_read(size_bytes)
-        return size_bytes

@@ -1,7 +1,7 @@
 """Virtual time: the clock that trio is given, the heap of everything that will happen, and the trace of what did.
 
-When every task waits, trio calls `_autojump`. There the events that are due are run, as plain calls, until one of them
-wakes a task: what happens on the wire costs no switch of tasks, and no task waits for the wire in vain.
+When every task waits, the loop calls `Kernel.go_on`. There the events that are due are run, as plain calls, until one
+of them wakes a task: what happens on the wire costs no switch of tasks, and no task waits for the wire in vain.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ from __future__ import annotations
 import gc
 import hashlib
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import IO, Any
 
 import trio
-from trio._core._run import GLOBAL_RUN_CONTEXT
-from trio.testing import MockClock
+from trio._core._run import GLOBAL_RUN_CONTEXT, Runner
 
 # Trio's time when a run begins. Not 0, which is "never" to some.
 BEGIN_S = 1000.0
 # The wall clock when a run begins, seconds since 1970.
 EPOCH_S = 1_800_000_000.0
 
-TIDY_EVERY_EVENTS = 40_000
+TIDY_EVERY_EVENTS = 400_000
 
 
 @dataclass
@@ -40,14 +40,30 @@ class WallClock:
 async def pause(seconds: float) -> None:
     """Virtual time in which nobody can be disturbed, as in a system call. On another clock of trio's, too."""
     clock = trio.lowlevel.current_clock()
-    kernel: Kernel | None = vars(clock).get("kernel") if isinstance(clock, MockClock) else None
-    if kernel is None:
+    if not isinstance(clock, VirtualClock):
         with trio.CancelScope(shield=True, deadline=trio.current_time() + seconds):
             await trio.sleep_forever()
         return
+    kernel = clock.kernel
     if not kernel.passes(seconds):
         kernel.after(seconds, trio.lowlevel.reschedule, trio.lowlevel.current_task())
         await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+
+
+@dataclass(frozen=True)
+class VirtualClock(trio.abc.Clock):
+    """The kernel's time as trio asks for it."""
+
+    kernel: Kernel
+
+    def start_clock(self) -> None:
+        pass
+
+    def current_time(self) -> float:
+        return self.kernel.now
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        return 0.0  # nobody sleeps
 
 
 # [time, order, function or None when it was called off, arguments]
@@ -59,58 +75,56 @@ class Kernel:
 
     def __init__(self, trace_file: IO[str] | None = None) -> None:
         self.now = BEGIN_S
-        # Trio lets only this class jump by itself, and forbids to make another of it (trio issue 1587).
-        self.clock = MockClock(autojump_threshold=0)
-        vars(self.clock).update(
-            current_time=self.current_time,
-            deadline_to_sleep_time=self._deadline_to_sleep_time,
-            _autojump=self._autojump,
-            kernel=self,
-        )
+        self.clock = VirtualClock(self)
         self.events = 0
         self.tidied_at = 0
         self.on_deadlock: Callable[[], None] = lambda: None
-        # The tasks that trio runs now and has not come to yet. Nobody knows, as long as its loop is not ours.
+        # The tasks that have a turn in this round still. Nobody knows, as long as the loop is not ours.
         self.batch: Sequence[object] = (None,)
         self._heap: list[Event] = []
+        self._soon: deque[Event] = deque()  # of this instant, in their order
         self._order = 0
         self._digest = hashlib.blake2b(digest_size=16)
         self._lines: list[str] = []
+        self._stamp, self._stamped_at = "", -math.inf
         self._file = trace_file
 
-    # --- what trio asks of a clock
-
-    def current_time(self) -> float:
-        return self.now
-
-    def _deadline_to_sleep_time(self, deadline: float) -> float:
-        return 0.0 if deadline <= self.now else 999_999_999.0
-
-    def _autojump(self) -> None:
-        runner = GLOBAL_RUN_CONTEXT.runner
-        runq, deadlines, heap = runner.runq, runner.deadlines, self._heap
-        if self.events - self.tidied_at > TIDY_EVERY_EVENTS:
+    def go_on(self, runner: Runner) -> None:
+        """Deadlines that are due expire; where nobody can run, things happen until somebody can."""
+        runq, deadlines, heap, soon = runner.runq, runner.deadlines, self._heap, self._soon
+        if deadlines._heap and deadlines._heap[0][0] <= self.now:
+            deadlines.expire(self.now)
+        if self.events - self.tidied_at > TIDY_EVERY_EVENTS and not runq:
             # Here, and not when Python likes: what a collection finalizes comes at the same place in every run.
             self.tidied_at = self.events
             gc.collect(1)
         while not runq:
             deadline = deadlines.next_deadline()
-            if heap and heap[0][0] <= deadline:
-                now = heap[0][0]
-                if now > self.now:
-                    self.now = now
-                # All of one instant before any task: those that wake together take their turns together.
-                while heap and heap[0][0] <= now:
-                    event = heappop(heap)
-                    if event[2] is not None:
-                        self.events += 1
-                        event[2](*event[3])
+            if soon:
+                self._run_all_of_now()
+            elif heap and heap[0][0] <= deadline:
+                self.now = max(self.now, heap[0][0])
+                self._run_all_of_now()
             elif deadline < math.inf:
                 self.now = max(self.now, deadline)
                 deadlines.expire(self.now)
             else:
                 self.on_deadlock()
                 return
+
+    def _run_all_of_now(self) -> None:
+        """All of one instant before any task: those that wake together take their turns together."""
+        now, heap, soon = self.now, self._heap, self._soon
+        while True:
+            if heap and heap[0][0] <= now and not (soon and soon[0] < heap[0]):
+                event = heappop(heap)
+            elif soon:
+                event = soon.popleft()
+            else:
+                return
+            if event[2] is not None:
+                self.events += 1
+                event[2](*event[3])
 
     # --- what the simulated world asks
 
@@ -124,6 +138,11 @@ class Kernel:
         event: Event = [time, self._order, function, arguments]
         heappush(self._heap, event)
         return event
+
+    def soon(self, function: Callable[..., object], *arguments: object) -> None:
+        """Calls it as soon as all tasks wait."""
+        self._order += 1
+        self._soon.append([self.now, self._order, function, arguments])
 
     def after(self, seconds: float, function: Callable[..., object], *arguments: object) -> Event:
         return self.at(self.now + seconds, function, *arguments)
@@ -144,7 +163,13 @@ class Kernel:
         while heap and heap[0][2] is None:
             heappop(heap)
         runner = GLOBAL_RUN_CONTEXT.runner
-        if self.batch or runner.runq or (heap and heap[0][0] <= until) or runner.deadlines.next_deadline() <= until:
+        if (
+            self.batch
+            or self._soon
+            or runner.runq
+            or (heap and heap[0][0] <= until)
+            or runner.deadlines.next_deadline() <= until
+        ):
             return False
         self.now = until
         return True
@@ -166,7 +191,9 @@ class Kernel:
 
     def trace(self, line: str) -> None:
         """Notes that something happened now; the digest of all notes is what two runs of a seed have in common."""
-        self._lines.append(f"{self.now:.9f} {line}\n")
+        if self._stamped_at != self.now:
+            self._stamp, self._stamped_at = f"{self.now:.9f} ", self.now
+        self._lines.append(f"{self._stamp}{line}\n")
         if len(self._lines) >= 2048:
             self._flush()
 

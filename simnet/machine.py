@@ -21,8 +21,9 @@ from p2pcdn.world import Discovery, Upstream, World
 from p2pcdn_daemon.doors.network import TcpNetwork
 from simnet.disk import SimDisk
 from simnet.disk_faults import PowerCut
+from simnet.host import HERE, Host
 from simnet.kernel import WallClock, pause
-from simnet.network import HERE, Host, Net
+from simnet.network import Net
 from simnet.tcp import listen
 
 P = ParamSpec("P")

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import trio
 
@@ -24,15 +24,15 @@ from p2pcdn_daemon.doors.network import TcpNetwork
 from p2pcdn_daemon.upstream.index_url import make_index
 from p2pcdn_daemon.upstream.upstream import UpstreamSettings, open_upstream
 from simnet import client
+from simnet.announcements import Air
 from simnet.disk import SimDisk
 from simnet.disk_faults import PowerCut
-from simnet.kernel import WallClock, pause
-from simnet.network import HERE, PROCESS, Host
+from simnet.host import HERE, PROCESS, Host
+from simnet.kernel import Kernel, WallClock, pause
+from simnet.network import Net
 from simnet.patches import THREAD_DELAY_S
 from simnet.tcp import listen
-
-if TYPE_CHECKING:
-    from simnet.simulation import Simulation
+from simnet.upstream import SimUpstream
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,6 +62,31 @@ class Options:
     disk: Callable[[SimNode], SimDisk] | None = None
     thread_delay_s: tuple[float, float] | None = THREAD_DELAY_S
     more: dict[str, Any] = field(default_factory=dict)  # further fields of Settings
+
+
+class Run(Protocol):
+    """What a node needs of the run that it is in (`simnet.simulation`)."""
+
+    seed: int
+    kernel: Kernel
+    net: Net
+    air: Air
+    upstream: SimUpstream
+    nursery: trio.Nursery
+    directory: Path
+    no_certificates: Path
+
+    def quick_disk(self, node: SimNode) -> SimDisk:
+        """A disk for a node that has none of its own."""
+        ...
+
+    def disks_crash(self, node: SimNode) -> bool:
+        """Whether a power-off costs what was not synced."""
+        ...
+
+    def died(self, node: SimNode, error: BaseException) -> None:
+        """The node ended by itself."""
+        ...
 
 
 class SimThreads:
@@ -129,7 +154,7 @@ class SimNode:
     `node` and `store` are those of the life that runs, else None. `died`: why a life ended that nobody ended.
     """
 
-    def __init__(self, simulation: Simulation, number: int, host: Host, options: Options) -> None:
+    def __init__(self, simulation: Run, number: int, host: Host, options: Options) -> None:
         self.number = number
         self.host = host
         self.options = options

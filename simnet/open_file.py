@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from simnet.disk_faults import FileCall, PowerCut, disk_error
 from simnet.inode import Inode, Octets
 
-if TYPE_CHECKING:
-    from simnet.disk import SimDisk
+
+class Medium(Protocol):
+    """The disk below. generation: another one once the power was cut, or the process killed."""
+
+    generation: int
+
+    async def enter(self, call: str, path: str) -> str: ...
+
+    def write(self, inode: Inode, content: memoryview, offset: int, path: str) -> None: ...
+
+    def truncate(self, inode: Inode, size_bytes: int) -> None: ...
+
+    def closed(self, inode: Inode) -> None: ...
 
 
 class SimFile:
-    """An open file of a `SimDisk`; see `p2pcdn.world.DiskFile`."""
+    """An open file of a simulated disk; see `p2pcdn.world.DiskFile`."""
 
-    def __init__(self, disk: SimDisk, inode: Inode, path: str, *, writable: bool) -> None:
+    def __init__(self, disk: Medium, inode: Inode, path: str, *, writable: bool) -> None:
         self._disk = disk
         self._inode = inode
         self._path = path

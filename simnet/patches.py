@@ -14,22 +14,23 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
+from types import ModuleType
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import trio
 import trio._core._run as trio_run
 import trio._path as trio_path
 import trio._threads as trio_threads
-from trio._core._run import GLOBAL_RUN_CONTEXT, CancelScope, Deadlines
+from trio._core._run import CancelScope, Deadlines, Runner
 
 from p2pcdn.group import device
 from p2pcdn.http1 import connection
 from p2pcdn.http1.lobby import Lobby
 from p2pcdn.store import place
+from simnet import loop
 from simnet.kernel import EPOCH_S, Kernel
-from simnet.loop import Dice, checkpoint_of, deadlines_in_order, polls_when_called
-from simnet.scopes import closing, entering, registering
+from simnet.scopes import closing, entering, leaving, registering
 from simnet.wire import open_wire
 
 P = ParamSpec("P")
@@ -66,6 +67,7 @@ class Patches:
         self._set(Lobby, "possible", False)  # it waits for descriptors, and no simulated socket has one
         self._remember_signatures()
         self._set(place, "BALLAST_SIZE_BYTES", BALLAST_SIZE_BYTES)
+        self._set(place, "file_system_of", lambda directory: "")  # each start of a node reads all mounts of the system
         run_sync = _inline(kernel, random.Random(f"threads {seed}"))
         for module, name in (
             (trio.to_thread, "run_sync"),
@@ -77,10 +79,6 @@ class Patches:
 
     def close_doors(self) -> None:
         """Within the run: from here on real sockets, threads, processes and waiting raise Leak."""
-        runner = GLOBAL_RUN_CONTEXT.runner
-        if not runner.instruments["_all"]:
-            # Trio asks three times a step whether there is one, of a dictionary that is written in Python.
-            runner.instruments = {}  # type: ignore[assignment]
         self._set(socket, "socket", _raises("a real socket"))
         self._set(threading.Thread, "start", _raises("a thread"))
         self._set(subprocess, "Popen", _raises("a process"))
@@ -96,11 +94,9 @@ class Patches:
 
     def _remember_signatures(self) -> None:
         """A crowd checks each signature of a file once a node: the answer is known, and costs 0.12 ms each time."""
-        verify = device.verify
-        remembered = lru_cache(SIGNATURES_REMEMBERED)(verify)
-        for module in list(sys.modules.values()):
-            if module.__name__.startswith("p2pcdn.") and getattr(module, "verify", None) is verify:
-                self._set(module, "verify", remembered)
+        remembered = lru_cache(SIGNATURES_REMEMBERED)(device.verify)
+        for module in _verifiers():
+            self._set(module, "verify", remembered)
 
     def _set(self, owner: Any, name: str, value: Any) -> None:
         self._old.append((owner, name, owner.__dict__.get(name, getattr(owner, name))))
@@ -111,24 +107,33 @@ class Patches:
             self._set(time, name, lambda: kernel.now)
             self._set(time, f"{name}_ns", lambda: round(kernel.now * 1e9))
         for module in (trio, trio_run):  # as trio would answer, which first looks for the run and its clock
-            self._set(module, "current_time", kernel.current_time)
+            self._set(module, "current_time", kernel.clock.current_time)
         self._set(time, "time", kernel.wall_clock)
         self._set(time, "time_ns", lambda: round(kernel.wall_clock() * 1e9))
         # Made at import, with the real clock.
         self._set(logging, "_startTime", EPOCH_S)
 
     def _set_loop(self, kernel: Kernel, seed: str) -> None:
-        self._set(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
-        self._set(trio_run, "_r", Dice(f"scheduler {seed}", kernel))
-        checkpoint = checkpoint_of(kernel, trio.lowlevel.cancel_shielded_checkpoint)
+        self._set(trio_run, "unrolled_run", loop.loop(kernel, random.Random(f"scheduler {seed}")))
+        self._set(Runner, "reschedule", loop.reschedule_of)
+        checkpoint = loop.checkpoint_of(kernel, trio.lowlevel.cancel_shielded_checkpoint)
+        for module in (trio._core, trio.lowlevel):
+            self._set(module, "wait_task_rescheduled", loop.wait_task_rescheduled)
+            self._set(module, "reschedule", loop.reschedule)
         for module in (trio_run, trio.lowlevel):
             self._set(module, "cancel_shielded_checkpoint", checkpoint)
-        self._set(Deadlines, "add", deadlines_in_order())
+        self._set(Deadlines, "add", loop.deadlines_in_order())
         self._set(CancelScope, "__enter__", entering(kernel, CancelScope.__enter__))
+        self._set(CancelScope, "__exit__", leaving(CancelScope.__exit__))
         self._set(CancelScope, "_close", closing(CancelScope._close))
         self._set(CancelScope, "_might_change_registered_deadline", registering)
-        manager = vars(trio_run)["TheIOManager"]  # that of this system
-        self._set(manager, "get_events", polls_when_called(manager.get_events))
+
+
+@cache
+def _verifiers() -> list[ModuleType]:
+    """The modules that check signatures. A process looks for them once."""
+    ours = [module for name, module in sys.modules.items() if name.startswith("p2pcdn.")]
+    return [module for module in ours if getattr(module, "verify", None) is device.verify]
 
 
 def _inline(kernel: Kernel, dice: random.Random) -> Callable[..., Any]:

@@ -14,6 +14,7 @@ from trio._core._run import GLOBAL_RUN_CONTEXT, CancelScope, CancelStatus
 from simnet.kernel import Kernel
 
 Enter = Callable[[CancelScope], CancelScope]
+Leave = Callable[[CancelScope, type[BaseException] | None, BaseException | None, TracebackType | None], bool]
 Close = Callable[[CancelScope, BaseException | None], BaseException | None]
 
 
@@ -42,25 +43,41 @@ def entering(kernel: Kernel, enter: Enter) -> Enter:
     return enter_scope
 
 
+def leaving(leave: Leave) -> Leave:
+    """`CancelScope.__exit__`."""
+
+    def leave_scope(
+        self: CancelScope, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        return (error is None and _is_left(self)) or leave(self, kind, error, trace)
+
+    return leave_scope
+
+
 def closing(close: Close) -> Close:
-    """`CancelScope._close`. Unusual: an exception, a cancellation, tasks or scopes that are still within."""
+    """`CancelScope._close`, which a nursery calls."""
 
     def close_scope(self: CancelScope, exc: BaseException | None) -> BaseException | None:
-        status, task = self._cancel_status, GLOBAL_RUN_CONTEXT.task
-        if exc is not None or self._cancel_called or status is None or task._cancel_status is not status:
-            return close(self, exc)
-        parent = status._parent
-        if parent is None or status._children or len(status._tasks) != 1:
-            return close(self, exc)
-        status._tasks.remove(task)
-        parent._tasks.add(task)
-        task._cancel_status = parent
-        parent._children.remove(status)
-        status._parent = self._cancel_status = None
-        _register(self, math.inf)
-        return None
+        return None if exc is None and _is_left(self) else close(self, exc)
 
     return close_scope
+
+
+def _is_left(scope: CancelScope) -> bool:
+    """Leaves it. False in an unusual case: a cancellation, tasks or scopes that are still within."""
+    status, task = scope._cancel_status, GLOBAL_RUN_CONTEXT.task
+    if scope._cancel_called or status is None or task._cancel_status is not status:
+        return False
+    parent = status._parent
+    if parent is None or status._children or len(status._tasks) != 1:
+        return False
+    status._tasks.remove(task)
+    parent._tasks.add(task)
+    task._cancel_status = parent
+    parent._children.remove(status)
+    status._parent = scope._cancel_status = None
+    _register(scope, math.inf)
+    return True
 
 
 def registering(scope: CancelScope) -> _Registration:

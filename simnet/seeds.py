@@ -24,7 +24,7 @@ from simnet.outcome import Outcome
 # A hundred times what a seed takes.
 SEED_CPU_S_MAX = 20.0
 # A child never collects garbage: that cost a thirtieth of its time. It leaves 0.4 MB a seed behind, and ends in time.
-SEEDS_PER_CHILD = 100
+SEEDS_PER_CHILD = 250
 MEMORY = Path("/dev/shm")
 Run = Callable[[int], Outcome]
 

@@ -11,20 +11,13 @@ from types import TracebackType
 from typing import Any
 
 import trio
-from trio.lowlevel import Abort, Task, checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
+from trio import lowlevel
+from trio.lowlevel import Abort, Task, checkpoint_if_cancelled, current_task
 
 from simnet.flow import Flow
+from simnet.host import PROCESS, Host, here
 from simnet.marks import sometimes
-from simnet.network import (
-    PROCESS,
-    SYN_AGAIN_FIRST_S,
-    SYN_TRIES_MAX,
-    UNSENT_BYTES,
-    Host,
-    Net,
-    here,
-    os_error,
-)
+from simnet.network import SYN_AGAIN_FIRST_S, SYN_TRIES_MAX, UNSENT_BYTES, Net, os_error
 
 EVERYWHERE = ("0.0.0.0", "::")
 BACKLOG_MAX = 4096
@@ -33,10 +26,9 @@ BACKLOG_MAX = 4096
 class Listening:
     """A listening port: connections that wait to be accepted."""
 
-    __slots__ = ("acceptor", "backlog", "queue", "socket")
+    __slots__ = ("acceptor", "backlog", "queue")
 
-    def __init__(self, socket: SimSocket, backlog: int) -> None:
-        self.socket = socket
+    def __init__(self, backlog: int) -> None:
         self.backlog = backlog
         self.queue: deque[SimSocket] = deque()
         self.acceptor: Task | None = None
@@ -151,7 +143,8 @@ class SimSocket(trio.socket.SocketType):
         self._check_open()
         if (self.ip, self.port) in self.host.listening:
             raise os_error(errno.EADDRINUSE)
-        self._listening = self.host.listening[self.ip, self.port] = Listening(self, min(backlog, BACKLOG_MAX))
+        self._listening = Listening(min(backlog, BACKLOG_MAX))
+        self.host.listening[self.ip, self.port] = self
         self.host.sockets[self] = None
 
     async def accept(self) -> tuple[SimSocket, Any]:
@@ -168,7 +161,7 @@ class SimSocket(trio.socket.SocketType):
                 listening.acceptor = None
                 return Abort.SUCCEEDED
 
-            await wait_task_rescheduled(abort)
+            await lowlevel.wait_task_rescheduled(abort)
             self._check_open()
         accepted = listening.queue.popleft()
         return accepted, accepted.peer
@@ -214,8 +207,11 @@ class SimSocket(trio.socket.SocketType):
             return ""
         if net.weather.loss and target is not host and net.dice.random() < net.weather.loss:
             return ""
-        door = next((target.listening[at, port] for at in (ip, *EVERYWHERE) if (at, port) in target.listening), None)
-        if door is None:
+        listener = next(
+            (target.listening[at, port] for at in (ip, *EVERYWHERE) if (at, port) in target.listening), None
+        )
+        door = listener._listening if isinstance(listener, SimSocket) else None
+        if listener is None or door is None:
             return "refused"
         if len(door.queue) >= door.backlog:
             sometimes("a listener's queue was full")
@@ -224,7 +220,7 @@ class SimSocket(trio.socket.SocketType):
         other = SimSocket(net, target)
         other.ip, other.port = ip if target is not host else "127.0.0.1", port
         other.peer = (self.ip, self.port)
-        other.process = door.socket.process
+        other.process = listener.process
         host.sockets[self] = target.sockets[other] = None
         name = f"{net.flows}"
         self.outgoing = other.incoming = Flow(net, self, other, port, f"{name}>")
@@ -232,7 +228,7 @@ class SimSocket(trio.socket.SocketType):
         door.queue.append(other)
         if door.acceptor is not None:
             task, door.acceptor = door.acceptor, None
-            reschedule(task)
+            lowlevel.reschedule(task)
         return "taken"
 
     # --- bytes
@@ -273,30 +269,13 @@ class SimSocket(trio.socket.SocketType):
                 self.writer = None
                 return Abort.SUCCEEDED
 
-            await wait_task_rescheduled(abort)
+            await lowlevel.wait_task_rescheduled(abort)
             self._flow_out()
 
     def _take_back(self, flow: Flow) -> None:
         """Of a send that was cancelled, the socket has what its buffer takes, and no more."""
         sometimes("a send was cancelled")
-        keep = UNSENT_BYTES // self.net.scale
-        surplus = flow.written - flow.sent - keep
-        while surplus > 0 and flow.segments:
-            segment = flow.segments[-1]
-            cut = min(surplus, segment[0])
-            segment[0] -= cut
-            flow.unsent_wire -= cut * segment[1]
-            if not segment[0]:
-                flow.segments.pop()
-            surplus -= cut
-            flow.written -= cut
-            while cut:
-                last = flow.buffer.pop()
-                if len(last) > cut:
-                    flow.buffer.append(memoryview(last)[: len(last) - cut])
-                    cut = 0
-                else:
-                    cut -= len(last)
+        flow.take_back(UNSENT_BYTES // self.net.scale)
 
     async def wait_writable(self) -> None:
         await checkpoint_if_cancelled()
@@ -333,7 +312,7 @@ class SimSocket(trio.socket.SocketType):
                 self.reader = None
                 return Abort.SUCCEEDED
 
-            await wait_task_rescheduled(abort)
+            await lowlevel.wait_task_rescheduled(abort)
 
     def _flow_in(self) -> Flow | None:
         """The flow; None where nothing is left to read and nothing will come."""
@@ -383,14 +362,14 @@ class SimSocket(trio.socket.SocketType):
         return -1
 
     def _stop_listening(self, listening: Listening) -> None:
-        if self.host.listening.get((self.ip, self.port)) is listening:
+        if self.host.listening.get((self.ip, self.port)) is self:
             del self.host.listening[self.ip, self.port]
         for waiting in listening.queue:
             waiting.reset_other()
         listening.queue.clear()
         if listening.acceptor is not None:
             task, listening.acceptor = listening.acceptor, None
-            reschedule(task)
+            lowlevel.reschedule(task)
 
     def reset_other(self) -> None:
         """RST: what was under way is forgotten, and the other end gets ECONNRESET."""
@@ -427,12 +406,12 @@ class SimSocket(trio.socket.SocketType):
     def wake_reader(self) -> None:
         if self.reader is not None:
             task, self.reader = self.reader, None
-            reschedule(task)
+            lowlevel.reschedule(task)
 
     def wake_writer(self) -> None:
         if self.writer is not None:
             task, self.writer = self.writer, None
-            reschedule(task)
+            lowlevel.reschedule(task)
 
     def _flow_out(self) -> Flow:
         self._check_open()

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from simnet.network import GIGABIT, Host, Link, Net
+from simnet.host import Host
+from simnet.link import GIGABIT, Link
+from simnet.network import Net
 
 LAN_LATENCY_S = 0.1e-3  # from a machine to the switch; twice that to the next one
 INTERNET_LATENCY_S = 1e-3

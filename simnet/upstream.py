@@ -15,7 +15,8 @@ import trio
 
 from p2pcdn.errors import Unavailable
 from p2pcdn.http1 import Handler, Limits, Request, Response, serve
-from simnet.network import HERE, Host, Net
+from simnet.host import HERE, Host
+from simnet.network import Net
 from simnet.tcp import listen
 
 PORT = 80

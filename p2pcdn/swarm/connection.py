@@ -78,12 +78,16 @@ def buffer_size(body_size_bytes_max: int) -> int:
 class Reading:
     """The reading of one answer into a buffer."""
 
-    def __init__(self, buffer: memoryview, body_size_bytes_max: int, watch: Watch | None = None) -> None:
+    def __init__(
+        self, buffer: memoryview, body_size_bytes_max: int, watch: Watch | None = None, device: bytes = b""
+    ) -> None:
         """buffer: at least `buffer_size(body_size_bytes_max)` long. An answer whose body is longer is an error.
 
         watch: called with what is here, once there is a head. wanted_bytes: for so many more it is worth to look again.
+        device: what the answer's giver has proven, or will have when the answer is taken.
         """
         self._watch = watch
+        self._device = device
         self.wanted_bytes = 1
         self._buffer = buffer
         self.body_size_bytes_max = body_size_bytes_max
@@ -122,7 +126,8 @@ class Reading:
         self.wanted_bytes = max(1, min(wanted_bytes, missing_bytes))
         if missing_bytes:
             return None
-        return Answer(head.status, self._buffer[head.end : whole], head.keep_alive, head.retry_after_s, head.headers)
+        body = self._buffer[head.end : whole]
+        return Answer(head.status, body, head.keep_alive, head.retry_after_s, head.headers, self._device)
 
     def _find_head(self, searched: int) -> Head | None:
         seen = bytes(self._buffer[: min(self._filled, HEAD_SIZE_BYTES_MAX)])

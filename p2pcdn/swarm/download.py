@@ -340,7 +340,9 @@ class Download:
             if peer is not None and told is not None
         }
         parents = parents * CLASSES if len(parents) == 1 else parents
-        self._sources.parents = [*parents, *[None] * CLASSES][:CLASSES]
+        parents = [*parents, *[None] * CLASSES][:CLASSES]
+        changed = parents != self._sources.parents or advice.read != self._turn.ours
+        self._sources.parents = parents
         self._taking.leave_silent(self._told)
         for address in advice.others:
             self._peer_at(address, place)
@@ -353,7 +355,8 @@ class Download:
                 self._sources.readers.add(peer)
         self._call_seconds()
         self._turn.follow(advice)
-        self._sharing.changed.unpark_all()
+        if changed:
+            self._sharing.changed.unpark_all()
 
     def _peer_at(self, told: str, place: Place) -> Peer | None:
         address = seen_from(told, place)
@@ -401,12 +404,19 @@ class Download:
         """Asks for a piece of one of these classes after the other."""
         try:
             while not self._sharing.whole:
-                if not any([await self._ask_somebody(klass) for klass in classes]):
-                    with trio.move_on_at(min(self._sources.rested_at(now := trio.current_time()), now + 1)):
+                asked = False
+                for klass in classes:
+                    asked = await self._ask_somebody(klass) or asked
+                if not asked:
+                    with trio.move_on_at(self._worth_a_look_at(trio.current_time())):
                         await self._sharing.changed.park()
         except P2pcdnError as error:
             # The store's, or whoever ended the partial: nobody's pieces can help now.
             self._fail(error)
+
+    def _worth_a_look_at(self, now: float) -> float:
+        """When somebody may be asked again, or for what another does not give, though nothing changes until then."""
+        return min(self._sources.rested_at(now), self._taking.overdue_at(self._overdue_s, now), now + 1)
 
     async def _ask_somebody(self, klass: int) -> bool:
         """One question for a piece, and what becomes of it; False where there is nobody to ask now, or nothing."""
@@ -475,7 +485,9 @@ class Download:
 
     def _free_of(self, klass: int) -> int:
         """The same without what a helper or a second worker asks for just now; if that is all, all the same."""
-        left = self._left_of(klass)
+        return self._without_others(self._left_of(klass))
+
+    def _without_others(self, left: int) -> int:
         return left & ~bitfield.union(self._asked_beside.values()) or left
 
     def _want(self, klass: int) -> tuple[int, bool]:
@@ -484,14 +496,17 @@ class Download:
         When its class is done it helps the one that lacks most, from its end; or another whose question is overdue.
         The second value says so.
         """
-        if self._left_of(klass):
-            return self._free_of(klass), False
+        if left := self._left_of(klass):
+            return self._without_others(left), False
         most = max(map(self._free_of, range(CLASSES)), key=int.bit_count)
         if most.bit_count() >= HELPED_PIECES_MIN:
             return _last_half(most), True
-        overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._sources.answer_time_s)
-        overdue = self._taking.overdue(trio.current_time() - overdue_s)
+        overdue = self._taking.overdue(trio.current_time() - self._overdue_s)
         return self._sharing.missing & ~self._turn.ahead & overdue, True
+
+    @property
+    def _overdue_s(self) -> float:
+        return max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._sources.answer_time_s)
 
 
 def _turns(*, on_air: bool) -> list[range]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hmac import compare_digest
 from mmap import mmap
 from typing import Protocol
@@ -252,10 +252,9 @@ class Exchange:
         while links:
             link = links.pop()
             try:
-                answer = await self._once(line, link, question.request(), question.reading())
+                return await self._once(line, link, question.request(), question.reading(link.device)), link
             except _Stale:
                 continue
-            return (replace(answer, device=link.device) if link.device else answer), link
         if self._meeting is not None:
             return await self._as_member(self._meeting, line, question)
         if question.sealed:
@@ -279,12 +278,13 @@ class Exchange:
                 continue
             link = link or await self._dial(line, address, question.sealed_port, given.device)
             try:
-                answer = await self._once(line, link, question.request(given.ticket), question.reading())
+                reading = question.reading(given.device)
+                answer = await self._once(line, link, question.request(given.ticket), reading)
             except _Stale as error:
                 raise Unavailable(f"{address} closed the connection instead of answering.") from error
             if compare_digest(answer.headers.get(TICKET_PROOF, "").encode(), given.proof.encode()):
                 link.device = given.device
-                return replace(answer, device=given.device), link
+                return answer, link
             await link.close()
             meeting.forget(address, given.session_id, sealed=sealed)
             if answer.status != 403:
@@ -428,8 +428,8 @@ class _Question:
     def request(self, ticket: str = "") -> bytes:
         return encode_request(self.target, str(self.address), ticket)
 
-    def reading(self) -> Reading:
-        return Reading(self.view, self.body_size_bytes_max, self.watch)
+    def reading(self, device: bytes = b"") -> Reading:
+        return Reading(self.view, self.body_size_bytes_max, self.watch, device)
 
 
 class _Stale(Exception):

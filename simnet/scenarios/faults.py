@@ -36,11 +36,12 @@ from simnet.browse import Answer, get
 from simnet.disk import SimDisk
 from simnet.disk_faults import fail_once
 from simnet.faults import DEATHS, UNSEEN, BadPeer, Fault, LyingProxy, plan
+from simnet.host import HERE, Host
 from simnet.inode import Pool
 from simnet.kernel import Kernel
 from simnet.machine import INDEX_PORT, LIFE, PEER_PORT, Machine
 from simnet.marks import sometimes
-from simnet.network import HERE, Host, Net
+from simnet.network import Net
 from simnet.outcome import Outcome
 from simnet.patches import Patches
 from simnet.scale import PIECE_SIZE_BYTES, small_store

@@ -13,9 +13,10 @@ import trio
 
 from p2pcdn.digest import Sha256
 from simnet.client import Failed
+from simnet.host import Host
 from simnet.inode import Pool
 from simnet.kernel import BEGIN_S
-from simnet.network import GIGABIT, Host
+from simnet.link import GIGABIT
 from simnet.node import PEER_PORT, Options, SimNode
 from simnet.simulation import Simulation
 from simnet.topologies import TOPOLOGIES, Topology

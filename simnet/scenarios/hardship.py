@@ -15,7 +15,8 @@ import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.store.partial import Partial
-from simnet.network import GIGABIT, Host, Link, here
+from simnet.host import Host, here
+from simnet.link import GIGABIT, Link
 from simnet.node import SimNode
 from simnet.scenarios import flash_crowd
 from simnet.scenarios.flash_crowd import PROJECT, REAL_PIECE_BYTES, Trouble, Wanted

@@ -25,7 +25,7 @@ from simnet.__main__ import main
 from simnet.client import Failed
 from simnet.disk import SimDisk
 from simnet.kernel import BEGIN_S, Kernel
-from simnet.network import GIGABIT
+from simnet.link import GIGABIT
 from simnet.node import Options, SimNode
 from simnet.patches import Leak
 from simnet.scenarios.flash_crowd import Wanted, run

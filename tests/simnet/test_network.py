@@ -11,7 +11,9 @@ import pytest
 import trio
 
 from p2pcdn_daemon.doors.network import TcpNetwork
-from simnet.network import GIGABIT, HERE, WAKE_BYTES, Host, Net
+from simnet.host import HERE, Host
+from simnet.link import GIGABIT
+from simnet.network import WAKE_BYTES, Net
 from simnet.simulation import Simulation
 from tests.contract.network import check_network
 
