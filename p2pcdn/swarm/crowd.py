@@ -6,12 +6,12 @@ Whom each one asks for pieces, `plan.py` says. It is advice: who gets nothing fr
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.advice import MAKERS_TOLD_MAX, TRACKER, Advice, AskCrowd
+from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.plan import CLASSES, Plan, Seat
 from p2pcdn.swarm.trial import DECIDED_AFTER_PIECES, DECIDED_AFTER_S, Trial, by_class
 
@@ -198,7 +198,7 @@ class Crowd:
                     continue
                 if self.plan.complains(member.seat, other.seat):
                     self._complaints[member.host] = heard + 1
-            _forget_oldest(self._complaints, MEMBERS_MAX)
+            forget_oldest(self._complaints, MEMBERS_MAX)
 
     def _forget_the_silent(self, now: float) -> None:
         for boot, member in list(self.members.items()):
@@ -213,7 +213,7 @@ class Crowd:
         if self.members[boot].whole:
             return
         self._fruitless[self.members[boot].host] = None
-        _forget_oldest(self._fruitless, MEMBERS_MAX)
+        forget_oldest(self._fruitless, MEMBERS_MAX)
 
     def _lapse(self, boot: str) -> None:
         """It is another one's turn. Whoever has had nothing yet of the upstream may go on waiting for it."""
@@ -268,7 +268,7 @@ class Crowd:
         trial, self._trial = self._trial, None
         if trial is not None and not trial.won and trial.racer in self.members:
             self._beaten[self.members[trial.racer].host] = None
-            _forget_oldest(self._beaten, MEMBERS_MAX)
+            forget_oldest(self._beaten, MEMBERS_MAX)
         for one in self._roots((), 0.0):
             if trial is not None and one.boot in trial.slow:
                 self.plan.becomes_source(one.seat, reads=one.boot in self.leases)
@@ -350,7 +350,7 @@ class Crowd:
         self.plan.becomes_source(member.seat, reads=not races)
         self.makers.pop(member.ask.device, None)
         self.makers[member.ask.device] = member.address
-        _forget_oldest(self.makers, MAKERS_TOLD_MAX - 1)
+        forget_oldest(self.makers, MAKERS_TOLD_MAX - 1)
 
     @property
     def _lease_s(self) -> float:
@@ -411,11 +411,6 @@ class Crowd:
             return others
         step = 1 + len(others) // OTHERS_TOLD
         return [others[(member.number * 7 + at * step) % len(others)] for at in range(OTHERS_TOLD)]
-
-
-def _forget_oldest(marks: MutableMapping[Any, Any], most: int) -> None:
-    while len(marks) > most:
-        del marks[next(iter(marks))]
 
 
 def _knows_the_liars_of(ask: AskCrowd, other: AskCrowd) -> bool:

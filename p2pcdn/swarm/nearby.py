@@ -22,6 +22,7 @@ from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.http1 import Request, Response
 from p2pcdn.store import Origin, Store
+from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.messages import CBOR_TYPE, HAVE_SIZE_BYTES_MAX, IDS_MAX, PIECE_TYPE, AskHave, decode_have
 from p2pcdn.swarm.peers import Peer
 from p2pcdn.swarm.tools import Tools
@@ -278,8 +279,7 @@ class Nearby:
             for one in unknown:
                 self._answers.pop(one, None)
                 self._answers[one] = trio.current_time(), one in found
-            while len(self._answers) > ANSWERS_REMEMBERED_MAX:
-                self._answers.popitem(last=False)
+            forget_oldest(self._answers, ANSWERS_REMEMBERED_MAX)
         return {one for one in sha256s if self._answers.get(one, (0.0, False))[1]} if peers else set()
 
     async def _ask(self, peer: Peer, question: AskRoom | AskNames | AskHave, size_bytes_max: int) -> bytes | None:

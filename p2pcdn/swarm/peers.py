@@ -15,6 +15,7 @@ from functools import lru_cache
 from itertools import chain
 
 from p2pcdn.digest import Sha256
+from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.messages import Hello
 from p2pcdn.world import Sighting
 
@@ -216,8 +217,7 @@ class Peers:
         """It said hello. False: it was ourselves, and is dropped."""
         if hello.boot == self._own_boot:
             self._own[peer.address] = None
-            while len(self._own) > PEERS_PER_HOST_MAX:
-                self._own.pop(next(iter(self._own)))
+            forget_oldest(self._own, PEERS_PER_HOST_MAX)
             self._forget(peer.address)
             return False
         if peer.hello is None or peer.hello.boot != hello.boot:
@@ -277,8 +277,7 @@ class Peers:
     def distrust(self, peer: Peer, sha256: Sha256) -> None:
         """It is not asked for this file again."""
         peer.distrusted[sha256] = None
-        while len(peer.distrusted) > DISTRUSTED_MAX:
-            peer.distrusted.pop(next(iter(peer.distrusted)))
+        forget_oldest(peer.distrusted, DISTRUSTED_MAX)
 
     def is_quiet(self, peer: Peer, now: float) -> bool:
         """Whether it is to be left alone now."""

@@ -17,7 +17,7 @@ from p2pcdn.group import Device, Identity
 from p2pcdn.http1 import Handler, Request, Response
 from p2pcdn.store import Origin, Partial, Store
 from p2pcdn.swarm.advice import Advice, AskCrowd
-from p2pcdn.swarm.attendance import Attendance
+from p2pcdn.swarm.attendance import Absent, Attendance
 from p2pcdn.swarm.claims import Claims
 from p2pcdn.swarm.convictions import Convictions
 from p2pcdn.swarm.directory import Directory
@@ -98,7 +98,7 @@ class Swarm:
         )
         cut, meet = cutting(piece_size_bytes), self._greetings.meet
         self._tools = Tools(self._exchange, self._peers, counters, threads, random, self._identity, cut, meet)
-        self._tracker = Tracker()
+        self._tracker, self._absent = Tracker(), Absent()
         self._provider = Provider(
             store,
             self._directory,
@@ -183,7 +183,7 @@ class Swarm:
         sharing = Sharing(partial, sha256, id_, self._tools.cutting)
         download = Download(
             sharing,
-            Attendance(id_, self._exchange, self._tracker, self._ranks),
+            Attendance(id_, self._exchange, self._tracker, self._ranks, self._absent),
             read_origin,
             self._tools,
             boot=self._boot,
