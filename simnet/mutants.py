@@ -235,13 +235,15 @@ def _any_piece(*_: object) -> bool:
     return True
 
 
-_grew: Callable[[Arrival, memoryview], None] = Arrival.grew
+_grew: Callable[[Arrival, memoryview], bool] = Arrival.grew
 
 
-def _any_part(self: Arrival, body: memoryview) -> None:
+def _any_part(self: Arrival, body: memoryview) -> bool:
+    before = self.right
     with suppress(RemoteProtocolError):
         _grew(self, body)
     self.right = sum(end <= len(body) for _, end in self._spans)
+    return self.right > before
 
 
 _exchange: Callable[..., None] = Exchange.__init__
