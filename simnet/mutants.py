@@ -28,11 +28,11 @@ from p2pcdn.store.partial import Partial
 from p2pcdn.store.rows import BlobRow
 from p2pcdn.store.shelves import Shelves
 from p2pcdn.store.store import Store
-from p2pcdn.swarm import crowd, holders
+from p2pcdn.swarm import crowd, holders, leases
 from p2pcdn.swarm.arrival import Arrival
 from p2pcdn.swarm.belief import Belief
-from p2pcdn.swarm.crowd import Crowd
 from p2pcdn.swarm.exchange import Exchange
+from p2pcdn.swarm.leases import Leases
 from p2pcdn.world import DiskFile, Threads
 from p2pcdn_daemon.upstream import outages
 from p2pcdn_daemon.upstream.upstream import HttpxUpstream
@@ -315,8 +315,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("a silent upstream is waited for", FIVE, [(HttpxUpstream, "__init__", _patient_upstream)]),
     Mutant("what the room does not give is not asked of the upstream", FIVE, [(Fetch, "_fill", _only_from_the_room)]),
-    Mutant("everybody reads the upstream", FIVE, [(Crowd, "_grant", lambda self, member, now: True)]),
-    Mutant("a lease never moves", FIVE, [(crowd, "LEASE_S", 1e9)], 60),
+    Mutant("everybody reads the upstream", FIVE, [(Leases, "grant", lambda self, member, now: True)]),
+    Mutant("a lease never moves", FIVE, [(leases, "LEASE_S", 1e9), (crowd, "SILENT_S", 1e9)], 60),
     Mutant("a cut download goes on at the wrong place", FIVE, [(OriginReader, "_drain", _drain_askew)], 30),
     Mutant("what passes through unkept is not checked", FIVE, [(deliver, "_check", _no_check)], 20),
 )
