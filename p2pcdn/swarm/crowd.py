@@ -114,12 +114,13 @@ class Crowd:
             member = self.members[ask.boot] = Member(ask.boot, address, self._coming, seat, ask, now, now, host)
             self._by_seat[seat] = member
             self._coming += 1
-        if ask.got > member.ask.got:
-            self.leases.progressed(member, now)
+        progressed = ask.got > member.ask.got
         if ask.gives != member.ask.gives:
             self.plan.wants_to_give(member.seat, gives=self._gives(ask))
         member.ask, member.heard_at = ask, now
         member.holds = holds_of(ask)
+        if progressed:
+            self.leases.progressed(member, now)
         if member.whole and not member.seat.source:
             self.plan.is_whole(member.seat)
         elif member.seat.source and not member.whole and ask.boot not in self.leases.held:

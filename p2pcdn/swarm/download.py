@@ -310,6 +310,7 @@ class Download:
             distrusted=(*liars, *doubted[max(0, len(doubted) + len(liars) - DISTRUSTED_MAKERS_MAX) :]),
             liars=len(liars),
             left=self._left,
+            read=sharing.read_bytes,
         )
 
     def _follow(self, advice: Advice, place: Place) -> None:

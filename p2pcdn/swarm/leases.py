@@ -42,11 +42,15 @@ HOSTS_REMEMBERED = 2048
 
 @dataclass(slots=True)
 class Lease:
-    """The right to read the origin. progress_at: when its owner last had more bytes than before."""
+    """The right to read the origin. progress_at: when its owner last had more bytes than before.
+
+    read_before: what its owner had read of the origin when it got it.
+    """
 
     device: bytes
     progress_at: float
     since: float
+    read_before: int
     part: float = 0.0  # of the file, where it begins
     races: bool = False  # granted because the room was slower than its owner's wire
 
@@ -97,7 +101,7 @@ class Leases:
         self.pace_s += (now - member.progress_at - self.pace_s) / 8
         member.progress_at = now
         self._fruitless.pop(member.host, None)
-        if member.boot in self.held:
+        if member.boot in self.held and self._has_read(member.boot):
             self._lapsed = 0
             self.waiting.clear()
 
@@ -203,7 +207,7 @@ class Leases:
         return True
 
     def _give(self, member: Member, part: float, now: float, *, races: bool = False) -> None:
-        self.held[member.boot] = Lease(member.ask.device, now, now, part, races)
+        self.held[member.boot] = Lease(member.ask.device, now, now, member.ask.read, part, races)
         self._plan.becomes_source(member.seat, reads=not races)
         self.makers.pop(member.ask.device, None)
         self.makers[member.ask.device] = member.address
@@ -218,13 +222,16 @@ class Leases:
         if lease.races:
             self._recall()
 
+    def _has_read(self, boot: str) -> bool:
+        """Whether this reader has had a byte of the origin since it got its lease. What others gave it is none."""
+        return self._members[boot].ask.read > self.held[boot].read_before
+
     def _lapse(self, boot: str) -> None:
         """It is another one's turn. Whoever has had nothing yet of the upstream may go on waiting for it."""
-        lease = self.held[boot]
+        lease, had_nothing = self.held[boot], not self._has_read(boot)
         self._is_fruitless(boot)
         self._lapsed = min(self._lapsed + 1, 8)
-        had_nothing = lease.progress_at == lease.since and not self._members[boot].whole
-        if had_nothing and not lease.races and len(self.waiting) < WAITING_MAX:
+        if had_nothing and not self._members[boot].whole and not lease.races and len(self.waiting) < WAITING_MAX:
             self.waiting[boot] = lease
 
     def _is_fruitless(self, boot: str) -> None:
@@ -238,9 +245,9 @@ class Leases:
     def _goes_on_waiting(self, member: Member, now: float) -> bool:
         """Whether this one waits for its first byte; with that it is the reader, and who has none stops."""
         lease = self.waiting.get(member.boot)
-        if lease is None or member.progress_at <= lease.since:
+        if lease is None or member.ask.read <= lease.read_before:
             return lease is not None
-        for boot in [boot for boot, one in self.held.items() if one.progress_at == one.since]:
+        for boot in [boot for boot in self.held if not self._has_read(boot)]:
             self._end(boot)
         self.waiting.clear()
         if not self.held and not member.whole:

@@ -37,7 +37,15 @@ def boot(number: int) -> str:
     return f"{number:032x}"
 
 
-def ask(number: int, holds: int = 0, *, able: bool = True, gives: bool = True, got: int | None = None) -> AskCrowd:
+def ask(
+    number: int,
+    holds: int = 0,
+    *,
+    able: bool = True,
+    gives: bool = True,
+    got: int | None = None,
+    read: int | None = None,
+) -> AskCrowd:
     return AskCrowd(
         ID,
         boot(number),
@@ -49,6 +57,7 @@ def ask(number: int, holds: int = 0, *, able: bool = True, gives: bool = True, g
         holds.bit_count() * 100 if got is None else got,
         able,
         gives,
+        read=(holds.bit_count() * 100 if got is None else got) if read is None else read,
     )
 
 
@@ -156,16 +165,22 @@ def test_a_slow_reader_that_gets_some_bytes_keeps_it() -> None:
         assert not tell(crowd, 1, tick / 2).read
 
 
-def test_an_upstream_that_is_slow_to_begin_is_read_by_whoever_asked_it_first() -> None:
-    """Others begin beside it, for it may hang; the first byte of one of them ends all the others' readings."""
+@pytest.mark.parametrize("passes_on", [False, True], ids=["it keeps what it reads", "all have some of it at once"])
+def test_an_upstream_that_is_slow_to_begin_is_read_by_whoever_asked_it_first(passes_on: bool) -> None:
+    """Others begin beside it, for it may hang; the first byte of one of them ends all the others' readings. What they
+    have of each other is no byte of the upstream."""
     crowd, dice, members = Crowd(), random.Random(1), range(20)
     tick_s, begins_after_s = 0.5, 8.0
     reading_since: dict[int, float] = {}
     for tick in range(60):
         now = tick * tick_s
-        for number in dice.sample(members, len(members)):
+        # What the first one reads others have, and tell, before it does.
+        asking = dice.sample(members, len(members))
+        for number in sorted(asking, key=lambda number: passes_on and reading_since.get(number) == 0.0):
             has = now - reading_since.get(number, now) >= begins_after_s
-            if not tell(crowd, number, now, 0b1 if has else 0, got=tick if has else 0).read:
+            some = has or (passes_on and now >= begins_after_s)
+            read = tick if has else 0
+            if not tell(crowd, number, now, 0b1 if some else 0, got=tick if some else 0, read=read).read:
                 reading_since.pop(number, None)
             else:
                 reading_since.setdefault(number, now)
