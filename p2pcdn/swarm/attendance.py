@@ -14,7 +14,7 @@ from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.swarm.advice import CROWD_SIZE_BYTES_MAX, LEFT_MAX, Advice, AskCrowd
 from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.exchange import Exchange
-from p2pcdn.swarm.peers import Address, Peer
+from p2pcdn.swarm.peer import Address, Peer
 from p2pcdn.swarm.tracker import Tracker
 
 # A tracker answers from memory. Whoever needs longer than that on a busy machine is passed over: nobody waits for the

@@ -14,7 +14,7 @@ from p2pcdn.swarm.belief import Belief
 from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.manifest import Manifest, Proof
 from p2pcdn.swarm.manifests import make_manifest
-from p2pcdn.swarm.peers import Peer
+from p2pcdn.swarm.peer import Peer
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.tools import Tools, refuse
 

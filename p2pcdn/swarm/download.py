@@ -21,7 +21,7 @@ from p2pcdn.swarm.belief import Belief
 from p2pcdn.swarm.exchange import PROGRESS_SIZE_BYTES_MIN
 from p2pcdn.swarm.holders import HOLD_OFF_S, Holders
 from p2pcdn.swarm.hope import Hope
-from p2pcdn.swarm.peers import CROWD, Peer
+from p2pcdn.swarm.peer import CROWD, Peer
 from p2pcdn.swarm.plan import CLASSES
 from p2pcdn.swarm.race import Race
 from p2pcdn.swarm.reading import ReadOrigin

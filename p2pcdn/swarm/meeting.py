@@ -29,7 +29,7 @@ from p2pcdn.group.identity import Identity
 from p2pcdn.http1 import Handler, Refusal, Request, Response, Violation
 from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.messages import CBOR_TYPE
-from p2pcdn.swarm.peers import Address
+from p2pcdn.swarm.peer import Address
 
 MEET_PATH = "/v1/meet/"
 # The header of a connection's first request, and that of its answer.

@@ -24,7 +24,7 @@ from p2pcdn.http1 import Request, Response
 from p2pcdn.store import Origin, Store
 from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.messages import CBOR_TYPE, HAVE_SIZE_BYTES_MAX, IDS_MAX, PIECE_TYPE, AskHave, decode_have
-from p2pcdn.swarm.peers import Peer
+from p2pcdn.swarm.peer import Peer
 from p2pcdn.swarm.tools import Tools
 from p2pcdn.world import Share
 

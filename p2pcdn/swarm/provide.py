@@ -46,7 +46,7 @@ from p2pcdn.swarm.messages import (
     read_target,
 )
 from p2pcdn.swarm.open_files import OPEN_FILE_IDLE_S, OpenFile, OpenFiles
-from p2pcdn.swarm.peers import Address
+from p2pcdn.swarm.peer import Address
 from p2pcdn.swarm.rarity import Rarity
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.slots import Slots

@@ -29,7 +29,8 @@ from p2pcdn.swarm.manners import Manners
 from p2pcdn.swarm.meeting import Meeting, is_sealed
 from p2pcdn.swarm.messages import Hello
 from p2pcdn.swarm.nearby import Nearby
-from p2pcdn.swarm.peers import PEERS_MAX, Peer, Peers, PeerStatus
+from p2pcdn.swarm.peer import Peer, PeerStatus
+from p2pcdn.swarm.peers import PEERS_MAX, Peers
 from p2pcdn.swarm.provide import Provider
 from p2pcdn.swarm.reading import ReadOrigin
 from p2pcdn.swarm.resolutions import Resolutions

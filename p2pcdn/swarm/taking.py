@@ -17,7 +17,7 @@ from p2pcdn.swarm.connection import Answer, Head
 from p2pcdn.swarm.holders import SECOND_OPINION_S, Holders
 from p2pcdn.swarm.manifest import Cut, Manifest, Proof
 from p2pcdn.swarm.messages import HOLDS, PARTS, PASSED_ON, PIECE_INDEX, AskPiece
-from p2pcdn.swarm.peers import Peer
+from p2pcdn.swarm.peer import Peer
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.sources import Sources
 from p2pcdn.swarm.tools import Tools, hash_parts

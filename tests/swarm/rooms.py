@@ -28,7 +28,8 @@ from p2pcdn.swarm.manifest import cut_of
 from p2pcdn.swarm.meeting import MEET_PATH, Meeting, is_sealed
 from p2pcdn.swarm.messages import HELLO_SIZE_BYTES_MAX, AskHave, AskHello, Hello, blob_id, encode_have, read_target
 from p2pcdn.swarm.nearby import Nearby
-from p2pcdn.swarm.peers import CONFIGURED, Peer, Peers
+from p2pcdn.swarm.peer import CONFIGURED, Peer
+from p2pcdn.swarm.peers import Peers
 from p2pcdn.swarm.resolutions import Resolutions
 from p2pcdn.swarm.tools import Tools
 from p2pcdn.world import Index, Sighting

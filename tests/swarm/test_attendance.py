@@ -15,7 +15,8 @@ from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.swarm.advice import Advice, AskCrowd
 from p2pcdn.swarm.attendance import ABSENT_FIRST_S, ANSWER_TIME_S, Absent, Attendance
 from p2pcdn.swarm.messages import Hello, read_target
-from p2pcdn.swarm.peers import CONFIGURED, CROWD, TOLD, Address, Peer, Peers
+from p2pcdn.swarm.peer import CONFIGURED, CROWD, TOLD, Address, Peer
+from p2pcdn.swarm.peers import Peers
 from p2pcdn.swarm.tracker import Tracker
 from p2pcdn.world import Sighting
 
