@@ -24,6 +24,7 @@ from p2pcdn.swarm.directory import Directory
 from p2pcdn.swarm.download import Download
 from p2pcdn.swarm.exchange import Exchange, Patience
 from p2pcdn.swarm.greetings import Greetings
+from p2pcdn.swarm.holding import OwnHolding
 from p2pcdn.swarm.manifest import cutting
 from p2pcdn.swarm.manners import Manners
 from p2pcdn.swarm.meeting import Meeting, is_sealed
@@ -115,15 +116,10 @@ class Swarm:
         everybody = partial(self._whom, most=PEERS_MAX)
         self.claims = Claims(self._tools, everybody, self._identity, clock)
         self.resolutions = Resolutions(self._tools, everybody, self._identity, clock)
-        self.nearby = Nearby(
-            self._tools,
-            everybody,
-            store,
-            id_of=self._directory.id_of,
-            gives=self._provider.may_share,
-            grouped=self._identity.group is not None,
-            pages=self.claims.count,
-        )
+        id_of, grouped = self._directory.id_of, self._identity.group is not None
+        self.nearby = Nearby(self._tools, everybody, id_of=id_of, grouped=grouped)
+        gives, pages = self._provider.may_share, self.claims.count
+        self._holding = OwnHolding(store, id_of=id_of, gives=gives, grouped=grouped, pages=pages)
         # The peer face: what neighbours ask of us; in a group what members ask, and over TLS.
         self.answer: Handler = self._answer if self._meeting is None else self._meeting.door.guard(self._answer)
         self.answer_sealed = None if self._meeting is None else self._meeting.sealed_door.guard(self._answer)
@@ -229,7 +225,7 @@ class Swarm:
         return (
             self.claims.answer(request, sealed=is_sealed(request))
             or self.resolutions.answer(request, sealed=is_sealed(request))
-            or self.nearby.answer(request)
+            or self._holding.answer(request)
             or self._provider.answer(request)
         )
 
