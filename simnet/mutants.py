@@ -33,6 +33,7 @@ from p2pcdn.swarm.arrival import Arrival
 from p2pcdn.swarm.belief import Belief
 from p2pcdn.swarm.exchange import Exchange
 from p2pcdn.swarm.leases import Leases
+from p2pcdn.swarm.member import Member
 from p2pcdn.world import DiskFile, Threads
 from p2pcdn_daemon.upstream import outages
 from p2pcdn_daemon.upstream.upstream import HttpxUpstream
@@ -273,6 +274,12 @@ async def _drain_askew(self: OriginReader, wanted: Any, response: Any, sink: Any
         reading.at += len(fresh)
 
 
+def _grants_all(self: Leases, member: Member, now: float) -> bool:
+    if member.boot not in self.held:
+        self._give(member, 0.0, now)
+    return True
+
+
 def _no_check(wanted: Any, got: Sha256) -> None:
     return
 
@@ -315,7 +322,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("a silent upstream is waited for", FIVE, [(HttpxUpstream, "__init__", _patient_upstream)]),
     Mutant("what the room does not give is not asked of the upstream", FIVE, [(Fetch, "_fill", _only_from_the_room)]),
-    Mutant("everybody reads the upstream", FIVE, [(Leases, "grant", lambda self, member, now: True)]),
+    Mutant("everybody reads the upstream", FIVE, [(Leases, "grant", _grants_all)]),
     Mutant("a lease never moves", FIVE, [(leases, "LEASE_S", 1e9), (crowd, "SILENT_S", 1e9)], 60),
     Mutant("a cut download goes on at the wrong place", FIVE, [(OriginReader, "_drain", _drain_askew)], 30),
     Mutant("what passes through unkept is not checked", FIVE, [(deliver, "_check", _no_check)], 20),
