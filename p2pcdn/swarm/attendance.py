@@ -27,9 +27,9 @@ TRIED_MAX = 3
 # Whoever is asked may send us on to one that it ranks higher; so often, for that one may have gone. And its advice is
 # worth so many questions.
 SENT_ON_MAX, STEPS_MAX = 2, 6
-# One that did not answer is not asked first again for so long, by any download of this node; it doubles. One of whom we
-# only heard is perhaps nobody.
-ABSENT_FIRST_S, ABSENT_MAX_S, HEARSAY_ABSENT_S = 2.0, 30.0, 60.0
+# One that did not answer is not asked first again for so long, by any download of this node; it doubles. It is perhaps
+# only busy, and a room with two trackers has two readers. One of whom we only heard is perhaps nobody.
+ABSENT_FIRST_S, ABSENT_MAX_S, HEARSAY_ABSENT_S = 1.0, 30.0, 60.0
 # Those that were silent last; a room has one tracker a file.
 ABSENT_REMEMBERED = 256
 
@@ -65,10 +65,10 @@ class Absent:
         if silence is not None:
             silence.until = now + ANSWER_TIME_S
 
-    def was_silent(self, address: Address, now: float, *, living: bool) -> None:
-        """living: it once said hello to us."""
+    def was_silent(self, address: Address, now: float, *, hearsay: bool) -> None:
         silence = self._silences.pop(address, None) or _Silence()
-        pause_s = min(ABSENT_FIRST_S * (1 << silence.times), ABSENT_MAX_S) if living else HEARSAY_ABSENT_S
+        doubled_s = ABSENT_FIRST_S * (1 << min(silence.times, 8))
+        pause_s = HEARSAY_ABSENT_S if hearsay else min(doubled_s, ABSENT_MAX_S)
         self._silences[address] = _Silence(now + pause_s, silence.times + 1)
         forget_oldest(self._silences, ABSENT_REMEMBERED)
 
@@ -97,6 +97,7 @@ class Attendance:
         self._forsaken: dict[Address, None] = {}
         self._gone: list[str] = []  # those that did not answer this time, or are passed over
         self._living: dict[Address, int] = {}  # those that said hello to us, with their ranks
+        self._hearsay: set[Address] = set()  # those of whom others told us
 
     async def ask(self, ask: AskCrowd) -> tuple[Advice, Place]:
         """The advice of the first in rank that answers; where nobody does, that the node help itself.
@@ -126,6 +127,7 @@ class Attendance:
         ranked = self._ranks(self._id)
         living = [one for one in ranked if one is None or one.living]
         self._living = {one.address: rank for rank, one in enumerate(living) if one is not None}
+        self._hearsay = {one.address for one in ranked if one is not None and not one.living}
         absent = (one for one in self._living if self._is_passed_over(one))
         self._gone = [str(one) for one in dict.fromkeys((*self._forsaken, *absent))]
         asked = [one for one in ranked if one is None or not self._is_passed_over(one.address)]
@@ -187,7 +189,7 @@ class Attendance:
         if advice is not None:
             self._absent.answered(address)
         else:
-            self._absent.was_silent(address, trio.current_time(), living=address in self._living)
+            self._absent.was_silent(address, trio.current_time(), hearsay=address in self._hearsay)
             self._gone.append(str(address))
         return advice
 

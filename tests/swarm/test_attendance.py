@@ -13,7 +13,7 @@ import trio
 
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.swarm.advice import Advice, AskCrowd
-from p2pcdn.swarm.attendance import ABSENT_FIRST_S, ANSWER_TIME_S, Absent, Attendance
+from p2pcdn.swarm.attendance import ABSENT_FIRST_S, ABSENT_MAX_S, ANSWER_TIME_S, Absent, Attendance
 from p2pcdn.swarm.messages import Hello, read_target
 from p2pcdn.swarm.peer import CONFIGURED, CROWD, TOLD, Address, Peer
 from p2pcdn.swarm.peers import Peers
@@ -167,3 +167,12 @@ def test_no_question_spoils_the_answers_to_others() -> None:
 def test_an_advice_with_a_port_that_is_none_is_no_advice(address: str) -> None:
     with pytest.raises(RemoteProtocolError):
         Advice.decode(Advice(elsewhere=address).encode())
+
+
+def test_one_that_is_silent_for_days_is_tried_now_and_then() -> None:
+    absent, address, now = Absent(), Address("192.0.2.1", 7273), 0.0
+    for _ in range(2000):
+        absent.was_silent(address, now, hearsay=False)
+        assert absent.is_absent(address, now)
+        now += ABSENT_MAX_S
+        assert not absent.is_absent(address, now)
