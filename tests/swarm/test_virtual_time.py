@@ -131,14 +131,13 @@ async def test_a_holder_that_only_says_that_it_has_nothing_costs_three_seconds(
 ) -> None:
     async with two(tmp_path) as (wires, taker, store):
         honest = wires.listening["a"].answer
-        pieces, asked = cut_of(len(CONTENT)).pieces, 0
+        pieces, met_at = cut_of(len(CONTENT)).pieces, trio.current_time()
 
         def stingy(request: Request) -> Response | Awaitable[Response]:
-            nonlocal asked
+            """One piece more each second."""
             if not request.path.endswith("/piece"):
                 return honest(request)
-            asked += 1
-            holds = bitfield.encode((1 << min(asked, pieces)) - 1, pieces)
+            holds = bitfield.encode((2 << int(trio.current_time() - met_at) % pieces) - 1, pieces)
             return Response(409, ((HOLDS, holds),) if boasts else ())
 
         wires.listening["a"].answer = stingy
