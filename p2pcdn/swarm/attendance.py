@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.exchange import Exchange
 from p2pcdn.swarm.peer import Address, Peer
 from p2pcdn.swarm.tracker import Tracker
+
+log = logging.getLogger(__name__)
 
 # A tracker answers from memory. Whoever needs longer than that on a busy machine is passed over: nobody waits for the
 # room where it sleeps.
@@ -115,7 +118,7 @@ class Attendance:
     def forsake(self) -> None:
         """Whoever advised us last did so badly: the next in rank is asked from now on."""
         if self._answered is not None:
-            self._forsaken[self._answered] = None
+            self._passes_over(self._answered, "the room gave nothing on its advice")
             self._answered = None
 
     def _whom(self) -> list[Address | None]:
@@ -158,17 +161,19 @@ class Attendance:
             if better is None:
                 path.pop()
             elif better in path or str(better) in told or self._is_down(at, better) or sent[at] > SENT_ON_MAX:
-                self._passes_over(path.pop())
+                self._passes_over(path.pop(), "it sends us on in vain")
             elif self._is_passed_over(better):
                 self._gone.append(str(better))
             else:
                 path.append(better)
             if not path:
                 return None
-        self._passes_over(first)
+        self._passes_over(first, "it sends us from one to the next")
         return None
 
-    def _passes_over(self, address: Address) -> None:
+    def _passes_over(self, address: Address, why: str) -> None:
+        """For this file. Boot ids may be out of date, so that it is no strike."""
+        log.info("%s is not asked for advice again: %s", address, why, extra={"peer": str(address), "id": self._id})
         self._forsaken[address] = None
         self._gone.append(str(address))
 
