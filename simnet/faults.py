@@ -58,7 +58,8 @@ PAIRS = (
     ("disk sync", "power"),
     ("power", "upstream slow"),
 )
-# "reader dies": whoever reads a file from the upstream next loses its power in the middle of it.
+# "reader dies": whoever reads a file from the upstream next loses its power in the middle of it; by the word "all" only
+# its process ends, and the disk keeps what it had begun.
 DEATHS = frozenset({"power", "kill", "reader dies"})
 BAD_PEERS = frozenset({"liar", "mute", "drip"})
 OF_SOME_NODES = frozenset({"partition", "one way", "clog", "swizzle"})

@@ -28,11 +28,12 @@ from p2pcdn.store.partial import Partial
 from p2pcdn.store.rows import BlobRow
 from p2pcdn.store.shelves import Shelves
 from p2pcdn.store.store import Store
-from p2pcdn.swarm import crowd, holders
+from p2pcdn.swarm import crowd, holders, leases
 from p2pcdn.swarm.arrival import Arrival
 from p2pcdn.swarm.belief import Belief
-from p2pcdn.swarm.crowd import Crowd
 from p2pcdn.swarm.exchange import Exchange
+from p2pcdn.swarm.leases import Leases
+from p2pcdn.swarm.member import Member
 from p2pcdn.world import DiskFile, Threads
 from p2pcdn_daemon.upstream import outages
 from p2pcdn_daemon.upstream.upstream import HttpxUpstream
@@ -235,13 +236,15 @@ def _any_piece(*_: object) -> bool:
     return True
 
 
-_grew: Callable[[Arrival, memoryview], None] = Arrival.grew
+_grew: Callable[[Arrival, memoryview], bool] = Arrival.grew
 
 
-def _any_part(self: Arrival, body: memoryview) -> None:
+def _any_part(self: Arrival, body: memoryview) -> bool:
+    before = self.right
     with suppress(RemoteProtocolError):
         _grew(self, body)
     self.right = sum(end <= len(body) for _, end in self._spans)
+    return self.right > before
 
 
 _exchange: Callable[..., None] = Exchange.__init__
@@ -269,6 +272,12 @@ async def _drain_askew(self: OriginReader, wanted: Any, response: Any, sink: Any
         fresh = chunk if reading.end is None else chunk[: reading.end - reading.at]
         await sink(reading.at, fresh)
         reading.at += len(fresh)
+
+
+def _grants_all(self: Leases, member: Member, now: float) -> bool:
+    if member.boot not in self.held:
+        self._give(member, 0.0, now)
+    return True
 
 
 def _no_check(wanted: Any, got: Sha256) -> None:
@@ -313,8 +322,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("a silent upstream is waited for", FIVE, [(HttpxUpstream, "__init__", _patient_upstream)]),
     Mutant("what the room does not give is not asked of the upstream", FIVE, [(Fetch, "_fill", _only_from_the_room)]),
-    Mutant("everybody reads the upstream", FIVE, [(Crowd, "_grant", lambda self, member, now: True)]),
-    Mutant("a lease never moves", FIVE, [(crowd, "LEASE_S", 1e9)], 60),
+    Mutant("everybody reads the upstream", FIVE, [(Leases, "grant", _grants_all)]),
+    Mutant("a lease never moves", FIVE, [(leases, "LEASE_S", 1e9), (crowd, "SILENT_S", 1e9)], 60),
     Mutant("a cut download goes on at the wrong place", FIVE, [(OriginReader, "_drain", _drain_askew)], 30),
     Mutant("what passes through unkept is not checked", FIVE, [(deliver, "_check", _no_check)], 20),
 )

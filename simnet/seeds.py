@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import shutil
 import signal
@@ -139,6 +140,7 @@ def _serve(run: Run, questions: IO[str], answers: IO[str]) -> NoReturn:
         answers.flush()
         os._exit(3)
 
+    logging.basicConfig(level=logging.CRITICAL)  # a scenario that wants to hear its nodes listens to them
     signal.signal(signal.SIGVTALRM, out_of_time)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
     gc.collect()

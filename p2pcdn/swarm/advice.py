@@ -31,6 +31,7 @@ class AskCrowd:
     where one connection to it is slower than the line. slow: the room is slower than its own wire to the upstream.
     distrusted: devices whose word it does not take, or that give it nothing; the first `liars` of them have lied.
     left: parents that lied to it or failed it, as the tracker named them; `TRACKER` for the tracker.
+    read: bytes that it has read of the origin itself.
     """
 
     id: str
@@ -48,6 +49,7 @@ class AskCrowd:
     slow: bool = False
     left: tuple[str, ...] = ()
     liars: int = 0
+    read: int = 0
 
     def target(self) -> str:
         distrusted = ",".join(key.hex() for key in self.distrusted)
@@ -55,6 +57,7 @@ class AskCrowd:
             f"/v1/crowd/{self.id}?boot={self.boot}&port={self.port}&device={self.device.hex()}"
             f"&size={self.size_bytes}&pieces={self.pieces}&holds={self.holds}&got={self.got}&able={self.able:d}&gives={self.gives:d}&readers={self.readers}"
             f"&slow={self.slow:d}&distrusted={distrusted}&left={','.join(self.left)}&liars={self.liars}"
+            + (f"&read={self.read}" if self.read else "")
         )
 
 
@@ -64,7 +67,7 @@ _ASK_CROWD = re.compile(
     rf"&holds=([0-9A-Za-z_-]{{0,1368}})&got=(0|[1-9][0-9]{{0,12}})&able=([01])&gives=([01])&readers=([1-4])"
     rf"&slow=([01])&distrusted=((?:{HEX}(?:,{HEX}){{0,{DISTRUSTED_MAKERS_MAX - 1}}})?)"
     r"&left=([0-9A-Za-z.:%_\[\],-]{0,1024})"
-    rf"&liars=([0-{DISTRUSTED_MAKERS_MAX}])",
+    rf"&liars=([0-{DISTRUSTED_MAKERS_MAX}])(?:&read=([1-9][0-9]{{0,12}}))?",
     re.ASCII,
 )
 
@@ -92,6 +95,7 @@ def read_ask_crowd(id_: str, query: str) -> AskCrowd:
         distrusted=distrusted,
         left=_left(match[13]),
         liars=int(match[14]),
+        read=int(match[15] or 0),
     )
 
 

@@ -54,8 +54,11 @@ class Arrival:
         """What is here and right; good until the next wait."""
         return self._body[: self._spans[self.right - 1][1]] if self.right else self._body[:0]
 
-    def grew(self, body: memoryview) -> None:
-        """These bytes of it are here; the view stays good until `end`. Raises RemoteProtocolError for a wrong part."""
+    def grew(self, body: memoryview) -> bool:
+        """These bytes of it are here; the view stays good until `end`. Whether one more part is right now.
+
+        Raises RemoteProtocolError for a wrong one.
+        """
         self._body = body
         before = self.right
         while self.right < len(self._spans) and self._spans[self.right][1] <= len(body):
@@ -67,6 +70,7 @@ class Arrival:
         if self.right > before:
             for taker in self._takers:
                 taker.grew()
+        return self.right > before
 
     def next_part_bytes(self, body: memoryview) -> int:
         """How many bytes are missing until the next part is here; 0 where all are."""

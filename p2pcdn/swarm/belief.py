@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.swarm.manifest import Cut, Manifest, Proof, piece_hash
 from p2pcdn.swarm.messages import MANIFEST_NAME, PROOF
-from p2pcdn.swarm.peers import Peer
+from p2pcdn.swarm.peer import Peer
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.tools import Tools
 

@@ -11,9 +11,10 @@ from p2pcdn.errors import P2pcdnError
 from p2pcdn.store import Partial, Store
 from p2pcdn.swarm.advice import DISTRUSTED_MAKERS_MAX
 from p2pcdn.swarm.belief import Belief
+from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.manifest import Manifest, Proof
 from p2pcdn.swarm.manifests import make_manifest
-from p2pcdn.swarm.peers import Peer
+from p2pcdn.swarm.peer import Peer
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.tools import Tools, refuse
 
@@ -36,8 +37,7 @@ class Convictions:
     def remember(self, partial: Partial, belief: Belief, sharing: Sharing) -> None:
         """An attempt begins."""
         self._downloads[partial.attempt] = (belief, sharing)
-        if len(self._downloads) > DOWNLOADS_REMEMBERED:
-            self._downloads.popitem(last=False)
+        forget_oldest(self._downloads, DOWNLOADS_REMEMBERED)
 
     def wrong_makers(self, sha256: Sha256) -> tuple[bytes, ...]:
         """Whose word for this file was wrong before."""
@@ -59,10 +59,8 @@ class Convictions:
         makers = self._wrong_makers.setdefault(sharing.sha256, {})
         makers.update(belief.makers)
         makers.pop(self._tools.identity.device.public, None)
-        while len(makers) > DISTRUSTED_MAKERS_MAX:
-            makers.pop(next(iter(makers)))
-        while len(self._wrong_makers) > DOWNLOADS_REMEMBERED:
-            self._wrong_makers.popitem(last=False)
+        forget_oldest(makers, DISTRUSTED_MAKERS_MAX)
+        forget_oldest(self._wrong_makers, DOWNLOADS_REMEMBERED)
         for peer, maker in belief.vouchers.items():
             if belief.named.get(maker) in (None, peer):  # others only passed it on
                 refuse(self._tools, peer, sharing.sha256, partial.origin.filename, "its manifest is not of this file")
@@ -71,8 +69,7 @@ class Convictions:
         else:
             # Which of them lied, the right file will tell: its pieces do not fit what the liar signed.
             self._suspects[sharing.sha256] = (belief, dict(sharing.proofs))
-            if len(self._suspects) > DOWNLOADS_REMEMBERED:
-                self._suspects.pop(next(iter(self._suspects)))
+            forget_oldest(self._suspects, DOWNLOADS_REMEMBERED)
         return sharing
 
     async def convict(self, sha256: Sha256) -> None:

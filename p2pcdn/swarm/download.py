@@ -20,7 +20,8 @@ from p2pcdn.swarm.attendance import Attendance, Place, seen_from
 from p2pcdn.swarm.belief import Belief
 from p2pcdn.swarm.exchange import PROGRESS_SIZE_BYTES_MIN
 from p2pcdn.swarm.holders import HOLD_OFF_S, Holders
-from p2pcdn.swarm.peers import CROWD, Peer
+from p2pcdn.swarm.hope import Hope
+from p2pcdn.swarm.peer import CROWD, Peer
 from p2pcdn.swarm.plan import CLASSES
 from p2pcdn.swarm.race import Race
 from p2pcdn.swarm.reading import ReadOrigin
@@ -41,14 +42,11 @@ SIZE_ASKED_EVERY_S, SIZE_ASKED_EVERY_MAX_S = 0.03, 0.5
 QUIET_READING_S = 1.0
 # How often it is looked whether anything moves.
 LOOK_EVERY_S = 0.25
-# Parents that have nothing to give, but get more themselves, are believed for so long; a client of ours would go after
-# 15 s (pip).
-STARVING_S = 9.0
+# A node that cannot read the origin has nothing but a slow piece to wait for, so long at the least; a client of ours
+# would go after 15 s (pip).
+SLOW_PIECE_S = 9.0
 # So often those who should give are doubted, and somebody else reads, before the room is given up.
 DOUBTING_ROUNDS = 2
-# A reader that brings nothing loses its lease after three seconds; a crowd in which nobody brings anything for so long
-# is doubted: twice, and then the node helps itself, whoever holds the leases.
-SILENT_CROWD_S = 12.0
 # A class that lacks so many pieces, when another is done, is helped: its parent is slower, or it has none.
 HELPED_PIECES_MIN = 4
 # A class without a parent has a second worker while it is so many pieces behind another: with one worker a guest gets
@@ -115,11 +113,7 @@ class Download:
         self._asked_beside: dict[int, int] = {}  # what helpers (by their class) and second workers (CLASSES on) ask for
         self._asked: dict[int, Peer] = {}  # whom each class's worker asked last
         self._asked_at = [math.inf] * CLASSES  # when it asked what it waits for
-        self._got_bytes = 0
-        self._fruitful_at = trio.current_time()  # when bytes were kept last
-        self._moved_at = trio.current_time()  # when anything moved last
-        self._lacking_since = math.inf  # since when others have what we have not
-        self._unadvised_since = math.inf  # since when the tracker names nobody to ask, and does not let us read
+        self._hope = Hope(trio.current_time())
         self._error: P2pcdnError | None = None
         self._origin_error: P2pcdnError | None = None
         self._over = False
@@ -160,7 +154,8 @@ class Download:
 
     def _look(self) -> None:
         sharing, turn, now = self._sharing, self._turn, trio.current_time()
-        stalled_s = self._stalled_s(now)
+        self._note_what_came(now)
+        stalled_s = self._hope.silent_s(now)
         # Whole by its pieces, or by bytes that came in another way (the drip that keeps a client patient).
         if (sharing.whole or not sharing.partial.missing()) and not turn.running:
             self._over = True
@@ -176,31 +171,24 @@ class Download:
                 self._start_reading()
         elif turn.running or not self._attended or undecided:
             return
-        elif self._is_hopeless(stalled_s, now) and not self._doubt_all(now):
+        elif self._is_hopeless(now) and not self._doubt_all(now):
             self._fail(self._short())
 
-    def _stalled_s(self, now: float) -> float:
-        """For how long nothing has moved.
+    def _note_what_came(self, now: float) -> None:
+        """A piece that comes slowly is progress, too: a room on one access point shares its air.
 
-        A piece that comes slowly is progress, too: a room on one access point shares its air. So is a parent that has
-        nothing for us yet, but more than before; not for ever.
+        Where its parts are not named, it may all be thrown away: whoever can read for itself waits less long for that.
         """
-        sharing = self._sharing
-        if sharing.manifest is None and self._advice.reach <= sharing.here.bit_count():
-            self._lacking_since = math.inf
-        else:
-            self._lacking_since = min(self._lacking_since, now)
-        if sharing.came_bytes != self._got_bytes:
-            if self._turn.running and now - self._fruitful_at > QUIET_READING_S:
-                self._ask_now.set()
-            self._got_bytes, self._moved_at, self._fruitful_at = sharing.came_bytes, now, now
-        # What is heard may be thrown away: it counts for as long as one slow piece takes.
+        sharing, hope = self._sharing, self._hope
+        hope.note_lack(now, lacks=sharing.manifest is not None or self._advice.reach > sharing.here.bit_count())
+        if hope.note_came(now, sharing.came_bytes) > QUIET_READING_S and self._turn.running:
+            self._ask_now.set()
+        hope.note_right(self._taking.right_at)
         piece_size_bytes = 0 if sharing.cut is None else sharing.cut.piece_size_bytes
-        slow_piece_s = max(STARVING_S, piece_size_bytes / PROGRESS_SIZE_BYTES_MIN * self._patience_s)
+        slow_piece_s = max(SLOW_PIECE_S, piece_size_bytes / PROGRESS_SIZE_BYTES_MIN * self._patience_s)
         for peer in self._asked.values():
             heard_at = self._tools.exchange.heard_at(peer.address)
-            self._moved_at = max(self._moved_at, min(heard_at, self._fruitful_at + slow_piece_s))
-        return now - max(self._moved_at, min(self._taking.answered_at, self._fruitful_at + STARVING_S))
+            hope.note_heard(heard_at, self._patience_s if self._turn.able else slow_piece_s)
 
     def _compare(self, now: float) -> None:
         """The room with our own wire; what comes of that the tracker hears at once."""
@@ -224,18 +212,14 @@ class Download:
         return self._sources.patience_s
 
     def _is_stalled(self) -> bool:
-        return trio.current_time() - self._moved_at > self._patience_s
+        return self._hope.silent_s(trio.current_time()) > self._patience_s
 
-    def _is_hopeless(self, stalled_s: float, now: float) -> bool:
+    def _is_hopeless(self, now: float) -> bool:
         """Whether the room will not give what is missing, or not soon."""
-        sharing, cannot_read = self._sharing, not self._turn.able
-        if not self._holders.asking and not self._sources and (cannot_read or sharing.manifest is not None):
+        can_read = self._turn.able
+        if not self._holders.asking and not self._sources and (not can_read or self._sharing.manifest is not None):
             return True
-        # What has just come to somebody is still on its way to us, however long ago the last piece came.
-        since = min(self._lacking_since, self._unadvised_since)
-        if cannot_read or now - since > self._patience_s:
-            return stalled_s > self._patience_s
-        return stalled_s > SILENT_CROWD_S
+        return self._hope.is_lost(now, self._patience_s, can_read=can_read)
 
     def _doubt_all(self, now: float) -> bool:
         """Before the room is given up: who should have given is doubted, so that another may read the origin for all.
@@ -245,7 +229,7 @@ class Download:
         if not self._turn.able or self._rounds >= DOUBTING_ROUNDS:
             return False
         self._rounds += 1
-        self._moved_at = now
+        self._hope.begins_anew(now)
         self._attendance.forsake()
         proof = self._sharing.manifest_proof
         self._doubt([device for device, _ in self._advice.makers] + ([proof.maker] if proof is not None else []))
@@ -326,11 +310,12 @@ class Download:
             distrusted=(*liars, *doubted[max(0, len(doubted) + len(liars) - DISTRUSTED_MAKERS_MAX) :]),
             liars=len(liars),
             left=self._left,
+            read=sharing.read_bytes,
         )
 
     def _follow(self, advice: Advice, place: Place) -> None:
         now = trio.current_time()
-        self._unadvised_since = math.inf if advice.parents or advice.read else min(self._unadvised_since, now)
+        self._hope.note_advice(now, advice)
         if advice.size_bytes is not None and advice.size_bytes <= self._size_bytes_max:
             self._sharing.learn_size(advice.size_bytes)
         parents = [None if told is None else self._peer_at(told, place) for told in advice.parents]

@@ -17,7 +17,7 @@ from p2pcdn.swarm.connection import Answer, Reading, Watch, buffer_size, encode_
 from p2pcdn.swarm.link import Link
 from p2pcdn.swarm.meeting import MEET_PATH, MEETING_SIZE_BYTES_MAX, TICKET_PROOF, Meeting
 from p2pcdn.swarm.messages import MANIFEST_SIZE_BYTES_MAX
-from p2pcdn.swarm.peers import Address
+from p2pcdn.swarm.peer import Address
 from p2pcdn.world import Network
 
 # A neighbour that says nothing for so long has gone, and whoever waits goes elsewhere.

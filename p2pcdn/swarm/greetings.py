@@ -24,7 +24,8 @@ from p2pcdn.swarm.messages import (
     Known,
     decode_peers,
 )
-from p2pcdn.swarm.peers import ASKED_US, CONFIGURED, HELLO_EVERY_S, LOCAL, Peer, Peers
+from p2pcdn.swarm.peer import ASKED_US, CONFIGURED, LOCAL, Peer
+from p2pcdn.swarm.peers import HELLO_EVERY_S, Peers
 from p2pcdn.world import Announcement, Discovery, Sighting
 
 log = logging.getLogger(__name__)

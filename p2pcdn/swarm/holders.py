@@ -12,7 +12,7 @@ from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.swarm.belief import Belief
 from p2pcdn.swarm.manifest import Manifest, Proof
 from p2pcdn.swarm.messages import MANIFEST_SIZE_BYTES_MAX, PROOF, AskManifest
-from p2pcdn.swarm.peers import Peer
+from p2pcdn.swarm.peer import Peer
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.sources import BUSY_PAUSE_S, Sources
 from p2pcdn.swarm.tools import Tools

@@ -13,6 +13,7 @@ from p2pcdn.errors import NotFound, P2pcdnError, RemoteProtocolError, StoreStopp
 from p2pcdn.group import Identity
 from p2pcdn.http1 import Response
 from p2pcdn.store import Blob, Store
+from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.manifest import Cutting, Manifest, Proof, manifest_of, part_hashes, piece_hash, prove_manifest
 from p2pcdn.swarm.messages import CBOR_TYPE, PROOF, RETRY_AFTER
 from p2pcdn.world import Threads
@@ -96,8 +97,7 @@ class Manifests:
     def _remember(self, sha256: Sha256, manifest: Manifest) -> tuple[bytes, str, str]:
         made = self._kept[sha256] = self._signed(sha256, manifest)
         self._kept.move_to_end(sha256)
-        if len(self._kept) > MANIFESTS_KEPT:
-            self._kept.popitem(last=False)
+        forget_oldest(self._kept, MANIFESTS_KEPT)
         return made
 
     async def _make_and_send(self, blob: Blob) -> Response:

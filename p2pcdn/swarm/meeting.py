@@ -27,8 +27,9 @@ from p2pcdn.group.challenge import (
 )
 from p2pcdn.group.identity import Identity
 from p2pcdn.http1 import Handler, Refusal, Request, Response, Violation
+from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.messages import CBOR_TYPE
-from p2pcdn.swarm.peers import Address
+from p2pcdn.swarm.peer import Address
 
 MEET_PATH = "/v1/meet/"
 # The header of a connection's first request, and that of its answer.
@@ -98,8 +99,7 @@ class Meeting:
         if session is None or device not in (None, session.device):
             raise Unavailable("It did not prove that it is a member of our group.")
         self._guests[address, sealed] = _Guest(session)
-        if len(self._guests) > SESSIONS_MAX:
-            self._guests.popitem(last=False)
+        forget_oldest(self._guests, SESSIONS_MAX)
 
     def forget(self, address: Address, session_id: bytes, *, sealed: bool) -> None:
         """The session is not taken any more: its other end began anew, or is another node."""

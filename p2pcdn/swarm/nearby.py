@@ -1,41 +1,38 @@
 """What the room holds together: counts for people, and which files a page may still list when no upstream answers.
 
-In a group each member tells the others the short names of all that it would give them, once, and again when that has
-changed; so a page of ten thousand files costs no question at all. In open mode nobody tells anybody what it has, and
-neighbours are asked about the files of one page, the newest first. docs/protocol.md, "The room".
+In a group each member is asked for the short names of all that it would give, once, and again when that has changed
+(`holding.py` tells ours). In open mode nobody tells anybody what it has, and neighbours are asked about the files of
+one page, the newest first. docs/protocol.md, "The room".
 """
 
 from __future__ import annotations
 
-import heapq
-import re
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import trio
-from blake3 import blake3
 
-from p2pcdn import frames
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError, Unavailable
-from p2pcdn.http1 import Request, Response
-from p2pcdn.store import Origin, Store
-from p2pcdn.swarm.messages import CBOR_TYPE, HAVE_SIZE_BYTES_MAX, IDS_MAX, PIECE_TYPE, AskHave, decode_have
-from p2pcdn.swarm.peers import Peer
+from p2pcdn.swarm.bounded import forget_oldest
+from p2pcdn.swarm.holding import (
+    MARK_SIZE_BYTES,
+    NAMES_SIZE_BYTES_MAX,
+    ROOM_SIZE_BYTES_MAX,
+    ROWS_AT_ONCE,
+    SHORT_SIZE_BYTES,
+    AskNames,
+    AskRoom,
+    Holding,
+    names_in,
+    short_name,
+)
+from p2pcdn.swarm.messages import HAVE_SIZE_BYTES_MAX, IDS_MAX, AskHave, decode_have
+from p2pcdn.swarm.peer import Peer
 from p2pcdn.swarm.tools import Tools
 from p2pcdn.world import Share
 
-# A short name is the beginning of a blob's id: two of a million blobs share one once in thirty million rooms.
-SHORT_SIZE_BYTES = 8
-MARK_SIZE_BYTES = 8
-# Four numbers and their names.
-ROOM_SIZE_BYTES_MAX = 256
-# A store of 65,536 files tells all of them, a larger one those that were used last.
-NAMES_MAX = 65_536
-NAMES_SIZE_BYTES_MAX = MARK_SIZE_BYTES + NAMES_MAX * SHORT_SIZE_BYTES
-COUNT_MAX = 1 << 60
 # All that is remembered of others; a room of thirty with a thousand files each takes 240 KB.
 REMEMBERED_SIZE_BYTES_MAX = 64 * 1024 * 1024
 # Members that are asked, and how many at once; a larger room has everything somewhere among these.
@@ -47,58 +44,6 @@ KNOWN_S = 5.0
 OPEN_ASKED_MAX = 16
 FILES_ASKED_MAX = 2048
 ANSWERS_REMEMBERED_MAX = 50_000
-# Our own list is made again after a change: at most so often, and not so often that it takes more than a twentieth.
-LISTED_EVERY_S = 1.0
-# And at the latest after so long, for what was withdrawn changes no number.
-LISTED_ANEW_S = 60.0
-LISTING_SHARE = 20
-# Rows, or names, looked at before others have a turn: a millisecond.
-ROWS_AT_ONCE = 256
-
-_ROOM = re.compile(r"/v1/room", re.ASCII)
-_NAMES = re.compile(r"/v1/room/names", re.ASCII)
-_CBOR = (("content-type", CBOR_TYPE),)
-_BYTES = (("content-type", PIECE_TYPE),)
-
-
-@dataclass(frozen=True, slots=True)
-class AskRoom:
-    """How much do you hold?"""
-
-    def target(self) -> str:
-        return "/v1/room"
-
-
-@dataclass(frozen=True, slots=True)
-class AskNames:
-    """What are the short names of it?"""
-
-    def target(self) -> str:
-        return "/v1/room/names"
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """What a node would give to members. mark: 8 bytes that change with the list of it."""
-
-    blobs: int
-    size_bytes: int
-    pages: int
-    mark: bytes
-
-    def encode(self) -> bytes:
-        return frames.encode({"blobs": self.blobs, "bytes": self.size_bytes, "mark": self.mark, "pages": self.pages})
-
-    @classmethod
-    def decode(cls, content: bytes) -> Holding:
-        """Raises RemoteProtocolError. Fields of later versions are passed over."""
-        fields = frames.decode(content)
-        if not isinstance(fields, dict):
-            raise RemoteProtocolError("what a node holds is not told in a map")
-        mark = fields.get("mark")
-        if type(mark) is not bytes or len(mark) != MARK_SIZE_BYTES:
-            raise RemoteProtocolError("what a node holds has no mark")
-        return cls(_count(fields, "blobs"), _count(fields, "bytes"), _count(fields, "pages"), mark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +56,6 @@ class RoomStatus:
     pages: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Own:
-    """Our own list. of: what the store said of itself when it was made, which counts until `good_until`."""
-
-    holding: Holding
-    names: bytes
-    of: tuple[int, int]
-    again_at: float
-    good_until: float
-
-
 @dataclass(slots=True)
 class _Other:
     """What a member told. names: as it came, under the mark of then; empty where it was never asked for."""
@@ -132,39 +66,21 @@ class _Other:
 
 
 class Nearby:
-    """Both sides. Used on trio's thread."""
+    """Used on trio's thread."""
 
     def __init__(
-        self,
-        tools: Tools,
-        whom: Callable[[], Sequence[Peer]],
-        store: Store,
-        *,
-        id_of: Callable[[Sha256], str],
-        gives: Callable[[Origin], bool],
-        grouped: bool,
-        pages: Callable[[], Awaitable[int]] | None = None,
+        self, tools: Tools, whom: Callable[[], Sequence[Peer]], *, id_of: Callable[[Sha256], str], grouped: bool
     ) -> None:
-        """whom: all neighbours that may be asked now. gives: whether a member may be given a blob of this origin.
-
-        pages: how many project pages members can have of us.
-        """
+        """whom: all neighbours that may be asked now."""
         self._tools = tools
         self._whom = whom
-        self._store = store
         self._id_of = id_of
-        self._gives = gives
         self._grouped = grouped
-        self.pages = pages
-        self._own: _Own | None = None
-        self._listing = trio.Lock()
         self._others: dict[Peer, _Other] = {}
         self._names: frozenset[bytes] = frozenset()
         self._looking = trio.Lock()
         self._looked_at: dict[bool, float] = {}  # by whether the names were asked for, too
         self._answers: OrderedDict[Sha256, tuple[float, bool]] = OrderedDict()
-
-    # --- asking
 
     async def held_nearby(self, sha256s: Sequence[Sha256], share: Share) -> set[Sha256]:
         """Which of these files a living neighbour would give. share: to whom their index lets them go.
@@ -178,7 +94,7 @@ class Nearby:
         await self.look_around(names=True)
         names, near = self._names, set[Sha256]()
         for number, one in enumerate(sha256s if names else ()):
-            if self._short(one) in names:
+            if short_name(self._id_of(one)) in names:
                 near.add(one)
             if number % ROWS_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
@@ -197,7 +113,7 @@ class Nearby:
             self._looked_at[False] = trio.current_time()
             if names:
                 self._looked_at[True] = trio.current_time()
-                self._names = frozenset(short for other in self._others.values() for short in _cut(other.names))
+                self._names = frozenset(short for other in self._others.values() for short in names_in(other.names))
 
     def status(self) -> RoomStatus:
         """As of the last `look_around`."""
@@ -208,6 +124,8 @@ class Nearby:
             size_bytes=sum(holding.size_bytes for holding in holdings),
             pages=sum(holding.pages for holding in holdings),
         )
+
+    # --- below
 
     async def _of_each(self, peers: Sequence[Peer], ask: Callable[[Peer], Awaitable[None]]) -> None:
         """Asks them all, some at once. Who is silent is left alone; who breaks the protocol has a strike."""
@@ -278,8 +196,7 @@ class Nearby:
             for one in unknown:
                 self._answers.pop(one, None)
                 self._answers[one] = trio.current_time(), one in found
-            while len(self._answers) > ANSWERS_REMEMBERED_MAX:
-                self._answers.popitem(last=False)
+            forget_oldest(self._answers, ANSWERS_REMEMBERED_MAX)
         return {one for one in sha256s if self._answers.get(one, (0.0, False))[1]} if peers else set()
 
     async def _ask(self, peer: Peer, question: AskRoom | AskNames | AskHave, size_bytes_max: int) -> bytes | None:
@@ -291,67 +208,3 @@ class Nearby:
         ):
             self._tools.peers.is_there(peer, trio.current_time())
             return bytes(answer.body) if answer.status == 200 else None
-
-    # --- answering
-
-    def answer(self, request: Request) -> Awaitable[Response] | None:
-        """The answer to a member's question about what is here; None where it asks for something else.
-
-        To be called for members only. In open mode there are none: strangers cannot list what a node holds.
-        """
-        if not self._grouped:
-            return None
-        if _ROOM.fullmatch(request.path):
-            return self._tell_holding()
-        return self._tell_names() if _NAMES.fullmatch(request.path) else None
-
-    async def _tell_holding(self) -> Response:
-        holding = (await self._listed()).holding
-        pages = await self.pages() if self.pages is not None else 0
-        return Response(200, _CBOR, replace(holding, pages=pages).encode())
-
-    async def _tell_names(self) -> Response:
-        own = await self._listed()
-        return Response(200, _BYTES, own.holding.mark + own.names)
-
-    async def _listed(self) -> _Own:
-        async with self._listing:
-            summary = self._store.summary()
-            now, of = trio.current_time(), (summary.blobs, summary.size_bytes)
-            own = self._own
-            if own is not None and (now < own.again_at or (own.of == of and now < own.good_until)):
-                return own
-            blobs, size_bytes, names = await self._list()
-            took_s = trio.current_time() - now
-            mark = bytes(blake3(names).digest(MARK_SIZE_BYTES))
-            again_at = trio.current_time() + max(LISTED_EVERY_S, took_s * LISTING_SHARE)
-            good_until = max(again_at, now + LISTED_ANEW_S)
-            own = self._own = _Own(Holding(blobs, size_bytes, 0, mark), names, of, again_at, good_until)
-            return own
-
-    async def _list(self) -> tuple[int, int, bytes]:
-        """How many blobs members may have of us, their bytes, and their short names in order."""
-        used: list[tuple[float, bytes]] = []
-        size_bytes = 0
-        for number, row in enumerate(self._store.rows()):
-            if not row.buried and self._gives(row.origin):
-                used.append((row.used_at, self._short(row.sha256)))
-                size_bytes += row.size_bytes
-            if number % ROWS_AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
-        told = used if len(used) <= NAMES_MAX else heapq.nlargest(NAMES_MAX, used)
-        return len(used), size_bytes, b"".join(sorted(short for _, short in told))
-
-    def _short(self, sha256: Sha256) -> bytes:
-        return bytes.fromhex(self._id_of(sha256)[: 2 * SHORT_SIZE_BYTES])
-
-
-def _count(fields: Mapping[str, Any], name: str) -> int:
-    count = fields.get(name)
-    if type(count) is not int or not 0 <= count < COUNT_MAX:
-        raise RemoteProtocolError("what a node holds is told in something else than numbers")
-    return count
-
-
-def _cut(names: bytes) -> list[bytes]:
-    return [names[at : at + SHORT_SIZE_BYTES] for at in range(0, len(names), SHORT_SIZE_BYTES)]

@@ -5,29 +5,35 @@ A sighting is a hint. A peer is believed to be there after it answered a hello, 
 
 from __future__ import annotations
 
-import ipaddress
-import math
 import random
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import chain
 
 from p2pcdn.digest import Sha256
+from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.messages import Hello
+from p2pcdn.swarm.peer import (
+    CONFIGURED,
+    CROWD,
+    HEARSAY_KEPT_S,
+    ONCE_CONFIGURED,
+    TOLD,
+    Address,
+    Peer,
+    PeerStatus,
+    address_of,
+    is_literal,
+    status_of,
+)
 from p2pcdn.world import Sighting
 
 # A large office; 1 kB each. Forged names by the ten thousand push each other out, and nobody who answers.
 PEERS_MAX = 2048
-# A tracker names the same ones every second.
-ADDRESSES_REMEMBERED = 2 * PEERS_MAX
 # So many are greeted as soon as they are heard of; of a larger room the others are met by and by, for a thousand nodes
 # that greet each other at once say a million hellos. Until then they are hearsay: good enough to be asked.
 GREETED_AT_ONCE_MAX = 24
 GREETED_BY_AND_BY_S = 300.0
-# Hearsay that nobody has renewed for so long is forgotten.
-HEARSAY_KEPT_S = 600.0
 # Nodes on one address: a few users of one machine. More is somebody who makes names.
 PEERS_PER_HOST_MAX = 16
 # How long one that failed is left alone: first, and at the most. It doubles.
@@ -47,79 +53,6 @@ STRIKE_PAUSE_S = 60.0
 BAN_S = 3600.0
 # Files in which a peer has lied; older ones are forgotten.
 DISTRUSTED_MAX = 64
-
-LOCAL, CONFIGURED, ASKED_US, ONCE_CONFIGURED = "mdns", "configured", "asked us", "once configured"
-# Learnt of while fetching a file, and from other nodes.
-CROWD, TOLD = "crowd", "told"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a peer listens. host: a name or an IP address, without brackets."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(slots=True, eq=False)
-class Peer:
-    """One neighbour; all times are trio's. Changed by `Peers` only."""
-
-    address: Address
-    source: str
-    hello: Hello | None = None
-    heard_boot: str | None = None  # hearsay: its boot id, as multicast or another node says
-    heard_at: float = -math.inf  # when that was
-    last_seen: float | None = None
-    rtt_s: float | None = None
-    ask_at: float = 0.0  # the next hello
-    quiet_until: float = 0.0  # asked for nothing before that
-    busy_until: float = 0.0  # asked for no other file before that
-    failures: int = 0  # since it last gave something
-    down: bool = False  # failed, and has not said hello since
-    strikes: int = 0
-    banned: bool = False
-    wrong: str | None = None  # why it was left alone last
-    bytes_in: int = 0
-    distrusted: dict[Sha256, None] = field(default_factory=dict)
-
-    @property
-    def configured(self) -> bool:
-        return self.source == CONFIGURED
-
-    @property
-    def living(self) -> bool:
-        """It answered, and has not failed since."""
-        return self.hello is not None and not self.down
-
-    @property
-    def boot(self) -> str | None:
-        """Its boot id: what it said itself, else what is said of it."""
-        return self.heard_boot if self.hello is None else self.hello.boot
-
-    def is_member(self, now: float) -> bool:
-        """Whether it counts as one of the room: it answers, or was heard of lately and has not failed."""
-        return self.living or (not self.down and self.heard_boot is not None and now - self.heard_at < HEARSAY_KEPT_S)
-
-
-@dataclass(frozen=True, slots=True)
-class PeerStatus:
-    """A peer as `status` and `p2pcdn peers` show it. Times in seconds; rtt_s: of the last hello."""
-
-    node_id: str
-    address: str
-    source: str
-    version: str
-    last_seen_s: float | None
-    rtt_s: float | None
-    bytes_in: int
-    bytes_out: int
-    strikes: int
-    banned: bool
-    wrong: str | None
 
 
 class Peers:
@@ -142,7 +75,7 @@ class Peers:
 
     def sight(self, sighting: Sighting, source: str, now: float) -> Peer | None:
         """Takes a hint in. None where it is ourselves, makes no sense, or finds no room."""
-        address = _address(sighting)
+        address = address_of(sighting)
         if address is None or sighting.instance == self._own_boot or address in self._own:
             return None
         peer = self._table.get(address)
@@ -157,7 +90,7 @@ class Peers:
                 # It is new, or was started anew: what failed before says little.
                 peer.ask_at = min(peer.ask_at, now + GREETING_FIRST_S * peer.failures)
             return peer
-        if source == CROWD and not _is_literal(address.host):
+        if source == CROWD and not is_literal(address.host):
             return None  # a tracker does not make us look names up
         if source != CONFIGURED and not self._make_room(address.host):
             return None
@@ -204,7 +137,7 @@ class Peers:
 
     def unname(self, sighting: Sighting) -> None:
         """Nobody names it any more: it is kept like a neighbour that was found, not at all if it does not answer."""
-        address = _address(sighting)
+        address = address_of(sighting)
         peer = None if address is None else self._table.get(address)
         if peer is None or not peer.configured:
             return
@@ -216,8 +149,7 @@ class Peers:
         """It said hello. False: it was ourselves, and is dropped."""
         if hello.boot == self._own_boot:
             self._own[peer.address] = None
-            while len(self._own) > PEERS_PER_HOST_MAX:
-                self._own.pop(next(iter(self._own)))
+            forget_oldest(self._own, PEERS_PER_HOST_MAX)
             self._forget(peer.address)
             return False
         if peer.hello is None or peer.hello.boot != hello.boot:
@@ -277,8 +209,7 @@ class Peers:
     def distrust(self, peer: Peer, sha256: Sha256) -> None:
         """It is not asked for this file again."""
         peer.distrusted[sha256] = None
-        while len(peer.distrusted) > DISTRUSTED_MAX:
-            peer.distrusted.pop(next(iter(peer.distrusted)))
+        forget_oldest(peer.distrusted, DISTRUSTED_MAX)
 
     def is_quiet(self, peer: Peer, now: float) -> bool:
         """Whether it is to be left alone now."""
@@ -303,7 +234,7 @@ class Peers:
         ]
         self._dice.shuffle(able)
         able.sort(key=lambda peer: peer.configured)
-        chosen = list({_boot(peer) or str(peer.address): peer for peer in able}.values())
+        chosen = list({peer.name: peer for peer in able}.values())
         return chosen if len(chosen) <= most else self._dice.sample(chosen, most)
 
     def to_greet(self, now: float) -> list[Peer]:
@@ -324,11 +255,11 @@ class Peers:
         known = [peer for peer in self._table.values() if peer.hello or peer.configured or peer.strikes]
         known.sort(key=lambda peer: (peer.configured, peer.living))
         # A node with several addresses is shown once, with all its bytes.
-        shown = {_boot(peer) or str(peer.address): peer for peer in known}
+        shown = {peer.name: peer for peer in known}
         bytes_in = Counter[str]()
         for peer in known:
-            bytes_in[_boot(peer) or str(peer.address)] += peer.bytes_in
-        return [_status(peer, bytes_in[name], given_bytes, now) for name, peer in shown.items()]
+            bytes_in[peer.name] += peer.bytes_in
+        return [status_of(peer, bytes_in[name], given_bytes, now) for name, peer in shown.items()]
 
     def _make_room(self, host: str) -> bool:
         """Forgets a stranger where there are too many, the oldest first; else one that is down. Who answers stays."""
@@ -349,50 +280,3 @@ class Peers:
             self._hosts[address.host] -= 1
             if not self._hosts[address.host]:
                 del self._hosts[address.host]
-
-
-def _boot(peer: Peer) -> str | None:
-    return None if peer.hello is None else peer.hello.boot
-
-
-@lru_cache(maxsize=ADDRESSES_REMEMBERED)
-def _address(sighting: Sighting) -> Address | None:
-    host = sighting.host.removeprefix("[").removesuffix("]").lower()
-    if not 0 < len(host) <= 255 or not 0 < sighting.port < 65536:
-        return None
-    if not host.isascii() or not host.isprintable() or any(sign in host for sign in " /?#@[]"):
-        return None
-    try:
-        literal = ipaddress.ip_address(host)
-    except ValueError:
-        # Only whoever configured a name may make us look one up.
-        return Address(host, sighting.port) if sighting.instance is None else None
-    if literal.is_multicast or literal.is_unspecified:
-        return None
-    return Address(host, sighting.port)
-
-
-def _is_literal(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _status(peer: Peer, bytes_in: int, given_bytes: dict[str, int], now: float) -> PeerStatus:
-    hello = peer.hello
-    host = f"[{peer.address.host}]" if ":" in peer.address.host else peer.address.host
-    return PeerStatus(
-        node_id=hello.node_id if hello else "",
-        address=str(peer.address),
-        source=peer.source,
-        version=hello.version if hello else "",
-        last_seen_s=None if peer.last_seen is None else round(max(0.0, now - peer.last_seen), 3),
-        rtt_s=None if peer.rtt_s is None else round(peer.rtt_s, 6),
-        bytes_in=bytes_in,
-        bytes_out=given_bytes.get(host, 0),
-        strikes=peer.strikes,
-        banned=peer.banned,
-        wrong=peer.wrong,
-    )

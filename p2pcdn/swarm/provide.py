@@ -17,6 +17,7 @@ from p2pcdn.http1 import FileSlice, Request, Response
 from p2pcdn.store import Blob, Origin, Store
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.advice import Advice, AskCrowd
+from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.directory import Directory
 from p2pcdn.swarm.manifest import Cut
 from p2pcdn.swarm.manifests import Manifests, passed_on
@@ -45,7 +46,7 @@ from p2pcdn.swarm.messages import (
     read_target,
 )
 from p2pcdn.swarm.open_files import OPEN_FILE_IDLE_S, OpenFile, OpenFiles
-from p2pcdn.swarm.peers import Address
+from p2pcdn.swarm.peer import Address
 from p2pcdn.swarm.rarity import Rarity
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.slots import Slots
@@ -142,8 +143,7 @@ class Provider:
         """From now on its pieces are given away as they come."""
         self._sharings[sharing.id] = sharing
         self._sharings.move_to_end(sharing.id)
-        while len(self._sharings) > SHARINGS_MAX:
-            self._sharings.popitem(last=False)
+        forget_oldest(self._sharings, SHARINGS_MAX)
 
     def unshare(self, sharing: Sharing) -> None:
         """Its bytes were wrong, or its download ended without them."""
@@ -423,8 +423,7 @@ class Provider:
         if rarity is None:
             rarity = self._rarities[sha256] = Rarity()
         self._rarities.move_to_end(sha256)
-        if len(self._rarities) > SHARINGS_MAX:
-            self._rarities.popitem(last=False)
+        forget_oldest(self._rarities, SHARINGS_MAX)
         return rarity
 
 

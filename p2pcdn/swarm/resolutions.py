@@ -20,7 +20,7 @@ from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.group import Claim, Identity
 from p2pcdn.http1 import Request, Response
 from p2pcdn.swarm.messages import CBOR_TYPE
-from p2pcdn.swarm.peers import Peer
+from p2pcdn.swarm.peer import Peer
 from p2pcdn.swarm.tools import Tools, sealed_port
 from p2pcdn.world import Clock
 

@@ -20,7 +20,7 @@ from p2pcdn.swarm.messages import (
     decode_have,
     decode_small,
 )
-from p2pcdn.swarm.peers import Peer
+from p2pcdn.swarm.peer import Peer
 from p2pcdn.swarm.tools import Tools, refuse, sealed_port
 
 

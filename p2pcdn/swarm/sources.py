@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import trio
 
 from p2pcdn.errors import RemoteProtocolError, Unavailable
-from p2pcdn.swarm.peers import Peer
+from p2pcdn.swarm.peer import Peer
 from p2pcdn.swarm.plan import CLASSES
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.tools import Tools, refuse, sealed_port

@@ -17,19 +17,21 @@ from p2pcdn.group import Device, Identity
 from p2pcdn.http1 import Handler, Request, Response
 from p2pcdn.store import Origin, Partial, Store
 from p2pcdn.swarm.advice import Advice, AskCrowd
-from p2pcdn.swarm.attendance import Attendance
+from p2pcdn.swarm.attendance import Absent, Attendance
 from p2pcdn.swarm.claims import Claims
 from p2pcdn.swarm.convictions import Convictions
 from p2pcdn.swarm.directory import Directory
 from p2pcdn.swarm.download import Download
 from p2pcdn.swarm.exchange import Exchange, Patience
 from p2pcdn.swarm.greetings import Greetings
+from p2pcdn.swarm.holding import OwnHolding
 from p2pcdn.swarm.manifest import cutting
 from p2pcdn.swarm.manners import Manners
 from p2pcdn.swarm.meeting import Meeting, is_sealed
 from p2pcdn.swarm.messages import Hello
 from p2pcdn.swarm.nearby import Nearby
-from p2pcdn.swarm.peers import PEERS_MAX, Peer, Peers, PeerStatus
+from p2pcdn.swarm.peer import Peer, PeerStatus
+from p2pcdn.swarm.peers import PEERS_MAX, Peers
 from p2pcdn.swarm.provide import Provider
 from p2pcdn.swarm.reading import ReadOrigin
 from p2pcdn.swarm.resolutions import Resolutions
@@ -98,7 +100,7 @@ class Swarm:
         )
         cut, meet = cutting(piece_size_bytes), self._greetings.meet
         self._tools = Tools(self._exchange, self._peers, counters, threads, random, self._identity, cut, meet)
-        self._tracker = Tracker()
+        self._tracker, self._absent = Tracker(), Absent()
         self._provider = Provider(
             store,
             self._directory,
@@ -114,15 +116,10 @@ class Swarm:
         everybody = partial(self._whom, most=PEERS_MAX)
         self.claims = Claims(self._tools, everybody, self._identity, clock)
         self.resolutions = Resolutions(self._tools, everybody, self._identity, clock)
-        self.nearby = Nearby(
-            self._tools,
-            everybody,
-            store,
-            id_of=self._directory.id_of,
-            gives=self._provider.may_share,
-            grouped=self._identity.group is not None,
-            pages=self.claims.count,
-        )
+        id_of, grouped = self._directory.id_of, self._identity.group is not None
+        self.nearby = Nearby(self._tools, everybody, id_of=id_of, grouped=grouped)
+        gives, pages = self._provider.may_share, self.claims.count
+        self._holding = OwnHolding(store, id_of=id_of, gives=gives, grouped=grouped, pages=pages)
         # The peer face: what neighbours ask of us; in a group what members ask, and over TLS.
         self.answer: Handler = self._answer if self._meeting is None else self._meeting.door.guard(self._answer)
         self.answer_sealed = None if self._meeting is None else self._meeting.sealed_door.guard(self._answer)
@@ -183,7 +180,7 @@ class Swarm:
         sharing = Sharing(partial, sha256, id_, self._tools.cutting)
         download = Download(
             sharing,
-            Attendance(id_, self._exchange, self._tracker, self._ranks),
+            Attendance(id_, self._exchange, self._tracker, self._ranks, self._absent),
             read_origin,
             self._tools,
             boot=self._boot,
@@ -228,7 +225,7 @@ class Swarm:
         return (
             self.claims.answer(request, sealed=is_sealed(request))
             or self.resolutions.answer(request, sealed=is_sealed(request))
-            or self.nearby.answer(request)
+            or self._holding.answer(request)
             or self._provider.answer(request)
         )
 

@@ -17,7 +17,7 @@ from p2pcdn.swarm.connection import Answer, Head
 from p2pcdn.swarm.holders import SECOND_OPINION_S, Holders
 from p2pcdn.swarm.manifest import Cut, Manifest, Proof
 from p2pcdn.swarm.messages import HOLDS, PARTS, PASSED_ON, PIECE_INDEX, AskPiece
-from p2pcdn.swarm.peers import Peer
+from p2pcdn.swarm.peer import Peer
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.sources import Sources
 from p2pcdn.swarm.tools import Tools, hash_parts
@@ -28,10 +28,7 @@ SILENT_PART = 1 / 3
 
 
 class Taking:
-    """One download's, used by its workers.
-
-    answered_at: when somebody who has nothing for us said last that he has more than before.
-    """
+    """One download's, used by its workers. right_at: when a part of a piece came last that is right."""
 
     def __init__(self, sharing: Sharing, sources: Sources, belief: Belief, holders: Holders, tools: Tools) -> None:
         self._sharing = sharing
@@ -39,9 +36,8 @@ class Taking:
         self._belief = belief
         self._holders = holders
         self._tools = tools
-        self.answered_at = -math.inf
+        self.right_at = -math.inf
         self._running: dict[_Coming, None] = {}
-        self._had: dict[Peer, int] = {}  # how many pieces he had
 
     def coming(self, begun_after: float) -> int:
         """The pieces that are on their way to us since that time, or here and not kept yet; a bitfield."""
@@ -125,7 +121,8 @@ class Taking:
         arrival = coming.arrival
         if arrival is None:
             return head.size_bytes
-        arrival.grew(body)
+        if arrival.grew(body):
+            self.right_at = trio.current_time()
         if not coming.offered and arrival.right and self._is_wanted(arrival.index, coming.cut):
             coming.offered = True
             coming.in_parts = self._sharing.arrives(arrival)
@@ -169,8 +166,6 @@ class Taking:
         elif answer.status == 409:
             holds = answer.headers.get(HOLDS)
             pieces = bitfield.decode(holds, coming.cut.pieces).bit_count() if holds else 0
-            if pieces > self._had.get(peer, 0):
-                self._had[peer], self.answered_at = pieces, trio.current_time()
             waited_ms = 1000 * (trio.current_time() - coming.asked_at)
             sources.had_nothing(peer, holds_some=pieces > 0, refused_to_wait=waited_ms < coming.wait_ms / 2)
         elif answer.status != 428 and peer in self._belief.vouchers:

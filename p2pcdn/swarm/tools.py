@@ -14,7 +14,8 @@ from p2pcdn.digest import Sha256
 from p2pcdn.group import Identity
 from p2pcdn.swarm.exchange import Exchange
 from p2pcdn.swarm.manifest import Cut, Cutting, part_hashes
-from p2pcdn.swarm.peers import Peer, Peers
+from p2pcdn.swarm.peer import Peer
+from p2pcdn.swarm.peers import Peers
 from p2pcdn.world import Threads
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from blake3 import blake3
 
 from p2pcdn.swarm.advice import Advice, AskCrowd
+from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.crowd import Crowd
 
 # Files of which we remember who fetched them; forged ids push out the oldest. A crowd of thirty takes 20 kB.
@@ -44,8 +45,7 @@ class Tracker:
         crowd = self._crowds.get(ask.id)
         if crowd is None:
             crowd = self._crowds[ask.id] = Crowd()
-            while len(self._crowds) > CROWDS_MAX:
-                self._crowds.popitem(last=False)
+            forget_oldest(self._crowds, CROWDS_MAX)
         self._crowds.move_to_end(ask.id)
         return crowd.advise(ask, address, now)
 

@@ -71,7 +71,7 @@ CLEAN_REFUSALS = frozenset({502, 503, 504})
 MARKS = (
     "a power cut",
     "a kill",
-    "whoever read the upstream lost its power",
+    "whoever read the upstream died",
     "a peer lied",
     "a peer fell silent",
     "a piece was refused",
@@ -336,7 +336,7 @@ class Story:
             case "power" | "kill":
                 await self._end_a_life(machines[0], fault.kind == "power", last_s, lives)
             case "reader dies":
-                await self._end_a_reader(last_s, lives)
+                await self._end_a_reader(fault.word != "all", last_s, lives)
             case "clock":
                 machines[0].clock.ahead_s += fault.number
             case "rot":
@@ -386,7 +386,7 @@ class Story:
         await trio.sleep(last_s if power else 0.0)
         await machine.start_again(lives)
 
-    async def _end_a_reader(self, last_s: float, lives: trio.Nursery) -> None:
+    async def _end_a_reader(self, power: bool, last_s: float, lives: trio.Nursery) -> None:
         self.upstream.reader, self.upstream.somebody_reads = "", trio.Event()
         with trio.move_on_after(HORIZON_S) as nobody:
             await self.upstream.somebody_reads.wait()
@@ -394,8 +394,8 @@ class Story:
             return
         machine = next(one for one in self.machines if one.host.ip == self.upstream.reader)
         await trio.sleep(self.dice.random() * SIZES[-1] / self.upstream.files.up.rate)
-        sometimes("whoever read the upstream lost its power")
-        await self._end_a_life(machine, True, last_s / 3, lives)
+        sometimes("whoever read the upstream died")
+        await self._end_a_life(machine, power, last_s / 3, lives)
 
     async def _spoil(self, number: int, last_s: float) -> None:
         self.spoilt.add(number)

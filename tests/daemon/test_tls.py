@@ -18,7 +18,7 @@ from p2pcdn.http1 import Request, Response, serve
 from p2pcdn.swarm.exchange import Exchange, Patience
 from p2pcdn.swarm.meeting import Meeting, is_sealed, member_of
 from p2pcdn.swarm.messages import AskHello
-from p2pcdn.swarm.peers import Address
+from p2pcdn.swarm.peer import Address
 from p2pcdn_daemon.doors import tls
 from p2pcdn_daemon.doors.network import TcpNetwork
 

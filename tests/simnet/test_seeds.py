@@ -6,6 +6,9 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,8 @@ from simnet import campaign, seeds
 from simnet.marks import sometimes
 from simnet.outcome import Outcome
 from simnet.seeds import Told, run_seeds
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_outcomes_and_marks_come_back_in_order() -> None:
@@ -105,3 +110,11 @@ def test_a_process_that_has_run_many_seeds_is_replaced(monkeypatch: pytest.Monke
 
 def test_times_are_read_as_people_write_them() -> None:
     assert [campaign.duration_s(text) for text in ("90", "90s", "10m", "1.5h")] == [90, 90, 600, 5400]
+
+
+def test_what_the_nodes_of_a_campaign_log_is_no_word_of_it() -> None:
+    """In seed 0 a neighbour that falls silent breaks answers off, of which a node in service warns."""
+    words = [sys.executable, "-m", "simnet", "campaign", "--scenario", "faults-silence", "--seeds", "1"]
+    told = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=120, check=True)
+    assert told.stderr == ""
+    assert len(told.stdout.splitlines()) == 1

@@ -24,11 +24,13 @@ from p2pcdn.index import Pages
 from p2pcdn.store import Origin, Store
 from p2pcdn.swarm.claims import Claims
 from p2pcdn.swarm.exchange import Exchange, Patience
+from p2pcdn.swarm.holding import OwnHolding
 from p2pcdn.swarm.manifest import cut_of
 from p2pcdn.swarm.meeting import MEET_PATH, Meeting, is_sealed
 from p2pcdn.swarm.messages import HELLO_SIZE_BYTES_MAX, AskHave, AskHello, Hello, blob_id, encode_have, read_target
 from p2pcdn.swarm.nearby import Nearby
-from p2pcdn.swarm.peers import CONFIGURED, Peer, Peers
+from p2pcdn.swarm.peer import CONFIGURED, Peer
+from p2pcdn.swarm.peers import Peers
 from p2pcdn.swarm.resolutions import Resolutions
 from p2pcdn.swarm.tools import Tools
 from p2pcdn.world import Index, Sighting
@@ -109,6 +111,7 @@ class Member:
     claims: Claims
     resolutions: Resolutions
     nearby: Nearby
+    holding: OwnHolding
     pages: Pages
 
     def answer(self, request: Request) -> Response | Awaitable[Response] | None:
@@ -116,7 +119,7 @@ class Member:
         answer = (
             self.claims.answer(request, sealed=is_sealed(request))
             or self.resolutions.answer(request, sealed=is_sealed(request))
-            or self.nearby.answer(request)
+            or self.holding.answer(request)
         )
         if answer is None and request.path.startswith("/v1/have/"):
             ask = read_target(request.path, "")
@@ -170,13 +173,13 @@ class Room:
             return peers.to_ask(trio.current_time(), 1024)
 
         claims, resolutions = Claims(tools, whom, who, clock), Resolutions(tools, whom, who, clock)
-        nearby = Nearby(
-            tools,
-            whom,
+        grouped = group is not None
+        nearby = Nearby(tools, whom, id_of=lambda sha256: blob_id(who.lookup_key, sha256), grouped=grouped)
+        holding = OwnHolding(
             store,
             id_of=lambda sha256: blob_id(who.lookup_key, sha256),
             gives=lambda origin: origin.share != "never",
-            grouped=group is not None,
+            grouped=grouped,
             pages=claims.count,
         )
         upstream = ScriptedUpstream(script)
@@ -192,7 +195,9 @@ class Room:
             claims=claims,
         )
         exchange = tools.exchange
-        one = Member(name, who, store, upstream, clock, counters, peers, exchange, claims, resolutions, nearby, pages)
+        one = Member(
+            name, who, store, upstream, clock, counters, peers, exchange, claims, resolutions, nearby, holding, pages
+        )
         self.wires.listen(name, who, one.answer)
         for other in self.members:
             await self._introduce(one, other.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,9 +13,10 @@ import trio
 
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.swarm.advice import Advice, AskCrowd
-from p2pcdn.swarm.attendance import Attendance
+from p2pcdn.swarm.attendance import ABSENT_FIRST_S, ABSENT_MAX_S, ANSWER_TIME_S, Absent, Attendance
 from p2pcdn.swarm.messages import Hello, read_target
-from p2pcdn.swarm.peers import CONFIGURED, CROWD, TOLD, Address, Peer, Peers
+from p2pcdn.swarm.peer import CONFIGURED, CROWD, TOLD, Address, Peer
+from p2pcdn.swarm.peers import Peers
 from p2pcdn.swarm.tracker import Tracker
 from p2pcdn.world import Sighting
 
@@ -26,8 +27,8 @@ ASK = AskCrowd(ID, OWN, 7273, bytes(32))
 class Room:
     """Those who answer as trackers; everybody else is silent."""
 
-    def __init__(self, answers: Mapping[str, Advice]) -> None:
-        self._answers = answers
+    def __init__(self, answers: Mapping[str, Advice | Callable[[AskCrowd], Advice]]) -> None:
+        self.answers = dict(answers)
         self.asked: list[str] = []
         self.left: list[tuple[str, ...]] = []
 
@@ -35,13 +36,14 @@ class Room:
     async def ask(self, address: Address, ask: AskCrowd, most: int) -> AsyncIterator[SimpleNamespace]:
         self.asked.append(str(address))
         self.left.append(ask.left)
-        if str(address) not in self._answers:
+        if str(address) not in self.answers:
             await trio.sleep_forever()
-        yield SimpleNamespace(status=200, body=self._answers[str(address)].encode())
+        answer = self.answers[str(address)]
+        yield SimpleNamespace(status=200, body=(answer if isinstance(answer, Advice) else answer(ask)).encode())
 
 
-def attendance(room: Room, ranks: Sequence[Peer | None]) -> Attendance:
-    return Attendance(ID, room, Tracker(), lambda id_: ranks)  # type: ignore[arg-type]
+def attendance(room: Room, ranks: Sequence[Peer | None], absent: Absent | None = None) -> Attendance:
+    return Attendance(ID, room, Tracker(), lambda id_: ranks, absent or Absent())  # type: ignore[arg-type]
 
 
 def peer(number: int, *, living: bool) -> Peer:
@@ -56,10 +58,9 @@ async def test_nodes_that_are_not_there_do_not_make_everybody_read(autojump_cloc
     advice, place = await asking.ask(ASK)
     assert (advice.reach, advice.read, str(place.address)) == (7, False, "192.0.2.50:7273")
     assert trio.current_time() > 1.0
-    await asking.ask(ASK)
     room.asked.clear()
     await asking.ask(ASK)
-    assert set(room.asked).isdisjoint(str(one.address) for one in forged[:3]), "those were silent twice"
+    assert set(room.asked).isdisjoint(str(one.address) for one in forged[:3]), "those were silent a moment ago"
 
 
 async def test_one_that_advised_badly_is_not_asked_again(autojump_clock: trio.abc.Clock) -> None:
@@ -76,7 +77,7 @@ async def test_the_next_in_rank_hears_that_the_first_has_gone(autojump_clock: tr
     asking = attendance(room, [peer(1, living=True), peer(2, living=True)])
     for _ in range(2):
         assert (await asking.ask(replace(ASK, left=("192.0.2.9:7273",))))[0].reach == 1
-    assert room.left == [("192.0.2.9:7273",), ("192.0.2.1:7273", "192.0.2.9:7273")] * 2
+    assert room.left == [("192.0.2.9:7273",), *[("192.0.2.1:7273", "192.0.2.9:7273")] * 2]
 
 
 async def test_the_next_in_rank_hears_that_the_first_advised_badly(autojump_clock: trio.abc.Clock) -> None:
@@ -86,6 +87,57 @@ async def test_the_next_in_rank_hears_that_the_first_advised_badly(autojump_cloc
     asking.forsake()
     assert (await asking.ask(ASK))[0].reach == 1
     assert room.left == [(), ("192.0.2.1:7273",)]
+
+
+async def test_one_that_sends_us_in_a_circle_is_passed_over_and_nobody_reads_for_it(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    """All but the liar know that it ranks first; who hears that it has gone is the tracker itself."""
+    first, second, third = (f"192.0.2.{number}:7273" for number in (1, 2, 3))
+
+    def honest(ask: AskCrowd) -> Advice:
+        return Advice(reach=7) if first in ask.left else Advice(elsewhere=first)
+
+    for liar_says in (second, third, "192.0.2.99:7273", first):
+        room = Room({first: Advice(elsewhere=liar_says), second: honest, third: honest})
+        asking = attendance(room, [peer(1, living=True), peer(2, living=True), peer(3, living=True), None])
+        advice, place = await asking.ask(ASK)
+        assert (advice.reach, advice.read, str(place.address)) == (7, False, second), liar_says
+        room.asked.clear()
+        await asking.ask(ASK)
+        assert room.asked == [second], "the liar is known"
+
+
+async def test_who_sends_us_to_one_that_has_gone_hears_of_it_and_advises_us_itself(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    first, gone = "192.0.2.1:7273", "192.0.2.99:7273"
+    room = Room({first: lambda ask: Advice(reach=7) if gone in ask.left else Advice(elsewhere=gone)})
+    advice, place = await attendance(room, [peer(1, living=True), None]).ask(ASK)
+    assert (advice.reach, str(place.address)) == (7, first)
+    assert trio.current_time() == pytest.approx(ANSWER_TIME_S)
+
+
+async def test_that_a_tracker_does_not_answer_is_found_out_once_for_all_files_of_a_node(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    dead, next_one = "192.0.2.1:7273", "192.0.2.2:7273"
+    room, absent = Room({next_one: Advice(reach=7)}), Absent()
+    several = [attendance(room, [peer(1, living=True), peer(2, living=True)], absent) for _ in range(3)]
+    began = trio.current_time()
+    for asking in several:
+        assert (await asking.ask(ASK))[0].reach == 7
+        assert room.left[-1] == (dead,), "or we were sent there again"
+    assert trio.current_time() - began == pytest.approx(ANSWER_TIME_S)
+    await trio.sleep(ABSENT_FIRST_S)
+    room.asked.clear()
+    async with trio.open_nursery() as nursery:
+        for asking in several:
+            nursery.start_soon(asking.ask, ASK)
+    assert room.asked.count(dead) == 1, "one tries it again"
+    await trio.sleep(2 * ABSENT_FIRST_S)
+    room.answers[dead] = Advice(reach=8)
+    assert [(await asking.ask(ASK))[0].reach for asking in several] == [8] * 3, "it is there again"
 
 
 def test_hearsay_does_not_take_the_place_of_a_node_that_answers() -> None:
@@ -115,3 +167,12 @@ def test_no_question_spoils_the_answers_to_others() -> None:
 def test_an_advice_with_a_port_that_is_none_is_no_advice(address: str) -> None:
     with pytest.raises(RemoteProtocolError):
         Advice.decode(Advice(elsewhere=address).encode())
+
+
+def test_one_that_is_silent_for_days_is_tried_now_and_then() -> None:
+    absent, address, now = Absent(), Address("192.0.2.1", 7273), 0.0
+    for _ in range(2000):
+        absent.was_silent(address, now, hearsay=False)
+        assert absent.is_absent(address, now)
+        now += ABSENT_MAX_S
+        assert not absent.is_absent(address, now)

@@ -18,8 +18,9 @@ from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.group import Claim, Identity
 from p2pcdn.http1 import Request, Response
 from p2pcdn.index.claimed import subject_of
-from p2pcdn.swarm.claims import AHEAD_S_MAX, CLAIMS_WAIT_S, KIND, PAGE_SIZE, PAGE_SIZE_BYTES_MAX, Claims
-from p2pcdn.swarm.nearby import Holding
+from p2pcdn.swarm.claims import AHEAD_S_MAX, CLAIMS_WAIT_S, KIND, PAGE_SIZE_BYTES_MAX, Claims
+from p2pcdn.swarm.given_pages import PAGE_SIZE
+from p2pcdn.swarm.holding import Holding
 from tests.index.test_pages import JSON, answer, page
 from tests.swarm.rooms import NOWHERE, OTHER_GROUP, Handler, Room, identity, room_in
 from tests.worlds import INDEX, SECOND

@@ -19,14 +19,11 @@ from p2pcdn.swarm.crowd import (
     COMPLAINTS_PER_HOST_MAX,
     HOLDER_KEPT_S,
     HURRY_MS,
-    LEASE_S,
-    LEASES_MAX,
-    LEASES_PER_HOST_MAX,
     MEMBERS_MAX,
     MEMBERS_PER_HOST_MAX,
-    WAITING_MAX,
     Crowd,
 )
+from p2pcdn.swarm.leases import LEASE_S, LEASES_MAX, LEASES_PER_HOST_MAX, WAITING_MAX
 from p2pcdn.swarm.plan import CLASSES
 from p2pcdn.swarm.rarity import Rarity
 from p2pcdn.swarm.tracker import CROWDS_MAX, Tracker, ranked
@@ -40,7 +37,15 @@ def boot(number: int) -> str:
     return f"{number:032x}"
 
 
-def ask(number: int, holds: int = 0, *, able: bool = True, gives: bool = True, got: int | None = None) -> AskCrowd:
+def ask(
+    number: int,
+    holds: int = 0,
+    *,
+    able: bool = True,
+    gives: bool = True,
+    got: int | None = None,
+    read: int | None = None,
+) -> AskCrowd:
     return AskCrowd(
         ID,
         boot(number),
@@ -52,6 +57,7 @@ def ask(number: int, holds: int = 0, *, able: bool = True, gives: bool = True, g
         holds.bit_count() * 100 if got is None else got,
         able,
         gives,
+        read=(holds.bit_count() * 100 if got is None else got) if read is None else read,
     )
 
 
@@ -159,23 +165,29 @@ def test_a_slow_reader_that_gets_some_bytes_keeps_it() -> None:
         assert not tell(crowd, 1, tick / 2).read
 
 
-def test_an_upstream_that_is_slow_to_begin_is_read_by_whoever_asked_it_first() -> None:
-    """Others begin beside it, for it may hang; the first byte of one of them ends all the others' readings."""
+@pytest.mark.parametrize("passes_on", [False, True], ids=["it keeps what it reads", "all have some of it at once"])
+def test_an_upstream_that_is_slow_to_begin_is_read_by_whoever_asked_it_first(passes_on: bool) -> None:
+    """Others begin beside it, for it may hang; the first byte of one of them ends all the others' readings. What they
+    have of each other is no byte of the upstream."""
     crowd, dice, members = Crowd(), random.Random(1), range(20)
     tick_s, begins_after_s = 0.5, 8.0
     reading_since: dict[int, float] = {}
     for tick in range(60):
         now = tick * tick_s
-        for number in dice.sample(members, len(members)):
+        # What the first one reads others have, and tell, before it does.
+        asking = dice.sample(members, len(members))
+        for number in sorted(asking, key=lambda number: passes_on and reading_since.get(number) == 0.0):
             has = now - reading_since.get(number, now) >= begins_after_s
-            if not tell(crowd, number, now, 0b1 if has else 0, got=tick if has else 0).read:
+            some = has or (passes_on and now >= begins_after_s)
+            read = tick if has else 0
+            if not tell(crowd, number, now, 0b1 if some else 0, got=tick if some else 0, read=read).read:
                 reading_since.pop(number, None)
             else:
                 reading_since.setdefault(number, now)
         if now > begins_after_s + 2 * tick_s:
             assert list(reading_since.values()) == [0.0]
-            assert list(crowd.leases) == [boot(*reading_since)]
-            assert [one.boot for one in crowd.members.values() if one.seat.source] == list(crowd.leases)
+            assert list(crowd.leases.held) == [boot(*reading_since)]
+            assert [one.boot for one in crowd.members.values() if one.seat.source] == list(crowd.leases.held)
         else:
             assert len(reading_since) <= 1 + WAITING_MAX
 
@@ -222,7 +234,7 @@ def test_who_does_not_believe_the_reader_reads_itself_and_is_believed_by_its_lik
     ]
     assert [advice.read for advice in doubting] == [True, False, False, False]
     assert all(device_of(0) not in dict(advice.makers) for advice in doubting)
-    assert len(crowd.leases) <= LEASES_MAX
+    assert len(crowd.leases.held) <= LEASES_MAX
 
 
 def test_where_one_connection_is_the_limit_several_read_each_its_part() -> None:
@@ -287,7 +299,7 @@ def test_one_host_holds_some_leases_and_not_all_of_them() -> None:
     for number in range(100, 110):
         sybil = AskCrowd(ID, boot(number), 1, device_of(number), 1200, PIECES, distrusted=distrusted[: number - 100])
         crowd.advise(sybil, "198.51.100.7:1", 0.0)
-    assert len(crowd.leases) == LEASES_PER_HOST_MAX
+    assert len(crowd.leases.held) == LEASES_PER_HOST_MAX
     honest = AskCrowd(ID, boot(1), 1, device_of(1), 1200, PIECES, distrusted=distrusted)
     assert crowd.advise(honest, address(1), 0.1).read
 
@@ -301,7 +313,7 @@ def test_hosts_that_hold_all_leases_and_bring_nothing_make_room_when_most_doubt_
             crowd.advise(replace(ask(100 + at, got=int(now * 10)), distrusted=sybils[:at]), f"198.51.100.{at}:1", now)
 
     sybils_ask(0.0)
-    assert len(crowd.leases) == LEASES_MAX
+    assert len(crowd.leases.held) == LEASES_MAX
     honest = range(1, 10)
     for number in honest:
         tell(crowd, number, 0.1)
@@ -386,9 +398,11 @@ def test_whoever_begins_anew_is_a_member_like_others() -> None:
         tell(crowd, number, 1.0, bitfield.all_of(PIECES))
     for number in range(10):
         tell(crowd, number, 20.0)
-    assert [one.boot for one in crowd.members.values() if one.seat.source] == list(crowd.leases)
+    assert [one.boot for one in crowd.members.values() if one.seat.source] == list(crowd.leases.held)
     assert all(
-        tell(crowd, number, 20.1).parents.count(None) == 0 for number in range(10) if boot(number) not in crowd.leases
+        tell(crowd, number, 20.1).parents.count(None) == 0
+        for number in range(10)
+        if boot(number) not in crowd.leases.held
     )
 
 
@@ -406,7 +420,7 @@ def test_when_the_quicker_reader_has_gone_the_slow_one_is_asked_again() -> None:
                 whole = ask(5, bitfield.all_of(PIECES), got=int(now * 100))
                 crowd.advise(replace(whole, slow=True), address(5), now)
     crowd.leave(boot(5))
-    assert list(crowd.leases) == [boot(0)]
+    assert list(crowd.leases.held) == [boot(0)]
     asked = [told for number in range(1, 10) if number != 5 for told in tell(crowd, number, now, 1).parents]
     assert asked.count(address(0)) == CLASSES
 
@@ -447,7 +461,7 @@ def test_one_word_of_a_slow_room_takes_one_class_from_the_honest_reader_and_not_
     crowd = Crowd()
     racing(crowd, [0 if klass == own else 40 for klass in range(CLASSES)], 0.5)
     assert hands_of(crowd, 0) == [1] * CLASSES
-    assert boot(5) not in crowd.leases
+    assert boot(5) not in crowd.leases.held
     racing_again = tell_of(crowd, 5, 0.6, 0, slow=True)
     assert not racing_again.read, "it has had its turn"
 
@@ -465,7 +479,7 @@ def test_one_that_is_no_quicker_gives_its_turn_back() -> None:
     crowd = Crowd()
     racing(crowd, [1, 1, 1], DECIDED_AFTER_S + 0.5)
     assert hands_of(crowd, 0) == [1] * CLASSES
-    assert boot(5) not in crowd.leases
+    assert boot(5) not in crowd.leases.held
 
 
 def test_a_racer_that_goes_in_the_middle_of_its_trial_leaves_the_others_as_they_were() -> None:
@@ -486,15 +500,15 @@ def test_a_racer_without_a_byte_is_not_waited_for() -> None:
     racing(crowd, [1, 1, 1], 0.15)
     for tick in range(1, 6):
         tell_of(crowd, 5, tick / 1.5, 0, slow=True, got=0)
-    assert not crowd.waiting
-    assert not any(lease.races for lease in crowd.leases.values()), "it has had its turn"
+    assert not crowd.leases.waiting
+    assert not any(lease.races for lease in crowd.leases.held.values()), "it has had its turn"
 
 
 def test_behind_a_slow_line_a_racer_is_given_the_time_of_some_pieces() -> None:
     crowd = Crowd()
-    crowd._pace_s = 5.0
+    crowd.leases.pace_s = 5.0
     racing(crowd, [0, 0, 0], 2 * DECIDED_AFTER_S)
-    assert crowd._trial is not None
+    assert crowd.leases.trial is not None
 
 
 def test_a_reader_cannot_vote_itself_quicker_from_its_own_host() -> None:
@@ -506,7 +520,7 @@ def test_a_reader_cannot_vote_itself_quicker_from_its_own_host() -> None:
         text = bitfield.encode(bitfield.each_third(5 % CLASSES, LARGE), LARGE)
         forged = replace(ask(sybil), size_bytes=LARGE * 100, pieces=LARGE, holds=text)
         crowd.advise(forged, address(5), 0.2)
-    assert not any(one.won for one in [crowd._trial] if one is not None)
+    assert not any(one.won for one in [crowd.leases.trial] if one is not None)
 
 
 def test_one_host_under_many_names_cannot_take_all_hands() -> None:

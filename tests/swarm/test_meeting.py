@@ -23,7 +23,7 @@ from p2pcdn.swarm.connection import encode_request
 from p2pcdn.swarm.exchange import Exchange, Patience
 from p2pcdn.swarm.meeting import MEET_PATH, Meeting, is_sealed, member_of
 from p2pcdn.swarm.messages import AskHello
-from p2pcdn.swarm.peers import Address
+from p2pcdn.swarm.peer import Address
 from p2pcdn_daemon.doors.network import TcpNetwork
 from tests.swarm.nodes import HANG_S, SHORT, ok
 

@@ -11,7 +11,8 @@ from p2pcdn.digest import Sha256
 from p2pcdn.errors import Unavailable
 from p2pcdn.http1 import Request, Response
 from p2pcdn.store import Origin
-from p2pcdn.swarm.nearby import KNOWN_S, LISTED_ANEW_S, NAMES_SIZE_BYTES_MAX, Holding
+from p2pcdn.swarm.holding import LISTED_ANEW_S, NAMES_SIZE_BYTES_MAX, Holding
+from p2pcdn.swarm.nearby import KNOWN_S
 from tests.index.test_pages import answer
 from tests.swarm.rooms import room_in
 
@@ -79,7 +80,7 @@ async def test_in_open_mode_neighbours_are_asked_about_the_newest_files_and_soon
         assert asked == 4, "batches of 64"
         await first.nearby.held_nearby(many, "lan")
         assert len(room.wires.asked) == asked
-        assert second.nearby.answer(Request("GET", b"/v1/room", "/v1/room", "", {})) is None, "nobody can list it"
+        assert second.holding.answer(Request("GET", b"/v1/room", "/v1/room", "", {})) is None, "nobody can list it"
 
 
 async def test_files_that_could_not_be_given_are_not_asked_for(tmp_path: Path) -> None:

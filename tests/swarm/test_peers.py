@@ -8,18 +8,8 @@ import pytest
 
 from p2pcdn.digest import Sha256
 from p2pcdn.swarm.messages import Hello
-from p2pcdn.swarm.peers import (
-    ASKED_US,
-    BAN_S,
-    CONFIGURED,
-    GREETINGS_MAX,
-    LOCAL,
-    PEERS_MAX,
-    PEERS_PER_HOST_MAX,
-    STRIKE_PAUSE_S,
-    Peer,
-    Peers,
-)
+from p2pcdn.swarm.peer import ASKED_US, CONFIGURED, LOCAL, Peer
+from p2pcdn.swarm.peers import BAN_S, GREETINGS_MAX, PEERS_MAX, PEERS_PER_HOST_MAX, STRIKE_PAUSE_S, Peers
 from p2pcdn.world import Sighting
 
 OWN = "ff" * 16

@@ -23,7 +23,7 @@ from p2pcdn.swarm.connection import Answer, Head
 from p2pcdn.swarm.manifest import HASH_SIZE_BYTES, Manifest, cut_of, manifest_of, part_hashes
 from p2pcdn.swarm.manners import Manners
 from p2pcdn.swarm.messages import PIECE_INDEX, PUBLIC_KEY, AskPiece, blob_id
-from p2pcdn.swarm.peers import Address, Peer
+from p2pcdn.swarm.peer import Address, Peer
 from p2pcdn.swarm.provide import WAITING_PER_FILE
 from p2pcdn.swarm.sharing import Sharing
 from p2pcdn.swarm.slots import SLOTS_PER_FILE

@@ -18,10 +18,13 @@ from p2pcdn.digest import Sha256
 from p2pcdn.errors import Unavailable
 from p2pcdn.http1 import Request, Response, serve_connection
 from p2pcdn.store import Store
-from p2pcdn.swarm import Swarm
+from p2pcdn.swarm import Swarm, bitfield
 from p2pcdn.swarm.advice import Advice, AskCrowd
-from p2pcdn.swarm.download import LOOK_EVERY_S, SILENT_CROWD_S
+from p2pcdn.swarm.download import LOOK_EVERY_S
 from p2pcdn.swarm.exchange import DIAL_TIME_S, NO_PROGRESS_S
+from p2pcdn.swarm.hope import TURN_TOLD_S
+from p2pcdn.swarm.manifest import cut_of
+from p2pcdn.swarm.messages import HOLDS, PIECE_INDEX, AskPiece, read_target
 from p2pcdn.swarm.reading import Sink
 from p2pcdn.world import Sighting
 from tests.swarm.nodes import MIB, PUBLIC, content_of
@@ -122,14 +125,20 @@ async def test_a_neighbour_that_falls_silent_costs_its_watchdog_once_for_fifty_f
         assert trio.current_time() - began <= at_most_s + 0.01
 
 
+@pytest.mark.parametrize("boasts", [False, True], ids=["it has nothing", "it has ever more, and never what is wanted"])
 async def test_a_holder_that_only_says_that_it_has_nothing_costs_three_seconds(
-    tmp_path: Path, autojump_clock: trio.testing.MockClock
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, boasts: bool
 ) -> None:
     async with two(tmp_path) as (wires, taker, store):
         honest = wires.listening["a"].answer
+        pieces, met_at = cut_of(len(CONTENT)).pieces, trio.current_time()
 
         def stingy(request: Request) -> Response | Awaitable[Response]:
-            return Response(409) if request.path.endswith("/piece") else honest(request)
+            """One piece more each second."""
+            if not request.path.endswith("/piece"):
+                return honest(request)
+            holds = bitfield.encode((2 << int(trio.current_time() - met_at) % pieces) - 1, pieces)
+            return Response(409, ((HOLDS, holds),) if boasts else ())
 
         wires.listening["a"].answer = stingy
         await taker._exchange.close()  # or it would be asked over a connection that began before
@@ -144,8 +153,43 @@ async def test_a_holder_that_only_says_that_it_has_nothing_costs_three_seconds(
         await partial.finish()
 
 
+async def test_bytes_that_nothing_proves_yet_are_waited_for_once_as_long(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """It gives its pieces just quickly enough for the watchdog, and names no parts: all of it may be a lie."""
+    async with two(tmp_path) as (wires, taker, store):
+        honest = wires.listening["a"].answer
+
+        async def dripping() -> AsyncIterator[bytes]:
+            for _ in range(16):
+                yield bytes(MIB // 16)
+                await trio.sleep(NO_PROGRESS_S / 5)
+
+        def slow(request: Request) -> Response | Awaitable[Response]:
+            if not request.path.endswith("/piece"):
+                return honest(request)
+            ask = read_target(request.path, request.query)
+            assert isinstance(ask, AskPiece)
+            index = bitfield.lowest(bitfield.decode(ask.want, cut_of(len(CONTENT)).pieces))
+            return Response(200, ((PIECE_INDEX, str(index)),), dripping(), size_bytes=MIB)
+
+        wires.listening["a"].answer = slow
+        await taker._exchange.close()
+        partial = await store.grow(Sha256.of(CONTENT), len(CONTENT), PUBLIC)
+
+        async def read_origin(start: int, end: int | None, sink: Sink) -> None:
+            await sink(start, CONTENT[start:end])
+
+        began = trio.current_time()
+        await taker.fill(partial, read_origin)
+        assert NO_PROGRESS_S < trio.current_time() - began <= 2 * NO_PROGRESS_S + 2 * LOOK_EVERY_S
+        await partial.finish()
+
+
 @pytest.mark.parametrize(
-    ("reader", "at_most_s"), [(False, NO_PROGRESS_S), (True, SILENT_CROWD_S)], ids=["nobody reads", "it reads itself"]
+    ("reader", "at_most_s"),
+    [(False, NO_PROGRESS_S), (True, NO_PROGRESS_S + TURN_TOLD_S)],
+    ids=["nobody reads", "it reads itself"],
 )
 async def test_a_tracker_that_lets_nobody_read_costs_a_bounded_time(
     tmp_path: Path, autojump_clock: trio.testing.MockClock, reader: bool, at_most_s: float
