@@ -77,7 +77,8 @@ class PipFace:
         if room.repositories is None:
             raise Refused(f"{project} comes from {place.shown}, and this node asks no repositories.")
         directory = _path(asked, "directory")
-        commit = await room.repositories.check_out(place.url, place.revision, directory, variables)
+        switch = asked.get("switch") is True
+        commit = await room.repositories.work_on(place.url, place.revision, directory, variables, switch=switch)
         return json_response({"commit": commit})
 
     async def _post_page(self, request: Request) -> Response:
