@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
@@ -35,12 +36,14 @@ from p2pcdn.world import Index, MoreIndexes, Threads
 class Terms:
     """On what terms something comes by URL. toolchain: builds it, where it must be built; None: then it is refused.
 
-    trusted_hosts: may be asked over plain http. pinned: commits of a former lock, which stay.
+    trusted_hosts: may be asked over plain http. pinned: commits of a former lock, which stay. variables: for git, as
+    `Repositories.check_out` takes them.
     """
 
     toolchain: Toolchain | None = None
     trusted_hosts: tuple[str, ...] = ()
     pinned: Pinned = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(slots=True)
@@ -95,7 +98,7 @@ class Direct:
     async def _of_repository(self, source: Source, terms: Terms) -> tuple[bytes, Vcs]:
         place = parse_place(source.project, source.url, terms.trusted_hosts)
         toolchain = _given(terms, source.project)
-        vcs, sha256 = await self.commits.find(source.project, place, terms.pinned)
+        vcs, sha256 = await self.commits.find(source.project, place, terms.pinned, terms.variables)
         archive = self._wanted(source.project, "", archive_name(source.project, vcs), sha256)
         return await self.builds.metadata(archive, toolchain, vcs.subdirectory or ""), vcs
 
@@ -103,9 +106,20 @@ class Direct:
         """The wheel of a commit that a lock names; a blob of the store then. Raises as `of` does."""
         assert package.vcs is not None
         toolchain = _given(terms, package.name)
-        sha256 = await self.commits.archive(package.name, package.vcs, terms.trusted_hosts)
+        sha256 = await self.commits.archive(package.name, package.vcs, terms.trusted_hosts, terms.variables)
         archive = self._wanted(package.name, "", archive_name(package.name, package.vcs), sha256)
         return await self.builds.wheel(archive, toolchain, package.vcs.subdirectory or "")
+
+    async def checked_out(self, package: LockedPackage, checkouts: str, terms: Terms) -> tuple[Directory, str]:
+        """A checkout of a commit that a lock names, for its user to work in; and the commit that it is at.
+
+        checkouts: where it goes, under the project's name. Raises as `Repositories.work_on` does, and Refused.
+        """
+        assert package.vcs is not None
+        directory = Path(checkouts, package.name)
+        await self.threads.run(_make_ignored, directory.parent)
+        commit = await self.commits.work_on(package.name, package.vcs, directory, terms.trusted_hosts, terms.variables)
+        return Directory(str(directory), editable=True, subdirectory=package.vcs.subdirectory), commit
 
     async def _blob(self, source: Source, path: Path, sha256: str | None) -> tuple[Blob, str]:
         place, name = without_credentials(source.url), path.name
@@ -139,6 +153,13 @@ def _expected(project: str, sha256: str | None) -> Sha256 | None:
         return Sha256(sha256.lower()) if sha256 is not None else None
     except ValueError as error:
         raise Refused(f"{project} comes from a URL whose sha256 has not 64 hexadecimal digits.") from error
+
+
+def _make_ignored(directory: Path) -> None:
+    """A directory that the project's own repository does not see. Blocks."""
+    if not directory.exists():
+        directory.mkdir(parents=True)
+        (directory / ".gitignore").write_text("*\n")
 
 
 def _given(terms: Terms, project: str) -> Toolchain:

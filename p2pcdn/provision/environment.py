@@ -107,6 +107,7 @@ class Provisioner:
             if asked.bytecode is not None and asked.bytecode.wait:
                 await self.compiler.compile(trees, asked.bytecode)
             ready = await self._planned(asked, chosen, wheels, trees, publishers)
+            told += [wheel.note for wheel in wheels if wheel.note]
             ready = replace(ready, notes=(*told, *ready.notes))
             self._lease(ready.wheels)
         if asked.bytecode is not None and not asked.bytecode.wait:
@@ -159,7 +160,8 @@ class Provisioner:
             made = replace(await asked.build.sdist(package, file), direct_url=url)
             return made, await self.wheels.unpacked(made.sha256, made.filename)
         if asked.build is not None and wanted.kind == "vcs":
-            made = replace(await asked.build.commit(package), direct_url=url)
+            made = await asked.build.commit(package, asked.checkouts)
+            made = made if package.is_editable else replace(made, direct_url=url)
             return made, await self.wheels.unpacked(made.sha256, made.filename)
         if asked.build is not None and wanted.kind == "directory" and package.directory is not None:
             # The state is that of the user's own project; what decides an editable wheel of another tree, nobody asked.
@@ -236,7 +238,7 @@ class Provisioner:
         )
         plan, digest, notes = await self.threads.run(_plan, asked, told, wheels, trees, codes)
         ready = Ready(plan, digest, told, notes, await self._same(asked, told, digest))
-        if all(one.kind != "directory" or one.package.name == "" for one in chosen):
+        if all(not (one.kind == "directory" or one.package.is_editable) or one.package.name == "" for one in chosen):
             await self._keep(asked, ready)  # else its sources may be others the next time
         return ready
 

@@ -251,10 +251,19 @@ class _Build:
         whence = self.wheels.whence(sha256, was_here=was_here)
         return replace(made, how=f"{made.how}, of {file.name} sha256:{sha256} ({whence})")
 
-    async def commit(self, package: LockedPackage) -> Wheel:
+    async def commit(self, package: LockedPackage, checkouts: str) -> Wheel:
         assert package.vcs is not None
+        if package.is_editable and checkouts:
+            return await self._checkout(package, package.vcs.commit_id, checkouts)
         made = await self.direct.commit(package, self.terms)
         return replace(made, how=f"{made.how}, of commit {package.vcs.commit_id}")
+
+    async def _checkout(self, package: LockedPackage, locked: str, checkouts: str) -> Wheel:
+        directory, commit = await self.direct.checked_out(package, checkouts, self.terms)
+        made = await self.builds.directory(directory, "", self.toolchain)
+        more = f"{package.name} is at commit {commit[:12]} in {directory.path}, on top of the locked {locked[:12]}."
+        how = f"{made.how}, of {directory.path} at commit {commit}"
+        return replace(made, how=how, note="" if commit == locked else more)
 
     async def directory(self, directory: Directory, state: str) -> Wheel:
         return await self.builds.directory(directory, state, self.toolchain)

@@ -22,7 +22,7 @@ from p2pcdn.simple import File
 from p2pcdn.store import Partial
 from p2pcdn.web.control_face import Route, asked_object
 from p2pcdn.web.routes import json_response
-from p2pcdn.web.zephyr_face import indexes_of
+from p2pcdn.web.zephyr_face import indexes_of, variables_of
 
 GOALS: tuple[Goal, ...] = ("metadata", "editable-metadata", "wheel", "editable")
 # Of a log that is told to the user; a compiler's complaints stand at its end.
@@ -63,11 +63,10 @@ class PipFace:
     async def _post_checkout(self, request: Request) -> Response:
         """A repository of git at a revision: in a directory of the user's, else as an archive of the store."""
         asked = await asked_object(request)
-        project, url, told = str(asked.get("project")), asked.get("url"), asked.get("variables") or {}
-        if not isinstance(url, str) or not isinstance(told, dict):
-            raise RemoteProtocolError("url is a text, and variables an object.")
+        project, url, variables = str(asked.get("project")), asked.get("url"), variables_of(asked)
+        if not isinstance(url, str):
+            raise RemoteProtocolError("url is a text.")
         place = parse_place(project, url, _texts(asked, "trusted_hosts"))
-        variables = {str(name): str(value) for name, value in told.items()}
         room = self._workroom
         if asked.get("directory") is None:
             commits = Commits(room.store, room.threads, room.repositories)

@@ -207,6 +207,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("exclude-newer", TIME, "Leaves aside what was uploaded later than this.", default_text="no limit"),
     Setting("only-binary", NAME, "Packages never built from source; `:all:` for every one.", many=True),
     Setting("no-binary", NAME, "Packages always built from source; `:all:` for every one.", many=True),
+    Setting("editable", NAME, "Packages of directories and repositories that are installed so that their sources stay"
+            " in use.", many=True),
+    Setting("checkouts", PLACE, "Where editable repositories are checked out; a relative path begins at the project."),
     Setting("require-attestations", ATTESTED,
             "Packages whose publisher must be attested (PEP 740), and by which repository; `:all:` for every one.",
             many=True),

@@ -72,7 +72,7 @@ def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Ch
     notes = tuple(ready["notes"])
     outcome = _swap(call, place, interpreter, encoded, ready, chosen) if encoded is not None else None
     compiled = question["bytecode"] is None or all(one["bytecode"] for one in wheels)
-    fixed = chosen.project is None and "directory" not in chosen.lock
+    fixed = chosen.project is None and not any(word in chosen.lock for word in ("directory", "editable"))
     return Synced(outcome, len(wheels), notes, outcome is None and not notes and compiled and fixed)
 
 
@@ -144,6 +144,7 @@ def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict
         "requested": list(chosen.requested),
         "project": chosen.project,
         "base": chosen.base,
+        "checkouts": str(named.beside_project(call.config, call.directory, call.config.checkouts)),
         "bytecode": compiled if wait is not False and interpreter.cache_tag else None,
         "have": have,
     }

@@ -10,7 +10,7 @@ from p2pcdn_shim.zephyr.commands import sync
 from p2pcdn_shim.zephyr.config_files import read_text
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.files import write_texts
-from p2pcdn_shim.zephyr.flags import add_install_flags, add_where_flags, where_of
+from p2pcdn_shim.zephyr.flags import add_install_flags, add_requirements, add_where_flags, where_of
 from p2pcdn_shim.zephyr.project import Project, parse_project
 from p2pcdn_shim.zephyr.urls import without_secrets
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
@@ -23,7 +23,7 @@ together, nothing is changed. A requirement without a version gets the one that 
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("requirements", nargs="+", metavar="REQUIREMENT", help="Such as numpy, or 'numpy>=1.24,<2'.")
+    add_requirements(parser, "numpy, or 'numpy>=1.24,<2'")
     add_where_flags(parser)
     parser.add_argument("--no-sync", action="store_true", help="Changes pyproject.toml and the lock only.")
     add_install_flags(parser)
@@ -31,7 +31,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(call: Call) -> int:
     project = locking.project_of(call)
-    call.options.requirements = places.typed(call.options.requirements, call)
+    call.options.requirements, call.options.editables = places.typed_with_editables(call)
     for text in call.options.requirements:
         if (shown := without_secrets(text)) != text:
             call.voice.warn(
@@ -70,10 +70,12 @@ def _added(call: Call, client: Client, project: Project) -> tuple[str, str]:
         raise UsageError(f"{project.file} is gone; nothing was changed.")
     where = where_of(call.options)
     text = project_edit.add(before, call.options.requirements, where, file=project.file)
+    text = project_edit.add_editables(text, call.options.editables, file=project.file)
+    call.config = call.config.but(editable=(*call.config.editable, *call.options.editables))
     locked = locking.make(call, client, parse_project(text, project.file))
     bounded = [_with_bound(one, locked.text, call) for one in call.options.requirements]
     if bounded != call.options.requirements:
-        text = project_edit.add(before, bounded, where, file=project.file)
+        text = project_edit.add(text, bounded, where, file=project.file)
         locked = locking.make(call, client, parse_project(text, project.file), former=locked.text)
     return text, locked.text
 

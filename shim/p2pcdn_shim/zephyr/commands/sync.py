@@ -98,8 +98,5 @@ def _groups(call: Call, project: Project) -> tuple[str, ...]:
 
 def _requested(project: Project) -> tuple[str, ...]:
     """The projects that the user named himself, which their environment remembers (PEP 376)."""
-    texts = [*project.dependencies]
-    for more in (*project.extras.values(), *project.groups.values()):
-        texts += more
-    texts += [project.name] if project.name else []
+    texts = [*project.all_requirements, *([project.name] if project.name else [])]
     return tuple(dict.fromkeys(name for text in texts if (name := syncing.name_of(text))))

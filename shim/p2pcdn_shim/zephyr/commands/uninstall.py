@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from p2pcdn.envs.generations import Environment
 from p2pcdn_shim.zephyr import named
 from p2pcdn_shim.zephyr.call import Call
-from p2pcdn_shim.zephyr.commands.install import requested_of, resolve_and_sync, versions_of
+from p2pcdn_shim.zephyr.commands.install import editables_of, requested_of, resolve_and_sync, versions_of
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.flags import add_install_flags
 from p2pcdn_shim.zephyr.project import normalize
@@ -32,7 +32,8 @@ def run(call: Call) -> int:
     requested = requested_of(held)
     if needed := [name for name in names if name not in requested]:
         raise UsageError(f"{', '.join(needed)} is there because others in {place} need it; nothing was changed.")
-    resolve_and_sync(call, place, [text for name, text in requested.items() if name not in names], versions)
+    stay = [text for name, text in requested.items() if name not in names]
+    resolve_and_sync(call, place, stay, versions, editables_of(held))
     left = {name for name, _ in versions_of(Environment(str(place), command="", now_s=0.0).plan())}
     for name in names:
         if name in left:
