@@ -30,6 +30,10 @@ class Unavailable(P2pcdnError):
         self.retry_after_s = retry_after_s
 
 
+class Unanswered(Unavailable):
+    """Somebody who may have it did not answer in time: that is no "no", and asking again soon may help."""
+
+
 class DigestMismatch(P2pcdnError):
     """The bytes that came are not the bytes that the index named (502). Nothing was kept.
 

@@ -38,6 +38,8 @@ DOWN_HIDES_AFTER_S = 30.0
 # In a room without an upstream: how soon neighbours are asked again for a newer page, and for one that nobody had.
 ROOM_AGAIN_S = 60.0
 ROOM_RETRY_S = 5.0
+# How long a page is waited for that a member may have who is silent; its list of files may take as long again.
+SILENCE_WAIT_S = 9.0
 # When neighbours were asked last, for so many pages; some 150 bytes each.
 ROOM_ASKED_MAX = 20_000
 # How much younger a confirmation may be than the store knows, in a group, where others go by it after a restart.
@@ -154,7 +156,7 @@ class Pages:
         """What one index says of a project, now or as it said it last. Raises as `project` does, NotFound excepted."""
         held = await self._shelf.recall(index, project)
         if self.offline:
-            return self._offline_answer(index, project, await self._newest_in_room(index, project, held))
+            return await self._offline_answer(index, project, held, min(wait_s, SILENCE_WAIT_S))
         now = self._clock.now()
         if held is not None:
             # Even a fresh page is worth a question to an upstream that seems down: it would be given with files hidden.
@@ -217,6 +219,8 @@ class Pages:
         newest = await self._claimed.newest(index, project, held)
         key = (index.key, project)
         self._room_asked.pop(key, None)
+        if newest is None and self._claimed.somebody_is_silent(index):
+            return held  # that was no answer
         self._room_asked[key] = trio.current_time()
         if len(self._room_asked) > ROOM_ASKED_MAX:
             self._room_asked.popitem(last=False)
@@ -234,15 +238,23 @@ class Pages:
         self._counters.claimed_answers += held.claim is not None
         return replace(held, stale=True)
 
-    def _offline_answer(self, index: Index, project: str, held: HeldPage | None) -> HeldPage:
-        if held is None:
-            alone = f"This node is offline and holds no page of {project} from {index.url}"
-            if self._claimed is None:
-                raise Unavailable(f"{alone}.", retry_after_s=60)
-            # A member that has it may be met any moment, and pip waits as long as it is told to.
-            raise Unavailable(f"{alone}, nor does a member of its group.", retry_after_s=ROOM_RETRY_S)
-        self._counters.claimed_answers += held.claim is not None
-        return held
+    async def _offline_answer(self, index: Index, project: str, held: HeldPage | None, wait_s: float) -> HeldPage:
+        """The newest page of ours or of the room. A member that is silent is waited for, where nobody else has any."""
+        wait_until = trio.current_time() + wait_s
+        newest = await self._newest_in_room(index, project, held)
+        while newest is None and self._claimed is not None and await self._claimed.heard_again(index, wait_until):
+            newest = await self._newest_in_room(index, project, held)
+        if newest is not None:
+            self._counters.claimed_answers += newest.claim is not None
+            return newest
+        alone = f"This node is offline and holds no page of {project} from {index.url}"
+        if self._claimed is None:
+            raise Unavailable(f"{alone}.", retry_after_s=60)
+        # A member that has it may be met any moment, and pip waits as long as it is told to.
+        others = "nor does a member of its group"
+        if self._claimed.somebody_is_silent(index):
+            others = "and a member of its group that may have one does not answer now; ask again"
+        raise Unavailable(f"{alone}, {others}.", retry_after_s=ROOM_RETRY_S)
 
     def hides_distant_files(self, index: Index) -> bool:
         """Whether pages of this index should list only what is near: offline, or no answer from it for 30 s."""

@@ -9,7 +9,7 @@ import ipaddress
 import math
 import random
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
@@ -32,6 +32,8 @@ HEARSAY_KEPT_S = 600.0
 PEERS_PER_HOST_MAX = 16
 # How long one that failed is left alone: first, and at the most. It doubles.
 BACK_OFF_FIRST_S = 2.0
+# One that answered so lately and is silent now may answer again any moment: its machine is busy, or its air is bad.
+LATELY_S = 90.0
 BACK_OFF_MAX_S = 300.0
 # Before the first answer it is asked again sooner: two machines that start together miss each other by moments.
 GREETING_FIRST_S = 0.25
@@ -80,6 +82,7 @@ class Peer:
     busy_until: float = 0.0  # asked for no other file before that
     failures: int = 0  # since it last gave something
     down: bool = False  # failed, and has not said hello since
+    silent: bool = False  # that was no answer in time, and not a door that is shut
     strikes: int = 0
     banned: bool = False
     wrong: str | None = None  # why it was left alone last
@@ -123,11 +126,15 @@ class PeerStatus:
 
 
 class Peers:
-    """The table. Used on trio's thread; now is always trio's time in seconds."""
+    """The table. Used on trio's thread; now is always trio's time in seconds.
+
+    on_failed: called when somebody has failed, whose next hello is due sooner now.
+    """
 
     def __init__(self, own_boot: str, dice: random.Random) -> None:
         self._own_boot = own_boot
         self._dice = dice
+        self.on_failed: Callable[[], None] = lambda: None
         self._table: dict[Address, Peer] = {}
         self._hosts: Counter[str] = Counter()  # how many of the table are at one host
         self._strangers: dict[Address, None] = {}  # those that were sighted and never answered
@@ -225,7 +232,7 @@ class Peers:
         self._strangers.pop(peer.address, None)
         peer.hello = hello
         peer.rtt_s = rtt_s
-        peer.down = False
+        peer.down = peer.silent = False
         if not peer.strikes:
             peer.wrong = None
         self.is_there(peer, now)
@@ -244,17 +251,21 @@ class Peers:
         peer.failures = 0
         self.is_there(peer, now)
 
-    def failed(self, peer: Peer, why: str, now: float) -> None:
-        """It did not answer, or broke off: it is left alone, longer each time. It is nobody's fault."""
+    def failed(self, peer: Peer, why: str, now: float, *, silent: bool = False) -> None:
+        """It did not answer, or broke off: it is left alone, longer each time. It is nobody's fault.
+
+        silent: it did not say anything in time; what it has nobody knows.
+        """
         new = peer.hello is None
         first, most = (GREETING_FIRST_S, GREETING_MAX_S) if new else (BACK_OFF_FIRST_S, BACK_OFF_MAX_S)
         pause_s = min(most, first * 2 ** min(peer.failures, 20)) * (0.75 + self._dice.random() / 2)
         peer.failures += 1
-        peer.down = True
+        peer.down, peer.silent = True, silent
         self._at_once.discard(peer.address)
         peer.wrong = why
         peer.ask_at = now + pause_s
         peer.quiet_until = max(peer.quiet_until, peer.ask_at)
+        self.on_failed()
         if not peer.configured and peer.failures >= (GREETINGS_MAX if new else FAILURES_MAX) and not peer.strikes:
             self._forget(peer.address)
 
@@ -305,6 +316,17 @@ class Peers:
         able.sort(key=lambda peer: peer.configured)
         chosen = list({_boot(peer) or str(peer.address): peer for peer in able}.values())
         return chosen if len(chosen) <= most else self._dice.sample(chosen, most)
+
+    def silent(self, now: float) -> list[Peer]:
+        """Those that answered lately and do not now, or put us off: what they have nobody knows."""
+        return [
+            peer
+            for peer in self._table.values()
+            if peer.last_seen is not None
+            and now - peer.last_seen < LATELY_S
+            and not peer.banned
+            and ((peer.down and peer.silent) or peer.busy_until > now)
+        ]
 
     def to_greet(self, now: float) -> list[Peer]:
         """Whose hello is due."""

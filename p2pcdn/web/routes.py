@@ -17,6 +17,7 @@ from p2pcdn.errors import (
     SandboxUnusable,
     StoreStopped,
     StoreUnusable,
+    Unanswered,
     Unavailable,
 )
 from p2pcdn.http1 import Response
@@ -31,6 +32,7 @@ STATUS: dict[type[P2pcdnError], tuple[int, str]] = {
     DigestMismatch: (502, "The upstream sent wrong bytes"),
     RemoteProtocolError: (502, "The upstream's answer makes no sense"),
     Unavailable: (503, "Not available now"),
+    Unanswered: (503, "Not available now"),
     StoreStopped: (503, "The store does not write"),
     StoreUnusable: (503, "The store cannot be used"),
     BuildFailed: (422, "The build failed"),
