@@ -32,8 +32,9 @@ HEARSAY_KEPT_S = 600.0
 PEERS_PER_HOST_MAX = 16
 # How long one that failed is left alone: first, and at the most. It doubles.
 BACK_OFF_FIRST_S = 2.0
-# One that answered so lately and is silent now may answer again any moment: its machine is busy, or its air is bad.
-LATELY_S = 90.0
+# One that was silent so often in a row is busy, and may answer again any moment; once more, and it has gone. With the
+# pauses above that is a quarter of a minute.
+SILENCES_MAX = 2
 BACK_OFF_MAX_S = 300.0
 # Before the first answer it is asked again sooner: two machines that start together miss each other by moments.
 GREETING_FIRST_S = 0.25
@@ -82,7 +83,7 @@ class Peer:
     busy_until: float = 0.0  # asked for no other file before that
     failures: int = 0  # since it last gave something
     down: bool = False  # failed, and has not said hello since
-    silent: bool = False  # that was no answer in time, and not a door that is shut
+    silences: int = 0  # how often in a row that was no answer in time; 0 where a door was shut
     strikes: int = 0
     banned: bool = False
     wrong: str | None = None  # why it was left alone last
@@ -232,7 +233,7 @@ class Peers:
         self._strangers.pop(peer.address, None)
         peer.hello = hello
         peer.rtt_s = rtt_s
-        peer.down = peer.silent = False
+        peer.down, peer.silences = False, 0
         if not peer.strikes:
             peer.wrong = None
         self.is_there(peer, now)
@@ -260,7 +261,11 @@ class Peers:
         first, most = (GREETING_FIRST_S, GREETING_MAX_S) if new else (BACK_OFF_FIRST_S, BACK_OFF_MAX_S)
         pause_s = min(most, first * 2 ** min(peer.failures, 20)) * (0.75 + self._dice.random() / 2)
         peer.failures += 1
-        peer.down, peer.silent = True, silent
+        peer.down = True
+        if not silent:
+            peer.silences = 0
+        elif now >= peer.quiet_until or not peer.silences:  # many questions fail in one moment
+            peer.silences += 1
         self._at_once.discard(peer.address)
         peer.wrong = why
         peer.ask_at = now + pause_s
@@ -318,14 +323,13 @@ class Peers:
         return chosen if len(chosen) <= most else self._dice.sample(chosen, most)
 
     def silent(self, now: float) -> list[Peer]:
-        """Those that answered lately and do not now, or put us off: what they have nobody knows."""
+        """Those that answered before and do not now, or put us off: what they have nobody knows."""
         return [
             peer
             for peer in self._table.values()
-            if peer.last_seen is not None
-            and now - peer.last_seen < LATELY_S
+            if peer.hello is not None
             and not peer.banned
-            and ((peer.down and peer.silent) or peer.busy_until > now)
+            and (0 < peer.silences <= SILENCES_MAX or peer.busy_until > now)
         ]
 
     def to_greet(self, now: float) -> list[Peer]:
