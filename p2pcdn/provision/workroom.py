@@ -13,7 +13,6 @@ from typing import Protocol
 import trio
 
 from p2pcdn.build.key import Settings
-from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage
 from p2pcdn.envs.model import Target as LockTarget
 from p2pcdn.envs.pylock_text import without_credentials
@@ -40,7 +39,7 @@ from p2pcdn.provision.sites import Sites
 from p2pcdn.provision.toolchain import Toolchain
 from p2pcdn.provision.wheels import Wheels, is_whole, sha256_of
 from p2pcdn.resolve import Source, Target
-from p2pcdn.store import Store, Tree
+from p2pcdn.store import Store
 from p2pcdn.world import Attestations, Index, MoreIndexes, Processes, Repositories, Threads, Upstream
 
 # Lists of indexes whose pages stay parsed in memory: a user has one or two.
@@ -202,10 +201,6 @@ class Bench:
         state = await self._threads.run(state_of, Path(asked.project)) if asked.project else ""
         build = _Build(self._builds, self._wheels, self._direct, terms, terms.toolchain)
         return replace(asked, build=build, state=state)
-
-    async def tree(self, sha256: Sha256, filename: str) -> Tree:
-        """A wheel of the store, unpacked once. Raises BadWheel, NotFound, StoreStopped."""
-        return await self._wheels.unpacked(sha256, filename)
 
     async def distributions(
         self, directory: Directory, kinds: Sequence[Kind], settings: Settings, toolchain: Toolchain, made: Progress

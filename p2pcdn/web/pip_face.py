@@ -104,7 +104,7 @@ class PipFace:
         sha256, filename = _sha256(asked), asked.get("filename")
         if sha256 is None or not isinstance(filename, str):
             raise RemoteProtocolError("sha256 and filename are texts.")
-        tree = await self._workroom.bench().tree(sha256, filename)
+        tree = await self._workroom.bench().provisioner.tree(sha256, filename)
         return json_response({"path": str(tree.path), "listing": tree.listing.decode()})
 
     async def _post_metadata(self, request: Request) -> Response:
