@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage, Vcs
+from p2pcdn.envs.places import make_ignored
 from p2pcdn.envs.pylock_text import without_credentials
 from p2pcdn.errors import DigestMismatch, Refused
 from p2pcdn.fetch import Fetch, Metadata, Wanted
@@ -117,7 +118,8 @@ class Direct:
         """
         assert package.vcs is not None
         directory = Path(checkouts, package.name)
-        await self.threads.run(_make_ignored, directory.parent)
+        if not await self.threads.run(directory.parent.exists):
+            await self.threads.run(make_ignored, checkouts)
         commit = await self.commits.work_on(package.name, package.vcs, directory, terms.trusted_hosts, terms.variables)
         return Directory(str(directory), editable=True, subdirectory=package.vcs.subdirectory), commit
 
@@ -153,13 +155,6 @@ def _expected(project: str, sha256: str | None) -> Sha256 | None:
         return Sha256(sha256.lower()) if sha256 is not None else None
     except ValueError as error:
         raise Refused(f"{project} comes from a URL whose sha256 has not 64 hexadecimal digits.") from error
-
-
-def _make_ignored(directory: Path) -> None:
-    """A directory that the project's own repository does not see. Blocks."""
-    if not directory.exists():
-        directory.mkdir(parents=True)
-        (directory / ".gitignore").write_text("*\n")
 
 
 def _given(terms: Terms, project: str) -> Toolchain:

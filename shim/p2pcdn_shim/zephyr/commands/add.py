@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import lock_file, locking, named, places, project_edit, syncing
+from p2pcdn_shim.zephyr import lock_file, locking, named, places, project_edit, syncing, turn
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.commands import sync
 from p2pcdn_shim.zephyr.config_files import read_text
@@ -30,8 +30,14 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(call: Call) -> int:
+    with turn.of_project(call):
+        return _add(call)
+
+
+def _add(call: Call) -> int:
     project = locking.project_of(call)
     call.options.requirements, call.options.editables = places.typed_with_editables(call)
+    _refuse_twice(call.options.requirements)
     for text in call.options.requirements:
         if (shown := without_secrets(text)) != text:
             call.voice.warn(
@@ -39,6 +45,17 @@ def run(call: Call) -> int:
             )
     with call.node() as client:
         return change(call, client, project, *_added(call, client, project))
+
+
+def _refuse_twice(requirements: list[str]) -> None:
+    """One of two requirements for the same project would replace the other. Raises UsageError."""
+    seen: set[tuple[str, str]] = set()
+    for text in requirements:
+        parsed = project_edit.parse_requirement(text)
+        key = syncing.name_of(parsed.name), str(parsed.marker)
+        if key in seen:
+            raise UsageError(f"{parsed.name} is named twice; write one requirement, such as '{parsed.name}>=1,<2'.")
+        seen.add(key)
 
 
 def change(call: Call, client: Client, project: Project, text: str, lock: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import locking, project_edit, syncing
+from p2pcdn_shim.zephyr import locking, project_edit, syncing, turn
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.commands.add import change
 from p2pcdn_shim.zephyr.config_files import read_text
@@ -22,6 +22,11 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(call: Call) -> int:
+    with turn.of_project(call):
+        return _remove(call)
+
+
+def _remove(call: Call) -> int:
     project = locking.project_of(call)
     before = read_text(project.file) or ""
     text, _ = project_edit.remove(before, call.options.names, where_of(call.options), file=project.file)
