@@ -46,6 +46,15 @@ def test_two_that_change_a_project_at_once_both_do(project: Project) -> None:
     assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
 
 
+def test_two_that_install_at_once_both_do(project: Project) -> None:
+    with ThreadPoolExecutor() as both:
+        list(both.map(lambda name: project.zephyr("install", name), ("demo-app", "demo-tool")))
+    assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
+    with ThreadPoolExecutor() as both:
+        list(both.map(lambda name: project.zephyr("uninstall", name), ("demo-app", "demo-tool")))
+    assert project.installed() == {}
+
+
 def test_a_project_that_is_named_twice_is_a_question(project: Project) -> None:
     before = project.file("pyproject.toml").read_text()
     assert "demo_lib is named twice" in project.zephyr("add", "demo-lib<1", "demo_lib>=1", code=2)

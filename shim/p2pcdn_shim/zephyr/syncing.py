@@ -32,6 +32,7 @@ _LINK_MODES: tuple[LinkMode, ...] = ("reflink", "hardlink", "copy", "env")
 class Chosen(Value):
     """What of a lock an environment gets. groups: None for the lock's own default. requested: named by the user.
 
+    on_top_of: the digest of the plan of the environment that this was chosen for; None: it does not matter.
     exact: what others installed goes, too. project: the directory of the user's own project, installed so that its
     sources stay in use; None: it is not. base: the directory of the lock, where paths in it begin.
     """
@@ -43,6 +44,11 @@ class Chosen(Value):
     exact: bool = True
     project: str | None = None
     base: str | None = None
+    on_top_of: str | None = None
+
+
+class ChangedMeanwhile(ZephyrError):
+    """Another command changed the environment for which something was chosen; it must be chosen anew."""
 
 
 class Synced(Value):
@@ -61,7 +67,7 @@ class Synced(Value):
 def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Chosen) -> Synced:
     """Makes the environment at `place` hold what is chosen; one that is not there is made, with this interpreter.
 
-    Raises NodeRefused, ZephyrError; then the environment is as it was.
+    Raises NodeRefused, ZephyrError, and of these ChangedMeanwhile; then the environment is as it was.
     """
     question = _question(call, interpreter, chosen, _held(call, place))
     if _link_mode(call) == "env":
@@ -200,6 +206,8 @@ def _swap(
         with Environment(str(place), command=call.command, now_s=time.time()).locked(
             wait=call.voice.note
         ) as environment:
+            if chosen.on_top_of not in (None, environment.plan_digest()):
+                raise ChangedMeanwhile(f"Another command has changed {place} meanwhile; this one changed nothing.")
             if venv.read_settings(place) is None:
                 venv.create(place, interpreter)
             elif _held(call, place) == ready["digest"]:
