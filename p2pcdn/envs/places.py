@@ -61,6 +61,10 @@ class Places:
         make_ignored(self.shared)
         os.makedirs(self.generations, exist_ok=True)
 
+    def trashed(self) -> list[str]:
+        """The trees that were taken out of the way."""
+        return [f"{self.state}/{name}" for name in names(self.state) if name.startswith("trash-")]
+
     def trash(self, tree: str) -> None:
         """Takes a tree out of the way at once; removing it takes as long as an install, and is for `clean`."""
         number = 0

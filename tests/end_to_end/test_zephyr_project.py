@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.bench.node import RunningNode
+from tests.bench.patience import until
 from tests.bench.upstream import FaultyUpstream
 from tests.bench.wheels import make_wheel
 from tests.end_to_end.test_zephyr import Project
@@ -53,6 +54,19 @@ def test_two_that_install_at_once_both_do(project: Project) -> None:
     with ThreadPoolExecutor() as both:
         list(both.map(lambda name: project.zephyr("uninstall", name), ("demo-app", "demo-tool")))
     assert project.installed() == {}
+
+
+def test_former_states_are_kept_so_many_and_go_by_themselves(project: Project) -> None:
+    project.write([], "[tool.zephyr]\ngenerations = 2\n")
+    for name in ("demo-lib", "demo-tool", "demo-app"):
+        project.zephyr("install", name)
+    project.zephyr("uninstall", "demo-app")
+    state = project.file(".zephyr/.venv")
+    until(lambda: not list(state.glob("trash-*")), "what is out of the way is removed")
+    until(lambda: len(list(state.glob("generations/*"))) == 2, "the oldest go")
+    assert set(project.installed()) == {"demo-lib", "demo-tool"}
+    project.zephyr("rollback")
+    assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
 
 
 def test_a_project_that_is_named_twice_is_a_question(project: Project) -> None:

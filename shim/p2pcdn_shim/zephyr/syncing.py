@@ -13,7 +13,7 @@ from p2pcdn.envs.generations import Environment
 from p2pcdn.envs.install import Source
 from p2pcdn.envs.plan import Plan
 from p2pcdn.envs.scheme import Scheme
-from p2pcdn_shim.zephyr import asking, named, venv
+from p2pcdn_shim.zephyr import asking, named, sweeping, venv
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.probes import Probe, probe
@@ -245,6 +245,8 @@ def name_of(requirement: str) -> str:
 def tell(call: Call, place: Path, synced: Synced) -> None:
     """Says what a sync did."""
     outcome = synced.outcome
+    if outcome is not None:
+        sweeping.start(place, call.config.generations)
     for note in (*synced.notes, *(outcome.told if outcome is not None else ())):
         call.voice.note(note)
     value = {
