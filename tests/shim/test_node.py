@@ -95,6 +95,19 @@ def test_a_private_node_beside_one_that_runs_has_a_store_of_its_own(
     assert runs(pid_of(theirs))
 
 
+def test_offline_is_a_private_node_that_asks_nobody_and_refuses_one_that_does(environ: dict[str, str]) -> None:
+    with under_test.reach(Config(offline=True), Voice(), environ) as client:
+        assert client.get("/v1/status")["offline"]
+        pid = pid_of(client)
+    assert not runs(pid)
+    with (
+        under_test.reach(Config(), Voice(quiet=True), environ),
+        pytest.raises(ZephyrError, match=r"asks its indexes, and `offline` forbids that"),
+        under_test.reach(Config(offline=True), Voice(), environ),
+    ):
+        raise AssertionError
+
+
 def test_a_private_node_ends_when_the_command_breaks_off(environ: dict[str, str]) -> None:
     pids: list[int] = []
 
