@@ -34,6 +34,10 @@ class Busy(Unavailable):
     """An upstream answered that it is not to be asked now, and for how long (429, Retry-After)."""
 
 
+class Unanswered(Unavailable):
+    """Somebody who may have it did not answer in time: that is no "no", and asking again soon may help."""
+
+
 class DigestMismatch(P2pcdnError):
     """The bytes that came are not the bytes that the index named (502). Nothing was kept.
 

@@ -228,15 +228,33 @@ class Repositories(Protocol):
     async def check_out(
         self, url: str, revision: str | None, directory: Path, variables: Mapping[str, str] = NO_VARIABLES
     ) -> str:
-        """Puts the tree of a revision into a directory, with submodules and `.git`, and gives its commit id.
+        """Puts the tree of a revision into a new directory, with submodules and `.git`, and gives its commit id.
 
-        directory: a new one; or a checkout without changes, which is brought to the revision and keeps its branches.
         variables: of whoever asks, in the place of the node's own: his agent of ssh, his proxies, his settings of git.
         url: https, ssh or file, and http where the caller trusts the host. What it has of user and password is used,
         and stands in no message, no log, no process list, and not in the directory.
         revision: a branch, a tag, any ref or a commit id; None: what the repository itself has checked out.
         The commit id: 40 or 64 hexadecimal digits. Raises NotFound (no such repository or revision, or not for us),
         Unavailable (nobody answers, or not in time), Refused (no git here, more than a limit allows).
+        """
+        ...
+
+    async def work_on(
+        self,
+        url: str,
+        revision: str | None,
+        directory: Path,
+        variables: Mapping[str, str] = NO_VARIABLES,
+        *,
+        commit: str | None = None,
+        switch: bool = False,
+    ) -> str:
+        """The same in a directory that its user works in: a new clone, or a checkout that is brought to the revision.
+
+        It keeps its branches, and is on that of the revision where it can be. commit: it is enough to stand on it; then
+        nobody is asked, whatever was changed or committed there since. switch: it may be a checkout of another
+        repository. Gives the commit that it is at. Raises Refused, too, for what is no checkout of this repository,
+        and where changes or commits of the user's would go.
         """
         ...
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from p2pcdn.build.interpreter import Interpreter
 from p2pcdn.build.key import Options
 from p2pcdn.build.seams import Environment
-from p2pcdn.build.source import environments_in
+from p2pcdn.build.source import environments_in, repositories_in
 from p2pcdn.errors import SandboxUnusable
 from p2pcdn.sandbox.plan import SCRATCH
 from p2pcdn.sandbox.run import Outcome, Sink, drive, run, user_outside
@@ -87,7 +87,7 @@ def cell_in_place(
 ) -> SandboxCell:
     """The tree itself, writable at its own path: an editable wheel names it, and extensions are built in it.
 
-    But for its `.git`, where a build could leave a hook that git runs outside of any sandbox, and for environments,
+    But for each `.git`, where a build could leave a hook that git runs outside of any sandbox, and for environments,
     whose files may be links to those of the store: all others would get what a build writes there. It runs in a thread.
     Raises SandboxUnusable where `is_roots`.
     """
@@ -98,7 +98,7 @@ def cell_in_place(
         )
     # What the environment has in the tree (it may be installed there, editable) is writable, as all of the tree is.
     environment = replace(environment, also=tuple(one for one in environment.also if not _lies_in(one, tree)))
-    closed = [*([tree / ".git"] if (tree / ".git").exists() else []), *environments_in(tree)]
+    closed = [*repositories_in(tree), *environments_in(tree)]
     binds = (*_shown(interpreter, environment), Bind(tree, writable=True), *map(Bind, closed))
     spec = Spec(binds, limits=limits, user=_who_reads(tree))
     places = Places(None, str(tree), f"{SCRATCH}/out", f"{SCRATCH}/home", f"{SCRATCH}/tmp")

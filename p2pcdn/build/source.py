@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,6 +111,25 @@ def environments_in(tree: Path) -> Iterator[Path]:
         else:
             yield here
             directories.clear()
+
+
+def repositories_in(tree: Path) -> Iterator[Path]:
+    """The `.git` of each repository that lies in a tree, its own first: directories, or files that name one. Blocks."""
+    for directory, directories, files in os.walk(tree):
+        if ".git" in directories or ".git" in files:
+            yield Path(directory, ".git")
+        directories[:] = [name for name in directories if name != ".git"]
+        if _ENVIRONMENT in files:
+            directories.clear()
+
+
+def remove_repositories(made: Collection[Path]) -> None:
+    """Takes away what a build has made in somebody's tree. It blocks."""
+    for path in made:
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _digest_of_file(path: Path) -> Sha256:

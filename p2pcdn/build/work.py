@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from p2pcdn.build.key import Inputs, Options, build_key
 from p2pcdn.build.log import BuildLog
 from p2pcdn.build.project import BuildSystem, checked_requirements
 from p2pcdn.build.seams import Environment, MakeEnvironment
+from p2pcdn.build.source import remove_repositories, repositories_in
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import P2pcdnError
 from p2pcdn.sandbox.probe import check
@@ -37,6 +40,10 @@ def _limits() -> Limits:
 
 
 BUILD_LIMITS = _limits()
+
+
+def _repositories(tree: Path) -> list[Path]:
+    return list(repositories_in(tree))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +96,25 @@ class Work:
     async def hook(self, hook: Hook) -> Answer:
         """Calls a hook; the file that it makes is `answer`. Raises Unbuilt."""
         ask = Ask(hook, self.system, self.environment, self.options, self.answer)
-        async with self.tools.slots:
+        async with self.tools.slots, self._repositories_kept():
             return await call(await self._cell(), ask, self.tools.limits, self.log, self.tools.threads)
+
+    @asynccontextmanager
+    async def _repositories_kept(self) -> AsyncIterator[None]:
+        """A sandboxed build in place makes no repository where there was none: the user's git would run its hooks."""
+        if not self.in_place or self.bare_because is not None:
+            yield
+            return
+        run = self.tools.threads.run
+        before = set(await run(_repositories, self.tree))
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                made = [one for one in await run(_repositories, self.tree) if one not in before]
+                await run(remove_repositories, made)
+                for one in made:
+                    await self.log.write(f"p2pcdn: {one}, which the build has made, was removed.\n".encode())
 
     @property
     def answer(self) -> Path:

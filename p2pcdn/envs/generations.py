@@ -16,7 +16,7 @@ from p2pcdn.envs.change import Change, carry_out, recover, remove
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.install import Installed, install, one_by_one, sentence
 from p2pcdn.envs.lock_file import LockFile
-from p2pcdn.envs.places import Places, names, plan_of, state_of
+from p2pcdn.envs.places import Places, plan_of, state_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from p2pcdn.envs.plan import Plan
 
 # Old generations cost directories and names only: their files are links.
-GENERATIONS_KEPT = 3
+GENERATIONS_KEPT = 5
 # What makes environments stays in them, though no lock names it.
 TOOLS = frozenset({"pip", "setuptools", "wheel"})
 
@@ -182,14 +182,25 @@ class Environment:
         return self._change(Change(lambda new: replant(old, new), before, after, entry, dropped=(), sealed=sealed))
 
     def clean(self) -> None:
-        """Removes what is kept too long. Call it after the user was told that all is done: it may take as long as an
-        install.
-        """
-        for number in self._places.kept()[:-GENERATIONS_KEPT]:
-            remove(self._places.generation(number))
-        for name in names(self._places.state):
-            if name.startswith("trash-"):
-                remove(f"{self._places.state}/{name}")
+        """Removes what is kept too long, for whoever has the time: `retire` and `sweep`."""
+        self.retire(GENERATIONS_KEPT)
+        self.sweep()
+
+    def has_too_much(self, kept: int) -> bool:
+        """Whether there is something for `retire` or `sweep`."""
+        return len(self._places.kept()) > kept or bool(self._places.trashed())
+
+    def retire(self, kept: int) -> None:
+        """Takes all former generations but so many out of the way, at once."""
+        assert self._lock is not None, "who changes an environment holds its lock"
+        numbers = self._places.kept()
+        for number in numbers[: max(0, len(numbers) - kept)]:
+            self._places.trash(self._places.generation(number))
+
+    def sweep(self) -> None:
+        """Removes what is out of the way. It may take as long as an install, and needs no lock."""
+        for tree in self._places.trashed():
+            remove(tree)
 
     def _change(self, change: Change) -> Outcome:
         assert self._lock is not None, "who changes an environment holds its lock"

@@ -1,4 +1,4 @@
-"""One zephyr at a time in one environment: who waits is told for whom."""
+"""One zephyr at a time in one environment, or one project: who waits is told for whom."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class LockFile:
     ends.
     """
 
-    def __init__(self, path: str, command: str, wait: Callable[[str], None]) -> None:
-        """Waits for its turn; `wait` gets one sentence where somebody else has it."""
+    def __init__(self, path: str, command: str, wait: Callable[[str], None], what: str = "this environment") -> None:
+        """Waits for its turn; `wait` gets one sentence where somebody else has it. what: the file stands for."""
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             if not _lock(self._descriptor, patient=False):
-                wait(f"{_owner(self._descriptor)} is changing this environment; waiting for it.")
+                wait(f"{_owner(self._descriptor)} is changing {what}; waiting for it.")
                 _lock(self._descriptor, patient=True)
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()} {command}\n".encode()[:_OWNER_SIZE_BYTES_MAX], 0)

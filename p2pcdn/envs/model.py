@@ -74,6 +74,14 @@ class LockedPackage:
     attestation_identities: tuple[Mapping[str, Any], ...] = ()
     tool: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_editable(self) -> bool:
+        """Whether its sources stay in use: of a repository, which PEP 751 does not know, as zephyr's table says."""
+        if self.directory is not None:
+            return self.directory.editable
+        ours = self.tool.get("zephyr")
+        return self.vcs is not None and isinstance(ours, Mapping) and ours.get("editable") is True
+
 
 @dataclass(frozen=True, slots=True)
 class Lock:

@@ -58,10 +58,12 @@ class Places:
 
     def make(self) -> None:
         """Makes the directories, and keeps them out of the project's repository. Raises OSError."""
+        make_ignored(self.shared)
         os.makedirs(self.generations, exist_ok=True)
-        if not os.path.exists(f"{self.shared}/.gitignore"):
-            with open(f"{self.shared}/.gitignore", "w", encoding="utf-8") as file:
-                file.write("*\n")
+
+    def trashed(self) -> list[str]:
+        """The trees that were taken out of the way."""
+        return [f"{self.state}/{name}" for name in names(self.state) if name.startswith("trash-")]
 
     def trash(self, tree: str) -> None:
         """Takes a tree out of the way at once; removing it takes as long as an install, and is for `clean`."""
@@ -77,6 +79,14 @@ class Places:
     def kept(self) -> list[int]:
         """The numbers of the generations that can be gone back to, the oldest first."""
         return sorted(int(name) for name in names(self.generations) if name.isdecimal())
+
+
+def make_ignored(directory: str) -> None:
+    """Makes a directory that the repository around it does not see, unless it is there. Raises OSError."""
+    os.makedirs(directory, exist_ok=True)
+    if not os.path.exists(f"{directory}/.gitignore"):
+        with open(f"{directory}/.gitignore", "w", encoding="utf-8") as file:
+            file.write("*\n")
 
 
 def names(directory: str) -> list[str]:

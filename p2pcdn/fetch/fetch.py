@@ -14,7 +14,15 @@ import trio
 
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import DigestMismatch, NotFound, P2pcdnError, RemoteProtocolError, StoreStopped, Unavailable
+from p2pcdn.errors import (
+    DigestMismatch,
+    NotFound,
+    P2pcdnError,
+    RemoteProtocolError,
+    StoreStopped,
+    Unanswered,
+    Unavailable,
+)
 from p2pcdn.fetch.origin import OriginReader, Sink, Wanted
 from p2pcdn.flight import Flights
 from p2pcdn.store import UNKNOWN, Blob, Partial, Store
@@ -30,6 +38,10 @@ WRITE_AFTER_S = 1.0
 # at the place where the client stands, each time that so long has passed.
 DRIP_AFTER_S = 8.0
 DRIP_SIZE_BYTES = 2 * 1024
+# Where there is no upstream, a neighbour that does not answer is asked again for so long (pip hangs up after 15 s
+# without a byte, and the last question may take three), and with such a pause where it answers other questions.
+SILENCE_WAIT_S = 11.0
+ASK_AGAIN_S = 0.5
 # Attempts that came to a good end, by which a client that was cut off may go on in the whole file.
 ATTEMPTS_REMEMBERED = 1024
 # Of those who gave a file's bytes so many are named beside it.
@@ -181,17 +193,38 @@ class Fetch:
 
     async def _fill(self, wanted: Wanted, partial: Partial) -> None:
         """From the room, which reads the upstream once for all; what it cannot give, straight from the upstream."""
-        if not await self._from_room(wanted, partial):
-            if partial.size_bytes is None:
-                # Where the file ends, only peers have said; what they gave beyond the upstream's bytes may be too much.
-                await partial.forget_provisional()
-            await self._from_upstream(wanted, partial)
+        began = trio.current_time()
+        lacking = await self._from_room(wanted, partial)
+        if lacking is not None and self._offline:
+            lacking = await self._from_silent_room(wanted, partial, lacking, began + SILENCE_WAIT_S)
+        if lacking is None:
+            return
+        if partial.size_bytes is None:
+            # Where the file ends, only peers have said; what they gave beyond the upstream's bytes may be too much.
+            await partial.forget_provisional()
+        await self._from_upstream(wanted, partial, lacking)
 
-    async def _from_room(self, wanted: Wanted, partial: Partial) -> bool:
-        """Whether all that was missing came. Raises what the upstream said when this node read it for the room."""
+    async def _from_silent_room(
+        self, wanted: Wanted, partial: Partial, lacking: P2pcdnError | None, until: float
+    ) -> P2pcdnError | None:
+        """Asks again, as long as a client waits and somebody owes an answer: there is nobody else to ask."""
+        present_bytes = partial.present_bytes()
+        while isinstance(lacking, Unanswered) and trio.current_time() < until:
+            if not await self._swarm.heard_again(until):
+                await trio.sleep(ASK_AGAIN_S)  # it answers, but not that
+            lacking = await self._from_room(wanted, partial)
+            if partial.present_bytes() > present_bytes:
+                present_bytes, until = partial.present_bytes(), trio.current_time() + SILENCE_WAIT_S
+        return lacking
+
+    async def _from_room(self, wanted: Wanted, partial: Partial) -> P2pcdnError | None:
+        """Why not all that was missing came; None where it did.
+
+        Raises what the upstream said when this node read it for the room.
+        """
         alone = self._alone[wanted.key]
         if partial.sha256 is None or alone.is_set():
-            return False
+            return Unavailable(f"{wanted.file.filename} is not asked of the room.")
         origin_failed: list[P2pcdnError] = []
 
         async def read_origin(start: int, end: int | None, sink: Sink) -> None:
@@ -218,8 +251,10 @@ class Fetch:
             raise failed
         if failed is not None:
             log.debug("not from the room: %s", failed, extra={"file": wanted.file.filename})
-        # A drip that was stopped in the middle of its write has left a hole.
-        return failed is None and all(start == end for start, end in partial.missing())
+        if failed is None and any(start != end for start, end in partial.missing()):
+            # A drip that was stopped in the middle of its write has left a hole.
+            return Unavailable(f"A part of {wanted.file.filename} is missing.")
+        return failed
 
     async def _drip(self, wanted: Wanted, partial: Partial) -> None:
         """Keeps waiting clients hearing something while a slow peer's bytes are not proven yet."""
@@ -234,13 +269,11 @@ class Fetch:
             except P2pcdnError as error:
                 log.debug("no drip: %s", error, extra={"file": wanted.file.filename})
 
-    async def _from_upstream(self, wanted: Wanted, partial: Partial) -> None:
+    async def _from_upstream(self, wanted: Wanted, partial: Partial, lacking: P2pcdnError | None = None) -> None:
+        """lacking: why the room did not give it."""
         for start, end in partial.missing():
             if self._offline:
-                raise Unavailable(
-                    f"This node is offline, and neither it nor a neighbour holds all of {wanted.file.filename}.",
-                    retry_after_s=60,
-                )
+                raise _offline(wanted, lacking)
             last = end in (start, partial.size_bytes)  # with an unknown size, the last range is empty and open
             writer = _Gathered(partial)
             try:
@@ -258,6 +291,16 @@ class Fetch:
                 f"The upstream gave {partial.present_bytes()} bytes of {wanted.file.filename}, "
                 f"and its index says {partial.size_bytes}."
             )
+
+
+def _offline(wanted: Wanted, lacking: P2pcdnError | None) -> Unavailable:
+    name = wanted.file.filename
+    if isinstance(lacking, Unanswered):
+        return Unavailable(
+            f"This node is offline and does not hold all of {name}; a neighbour that may hold it did not answer in"
+            " time. It may be busy: ask again."
+        )
+    return Unavailable(f"This node is offline, and neither it nor a neighbour holds all of {name}.", retry_after_s=60)
 
 
 def digest_of(store: Store, wanted: Wanted) -> Sha256 | None:

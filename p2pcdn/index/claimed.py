@@ -87,6 +87,14 @@ class ClaimedPages:
         """Whether there is anybody to ask for pages of this index now."""
         return index.key in self._indexes and self._claims.can_ask()
 
+    def somebody_is_silent(self, index: Index) -> bool:
+        """Whether a member that may have pages of this index does not answer now."""
+        return index.key in self._indexes and self._claims.somebody_is_silent()
+
+    async def heard_again(self, index: Index, until: float) -> bool:
+        """Waits for such a member; False where there is none, or none answers by then (trio's time)."""
+        return index.key in self._indexes and await self._claims.heard_again(until)
+
     async def newest(self, index: Index, project: str, held: HeldPage | None) -> HeldPage | None:
         """The newest page that members confirmed, kept now; None where what we hold is as new, or nobody answers."""
 

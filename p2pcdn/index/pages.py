@@ -17,7 +17,7 @@ from p2pcdn.index.claimed import ClaimedPages
 from p2pcdn.index.freshness import Freshness
 from p2pcdn.index.heaps import Answer, Heaps
 from p2pcdn.index.held import HeldPage
-from p2pcdn.index.room_questions import ROOM_RETRY_S, RoomQuestions
+from p2pcdn.index.room_questions import ROOM_RETRY_S, SILENCE_WAIT_S, RoomQuestions
 from p2pcdn.index.shelf import GONE, PageShelf, gone
 from p2pcdn.index.standing import Standing
 from p2pcdn.store import Store
@@ -145,7 +145,7 @@ class Pages:
         """What one index says of a project, now or as it said it last. Raises as `project` does, NotFound excepted."""
         held = await self._shelf.recall(index, project)
         if self.offline:
-            return self._offline_answer(index, project, await self._room.newest(index, project, held))
+            return await self._offline_answer(index, project, held, min(wait_s, SILENCE_WAIT_S))
         now = self._clock.now()
         if held is not None:
             # Even a fresh page is worth a question to an upstream that seems down: it would be given with files hidden.
@@ -202,15 +202,20 @@ class Pages:
         self._counters.claimed_answers += held.claim is not None
         return replace(held, stale=True)
 
-    def _offline_answer(self, index: Index, project: str, held: HeldPage | None) -> HeldPage:
-        if held is None:
-            alone = f"This node is offline and holds no page of {project} from {index.url}"
-            if self._claimed is None:
-                raise Unavailable(f"{alone}.", retry_after_s=60)
-            # A member that has it may be met any moment, and pip waits as long as it is told to.
-            raise Unavailable(f"{alone}, nor does a member of its group.", retry_after_s=ROOM_RETRY_S)
-        self._counters.claimed_answers += held.claim is not None
-        return held
+    async def _offline_answer(self, index: Index, project: str, held: HeldPage | None, wait_s: float) -> HeldPage:
+        """The newest page of ours or of the room. A member that is silent is waited for, where nobody else has any."""
+        newest = await self._room.newest_of_all(index, project, held, trio.current_time() + wait_s)
+        if newest is not None:
+            self._counters.claimed_answers += newest.claim is not None
+            return newest
+        alone = f"This node is offline and holds no page of {project} from {index.url}"
+        if self._claimed is None:
+            raise Unavailable(f"{alone}.", retry_after_s=60)
+        # A member that has it may be met any moment, and pip waits as long as it is told to.
+        others = "nor does a member of its group"
+        if self._room.somebody_is_silent(index):
+            others = "and a member of its group that may have one does not answer now; ask again"
+        raise Unavailable(f"{alone}, {others}.", retry_after_s=ROOM_RETRY_S)
 
     def hides_distant_files(self, index: Index) -> bool:
         """Whether pages of this index should list only what is near: offline, or no answer from it for 30 s."""

@@ -15,6 +15,8 @@ from p2pcdn.world import Index
 # In a room without an upstream: how soon neighbours are asked again for a newer page, and for one that nobody had.
 ROOM_AGAIN_S = 60.0
 ROOM_RETRY_S = 5.0
+# How long a page is waited for that a member may have who is silent; its list of files may take as long again.
+SILENCE_WAIT_S = 9.0
 # When neighbours were asked last, for so many pages; some 150 bytes each.
 ROOM_ASKED_MAX = 20_000
 
@@ -31,6 +33,10 @@ class RoomQuestions:
         """Whether there is anybody to ask for pages of this index now."""
         return self._claimed is not None and self._claimed.can_help(index)
 
+    def somebody_is_silent(self, index: Index) -> bool:
+        """Whether a member that may have pages of this index does not answer now."""
+        return self._claimed is not None and self._claimed.somebody_is_silent(index)
+
     def is_due(self, index: Index, project: str, held: HeldPage | None) -> bool:
         """Whether a newer page is asked for. held: what we have."""
         again_s = ROOM_RETRY_S if held is None else ROOM_AGAIN_S
@@ -43,11 +49,20 @@ class RoomQuestions:
             return held
         return await self._flights.join((index.key, project), partial(self._ask, index, project, held))
 
+    async def newest_of_all(self, index: Index, project: str, held: HeldPage | None, until: float) -> HeldPage | None:
+        """The same; a member that is silent is waited for where nobody else has any. until: trio's time."""
+        newest = await self.newest(index, project, held)
+        while newest is None and self._claimed is not None and await self._claimed.heard_again(index, until):
+            newest = await self.newest(index, project, held)
+        return newest
+
     async def _ask(self, index: Index, project: str, held: HeldPage | None) -> HeldPage | None:
         assert self._claimed is not None
         newest = await self._claimed.newest(index, project, held)
         key = (index.key, project)
         self._asked.pop(key, None)
+        if newest is None and self._claimed.somebody_is_silent(index):
+            return held  # that was no answer
         self._asked[key] = trio.current_time()
         if len(self._asked) > ROOM_ASKED_MAX:
             self._asked.popitem(last=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -106,8 +106,12 @@ def _package(
     warnings: list[str],
     unhashed: list[Wanted],
 ) -> LockedPackage:
-    if one.url:
-        return _at_url(one, known.places[one.url])
+    is_editable = one.project in question["editable"]
+    place = known.places[one.url] if one.url else None
+    if is_editable and not isinstance(place, Directory | Vcs):
+        warnings.append(f"{one.project} is not editable: only what comes from a directory or a repository can be.")
+    if place is not None:
+        return _at_url(one, place, is_editable)
     listed = known.pages[one.project]
     assert listed is not None, "what is pinned has a page"
     of_version = known.files(listed, one.version)
@@ -143,13 +147,16 @@ def _package(
     )
 
 
-def _at_url(one: Merged, place: LockedFile | Directory | Vcs) -> LockedPackage:
+def _at_url(one: Merged, place: LockedFile | Directory | Vcs, is_editable: bool) -> LockedPackage:
     marker, dependencies = one.marker or None, _dependencies(one)
     if isinstance(place, Directory):
         # Tomorrow its sources may be of another version (PEP 751, "packages.version").
-        return LockedPackage(one.project, None, marker, dependencies=dependencies, directory=place)
+        directory = replace(place, editable=is_editable)
+        return LockedPackage(one.project, None, marker, dependencies=dependencies, directory=directory)
     if isinstance(place, Vcs):
-        return LockedPackage(one.project, None, marker, dependencies=dependencies, vcs=place)
+        # PEP 751 knows no editable repositories: other tools install the commit.
+        tool = {"zephyr": {"editable": True}} if is_editable else {}
+        return LockedPackage(one.project, None, marker, dependencies=dependencies, vcs=place, tool=tool)
     return LockedPackage(one.project, one.version, marker, dependencies=dependencies, archive=place)
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 # What a question consists of, and what stands for what it does not say. `requirements` are the project's own;
-# `sources` the URLs of the indexes that projects are pinned to: what was asked with them, for the hash.
+# `sources` the URLs of the indexes that projects are pinned to: what was asked with them, for the hash; `editable` the
+# projects whose sources stay in use.
 DEFAULTS: Mapping[str, Any] = {
     "requires_python": "",
     "requirements": [],
@@ -32,9 +33,10 @@ DEFAULTS: Mapping[str, Any] = {
     "only_binary": [],
     "no_binary": [],
     "sources": {},
+    "editable": [],
 }
 # What came later stands in the hash only where it says something: older locks keep theirs.
-LATER = frozenset({"sources"})
+LATER = frozenset({"sources", "editable"})
 
 
 def complete(question: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Question:
         told: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in self.fields.items()
-            if name not in ("requirements", "extras", "groups", "requires_python", "environments", "sources")
+            if name not in _OF_THE_LOCK
         }
         every = dict.fromkeys(text for texts in self.roots.values() for text in texts)
         return Wanted(tuple(every), preferences=self.former, **told)
@@ -116,6 +116,8 @@ def parse_question(value: Mapping[str, Any], *, former: str | None = None, upgra
     )
 
 
+# What no resolver hears of.
+_OF_THE_LOCK = frozenset({"requirements", "extras", "groups", "requires_python", "environments", "sources", "editable"})
 _CHOICES: Mapping[str, tuple[str, ...]] = {"prefer": get_args(Prefer), "prereleases": get_args(Prereleases)}
 
 

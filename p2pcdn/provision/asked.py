@@ -20,19 +20,26 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A wheel that is to be installed. how: whence it came, for a history. direct_url: the text of PEP 610's file."""
+    """A wheel that is to be installed. how: whence it came, for a history. direct_url: the text of PEP 610's file.
+
+    note: a sentence for the user.
+    """
 
     sha256: Sha256
     filename: str
     how: str
     direct_url: str | None = None
+    note: str = ""
 
 
 class Build(Protocol):
     """Makes wheels of what is none; they are blobs of the store then. Raises BuildFailed, SandboxUnusable, Refused."""
 
     async def sdist(self, package: LockedPackage, file: LockedFile) -> Wheel: ...
-    async def commit(self, package: LockedPackage) -> Wheel: ...
+    async def commit(self, package: LockedPackage, checkouts: str) -> Wheel:
+        """checkouts: the directory in which what is editable is checked out."""
+        ...
+
     async def directory(self, directory: Directory, state: str) -> Wheel:
         """state: what decides an editable wheel, so that it is not made again while that stays; "" for none."""
         ...
@@ -47,6 +54,7 @@ class Asked:
     of the user's own project, which is installed so that its sources stay in use (PEP 660); state: names its build's
     settings. base: the directory of the lock, where the paths in it begin. demand: of which
     projects an attestation is demanded (`attested.Demand`). trusted_hosts: may be asked over plain http.
+    checkouts: the directory for repositories that are editable; "" where there may be none.
     """
 
     lock: str
@@ -62,6 +70,7 @@ class Asked:
     base: str = ""
     demand: Mapping[str, str] = field(default_factory=dict)
     trusted_hosts: tuple[str, ...] = ()
+    checkouts: str = ""
 
     def digest(self) -> str:
         """Names the choice: everything that it depends on."""

@@ -142,7 +142,8 @@ class Builds:
                     allow_unsandboxed=toolchain.allow_unsandboxed,
                 )
             known = await self._noted(key, built)
-        where = {"url": Path(directory.path).as_uri(), "dir_info": {"editable": True} if directory.editable else {}}
+        place = Path(directory.path, directory.subdirectory or "")
+        where = {"url": place.as_uri(), "dir_info": {"editable": True} if directory.editable else {}}
         return replace(known, direct_url=json.dumps(where, sort_keys=True))
 
     async def distributions(

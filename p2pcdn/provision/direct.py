@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage, Vcs
+from p2pcdn.envs.places import make_ignored
 from p2pcdn.envs.pylock_text import without_credentials
 from p2pcdn.errors import DigestMismatch, Refused
 from p2pcdn.fetch import Fetch, Metadata, Wanted
@@ -35,12 +37,14 @@ from p2pcdn.world import Index, MoreIndexes, Threads
 class Terms:
     """On what terms something comes by URL. toolchain: builds it, where it must be built; None: then it is refused.
 
-    trusted_hosts: may be asked over plain http. pinned: commits of a former lock, which stay.
+    trusted_hosts: may be asked over plain http. pinned: commits of a former lock, which stay. variables: for git, as
+    `Repositories.check_out` takes them.
     """
 
     toolchain: Toolchain | None = None
     trusted_hosts: tuple[str, ...] = ()
     pinned: Pinned = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(slots=True)
@@ -95,7 +99,7 @@ class Direct:
     async def _of_repository(self, source: Source, terms: Terms) -> tuple[bytes, Vcs]:
         place = parse_place(source.project, source.url, terms.trusted_hosts)
         toolchain = _given(terms, source.project)
-        vcs, sha256 = await self.commits.find(source.project, place, terms.pinned)
+        vcs, sha256 = await self.commits.find(source.project, place, terms.pinned, terms.variables)
         archive = self._wanted(source.project, "", archive_name(source.project, vcs), sha256)
         return await self.builds.metadata(archive, toolchain, vcs.subdirectory or ""), vcs
 
@@ -103,9 +107,21 @@ class Direct:
         """The wheel of a commit that a lock names; a blob of the store then. Raises as `of` does."""
         assert package.vcs is not None
         toolchain = _given(terms, package.name)
-        sha256 = await self.commits.archive(package.name, package.vcs, terms.trusted_hosts)
+        sha256 = await self.commits.archive(package.name, package.vcs, terms.trusted_hosts, terms.variables)
         archive = self._wanted(package.name, "", archive_name(package.name, package.vcs), sha256)
         return await self.builds.wheel(archive, toolchain, package.vcs.subdirectory or "")
+
+    async def checked_out(self, package: LockedPackage, checkouts: str, terms: Terms) -> tuple[Directory, str]:
+        """A checkout of a commit that a lock names, for its user to work in; and the commit that it is at.
+
+        checkouts: where it goes, under the project's name. Raises as `Repositories.work_on` does, and Refused.
+        """
+        assert package.vcs is not None
+        directory = Path(checkouts, package.name)
+        if not await self.threads.run(directory.parent.exists):
+            await self.threads.run(make_ignored, checkouts)
+        commit = await self.commits.work_on(package.name, package.vcs, directory, terms.trusted_hosts, terms.variables)
+        return Directory(str(directory), editable=True, subdirectory=package.vcs.subdirectory), commit
 
     async def _blob(self, source: Source, path: Path, sha256: str | None) -> tuple[Blob, str]:
         place, name = without_credentials(source.url), path.name

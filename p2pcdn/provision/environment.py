@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ class Provisioner:
             self.nursery.start_soon(self._compile_later, uncompiled, asked.bytecode)
         ready = Ready(record["plan"], record["digest"], tuple(told), tuple(record["notes"]), tuple(record["same"]))
         if uncompiled and asked.bytecode is not None:
-            self._lease(told)
+            self._lease(_blobs(told))
             return ready  # it will be another one when they are compiled
         return self._remember(digest, ready)
 
@@ -107,11 +107,22 @@ class Provisioner:
             if asked.bytecode is not None and asked.bytecode.wait:
                 await self.compiler.compile(trees, asked.bytecode)
             ready = await self._planned(asked, chosen, wheels, trees, publishers)
+            told += [wheel.note for wheel in wheels if wheel.note]
             ready = replace(ready, notes=(*told, *ready.notes))
-            self._lease(ready.wheels)
+            self._lease(_blobs(ready.wheels))
         if asked.bytecode is not None and not asked.bytecode.wait:
             self.nursery.start_soon(self._compile_later, trees, asked.bytecode)
         return ready
+
+    async def tree(self, sha256: Sha256, filename: str) -> Tree:
+        """A wheel of the store, unpacked once, and leased as those of an environment are.
+
+        Raises BadWheel, NotFound, StoreStopped.
+        """
+        with self.store.spared([sha256]):
+            tree = await self.wheels.unpacked(sha256, filename)
+            self._lease(frozenset([sha256]))
+        return tree
 
     # -- trees --------------------------------------------------------------------------------------------------------
 
@@ -159,7 +170,8 @@ class Provisioner:
             made = replace(await asked.build.sdist(package, file), direct_url=url)
             return made, await self.wheels.unpacked(made.sha256, made.filename)
         if asked.build is not None and wanted.kind == "vcs":
-            made = replace(await asked.build.commit(package), direct_url=url)
+            made = await asked.build.commit(package, asked.checkouts)
+            made = made if package.is_editable else replace(made, direct_url=url)
             return made, await self.wheels.unpacked(made.sha256, made.filename)
         if asked.build is not None and wanted.kind == "directory" and package.directory is not None:
             # The state is that of the user's own project; what decides an editable wheel of another tree, nobody asked.
@@ -192,19 +204,20 @@ class Provisioner:
         self._answered[digest] = ready
         if len(self._answered) > ANSWERS_REMEMBERED_MAX:
             del self._answered[next(iter(self._answered))]
-        self._lease(ready.wheels)
+        self._lease(_blobs(ready.wheels))
         return ready
 
-    def _lease(self, wheels: Sequence[Told]) -> None:
+    def _lease(self, blobs: frozenset[Sha256]) -> None:
         """One task a set of wheels, however often it is asked for."""
-        blobs = _blobs(wheels)
         is_new = blobs not in self._leases
         self._leases[blobs] = trio.current_time() + LEASE_TIME_S
         if is_new:
-            self.nursery.start_soon(self._spare, blobs)
+            spared = ExitStack()
+            spared.enter_context(self.store.spared(blobs))  # from now on, and not from when its task begins
+            self.nursery.start_soon(self._spare, blobs, spared)
 
-    async def _spare(self, blobs: frozenset[Sha256]) -> None:
-        with self.store.spared(blobs):
+    async def _spare(self, blobs: frozenset[Sha256], spared: ExitStack) -> None:
+        with spared:
             while (left_s := self._leases[blobs] - trio.current_time()) > 0:  # noqa: ASYNC110 - its end moves
                 await trio.sleep(left_s)
         del self._leases[blobs]
@@ -236,7 +249,7 @@ class Provisioner:
         )
         plan, digest, notes = await self.threads.run(_plan, asked, told, wheels, trees, codes)
         ready = Ready(plan, digest, told, notes, await self._same(asked, told, digest))
-        if all(one.kind != "directory" or one.package.name == "" for one in chosen):
+        if all(not (one.kind == "directory" or one.package.is_editable) or one.package.name == "" for one in chosen):
             await self._keep(asked, ready)  # else its sources may be others the next time
         return ready
 

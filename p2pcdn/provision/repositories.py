@@ -119,18 +119,34 @@ class Commits:
         commit, sha256 = await self._archive(project, place.url, wanted, variables)
         return Vcs("git", commit, place.shown, None, place.revision, place.subdirectory), sha256
 
-    async def archive(self, project: str, vcs: Vcs, trusted_hosts: Collection[str]) -> Sha256:
+    async def archive(
+        self,
+        project: str,
+        vcs: Vcs,
+        trusted_hosts: Collection[str],
+        variables: Mapping[str, str] = NO_VARIABLES,
+    ) -> Sha256:
         """The archive of a commit that a lock names. Raises as `find` does."""
-        if vcs.type != "git":
-            raise Refused(f"{project} comes from a repository of the kind {vcs.type[:20]!r}, and only git's are taken.")
-        if not _COMMIT.fullmatch(vcs.commit_id):
-            raise Refused(f"{project} is locked to {vcs.commit_id[:60]!r}, which is no commit; lock it again.")
-        place = Place(vcs.url or vcs.path or "", vcs.commit_id, vcs.subdirectory)
-        check_place(project, place, trusted_hosts)
-        commit, sha256 = await self._archive(project, place.url, vcs.commit_id)
+        place = _locked_place(project, vcs, trusted_hosts)
+        commit, sha256 = await self._archive(project, place.url, vcs.commit_id, variables)
         if commit != vcs.commit_id:
             raise Refused(f"{project} is locked to commit {vcs.commit_id}, and {place.shown} gave {commit}.")
         return sha256
+
+    async def work_on(
+        self,
+        project: str,
+        vcs: Vcs,
+        directory: Path,
+        trusted_hosts: Collection[str],
+        variables: Mapping[str, str] = NO_VARIABLES,
+    ) -> str:
+        """A checkout of that commit in which its user works. Raises as `Repositories.work_on` does, and Refused."""
+        place = _locked_place(project, vcs, trusted_hosts)
+        if self.repositories is None:
+            raise Refused(f"{project} comes from {place.shown}, and this node asks no repositories.")
+        asked, revision = self.repositories, vcs.requested_revision
+        return await asked.work_on(place.url, revision, directory, variables, commit=vcs.commit_id)
 
     async def _archive(
         self, project: str, url: str, revision: str | None, variables: Mapping[str, str] = NO_VARIABLES
@@ -157,6 +173,17 @@ class Commits:
         octets = self.store.value("environments", _key(shown, commit))
         sha256 = Sha256(frames.decode(octets)) if octets is not None else None
         return sha256 if sha256 is not None and self.store.blob(sha256) is not None else None
+
+
+def _locked_place(project: str, vcs: Vcs, trusted_hosts: Collection[str]) -> Place:
+    """Raises Refused for what a lock should not say."""
+    if vcs.type != "git":
+        raise Refused(f"{project} comes from a repository of the kind {vcs.type[:20]!r}, and only git's are taken.")
+    if not _COMMIT.fullmatch(vcs.commit_id):
+        raise Refused(f"{project} is locked to {vcs.commit_id[:60]!r}, which is no commit; lock it again.")
+    place = Place(vcs.url or vcs.path or "", vcs.requested_revision or vcs.commit_id, vcs.subdirectory)
+    check_place(project, place, trusted_hosts)
+    return place
 
 
 def archive_name(project: str, vcs: Vcs) -> str:

@@ -13,7 +13,6 @@ from typing import Protocol
 import trio
 
 from p2pcdn.build.key import Settings
-from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage
 from p2pcdn.envs.model import Target as LockTarget
 from p2pcdn.envs.pylock_text import without_credentials
@@ -40,7 +39,7 @@ from p2pcdn.provision.sites import Sites
 from p2pcdn.provision.toolchain import Toolchain
 from p2pcdn.provision.wheels import Wheels, is_whole, sha256_of
 from p2pcdn.resolve import Source, Target
-from p2pcdn.store import Store, Tree
+from p2pcdn.store import Store
 from p2pcdn.world import Attestations, Index, MoreIndexes, Processes, Repositories, Threads, Upstream
 
 # Lists of indexes whose pages stay parsed in memory: a user has one or two.
@@ -203,10 +202,6 @@ class Bench:
         build = _Build(self._builds, self._wheels, self._direct, terms, terms.toolchain)
         return replace(asked, build=build, state=state)
 
-    async def tree(self, sha256: Sha256, filename: str) -> Tree:
-        """A wheel of the store, unpacked once. Raises BadWheel, NotFound, StoreStopped."""
-        return await self._wheels.unpacked(sha256, filename)
-
     async def distributions(
         self, directory: Directory, kinds: Sequence[Kind], settings: Settings, toolchain: Toolchain, made: Progress
     ) -> list[Distribution]:
@@ -251,10 +246,19 @@ class _Build:
         whence = self.wheels.whence(sha256, was_here=was_here)
         return replace(made, how=f"{made.how}, of {file.name} sha256:{sha256} ({whence})")
 
-    async def commit(self, package: LockedPackage) -> Wheel:
+    async def commit(self, package: LockedPackage, checkouts: str) -> Wheel:
         assert package.vcs is not None
+        if package.is_editable and checkouts:
+            return await self._checkout(package, package.vcs.commit_id, checkouts)
         made = await self.direct.commit(package, self.terms)
         return replace(made, how=f"{made.how}, of commit {package.vcs.commit_id}")
+
+    async def _checkout(self, package: LockedPackage, locked: str, checkouts: str) -> Wheel:
+        directory, commit = await self.direct.checked_out(package, checkouts, self.terms)
+        made = await self.builds.directory(directory, "", self.toolchain)
+        more = f"{package.name} is at commit {commit[:12]} in {directory.path}, on top of the locked {locked[:12]}."
+        how = f"{made.how}, of {directory.path} at commit {commit}"
+        return replace(made, how=how, note="" if commit == locked else more)
 
     async def directory(self, directory: Directory, state: str) -> Wheel:
         return await self.builds.directory(directory, state, self.toolchain)

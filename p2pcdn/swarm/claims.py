@@ -15,11 +15,12 @@ from typing import TypeVar
 import trio
 from blake3 import blake3
 
-from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.errors import RemoteProtocolError, Unanswered, Unavailable
 from p2pcdn.group import Claim, Identity
 from p2pcdn.http1 import Request, Response
 from p2pcdn.swarm.given_pages import PAGE_SIZE, AskClaim, AskPage, Source, Word, answer_about_page
 from p2pcdn.swarm.peer import Address, Peer
+from p2pcdn.swarm.silence import heard_again
 from p2pcdn.swarm.tools import Tools, sealed_port
 from p2pcdn.world import Clock
 
@@ -87,6 +88,14 @@ class Claims:
         """Whether there is anybody whose word could be had now."""
         return self.believes and bool(self._whom())
 
+    def somebody_is_silent(self) -> bool:
+        """Whether a member that answered lately does not answer now: it may have what others have not."""
+        return self.believes and bool(self._tools.peers.silent(trio.current_time()))
+
+    async def heard_again(self, until: float) -> bool:
+        """Waits for such a member; False where there is none, or none answers by then (trio's time)."""
+        return self.believes and await heard_again(self._tools.peers, until)
+
     async def count(self) -> int:
         """How many pages members can have of us."""
         return await self.source.count() if self.source is not None else 0
@@ -152,7 +161,7 @@ class Claims:
         for peer, sent_at in offers.sent.items():
             # Not for the time in which the question waited here for its turn, nor for a moment's silence.
             if trio.current_time() - sent_at > patience_s / 2:
-                self._tools.peers.failed(peer, "no answer in time", trio.current_time())
+                self._tools.peers.failed(peer, "no answer in time", trio.current_time(), silent=True)
         return offers.good
 
     async def _offer(self, peer: Peer, id_: str, subject: bytes, newer_than: float, sealed: bool) -> _Offer | None:
@@ -221,7 +230,8 @@ class Claims:
                 self._tools.peers.is_there(peer, trio.current_time())
                 return (bytes(answer.body), answer.headers.get(PAGE_SIZE, "")) if answer.status == 200 else None
         except Unavailable as error:
-            self._tools.peers.failed(peer, str(error), trio.current_time())
+            silent = isinstance(error, Unanswered)
+            self._tools.peers.failed(peer, str(error), trio.current_time(), silent=silent)
         except RemoteProtocolError as error:
             self._struck(peer, f"pages: {error}")
         return None

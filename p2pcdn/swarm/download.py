@@ -13,7 +13,7 @@ from itertools import islice
 
 import trio
 
-from p2pcdn.errors import P2pcdnError, Unavailable
+from p2pcdn.errors import P2pcdnError, Unanswered, Unavailable
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.advice import DISTRUSTED_MAKERS_MAX, LEFT_MAX, TRACKER, Advice, AskCrowd
 from p2pcdn.swarm.attendance import Attendance, Place, seen_from
@@ -255,11 +255,11 @@ class Download:
         sharing = self._sharing
         if self._origin_error is not None:
             return self._origin_error
-        if not sharing.here:
+        owing = [peer for peer in self._neighbours if not self._holders.says_no(peer)]
+        if not owing and not sharing.here:
             return Unavailable(f"No neighbour has {self._sources.name}.")
-        return Unavailable(
-            f"The neighbours gave {sharing.here.bit_count()} of {sharing.pieces} pieces of {self._sources.name}."
-        )
+        gave = f"The neighbours gave {sharing.here.bit_count()} of {sharing.pieces} pieces of {self._sources.name}"
+        return Unanswered(f"{gave}, and {owing[0].address} owes an answer.") if owing else Unavailable(f"{gave}.")
 
     def _fail(self, error: P2pcdnError) -> None:
         self._error = self._error or error

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import trio
 
-from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.errors import RemoteProtocolError, Unanswered, Unavailable
 from p2pcdn.swarm.connection import Answer, Reading, Watch, buffer_size, encode_request
 from p2pcdn.swarm.link import Link
 from p2pcdn.swarm.meeting import MEET_PATH, MEETING_SIZE_BYTES_MAX, TICKET_PROOF, Meeting
@@ -191,7 +191,7 @@ class Exchange:
 
         sealed_port: asks over TLS at this port of the same host, and only the device that was met at `address`; only
         in a group. Entering it raises RemoteProtocolError (it broke the protocol), Unavailable (no connection, cut,
-        silent too long, or no proof that it is a member).
+        or no proof that it is a member), and of these Unanswered where it was silent too long.
         """
         return _Asked(self, address, sealed_port, ask, body_size_bytes_max, watch)
 
@@ -345,7 +345,8 @@ class Exchange:
                 else:
                     stream = await self._network.connect(address.host, address.port)
         except (OSError, trio.TooSlowError) as error:
-            raise Unavailable(f"{address} cannot be reached: {_why(error)}.") from error
+            kind = Unanswered if isinstance(error, trio.TooSlowError) else Unavailable
+            raise kind(f"{address} cannot be reached: {_why(error)}.") from error
         return Link(stream)
 
     async def _once(self, line: _Line, link: Link, request: bytes, reading: Reading) -> Answer:
@@ -381,7 +382,7 @@ class Exchange:
                     return answer
                 watchdog.deadline = progress.at + patience_s
                 came = await link.receive(reading.space())
-        raise Unavailable(f"Too little came for {patience_s:g} s.")
+        raise Unanswered(f"Too little came for {patience_s:g} s.")
 
 
 @dataclass(slots=True)

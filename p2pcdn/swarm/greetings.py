@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import trio
 
-from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.errors import RemoteProtocolError, Unanswered, Unavailable
 from p2pcdn.swarm.attendance import Place, seen_from
 from p2pcdn.swarm.exchange import Exchange
 from p2pcdn.swarm.messages import (
@@ -66,6 +66,8 @@ class Greetings:
         self._greeting: set[Peer] = set()
         self._due = trio.Event()
         self._asked_for_peers = 0
+        # Else whoever was silent once is down until some other hello is due: half a minute, not two seconds.
+        peers.on_failed = lambda: self._due.set()
 
     def start(self, announcement: Announcement, nursery: trio.Nursery) -> None:
         """Finds neighbours and greets them, and lets them find us, in tasks of this nursery."""
@@ -171,7 +173,7 @@ class Greetings:
         except (Unavailable, trio.TooSlowError) as error:
             why = str(error) or f"It did not say hello within {patience_s:g} s."
             log.debug("no hello from %s: %s", peer.address, why)
-            self._peers.failed(peer, why, trio.current_time())
+            self._peers.failed(peer, why, trio.current_time(), silent=isinstance(error, Unanswered | trio.TooSlowError))
             return
         except RemoteProtocolError as error:
             # Something listens there that is no node: it is left alone, but it has harmed nobody.

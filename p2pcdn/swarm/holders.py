@@ -40,12 +40,17 @@ class Holders:
         self._offered: dict[bytes, dict[Peer, Proof | None]] = {}
         self._asked_at: dict[Peer, float] = {}  # those that owe an answer
         self._choosing = False  # manifests came, and none is chosen yet
+        self._without: set[Peer] = set()  # those that say that they do not have it
         self.asking = 0
         self._news = trio.lowlevel.ParkingLot()  # where `choose` waits: each piece that comes is none of its business
 
     def undecided(self, now: float) -> bool:
         """Whether somebody may still turn out to hold the file, or a manifest waits to be chosen."""
         return self._choosing or (self.asking > 0 and self._may_yet_answer(now))
+
+    def says_no(self, peer: Peer) -> bool:
+        """Whether it has told that it does not have the file; or is not listened to, whatever it tells."""
+        return peer in self._without or peer.banned or self._sharing.sha256 in peer.distrusted
 
     def asks(self, peers: Sequence[Peer]) -> list[Callable[[], Awaitable[None]]]:
         """A task for each of these; they count as asked from now on."""
@@ -129,7 +134,7 @@ class Holders:
                     await self._ask_and_take(peer)
             if patience.cancelled_caught:
                 if trio.current_time() - self._asked_at.get(peer, math.inf) >= patience_s / 2:
-                    self._sources.failed(peer, "no manifest in time")
+                    self._sources.failed(peer, "no manifest in time", silent=True)
                 else:
                     # It makes manifests, or most of the time went by in our own queue.
                     log.info("%s needs too long for a manifest of %s", peer.address, self._sources.name)
@@ -146,6 +151,8 @@ class Holders:
         while True:
             async with exchange.question(peer.address):
                 if self._sources.is_quiet(peer) or not self._sources.is_reachable(peer):
+                    if peer.hello is not None and not peer.down:
+                        self._without.add(peer)  # it has no door for this file
                     return
                 question = AskManifest(self._sharing.id)
                 self._asked_at[peer] = trio.current_time()
@@ -157,6 +164,7 @@ class Holders:
                     status, retry_after_s = answer.status, answer.retry_after_s
             self._asked_at.pop(peer, None)
             if status != 503:
+                self._without.add(peer)
                 return
             await trio.sleep(BUSY_PAUSE_S if retry_after_s is None else retry_after_s)
 

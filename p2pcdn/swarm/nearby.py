@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import trio
 
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.errors import RemoteProtocolError, Unanswered, Unavailable
 from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.holding import (
     MARK_SIZE_BYTES,
@@ -30,6 +30,7 @@ from p2pcdn.swarm.holding import (
 )
 from p2pcdn.swarm.messages import HAVE_SIZE_BYTES_MAX, IDS_MAX, AskHave, decode_have
 from p2pcdn.swarm.peer import Peer
+from p2pcdn.swarm.silence import heard_again
 from p2pcdn.swarm.tools import Tools
 from p2pcdn.world import Share
 
@@ -40,6 +41,8 @@ ASKED_MAX = 256
 ASKED_AT_ONCE = 64
 # How long an answer counts: somebody in the room has perhaps fetched something meanwhile.
 KNOWN_S = 5.0
+# Where nobody said anything, one that is silent is waited for; the page itself may have taken nine seconds (pip: 15).
+SILENCE_WAIT_S = 5.0
 # In open mode: how many neighbours are asked, about how many files of a page, and how many answers are remembered.
 OPEN_ASKED_MAX = 16
 FILES_ASKED_MAX = 2048
@@ -85,13 +88,17 @@ class Nearby:
     async def held_nearby(self, sha256s: Sequence[Sha256], share: Share) -> set[Sha256]:
         """Which of these files a living neighbour would give. share: to whom their index lets them go.
 
-        sha256s: the likeliest to be wanted first. Takes 3 s at the most, and nearly always milliseconds or nothing.
+        sha256s: the likeliest to be wanted first. Takes 3 s at the most, and nearly always milliseconds or nothing;
+        some seconds more where all that have ever said what they have are silent.
         """
         if share == "never" or (share == "group" and not self._grouped) or not sha256s:
             return set()
         if not self._grouped:
             return await self._ask_about(sha256s[:FILES_ASKED_MAX])
         await self.look_around(names=True)
+        if not self._names and await heard_again(self._tools.peers, trio.current_time() + SILENCE_WAIT_S):
+            del self._looked_at[True]  # whoever has all of it was only silent
+            await self.look_around(names=True)
         names, near = self._names, set[Sha256]()
         for number, one in enumerate(sha256s if names else ()):
             if short_name(self._id_of(one)) in names:
@@ -108,7 +115,9 @@ class Nearby:
             if trio.current_time() - self._looked_at.get(names, -KNOWN_S) < KNOWN_S:
                 return
             peers = self._whom()[:ASKED_MAX]
-            self._others = {peer: self._others[peer] for peer in peers if peer in self._others}
+            # What one said that is only silent now counts still.
+            kept = {*peers, *self._tools.peers.silent(trio.current_time())}
+            self._others = {peer: other for peer, other in self._others.items() if peer in kept}
             await self._of_each(peers, lambda peer: self._look_at(peer, names))
             self._looked_at[False] = trio.current_time()
             if names:
@@ -138,7 +147,8 @@ class Nearby:
                 try:
                     await ask(peer)
                 except Unavailable as error:
-                    self._tools.peers.failed(peer, str(error), trio.current_time())
+                    silent = isinstance(error, Unanswered)
+                    self._tools.peers.failed(peer, str(error), trio.current_time(), silent=silent)
                 except RemoteProtocolError as error:
                     self._tools.peers.lied(peer, f"what it holds: {error}", trio.current_time())
                     self._tools.counters.refused_pieces[str(peer.address)] += 1
@@ -150,7 +160,7 @@ class Nearby:
                     nursery.start_soon(ask_one, peer)
         if patience.cancelled_caught:
             for peer in under_way:
-                self._tools.peers.failed(peer, "no answer in time", trio.current_time())
+                self._tools.peers.failed(peer, "no answer in time", trio.current_time(), silent=True)
 
     async def _look_at(self, peer: Peer, names: bool) -> None:
         content = await self._ask(peer, AskRoom(), ROOM_SIZE_BYTES_MAX)

@@ -50,6 +50,7 @@ class Peer:
     busy_until: float = 0.0  # asked for no other file before that
     failures: int = 0  # since it last gave something
     down: bool = False  # failed, and has not said hello since
+    silences: int = 0  # how often in a row that was no answer in time; 0 where a door was shut
     strikes: int = 0
     banned: bool = False
     wrong: str | None = None  # why it was left alone last

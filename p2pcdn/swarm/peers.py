@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import chain
 
 from p2pcdn.digest import Sha256
@@ -38,6 +38,9 @@ GREETED_BY_AND_BY_S = 300.0
 PEERS_PER_HOST_MAX = 16
 # How long one that failed is left alone: first, and at the most. It doubles.
 BACK_OFF_FIRST_S = 2.0
+# One that was silent so often in a row is busy, and may answer again any moment; once more, and it has gone. With the
+# pauses above that is a quarter of a minute.
+SILENCES_MAX = 2
 BACK_OFF_MAX_S = 300.0
 # Before the first answer it is asked again sooner: two machines that start together miss each other by moments.
 GREETING_FIRST_S = 0.25
@@ -56,11 +59,15 @@ DISTRUSTED_MAX = 64
 
 
 class Peers:
-    """The table. Used on trio's thread; now is always trio's time in seconds."""
+    """The table. Used on trio's thread; now is always trio's time in seconds.
+
+    on_failed: called when somebody has failed, whose next hello is due sooner now.
+    """
 
     def __init__(self, own_boot: str, dice: random.Random) -> None:
         self._own_boot = own_boot
         self._dice = dice
+        self.on_failed: Callable[[], None] = lambda: None
         self._table: dict[Address, Peer] = {}
         self._hosts: Counter[str] = Counter()  # how many of the table are at one host
         self._strangers: dict[Address, None] = {}  # those that were sighted and never answered
@@ -157,7 +164,7 @@ class Peers:
         self._strangers.pop(peer.address, None)
         peer.hello = hello
         peer.rtt_s = rtt_s
-        peer.down = False
+        peer.down, peer.silences = False, 0
         if not peer.strikes:
             peer.wrong = None
         self.is_there(peer, now)
@@ -176,17 +183,25 @@ class Peers:
         peer.failures = 0
         self.is_there(peer, now)
 
-    def failed(self, peer: Peer, why: str, now: float) -> None:
-        """It did not answer, or broke off: it is left alone, longer each time. It is nobody's fault."""
+    def failed(self, peer: Peer, why: str, now: float, *, silent: bool = False) -> None:
+        """It did not answer, or broke off: it is left alone, longer each time. It is nobody's fault.
+
+        silent: it did not say anything in time; what it has nobody knows.
+        """
         new = peer.hello is None
         first, most = (GREETING_FIRST_S, GREETING_MAX_S) if new else (BACK_OFF_FIRST_S, BACK_OFF_MAX_S)
         pause_s = min(most, first * 2 ** min(peer.failures, 20)) * (0.75 + self._dice.random() / 2)
         peer.failures += 1
         peer.down = True
+        if not silent:
+            peer.silences = 0
+        elif now >= peer.quiet_until or not peer.silences:  # many questions fail in one moment
+            peer.silences += 1
         self._at_once.discard(peer.address)
         peer.wrong = why
         peer.ask_at = now + pause_s
         peer.quiet_until = max(peer.quiet_until, peer.ask_at)
+        self.on_failed()
         if not peer.configured and peer.failures >= (GREETINGS_MAX if new else FAILURES_MAX) and not peer.strikes:
             self._forget(peer.address)
 
@@ -236,6 +251,16 @@ class Peers:
         able.sort(key=lambda peer: peer.configured)
         chosen = list({peer.name: peer for peer in able}.values())
         return chosen if len(chosen) <= most else self._dice.sample(chosen, most)
+
+    def silent(self, now: float) -> list[Peer]:
+        """Those that answered before and do not now, or put us off: what they have nobody knows."""
+        return [
+            peer
+            for peer in self._table.values()
+            if peer.hello is not None
+            and not peer.banned
+            and (0 < peer.silences <= SILENCES_MAX or peer.busy_until > now)
+        ]
 
     def to_greet(self, now: float) -> list[Peer]:
         """Whose hello is due."""

@@ -16,7 +16,7 @@ import trio
 from blake3 import blake3
 
 from p2pcdn import frames
-from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.errors import RemoteProtocolError, Unanswered, Unavailable
 from p2pcdn.group import Claim, Identity
 from p2pcdn.http1 import Request, Response
 from p2pcdn.swarm.messages import CBOR_TYPE
@@ -157,7 +157,8 @@ class Resolutions:
                 self._tools.peers.is_there(peer, trio.current_time())
                 return self._content(bytes(answer.body), subject) if answer.status == 200 else None
         except Unavailable as error:
-            self._tools.peers.failed(peer, str(error), trio.current_time())
+            silent = isinstance(error, Unanswered)
+            self._tools.peers.failed(peer, str(error), trio.current_time(), silent=silent)
         except RemoteProtocolError as error:
             self._struck(peer, str(error))
         return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import trio
 
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.errors import RemoteProtocolError, Unanswered, Unavailable
 from p2pcdn.swarm.connection import Answer
 from p2pcdn.swarm.messages import (
     HAVE_SIZE_BYTES_MAX,
@@ -103,9 +103,10 @@ class SmallReads:
             with trio.move_on_after(self._tools.exchange.patience.no_progress_s) as patience:
                 await self._take_all(peer, batch, alone)
             if patience.cancelled_caught:
-                self._tools.peers.failed(peer, "no answer in time", trio.current_time())
+                self._tools.peers.failed(peer, "no answer in time", trio.current_time(), silent=True)
         except Unavailable as error:
-            self._tools.peers.failed(peer, str(error), trio.current_time())
+            silent = isinstance(error, Unanswered)
+            self._tools.peers.failed(peer, str(error), trio.current_time(), silent=silent)
         except RemoteProtocolError as error:
             self._tools.peers.lied(peer, f"small files: {error}", trio.current_time())
             self._tools.counters.refused_pieces[str(peer.address)] += 1

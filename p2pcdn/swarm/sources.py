@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import trio
 
-from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.errors import RemoteProtocolError, Unanswered, Unavailable
 from p2pcdn.swarm.peer import Peer
 from p2pcdn.swarm.plan import CLASSES
 from p2pcdn.swarm.sharing import Sharing
@@ -208,11 +208,11 @@ class Sources:
         else:
             self.rests(peer, EMPTY_PAUSE_S)
 
-    def failed(self, peer: Peer, why: str) -> None:
+    def failed(self, peer: Peer, why: str, *, silent: bool = False) -> None:
         self._left(peer)
         if not self.is_quiet(peer):
             log.info("left %s alone: %s", peer.address, why, extra={"peer": str(peer.address), "file": self.name})
-            self._tools.peers.failed(peer, why, trio.current_time())
+            self._tools.peers.failed(peer, why, trio.current_time(), silent=silent)
 
     def lied(self, peer: Peer, why: str) -> None:
         self._left(peer)
@@ -232,7 +232,7 @@ class Sources:
             if passing_on():
                 self.broke_off(peer, str(error))
             else:
-                self.failed(peer, str(error))
+                self.failed(peer, str(error), silent=isinstance(error, Unanswered))
         except RemoteProtocolError as error:
             self.lied(peer, f"{for_}: {error}" if for_ else str(error))
 

@@ -12,7 +12,7 @@ import trio
 
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import Unavailable
+from p2pcdn.errors import Unanswered, Unavailable
 from p2pcdn.group import Device, Identity
 from p2pcdn.http1 import Handler, Request, Response
 from p2pcdn.store import Origin, Partial, Store
@@ -36,6 +36,7 @@ from p2pcdn.swarm.provide import Provider
 from p2pcdn.swarm.reading import ReadOrigin
 from p2pcdn.swarm.resolutions import Resolutions
 from p2pcdn.swarm.sharing import Sharing
+from p2pcdn.swarm.silence import heard_again
 from p2pcdn.swarm.small import SmallReads
 from p2pcdn.swarm.tools import Tools
 from p2pcdn.swarm.tracker import Tracker, ranked
@@ -165,7 +166,7 @@ class Swarm:
         A peer's bytes are provisional until the whole file is proven. wire_bytes_s: how fast this node's wire to the
         origin was, where that is known: a room that stays far behind it is helped. Raises Unavailable where the room
         does not have all of it (what came stays): at once where there is none and no origin, after at most 3 s without
-        progress; StoreStopped; and what `read_origin` raised.
+        progress; Unanswered where somebody who may have it did not say; StoreStopped; and what `read_origin` raised.
         """
         sha256, origin = partial.sha256, partial.origin
         if sha256 is None:
@@ -175,6 +176,8 @@ class Swarm:
             raise Unavailable(f"Neighbours are not asked for {origin.filename}: it is not public.")
         peers = self._whom(sha256)
         if self._port is None or self._running is None or not (peers or read_origin):
+            if self._peers.silent(trio.current_time()):
+                raise Unanswered("The neighbours that are known do not answer now.")
             raise Unavailable("No neighbour is known that could be asked.")
         id_ = self._directory.id_of(sha256)
         sharing = Sharing(partial, sha256, id_, self._tools.cutting)
@@ -196,10 +199,19 @@ class Swarm:
         self._provider.share(sharing)
         try:
             await download.run(peers)
+        except Unavailable as error:
+            self._provider.unshare(sharing)
+            if self._peers.silent(trio.current_time()) and read_origin is None:
+                raise Unanswered(str(error)) from error  # who was not asked may have it
+            raise
         except BaseException:
             self._provider.unshare(sharing)
             raise
         self._running.start_soon(download.tell_that_all_is_here)
+
+    async def heard_again(self, until: float) -> bool:
+        """Waits for a neighbour that is silent; False where none is, or none answers by then (trio's time)."""
+        return await heard_again(self._peers, until)
 
     def may_ask_for(self, origin: Origin) -> bool:
         return origin.share == "lan" or (origin.share == "group" and self._identity.group is not None)

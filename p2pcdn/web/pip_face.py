@@ -22,7 +22,7 @@ from p2pcdn.simple import File
 from p2pcdn.store import Partial
 from p2pcdn.web.control_face import Route, asked_object
 from p2pcdn.web.routes import json_response
-from p2pcdn.web.zephyr_face import indexes_of
+from p2pcdn.web.zephyr_face import indexes_of, variables_of
 
 GOALS: tuple[Goal, ...] = ("metadata", "editable-metadata", "wheel", "editable")
 # Of a log that is told to the user; a compiler's complaints stand at its end.
@@ -63,11 +63,10 @@ class PipFace:
     async def _post_checkout(self, request: Request) -> Response:
         """A repository of git at a revision: in a directory of the user's, else as an archive of the store."""
         asked = await asked_object(request)
-        project, url, told = str(asked.get("project")), asked.get("url"), asked.get("variables") or {}
-        if not isinstance(url, str) or not isinstance(told, dict):
-            raise RemoteProtocolError("url is a text, and variables an object.")
+        project, url, variables = str(asked.get("project")), asked.get("url"), variables_of(asked)
+        if not isinstance(url, str):
+            raise RemoteProtocolError("url is a text.")
         place = parse_place(project, url, _texts(asked, "trusted_hosts"))
-        variables = {str(name): str(value) for name, value in told.items()}
         room = self._workroom
         if asked.get("directory") is None:
             commits = Commits(room.store, room.threads, room.repositories)
@@ -77,7 +76,8 @@ class PipFace:
         if room.repositories is None:
             raise Refused(f"{project} comes from {place.shown}, and this node asks no repositories.")
         directory = _path(asked, "directory")
-        commit = await room.repositories.check_out(place.url, place.revision, directory, variables)
+        switch = asked.get("switch") is True
+        commit = await room.repositories.work_on(place.url, place.revision, directory, variables, switch=switch)
         return json_response({"commit": commit})
 
     async def _post_page(self, request: Request) -> Response:
@@ -104,7 +104,7 @@ class PipFace:
         sha256, filename = _sha256(asked), asked.get("filename")
         if sha256 is None or not isinstance(filename, str):
             raise RemoteProtocolError("sha256 and filename are texts.")
-        tree = await self._workroom.bench().tree(sha256, filename)
+        tree = await self._workroom.bench().provisioner.tree(sha256, filename)
         return json_response({"path": str(tree.path), "listing": tree.listing.decode()})
 
     async def _post_metadata(self, request: Request) -> Response:

@@ -18,6 +18,7 @@ from p2pcdn.errors import (
     SandboxUnusable,
     StoreStopped,
     StoreUnusable,
+    Unanswered,
     Unavailable,
 )
 from p2pcdn.http1 import Response
@@ -33,6 +34,7 @@ STATUS: dict[type[P2pcdnError], tuple[int, str]] = {
     RemoteProtocolError: (502, "The upstream's answer makes no sense"),
     Unavailable: (503, "Not available now"),
     Busy: (503, "The upstream asks for time"),
+    Unanswered: (503, "Not available now"),
     StoreStopped: (503, "The store does not write"),
     StoreUnusable: (503, "The store cannot be used"),
     BuildFailed: (422, "The build failed"),

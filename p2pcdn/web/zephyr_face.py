@@ -146,6 +146,14 @@ def indexes_of(asked: Mapping[str, Any]) -> list[Named]:
     return [_named(one) for one in asked.get("indexes") or ()]
 
 
+def variables_of(asked: Mapping[str, Any]) -> dict[str, str]:
+    """What git and ssh are told by the environment of whoever asks. Raises RemoteProtocolError."""
+    told = asked.get("variables") or {}
+    if not isinstance(told, dict):
+        raise RemoteProtocolError("variables is an object.")
+    return {str(name): str(value) for name, value in told.items()}
+
+
 def _named(one: object) -> Named:
     if not isinstance(one, dict) or not (one.get("own") is True or isinstance(one.get("url"), str)):
         raise RemoteProtocolError("indexes is a list of objects with a url.")
@@ -246,6 +254,7 @@ def _environment(asked: Mapping[str, Any]) -> Asked:
         project=_absolute(asked, "project"),
         base=_absolute(asked, "base"),
         trusted_hosts=_texts(asked, "trusted_hosts"),
+        checkouts=_absolute(asked, "checkouts"),
         demand=dict(_demand(asked)),
     )
 
@@ -291,7 +300,7 @@ def _scheme(asked: Mapping[str, Any]) -> Scheme:
 
 
 def _terms(asked: Mapping[str, Any]) -> Terms:
-    return Terms(_toolchain(asked), _texts(asked, "trusted_hosts"))
+    return Terms(_toolchain(asked), _texts(asked, "trusted_hosts"), variables=variables_of(asked))
 
 
 def _toolchain(asked: Mapping[str, Any]) -> Toolchain | None:

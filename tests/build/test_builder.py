@@ -163,6 +163,28 @@ async def test_a_tree_that_is_built_in_place_keeps_what_its_backend_leaves_but_i
     assert list((tree / ".git").iterdir()) == []
 
 
+async def test_a_build_in_place_makes_no_repository_and_writes_into_none_that_lies_below(yard: Yard) -> None:
+    tree = yard.place / "tree"
+    (tree / "inner" / ".git").mkdir(parents=True)
+    (tree / "src").mkdir()
+    build = (
+        "import os\n"
+        "for one in ('.git', 'new/.git'): os.makedirs(one + '/hooks'); open(one + '/hooks/post-checkout', 'w')\n"
+        "os.makedirs('linked'); open('linked/.git', 'w').write('gitdir: ../src')\n"
+        "try: open('inner/.git/config', 'w')\nexcept OSError: pass"
+    )
+    for name, text in {"name.txt": "demo 1.0", "pyproject.toml": PYPROJECT, "build.py": build}.items():
+        (tree / name).write_text(text)
+    if IS_ROOT:
+        for path in (tree, *tree.rglob("*")):
+            os.chown(path, 1234, 1234)
+    built = await yard.builder().wheel(Tree(tree, in_place=True), PYTHON)
+    assert [str(one.relative_to(tree)) for one in tree.rglob(".git")] == ["inner/.git"]
+    assert list((tree / "inner" / ".git").iterdir()) == []
+    assert built.log is not None
+    assert f"{tree}/.git, which the build has made, was removed" in built.log.read_text()
+
+
 async def test_a_build_in_place_writes_into_no_environment_that_lies_in_the_tree(yard: Yard) -> None:
     tree, environment = yard.place / "tree", yard.place / "tree" / ".venv"
     (environment / "lib").mkdir(parents=True)

@@ -89,15 +89,15 @@ async def test_branches_tags_short_commits_and_refs_are_revisions(tmp_path: Path
         await git().check_out(url, "nosuch", tmp_path / "nosuch")
 
 
-async def test_a_checkout_that_is_there_is_brought_to_the_revision_and_keeps_what_is_the_users(tmp_path: Path) -> None:
+async def test_a_checkout_that_is_there_keeps_what_is_the_users(tmp_path: Path) -> None:
     repository = Repository(tmp_path / "repository")
     first = repository.commit("1.0")
     place, url = tmp_path / "place", repository.directory.as_uri()
-    assert await git().check_out(url, None, place) == first
+    assert await git().work_on(url, None, place) == first
     (place / "notes.txt").write_text("mine")
     Repository.git(SimpleNamespace(directory=place), "branch", "mine")  # type: ignore[arg-type]
     second = repository.commit("3.0")
-    assert await git().check_out(url, "main", place) == second
+    assert await git().work_on(url, "main", place) == second
     assert "3.0" in (place / "backend.py").read_text()
     assert (place / "notes.txt").read_text() == "mine"
     assert (place / ".git" / "refs" / "heads" / "mine").read_text().strip() == first
@@ -169,10 +169,10 @@ async def test_a_checkout_is_brought_to_what_its_repository_has_now_whatever_lie
 ) -> None:
     repository, tree = Repository(tmp_path / "repository"), tmp_path / "tree"
     repository.commit("1.0")
-    await git().check_out(repository.directory.as_uri(), None, tree)
+    await git().work_on(repository.directory.as_uri(), None, tree)
     (tree / "build").mkdir()
     (tree / "build" / "large").write_bytes(bytes(1_000_000))
     monkeypatch.setattr(repositories, "CHECKOUT_SIZE_BYTES_MAX", 500_000)
     monkeypatch.setattr(repositories, "LOOK_EVERY_S", 0.0)
     commit = repository.commit("2.0")
-    assert await git().check_out(repository.directory.as_uri(), None, tree) == commit
+    assert await git().work_on(repository.directory.as_uri(), None, tree) == commit

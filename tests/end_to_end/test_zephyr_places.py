@@ -76,8 +76,7 @@ def test_what_a_repository_is_called_is_read_in_it(project: Project, repository:
     assert project.installed() == {"demo-vcs": "1.0", "demo-lib": "1.0"}
     project.file("requirements.txt").write_text(f"-e {repository.url}@main\n")
     project.write([])
-    told = project.zephyr("import", "requirements.txt")
-    assert "is editable in" in told
+    project.zephyr("import", "requirements.txt")
     assert f'"demo-vcs @ {repository.url}@main"' in project.file("pyproject.toml").read_text()
     told = project.zephyr("add", f"{repository.url}@nosuch", code=1)
     assert "nosuch" in told

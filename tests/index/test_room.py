@@ -20,7 +20,7 @@ from p2pcdn.group import Claim
 from p2pcdn.http1 import Request, Response
 from p2pcdn.index.claimed import subject_of
 from p2pcdn.index.pages import ANSWER_WAIT_S, CHECK_KEPT_AFTER_S, STALE_WAIT_S
-from p2pcdn.index.room_questions import ROOM_AGAIN_S
+from p2pcdn.index.room_questions import ROOM_AGAIN_S, SILENCE_WAIT_S
 from p2pcdn.store import Origin
 from p2pcdn.world import Index
 from tests.index.test_pages import JSON, answer, page
@@ -599,3 +599,39 @@ async def test_a_row_out_of_an_export_with_a_false_claim_is_not_passed_on(tmp_pa
             assert not any(peer.strikes for peer in student.peers)
             room.leaves(student)
             room.leaves(importer)
+
+
+@pytest.mark.parametrize("answers_after_s", [6.0, 60.0])
+async def test_a_member_that_is_silent_has_not_said_that_it_has_no_page(tmp_path: Path, answers_after_s: float) -> None:
+    async with room_in(tmp_path) as room:
+        teacher = await room.member("teacher", says("1.0"))
+        await teacher.versions()
+        student = await room.member("student", offline=True)
+        speaks_at = trio.current_time() + answers_after_s
+        answers = room.wires.faces["teacher"]
+
+        def silent(request: Request) -> Awaitable[Response]:
+            async def late() -> Response:
+                await trio.sleep(max(0.0, speaks_at - trio.current_time()))
+                answer = answers(request)
+                assert answer is not None
+                return await answer if isawaitable(answer) else answer
+
+            return late()
+
+        async def greets() -> None:
+            """As a node does with those that did not answer."""
+            await trio.sleep(answers_after_s)
+            (peer,) = student.peers
+            assert peer.hello is not None
+            student.peers.answered(peer, peer.hello, 0.001, trio.current_time())
+
+        room.wires.faces["teacher"] = silent
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(greets)
+            if answers_after_s < SILENCE_WAIT_S:
+                assert await student.versions() == ["1.0"]
+            else:
+                with pytest.raises(Unavailable, match="a member of its group that may have one does not answer now"):
+                    await student.versions()
+            nursery.cancel_scope.cancel()

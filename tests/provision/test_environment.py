@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import trio
+import trio.testing
 
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
@@ -20,7 +21,7 @@ from p2pcdn.index import Pages
 from p2pcdn.provision.asked import Asked, Ready, Wheel
 from p2pcdn.provision.attested import Attested
 from p2pcdn.provision.bytecode import Bytecode, Compiler
-from p2pcdn.provision.environment import Provisioner
+from p2pcdn.provision.environment import LEASE_TIME_S, Provisioner
 from p2pcdn.provision.local import keep_file
 from p2pcdn.provision.wheels import Wheels
 from p2pcdn.store import Store
@@ -128,3 +129,23 @@ async def test_the_state_of_the_own_project_says_nothing_of_another_directory(tm
             lambda done, of, what: None,
         )
         assert builds.states == {"/own": "settings", "/sources": ""}
+
+
+async def test_the_trees_that_somebody_links_are_not_evicted_before_their_lease_is_over(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with provisioner(tmp_path) as one:
+        builds = Builds(one.store, tmp_path, unlike=True)
+        made = await builds.sdist(LockedPackage("made"), LockedFile("made-1.0.tar.gz", {}))
+        tree = await one.tree(made.sha256, made.filename)
+        module = next(tree.path.rglob("*.py"))
+        await one.store.collect(0)
+        assert module.exists()
+        await trio.sleep(LEASE_TIME_S / 2)
+        await one.tree(made.sha256, made.filename)
+        await trio.sleep(LEASE_TIME_S / 2 + 1)
+        await one.store.collect(0)
+        assert module.exists(), "asked for again, it is leased again"
+        await trio.sleep(LEASE_TIME_S)
+        await one.store.collect(0)
+        assert not module.exists()

@@ -187,8 +187,9 @@ def test_a_project_of_poetry_is_taken_over(tmp_path: Path) -> None:
     assert found.project["requires-python"] == ">=3.9,<4.0"
     assert found.project["authors"] == [{"name": "Ann Example", "email": "ann@example.org"}, {"name": "Bob"}]
     assert found.indexes == (IndexSetting("https://corp.example/simple/", "corp", explicit=True),)
+    assert found.editable == ("ours",)
     notes = " ".join(found.notes)
-    for words in ("lost is optional and belongs to no extra", "ours is editable", "early allows pre-releases"):
+    for words in ("lost is optional and belongs to no extra", "early allows pre-releases"):
         assert words in notes
 
 
@@ -261,7 +262,8 @@ def test_a_pipfile_is_taken_over(tmp_path: Path) -> None:
     assert found.groups == {"dev": ("pytest==8.0",), "docs": ("sphinx",)}
     assert found.project == {"requires-python": "==3.11.*"}
     assert found.indexes == ()
-    assert len(found.notes) == 2
+    assert found.editable == ("ours",)
+    assert len(found.notes) == 1
 
 
 def test_the_lock_of_pipenv_gives_its_versions(tmp_path: Path) -> None:
@@ -315,7 +317,8 @@ def test_a_requirements_file_is_taken_over(tmp_path: Path) -> None:
     )  # fmt: skip
     assert found.constraints == ("urllib3<2",)
     assert found.indexes == (IndexSetting("https://corp.example/simple/", default=True),)
-    assert len(found.notes) == 2
+    assert found.editable == ("our-tools",)
+    assert len(found.notes) == 1
 
 
 @pytest.mark.parametrize("line", ["x y", "./nowhere", "https://h.example/", "git+https://h.example/x.git", "a=1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import tempfile
@@ -94,6 +95,19 @@ def test_a_private_node_beside_one_that_runs_has_a_store_of_its_own(
     assert runs(pid_of(theirs))
 
 
+def test_offline_is_a_private_node_that_asks_nobody_and_refuses_one_that_does(environ: dict[str, str]) -> None:
+    with under_test.reach(Config(offline=True), Voice(), environ) as client:
+        assert client.get("/v1/status")["offline"]
+        pid = pid_of(client)
+    assert not runs(pid)
+    with (
+        under_test.reach(Config(), Voice(quiet=True), environ),
+        pytest.raises(ZephyrError, match=r"asks its indexes, and `offline` forbids that"),
+        under_test.reach(Config(offline=True), Voice(), environ),
+    ):
+        raise AssertionError
+
+
 def test_a_private_node_ends_when_the_command_breaks_off(environ: dict[str, str]) -> None:
     pids: list[int] = []
 
@@ -159,3 +173,13 @@ def test_ports_that_others_have_are_left_to_them(environ: dict[str, str]) -> Non
         environ["P2PCDN_PORT"] = str(taken.getsockname()[1])
         with under_test.reach(Config(), Voice(quiet=True), environ) as client:
             assert f":{taken.getsockname()[1]}/" not in client.get("/v1/status")["index_url"]
+
+
+def test_a_private_node_leaves_a_store_to_the_node_that_holds_it_wherever_that_listens(tmp_path: Path) -> None:
+    environ = {"P2PCDN_STORE": str(tmp_path), "HOME": str(tmp_path)}
+    assert starting._store_that_nobody_holds(environ) == tmp_path
+    with (tmp_path / "lock").open("w") as held:
+        assert starting._store_that_nobody_holds(environ) == tmp_path
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert starting._store_that_nobody_holds(environ) is None
+    assert starting._store_that_nobody_holds(environ) == tmp_path

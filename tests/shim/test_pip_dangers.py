@@ -27,7 +27,7 @@ from p2pcdn_shim.zephyr.pip.freezing import lines_of
 from p2pcdn_shim.zephyr.pip.html_links import links_of
 from p2pcdn_shim.zephyr.pip.installed import Distribution
 from p2pcdn_shim.zephyr.pip.link import link_at, link_to_path, listed
-from p2pcdn_shim.zephyr.pip.repositories import check_unchanged, frozen, git, is_of, put_on_branch, revision_of
+from p2pcdn_shim.zephyr.pip.repositories import frozen, git, is_of, revision_of
 from p2pcdn_shim.zephyr.pip.sources import Sources
 from p2pcdn_shim.zephyr.pip.target import find_target
 from p2pcdn_shim.zephyr.pip.voice import PipVoice
@@ -346,12 +346,8 @@ def _checkout(directory: Path) -> Path:
     return directory
 
 
-def test_work_in_a_checkout_is_not_thrown_away(tmp_path: Path) -> None:
+def test_a_checkout_is_of_a_repository_whoever_asks_for_it(tmp_path: Path) -> None:
     checkout = _checkout(tmp_path / "checkout")
-    check_unchanged(checkout)
-    (checkout / "a.py").write_text("work")
-    with pytest.raises(PipError, match="changes that are not committed"):
-        check_unchanged(checkout)
     assert not is_of(checkout, "https://host/other.git")
     git("config", "remote.origin.url", "https://user:word@host/other", cwd=checkout)
     assert is_of(checkout, "https://host/other.git")
@@ -363,16 +359,6 @@ def test_a_password_of_a_checkout_is_not_frozen(tmp_path: Path) -> None:
     assert frozen(checkout, "lib") == f"git+https://host/lib.git@{revision_of(checkout)}#egg=lib"
     git("config", "remote.origin.url", "git@host:lib.git", cwd=checkout)
     assert str(frozen(checkout, "lib")).startswith("git+ssh://git@host/lib.git@")
-
-
-def test_the_index_of_another_repository_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Started from a hook of git, whose variables lead to the repository of the hook."""
-    checkout, index = _checkout(tmp_path / "checkout"), tmp_path / "index"
-    index.write_text("the index of the user")
-    monkeypatch.setenv("GIT_INDEX_FILE", str(index))
-    check_unchanged(checkout)
-    put_on_branch(checkout, "main", revision_of(checkout))
-    assert index.read_text() == "the index of the user"
 
 
 def test_what_is_downloaded_of_a_commit_has_its_links_and_its_programs(tmp_path: Path) -> None:
@@ -394,21 +380,6 @@ def test_what_is_downloaded_of_a_commit_has_its_links_and_its_programs(tmp_path:
             "LICENSE": b"free", "lib/LICENSE": b"free", "configure": b"#!/bin/sh",
         }  # fmt: skip
         assert zipped.getinfo("configure").external_attr >> 16 & 0o111
-
-
-def test_a_branch_that_is_called_as_a_commit_is_none(tmp_path: Path) -> None:
-    checkout = _checkout(tmp_path / "checkout")
-    meant = revision_of(checkout)
-    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "two", "--allow-empty", cwd=checkout)
-    git("update-ref", f"refs/remotes/origin/{meant}", "HEAD", cwd=checkout)
-    git("update-ref", "refs/remotes/origin/fine", meant, cwd=checkout)
-    git("config", "remote.origin.url", str(tmp_path), cwd=checkout)
-    git("config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*", cwd=checkout)
-    git("checkout", "-q", "--detach", f"{meant}^{{commit}}", cwd=checkout)
-    put_on_branch(checkout, meant, meant)
-    assert revision_of(checkout) == meant
-    put_on_branch(checkout, "fine", meant)
-    assert git("rev-parse", "--abbrev-ref", "HEAD", cwd=checkout).strip() == "fine"
 
 
 def test_a_build_sees_what_compilers_are_told_and_no_secret() -> None:

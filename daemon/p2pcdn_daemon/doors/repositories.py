@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from p2pcdn.errors import NotFound, P2pcdnError, Refused, Unavailable
 from p2pcdn.sandbox.run import drive
 from p2pcdn.sandbox.spec import Limits
 from p2pcdn.world import NO_VARIABLES, Processes, Threads
+from p2pcdn_daemon.doors import checkouts
 
 MIB = 1024 * 1024
 # Whoever waits for a lock waits for 570 s. A history of a million commits without its files comes in a minute or two.
@@ -59,6 +60,25 @@ class GitRepositories:
         self, url: str, revision: str | None, directory: Path, variables: Mapping[str, str] = NO_VARIABLES
     ) -> str:
         """See `p2pcdn.world.Repositories.check_out`."""
+        return await self._watched(url, directory, variables, lambda git: git.check_out(revision))
+
+    async def work_on(
+        self,
+        url: str,
+        revision: str | None,
+        directory: Path,
+        variables: Mapping[str, str] = NO_VARIABLES,
+        *,
+        commit: str | None = None,
+        switch: bool = False,
+    ) -> str:
+        """See `p2pcdn.world.Repositories.work_on`."""
+        return await self._watched(url, directory, variables, lambda git: git.work_on(revision, commit, switch=switch))
+
+    async def _watched(
+        self, url: str, directory: Path, variables: Mapping[str, str], work: Callable[[_Git], Awaitable[str]]
+    ) -> str:
+        """Within the limits of time and size."""
         environment = {**self.environment, **variables}
         program = shutil.which("git", path=environment.get("PATH"))
         if program is None:
@@ -71,7 +91,7 @@ class GitRepositories:
             nursery.start_soon(git.watch_size, nursery.cancel_scope)
             try:
                 with trio.fail_after(CHECKOUT_TIME_S_MAX):
-                    commit = await git.check_out(revision)
+                    commit = await work(git)
             except trio.TooSlowError:
                 failed = Unavailable(f"{_shown(url)} was not there within {CHECKOUT_TIME_S_MAX:.0f} s; ask again.")
             except P2pcdnError as error:  # raised below, for a nursery makes a group of it
@@ -93,7 +113,8 @@ class _Git:
         self._directory = directory
         self._url = self._shown  # it stands on a command line, and in the tree's own settings
         self._secrets = tuple(filter(None, (parts.password, unquote(parts.password or ""))))
-        self._environment = environment_of(url, real.environment)
+        # Where the directory is no checkout, the one that it lies in is not meant.
+        self._environment = {**environment_of(url, real.environment), "GIT_CEILING_DIRECTORIES": str(directory.parent)}
         self.before_bytes = 0
         self.is_too_large = False
 
@@ -110,6 +131,18 @@ class _Git:
         if await self._real.threads.run((self._directory / ".gitmodules").is_file):
             await self._run("submodule", "--quiet", "update", "--init", "--recursive")
         return commit
+
+    async def work_on(self, revision: str | None, commit: str | None, *, switch: bool) -> str:
+        directory, run = self._directory, self._run
+        if await self._real.threads.run(_has_something, directory):
+            await checkouts.check_whose(run, directory, None if switch else self._shown)
+            if commit is not None and await checkouts.contains(run, commit):
+                return (await run("rev-parse", "HEAD")).strip()
+            await checkouts.check_unchanged(run, directory)
+        found = await self.check_out(commit or revision)
+        await run("update-ref", checkouts.GIVEN, found)
+        await checkouts.put_on_branch(run, revision, found)
+        return found
 
     async def _leave_the_users_ssh(self) -> None:
         """Who has a setting for it names his key there, perhaps."""
@@ -212,6 +245,10 @@ def environment_of(url: str, environment: Mapping[str, str]) -> dict[str, str]:
         whole |= {"GIT_CONFIG_COUNT": str(count + 2), "P2PCDN_USER": unquote(parts.username)}
         whole |= {"P2PCDN_WORD": unquote(parts.password or "")}
     return whole
+
+
+def _has_something(directory: Path) -> bool:
+    return directory.exists() and any(directory.iterdir())
 
 
 def size_bytes(directory: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -48,12 +49,20 @@ def options_of(config: Config) -> dict[str, Any]:
         "exclude_newer": config.exclude_newer,
         "only_binary": list(config.only_binary),
         "no_binary": list(config.no_binary),
+        "editable": [normalize(name) for name in config.editable],
     }
 
 
 def sources_named(config: Config) -> dict[str, Any]:
     """Where packages may come from, in the node's words. Raises UsageError."""
-    return {"indexes": indexes_named(config), "trusted_hosts": list(config.trusted_host)}
+    named = {"indexes": indexes_named(config), "trusted_hosts": list(config.trusted_host)}
+    return {**named, "variables": gits_variables()}
+
+
+def gits_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What git and ssh are told by variables, where the node may have been started without this user's session."""
+    pattern = r"(GIT|SSH)_\w+|PATH|HOME|XDG_CONFIG_HOME|((https?|all|no)_proxy)"
+    return {name: value for name, value in environ.items() if re.fullmatch(pattern, name, re.IGNORECASE)}
 
 
 def indexes_named(config: Config) -> list[dict[str, Any]]:

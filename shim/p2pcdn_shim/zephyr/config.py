@@ -49,6 +49,8 @@ class Config(Value):
     exclude_newer: str | None = None
     only_binary: tuple[str, ...] = ()
     no_binary: tuple[str, ...] = ()
+    editable: tuple[str, ...] = ()
+    checkouts: Path = Path("checkouts")
     require_attestations: tuple[str, ...] = ()
     allow_unsandboxed_builds: bool = False
     link_mode: str | None = None

@@ -19,3 +19,7 @@ class UsageError(ZephyrError):
     """What was typed or configured cannot be meant."""
 
     exit_code = EXIT_USAGE
+
+
+class ChangedMeanwhile(ZephyrError):
+    """Another command changed the environment for which something was chosen; it must be chosen anew."""

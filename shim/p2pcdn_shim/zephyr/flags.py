@@ -29,6 +29,15 @@ def add_install_flags(parser: ArgumentParser) -> None:
     add_index_flags(parser)
 
 
+def add_requirements(parser: ArgumentParser, example: str) -> None:
+    """Requirements, and projects that are installed editable."""
+    parser.add_argument("requirements", nargs="*", metavar="REQUIREMENT", help=f"Such as {example}.")
+    parser.add_argument(
+        "-e", "--editable", dest="editables", action="append", default=[], metavar="PLACE",
+        help="A directory or a repository (git+https://...) whose sources stay in use.",
+    )  # fmt: skip
+
+
 def add_index_flags(parser: ArgumentParser) -> None:
     """Where packages come from."""
     parser.add_argument("--index-url", metavar="URL", help="The index, instead of the one that the node asks.")

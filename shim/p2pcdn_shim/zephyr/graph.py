@@ -39,6 +39,16 @@ def _node(name: str, packages: Sequence[Mapping[str, Any]]) -> Node:
     return Node(name, f"{name} {', '.join(texts)}".strip(), tuple(sorted(children)))
 
 
+def inverted(nodes: Mapping[str, Node]) -> dict[str, Node]:
+    """The same packages, each with those that need it as its children."""
+    needed_by: dict[str, list[str]] = {name: [] for name in nodes}
+    for node in nodes.values():
+        for child in node.children:
+            if child in needed_by:
+                needed_by[child].append(node.name)
+    return {name: node.but(children=tuple(sorted(needed_by[name]))) for name, node in nodes.items()}
+
+
 def tree(roots: Iterable[str], nodes: Mapping[str, Node], depth_max: int | None = None) -> Iterator[str]:
     """Lines. What was shown before is not unfolded again."""
     shown: set[str] = set()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.config_files import parse_toml, read_text
+from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.project import normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,6 +53,16 @@ def left_out_of(text: str) -> list[str]:
 def packages_of(text: str, file: Path) -> list[Mapping[str, Any]]:
     """The packages as they stand in the file. Raises UsageError."""
     return list(parse_toml(text, file).get("packages", ()))
+
+
+def known_names(file: Path, names: Iterable[str]) -> list[str]:
+    """These, normalized. Raises UsageError for what is not in the lock."""
+    if not (normal := [normalize(name) for name in names]):
+        return []
+    there = {one["name"] for one in packages_of(read(file) or "", file)}
+    if missing := sorted(set(normal) - there):
+        raise UsageError(f"{file} has no {', '.join(missing)}.")
+    return normal
 
 
 def changes(before: str | None, after: str, file: Path) -> list[str]:

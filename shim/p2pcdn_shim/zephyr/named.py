@@ -31,8 +31,12 @@ def place_of(word: str | None, config: Config, directory: Path) -> Path:
 
 def project_place(config: Config, directory: Path) -> Path:
     """The environment of the project: `.venv` beside its pyproject.toml, else in this directory."""
-    root = config.project_file.parent if config.project_file else directory
-    return root / config.venv
+    return beside_project(config, directory, config.venv)
+
+
+def beside_project(config: Config, directory: Path, place: Path) -> Path:
+    """A relative path begins at the project, else at this directory."""
+    return (config.project_file.parent if config.project_file else directory) / place
 
 
 def named_directory(config: Config) -> Path:

@@ -8,24 +8,38 @@ from contextlib import contextmanager
 
 from p2pcdn_shim.client import Client, NoNode, find
 from p2pcdn_shim.zephyr.config import Config
+from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.voice import Voice
 
 
 @contextmanager
 def reach(config: Config, voice: Voice, environ: Mapping[str, str] = os.environ) -> Iterator[Client]:
-    """The node that this command asks. Raises ZephyrError where none can be had."""
-    if config.no_node:
-        from p2pcdn_shim.zephyr.starting import private_node
-
-        with private_node(voice, environ) as client:
-            yield client
+    """The node that this command asks. Raises ZephyrError where none can be had, or it is not offline and should be."""
+    client = None if config.no_node else _running(voice, environ)
+    if client is not None and config.offline and not client.get("/v1/status").get("offline"):
+        raise ZephyrError(
+            "The node that runs asks its indexes, and `offline` forbids that: start it with `p2pcdn serve --offline`,"
+            " or leave the setting out. Nothing was asked."
+        )
+    if client is not None:
+        yield client
         return
+    # Most commands find their node, and have no use for what starts processes.
+    from p2pcdn_shim.zephyr.starting import private_node, start
+
+    if config.offline:  # one that stays would be offline for others, too
+        with private_node(voice, {**environ, "P2PCDN_OFFLINE": "true"}) as private:
+            yield private
+    elif config.no_node:
+        with private_node(voice, environ) as private:
+            yield private
+    else:
+        yield start(voice, environ)
+
+
+def _running(voice: Voice, environ: Mapping[str, str]) -> Client | None:
     try:
-        client = find(environ)
+        return find(environ)
     except NoNode as error:
         voice.detail(str(error))
-        # Most commands find their node, and have no use for what starts processes.
-        from p2pcdn_shim.zephyr.starting import start
-
-        client = start(voice, environ)
-    yield client
+        return None

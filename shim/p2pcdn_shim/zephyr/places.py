@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,24 @@ def typed(texts: Iterable[str], call: Call) -> list[str]:
     return [typed_at(text, call.directory, partial(name_at, call)) for text in texts]
 
 
+def typed_with_editables(call: Call) -> tuple[list[str], list[str]]:
+    """What was typed as requirements and with -e, as requirements; and the projects of the latter.
+
+    Raises UsageError, NodeRefused.
+    """
+    options = call.options
+    if not options.requirements and not options.editables:
+        raise UsageError("Nothing was named: give requirements, such as flask, or -e with a directory or a repository.")
+    places = [f"./{text}" if (call.directory / text).is_dir() and text[0] not in "./" else text
+              for text in options.editables]  # fmt: skip
+    editables = typed(places, call)
+    for text in editables:
+        if project_edit.parse_requirement(text).url is None:
+            raise UsageError(f"{text[:100]!r} is neither a directory nor a repository, so it cannot be editable.")
+    names = [normalize(project_edit.parse_requirement(text).name) for text in editables]
+    return [*typed(options.requirements, call), *editables], names
+
+
 def name_at(call: Call, url: str) -> str:
     """The normalized project of what stands at a URL, which the node looks at. Raises NodeRefused."""
     from p2pcdn_shim.zephyr.syncing import some_interpreter
@@ -43,19 +61,25 @@ def typed_at(text: str, directory: Path, ask: Callable[[str], str] | None = None
         from p2pcdn_shim.zephyr.importers.requirements import requirement_of
         from p2pcdn_shim.zephyr.requirements_txt import Line
 
-        return requirement_of(Line(text, "What was typed", directory), [], ask)
+        return requirement_of(Line(text, "What was typed", directory), ask)
     return text
 
 
 def remembered(plan: Plan) -> dict[str, str]:
     """By normalized project: the requirement that brings again what no index gave."""
-    found: dict[str, str] = {}
+    return {project: f"{project} @ {_url(told)}" for project, told in _direct_urls(plan)}
+
+
+def remembered_editables(plan: Plan) -> list[str]:
+    """The normalized projects that were installed editable."""
+    return [project for project, told in _direct_urls(plan) if told.get("dir_info", {}).get("editable")]
+
+
+def _direct_urls(plan: Plan) -> Iterator[tuple[str, dict[str, Any]]]:
     for write in plan.writes:
         folder, _, name = write.path.rpartition("/")
         if name == "direct_url.json":
-            project = normalize(folder.rpartition("/")[2].partition("-")[0])
-            found[project] = f"{project} @ {_url(json.loads(write.text))}"
-    return found
+            yield normalize(folder.rpartition("/")[2].partition("-")[0]), json.loads(write.text)
 
 
 def _url(told: dict[str, Any]) -> str:

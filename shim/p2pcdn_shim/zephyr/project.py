@@ -30,6 +30,11 @@ class Project(Value):
     dynamic: frozenset[str]
     is_package: bool
 
+    @property
+    def all_requirements(self) -> list[str]:
+        """Its dependencies, those of all extras and of all groups."""
+        return self.requirements(extras=self.extras, groups=self.groups)
+
     def requirements(self, *, extras: Iterable[str] = (), groups: Iterable[str] = ()) -> list[str]:
         """The project's dependencies and those of the extras and groups that are named. Raises UsageError."""
         found = list(self.dependencies)

@@ -96,6 +96,41 @@ def set_settings(text: str, values: dict[str, Any], *, file: Path = Path("pyproj
     return tomlkit.dumps(document)
 
 
+def add_editables(text: str, names: Iterable[str], *, file: Path = Path("pyproject.toml")) -> str:
+    """The text with these projects in the list `editable` of [tool.zephyr]. Raises UsageError."""
+    wanted = [normalize(name) for name in names]
+    if not wanted:
+        return text
+    text = set_settings(text, {"editable": wanted}, file=file)
+    document = _parse(text, file)
+    array = _editables(document, file)
+    for name in wanted:
+        if name not in map(normalize, array):
+            array.append(name)
+    return tomlkit.dumps(document)
+
+
+def drop_editables(text: str, names: Iterable[str], *, file: Path = Path("pyproject.toml")) -> str:
+    """The text without these projects in that list, and without the list where it is empty then. Raises UsageError."""
+    document = _parse(text, file)
+    if "editable" not in document.get("tool", {}).get("zephyr", {}):
+        return text
+    array = _editables(document, file)
+    for name in map(normalize, names):
+        for at in [at for at, one in enumerate(array) if normalize(one) == name]:
+            del array[at]
+    if not array:
+        del document["tool"]["zephyr"]["editable"]
+    return tomlkit.dumps(document)
+
+
+def _editables(document: tomlkit.TOMLDocument, file: Path) -> Array:
+    array = document["tool"]["zephyr"]["editable"]
+    if not isinstance(array, Array) or not all(isinstance(one, str) for one in array):
+        raise UsageError(f"{file}: editable is not a list of names.")
+    return array
+
+
 def _tables(values: list[dict[str, Any]]) -> Any:
     array = tomlkit.aot()
     for value in values:

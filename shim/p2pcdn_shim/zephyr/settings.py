@@ -195,7 +195,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("no-index", FLAG, "Takes packages from `find-links` only."),
     Setting("trusted-host", HOST, "A host that may be asked over plain http.", many=True),
     Setting("keyring", KEYRING, "Whether the keyring is asked for the password of an index whose user name is known."),
-    Setting("offline", FLAG, "Asks no index; only what the node or its room holds."),
+    Setting("offline", FLAG, "Asks no index; only what the node or its room holds. A node that asks some is refused."),
     Setting("no-node", FLAG, "Works with a private node that ends with the command."),
     Setting("environments", TEXT, "The environments that a lock must serve, as markers.", many=True,
             default_text="Linux, macOS and Windows on x86-64 and ARM64"),
@@ -207,6 +207,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("exclude-newer", TIME, "Leaves aside what was uploaded later than this.", default_text="no limit"),
     Setting("only-binary", NAME, "Packages never built from source; `:all:` for every one.", many=True),
     Setting("no-binary", NAME, "Packages always built from source; `:all:` for every one.", many=True),
+    Setting("editable", NAME, "Packages of directories and repositories that are installed so that their sources stay"
+            " in use.", many=True),
+    Setting("checkouts", PLACE, "Where editable repositories are checked out; a relative path begins at the project."),
     Setting("require-attestations", ATTESTED,
             "Packages whose publisher must be attested (PEP 740), and by which repository; `:all:` for every one.",
             many=True),

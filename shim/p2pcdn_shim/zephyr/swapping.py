@@ -13,7 +13,7 @@ from p2pcdn.envs.generations import Environment
 from p2pcdn.envs.install import Source
 from p2pcdn.envs.plan import Plan
 from p2pcdn_shim.zephyr import venv
-from p2pcdn_shim.zephyr.errors import ZephyrError
+from p2pcdn_shim.zephyr.errors import ChangedMeanwhile, ZephyrError
 from p2pcdn_shim.zephyr.side_by_side import side_by_side
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -37,11 +37,13 @@ def swap(
     *,
     link_mode: LinkMode,
     exact: bool,
+    on_top_of: str | None,
     held: Callable[[], str],
 ) -> Outcome | None:
-    """Links the plan into a new generation; None where another zephyr did so meanwhile. Raises ZephyrError.
+    """Links the plan into a new generation; None where another zephyr did so meanwhile.
 
-    ready: what the node says of the plan. held: gives the digest of what the environment holds.
+    Raises ZephyrError, and of these ChangedMeanwhile. ready: what the node says of the plan. on_top_of: the digest that
+    this was chosen for; None: it does not matter. held: gives the digest of what the environment holds.
     """
     wheels: Sequence[dict[str, str]] = ready["wheels"]
     plan = Plan.decode(encoded, ready["digest"])
@@ -57,6 +59,8 @@ def swap(
         with Environment(str(place), command=call.command, now_s=time.time()).locked(
             wait=call.voice.note
         ) as environment:
+            if on_top_of not in (None, environment.plan_digest()):
+                raise ChangedMeanwhile(f"Another command has changed {place} meanwhile; this one changed nothing.")
             if venv.read_settings(place) is None:
                 venv.create(place, interpreter)
             elif held() == ready["digest"]:

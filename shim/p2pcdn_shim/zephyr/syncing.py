@@ -9,7 +9,7 @@ from pathlib import Path
 
 from p2pcdn.envs.places import state_of
 from p2pcdn.envs.scheme import Scheme
-from p2pcdn_shim.zephyr import asking, named, venv
+from p2pcdn_shim.zephyr import asking, named, sweeping, venv
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.probes import Probe, probe
@@ -28,6 +28,7 @@ _LINK_MODES: tuple[LinkMode, ...] = ("reflink", "hardlink", "copy", "env")
 class Chosen(Value):
     """What of a lock an environment gets. groups: None for the lock's own default. requested: named by the user.
 
+    on_top_of: the digest of the plan of the environment that this was chosen for; None: it does not matter.
     exact: what others installed goes, too. project: the directory of the user's own project, installed so that its
     sources stay in use; None: it is not. base: the directory of the lock, where paths in it begin.
     """
@@ -39,6 +40,7 @@ class Chosen(Value):
     exact: bool = True
     project: str | None = None
     base: str | None = None
+    on_top_of: str | None = None
 
 
 class Synced(Value):
@@ -57,7 +59,7 @@ class Synced(Value):
 def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Chosen) -> Synced:
     """Makes the environment at `place` hold what is chosen; one that is not there is made, with this interpreter.
 
-    Raises NodeRefused, ZephyrError; then the environment is as it was.
+    Raises NodeRefused, ZephyrError, and of these ChangedMeanwhile; then the environment is as it was.
     """
     mode = _link_mode(call)
     site = place / scheme_of(interpreter).purelib
@@ -89,10 +91,11 @@ def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Ch
             ready,
             link_mode=mode,
             exact=chosen.exact,
+            on_top_of=chosen.on_top_of,
             held=lambda: _held(place, site, mode),
         )
     compiled = question["bytecode"] is None or all(one["bytecode"] for one in wheels)
-    fixed = chosen.project is None and "directory" not in chosen.lock
+    fixed = chosen.project is None and not any(word in chosen.lock for word in ("directory", "editable"))
     return Synced(outcome, len(wheels), notes, outcome is None and not notes and compiled and fixed)
 
 
@@ -171,6 +174,7 @@ def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict
         "requested": list(chosen.requested),
         "project": chosen.project,
         "base": chosen.base,
+        "checkouts": str(named.beside_project(call.config, call.directory, call.config.checkouts)),
         "bytecode": compiled if wait is not False and interpreter.cache_tag else None,
         "have": have,
     }
@@ -234,6 +238,8 @@ def name_of(requirement: str) -> str:
 def tell(call: Call, place: Path, synced: Synced) -> None:
     """Says what a sync did."""
     outcome = synced.outcome
+    if outcome is not None:
+        sweeping.start(place, call.config.generations)
     for note in (*synced.notes, *(outcome.told if outcome is not None else ())):
         call.voice.note(note)
     value = {

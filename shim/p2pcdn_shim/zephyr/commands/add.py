@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import lock_file, locking, named, places, project_edit, syncing
+from p2pcdn_shim.zephyr import lock_file, locking, named, places, project_edit, syncing, turn
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.commands import sync
 from p2pcdn_shim.zephyr.config_files import read_text
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.files import write_texts
-from p2pcdn_shim.zephyr.flags import add_install_flags, add_where_flags, where_of
+from p2pcdn_shim.zephyr.flags import add_install_flags, add_requirements, add_where_flags, where_of
 from p2pcdn_shim.zephyr.project import Project, parse_project
 from p2pcdn_shim.zephyr.urls import without_secrets
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
@@ -23,15 +23,21 @@ together, nothing is changed. A requirement without a version gets the one that 
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("requirements", nargs="+", metavar="REQUIREMENT", help="Such as numpy, or 'numpy>=1.24,<2'.")
+    add_requirements(parser, "numpy, or 'numpy>=1.24,<2'")
     add_where_flags(parser)
     parser.add_argument("--no-sync", action="store_true", help="Changes pyproject.toml and the lock only.")
     add_install_flags(parser)
 
 
 def run(call: Call) -> int:
+    with turn.of_project(call):
+        return _add(call)
+
+
+def _add(call: Call) -> int:
     project = locking.project_of(call)
-    call.options.requirements = places.typed(call.options.requirements, call)
+    call.options.requirements, call.options.editables = places.typed_with_editables(call)
+    _refuse_twice(call.options.requirements)
     for text in call.options.requirements:
         if (shown := without_secrets(text)) != text:
             call.voice.warn(
@@ -39,6 +45,17 @@ def run(call: Call) -> int:
             )
     with call.node() as client:
         return change(call, client, project, *_added(call, client, project))
+
+
+def _refuse_twice(requirements: list[str]) -> None:
+    """One of two requirements for the same project would replace the other. Raises UsageError."""
+    seen: set[tuple[str, str]] = set()
+    for text in requirements:
+        parsed = project_edit.parse_requirement(text)
+        key = syncing.name_of(parsed.name), str(parsed.marker)
+        if key in seen:
+            raise UsageError(f"{parsed.name} is named twice; write one requirement, such as '{parsed.name}>=1,<2'.")
+        seen.add(key)
 
 
 def change(call: Call, client: Client, project: Project, text: str, lock: str) -> int:
@@ -70,10 +87,12 @@ def _added(call: Call, client: Client, project: Project) -> tuple[str, str]:
         raise UsageError(f"{project.file} is gone; nothing was changed.")
     where = where_of(call.options)
     text = project_edit.add(before, call.options.requirements, where, file=project.file)
+    text = project_edit.add_editables(text, call.options.editables, file=project.file)
+    call.config = call.config.but(editable=(*call.config.editable, *call.options.editables))
     locked = locking.make(call, client, parse_project(text, project.file))
     bounded = [_with_bound(one, locked.text, call) for one in call.options.requirements]
     if bounded != call.options.requirements:
-        text = project_edit.add(before, bounded, where, file=project.file)
+        text = project_edit.add(text, bounded, where, file=project.file)
         locked = locking.make(call, client, parse_project(text, project.file), former=locked.text)
     return text, locked.text
 

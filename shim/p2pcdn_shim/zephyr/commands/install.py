@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from p2pcdn.envs.generations import Environment
 from p2pcdn_shim.zephyr import asking, named, places, syncing
 from p2pcdn_shim.zephyr.call import Call
-from p2pcdn_shim.zephyr.flags import add_install_flags
-from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+from p2pcdn_shim.zephyr.errors import ChangedMeanwhile
+from p2pcdn_shim.zephyr.flags import add_install_flags, add_requirements
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
     from p2pcdn.envs.plan import Plan
@@ -21,32 +22,66 @@ left alone: `zephyr add` is for those."""
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("requirements", nargs="+", metavar="REQUIREMENT", help="Such as django, or 'fastapi>=0.100'.")
+    add_requirements(parser, "django, or 'fastapi>=0.100'")
     parser.add_argument("--upgrade", action="store_true", help="Takes the newest versions that fit, of all packages.")
     add_install_flags(parser)
 
 
 def run(call: Call) -> int:
-    typed = places.typed(call.options.requirements, call)
+    typed, editables = places.typed_with_editables(call)
     place = named.project_place(call.config, call.directory)
-    held = Environment(str(place), command="", now_s=0.0).plan()
     new = {syncing.name_of(text) for text in typed}
-    wanted = [*typed, *(text for name, text in requested_of(held).items() if name not in new)]
-    keep = () if call.options.upgrade else versions_of(held)
-    resolve_and_sync(call, place, wanted, keep)
+
+    def install(held: Held) -> None:
+        wanted = [*typed, *(text for name, text in requested_of(held.plan).items() if name not in new)]
+        keep = () if call.options.upgrade else versions_of(held.plan)
+        stay = [name for name in editables_of(held.plan) if name not in new]
+        resolve_and_sync(call, place, wanted, keep, [*editables, *stay], held)
+
+    change_held(place, install)
     return 0
 
 
-def resolve_and_sync(call: Call, place: Path, wanted: Sequence[str], keep: Sequence[tuple[str, str]]) -> None:
-    """Makes the environment hold what these requirements need; `keep`: versions that stay where they fit."""
+class Held(Value):
+    """What an environment holds, and the digest of that."""
+
+    plan: Plan | None
+    digest: str
+
+
+def change_held(place: Path, change: Callable[[Held], None]) -> None:
+    """A change that depends on what the environment holds: made anew, as often as another command was faster."""
+    while True:
+        environment = Environment(str(place), command="", now_s=0.0)
+        held = Held(digest=environment.plan_digest(), plan=environment.plan())
+        try:
+            return change(held)
+        except ChangedMeanwhile:
+            continue
+
+
+def resolve_and_sync(
+    call: Call,
+    place: Path,
+    wanted: Sequence[str],
+    keep: Sequence[tuple[str, str]],
+    editables: Sequence[str],
+    held: Held,
+) -> None:
+    """Makes the environment hold what these requirements need.
+
+    keep: versions that stay where they fit. editables: the projects whose sources stay in use. held: what all of that
+    was chosen for. Raises ChangedMeanwhile.
+    """
     interpreter = syncing.interpreter_at(call, place)
     question = {**asking.options_of(call.config), "requirements": list(wanted)}
+    question["editable"] += editables
     with call.node() as client:
         locked = asking.ask_resolve(client, question, syncing.interpreter_of(call, interpreter), keep)
         for warning in locked.warnings:
             call.voice.warn(warning)
         requested = tuple(dict.fromkeys(map(syncing.name_of, wanted)))
-        chosen = syncing.Chosen(locked.text, requested=requested, exact=False)
+        chosen = syncing.Chosen(locked.text, requested=requested, exact=False, on_top_of=held.digest)
         syncing.tell(call, place, syncing.sync(call, client, place, interpreter, chosen))
 
 
@@ -57,6 +92,10 @@ def requested_of(plan: Plan | None) -> dict[str, str]:
     names = [syncing.name_of(wheel.project) for wheel in plan.wheels if wheel.requested]
     by_url = places.remembered(plan)
     return {name: by_url.get(name, name) for name in names}
+
+
+def editables_of(plan: Plan | None) -> list[str]:
+    return places.remembered_editables(plan) if plan is not None else []
 
 
 def versions_of(plan: Plan | None) -> list[tuple[str, str]]:

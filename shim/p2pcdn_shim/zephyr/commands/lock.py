@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from p2pcdn_shim.zephyr import lock_file, locking
+from pathlib import Path
+
+from p2pcdn_shim.zephyr import lock_file, locking, turn
 from p2pcdn_shim.zephyr.call import Call
-from p2pcdn_shim.zephyr.errors import EXIT_FAILED
+from p2pcdn_shim.zephyr.errors import EXIT_FAILED, UsageError
 from p2pcdn_shim.zephyr.flags import add_index_flags
 from p2pcdn_shim.zephyr.project import Project
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
@@ -27,12 +29,18 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(call: Call) -> int:
+    if call.options.check:
+        return _check(call, locking.project_of(call))
+    with turn.of_project(call):
+        return _lock(call)
+
+
+def _lock(call: Call) -> int:
     project = locking.project_of(call)
     file = lock_file.place_of(project.file)
-    if call.options.check:
-        return _check(call, project)
+    names = lock_file.known_names(file, call.options.upgrade_package)
     with call.node() as client:
-        locked = locking.make(call, client, project, upgrade=call.options.upgrade or call.options.upgrade_package)
+        locked = locking.make(call, client, project, upgrade=call.options.upgrade or names)
     changes = locking.write(call, file, locked.text)
     did = f"Locked {locked.packages} packages in {file}." if changes else f"{file} is as it should be."
     told = {"packages": locked.packages, "changes": changes, "left_out": lock_file.left_out_of(locked.text)}
@@ -48,8 +56,19 @@ def _check(call: Call, project: Project) -> int:
         sentence = f"There is no {file}; `zephyr lock` makes it."
     elif not fresh:
         sentence = f"{file} was made of another pyproject.toml, or of other settings; `zephyr lock` makes it anew."
+    elif (wrong := _wrong_with(text, file)) is not None:
+        fresh, sentence = False, f"{wrong} Mend it, or delete it: `zephyr lock` makes it anew."
     else:
         sentence = f"{file} belongs to the project as it is."
     left_out = lock_file.left_out_of(text) if text is not None and fresh else []
     call.voice.answer([sentence, *left_out], {"file": str(file), "fresh": fresh, "left_out": left_out})
     return 0 if fresh else EXIT_FAILED
+
+
+def _wrong_with(text: str, file: Path) -> str | None:
+    """Why it cannot be read: whose it is, is only looked for in its text."""
+    try:
+        lock_file.packages_of(text, file)
+    except UsageError as error:
+        return str(error)
+    return None

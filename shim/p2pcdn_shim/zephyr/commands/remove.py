@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import locking, project_edit
+from p2pcdn_shim.zephyr import locking, project_edit, syncing, turn
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.commands.add import change
 from p2pcdn_shim.zephyr.config_files import read_text
 from p2pcdn_shim.zephyr.flags import add_install_flags, add_where_flags, where_of
-from p2pcdn_shim.zephyr.project import parse_project
+from p2pcdn_shim.zephyr.project import normalize, parse_project
 
 DESCRIPTION = """Takes requirements out of pyproject.toml, locks the project and syncs its environment."""
 
@@ -22,9 +22,18 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(call: Call) -> int:
+    with turn.of_project(call):
+        return _remove(call)
+
+
+def _remove(call: Call) -> int:
     project = locking.project_of(call)
     before = read_text(project.file) or ""
     text, _ = project_edit.remove(before, call.options.names, where_of(call.options), file=project.file)
+    left = set(map(syncing.name_of, parse_project(text, project.file).all_requirements))
+    gone = [name for name in map(normalize, call.options.names) if name not in left]
+    text = project_edit.drop_editables(text, gone, file=project.file)
+    call.config = call.config.but(editable=tuple(one for one in call.config.editable if normalize(one) not in gone))
     with call.node() as client:
         locked = locking.make(call, client, parse_project(text, project.file))
         return change(call, client, project, text, locked.text)

@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.generations import Environment
-from p2pcdn_shim.zephyr import named, venv
+from p2pcdn_shim.zephyr import named, sweeping, venv
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import ZephyrError
 
@@ -40,5 +40,6 @@ def run(call: Call) -> int:
         "added": list(outcome.added),
         "removed": list(outcome.removed),
     }
+    sweeping.start(place, call.config.generations)
     call.voice.did(f"{place} is as it was (generation {outcome.generation}).", value)
     return 0

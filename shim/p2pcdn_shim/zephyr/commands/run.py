@@ -13,7 +13,8 @@ from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, UsageError
 
 DESCRIPTION = """Runs COMMAND in the project's environment, or in the one that --venv names, as if it had been
-activated. Outside a project that has one, the environment that is active is taken. The command takes this process over:
+activated; a file whose name ends with .py is run by its Python. Outside a project that has one, the environment that
+is active is taken. The command takes this process over:
 its signals, its terminal and its exit code are its own; 127 says that there is no such command, 126 that it cannot be
 run."""
 
@@ -28,6 +29,8 @@ def run(call: Call) -> int:
     command = command[1:] if command[:1] == ["--"] else command
     if not command:
         raise UsageError("Name a command: `zephyr run -- python app.py`.")
+    if command[0].endswith(".py") and Path(command[0]).is_file():
+        command = ["python", *command]
     environment = _environment(call)
     environ = activated(environment, os.environ)
     call.voice.detail(f"Runs in {environment.path} with Python {environment.version}.")

@@ -28,6 +28,8 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--no-project", action="store_true", help="Leaves the project itself out.")
     parser.add_argument("--all-extras", action="store_true", help="With every extra of the project.")
     parser.add_argument("--group", action="append", default=[], metavar="NAME", help="With this dependency group.")
+    parser.add_argument("--all-groups", action="store_true", help="With every dependency group.")
+    parser.add_argument("--no-group", action="append", default=[], metavar="NAME", help="Without this one.")
     parser.add_argument(
         "--no-default-groups",
         action="store_true",
@@ -92,15 +94,15 @@ def _extras(call: Call, project: Project) -> tuple[str, ...]:
 def _groups(call: Call, project: Project) -> tuple[str, ...]:
     options = vars(call.options)
     default = () if options.get("no_default_groups") else map(normalize, call.config.default_groups)
-    wanted = dict.fromkeys(map(normalize, options.get("group", ())))
     # A default group that the project does not have is nobody's mistake.
-    return (*(name for name in default if name in project.groups and name not in wanted), *wanted)
+    found = [name for name in default if name in project.groups]
+    found += project.groups if options.get("all_groups") else ()
+    found += map(normalize, options.get("group", ()))
+    without = set(map(normalize, options.get("no_group", ())))
+    return tuple(name for name in dict.fromkeys(found) if name not in without)
 
 
 def _requested(project: Project) -> tuple[str, ...]:
     """The projects that the user named himself, which their environment remembers (PEP 376)."""
-    texts = [*project.dependencies]
-    for more in (*project.extras.values(), *project.groups.values()):
-        texts += more
-    texts += [project.name] if project.name else []
+    texts = [*project.all_requirements, *([project.name] if project.name else [])]
     return tuple(dict.fromkeys(name for text in texts if (name := syncing.name_of(text))))

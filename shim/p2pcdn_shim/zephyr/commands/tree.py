@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-DESCRIPTION = """Shows what the project asks for, what that needs, and so on, as pylock.toml has it."""
+DESCRIPTION = """Shows what the project asks for, what that needs, and so on, as pylock.toml has it; of some packages
+only where they are named. With --invert it shows who needs them, and who needs those."""
 
 
 def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="Begins with these packages of the lock.")
+    parser.add_argument("--invert", action="store_true", help="Shows who needs what, instead of what needs whom.")
     parser.add_argument("--depth", type=int, metavar="N", help="Not deeper than N levels below what was asked for.")
 
 
@@ -25,6 +28,11 @@ def run(call: Call) -> int:
     project = locking.project_of(call)
     nodes = graph.nodes_of(packages_of(call, project))
     roots = list(dict.fromkeys(name for names in roots_of(project).values() for name in names))
+    if call.options.invert:
+        roots = [node.name for node in nodes.values() if not any(child in nodes for child in node.children)]
+        nodes = graph.inverted(nodes)
+    if call.options.names:
+        roots = lock_file.known_names(lock_file.place_of(project.file), call.options.names)
     lines = list(graph.tree(roots, nodes, call.options.depth))
     value = {"roots": roots, "packages": {node.name: list(node.children) for node in nodes.values()}}
     call.voice.answer(lines or ["The project asks for nothing."], value)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from functools import partial
+from pathlib import Path
 
 from p2pcdn.envs.generations import Environment
 from p2pcdn_shim.zephyr import named
 from p2pcdn_shim.zephyr.call import Call
-from p2pcdn_shim.zephyr.commands.install import requested_of, resolve_and_sync, versions_of
+from p2pcdn_shim.zephyr.commands.install import (
+    Held,
+    change_held,
+    editables_of,
+    requested_of,
+    resolve_and_sync,
+    versions_of,
+)
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.flags import add_install_flags
 from p2pcdn_shim.zephyr.project import normalize
@@ -23,18 +32,22 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(call: Call) -> int:
     place = named.project_place(call.config, call.directory)
-    held = Environment(str(place), command="", now_s=0.0).plan()
-    versions = versions_of(held)
-    there = {name for name, _ in versions}
     names = [normalize(name) for name in call.options.names]
-    if missing := [name for name in names if name not in there]:
-        raise UsageError(f"zephyr did not install {', '.join(missing)} in {place}; nothing was changed.")
-    requested = requested_of(held)
-    if needed := [name for name in names if name not in requested]:
-        raise UsageError(f"{', '.join(needed)} is there because others in {place} need it; nothing was changed.")
-    resolve_and_sync(call, place, [text for name, text in requested.items() if name not in names], versions)
+    change_held(place, partial(_uninstall, call, place, names))
     left = {name for name, _ in versions_of(Environment(str(place), command="", now_s=0.0).plan())}
     for name in names:
         if name in left:
             call.voice.note(f"{name} stays: other packages there need it.")
     return 0
+
+
+def _uninstall(call: Call, place: Path, names: list[str], held: Held) -> None:
+    versions = versions_of(held.plan)
+    there = {name for name, _ in versions}
+    if missing := [name for name in names if name not in there]:
+        raise UsageError(f"zephyr did not install {', '.join(missing)} in {place}; nothing was changed.")
+    requested = requested_of(held.plan)
+    if needed := [name for name in names if name not in requested]:
+        raise UsageError(f"{', '.join(needed)} is there because others in {place} need it; nothing was changed.")
+    stay = [text for name, text in requested.items() if name not in names]
+    resolve_and_sync(call, place, stay, versions, editables_of(held.plan), held)

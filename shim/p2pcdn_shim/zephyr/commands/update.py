@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import lock_file, locking
+from p2pcdn_shim.zephyr import lock_file, locking, turn
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.commands import sync
-from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.flags import add_install_flags
-from p2pcdn_shim.zephyr.project import normalize
 
 DESCRIPTION = """Locks the newest versions that pyproject.toml allows, of all packages or of those that are named, and
 syncs the environment."""
@@ -22,12 +20,14 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(call: Call) -> int:
+    with turn.of_project(call):
+        return _update(call)
+
+
+def _update(call: Call) -> int:
     project = locking.project_of(call)
     file = lock_file.place_of(project.file)
-    names = [normalize(name) for name in call.options.names]
-    there = {one["name"] for one in lock_file.packages_of(lock_file.read(file) or "", file)}
-    if missing := sorted(set(names) - there):
-        raise UsageError(f"{file} has no {', '.join(missing)}.")
+    names = lock_file.known_names(file, call.options.names)
     with call.node() as client:
         locked = locking.make(call, client, project, upgrade=names or True)
         changes = locking.write(call, file, locked.text)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class Imported(Value):
-    """Requirements are text of PEP 508. project: further keys of [project]. notes: what did not come over."""
+    """Requirements are text of PEP 508. project: further keys of [project]. notes: what did not come over.
+
+    editable: the projects whose sources stay in use.
+    """
 
     dependencies: tuple[str, ...] = ()
     extras: Mapping[str, tuple[str, ...]] = {}
@@ -24,6 +27,7 @@ class Imported(Value):
     indexes: tuple[IndexSetting, ...] = ()
     constraints: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
+    editable: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -59,6 +63,7 @@ def put_into(text: str, found: Imported, file: Path, *, group: str | None = None
         text = project_edit.add(text, requirements, project_edit.Where(extra=name), file=file)
     for name, requirements in found.groups.items():
         text = project_edit.add(text, requirements, project_edit.Where(group=name), file=file)
+    text = project_edit.add_editables(text, found.editable, file=file)
     return project_edit.set_settings(
         text,
         {

@@ -36,16 +36,21 @@ def read_pipenv(file: Path, *, public_index: str) -> Imported:
     whole = _read_lock(text, file) if file.suffix == ".lock" else parse_toml(text, file)
     notes: list[str] = []
     lists: dict[str | None, tuple[str, ...]] = {}
+    editable: list[str] = []
     for key, packages in whole.items():
         if key not in _NOT_PACKAGES and isinstance(packages, dict):
             name = _GROUPS.get(key, key)
             lists[name] = tuple(_requirement(project, said, file, notes) for project, said in packages.items())
+            editable += [
+                project for project, said in packages.items() if isinstance(said, dict) and said.get("editable")
+            ]
     meta = whole.get("_meta", whole)
     return Imported(
         dependencies=lists.pop(None, ()),
         groups={name: many for name, many in lists.items() if name is not None},
         project=_project(meta.get("requires", {})),
         indexes=tuple(_indexes(meta.get("sources", meta.get("source", ())), file, public_index, notes)),
+        editable=tuple(editable),
         notes=tuple(notes),
     )
 
@@ -65,8 +70,6 @@ def _requirement(project: str, said: Any, file: Path, notes: list[str]) -> str:
     if not isinstance(table, dict):
         raise UsageError(f"{file}: {project} is neither a version nor a table.")
     extras = f"[{','.join(table['extras'])}]" if table.get("extras") else ""
-    if table.get("editable"):
-        notes.append(f"{project} is editable in pipenv; a requirement cannot say so.")
     markers = [f"({table['markers']})"] if table.get("markers") else []
     markers += [f"{name} {table[name]}" for name in _MARKERS if isinstance(table.get(name), str)]
     marker = f" ; {' and '.join(markers)}" if markers else ""

@@ -33,11 +33,12 @@ def read_poetry(file: Path) -> Imported:
 
 
 class _Importer:
-    """Reads one project; `notes` collects what does not come over. Used once."""
+    """Reads one project; `_notes` collects what does not come over. Used once."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._notes: list[str] = []
+        self._editable: list[str] = []
 
     def read(self, poetry: Mapping[str, Any]) -> Imported:
         own = dict(_table(poetry, "dependencies"))
@@ -59,6 +60,7 @@ class _Importer:
             },
             project=self._project(poetry, python),
             indexes=tuple(self._indexes(poetry)),
+            editable=tuple(self._editable),
             notes=tuple(self._notes),
         )
 
@@ -99,6 +101,8 @@ class _Importer:
             extras = f"[{','.join(table['extras'])}]" if table.get("extras") else ""
             if table.get("allow-prereleases"):
                 self._notes.append(f"{name} allows pre-releases in poetry; name one in its version to allow them here.")
+            if table.get("develop"):
+                self._editable.append(name)
             if table.get("source"):
                 self._notes.append(f"{name} comes from the source {table['source']}, which a requirement cannot say.")
             yield without_secrets(f"{name}{extras}{self._place(name, table)}{self._marker(name, table)}", self._notes)
@@ -110,8 +114,6 @@ class _Importer:
             inside = f"#subdirectory={table['subdirectory']}" if table.get("subdirectory") else ""
             return f" @ git+{url}{at}{inside}"
         if path := table.get("path"):
-            if table.get("develop"):
-                self._notes.append(f"{name} is editable in poetry; a requirement cannot say so.")
             return f" @ {path_url(self._file.parent, path)}"
         if url := table.get("url"):
             return f" @ {url}"

@@ -25,7 +25,8 @@ def read_requirements_file(file: Path, environ: Mapping[str, str] = os.environ, 
     """Raises UsageError, with file and line. ask: see `requirement_of`."""
     read = read_requirements(file, environ)
     notes: list[str] = []
-    lines = [(without_secrets(requirement_of(line, notes, ask), notes), line.constraint) for line in read.lines]
+    lines = [(without_secrets(requirement_of(line, ask), notes), line.constraint) for line in read.lines]
+    editable = [text for (text, _), line in zip(lines, read.lines, strict=True) if line.editable]
     if any(line.hashes for line in read.lines):
         notes.append("Hashes were left out: they stand in the lock, which is made from what the index says now.")
     options = read.options
@@ -39,17 +40,16 @@ def read_requirements_file(file: Path, environ: Mapping[str, str] = os.environ, 
         constraints=tuple(dict.fromkeys(text for text, is_bound in lines if is_bound)),
         indexes=indexes,
         find_links=options.find_links,
+        editable=tuple(dict.fromkeys(Requirement(text).name for text in editable)),
         notes=tuple(notes),
     )
 
 
-def requirement_of(line: Line, notes: list[str], ask: AskName | None = None) -> str:
+def requirement_of(line: Line, ask: AskName | None = None) -> str:
     """One line as a requirement of PEP 508; a path becomes a URL, and a URL gets the name of what is behind it.
 
     ask: who looks there where the URL does not tell. Raises UsageError where the name cannot be known.
     """
-    if line.editable:
-        notes.append(f"{bare(line.text)} is editable in {line.origin}; a requirement cannot say so.")
     text, _, marker = line.text.partition(" ; ") if "://" in line.text else line.text.partition(";")
     if not line.editable:
         try:

@@ -5,12 +5,12 @@ Started where none runs.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from p2pcdn_shim.client import Client, NodeRefused, NoNode
+from p2pcdn_shim.zephyr.asking import gits_variables
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
     from p2pcdn.envs.listing import Listing
     from p2pcdn_shim.zephyr.pip.voice import PipVoice
-
-
-# What git and ssh are told by variables, where the node may have been started without this user's session.
-_GITS = re.compile(r"(GIT|SSH)_\w+|PATH|HOME|XDG_CONFIG_HOME|((https?|all|no)_proxy)", re.IGNORECASE)
 
 
 class Node:
@@ -39,16 +35,18 @@ class Node:
         return self._post("/v1/build", asked)
 
     def check_out(
-        self, project: str, url: str, directory: Path | None, trusted_hosts: Sequence[str]
+        self, project: str, url: str, directory: Path | None, trusted_hosts: Sequence[str], *, switch: bool = False
     ) -> tuple[Path, str]:
         """What a repository of git has at the revision that its URL names: where it is, and the commit.
 
         directory: a clone goes there, or a checkout that is there is brought to it; None: an archive of the node's
-        store. Raises PipError.
+        store. switch: it may be a checkout of another repository. Raises PipError.
         """
-        variables = {name: value for name, value in os.environ.items() if _GITS.fullmatch(name)}
-        asked = {"project": project, "url": url, "trusted_hosts": list(trusted_hosts), "variables": variables}
-        answer = self._post("/v1/checkout", asked if directory is None else {**asked, "directory": str(directory)})
+        asked: dict[str, Any] = {"project": project, "url": url, "variables": gits_variables()}
+        asked["trusted_hosts"] = list(trusted_hosts)
+        if directory is not None:
+            asked |= {"directory": str(directory), "switch": switch}
+        answer = self._post("/v1/checkout", asked)
         return directory or Path(answer["path"]), str(answer["commit"])
 
     def page(self, project: str) -> list[Mapping[str, object]]:

@@ -112,27 +112,3 @@ def is_of(directory: Path, url: str) -> bool:
         return False
     one, other = (without_password(text)[0].rstrip("/").removesuffix(".git") for text in (known, url))
     return one == other
-
-
-def check_unchanged(directory: Path) -> None:
-    """Raises PipError for a checkout in which somebody has worked."""
-    if git("status", "--porcelain", "--untracked-files=no", cwd=directory).strip():
-        raise PipError(
-            f"{directory} has changes that are not committed; nothing of it was touched. Commit or stash them, and try"
-            " again."
-        )
-
-
-def put_on_branch(directory: Path, revision: str, commit: str) -> None:
-    """A checkout to work in is on the branch that was named, or is the repository's own, and not beside all of them.
-
-    commit: what was meant, and stays: a branch may be called as a commit is.
-    """
-    try:
-        default = "" if revision else git("rev-parse", "--abbrev-ref", "origin/HEAD", cwd=directory).strip()
-        branch = revision or default.removeprefix("origin/")
-        if revision_of(directory, f"refs/remotes/origin/{branch}") != commit:
-            return
-        git("checkout", "-q", "-B", branch, "--track", f"origin/{branch}", cwd=directory)
-    except PipError:
-        return  # a tag or a commit; or nobody says which branch it is

@@ -190,8 +190,7 @@ class Sources:
         url, revision = link.repository
         name = project or link.egg[0] or link.filename.removesuffix(".git")
         directory = self.src / normalize(name) if editable else None
-        if directory is not None and directory.exists():
-            self._make_room(directory, url)
+        switch = directory is not None and directory.exists() and self._make_room(directory, url)
         with self._job.voice.indented():
             self._job.voice.info(
                 f"Cloning {url}{f' (to revision {revision})' if revision else ''}"
@@ -199,32 +198,34 @@ class Sources:
             )
             if directory is not None:
                 directory.parent.mkdir(parents=True, exist_ok=True)
-            path, commit = self._job.node.check_out(name, link.plain, directory, self._job.options.trusted_hosts)
+            trusted = self._job.options.trusted_hosts
+            path, commit = self._job.node.check_out(name, link.plain, directory, trusted, switch=switch)
             self._job.voice.info(f"Resolved {url} to commit {commit}")
-        if directory is not None:
-            repositories.put_on_branch(directory, revision, commit)
         return path, commit
 
-    def _make_room(self, directory: Path, url: str) -> None:
-        """What lies where a checkout goes may be the user's work: it goes where --exists-action says so, else stays."""
+    def _make_room(self, directory: Path, url: str) -> bool:
+        """What lies where a checkout goes may be the user's work: it goes where --exists-action says so, else stays.
+
+        Whether a checkout of another repository is to become one of this. Raises PipError.
+        """
         is_checkout = (directory / ".git").exists()
         if is_checkout and repositories.is_of(directory, url):
-            repositories.check_unchanged(directory)
-            return
+            return False  # the node looks whether somebody works there
         action = next(iter(getattr(self._job.options, "exists_action", None) or ()), "a")
+        if is_checkout and action == "s":
+            return True
         if action == "w":
             shutil.rmtree(directory)
         elif action == "b":
             names = (directory.with_name(f"{directory.name}.bak{number or ''}") for number in range(1000))
             directory.rename(next(name for name in names if not os.path.lexists(name)))
-        elif is_checkout and action == "s":
-            repositories.check_unchanged(directory)
         else:
             what = "a checkout of another repository" if is_checkout else "no checkout of git"
             raise PipError(
                 f"{directory} exists and is {what}; it was left as it is. Move it away, name another directory with"
                 " --src, or say with --exists-action what is to become of it ((s)witch, (w)ipe, (b)ackup)."
             )
+        return False
 
     @property
     def src(self) -> Path:

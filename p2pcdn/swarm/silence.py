@@ -1,0 +1,21 @@
+"""Whoever did not answer has not said no: it is waited for while somebody of ours still waits."""
+
+from __future__ import annotations
+
+import trio
+
+from p2pcdn.swarm.peers import Peers
+
+# How often it is looked whether one of them answers again. They are greeted after two seconds, then after four.
+LOOK_EVERY_S = 0.25
+
+
+async def heard_again(peers: Peers, until: float) -> bool:
+    """Waits for one of those that are silent now; False where nobody is, or none answers by then (trio's time)."""
+    before = peers.silent(trio.current_time())
+    while before and trio.current_time() < until:
+        await trio.sleep(min(LOOK_EVERY_S, until - trio.current_time()))
+        silent = peers.silent(trio.current_time())
+        if any(peer not in silent for peer in before):
+            return True
+    return False

@@ -1,0 +1,36 @@
+"""One zephyr at a time changes a project: who waits is told for whom, and reads what the other wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from p2pcdn.envs.lock_file import LockFile
+from p2pcdn.envs.places import OWN, make_ignored
+from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.config import find_project_file
+
+
+@contextmanager
+def of_project(call: Call) -> Iterator[None]:
+    """The right to change pyproject.toml and the lock of the project, if the command works in one.
+
+    To be taken before anything of them is read, the settings too. Where nobody may write beside them, nobody is kept
+    out: then nothing will be changed.
+    """
+    file = find_project_file(call.directory)
+    held = _held(file.parent, call) if file is not None else None
+    try:
+        yield
+    finally:
+        if held is not None:
+            held.release()
+
+
+def _held(root: Path, call: Call) -> LockFile | None:
+    try:
+        make_ignored(str(root / OWN))
+        return LockFile(str(root / OWN / "project.lock"), call.command, call.voice.note, "this project")
+    except OSError:
+        return None
