@@ -9,7 +9,7 @@ from pathlib import Path
 
 from p2pcdn.envs.places import state_of
 from p2pcdn.envs.scheme import Scheme
-from p2pcdn_shim.zephyr import asking, named, sweeping, venv
+from p2pcdn_shim.zephyr import asking, named, venv
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.probes import Probe, probe
@@ -236,10 +236,8 @@ def name_of(requirement: str) -> str:
 
 
 def tell(call: Call, place: Path, synced: Synced) -> None:
-    """Says what a sync did."""
+    """Says what a sync did; then what it made superfluous may go."""
     outcome = synced.outcome
-    if outcome is not None:
-        sweeping.start(place, call.config.generations)
     for note in (*synced.notes, *(outcome.told if outcome is not None else ())):
         call.voice.note(note)
     value = {
@@ -259,3 +257,6 @@ def tell(call: Call, place: Path, synced: Synced) -> None:
             for name in names:
                 call.voice.note(f"{sign} {name}")
     call.voice.did(f"{place} holds {synced.packages} packages now (generation {outcome.generation}).", value)
+    from p2pcdn_shim.zephyr import sweeping
+
+    sweeping.start(place, call.config.generations)
