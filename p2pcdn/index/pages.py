@@ -155,11 +155,11 @@ class Pages:
             if not insist and held.fresh_for_s(now) > -held.freshness.stale_while_revalidate_s:
                 self._flights.start((index.key, project), partial(self._refresh, index, project, held))
                 return held
-        if self._standing.rests(index):
+        if self._standing.rests(index, project):
             newest = await self._room.newest(index, project, held)
             if newest is not None:
                 return self._stale(newest)
-            if (busy := self._standing.busy(index)) is not None:
+            if (busy := self._standing.busy(index, project)) is not None:
                 raise busy
         return await self._refreshed(index, project, held, wait_s)
 
@@ -235,9 +235,9 @@ class Pages:
                 if attempt + 1 < ATTEMPTS and not isinstance(error, Busy):
                     await trio.sleep(ATTEMPT_PAUSE_S)
                     continue
-                self._standing.failed(index, error)
+                self._standing.failed(index, project, error)
                 raise error
-            self._standing.answered(index)
+            self._standing.answered(index, project)
             return page
         raise AssertionError("unreachable")
 

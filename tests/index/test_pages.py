@@ -511,14 +511,28 @@ async def test_an_upstream_that_names_a_time_is_not_asked_before(
         assert len(world.upstream.asked) == 2, "and not once more a moment later"
         await trio.sleep(30)
         assert await world.versions() == ["1.0"]
-        with pytest.raises(Unavailable) as told:
-            await world.versions("other")
-        assert told.value.retry_after_s == pytest.approx(10)
         assert len(world.upstream.asked) == 2
         assert not world.pages.hides_distant_files(INDEX), "its files are to be had all the same"
         await trio.sleep(11)
         world.now = lambda url, headers: answer("2.0")
         assert await world.versions() == ["2.0"]
+
+
+async def test_a_page_that_nobody_has_is_not_asked_for_before_its_time_and_others_are(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    def script(url: str, headers: Mapping[str, str]) -> Answer:
+        return Answer(status=429, headers={"retry-after": "40"}) if url.endswith("/six/") else answer("1.0")
+
+    async with open_store(directory) as store, scripted(store) as world:
+        world.now = script
+        for waited_s, left_s in ((30, 40), (0, 10)):
+            with pytest.raises(Unavailable) as told:
+                await world.versions()
+            assert told.value.retry_after_s == pytest.approx(left_s)
+            await trio.sleep(waited_s)
+        assert len(world.upstream.asked) == 1
+        assert await world.versions("other") == ["1.0"]
 
 
 async def test_a_time_that_makes_no_sense_is_a_minute(directory: Path, autojump_clock: trio.abc.Clock) -> None:
