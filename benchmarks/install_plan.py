@@ -32,11 +32,12 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 OURS = """
 import sys, time
 began = time.perf_counter()
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/shim"]
 import json
 from p2pcdn.envs.generations import Environment
 from p2pcdn.envs.install import Source
 from p2pcdn.envs.plan import Plan
+from p2pcdn_shim.zephyr.side_by_side import side_by_side
 imported = time.perf_counter()
 root, job = sys.argv[2:4]
 with open(job, "rb") as file:
@@ -47,7 +48,12 @@ decoded = time.perf_counter()
 with Environment(root, command="benchmark", now_s=time.time()).locked(wait=print) as environment:
     sources = [Source(*one) for one in job["sources"]]
     done = environment.sync(
-        plan, sources, python=root + "/bin/python", link_mode=job["mode"], site_tree=job["site_tree"]
+        plan,
+        sources,
+        python=root + "/bin/python",
+        link_mode=job["mode"],
+        site_tree=job["site_tree"],
+        side_by_side=side_by_side,
     )
 print(json.dumps({"import": imported - began, "decode": decoded - imported, **done.phases_s}))
 """

@@ -167,9 +167,9 @@ class _Work:
         first, parts = cut(directories, links)
         for path in first:
             os.mkdir(self._root + path)
+        self._side_by_side(self._part, parts)
         if site_tree:
             os.symlink(site_tree, self._root + (self._outside or ""), target_is_directory=True)
-        self._side_by_side(self._part, parts)
 
     def _part(self, part: Part) -> None:
         root, mkdir = self._root, os.mkdir

@@ -29,7 +29,9 @@ def cut(directories: Iterable[str], links: Iterable[Links]) -> tuple[list[str], 
     owners = _owners(parts)
     first: list[str] = []
     for directory in directories:
-        owner = owners.get(directory, _SHARED)
+        if directory not in owners:  # nothing is linked there: it is with whoever makes the one above it
+            owners[directory] = owners.get(directory.rpartition("/")[0], _SHARED)
+        owner = owners[directory]
         (first if owner == _SHARED else parts[owner].directories).append(directory)
     return first, parts
 

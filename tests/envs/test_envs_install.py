@@ -201,6 +201,17 @@ def test_byte_code_is_linked_beside_its_source(tmp_path: Path) -> None:
     assert f"matches {root / SITE / 'demo.py'}" in done.stderr
 
 
+def test_the_site_of_link_mode_env_may_have_data_files_beside_it(tmp_path: Path) -> None:
+    beside = MadeWheel({"demo.py": b"", "demo-1.0.data/data/lib/pkgconfig/demo.pc": b"Name: demo\n"})
+    plan, sources = planned(tmp_path / "trees", beside)
+    install_site(plan, sources, str(tmp_path / "site"))
+    (tmp_path / "new").mkdir()
+    left = plan.outside_site()
+    install(left, sources, str(tmp_path / "new"), python="/p", link_mode="env", site_tree=str(tmp_path / "site"))
+    assert (tmp_path / "new/lib/pkgconfig/demo.pc").exists()
+    assert (tmp_path / "new" / SITE / "demo.py").exists()
+
+
 def test_the_site_of_link_mode_env_is_one_link(tmp_path: Path) -> None:
     plan, sources = planned(tmp_path / "trees", DEMO)
     site_tree = tmp_path / "site"

@@ -24,13 +24,13 @@ def parents_first(targets: list[str]) -> list[str]:
     return sorted(found)
 
 
-@given(targets=st.lists(NAMES, max_size=20), files_a_part=st.integers(1, 9))
+@given(targets=st.lists(NAMES, max_size=20), others=st.lists(NAMES, max_size=5), files_a_part=st.integers(1, 9))
 def test_each_part_stands_on_its_own_once_the_first_directories_are_there(
-    targets: list[str], files_a_part: int
+    targets: list[str], others: list[str], files_a_part: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "FILES_A_PART", files_a_part)
-        directories, links = parents_first(targets), links_of(targets)
+        directories, links = parents_first([*targets, *others]), links_of(targets)
         first, cut_parts = cut(directories, links)
     assert sorted([*first, *(path for part in cut_parts for path in part.directories)]) == directories
     assert _files([one for part in cut_parts for one in part.links]) == _files(links)

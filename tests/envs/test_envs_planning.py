@@ -225,6 +225,7 @@ def test_the_hot_half_of_the_room_imports_little() -> None:
     hot = [
         "scheme",
         "plan",
+        "parts",
         "install",
         "link",
         "generations",
