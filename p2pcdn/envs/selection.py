@@ -88,7 +88,10 @@ class _Selection:
 
     def _check_python(self, specifier: str | None, who: str) -> None:
         if specifier and not SpecifierSet(specifier).contains(self._target.python, prereleases=True):
-            raise NothingFits(f"{who} needs Python {specifier}, and this environment has {self._target.python}.")
+            raise NothingFits(
+                f"{who} needs Python {specifier}, and this environment has {self._target.python}; make it anew with"
+                " one that fits."
+            )
 
     def _holds(self, marker: str) -> bool:
         return Marker(marker).evaluate(self._environment, context="lock_file")

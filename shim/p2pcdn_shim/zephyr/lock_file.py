@@ -86,5 +86,11 @@ def _change(name: str, old: Mapping[str, list[str]], new: Mapping[str, list[str]
 def _versions(text: str | None, file: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for package in packages_of(text, file) if text else ():
-        found.setdefault(str(package.get("name")), []).append(str(package.get("version", "?")))
+        found.setdefault(str(package.get("name")), []).append(_version(package))
     return found
+
+
+def _version(package: Mapping[str, Any]) -> str:
+    """Of a source tree, which has none in a lock: its commit, or where it lies."""
+    commit = package.get("vcs", {}).get("commit-id", "")
+    return str(package.get("version") or commit[:12] or package.get("directory", {}).get("path", "?"))
