@@ -89,8 +89,6 @@ def test_a_repository_is_checked_out_beside_the_project_and_its_sources_stay_in_
     # A newer commit would throw that away.
     second = commit(repository, "two")
     before = project.file("pyproject.toml").read_text(), project.lock
-    said = project.zephyr("sync", "--frozen")
-    assert "already" in said
     said = project.zephyr("update", "--no-sync", "demo")
     assert f"Changed demo from {first[:12]} to {second[:12]}." in said
     assert locked(project)["vcs"]["commit-id"] == second
@@ -113,8 +111,7 @@ def test_a_repository_is_checked_out_beside_the_project_and_its_sources_stay_in_
 
 def test_a_checkout_without_work_follows_its_lock(project: Project, repository: Repository) -> None:
     commit(repository, "one")
-    project.zephyr("add", "--no-sync", "-e", f"{repository.url}#egg=demo")
-    project.zephyr("sync")
+    project.zephyr("add", "-e", f"{repository.url}#egg=demo")
     assert value_in(project) == "one"
     commit(repository, "two")
     project.zephyr("update")
@@ -140,17 +137,14 @@ def test_an_environment_remembers_what_is_editable_in_it(project: Project, repos
     assert set(project.installed()) == {"demo", "demo-lib"}
     project.file("checkouts/demo/src/demo_own.py").write_text("value = 'mine'\n")
     assert value_in(project) == "mine"
-    project.zephyr("uninstall", "demo-lib")
-    assert value_in(project) == "mine"
 
 
 def test_what_an_imported_file_calls_editable_is(project: Project, repository: Repository) -> None:
     commit(repository, "one")
     project.file("requirements.txt").write_text(f"-e {repository.url}@main#egg=demo\ndemo-lib\n")
     project.zephyr("import", "requirements.txt")
-    project.zephyr("sync")
-    assert value_in(project) == "one"
-    assert project.file("checkouts/demo/.git").is_dir()
+    project.zephyr("lock")
+    assert locked(project)["tool"] == {"zephyr": {"editable": True}}
     (project.file("pyproject.toml")).write_text(
         project.file("pyproject.toml").read_text().replace('editable = ["demo"]', 'editable = ["demo-lib"]')
     )
