@@ -325,9 +325,7 @@ class Download:
             if peer is not None and told is not None
         }
         parents = parents * CLASSES if len(parents) == 1 else parents
-        parents = [*parents, *[None] * CLASSES][:CLASSES]
-        changed = parents != self._sources.parents or advice.read != self._turn.ours
-        self._sources.parents = parents
+        self._sources.parents = [*parents, *[None] * CLASSES][:CLASSES]
         self._taking.leave_silent(self._told)
         for address in advice.others:
             self._peer_at(address, place)
@@ -340,8 +338,7 @@ class Download:
                 self._sources.readers.add(peer)
         self._call_seconds()
         self._turn.follow(advice)
-        if changed:
-            self._sharing.changed.unpark_all()
+        self._sharing.changed.unpark_all()
 
     def _peer_at(self, told: str, place: Place) -> Peer | None:
         address = seen_from(told, place)
@@ -393,15 +390,11 @@ class Download:
                 for klass in classes:
                     asked = await self._ask_somebody(klass) or asked
                 if not asked:
-                    with trio.move_on_at(self._worth_a_look_at(trio.current_time())):
+                    with trio.move_on_at(min(self._sources.rested_at(now := trio.current_time()), now + 1)):
                         await self._sharing.changed.park()
         except P2pcdnError as error:
             # The store's, or whoever ended the partial: nobody's pieces can help now.
             self._fail(error)
-
-    def _worth_a_look_at(self, now: float) -> float:
-        """When somebody may be asked again, or for what another does not give, though nothing changes until then."""
-        return min(self._sources.rested_at(now), self._taking.overdue_at(self._overdue_s, now), now + 1)
 
     async def _ask_somebody(self, klass: int) -> bool:
         """One question for a piece, and what becomes of it; False where there is nobody to ask now, or nothing."""
@@ -486,12 +479,9 @@ class Download:
         most = max(map(self._free_of, range(CLASSES)), key=int.bit_count)
         if most.bit_count() >= HELPED_PIECES_MIN:
             return _last_half(most), True
-        overdue = self._taking.overdue(trio.current_time() - self._overdue_s)
+        overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._sources.answer_time_s)
+        overdue = self._taking.overdue(trio.current_time() - overdue_s)
         return self._sharing.missing & ~self._turn.ahead & overdue, True
-
-    @property
-    def _overdue_s(self) -> float:
-        return max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._sources.answer_time_s)
 
 
 def _turns(*, on_air: bool) -> list[range]:

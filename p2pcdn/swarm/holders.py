@@ -142,8 +142,7 @@ class Holders:
         finally:
             self.asking -= 1
             self._asked_at.pop(peer, None)
-            if not self.asking:
-                self._sharing.changed.unpark_all()
+            self._sharing.changed.unpark_all()
             self._news.unpark_all()
 
     async def _ask_and_take(self, peer: Peer) -> None:

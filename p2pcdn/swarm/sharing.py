@@ -15,6 +15,9 @@ from p2pcdn.swarm.plan import CLASSES
 from p2pcdn.swarm.rarity import Rarity
 from p2pcdn.swarm.waiting import Waiters
 
+# In the middle of a file one piece more changes nothing for those who fill it, and they look by themselves now and
+# then; near its end each one may be the last that somebody waits for.
+LAST_PIECES = 16
 # A class of which so many pieces came without a question is one that we pass on to nobody: our place in its tree is an
 # end. Its pieces are read whole, as far as the system waits for that.
 UNASKED_MAX = 2
@@ -116,8 +119,8 @@ class Sharing:
             self.signed |= 1 << index
         if proof is not None or (listed_in is not None and listed_in is self.manifest):
             self.provable |= 1 << index
-        if self.whole:
-            self.changed.unpark_all()  # one piece more gives those who fill it nothing to do, unless it is the last
+        if self.missing.bit_count() < LAST_PIECES:
+            self.changed.unpark_all()
         self.waiters.wake_for(index)
 
     def arrives(self, arrival: Arrival) -> bool:

@@ -97,7 +97,7 @@ class Sources:
             self._able[peer] = _Source()
             if len(self._able) > SOURCES_MAX:
                 del self._able[next(one for one in self._able if one is not peer and one not in self.parents)]
-            self._sharing.changed.unpark_all()
+        self._sharing.changed.unpark_all()
 
     def keep_only(self, peers: Collection[Peer]) -> None:
         """Only these, and the parents."""
@@ -108,8 +108,6 @@ class Sources:
     def drop(self, peer: Peer) -> None:
         """It has nothing more for this file; nobody's fault."""
         self._able.pop(peer, None)
-        if not self._able:
-            self._sharing.changed.unpark_all()  # perhaps nobody has
 
     def choose(self, klass: int, *, helping: bool) -> tuple[Peer, int] | None:
         """Whom to ask, and for how long to let it wait (ms): the parent of the class while it gives, else another.
@@ -194,7 +192,7 @@ class Sources:
         source.rest_until = now + pause_s * (0.5 + self._tools.dice.random())
         if source.rest_until - source.refused_since > self.patience_s:
             log.info("%s is too busy for %s", peer.address, self.name)
-            self.drop(peer)
+            self._able.pop(peer, None)
             self._tools.peers.was_busy(peer, now)
 
     def broke_off(self, peer: Peer, why: str) -> None:
@@ -237,7 +235,7 @@ class Sources:
             self.lied(peer, f"{for_}: {error}" if for_ else str(error))
 
     def _left(self, peer: Peer) -> None:
-        self.drop(peer)
+        self._able.pop(peer, None)
         self._on_left(peer)
 
     # --- how to ask one

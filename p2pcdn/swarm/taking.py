@@ -43,11 +43,6 @@ class Taking:
         """The pieces that are on their way to us since that time, or here and not kept yet; a bitfield."""
         return bitfield.union(one.piece for one in self._running if one.answered or one.begun_at > begun_after)
 
-    def overdue_at(self, overdue_s: float, now: float) -> float:
-        """When the next question that runs will have waited for so long."""
-        due = (one.asked_at + overdue_s for one in self._running if not one.answered)
-        return min((one for one in due if one > now), default=math.inf)
-
     def overdue(self, asked_before: float) -> int:
         """The pieces that a question from before that time may still bring, a bitfield."""
         late = (one for one in self._running if one.asked_at < asked_before and not one.answered)

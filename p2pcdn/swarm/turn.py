@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import trio
 
-from p2pcdn.errors import RemoteProtocolError
+from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.advice import Advice
 from p2pcdn.swarm.manifest import Cut
@@ -44,7 +44,6 @@ class Turn:
         self.ours = False
         self.running = False
         self.ahead = 0
-        self._reading = trio.CancelScope()
 
     @property
     def able(self) -> bool:
@@ -54,8 +53,6 @@ class Turn:
         """What the tracker says: whether it is our turn, where to begin, what others have."""
         self._advice = advice
         self.ours = advice.read
-        if not self.ours:
-            self._reading.cancel()
 
     def give_up(self) -> None:
         """We cannot read it after all."""
@@ -68,12 +65,19 @@ class Turn:
     async def read(self, is_stalled: Callable[[], bool]) -> None:
         """Reads what nobody has, run by run, while it is our turn. Raises what the origin says, and StoreStopped."""
         reading = Reading(self._sharing, self._tools.identity, self._tools.threads)
-        self._reading = trio.CancelScope()
+        failed: P2pcdnError | None = None
         try:
-            with self._reading:
-                await self._read_runs(reading, is_stalled)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._stop_when_not_ours, nursery.cancel_scope)
+                try:
+                    await self._read_runs(reading, is_stalled)
+                except P2pcdnError as error:  # raised below, for a nursery makes a group of it
+                    failed = error
+                nursery.cancel_scope.cancel()
         finally:
             self.ahead = 0
+        if failed is not None:
+            raise failed
 
     async def _read_runs(self, reading: Reading, is_stalled: Callable[[], bool]) -> None:
         while (run := self._next_run(is_stalled())) is not None:
@@ -145,3 +149,8 @@ class Turn:
             return bitfield.decode(self._advice.held, cut.pieces) if self._advice.held else 0
         except RemoteProtocolError:
             return 0
+
+    async def _stop_when_not_ours(self, scope: trio.CancelScope) -> None:
+        while self.ours:
+            await self._sharing.changed.park()
+        scope.cancel()
