@@ -361,7 +361,8 @@ async def test_a_daemon_of_a_program_outside_of_a_sandbox_is_told_and_not_waited
     """It left the group, so nobody of us ends it; it lets go of its own accord when the test is over."""
     monkeypatch.setattr(run_module, "DRAIN_TIMEOUT_S", 0.5)
     code = (
-        "import os, time\nchild = os.fork()\nif child == 0:\n os.setsid()\n if os.fork() == 0: time.sleep(12)\n os._exit(0)\n"
+        "import os, time\nchild = os.fork()\nif child == 0:\n os.setsid()\n"
+        " if os.fork() == 0: time.sleep(12)\n os._exit(0)\n"
         "os.waitpid(child, 0)"  # whoever has not left the group yet is ended with it
     )
     async with processes.open(python(code), {}) as process:
