@@ -97,7 +97,7 @@ class Nearby:
             return await self._ask_about(sha256s[:FILES_ASKED_MAX])
         await self.look_around(names=True)
         if not self._names and await heard_again(self._tools.peers, trio.current_time() + SILENCE_WAIT_S):
-            del self._looked_at[True]  # whoever has all of it was only silent
+            self._looked_at.pop(True, None)  # whoever has all of it was only silent
             await self.look_around(names=True)
         names, near = self._names, set[Sha256]()
         for number, one in enumerate(sha256s if names else ()):

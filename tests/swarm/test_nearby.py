@@ -182,3 +182,23 @@ async def test_a_page_that_nobody_has_stays_unavailable_however_full_the_room_is
         first = await room.member("first", offline=True)
         with pytest.raises(Unavailable, match="nor does a member"):
             await first.versions()
+
+
+async def test_a_member_that_answers_again_is_waited_for_by_two_pages_at_once(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room:
+        teacher, student = await room.member("teacher"), await room.member("student", offline=True)
+        held = await teacher.keep(b"kept", PUBLIC)
+        (peer,) = student.peers
+        assert peer.hello is not None
+        student.peers.failed(peer, "no answer in time", trio.current_time(), silent=True)
+        near: list[set[Sha256]] = []
+
+        async def ask() -> None:
+            near.append(await student.nearby.held_nearby([held], "lan"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            nursery.start_soon(ask)
+            await trio.sleep(2)
+            student.peers.answered(peer, peer.hello, 0.001, trio.current_time())
+        assert near == [{held}, {held}]
