@@ -94,12 +94,14 @@ class Nearby:
         if share == "never" or (share == "group" and not self._grouped) or not sha256s:
             return set()
         if not self._grouped:
-            return await self._ask_about(sha256s[:FILES_ASKED_MAX])
+            asked = sha256s[:FILES_ASKED_MAX]
+            near = await self._ask_about(asked)
+            return near or (await self._ask_about(asked) if await self._heard_again() else near)
         await self.look_around(names=True)
-        if not self._names and await heard_again(self._tools.peers, trio.current_time() + SILENCE_WAIT_S):
-            self._looked_at.pop(True, None)  # whoever has all of it was only silent
+        if not self._names and await self._heard_again():
+            self._looked_at.pop(True, None)
             await self.look_around(names=True)
-        names, near = self._names, set[Sha256]()
+        names, near = self._names, set()
         for number, one in enumerate(sha256s if names else ()):
             if short_name(self._id_of(one)) in names:
                 near.add(one)
@@ -135,6 +137,10 @@ class Nearby:
         )
 
     # --- below
+
+    async def _heard_again(self) -> bool:
+        """Waits for one that is silent: it may have all of it."""
+        return await heard_again(self._tools.peers, trio.current_time() + SILENCE_WAIT_S)
 
     async def _of_each(self, peers: Sequence[Peer], ask: Callable[[Peer], Awaitable[None]]) -> None:
         """Asks them all, some at once. Who is silent is left alone; who breaks the protocol has a strike."""
@@ -184,7 +190,10 @@ class Nearby:
         other.names_mark, other.names = content[:MARK_SIZE_BYTES], content[MARK_SIZE_BYTES:]
 
     async def _ask_about(self, sha256s: Sequence[Sha256]) -> set[Sha256]:
-        """In open mode: asks neighbours which of these they have, unless they said so just now."""
+        """In open mode: asks neighbours which of these they have, unless they said so just now.
+
+        While one is silent, that nobody has one is not remembered.
+        """
         now = trio.current_time()
         peers = self._whom()[:OPEN_ASKED_MAX]
         unknown = [one for one in sha256s if self._answers.get(one, (-KNOWN_S, False))[0] + KNOWN_S <= now]
@@ -203,9 +212,11 @@ class Nearby:
 
         if unknown and peers:
             await self._of_each(peers, ask)
+            silent = bool(self._tools.peers.silent(trio.current_time()))
             for one in unknown:
                 self._answers.pop(one, None)
-                self._answers[one] = trio.current_time(), one in found
+                if one in found or not silent:
+                    self._answers[one] = trio.current_time(), one in found
             forget_oldest(self._answers, ANSWERS_REMEMBERED_MAX)
         return {one for one in sha256s if self._answers.get(one, (0.0, False))[1]} if peers else set()
 

@@ -202,3 +202,27 @@ async def test_a_member_that_answers_again_is_waited_for_by_two_pages_at_once(tm
             await trio.sleep(2)
             student.peers.answered(peer, peer.hello, 0.001, trio.current_time())
         assert near == [{held}, {held}]
+
+
+async def test_in_open_mode_too_one_that_is_silent_is_waited_for_and_not_remembered_as_a_no(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room:
+        teacher = await room.member("teacher", group=None)
+        student = await room.member("student", group=None, offline=True)
+        held = await teacher.keep(b"kept", PUBLIC)
+        (peer,) = student.peers
+        hello, answers = peer.hello, room.wires.faces["teacher"]
+        assert hello is not None
+
+        async def says_nothing() -> Response:
+            await trio.sleep_forever()
+            raise AssertionError
+
+        async def answers_again() -> None:
+            await trio.sleep(5)
+            room.wires.faces["teacher"] = answers
+            student.peers.answered(peer, hello, 0.001, trio.current_time())
+
+        room.wires.faces["teacher"] = lambda request: says_nothing()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answers_again)
+            assert await student.nearby.held_nearby([held], "lan") == {held}
