@@ -589,3 +589,22 @@ async def test_an_index_may_say_by_another_status_that_it_has_no_such_project(
     async with open_store(directory / "other") as store, scripted(store, indexes=(storage, SECOND)) as world:
         world.now = script
         assert await world.versions() == ["1.0"]
+
+
+async def test_an_upstream_that_is_down_and_says_for_how_long_is_down(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Its files are not to be had either; with 429 they are."""
+    async with open_store(directory) as store, scripted(store) as world:
+        for status, hides in ((429, False), (503, True)):
+            world.now = lambda url, headers: answer("1.0", cache_control="max-age=1")
+            await world.versions()
+            world.now = lambda url, headers, status=status: Answer(  # type: ignore[misc]
+                status=status, headers={"retry-after": "20"}
+            )
+            for _ in range(3):
+                await trio.sleep(21)
+                assert await world.versions() == ["1.0"]
+            assert world.pages.hides_distant_files(INDEX) == hides
+            assert bool(world.pages.failing()) == hides
+            await trio.sleep(21)
