@@ -33,15 +33,15 @@ class Student:
     """An offline node. began: when it began to want something."""
 
     def __init__(self, fetch: Fetch, metadata: Metadata, wires: Wires) -> None:
-        self._fetch = fetch
-        self._metadata = metadata
+        self.fetch = fetch
+        self.metadata = metadata
         self.wires = wires
         self.took_s = 0.0
 
     async def wants(self, content: bytes = CONTENT) -> bytes:
         began = trio.current_time()
         try:
-            held = await self._fetch.open(wanted(content))
+            held = await self.fetch.open(wanted(content))
             blob = held if isinstance(held, Blob) else await held.wait_finished()
             return await blob.read()
         finally:
@@ -49,7 +49,7 @@ class Student:
 
     async def wants_metadata(self, content: bytes) -> bytes:
         wheel = wanted()
-        return await self._metadata.of(replace(wheel, file=replace(wheel.file, core_metadata=Sha256.of(content))))
+        return await self.metadata.of(replace(wheel, file=replace(wheel.file, core_metadata=Sha256.of(content))))
 
     def falls_silent(self, how: str, *, for_s: float) -> None:
         """From now on its neighbour takes connections and says nothing, or does not even take them."""
