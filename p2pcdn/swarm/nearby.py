@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import trio
 
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import RemoteProtocolError, Unanswered, Unavailable
+from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.holding import (
     MARK_SIZE_BYTES,
@@ -31,7 +31,7 @@ from p2pcdn.swarm.holding import (
 from p2pcdn.swarm.messages import HAVE_SIZE_BYTES_MAX, IDS_MAX, AskHave, decode_have
 from p2pcdn.swarm.peer import Peer
 from p2pcdn.swarm.silence import heard_again
-from p2pcdn.swarm.tools import Tools
+from p2pcdn.swarm.tools import Tools, leave_alone
 from p2pcdn.world import Share
 
 # All that is remembered of others; a room of thirty with a thousand files each takes 240 KB.
@@ -153,20 +153,23 @@ class Nearby:
                 try:
                     await ask(peer)
                 except Unavailable as error:
-                    silent = isinstance(error, Unanswered)
-                    self._tools.peers.failed(peer, str(error), trio.current_time(), silent=silent)
+                    leave_alone(self._tools, peer, error)
                 except RemoteProtocolError as error:
                     self._tools.peers.lied(peer, f"what it holds: {error}", trio.current_time())
                     self._tools.counters.refused_pieces[str(peer.address)] += 1
                 under_way.discard(peer)
 
-        with trio.move_on_after(self._tools.exchange.patience.no_progress_s) as patience:
+        patience_s = self._tools.exchange.patience.no_progress_s
+        with trio.move_on_after(patience_s) as patience:
             async with trio.open_nursery() as nursery:
                 for peer in peers:
                     nursery.start_soon(ask_one, peer)
         if patience.cancelled_caught:
+            now = trio.current_time()
             for peer in under_way:
-                self._tools.peers.failed(peer, "no answer in time", trio.current_time(), silent=True)
+                # Not one that has many questions and answers one after the other.
+                if peer.last_seen is None or now - peer.last_seen > patience_s / 2:
+                    self._tools.peers.failed(peer, "no answer in time", now, silent=True)
 
     async def _look_at(self, peer: Peer, names: bool) -> None:
         content = await self._ask(peer, AskRoom(), ROOM_SIZE_BYTES_MAX)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import trio
 
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import RemoteProtocolError, Unanswered, Unavailable
+from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.swarm.connection import Answer
 from p2pcdn.swarm.messages import (
     HAVE_SIZE_BYTES_MAX,
@@ -21,7 +21,7 @@ from p2pcdn.swarm.messages import (
     decode_small,
 )
 from p2pcdn.swarm.peer import Peer
-from p2pcdn.swarm.tools import Tools, refuse, sealed_port
+from p2pcdn.swarm.tools import Tools, leave_alone, refuse, sealed_port
 
 
 @dataclass(slots=True, eq=False)
@@ -105,8 +105,7 @@ class SmallReads:
             if patience.cancelled_caught:
                 self._tools.peers.failed(peer, "no answer in time", trio.current_time(), silent=True)
         except Unavailable as error:
-            silent = isinstance(error, Unanswered)
-            self._tools.peers.failed(peer, str(error), trio.current_time(), silent=silent)
+            leave_alone(self._tools, peer, error)
         except RemoteProtocolError as error:
             self._tools.peers.lied(peer, f"small files: {error}", trio.current_time())
             self._tools.counters.refused_pieces[str(peer.address)] += 1

@@ -12,7 +12,7 @@ from p2pcdn.errors import Unavailable
 from p2pcdn.http1 import Request, Response
 from p2pcdn.store import Origin
 from p2pcdn.swarm.holding import LISTED_ANEW_S, NAMES_SIZE_BYTES_MAX, Holding
-from p2pcdn.swarm.nearby import KNOWN_S
+from p2pcdn.swarm.nearby import FILES_ASKED_MAX, KNOWN_S
 from tests.index.test_pages import answer
 from tests.swarm.rooms import room_in
 
@@ -226,3 +226,21 @@ async def test_in_open_mode_too_one_that_is_silent_is_waited_for_and_not_remembe
         async with trio.open_nursery() as nursery:
             nursery.start_soon(answers_again)
             assert await student.nearby.held_nearby([held], "lan") == {held}
+
+
+async def test_a_neighbour_that_answers_one_question_after_the_other_is_not_silent(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room:
+        teacher = await room.member("teacher", group=None)
+        student = await room.member("student", group=None, offline=True)
+        held = await teacher.keep(content(0), PUBLIC)
+        answers, asked = room.wires.faces["teacher"], sha256s(*range(FILES_ASKED_MAX))
+
+        async def slowly(request: Request) -> Response:
+            await trio.sleep(0.2)
+            answer = answers(request)
+            assert isinstance(answer, Response)
+            return answer
+
+        room.wires.faces["teacher"] = slowly
+        assert await student.nearby.held_nearby(asked, "lan") == {held}
+        assert [peer.living for peer in student.peers] == [True]
