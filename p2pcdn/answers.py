@@ -30,8 +30,10 @@ def refusal(status: int, headers: Mapping[str, str], url: str) -> P2pcdnError | 
             "(netrc, keyring or environment; see docs/configuration.md) and try again."
         )
     wait_s = _seconds(headers.get("retry-after"))
-    kind = Busy if status == 429 or "retry-after" in headers else Unavailable
-    return kind(f"{host} answered {status}; try again in {wait_s:.0f} s.", retry_after_s=wait_s)
+    sentence = f"{host} answered {status}; try again in {wait_s:.0f} s."
+    if status == 429 or "retry-after" in headers:
+        return Busy(sentence, retry_after_s=wait_s, down=status != 429)
+    return Unavailable(sentence, retry_after_s=wait_s)
 
 
 def _seconds(retry_after: str | None) -> float:

@@ -31,7 +31,14 @@ class Unavailable(P2pcdnError):
 
 
 class Busy(Unavailable):
-    """An upstream answered that it is not to be asked now, and for how long (429, Retry-After)."""
+    """An upstream answered that it is not to be asked now, and for how long (429, Retry-After).
+
+    down: what else it has is not to be had either; else it is only asked too often.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float, down: bool = False) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.down = down
 
 
 class Unanswered(Unavailable):

@@ -68,7 +68,7 @@ class Fetch:
         self._origin = origin
         self._counters = counters
         self._nursery = nursery
-        self._offline = offline
+        self.offline = offline
         self._on_kept = on_kept
         self._running: dict[Sha256 | str, Partial] = {}
         self._alone: dict[Sha256 | str, trio.Event] = {}  # of those that run: whether the room is left out
@@ -195,7 +195,7 @@ class Fetch:
         """From the room, which reads the upstream once for all; what it cannot give, straight from the upstream."""
         began = trio.current_time()
         lacking = await self._from_room(wanted, partial)
-        if lacking is not None and self._offline:
+        if lacking is not None and self.offline:
             lacking = await self._from_silent_room(wanted, partial, lacking, began + SILENCE_WAIT_S)
         if lacking is None:
             return
@@ -211,7 +211,7 @@ class Fetch:
         present_bytes = partial.present_bytes()
         while isinstance(lacking, Unanswered) and trio.current_time() < until:
             if not await self._swarm.heard_again(until):
-                await trio.sleep(ASK_AGAIN_S)  # it answers, but not that
+                await trio.sleep(min(ASK_AGAIN_S, max(0.0, until - trio.current_time())))  # it answers, but not that
             lacking = await self._from_room(wanted, partial)
             if partial.present_bytes() > present_bytes:
                 present_bytes, until = partial.present_bytes(), trio.current_time() + SILENCE_WAIT_S
@@ -243,7 +243,7 @@ class Fetch:
             nursery.start_soon(_cancel_after, alone, nursery.cancel_scope)
             try:
                 wire_bytes_s = self._origin.wires.of(wanted.index.key, trio.current_time())
-                await self._swarm.fill(partial, None if self._offline else read_origin, wire_bytes_s=wire_bytes_s)
+                await self._swarm.fill(partial, None if self.offline else read_origin, wire_bytes_s=wire_bytes_s)
             except P2pcdnError as error:  # raised below, for a nursery makes a group of it
                 failed = error
             nursery.cancel_scope.cancel()
@@ -258,7 +258,7 @@ class Fetch:
 
     async def _drip(self, wanted: Wanted, partial: Partial) -> None:
         """Keeps waiting clients hearing something while a slow peer's bytes are not proven yet."""
-        while not self._offline:
+        while not self.offline:
             before = partial.frontier()
             await trio.sleep(DRIP_AFTER_S)
             if partial.frontier() != before or not partial.missing():
@@ -272,7 +272,7 @@ class Fetch:
     async def _from_upstream(self, wanted: Wanted, partial: Partial, lacking: P2pcdnError | None = None) -> None:
         """lacking: why the room did not give it."""
         for start, end in partial.missing():
-            if self._offline:
+            if self.offline:
                 raise _offline(wanted, lacking)
             last = end in (start, partial.size_bytes)  # with an unknown size, the last range is empty and open
             writer = _Gathered(partial)

@@ -11,6 +11,7 @@ import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, P2pcdnError, Refused, StoreStopped, Unavailable
+from p2pcdn.fetch.fetch import SILENCE_WAIT_S
 from p2pcdn.fetch.origin import OriginReader, Sink, Wanted
 from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX, TAIL_SIZE_BYTES, Read, wheel_metadata
 from p2pcdn.flight import Flights
@@ -99,13 +100,21 @@ class Metadata:
 
     async def _read_declared(self, wanted: Wanted, declared: Sha256) -> bytes:
         if self._swarm.may_ask_for(wanted.origin):
-            content = await self._swarm.read(declared, METADATA_SIZE_BYTES_MAX, wanted.index.share)
+            content = await self._from_room(wanted, declared)
             if content is not None:
                 return content
         self._refuse_offline(wanted)
         received = bytearray()
         await self._origin.read(wanted.metadata(), _capped(received, wanted))
         return bytes(received)
+
+    async def _from_room(self, wanted: Wanted, declared: Sha256) -> bytes | None:
+        """Where there is no upstream, a neighbour that does not answer is waited for as it is for files."""
+        until = trio.current_time() + SILENCE_WAIT_S
+        while True:
+            content = await self._swarm.read(declared, METADATA_SIZE_BYTES_MAX, wanted.index.share)
+            if content is not None or not self._offline or not await self._swarm.heard_again(until):
+                return content
 
     async def _take_out_of(self, wanted: Wanted, blob: Blob) -> bytes:
         file = await blob.open()
@@ -178,10 +187,12 @@ class Metadata:
             log.info("metadata was not kept: %s", error)
 
     def _refuse_offline(self, wanted: Wanted) -> None:
-        if self._offline:
-            raise Unavailable(
-                f"This node is offline and does not hold the metadata of {wanted.file.filename}.", retry_after_s=60
-            )
+        if not self._offline:
+            return
+        alone = f"This node is offline and does not hold the metadata of {wanted.file.filename}"
+        if self._swarm.somebody_is_silent():
+            raise Unavailable(f"{alone}; a neighbour that may hold it did not answer in time. Ask again.")
+        raise Unavailable(f"{alone}.", retry_after_s=60)
 
 
 def _capped(content: bytearray, wanted: Wanted) -> Sink:

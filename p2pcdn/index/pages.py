@@ -204,7 +204,9 @@ class Pages:
 
     async def _offline_answer(self, index: Index, project: str, held: HeldPage | None, wait_s: float) -> HeldPage:
         """The newest page of ours or of the room. A member that is silent is waited for, where nobody else has any."""
-        newest = await self._room.newest_of_all(index, project, held, trio.current_time() + wait_s)
+        newest = held
+        with trio.move_on_after(ANSWER_WAIT_S):  # the question goes on
+            newest = await self._room.newest_of_all(index, project, held, trio.current_time() + wait_s)
         if newest is not None:
             self._counters.claimed_answers += newest.claim is not None
             return newest
@@ -236,7 +238,9 @@ class Pages:
                     await trio.sleep(ATTEMPT_PAUSE_S)
                     continue
                 self._standing.failed(index, project, error)
-                raise error
+                if (busy := self._standing.busy(index, project)) is not None:
+                    raise busy from error
+                raise
             self._standing.answered(index, project)
             return page
         raise AssertionError("unreachable")

@@ -30,13 +30,14 @@ class Standing:
     _busy: OrderedDict[tuple[str, str], tuple[float, Busy]] = field(default_factory=OrderedDict)
 
     def failed(self, index: Index, project: str, error: Unavailable) -> None:
-        """It did not answer; or it said when to come again, which is an answer."""
+        """It did not answer; or it said when to come again, for this page."""
         now = trio.current_time()
         if isinstance(error, Busy):
             self._busy[index.key, project] = now + min(error.retry_after_s, BUSY_REST_S_MAX), error
             if len(self._busy) > BUSY_PAGES_MAX:
                 self._busy.popitem(last=False)
-            return
+            if not error.down:
+                return
         self._failing_since.setdefault(index.key, now)
         self._failed_at[index.key] = now
 

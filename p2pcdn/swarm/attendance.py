@@ -46,10 +46,11 @@ class Place:
 
 @dataclass(slots=True)
 class _Silence:
-    """until: when it may be asked again. times: one after the other."""
+    """until: when it may be asked again. times: one after the other. noted_at: when the last one was found out."""
 
     until: float = 0.0
     times: int = 0
+    noted_at: float = 0.0
 
 
 class Absent:
@@ -68,11 +69,16 @@ class Absent:
         if silence is not None:
             silence.until = now + ANSWER_TIME_S
 
-    def was_silent(self, address: Address, now: float, *, hearsay: bool) -> None:
-        silence = self._silences.pop(address, None) or _Silence()
+    def was_silent(self, address: Address, asked_at: float, now: float, *, hearsay: bool) -> None:
+        """Many that asked it meanwhile find out the same silence."""
+        silence = self._silences.get(address)
+        if silence is not None and asked_at < silence.noted_at:
+            return
+        self._silences.pop(address, None)
+        silence = silence or _Silence()
         doubled_s = ABSENT_FIRST_S * (1 << min(silence.times, 8))
         pause_s = HEARSAY_ABSENT_S if hearsay else min(doubled_s, ABSENT_MAX_S)
-        self._silences[address] = _Silence(now + pause_s, silence.times + 1)
+        self._silences[address] = _Silence(now + pause_s, silence.times + 1, now)
         forget_oldest(self._silences, ABSENT_REMEMBERED)
 
     def answered(self, address: Address) -> None:
@@ -184,7 +190,8 @@ class Attendance:
 
     async def _question(self, address: Address, ask: AskCrowd) -> Advice | None:
         patience_s = NEXT_ANSWER_TIME_S if address == self._answered else ANSWER_TIME_S
-        self._absent.is_asked(address, trio.current_time())
+        asked_at = trio.current_time()
+        self._absent.is_asked(address, asked_at)
         try:
             with trio.fail_after(patience_s):
                 async with self._exchange.ask(address, ask, CROWD_SIZE_BYTES_MAX) as answer:
@@ -194,7 +201,8 @@ class Attendance:
         if advice is not None:
             self._absent.answered(address)
         else:
-            self._absent.was_silent(address, trio.current_time(), hearsay=address in self._hearsay)
+            hearsay = address in self._hearsay
+            self._absent.was_silent(address, asked_at, trio.current_time(), hearsay=hearsay)
             self._gone.append(str(address))
         return advice
 

@@ -15,13 +15,13 @@ from typing import TypeVar
 import trio
 from blake3 import blake3
 
-from p2pcdn.errors import RemoteProtocolError, Unanswered, Unavailable
+from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.group import Claim, Identity
 from p2pcdn.http1 import Request, Response
 from p2pcdn.swarm.given_pages import PAGE_SIZE, AskClaim, AskPage, Source, Word, answer_about_page
 from p2pcdn.swarm.peer import Address, Peer
 from p2pcdn.swarm.silence import heard_again
-from p2pcdn.swarm.tools import Tools, sealed_port
+from p2pcdn.swarm.tools import Tools, leave_alone, sealed_port
 from p2pcdn.world import Clock
 
 log = logging.getLogger(__name__)
@@ -230,8 +230,7 @@ class Claims:
                 self._tools.peers.is_there(peer, trio.current_time())
                 return (bytes(answer.body), answer.headers.get(PAGE_SIZE, "")) if answer.status == 200 else None
         except Unavailable as error:
-            silent = isinstance(error, Unanswered)
-            self._tools.peers.failed(peer, str(error), trio.current_time(), silent=silent)
+            leave_alone(self._tools, peer, error)
         except RemoteProtocolError as error:
             self._struck(peer, f"pages: {error}")
         return None

@@ -71,7 +71,7 @@ class _Line:
     heard_at: float = -math.inf  # when a part of a piece came
     meeting: trio.Lock | None = None
     failed_meetings: int = 0
-    why_not_met: str = ""
+    not_met: Unavailable = field(default_factory=lambda: Unavailable(""))
 
     def links(self, *, sealed: bool) -> list[Link]:
         return self.idle_sealed if sealed else self.idle
@@ -302,12 +302,13 @@ class Exchange:
             if meeting.has_met(question.address, sealed=question.sealed):
                 return None
             if line.failed_meetings != failed_before:
-                raise Unavailable(line.why_not_met)  # another one has just tried
+                raise type(line.not_met)(str(line.not_met))  # another one has just tried
             try:
                 return await self._meet(meeting, line, question)
             except (Unavailable, RemoteProtocolError) as error:
                 line.failed_meetings += 1
-                line.why_not_met = str(error)
+                silent = isinstance(error, Unanswered)
+                line.not_met = Unanswered(str(error)) if silent else Unavailable(str(error))
                 raise
 
     async def _meet(self, meeting: Meeting, line: _Line, question: _Question) -> Link:

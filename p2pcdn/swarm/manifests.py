@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable
+from dataclasses import dataclass, field
 
 import trio
 
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import NotFound, P2pcdnError, RemoteProtocolError, StoreStopped
+from p2pcdn.errors import NotFound, P2pcdnError, RemoteProtocolError, StoreStopped, Unavailable
 from p2pcdn.group import Identity
 from p2pcdn.http1 import Response
 from p2pcdn.store import Blob, Store
@@ -32,7 +33,16 @@ MAKERS_MAX = 2
 MANIFESTS_KEPT = 64
 
 _NOT_HELD = Response(404)
+_COME_LATER = Response(503, ((RETRY_AFTER, str(MANIFEST_RETRY_MS)),))
 _CBOR = (("content-type", CBOR_TYPE),)
+
+
+@dataclass(slots=True)
+class _Making:
+    """put_off: the file is here, and cannot be opened now; a "no" would be believed."""
+
+    over: trio.Event = field(default_factory=trio.Event)
+    put_off: bool = False
 
 
 class Manifests:
@@ -45,7 +55,7 @@ class Manifests:
         self._identity = identity
         self._cutting = cutting
         self._kept: OrderedDict[Sha256, tuple[bytes, str, str]] = OrderedDict()  # with its proof and its name
-        self._making: dict[Sha256, trio.Event] = {}
+        self._making: dict[Sha256, _Making] = {}
         self._makers = trio.CapacityLimiter(MAKERS_MAX)
         self._nursery: trio.Nursery | None = None
 
@@ -102,24 +112,24 @@ class Manifests:
 
     async def _make_and_send(self, blob: Blob) -> Response:
         if self._nursery is None:
-            return Response(503, ((RETRY_AFTER, str(MANIFEST_RETRY_MS)),))
-        done = self._start_making(blob)
+            return _COME_LATER
+        making = self._start_making(blob)
         with trio.move_on_after(MANIFEST_WAIT_S):
-            await done.wait()
+            await making.over.wait()
         made = self._kept.get(blob.sha256)
         if made is not None:
             return _answer(*made)
-        return _NOT_HELD if done.is_set() else Response(503, ((RETRY_AFTER, str(MANIFEST_RETRY_MS)),))
+        return _NOT_HELD if making.over.is_set() and not making.put_off else _COME_LATER
 
-    def _start_making(self, blob: Blob) -> trio.Event:
+    def _start_making(self, blob: Blob) -> _Making:
         assert self._nursery is not None
-        done = self._making.get(blob.sha256)
-        if done is None:
-            done = self._making[blob.sha256] = trio.Event()
-            self._nursery.start_soon(self._make, blob, done)
-        return done
+        making = self._making.get(blob.sha256)
+        if making is None:
+            making = self._making[blob.sha256] = _Making()
+            self._nursery.start_soon(self._make, blob, making)
+        return making
 
-    async def _make(self, blob: Blob, done: trio.Event) -> None:
+    async def _make(self, blob: Blob, making: _Making) -> None:
         try:
             async with self._makers:
                 manifest = await make_manifest(blob, self._threads, self._cutting)
@@ -128,14 +138,15 @@ class Manifests:
         except StoreStopped as error:
             log.debug("a manifest was not kept: %s", error)
         except (P2pcdnError, OSError) as error:
+            making.put_off = isinstance(error, Unavailable)
             log.warning("no manifest of %s: %s", blob.origin.filename, error)
         finally:
-            done.set()
+            making.over.set()
             del self._making[blob.sha256]
 
 
 async def make_manifest(blob: Blob, threads: Threads, cutting: Cutting) -> Manifest:
-    """Reads a whole blob and hashes its pieces in a thread. Raises NotFound, OSError."""
+    """Reads a whole blob and hashes its pieces in a thread. Raises NotFound, Unavailable, OSError."""
     if blob.content is not None:
         return manifest_of(blob.sha256, blob.content, cutting)
     hashes = bytearray()

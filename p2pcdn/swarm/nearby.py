@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import trio
 
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import RemoteProtocolError, Unanswered, Unavailable
+from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.holding import (
     MARK_SIZE_BYTES,
@@ -31,7 +31,7 @@ from p2pcdn.swarm.holding import (
 from p2pcdn.swarm.messages import HAVE_SIZE_BYTES_MAX, IDS_MAX, AskHave, decode_have
 from p2pcdn.swarm.peer import Peer
 from p2pcdn.swarm.silence import heard_again
-from p2pcdn.swarm.tools import Tools
+from p2pcdn.swarm.tools import Tools, leave_alone
 from p2pcdn.world import Share
 
 # All that is remembered of others; a room of thirty with a thousand files each takes 240 KB.
@@ -94,12 +94,14 @@ class Nearby:
         if share == "never" or (share == "group" and not self._grouped) or not sha256s:
             return set()
         if not self._grouped:
-            return await self._ask_about(sha256s[:FILES_ASKED_MAX])
+            asked = sha256s[:FILES_ASKED_MAX]
+            near = await self._ask_about(asked)
+            return near or (await self._ask_about(asked) if await self._heard_again() else near)
         await self.look_around(names=True)
-        if not self._names and await heard_again(self._tools.peers, trio.current_time() + SILENCE_WAIT_S):
-            del self._looked_at[True]  # whoever has all of it was only silent
+        if not self._names and await self._heard_again():
+            self._looked_at.pop(True, None)
             await self.look_around(names=True)
-        names, near = self._names, set[Sha256]()
+        names, near = self._names, set()
         for number, one in enumerate(sha256s if names else ()):
             if short_name(self._id_of(one)) in names:
                 near.add(one)
@@ -136,6 +138,10 @@ class Nearby:
 
     # --- below
 
+    async def _heard_again(self) -> bool:
+        """Waits for one that is silent: it may have all of it."""
+        return await heard_again(self._tools.peers, trio.current_time() + SILENCE_WAIT_S)
+
     async def _of_each(self, peers: Sequence[Peer], ask: Callable[[Peer], Awaitable[None]]) -> None:
         """Asks them all, some at once. Who is silent is left alone; who breaks the protocol has a strike."""
         at_once = trio.CapacityLimiter(ASKED_AT_ONCE)
@@ -147,20 +153,23 @@ class Nearby:
                 try:
                     await ask(peer)
                 except Unavailable as error:
-                    silent = isinstance(error, Unanswered)
-                    self._tools.peers.failed(peer, str(error), trio.current_time(), silent=silent)
+                    leave_alone(self._tools, peer, error)
                 except RemoteProtocolError as error:
                     self._tools.peers.lied(peer, f"what it holds: {error}", trio.current_time())
                     self._tools.counters.refused_pieces[str(peer.address)] += 1
                 under_way.discard(peer)
 
-        with trio.move_on_after(self._tools.exchange.patience.no_progress_s) as patience:
+        patience_s = self._tools.exchange.patience.no_progress_s
+        with trio.move_on_after(patience_s) as patience:
             async with trio.open_nursery() as nursery:
                 for peer in peers:
                     nursery.start_soon(ask_one, peer)
         if patience.cancelled_caught:
+            now = trio.current_time()
             for peer in under_way:
-                self._tools.peers.failed(peer, "no answer in time", trio.current_time(), silent=True)
+                # Not one that has many questions and answers one after the other.
+                if peer.last_seen is None or now - peer.last_seen > patience_s / 2:
+                    self._tools.peers.failed(peer, "no answer in time", now, silent=True)
 
     async def _look_at(self, peer: Peer, names: bool) -> None:
         content = await self._ask(peer, AskRoom(), ROOM_SIZE_BYTES_MAX)
@@ -184,7 +193,10 @@ class Nearby:
         other.names_mark, other.names = content[:MARK_SIZE_BYTES], content[MARK_SIZE_BYTES:]
 
     async def _ask_about(self, sha256s: Sequence[Sha256]) -> set[Sha256]:
-        """In open mode: asks neighbours which of these they have, unless they said so just now."""
+        """In open mode: asks neighbours which of these they have, unless they said so just now.
+
+        While one is silent, that nobody has one is not remembered.
+        """
         now = trio.current_time()
         peers = self._whom()[:OPEN_ASKED_MAX]
         unknown = [one for one in sha256s if self._answers.get(one, (-KNOWN_S, False))[0] + KNOWN_S <= now]
@@ -203,9 +215,11 @@ class Nearby:
 
         if unknown and peers:
             await self._of_each(peers, ask)
+            silent = bool(self._tools.peers.silent(trio.current_time()))
             for one in unknown:
                 self._answers.pop(one, None)
-                self._answers[one] = trio.current_time(), one in found
+                if one in found or not silent:
+                    self._answers[one] = trio.current_time(), one in found
             forget_oldest(self._answers, ANSWERS_REMEMBERED_MAX)
         return {one for one in sha256s if self._answers.get(one, (0.0, False))[1]} if peers else set()
 

@@ -38,10 +38,13 @@ GREETED_BY_AND_BY_S = 300.0
 PEERS_PER_HOST_MAX = 16
 # How long one that failed is left alone: first, and at the most. It doubles.
 BACK_OFF_FIRST_S = 2.0
+BACK_OFF_MAX_S = 300.0
 # One that was silent so often in a row is busy, and may answer again any moment; once more, and it has gone. With the
 # pauses above that is a quarter of a minute.
 SILENCES_MAX = 2
-BACK_OFF_MAX_S = 300.0
+# But nobody waits longer than this for the next hello (pip hangs up after 15 s): who has failed often is left alone for
+# minutes, and cannot answer before.
+SILENCE_WAIT_MAX_S = 12.0
 # Before the first answer it is asked again sooner: two machines that start together miss each other by moments.
 GREETING_FIRST_S = 0.25
 GREETING_MAX_S = 30.0
@@ -188,17 +191,17 @@ class Peers:
 
         silent: it did not say anything in time; what it has nobody knows.
         """
+        peer.wrong = why
+        peer.silences = peer.silences if silent else 0
+        if peer.down and now < peer.ask_at:
+            return  # many questions fail in one moment
         new = peer.hello is None
         first, most = (GREETING_FIRST_S, GREETING_MAX_S) if new else (BACK_OFF_FIRST_S, BACK_OFF_MAX_S)
         pause_s = min(most, first * 2 ** min(peer.failures, 20)) * (0.75 + self._dice.random() / 2)
         peer.failures += 1
         peer.down = True
-        if not silent:
-            peer.silences = 0
-        elif now >= peer.quiet_until or not peer.silences:  # many questions fail in one moment
-            peer.silences += 1
+        peer.silences += silent
         self._at_once.discard(peer.address)
-        peer.wrong = why
         peer.ask_at = now + pause_s
         peer.quiet_until = max(peer.quiet_until, peer.ask_at)
         self.on_failed()
@@ -253,13 +256,14 @@ class Peers:
         return chosen if len(chosen) <= most else self._dice.sample(chosen, most)
 
     def silent(self, now: float) -> list[Peer]:
-        """Those that answered before and do not now, or put us off: what they have nobody knows."""
+        """Those that answered before, do not now or put us off, and may soon: what they have nobody knows."""
+        soon = now + SILENCE_WAIT_MAX_S
         return [
             peer
             for peer in self._table.values()
             if peer.hello is not None
             and not peer.banned
-            and (0 < peer.silences <= SILENCES_MAX or peer.busy_until > now)
+            and ((0 < peer.silences <= SILENCES_MAX and peer.ask_at < soon) or now < peer.busy_until < soon)
         ]
 
     def to_greet(self, now: float) -> list[Peer]:

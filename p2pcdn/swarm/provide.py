@@ -399,8 +399,8 @@ class Provider:
         except NotFound:
             self._directory.remove(blob.sha256)
             return _NOT_HELD
-        except Unavailable:  # it is here, and cannot be opened now
-            return _NOT_HELD
+        except Unavailable:  # it is here, and cannot be opened now: a "no" would be believed
+            return self._slots.come_later()
         finally:
             done()
         return self._send(opened, headers, start, size_bytes, host)

@@ -16,12 +16,12 @@ import trio
 from blake3 import blake3
 
 from p2pcdn import frames
-from p2pcdn.errors import RemoteProtocolError, Unanswered, Unavailable
+from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.group import Claim, Identity
 from p2pcdn.http1 import Request, Response
 from p2pcdn.swarm.messages import CBOR_TYPE
 from p2pcdn.swarm.peer import Peer
-from p2pcdn.swarm.tools import Tools, sealed_port
+from p2pcdn.swarm.tools import Tools, leave_alone, sealed_port
 from p2pcdn.world import Clock
 
 log = logging.getLogger(__name__)
@@ -157,8 +157,7 @@ class Resolutions:
                 self._tools.peers.is_there(peer, trio.current_time())
                 return self._content(bytes(answer.body), subject) if answer.status == 200 else None
         except Unavailable as error:
-            silent = isinstance(error, Unanswered)
-            self._tools.peers.failed(peer, str(error), trio.current_time(), silent=silent)
+            leave_alone(self._tools, peer, error)
         except RemoteProtocolError as error:
             self._struck(peer, str(error))
         return None

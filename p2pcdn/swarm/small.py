@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
 
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import RemoteProtocolError, Unanswered, Unavailable
+from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.swarm.connection import Answer
 from p2pcdn.swarm.messages import (
     HAVE_SIZE_BYTES_MAX,
@@ -21,7 +22,7 @@ from p2pcdn.swarm.messages import (
     decode_small,
 )
 from p2pcdn.swarm.peer import Peer
-from p2pcdn.swarm.tools import Tools, refuse, sealed_port
+from p2pcdn.swarm.tools import Tools, leave_alone, refuse, sealed_port
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +60,7 @@ class SmallReads:
         self._nursery = nursery
         self._waiting: list[_Wish] = []
         self._running = False
+        self._asked_at: dict[Peer, float] = {}  # those that owe an answer
 
     async def read(self, sha256: Sha256, id_: str, size_bytes_max: int, *, sealed: bool = False) -> bytes | None:
         """The blob, right by its sha256, or None where nobody gave it. sealed: a private one, only over TLS."""
@@ -100,17 +102,20 @@ class SmallReads:
 
     async def _of_peer(self, peer: Peer, batch: _Batch, alone: bool) -> None:
         try:
-            with trio.move_on_after(self._tools.exchange.patience.no_progress_s) as patience:
+            patience_s = self._tools.exchange.patience.no_progress_s
+            with trio.move_on_after(patience_s) as patience:
                 await self._take_all(peer, batch, alone)
-            if patience.cancelled_caught:
+            asked_at = self._asked_at.pop(peer, math.inf)
+            # Not one that waits for what another is giving.
+            if patience.cancelled_caught and trio.current_time() - asked_at > patience_s / 2:
                 self._tools.peers.failed(peer, "no answer in time", trio.current_time(), silent=True)
         except Unavailable as error:
-            silent = isinstance(error, Unanswered)
-            self._tools.peers.failed(peer, str(error), trio.current_time(), silent=silent)
+            leave_alone(self._tools, peer, error)
         except RemoteProtocolError as error:
             self._tools.peers.lied(peer, f"small files: {error}", trio.current_time())
             self._tools.counters.refused_pieces[str(peer.address)] += 1
         finally:
+            self._asked_at.pop(peer, None)
             batch.left -= 1
             batch.changed.unpark_all()
 
@@ -124,19 +129,21 @@ class SmallReads:
             elif not await self._take(peer, mine, batch):
                 return
 
-    def _ask_one(
+    @asynccontextmanager
+    async def _ask_one(
         self, peer: Peer, question: AskHave | AskSmall, size_bytes_max: int, wishes: list[_Wish]
-    ) -> AbstractAsyncContextManager[Answer]:
+    ) -> AsyncIterator[Answer]:
         """All wishes of a batch are sealed, or none is."""
-        port = sealed_port(peer) if wishes[0].sealed else 0
-        return self._tools.exchange.ask(peer.address, question, size_bytes_max, sealed_port=port)
+        exchange, port = self._tools.exchange, sealed_port(peer) if wishes[0].sealed else 0
+        async with exchange.question(peer.address):
+            self._asked_at[peer] = trio.current_time()
+            async with exchange.ask(peer.address, question, size_bytes_max, sealed_port=port) as answer:
+                del self._asked_at[peer]
+                yield answer
 
     async def _held(self, peer: Peer, wishes: list[_Wish]) -> list[_Wish]:
         question = AskHave(tuple(wish.id for wish in wishes))
-        async with (
-            self._tools.exchange.question(peer.address),
-            self._ask_one(peer, question, HAVE_SIZE_BYTES_MAX, wishes) as answer,
-        ):
+        async with self._ask_one(peer, question, HAVE_SIZE_BYTES_MAX, wishes) as answer:
             if answer.status != 200:
                 return []
             sizes = decode_have(bytes(answer.body), len(wishes))
@@ -152,10 +159,7 @@ class SmallReads:
             wish.taken = True
         try:
             question = AskSmall(tuple(wish.id for wish in mine))
-            async with (
-                self._tools.exchange.question(peer.address),
-                self._ask_one(peer, question, SMALL_SIZE_BYTES_MAX, mine) as answer,
-            ):
+            async with self._ask_one(peer, question, SMALL_SIZE_BYTES_MAX, mine) as answer:
                 if answer.status != 200:
                     return 0
                 contents = decode_small(bytes(answer.body), len(mine))

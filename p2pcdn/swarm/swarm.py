@@ -176,7 +176,7 @@ class Swarm:
             raise Unavailable(f"Neighbours are not asked for {origin.filename}: it is not public.")
         peers = self._whom(sha256)
         if self._port is None or self._running is None or not (peers or read_origin):
-            if self._peers.silent(trio.current_time()):
+            if self.somebody_is_silent():
                 raise Unanswered("The neighbours that are known do not answer now.")
             raise Unavailable("No neighbour is known that could be asked.")
         id_ = self._directory.id_of(sha256)
@@ -201,13 +201,17 @@ class Swarm:
             await download.run(peers)
         except Unavailable as error:
             self._provider.unshare(sharing)
-            if self._peers.silent(trio.current_time()) and read_origin is None:
+            if self.somebody_is_silent() and read_origin is None:
                 raise Unanswered(str(error)) from error  # who was not asked may have it
             raise
         except BaseException:
             self._provider.unshare(sharing)
             raise
         self._running.start_soon(download.tell_that_all_is_here)
+
+    def somebody_is_silent(self) -> bool:
+        """Whether a neighbour that answered lately does not answer now."""
+        return bool(self._peers.silent(trio.current_time()))
 
     async def heard_again(self, until: float) -> bool:
         """Waits for a neighbour that is silent; False where none is, or none answers by then (trio's time)."""

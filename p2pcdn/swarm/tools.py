@@ -1,4 +1,4 @@
-"""What every download of a node works with: shared parts, hashing a piece that came, and refusing a peer."""
+"""What every download of a node works with: shared parts, hashing a piece that came, and what a bad peer is in for."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import trio
 
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
+from p2pcdn.errors import Unanswered, Unavailable
 from p2pcdn.group import Identity
 from p2pcdn.swarm.exchange import Exchange
 from p2pcdn.swarm.manifest import Cut, Cutting, part_hashes
@@ -49,6 +50,11 @@ async def hash_parts(threads: Threads, sha256: Sha256, cut: Cut, index: int, con
 def sealed_port(peer: Peer) -> int:
     """Where it speaks TLS; 0 where it does not, or has not told yet."""
     return 0 if peer.hello is None else peer.hello.sealed_port
+
+
+def leave_alone(tools: Tools, peer: Peer, error: Unavailable) -> None:
+    """A peer did not answer, or broke off; what one has that was only silent nobody knows."""
+    tools.peers.failed(peer, str(error), trio.current_time(), silent=isinstance(error, Unanswered))
 
 
 def refuse(tools: Tools, peer: Peer, sha256: Sha256, name: str, why: str) -> None:

@@ -28,6 +28,8 @@ from p2pcdn.web.routes import problem_response
 
 # A client that gets no head for 15 s hangs up (pip). By then either a byte is there or the head goes out without one.
 FIRST_BYTE_WAIT_S = 10.0
+# Where there is no upstream, a neighbour that does not answer is waited for longer, and that it never did is a status.
+FIRST_BYTE_WAIT_OFFLINE_S = 14.5
 # Metadata in memory, some 10 KB a wheel: what a resolver reads of a few environments.
 READY_SIZE_BYTES_MAX = 8 * 1024 * 1024
 
@@ -147,7 +149,7 @@ class FileDesk:
 
     async def _first_byte(self, growing: Partial) -> None:
         """Waits a while for a size and a first byte, so that a failure still becomes a status."""
-        with trio.move_on_after(FIRST_BYTE_WAIT_S):
+        with trio.move_on_after(FIRST_BYTE_WAIT_OFFLINE_S if self._fetch.offline else FIRST_BYTE_WAIT_S):
             await growing.readable(0)
 
     async def _passing(self, wanted: Wanted) -> Response:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 
 from p2pcdn.counters import Counters
+from p2pcdn.digest import Sha256
 from p2pcdn.errors import Unavailable
-from p2pcdn.fetch import Fetch, OriginReader
+from p2pcdn.fetch import Fetch, Metadata, OriginReader
 from p2pcdn.fetch.fetch import SILENCE_WAIT_S
 from p2pcdn.store import Blob
 from p2pcdn.swarm.exchange import NO_PROGRESS_S
 from tests.fetch.test_fetch import wanted
-from tests.swarm.nodes import content_of
+from tests.swarm.nodes import PUBLIC, content_of
 from tests.swarm.test_virtual_time import CONTENT, Wires, two
 from tests.worlds import Answer, ScriptedUpstream
 
@@ -30,19 +32,24 @@ PIPS_PATIENCE_S = 15.0
 class Student:
     """An offline node. began: when it began to want something."""
 
-    def __init__(self, fetch: Fetch, wires: Wires) -> None:
-        self._fetch = fetch
+    def __init__(self, fetch: Fetch, metadata: Metadata, wires: Wires) -> None:
+        self.fetch = fetch
+        self.metadata = metadata
         self.wires = wires
         self.took_s = 0.0
 
     async def wants(self, content: bytes = CONTENT) -> bytes:
         began = trio.current_time()
         try:
-            held = await self._fetch.open(wanted(content))
+            held = await self.fetch.open(wanted(content))
             blob = held if isinstance(held, Blob) else await held.wait_finished()
             return await blob.read()
         finally:
             self.took_s = trio.current_time() - began
+
+    async def wants_metadata(self, content: bytes) -> bytes:
+        wheel = wanted()
+        return await self.metadata.of(replace(wheel, file=replace(wheel.file, core_metadata=Sha256.of(content))))
 
     def falls_silent(self, how: str, *, for_s: float) -> None:
         """From now on its neighbour takes connections and says nothing, or does not even take them."""
@@ -65,8 +72,11 @@ async def student_of(tmp_path: Path) -> AsyncIterator[Student]:
         fetch = Fetch(
             store=store, swarm=swarm, origin=origin, counters=counters, nursery=nursery, offline=True, on_kept=kept
         )
+        metadata = Metadata(
+            store=store, swarm=swarm, origin=origin, nursery=nursery, offline=True, on_change=lambda project: None
+        )
         await swarm._exchange.close()  # or it would be asked over a connection that began before
-        yield Student(fetch, wires)
+        yield Student(fetch, metadata, wires)
         nursery.cancel_scope.cancel()
 
 
@@ -119,3 +129,22 @@ async def test_who_has_been_silent_for_long_is_not_waited_for(tmp_path: Path) ->
         with pytest.raises(Unavailable, match="neither it nor a neighbour holds all of"):
             await student.wants()
         assert student.took_s < NO_PROGRESS_S
+
+
+@pytest.mark.parametrize("for_s", [NO_PROGRESS_S + 1, 100.0])
+async def test_metadata_is_waited_for_as_files_are(tmp_path: Path, for_s: float) -> None:
+    """Its page was given a moment ago, and names it: an installer asks for it first."""
+    content = b"Metadata-Version: 2.1\nName: big\nVersion: 1\n"
+    async with student_of(tmp_path) as student:
+        await student.wires.listening["a"]._store.keep_small(content, PUBLIC, expected=None)
+        await student.wires.listening["a"]._store.set_origin(Sha256.of(content), PUBLIC)
+        student.falls_silent("silent", for_s=for_s)
+        await trio.lowlevel.checkpoint()
+        began = trio.current_time()
+        if for_s < SILENCE_WAIT_S:
+            assert await student.wants_metadata(content) == content
+        else:
+            with pytest.raises(Unavailable, match="did not answer in time") as told:
+                await student.wants_metadata(content)
+            assert told.value.retry_after_s < SILENCE_WAIT_S
+        assert trio.current_time() - began < PIPS_PATIENCE_S

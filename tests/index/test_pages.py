@@ -538,8 +538,9 @@ async def test_a_page_that_nobody_has_is_not_asked_for_before_its_time_and_other
 async def test_a_time_that_makes_no_sense_is_a_minute(directory: Path, autojump_clock: trio.abc.Clock) -> None:
     async with open_store(directory) as store, scripted(store) as world:
         world.now = lambda url, headers: Answer(status=503, headers={"retry-after": "3000"})
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable) as told:
             await world.versions()
+        assert told.value.retry_after_s <= BUSY_REST_S_MAX, "a client comes when we ask again"
         world.now = lambda url, headers: answer("1.0")
         await trio.sleep(BUSY_REST_S_MAX + 1)
         assert await world.versions() == ["1.0"]
@@ -588,3 +589,22 @@ async def test_an_index_may_say_by_another_status_that_it_has_no_such_project(
     async with open_store(directory / "other") as store, scripted(store, indexes=(storage, SECOND)) as world:
         world.now = script
         assert await world.versions() == ["1.0"]
+
+
+async def test_an_upstream_that_is_down_and_says_for_how_long_is_down(
+    directory: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """Its files are not to be had either; with 429 they are."""
+    async with open_store(directory) as store, scripted(store) as world:
+        for status, hides in ((429, False), (503, True)):
+            world.now = lambda url, headers: answer("1.0", cache_control="max-age=1")
+            await world.versions()
+            world.now = lambda url, headers, status=status: Answer(  # type: ignore[misc]
+                status=status, headers={"retry-after": "20"}
+            )
+            for _ in range(3):
+                await trio.sleep(21)
+                assert await world.versions() == ["1.0"]
+            assert world.pages.hides_distant_files(INDEX) == hides
+            assert bool(world.pages.failing()) == hides
+            await trio.sleep(21)

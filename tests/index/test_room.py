@@ -635,3 +635,36 @@ async def test_a_member_that_is_silent_has_not_said_that_it_has_no_page(tmp_path
                 with pytest.raises(Unavailable, match="a member of its group that may have one does not answer now"):
                     await student.versions()
             nursery.cancel_scope.cancel()
+
+
+async def test_a_member_that_answers_late_and_then_slowly_keeps_nobody_waiting_too_long(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room:
+        teacher = await room.member("teacher", says("1.0"))
+        await teacher.versions()
+        student = await room.member("student", offline=True)
+        answers, began = room.wires.faces["teacher"], trio.current_time()
+
+        def slow(request: Request) -> Awaitable[Response]:
+            async def late() -> Response:
+                now = trio.current_time() - began
+                await trio.sleep(100 if now < SILENCE_WAIT_S - 2 else 2.5)
+                answer = answers(request)
+                assert answer is not None
+                return await answer if isawaitable(answer) else answer
+
+            return late()
+
+        async def greets() -> None:
+            await trio.sleep(SILENCE_WAIT_S - 1)
+            (peer,) = student.peers
+            assert peer.hello is not None
+            student.peers.answered(peer, peer.hello, 0.001, trio.current_time())
+
+        room.wires.faces["teacher"] = slow
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(greets)
+            with pytest.raises(Unavailable):
+                await student.versions()
+            assert trio.current_time() - began <= ANSWER_WAIT_S
+        await trio.sleep(ANSWER_WAIT_S)
+        assert await student.versions() == ["1.0"], "it came meanwhile"

@@ -172,7 +172,21 @@ def test_an_advice_with_a_port_that_is_none_is_no_advice(address: str) -> None:
 def test_one_that_is_silent_for_days_is_tried_now_and_then() -> None:
     absent, address, now = Absent(), Address("192.0.2.1", 7273), 0.0
     for _ in range(2000):
-        absent.was_silent(address, now, hearsay=False)
+        absent.was_silent(address, now, now, hearsay=False)
         assert absent.is_absent(address, now)
         now += ABSENT_MAX_S
         assert not absent.is_absent(address, now)
+
+
+async def test_one_silence_of_a_tracker_counts_once_for_all_that_asked_it_meanwhile(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    busy, next_one = "192.0.2.1:7273", "192.0.2.2:7273"
+    room, absent = Room({next_one: Advice(reach=7)}), Absent()
+    async with trio.open_nursery() as nursery:
+        for _ in range(12):
+            nursery.start_soon(attendance(room, [peer(1, living=True), peer(2, living=True)], absent).ask, ASK)
+    await trio.sleep(ABSENT_FIRST_S)
+    room.answers[busy] = Advice(reach=8)
+    asking = attendance(room, [peer(1, living=True), peer(2, living=True)], absent)
+    assert (await asking.ask(ASK))[0].reach == 8, "it was busy for half a second"

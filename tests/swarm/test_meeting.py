@@ -14,7 +14,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pcdn.errors import RemoteProtocolError, Unavailable
+from p2pcdn.errors import RemoteProtocolError, Unanswered, Unavailable
 from p2pcdn.group import Device, GroupKey, Identity
 from p2pcdn.group.challenge import Knock, Pairs, Session, Welcome, enter
 from p2pcdn.http1 import Refusal, Request, Response, serve, serve_connection
@@ -465,6 +465,28 @@ async def test_those_who_wait_for_a_meeting_that_fails_do_not_wait_again() -> No
                 nursery.start_soon(try_it)
         assert len(failures) == 10
         assert trio.current_time() - began < 5 * 1.0, "one after the other they would wait ten times"
+
+
+async def test_those_who_wait_for_a_meeting_that_nobody_answers_hear_that_it_was_silent(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Deaf:
+        async def connect(self, host: str, port: int) -> trio.abc.Stream:
+            await trio.sleep_forever()
+            raise AssertionError
+
+        async def connect_sealed(self, host: str, port: int, device: bytes) -> trio.abc.Stream:
+            return await self.connect(host, port)
+
+    exchange = Exchange(Deaf(), Patience(), meeting(CLIENT))
+
+    async def ask_it() -> None:
+        with pytest.raises(Unanswered):
+            await ask(exchange, Address("192.0.2.1", 7273))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(ask_it)
 
 
 TOKENS = st.sampled_from(

@@ -12,7 +12,7 @@ from p2pcdn.errors import Unavailable
 from p2pcdn.http1 import Request, Response
 from p2pcdn.store import Origin
 from p2pcdn.swarm.holding import LISTED_ANEW_S, NAMES_SIZE_BYTES_MAX, Holding
-from p2pcdn.swarm.nearby import KNOWN_S
+from p2pcdn.swarm.nearby import FILES_ASKED_MAX, KNOWN_S
 from tests.index.test_pages import answer
 from tests.swarm.rooms import room_in
 
@@ -182,3 +182,65 @@ async def test_a_page_that_nobody_has_stays_unavailable_however_full_the_room_is
         first = await room.member("first", offline=True)
         with pytest.raises(Unavailable, match="nor does a member"):
             await first.versions()
+
+
+async def test_a_member_that_answers_again_is_waited_for_by_two_pages_at_once(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room:
+        teacher, student = await room.member("teacher"), await room.member("student", offline=True)
+        held = await teacher.keep(b"kept", PUBLIC)
+        (peer,) = student.peers
+        assert peer.hello is not None
+        student.peers.failed(peer, "no answer in time", trio.current_time(), silent=True)
+        near: list[set[Sha256]] = []
+
+        async def ask() -> None:
+            near.append(await student.nearby.held_nearby([held], "lan"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            nursery.start_soon(ask)
+            await trio.sleep(2)
+            student.peers.answered(peer, peer.hello, 0.001, trio.current_time())
+        assert near == [{held}, {held}]
+
+
+async def test_in_open_mode_too_one_that_is_silent_is_waited_for_and_not_remembered_as_a_no(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room:
+        teacher = await room.member("teacher", group=None)
+        student = await room.member("student", group=None, offline=True)
+        held = await teacher.keep(b"kept", PUBLIC)
+        (peer,) = student.peers
+        hello, answers = peer.hello, room.wires.faces["teacher"]
+        assert hello is not None
+
+        async def says_nothing() -> Response:
+            await trio.sleep_forever()
+            raise AssertionError
+
+        async def answers_again() -> None:
+            await trio.sleep(5)
+            room.wires.faces["teacher"] = answers
+            student.peers.answered(peer, hello, 0.001, trio.current_time())
+
+        room.wires.faces["teacher"] = lambda request: says_nothing()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answers_again)
+            assert await student.nearby.held_nearby([held], "lan") == {held}
+
+
+async def test_a_neighbour_that_answers_one_question_after_the_other_is_not_silent(tmp_path: Path) -> None:
+    async with room_in(tmp_path) as room:
+        teacher = await room.member("teacher", group=None)
+        student = await room.member("student", group=None, offline=True)
+        held = await teacher.keep(content(0), PUBLIC)
+        answers, asked = room.wires.faces["teacher"], sha256s(*range(FILES_ASKED_MAX))
+
+        async def slowly(request: Request) -> Response:
+            await trio.sleep(0.2)
+            answer = answers(request)
+            assert isinstance(answer, Response)
+            return answer
+
+        room.wires.faces["teacher"] = slowly
+        assert await student.nearby.held_nearby(asked, "lan") == {held}
+        assert [peer.living for peer in student.peers] == [True]

@@ -9,7 +9,16 @@ import pytest
 from p2pcdn.digest import Sha256
 from p2pcdn.swarm.messages import Hello
 from p2pcdn.swarm.peer import ASKED_US, CONFIGURED, LOCAL, Peer
-from p2pcdn.swarm.peers import BAN_S, GREETINGS_MAX, PEERS_MAX, PEERS_PER_HOST_MAX, STRIKE_PAUSE_S, Peers
+from p2pcdn.swarm.peers import (
+    BACK_OFF_FIRST_S,
+    BAN_S,
+    GREETINGS_MAX,
+    PEERS_MAX,
+    PEERS_PER_HOST_MAX,
+    SILENCE_WAIT_MAX_S,
+    STRIKE_PAUSE_S,
+    Peers,
+)
 from p2pcdn.world import Sighting
 
 OWN = "ff" * 16
@@ -98,8 +107,8 @@ def test_a_stranger_that_never_answers_is_forgotten_and_a_configured_one_is_not(
     assert stranger is not None
     assert configured is not None
     for _ in range(GREETINGS_MAX):
-        peers.failed(stranger, "gone", 0.0)
-        peers.failed(configured, "gone", 0.0)
+        for peer in (stranger, configured):
+            peers.failed(peer, "gone", peer.ask_at)
     assert list(peers) == [configured]
 
 
@@ -184,3 +193,25 @@ def test_one_that_is_banned_is_not_forgotten_for_another() -> None:
             peers.lied(liar, "wrong", 1.0)
         peers.failed(liar, "gone", 2.0)
     assert peers.sight(Sighting("192.0.2.1", 9000, "bb" * 16), LOCAL, 3.0) is None
+
+
+def test_many_questions_that_fail_in_one_moment_are_one_failure() -> None:
+    peers = table()
+    peer = met(peers)
+    for moment_s in range(4):
+        peers.failed(peer, "no answer in time", 10 + moment_s / 100, silent=True)
+    assert peers.to_greet(10 + 2 * BACK_OFF_FIRST_S) == [peer]
+    assert peer.failures == 1
+
+
+def test_who_has_failed_often_is_waited_for_only_when_it_is_about_to_be_greeted() -> None:
+    peers, now = table(), 0.0
+    peer = met(peers)
+    for _ in range(10):
+        peers.failed(peer, "no answer in time", now, silent=True)
+        now = peer.ask_at
+        peers.answered(peer, Hello("n", "aa" * 16, "1"), 0.001, now)
+    assert peers.silent(now) == []
+    peers.failed(peer, "no answer in time", now, silent=True)
+    assert peers.silent(now) == [], "its next hello is minutes away"
+    assert peers.silent(peer.ask_at - SILENCE_WAIT_MAX_S / 2) == [peer]

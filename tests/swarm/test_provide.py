@@ -24,6 +24,7 @@ from p2pcdn.swarm.messages import (
 from p2pcdn.swarm.slots import SLOTS_PER_FILE, SLOTS_PER_HOST
 from p2pcdn.swarm.swarm import Swarm
 from p2pcdn.world import Share
+from tests.store.test_store_descriptors import no_descriptor_free
 from tests.swarm.nodes import MIB, PUBLIC, content_of, node, piece_path, until
 
 CONTENT = content_of(1, 3 * MIB)
@@ -195,3 +196,19 @@ async def test_a_hello_names_no_user_no_host_and_no_package(tmp_path: Path) -> N
 async def test_there_is_nothing_else_at_the_peer_face(tmp_path: Path, path: str) -> None:
     async with node(tmp_path / "a") as it:
         assert (await ask(it.swarm, path)).status == 404
+
+
+async def test_a_file_that_cannot_be_opened_now_is_not_said_to_be_absent(tmp_path: Path) -> None:
+    known, unknown = content_of(2, MIB), content_of(3, MIB)
+    async with node(tmp_path / "a") as it:
+        await it.keep(known)
+        await it.keep(unknown)
+        assert (await ask(it.swarm, f"/v1/blob/{id_of(known)}/manifest")).status == 200
+        with no_descriptor_free():
+            statuses = [
+                (await ask_piece(it.swarm, known, 0)).status,
+                (await ask(it.swarm, f"/v1/blob/{id_of(unknown)}/manifest")).status,
+            ]
+        assert statuses == [503, 503], "or who asks would believe that it is nowhere"
+        assert (await ask_piece(it.swarm, known, 0)).status == 200
+        assert (await ask(it.swarm, f"/v1/blob/{id_of(unknown)}/manifest")).status == 200

@@ -30,7 +30,7 @@ def test_whoever_answers_stays_until_it_has_failed_for_long() -> None:
     peers.unname(named(1, gone=True))
     assert peers.to_ask(1.0, 16) == [peer]
     for _ in range(FAILURES_MAX):
-        peers.failed(peer, "It is gone.", 1.0)
+        peers.failed(peer, "It is gone.", peer.ask_at)
     assert len(peers) == 0
 
 

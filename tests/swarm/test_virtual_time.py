@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial as bind
 from pathlib import Path
@@ -16,7 +16,7 @@ import trio.testing
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import Unavailable
-from p2pcdn.http1 import Request, Response, serve_connection
+from p2pcdn.http1 import Handler, Request, Response, serve_connection
 from p2pcdn.store import Store
 from p2pcdn.swarm import Swarm, bitfield
 from p2pcdn.swarm.advice import Advice, AskCrowd
@@ -263,4 +263,43 @@ async def test_a_node_without_neighbours_dials_ever_less_often(
         assert len(wires.dialled) >= 3, "two machines that start together meet soon"
         await trio.sleep(3600)
         assert len(wires.dialled) < 250
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_waits_for_another_to_give_a_small_file_is_not_taken_for_silent(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    content, names = b"small", ("a", "b", "c")
+    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+        wires, swarms = Wires(nursery), dict[str, Swarm]()
+        for number, name in enumerate(names):
+            (tmp_path / name).mkdir()
+            store = await stack.enter_async_context(open_store(tmp_path / name))
+            if name != "c":
+                await store.keep_small(content, PUBLIC, expected=Sha256.of(content))
+            swarms[name] = wires.listening[name] = swarm_of(store, wires, number, *names[:2])
+            await nursery.start(bind(swarms[name].run, peer_port=7273))
+        await trio.sleep(1)
+        asked: list[str] = []
+
+        def mute(name: str, honest: Handler) -> Handler:
+            """Whoever is asked to give it first says nothing; both say that they have it."""
+
+            async def nothing() -> Response:
+                await trio.sleep_forever()
+                raise AssertionError
+
+            def answer(request: Request) -> Response | Awaitable[Response]:
+                if request.path.startswith("/v1/small/"):
+                    asked.append(name)
+                return nothing() if asked[:1] == [name] else honest(request)
+
+            return answer
+
+        for name in names[:2]:
+            wires.listening[name].answer = mute(name, wires.listening[name].answer)
+        await swarms["c"]._exchange.close()
+        await swarms["c"].read(Sha256.of(content), 100)
+        assert {str(peer.address)[0] for peer in swarms["c"]._peers if not peer.living} == set(asked[:1])
+        assert await swarms["c"].read(Sha256.of(content), 100) == content
         nursery.cancel_scope.cancel()
