@@ -129,11 +129,12 @@ def test_a_directory_is_editable_in_lock_and_environment(project: Project, repos
     assert "cannot be editable" in said
 
 
-def test_an_environment_remembers_what_is_editable_in_it(project: Project, repository: Repository) -> None:
+@pytest.mark.parametrize("mode", ["reflink", "env"])
+def test_an_environment_remembers_what_is_editable_in_it(project: Project, repository: Repository, mode: str) -> None:
     commit(repository, "one")
-    project.zephyr("install", "-e", f"{repository.url}#egg=demo")
+    project.zephyr("install", "--link-mode", mode, "-e", f"{repository.url}#egg=demo")
     assert value_in(project) == "one"
-    project.zephyr("install", "demo-lib")
+    project.zephyr("install", "--link-mode", mode, "demo-lib")
     assert set(project.installed()) == {"demo", "demo-lib"}
     project.file("checkouts/demo/src/demo_own.py").write_text("value = 'mine'\n")
     assert value_in(project) == "mine"
