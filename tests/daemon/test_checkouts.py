@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn.errors import Refused
+from p2pcdn.errors import NotFound, Refused
 from p2pcdn_daemon.doors.processes import RealProcesses
 from p2pcdn_daemon.doors.repositories import GitRepositories
 from p2pcdn_daemon.doors.threads import TrioThreads
@@ -97,6 +97,49 @@ async def test_a_branch_with_commits_of_the_users_is_not_moved(checkout: Checkou
     second = checkout.repository.commit("2.0")
     assert await checkout.at("main") == second
     assert checkout.git("rev-parse", "main") == mine
+
+
+async def test_a_branch_whose_commits_the_user_has_marked_is_not_moved(checkout: Checkout) -> None:
+    checkout.repository.commit("1.0")
+    await checkout.at("main")
+    mine = checkout.own_commit()
+    checkout.git("tag", "mine")
+    second = checkout.repository.commit("2.0")
+    assert await checkout.at("main") == second
+    assert checkout.git("rev-parse", "main") == mine
+
+
+async def test_a_file_that_git_ignores_is_not_written_over(checkout: Checkout) -> None:
+    checkout.repository.commit("1.0", more={".gitignore": "secrets.py\n"})
+    await checkout.at("main")
+    (checkout.place / "secrets.py").write_text("mine")
+    checkout.repository.commit("2.0", more={".gitignore": "", "secrets.py": "theirs"})
+    with pytest.raises(NotFound, match=r"would be overwritten by checkout:; secrets\.py"):
+        await checkout.at("main")
+    assert (checkout.place / "secrets.py").read_text() == "mine"
+
+
+async def test_work_in_a_submodule_that_is_not_looked_at_is_work(checkout: Checkout, tmp_path: Path) -> None:
+    other = Repository(tmp_path / "other")
+    other.commit("1.0")
+    checkout.repository.git("submodule", "--quiet", "add", other.directory.as_uri(), "sub")
+    checkout.repository.git("config", "-f", ".gitmodules", "submodule.sub.ignore", "all")
+    checkout.repository.commit("1.0")
+    await checkout.at("main")
+    (checkout.place / "sub/backend.py").write_text("mine")
+    checkout.repository.commit("2.0")
+    with pytest.raises(Refused, match="changes that are not committed"):
+        await checkout.at("main")
+
+
+async def test_one_that_was_cloned_and_never_filled_is_filled(checkout: Checkout) -> None:
+    """The network broke off between the two, or somebody ended the node."""
+    commit = checkout.repository.commit("1.0")
+    checkout.place.parent.mkdir()
+    url = checkout.repository.directory.as_uri()
+    subprocess.run(["git", "clone", "-q", "--no-checkout", url, checkout.place], check=True, env=os.environ | PLAIN)
+    assert await checkout.at("main", commit) == commit
+    assert (checkout.place / "backend.py").exists()
 
 
 async def test_what_belongs_to_no_branch_is_no_work_of_the_users(checkout: Checkout) -> None:
