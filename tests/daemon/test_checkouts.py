@@ -135,9 +135,8 @@ async def test_work_in_a_submodule_that_is_not_looked_at_is_work(checkout: Check
 async def test_one_that_was_cloned_and_never_filled_is_filled(checkout: Checkout) -> None:
     """The network broke off between the two, or somebody ended the node."""
     commit = checkout.repository.commit("1.0")
-    checkout.place.parent.mkdir()
-    url = checkout.repository.directory.as_uri()
-    subprocess.run(["git", "clone", "-q", "--no-checkout", url, checkout.place], check=True, env=os.environ | PLAIN)
+    checkout.place.mkdir(parents=True)
+    checkout.git("clone", "-q", "--no-checkout", checkout.repository.directory.as_uri(), ".")
     assert await checkout.at("main", commit) == commit
     assert (checkout.place / "backend.py").exists()
 
