@@ -77,9 +77,9 @@ def test_a_repository_is_checked_out_beside_the_project_and_its_sources_stay_in_
     assert settings(project)["editable"] == ["demo"]
     assert locked(project)["vcs"]["commit-id"] == first
     assert locked(project)["tool"] == {"zephyr": {"editable": True}}
-    checkout = project.file("checkouts/demo")
+    checkout = project.file(".checkouts/demo")
     assert (checkout / ".git/HEAD").read_text() == "ref: refs/heads/main\n"
-    assert project.file("checkouts/.gitignore").read_text() == "*\n"
+    assert project.file(".checkouts/.gitignore").read_text() == "*\n"
     told = json.loads(next(project.file(".venv").rglob("demo-1.dist-info/direct_url.json")).read_text())
     assert told == {"url": checkout.as_uri(), "dir_info": {"editable": True}}
     assert f"-e git+{repository.directory.as_uri()}@{first}#egg=demo" in project.zephyr("freeze")
@@ -116,7 +116,7 @@ def test_a_checkout_without_work_follows_its_lock(project: Project, repository: 
     commit(repository, "two")
     project.zephyr("update")
     assert value_in(project) == "two"
-    assert project.file("checkouts/demo/.git/HEAD").read_text() == "ref: refs/heads/main\n"
+    assert project.file(".checkouts/demo/.git/HEAD").read_text() == "ref: refs/heads/main\n"
 
 
 def test_a_directory_is_editable_in_lock_and_environment(project: Project, repository: Repository) -> None:
@@ -136,7 +136,7 @@ def test_an_environment_remembers_what_is_editable_in_it(project: Project, repos
     assert value_in(project) == "one"
     project.zephyr("install", "--link-mode", mode, "demo-lib")
     assert set(project.installed()) == {"demo", "demo-lib"}
-    project.file("checkouts/demo/src/demo_own.py").write_text("value = 'mine'\n")
+    project.file(".checkouts/demo/src/demo_own.py").write_text("value = 'mine'\n")
     assert value_in(project) == "mine"
 
 
@@ -151,3 +151,12 @@ def test_what_an_imported_file_calls_editable_is(project: Project, repository: R
     )
     said = project.zephyr("lock")
     assert "demo-lib is not editable: only what comes from a directory or a repository can be." in said
+
+
+def test_a_checkout_is_no_package_of_the_project(project: Project, repository: Repository) -> None:
+    """Of a project without `src` setuptools takes each directory for one, and builds nothing where there are two."""
+    discovery = pytest.importorskip("setuptools.discovery")
+    commit(repository, "one")
+    project.file("demo").mkdir()
+    project.zephyr("add", "-e", f"{repository.url}#egg=demo")
+    assert discovery.FlatLayoutPackageFinder.find(project.directory) == ["demo"]
