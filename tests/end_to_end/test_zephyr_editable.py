@@ -160,3 +160,21 @@ def test_a_checkout_is_no_package_of_the_project(project: Project, repository: R
     project.file("demo").mkdir()
     project.zephyr("add", "-e", f"{repository.url}#egg=demo")
     assert discovery.FlatLayoutPackageFinder.find(project.directory) == ["demo"]
+
+
+def test_what_somebody_writes_into_the_project_meanwhile_is_not_written_over(
+    project: Project, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an editor does that saves while `add` waits for a repository; here the way there does it."""
+    commit(repository, "one")
+    ssh = tmp_path / "ssh"
+    ssh.write_text(
+        f"#!/bin/sh\necho '# mine' >> {project.file('pyproject.toml')}\nfor last; do :; done\neval \"$last\"\n"
+    )
+    ssh.chmod(0o755)
+    environment = project.environment() | {"GIT_SSH_COMMAND": str(ssh)}
+    monkeypatch.setattr(project, "environment", lambda: environment)
+    said = project.zephyr("add", f"demo @ git+ssh://host.invalid{repository.directory}", code=1)
+    assert "pyproject.toml was changed meanwhile" in said
+    assert project.file("pyproject.toml").read_text().endswith("# mine\n")
+    assert not project.file("pylock.toml").exists()

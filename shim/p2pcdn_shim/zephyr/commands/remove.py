@@ -36,4 +36,4 @@ def _remove(call: Call) -> int:
     call.config = call.config.but(editable=tuple(one for one in call.config.editable if normalize(one) not in gone))
     with call.node() as client:
         locked = locking.make(call, client, parse_project(text, project.file))
-        return change(call, client, project, text, locked.text)
+        return change(call, client, project, before, text, locked.text)
