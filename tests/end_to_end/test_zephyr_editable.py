@@ -73,7 +73,8 @@ def test_a_repository_is_checked_out_beside_the_project_and_its_sources_stay_in_
     project: Project, repository: Repository
 ) -> None:
     first = commit(repository, "one")
-    project.zephyr("add", "-e", f"{repository.url}@main#egg=demo")
+    said = project.zephyr("add", "-e", f"{repository.url}@main#egg=demo")
+    assert f"demo is checked out in {project.file('.checkouts/demo')}, where you may work on it." in said
     assert settings(project)["editable"] == ["demo"]
     assert locked(project)["vcs"]["commit-id"] == first
     assert locked(project)["tool"] == {"zephyr": {"editable": True}}
@@ -85,7 +86,9 @@ def test_a_repository_is_checked_out_beside_the_project_and_its_sources_stay_in_
     assert f"-e git+{repository.directory.as_uri()}@{first}#egg=demo" in project.zephyr("freeze")
     (checkout / "src/demo_own.py").write_text("value = 'mine'\n")
     assert value_in(project) == "mine"
-    assert "already" in project.zephyr("sync")
+    said = project.zephyr("sync")
+    assert "already" in said
+    assert "checked out" not in said
     # A newer commit would throw that away.
     second = commit(repository, "two")
     before = project.file("pyproject.toml").read_text(), project.lock
