@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 
 from p2pcdn.errors import NotFound, Refused
 from p2pcdn_daemon.doors.processes import RealProcesses
@@ -22,11 +24,12 @@ class Checkout:
         self.repository = Repository(tmp_path / "repository")
         self.place = tmp_path / "checkouts" / "demo"
         self.variables = os.environ | PLAIN
+        self.repositories = GitRepositories(RealProcesses(), TrioThreads())
 
     async def at(self, revision: str | None, commit: str | None = None, *, switch: bool = False, url: str = "") -> str:
-        repositories = GitRepositories(RealProcesses(), TrioThreads(), self.variables)
+        self.repositories = replace(self.repositories, environment=self.variables)
         url = url or self.repository.directory.as_uri()
-        return await repositories.work_on(url, revision, self.place, commit=commit, switch=switch)
+        return await self.repositories.work_on(url, revision, self.place, commit=commit, switch=switch)
 
     def git(self, *words: str) -> str:
         done = subprocess.run(
@@ -130,6 +133,14 @@ async def test_work_in_a_submodule_that_is_not_looked_at_is_work(checkout: Check
     checkout.repository.commit("2.0")
     with pytest.raises(Refused, match="changes that are not committed"):
         await checkout.at("main")
+
+
+async def test_two_environments_of_a_project_share_its_checkout(checkout: Checkout) -> None:
+    commit = checkout.repository.commit("1.0")
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(checkout.at, "main", commit)
+    assert checkout.git("status", "--porcelain", "--branch") == "## main...origin/main"
 
 
 async def test_one_that_was_cloned_and_never_filled_is_filled(checkout: Checkout) -> None:

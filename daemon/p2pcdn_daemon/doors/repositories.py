@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -55,6 +56,8 @@ class GitRepositories:
     processes: Processes
     threads: Threads
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    # Two environments of a project share its checkouts.
+    _turns: WeakValueDictionary[Path, trio.Lock] = field(default_factory=WeakValueDictionary, repr=False)
 
     async def check_out(
         self, url: str, revision: str | None, directory: Path, variables: Mapping[str, str] = NO_VARIABLES
@@ -73,7 +76,10 @@ class GitRepositories:
         switch: bool = False,
     ) -> str:
         """See `p2pcdn.world.Repositories.work_on`."""
-        return await self._watched(url, directory, variables, lambda git: git.work_on(revision, commit, switch=switch))
+        async with self._turns.setdefault(directory, trio.Lock()):
+            return await self._watched(
+                url, directory, variables, lambda git: git.work_on(revision, commit, switch=switch)
+            )
 
     async def _watched(
         self, url: str, directory: Path, variables: Mapping[str, str], work: Callable[[_Git], Awaitable[str]]
