@@ -106,7 +106,7 @@ def test_a_repository_is_checked_out_beside_the_project_and_its_sources_stay_in_
     # Back on the lock of before, those commits are on top of what is locked: nothing is in their way.
     project.file("pylock.toml").write_text(before[1])
     assert f"on top of the locked {first[:12]}" in project.zephyr("sync", "--frozen")
-    project.zephyr("remove", "demo")
+    assert f"{checkout} stays" in project.zephyr("remove", "demo")
     assert "editable" not in settings(project)
     assert project.installed() == {}
     assert (checkout / "src/demo_own.py").read_text() == "value = 'mine'\n"
