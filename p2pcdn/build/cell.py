@@ -98,7 +98,8 @@ def cell_in_place(
         )
     # What the environment has in the tree (it may be installed there, editable) is writable, as all of the tree is.
     environment = replace(environment, also=tuple(one for one in environment.also if not _lies_in(one, tree)))
-    closed = [*repositories_in(tree), *environments_in(tree)]
+    environments = list(environments_in(tree))
+    closed = [*repositories_in(tree, environments), *environments]
     binds = (*_shown(interpreter, environment), Bind(tree, writable=True), *map(Bind, closed))
     spec = Spec(binds, limits=limits, user=_who_reads(tree))
     places = Places(None, str(tree), f"{SCRATCH}/out", f"{SCRATCH}/home", f"{SCRATCH}/tmp")

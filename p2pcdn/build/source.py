@@ -8,6 +8,7 @@ import shutil
 import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
@@ -113,23 +114,22 @@ def environments_in(tree: Path) -> Iterator[Path]:
             directories.clear()
 
 
-def repositories_in(tree: Path) -> Iterator[Path]:
-    """The `.git` of each repository that lies in a tree, its own first: directories, or files that name one. Blocks."""
+def repositories_in(tree: Path, environments: Collection[Path]) -> Iterator[Path]:
+    """The `.git` of each repository that lies in a tree, its own first: directories, or files that name one. Blocks.
+
+    environments: those that were there before anybody else wrote; no build can write into them.
+    """
     for directory, directories, files in os.walk(tree):
         if ".git" in directories or ".git" in files:
             yield Path(directory, ".git")
-        directories[:] = [name for name in directories if name != ".git"]
-        if _ENVIRONMENT in files:
-            directories.clear()
+        directories[:] = [name for name in directories if name != ".git" and Path(directory, name) not in environments]
 
 
-def remove_repositories(made: Collection[Path]) -> None:
-    """Takes away what a build has made in somebody's tree. It blocks."""
-    for path in made:
-        if path.is_symlink() or not path.is_dir():
-            path.unlink(missing_ok=True)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
+def put_aside(repository: Path) -> Path:
+    """Gives a `.git` a name under which git does not find it; whosever it is, nothing of it is lost. It blocks."""
+    names = (repository.with_name(f"{repository.name}-aside-{number}") for number in count(1))
+    aside = next(name for name in names if not os.path.lexists(name))
+    return repository.rename(aside)
 
 
 def _digest_of_file(path: Path) -> Sha256:

@@ -17,7 +17,7 @@ from p2pcdn.build.key import Inputs, Options, build_key
 from p2pcdn.build.log import BuildLog
 from p2pcdn.build.project import BuildSystem, checked_requirements
 from p2pcdn.build.seams import Environment, MakeEnvironment
-from p2pcdn.build.source import remove_repositories, repositories_in
+from p2pcdn.build.source import environments_in, put_aside, repositories_in
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import P2pcdnError
 from p2pcdn.sandbox.probe import check
@@ -42,8 +42,16 @@ def _limits() -> Limits:
 BUILD_LIMITS = _limits()
 
 
-def _repositories(tree: Path) -> list[Path]:
-    return list(repositories_in(tree))
+def _closed(tree: Path) -> tuple[set[Path], set[Path]]:
+    """The environments of a tree, and its repositories beside them."""
+    environments = set(environments_in(tree))
+    return environments, set(repositories_in(tree, environments))
+
+
+def _put_aside(tree: Path, environments: set[Path], repositories: set[Path]) -> list[str]:
+    """All that have become repositories meanwhile; what was done, in sentences."""
+    made = [one for one in repositories_in(tree, environments) if one not in repositories]
+    return [f"{one} was not there before the build; it is {put_aside(one).name} now." for one in made]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +109,21 @@ class Work:
 
     @asynccontextmanager
     async def _repositories_kept(self) -> AsyncIterator[None]:
-        """A sandboxed build in place makes no repository where there was none: the user's git would run its hooks."""
+        """A sandboxed build in place makes no repository where there was none: the user's git would run its hooks.
+
+        The user may have made one himself meanwhile, so none is removed.
+        """
         if not self.in_place or self.bare_because is not None:
             yield
             return
         run = self.tools.threads.run
-        before = set(await run(_repositories, self.tree))
+        environments, repositories = await run(_closed, self.tree)
         try:
             yield
         finally:
             with trio.CancelScope(shield=True):
-                made = [one for one in await run(_repositories, self.tree) if one not in before]
-                await run(remove_repositories, made)
-                for one in made:
-                    await self.log.write(f"p2pcdn: {one}, which the build has made, was removed.\n".encode())
+                for sentence in await run(_put_aside, self.tree, environments, repositories):
+                    await self.log.write(f"p2pcdn: {sentence}\n".encode())
 
     @property
     def answer(self) -> Path:

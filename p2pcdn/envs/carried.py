@@ -184,7 +184,7 @@ def _by_directory(plan: Plan | None) -> dict[str, set[str]]:
         found[links.target[:-1]].update(links.names)
     for path in plan.written():
         parent, _, name = path.rpartition("/")
-        found[parent].add(name)
+        found.setdefault(parent, set()).add(name)
     return found
 
 

@@ -87,7 +87,7 @@ def recover(places: Places) -> None:
 
 
 def remove(tree: str) -> None:
-    """Removes a tree that nobody uses; what cannot be removed goes with the next `clean`."""
+    """Removes a tree that nobody uses; what cannot be removed goes with the next `sweep`."""
     import shutil
 
     shutil.rmtree(tree, ignore_errors=True)

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from p2pcdn.envs.install import Launcher, LinkMode, SideBySide, Source
     from p2pcdn.envs.plan import Plan
 
-# Old generations cost directories and names only: their files are links.
-GENERATIONS_KEPT = 5
 # What makes environments stays in them, though no lock names it.
 TOOLS = frozenset({"pip", "setuptools", "wheel"})
 
@@ -180,11 +178,6 @@ class Environment:
         entry = {**self._entry(), **history.changes(before, after, {}), "rollback_to": generation}
         sealed = after.site if after is not None and os.path.islink(f"{old}/{after.site}") else ""
         return self._change(Change(lambda new: replant(old, new), before, after, entry, dropped=(), sealed=sealed))
-
-    def clean(self) -> None:
-        """Removes what is kept too long, for whoever has the time: `retire` and `sweep`."""
-        self.retire(GENERATIONS_KEPT)
-        self.sweep()
 
     def has_too_much(self, kept: int) -> bool:
         """Whether there is something for `retire` or `sweep`."""

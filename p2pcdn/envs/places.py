@@ -7,7 +7,7 @@
     project/.zephyr/.venv/history.jsonl      the audit log
     project/.zephyr/.venv/next-7/            generation 7 while it is built; after the swap, what it replaced
     project/.zephyr/.venv/generations/6/     what can be gone back to
-    project/.zephyr/.venv/trash-0/           what goes with the next `clean`
+    project/.zephyr/.venv/trash-0/           what goes with the next `sweep`
 
 Of an environment whose directory cannot be swapped, all of it lies in its own `.zephyr/`.
 """
@@ -66,7 +66,7 @@ class Places:
         return [f"{self.state}/{name}" for name in names(self.state) if name.startswith("trash-")]
 
     def trash(self, tree: str) -> None:
-        """Takes a tree out of the way at once; removing it takes as long as an install, and is for `clean`."""
+        """Takes a tree out of the way at once; removing it takes as long as an install, and is for `sweep`."""
         number = 0
         while os.path.lexists(f"{self.state}/trash-{number}"):
             number += 1

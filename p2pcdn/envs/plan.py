@@ -232,7 +232,10 @@ class Plan:
         return self._digest
 
     def outside_site(self) -> Plan:
-        """What is left to do where site-packages are one link to a tree (link mode `env`): a tenth, as a rule."""
+        """What is left to do where site-packages are one link to a tree (link mode `env`): a tenth, as a rule.
+
+        And what says whence packages came, which is not done: whoever asks for them again looks for it in a plan.
+        """
         below = f"{self.site}/"
         return Plan(
             python=self.python,
@@ -243,7 +246,11 @@ class Plan:
             links=[links for links in self.links if not links.target.startswith(below)],
             records=[record for record in self.records if not record.path.startswith(below)],
             scripts=self.scripts,
-            writes=[write for write in self.writes if not write.path.startswith(below)],
+            writes=[
+                write
+                for write in self.writes
+                if not write.path.startswith(below) or write.path.endswith("/direct_url.json")
+            ],
             conflicts=self.conflicts,
         )
 

@@ -111,17 +111,21 @@ class Direct:
         archive = self._wanted(package.name, "", archive_name(package.name, package.vcs), sha256)
         return await self.builds.wheel(archive, toolchain, package.vcs.subdirectory or "")
 
-    async def checked_out(self, package: LockedPackage, checkouts: str, terms: Terms) -> tuple[Directory, str]:
-        """A checkout of a commit that a lock names, for its user to work in; and the commit that it is at.
+    async def checked_out(self, package: LockedPackage, checkouts: str, terms: Terms) -> tuple[Directory, str, str]:
+        """A checkout of a commit that a lock names, for its user to work in; where it is at; a sentence for him.
 
         checkouts: where it goes, under the project's name. Raises as `Repositories.work_on` does, and Refused.
         """
         assert package.vcs is not None
-        directory = Path(checkouts, package.name)
+        directory, locked = Path(checkouts, package.name), package.vcs.commit_id
+        is_new = not await self.threads.run(directory.exists)
         if not await self.threads.run(directory.parent.exists):
             await self.threads.run(make_ignored, checkouts)
         commit = await self.commits.work_on(package.name, package.vcs, directory, terms.trusted_hosts, terms.variables)
-        return Directory(str(directory), editable=True, subdirectory=package.vcs.subdirectory), commit
+        told = f"{package.name} is checked out in {directory}, where you may work on it." if is_new else ""
+        if commit != locked:
+            told = f"{package.name} is at commit {commit[:12]} in {directory}, on top of the locked {locked[:12]}."
+        return Directory(str(directory), editable=True, subdirectory=package.vcs.subdirectory), commit, told
 
     async def _blob(self, source: Source, path: Path, sha256: str | None) -> tuple[Blob, str]:
         place, name = without_credentials(source.url), path.name

@@ -249,16 +249,14 @@ class _Build:
     async def commit(self, package: LockedPackage, checkouts: str) -> Wheel:
         assert package.vcs is not None
         if package.is_editable and checkouts:
-            return await self._checkout(package, package.vcs.commit_id, checkouts)
+            return await self._checkout(package, checkouts)
         made = await self.direct.commit(package, self.terms)
         return replace(made, how=f"{made.how}, of commit {package.vcs.commit_id}")
 
-    async def _checkout(self, package: LockedPackage, locked: str, checkouts: str) -> Wheel:
-        directory, commit = await self.direct.checked_out(package, checkouts, self.terms)
+    async def _checkout(self, package: LockedPackage, checkouts: str) -> Wheel:
+        directory, commit, told = await self.direct.checked_out(package, checkouts, self.terms)
         made = await self.builds.directory(directory, "", self.toolchain)
-        more = f"{package.name} is at commit {commit[:12]} in {directory.path}, on top of the locked {locked[:12]}."
-        how = f"{made.how}, of {directory.path} at commit {commit}"
-        return replace(made, how=how, note="" if commit == locked else more)
+        return replace(made, how=f"{made.how}, of {directory.path} at commit {commit}", note=told)
 
     async def directory(self, directory: Directory, state: str) -> Wheel:
         return await self.builds.directory(directory, state, self.toolchain)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 
-from p2pcdn.errors import Refused
+from p2pcdn.errors import NotFound, Refused
 from p2pcdn_daemon.doors.processes import RealProcesses
 from p2pcdn_daemon.doors.repositories import GitRepositories
 from p2pcdn_daemon.doors.threads import TrioThreads
@@ -22,11 +24,12 @@ class Checkout:
         self.repository = Repository(tmp_path / "repository")
         self.place = tmp_path / "checkouts" / "demo"
         self.variables = os.environ | PLAIN
+        self.repositories = GitRepositories(RealProcesses(), TrioThreads())
 
     async def at(self, revision: str | None, commit: str | None = None, *, switch: bool = False, url: str = "") -> str:
-        repositories = GitRepositories(RealProcesses(), TrioThreads(), self.variables)
+        self.repositories = replace(self.repositories, environment=self.variables)
         url = url or self.repository.directory.as_uri()
-        return await repositories.work_on(url, revision, self.place, commit=commit, switch=switch)
+        return await self.repositories.work_on(url, revision, self.place, commit=commit, switch=switch)
 
     def git(self, *words: str) -> str:
         done = subprocess.run(
@@ -97,6 +100,56 @@ async def test_a_branch_with_commits_of_the_users_is_not_moved(checkout: Checkou
     second = checkout.repository.commit("2.0")
     assert await checkout.at("main") == second
     assert checkout.git("rev-parse", "main") == mine
+
+
+async def test_a_branch_whose_commits_the_user_has_marked_is_not_moved(checkout: Checkout) -> None:
+    checkout.repository.commit("1.0")
+    await checkout.at("main")
+    mine = checkout.own_commit()
+    checkout.git("tag", "mine")
+    second = checkout.repository.commit("2.0")
+    assert await checkout.at("main") == second
+    assert checkout.git("rev-parse", "main") == mine
+
+
+async def test_a_file_that_git_ignores_is_not_written_over(checkout: Checkout) -> None:
+    checkout.repository.commit("1.0", more={".gitignore": "secrets.py\n"})
+    await checkout.at("main")
+    (checkout.place / "secrets.py").write_text("mine")
+    checkout.repository.commit("2.0", more={".gitignore": "", "secrets.py": "theirs"})
+    with pytest.raises(NotFound, match=r"would be overwritten by checkout:; secrets\.py"):
+        await checkout.at("main")
+    assert (checkout.place / "secrets.py").read_text() == "mine"
+
+
+async def test_work_in_a_submodule_that_is_not_looked_at_is_work(checkout: Checkout, tmp_path: Path) -> None:
+    other = Repository(tmp_path / "other")
+    other.commit("1.0")
+    checkout.repository.git("submodule", "--quiet", "add", other.directory.as_uri(), "sub")
+    checkout.repository.git("config", "-f", ".gitmodules", "submodule.sub.ignore", "all")
+    checkout.repository.commit("1.0")
+    await checkout.at("main")
+    (checkout.place / "sub/backend.py").write_text("mine")
+    checkout.repository.commit("2.0")
+    with pytest.raises(Refused, match="changes that are not committed"):
+        await checkout.at("main")
+
+
+async def test_two_environments_of_a_project_share_its_checkout(checkout: Checkout) -> None:
+    commit = checkout.repository.commit("1.0")
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(checkout.at, "main", commit)
+    assert checkout.git("status", "--porcelain", "--branch") == "## main...origin/main"
+
+
+async def test_one_that_was_cloned_and_never_filled_is_filled(checkout: Checkout) -> None:
+    """The network broke off between the two, or somebody ended the node."""
+    commit = checkout.repository.commit("1.0")
+    checkout.place.mkdir(parents=True)
+    checkout.git("clone", "-q", "--no-checkout", checkout.repository.directory.as_uri(), ".")
+    assert await checkout.at("main", commit) == commit
+    assert (checkout.place / "backend.py").exists()
 
 
 async def test_what_belongs_to_no_branch_is_no_work_of_the_users(checkout: Checkout) -> None:

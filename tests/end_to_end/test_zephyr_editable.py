@@ -73,19 +73,22 @@ def test_a_repository_is_checked_out_beside_the_project_and_its_sources_stay_in_
     project: Project, repository: Repository
 ) -> None:
     first = commit(repository, "one")
-    project.zephyr("add", "-e", f"{repository.url}@main#egg=demo")
+    said = project.zephyr("add", "-e", f"{repository.url}@main#egg=demo")
+    assert f"demo is checked out in {project.file('.checkouts/demo')}, where you may work on it." in said
     assert settings(project)["editable"] == ["demo"]
     assert locked(project)["vcs"]["commit-id"] == first
     assert locked(project)["tool"] == {"zephyr": {"editable": True}}
-    checkout = project.file("checkouts/demo")
+    checkout = project.file(".checkouts/demo")
     assert (checkout / ".git/HEAD").read_text() == "ref: refs/heads/main\n"
-    assert project.file("checkouts/.gitignore").read_text() == "*\n"
+    assert project.file(".checkouts/.gitignore").read_text() == "*\n"
     told = json.loads(next(project.file(".venv").rglob("demo-1.dist-info/direct_url.json")).read_text())
     assert told == {"url": checkout.as_uri(), "dir_info": {"editable": True}}
     assert f"-e git+{repository.directory.as_uri()}@{first}#egg=demo" in project.zephyr("freeze")
     (checkout / "src/demo_own.py").write_text("value = 'mine'\n")
     assert value_in(project) == "mine"
-    assert "already" in project.zephyr("sync")
+    said = project.zephyr("sync")
+    assert "already" in said
+    assert "checked out" not in said
     # A newer commit would throw that away.
     second = commit(repository, "two")
     before = project.file("pyproject.toml").read_text(), project.lock
@@ -103,7 +106,7 @@ def test_a_repository_is_checked_out_beside_the_project_and_its_sources_stay_in_
     # Back on the lock of before, those commits are on top of what is locked: nothing is in their way.
     project.file("pylock.toml").write_text(before[1])
     assert f"on top of the locked {first[:12]}" in project.zephyr("sync", "--frozen")
-    project.zephyr("remove", "demo")
+    assert f"{checkout} stays" in project.zephyr("remove", "demo")
     assert "editable" not in settings(project)
     assert project.installed() == {}
     assert (checkout / "src/demo_own.py").read_text() == "value = 'mine'\n"
@@ -116,7 +119,7 @@ def test_a_checkout_without_work_follows_its_lock(project: Project, repository: 
     commit(repository, "two")
     project.zephyr("update")
     assert value_in(project) == "two"
-    assert project.file("checkouts/demo/.git/HEAD").read_text() == "ref: refs/heads/main\n"
+    assert project.file(".checkouts/demo/.git/HEAD").read_text() == "ref: refs/heads/main\n"
 
 
 def test_a_directory_is_editable_in_lock_and_environment(project: Project, repository: Repository) -> None:
@@ -129,13 +132,14 @@ def test_a_directory_is_editable_in_lock_and_environment(project: Project, repos
     assert "cannot be editable" in said
 
 
-def test_an_environment_remembers_what_is_editable_in_it(project: Project, repository: Repository) -> None:
+@pytest.mark.parametrize("mode", ["reflink", "env"])
+def test_an_environment_remembers_what_is_editable_in_it(project: Project, repository: Repository, mode: str) -> None:
     commit(repository, "one")
-    project.zephyr("install", "-e", f"{repository.url}#egg=demo")
+    project.zephyr("install", "--link-mode", mode, "-e", f"{repository.url}#egg=demo")
     assert value_in(project) == "one"
-    project.zephyr("install", "demo-lib")
+    project.zephyr("install", "--link-mode", mode, "demo-lib")
     assert set(project.installed()) == {"demo", "demo-lib"}
-    project.file("checkouts/demo/src/demo_own.py").write_text("value = 'mine'\n")
+    project.file(".checkouts/demo/src/demo_own.py").write_text("value = 'mine'\n")
     assert value_in(project) == "mine"
 
 
@@ -150,3 +154,30 @@ def test_what_an_imported_file_calls_editable_is(project: Project, repository: R
     )
     said = project.zephyr("lock")
     assert "demo-lib is not editable: only what comes from a directory or a repository can be." in said
+
+
+def test_a_checkout_is_no_package_of_the_project(project: Project, repository: Repository) -> None:
+    """Of a project without `src` setuptools takes each directory for one, and builds nothing where there are two."""
+    discovery = pytest.importorskip("setuptools.discovery")
+    commit(repository, "one")
+    project.file("demo").mkdir()
+    project.zephyr("add", "-e", f"{repository.url}#egg=demo")
+    assert discovery.FlatLayoutPackageFinder.find(project.directory) == ["demo"]
+
+
+def test_what_somebody_writes_into_the_project_meanwhile_is_not_written_over(
+    project: Project, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an editor does that saves while `add` waits for a repository; here the way there does it."""
+    commit(repository, "one")
+    ssh = tmp_path / "ssh"
+    ssh.write_text(
+        f"#!/bin/sh\necho '# mine' >> {project.file('pyproject.toml')}\nfor last; do :; done\neval \"$last\"\n"
+    )
+    ssh.chmod(0o755)
+    environment = project.environment() | {"GIT_SSH_COMMAND": str(ssh)}
+    monkeypatch.setattr(project, "environment", lambda: environment)
+    said = project.zephyr("add", f"demo @ git+ssh://host.invalid{repository.directory}", code=1)
+    assert "pyproject.toml was changed meanwhile" in said
+    assert project.file("pyproject.toml").read_text().endswith("# mine\n")
+    assert not project.file("pylock.toml").exists()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from p2pcdn.envs.lock_file import LockFile
 from tests.bench.node import RunningNode
 from tests.bench.patience import until
 from tests.bench.upstream import FaultyUpstream
@@ -45,6 +46,24 @@ def test_two_that_change_a_project_at_once_both_do(project: Project) -> None:
         list(both.map(lambda name: project.zephyr("add", name), ("demo-app", "demo-tool")))
     assert written(project)["project"]["dependencies"] == ["demo-app>=1.0", "demo-tool>=1.0"]
     assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
+
+
+@pytest.mark.parametrize("words", [("sync",), ("import", "requirements.txt")])
+def test_who_would_write_the_project_or_its_lock_waits_and_goes_on_from_there(
+    project: Project, words: tuple[str, ...]
+) -> None:
+    project.file("requirements.txt").write_text("demo-lib\n")
+    project.file(".zephyr").mkdir()
+    other = LockFile(str(project.file(".zephyr/project.lock")), "zephyr add", pytest.fail)
+    with project.start(*words) as waiting:
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline().endswith("is changing this project; waiting for it.\n")
+        project.write(["demo-tool"])
+        other.release()
+        told = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0, told
+    project.zephyr("sync")
+    assert project.installed().keys() == {"sync": {"demo-tool"}, "import": {"demo-tool", "demo-lib"}}[words[0]]
 
 
 def test_two_that_install_at_once_both_do(project: Project) -> None:
@@ -94,6 +113,7 @@ def test_groups_come_all_or_without_one(project: Project) -> None:
     assert set(project.installed()) == {"demo-tool"}
     project.zephyr("sync", "--no-group", "dev")
     assert set(project.installed()) == set()
+    assert "has no dependency group 'nonsuch'" in project.zephyr("sync", "--no-group", "nonsuch", code=2)
 
 
 def test_a_lock_that_is_none_and_a_package_that_is_not_in_it_are_told(project: Project) -> None:

@@ -10,15 +10,13 @@ from pathlib import Path
 sys.path.insert(0, os.environ["P2PCDN_SWEEP_PATH"])
 sys.path.insert(1, os.environ["P2PCDN_SWEEP_PATH"] + "/shim")
 
-from p2pcdn.envs import generations, parts, swap
+from p2pcdn.envs import parts, swap
 from p2pcdn.envs.generations import Environment
 from p2pcdn.envs.install import Source, one_by_one
 from p2pcdn.envs.plan import Plan
 
 
 def main(action: str, root: str, plan: str, *sources: str) -> None:
-    # So that `clean` has something to remove.
-    generations.GENERATIONS_KEPT = 1
     if action == "two-steps":
         swap.exchange = no_exchange
     side_by_side = one_by_one
@@ -34,7 +32,8 @@ def main(action: str, root: str, plan: str, *sources: str) -> None:
         else:
             trees = [Source(tree) for tree in sources]
             environment.sync(decoded, trees, python=f"{root}/bin/python", side_by_side=side_by_side)
-        environment.clean()
+        environment.retire(1)
+        environment.sweep()
 
 
 def no_exchange(one: str, other: str) -> None:

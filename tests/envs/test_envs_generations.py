@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from p2pcdn.envs.errors import CannotInstall
-from p2pcdn.envs.generations import GENERATIONS_KEPT, Environment
+from p2pcdn.envs.generations import Environment
 from p2pcdn.envs.install import install_site
 from p2pcdn.envs.plan import Plan
 from tests.envs.made import MadeWheel, files_below
@@ -185,13 +185,14 @@ def test_a_rollback_brings_back_what_was_and_needs_no_store(root: Path) -> None:
 
 
 def test_generations_are_kept_so_many_and_no_more(root: Path) -> None:
-    for number in range(GENERATIONS_KEPT + 3):
+    for number in range(5):
         sync(root, wheel("a", f"{number}.0"))
     with open_environment(root) as environment:
-        environment.clean()
-        numbers = [one["generation"] for one in environment.generations()]
-    newest = GENERATIONS_KEPT + 3
-    assert numbers == list(range(newest, newest - GENERATIONS_KEPT - 1, -1))
+        environment.retire(2)
+        assert [one["generation"] for one in environment.generations()] == [5, 4, 3]
+        assert environment.has_too_much(2), "what is out of the way is still there"
+    environment.sweep()
+    assert not environment.has_too_much(2)
 
 
 def test_a_new_environment_of_the_same_name_goes_on_counting(root: Path) -> None:
@@ -369,7 +370,8 @@ def test_a_prefix_that_is_not_ours_alone_is_changed_file_by_file(tmp_path: Path)
         assert sorted(path.name for path in (root / SITE / "a").iterdir()) == ["__init__.py", "old.py"]
         assert not (root / SITE / "b").exists()
         assert environment.plan_digest() == ""
-        environment.clean()
+        environment.retire(0)
+        environment.sweep()
     assert (root / "bin/tool").read_text() == "of the system"
     assert root.stat().st_ino == inode
     assert not (tmp_path / ".zephyr").exists()

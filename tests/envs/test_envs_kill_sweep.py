@@ -136,7 +136,8 @@ class Case:
             last = environment.history()[-1]
             assert last["generation"] == next(one["generation"] for one in environment.generations() if one["current"])
             environment.sync(self.plan, self.sources, python=f"{self.root}/bin/python")
-            environment.clean()
+            environment.retire(0)
+            environment.sweep()
         assert self.version() == "2"
 
     def end(self) -> None:

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from p2pcdn_daemon.configuration.layers import resolve
 from p2pcdn_shim.client import NoNode, find
 from p2pcdn_shim.zephyr import node as under_test
 from p2pcdn_shim.zephyr import starting
 from p2pcdn_shim.zephyr.config import Config
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.voice import Voice
+from tests.bench.patience import until
 from tests.shim.nodes import end_node_of, pid_of, runs
 from tests.shim.zephyr import environment
 
@@ -70,6 +72,26 @@ def test_two_commands_at_once_start_one_node(environ: dict[str, str]) -> None:
         thread.join()
     assert len(found) == 2
     assert len(set(found)) == 1
+
+
+def test_who_finds_the_store_held_waits_for_the_node_that_has_it(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine the node of the faster one listens a second later than that."""
+    monkeypatch.setattr(starting, "OTHERS_READY_TIME_S", 60.0)
+    store = resolve({}, environ).store
+    store.mkdir(parents=True, mode=0o700)
+    looked: list[None] = []
+    monkeypatch.setattr(starting, "find", lambda environ: looked.append(None) or find(environ))
+    found: list[int] = []
+    slower = threading.Thread(target=lambda: found.append(pid_of(starting.start(Voice(quiet=True), environ))))
+    with (store / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        slower.start()
+        until(lambda: len(looked) > 1, "it looks more than once")
+    faster = pid_of(starting.start(Voice(quiet=True), environ))
+    slower.join()
+    assert found == [faster]
 
 
 def test_a_private_node_works_with_the_users_store_and_ends_with_the_command(environ: dict[str, str]) -> None:

@@ -14,8 +14,10 @@ Git = Callable[..., Awaitable[str]]
 
 # What we put there last: a commit by its id, or that of some other ref, belongs to no branch.
 GIVEN = "refs/p2pcdn/given"
-# What the repository has, as far as the checkout knows.
-_THEIRS = ("--not", "--remotes", "--tags", "--glob=refs/p2pcdn/*")
+# What the repository has, as far as the checkout knows. Tags may be the user's, too: what they mark is not lost, but
+# no branch is moved away from there.
+_THEIRS = ("--not", "--remotes", "--glob=refs/p2pcdn/*")
+_THEIRS_OR_MARKED = (*_THEIRS, "--tags")
 
 
 async def check_whose(git: Git, directory: Path, shown: str | None) -> None:
@@ -41,7 +43,8 @@ async def contains(git: Git, commit: str) -> bool:
 
 async def check_unchanged(git: Git, directory: Path) -> None:
     """Raises Refused where something would be lost: files that were changed, commits that nobody else has."""
-    if (await git("status", "--porcelain", "--untracked-files=no")).strip():
+    # Whatever a user's settings, or the repository's, leave out.
+    if (await git("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=none")).strip():
         raise Refused(
             f"{directory} has changes that are not committed; nothing of it was touched. Commit or stash them, and try"
             " again."
@@ -58,15 +61,14 @@ async def put_on_branch(git: Git, revision: str | None, commit: str) -> None:
     with suppress(NotFound):  # a tag or a commit; or nobody says which branch it is
         branch = revision or (await git("rev-parse", "--abbrev-ref", "origin/HEAD")).strip().removeprefix("origin/")
         # A branch may be called as a commit is.
-        if (await git("rev-parse", f"refs/remotes/origin/{branch}")).strip() == commit and not await _has_own(
-            git, f"refs/heads/{branch}"
-        ):
+        stands_there = (await git("rev-parse", f"refs/remotes/origin/{branch}")).strip() == commit
+        if stands_there and not await _has_own(git, f"refs/heads/{branch}", theirs=_THEIRS):
             await git("checkout", "--quiet", "-B", branch, "--track", f"origin/{branch}")
 
 
-async def _has_own(git: Git, ref: str) -> bool:
+async def _has_own(git: Git, ref: str, *, theirs: tuple[str, ...] = _THEIRS_OR_MARKED) -> bool:
     try:
-        return bool((await git("rev-list", "--max-count=1", ref, *_THEIRS)).strip())
+        return bool((await git("rev-list", "--max-count=1", ref, *theirs)).strip())
     except NotFound:
         return False  # there is no such branch, or no commit yet
 

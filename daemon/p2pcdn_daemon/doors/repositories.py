@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -55,6 +56,8 @@ class GitRepositories:
     processes: Processes
     threads: Threads
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    # Two environments of a project share its checkouts.
+    _turns: WeakValueDictionary[Path, trio.Lock] = field(default_factory=WeakValueDictionary, repr=False)
 
     async def check_out(
         self, url: str, revision: str | None, directory: Path, variables: Mapping[str, str] = NO_VARIABLES
@@ -73,7 +76,10 @@ class GitRepositories:
         switch: bool = False,
     ) -> str:
         """See `p2pcdn.world.Repositories.work_on`."""
-        return await self._watched(url, directory, variables, lambda git: git.work_on(revision, commit, switch=switch))
+        async with self._turns.setdefault(directory, trio.Lock()):
+            return await self._watched(
+                url, directory, variables, lambda git: git.work_on(revision, commit, switch=switch)
+            )
 
     async def _watched(
         self, url: str, directory: Path, variables: Mapping[str, str], work: Callable[[_Git], Awaitable[str]]
@@ -127,7 +133,7 @@ class _Git:
             # Without the files of former commits, where the server can do that; setuptools-scm wants the history.
             await self._run("clone", "--quiet", "--no-checkout", "--filter=blob:none", "--", self._url, self._directory)
         commit = await self._commit(revision)
-        await self._run("checkout", "--quiet", "--detach", commit)
+        await self._run("checkout", "--quiet", "--detach", "--no-overwrite-ignore", commit)
         if await self._real.threads.run((self._directory / ".gitmodules").is_file):
             await self._run("submodule", "--quiet", "update", "--init", "--recursive")
         return commit
@@ -136,9 +142,11 @@ class _Git:
         directory, run = self._directory, self._run
         if await self._real.threads.run(_has_something, directory):
             await checkouts.check_whose(run, directory, None if switch else self._shown)
-            if commit is not None and await checkouts.contains(run, commit):
-                return (await run("rev-parse", "HEAD")).strip()
-            await checkouts.check_unchanged(run, directory)
+            index = directory / (await run("rev-parse", "--git-path", "index")).strip()
+            if await self._real.threads.run(index.exists):  # else it was cloned, and ended before it was filled
+                if commit is not None and await checkouts.contains(run, commit):
+                    return (await run("rev-parse", "HEAD")).strip()
+                await checkouts.check_unchanged(run, directory)
         found = await self.check_out(commit or revision)
         await run("update-ref", checkouts.GIVEN, found)
         await checkouts.put_on_branch(run, revision, found)
@@ -191,7 +199,7 @@ class _Git:
     def _failed(self, said: str) -> P2pcdnError:
         for secret in self._secrets:
             said = said.replace(secret, "****")
-        lines = [line.strip() for line in said.splitlines() if not line.startswith(("hint:", "warning:"))]
+        lines = [line.strip() for line in said.splitlines() if not line.startswith(("hint:", "warning:", "Aborting"))]
         why = _without_secrets("; ".join(list(filter(None, lines))[-3:]))[:500] or "it gives no reason"
         kind = Unavailable if _NOBODY_THERE.search(said) else NotFound
         return kind(f"git cannot get {self._shown}: {why.rstrip('.')}.")

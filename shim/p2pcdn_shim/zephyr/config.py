@@ -50,7 +50,7 @@ class Config(Value):
     only_binary: tuple[str, ...] = ()
     no_binary: tuple[str, ...] = ()
     editable: tuple[str, ...] = ()
-    checkouts: Path = Path("checkouts")
+    checkouts: Path = Path(".checkouts")
     require_attestations: tuple[str, ...] = ()
     allow_unsandboxed_builds: bool = False
     link_mode: str | None = None

@@ -64,14 +64,22 @@ def write(call: Call, file: Path, text: str) -> list[str]:
     return changes
 
 
-def current(call: Call, client: Client, project: Project) -> str:
-    """The lock of the project as it is: the file's, or a new one that is written first. Raises as `make` does."""
-    file = lock_file.place_of(project.file)
-    text = lock_file.read(file)
-    if text is not None and is_fresh(call, project, text):
+def current(call: Call, client: Client, project: Project) -> tuple[Project, str]:
+    """The project as it is, and its lock: the file's, or a new one that is written first. Raises as `make` does."""
+    if (text := _fitting(call, project)) is not None:
+        return project, text
+    from p2pcdn_shim.zephyr import turn  # nearly all find a lock that fits
+
+    with turn.of_project(call):
+        project = project_of(call)
+        if (text := _fitting(call, project)) is None:
+            text = make(call, client, project).text
+            write(call, lock_file.place_of(project.file), text)
+        return project, text
+
+
+def _fitting(call: Call, project: Project) -> str | None:
+    text = lock_file.read(lock_file.place_of(project.file))
+    if text is None or is_fresh(call, project, text):
         return text
-    if text is not None and not lock_file.inputs_of(text):
-        return text  # another program's, which says itself when it is to be made anew
-    locked = make(call, client, project)
-    write(call, file, locked.text)
-    return locked.text
+    return text if not lock_file.inputs_of(text) else None  # another program's says itself when it is to be made anew

@@ -33,7 +33,7 @@ def typed_with_editables(call: Call) -> tuple[list[str], list[str]]:
     options = call.options
     if not options.requirements and not options.editables:
         raise UsageError("Nothing was named: give requirements, such as flask, or -e with a directory or a repository.")
-    places = [f"./{text}" if (call.directory / text).is_dir() and text[0] not in "./" else text
+    places = [f"./{text}" if (call.directory / text).is_dir() and text[:1] not in ("", ".", "/") else text
               for text in options.editables]  # fmt: skip
     editables = typed(places, call)
     for text in editables:

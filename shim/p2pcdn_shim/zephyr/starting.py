@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 # A node is ready within a second or two; a large store whose catalog is rebuilt takes longer.
 READY_TIME_S = 60.0
+# Whose node has the store answers about as soon as ours has found that out; or it listens elsewhere.
+OTHERS_READY_TIME_S = 10.0
+LOOK_EVERY_S = 0.05
 # It ends within five seconds of SIGTERM.
 END_TIME_S = 10.0
 READY_LINE_BYTES_MAX = 4096
@@ -38,12 +41,16 @@ def start(voice: Voice, environ: Mapping[str, str] = os.environ) -> Client:
         node, ready = _spawn(["serve", *_free_ports(environ)], environ, opened)
     if _wait_ready(node, ready):
         voice.note(f"Started a node for you (`p2pcdn status`; its log is {log}).")
-    else:
-        # Another zephyr was faster, and its node holds the store; else there is something to say.
+        return find(environ)
+    deadline_s = time.monotonic() + OTHERS_READY_TIME_S
+    # Another zephyr was faster, and its node holds the store; else there is something to say.
+    is_held = _store_that_nobody_holds(environ) is None
+    while True:
         with suppress(NoNode):
             return find(environ)
-        raise ZephyrError(_did_not_start(node, log))
-    return find(environ)
+        if not is_held or time.monotonic() > deadline_s:
+            raise ZephyrError(_did_not_start(node, log))
+        time.sleep(LOOK_EVERY_S)
 
 
 @contextmanager

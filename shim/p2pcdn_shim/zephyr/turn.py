@@ -16,11 +16,12 @@ from p2pcdn_shim.zephyr.config import find_project_file
 def of_project(call: Call) -> Iterator[None]:
     """The right to change pyproject.toml and the lock of the project, if the command works in one.
 
-    To be taken before anything of them is read, the settings too. Where nobody may write beside them, nobody is kept
+    What was read of them before must be read again; settings are. Where nobody may write beside them, nobody is kept
     out: then nothing will be changed.
     """
     file = find_project_file(call.directory)
     held = _held(file.parent, call) if file is not None else None
+    vars(call).pop("config", None)
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ from p2pcdn_shim.zephyr import lock_file, locking, named, places, project_edit, 
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.commands import sync
 from p2pcdn_shim.zephyr.config_files import read_text
-from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.files import write_texts
 from p2pcdn_shim.zephyr.flags import add_install_flags, add_requirements, add_where_flags, where_of
 from p2pcdn_shim.zephyr.project import Project, parse_project
@@ -44,7 +44,10 @@ def _add(call: Call) -> int:
                 f"The password of {shown} stands in {project.file} now; git's helpers or netrc may hold it."
             )
     with call.node() as client:
-        return change(call, client, project, *_added(call, client, project))
+        before = read_text(project.file)
+        if before is None:
+            raise UsageError(f"{project.file} is gone; nothing was changed.")
+        return change(call, client, project, before, *_added(call, client, project, before))
 
 
 def _refuse_twice(requirements: list[str]) -> None:
@@ -58,11 +61,18 @@ def _refuse_twice(requirements: list[str]) -> None:
         seen.add(key)
 
 
-def change(call: Call, client: Client, project: Project, text: str, lock: str) -> int:
-    """Writes a new pyproject.toml with its lock, and syncs unless that is not wanted; if that fails, they go back."""
+def change(call: Call, client: Client, project: Project, before: str, text: str, lock: str) -> int:
+    """Writes a new pyproject.toml with its lock, and syncs unless that is not wanted; if that fails, they go back.
+
+    before: what the new text was made of. Raises ZephyrError where an editor has saved another one since then.
+    """
     file = lock_file.place_of(project.file)
-    before = read_text(project.file), lock_file.read(file)
-    changes = lock_file.changes(before[1], lock, project.file)
+    if read_text(project.file) != before:
+        raise ZephyrError(
+            f"{project.file} was changed meanwhile; it stays as it is now, and so does its lock. Try again."
+        )
+    former = lock_file.read(file)
+    changes = lock_file.changes(former, lock, project.file)
     write_texts({project.file: text, file: lock})
     if call.options.no_sync:
         did = " ".join(changes) or f"Changed {project.file}; the lock has what it had."
@@ -71,8 +81,8 @@ def change(call: Call, client: Client, project: Project, text: str, lock: str) -
     try:
         synced = sync.bring(call, client, parse_project(text, project.file), lock)
     except BaseException:
-        write_texts({place: former for place, former in zip((project.file, file), before, strict=True) if former})
-        if before[1] is None:
+        write_texts({project.file: before} if former is None else {project.file: before, file: former})
+        if former is None:
             file.unlink(missing_ok=True)
         call.voice.note(f"{project.file} and its lock are as they were.")
         raise
@@ -80,11 +90,8 @@ def change(call: Call, client: Client, project: Project, text: str, lock: str) -
     return 0
 
 
-def _added(call: Call, client: Client, project: Project) -> tuple[str, str]:
+def _added(call: Call, client: Client, project: Project, before: str) -> tuple[str, str]:
     """The new text of pyproject.toml, and its lock."""
-    before = read_text(project.file)
-    if before is None:
-        raise UsageError(f"{project.file} is gone; nothing was changed.")
     where = where_of(call.options)
     text = project_edit.add(before, call.options.requirements, where, file=project.file)
     text = project_edit.add_editables(text, call.options.editables, file=project.file)

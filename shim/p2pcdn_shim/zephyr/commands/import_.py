@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from functools import partial
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import places
+from p2pcdn_shim.zephyr import places, turn
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.config_files import read_text
 from p2pcdn_shim.zephyr.errors import UsageError
@@ -29,6 +29,11 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(call: Call) -> int:
+    with turn.of_project(call):
+        return _import(call)
+
+
+def _import(call: Call) -> int:
     from p2pcdn_shim.zephyr.importers.imported import put_into
 
     source = call.directory / call.options.file

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import locking, project_edit, syncing, turn
+from p2pcdn_shim.zephyr import locking, named, project_edit, syncing, turn
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.commands.add import change
 from p2pcdn_shim.zephyr.config_files import read_text
@@ -36,4 +36,8 @@ def _remove(call: Call) -> int:
     call.config = call.config.but(editable=tuple(one for one in call.config.editable if normalize(one) not in gone))
     with call.node() as client:
         locked = locking.make(call, client, parse_project(text, project.file))
-        return change(call, client, project, text, locked.text)
+        code = change(call, client, project, before, text, locked.text)
+    for name in gone:
+        if (place := named.beside_project(call.config, call.directory, call.config.checkouts) / name).is_dir():
+            call.voice.note(f"{place} stays, with all that you did there.")
+    return code

@@ -40,8 +40,9 @@ def arguments(parser: ArgumentParser) -> None:
 def run(call: Call) -> int:
     project = locking.project_of(call)
     with call.node() as client:
-        lock = _frozen(project) if call.options.frozen else locking.current(call, client, project)
-        return install_lock(call, client, project, lock)
+        if call.options.frozen:
+            return install_lock(call, client, project, _frozen(project))
+        return install_lock(call, client, *locking.current(call, client, project))
 
 
 def install_lock(call: Call, client: Client, project: Project, lock: str) -> int:
@@ -99,6 +100,8 @@ def _groups(call: Call, project: Project) -> tuple[str, ...]:
     found += project.groups if options.get("all_groups") else ()
     found += map(normalize, options.get("group", ()))
     without = set(map(normalize, options.get("no_group", ())))
+    for name in without.difference(project.groups, map(normalize, call.config.default_groups)):
+        raise UsageError(f"{project.file} has no dependency group {name[:60]!r} to leave out.")
     return tuple(name for name in dict.fromkeys(found) if name not in without)
 
 
