@@ -90,7 +90,9 @@ class Compiler:
                 key = (tree.key.sha256, bytecode.cache_tag)
 
                 async def make(tree: Tree = tree) -> Tree:
-                    return await self._keep(tree, bytecode, interpreter)
+                    # Another compiler may have been there: what is made again takes the place of what somebody links.
+                    made = self.store.tree(tree.key.sha256, bytecode.cache_tag)
+                    return made or await self._keep(tree, bytecode, interpreter)
 
                 await self._flights.join(key, make)
 

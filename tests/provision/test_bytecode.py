@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.listing import Entry, Listing
-from p2pcdn.provision.bytecode import Bytecode, CompileFailed, Compiler, compiled_of
+from p2pcdn.provision.bytecode import COMPILERS_MAX, Bytecode, CompileFailed, Compiler, compiled_of
 from p2pcdn.store import Made, Store, Tree
 from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.store.stores import content_of, keep
@@ -36,7 +38,7 @@ async def room(directory: Path) -> AsyncIterator[tuple[Store, Compiler, Tree]]:
         nursery.cancel_scope.cancel()
 
 
-async def unpacked(store: Store) -> Tree:
+async def unpacked(store: Store, seed: int = 1) -> Tree:
     async def make(_: Path, directory: Path) -> Made:
         entries = [Entry(path, len(content), "") for path, content in sorted(SOURCES.items())]
         for path, content in SOURCES.items():
@@ -45,7 +47,7 @@ async def unpacked(store: Store) -> Tree:
         listing = Listing("pkg", "1", "pkg-1.dist-info", True, (), (*entries, Entry("s.py", 0, "", part="scripts")))
         return Made(listing.encode(), listing.size_bytes)
 
-    return await store.keep_tree((await keep(store, content_of(1, 1000))).sha256, make)
+    return await store.keep_tree((await keep(store, content_of(seed, 1000))).sha256, make)
 
 
 def bytecode(interpreter: str = sys.executable, tag: str = TAG) -> Bytecode:
@@ -78,6 +80,28 @@ async def test_it_is_compiled_once_however_many_ask(tmp_path: Path) -> None:
         inode = (before.path / compiled_of(before)[0]).stat().st_ino
         await compiler.compile([tree], bytecode())
         assert (before.path / compiled_of(before)[0]).stat().st_ino == inode
+
+
+async def test_what_another_compiler_made_meanwhile_is_not_made_again_under_those_who_link_it(tmp_path: Path) -> None:
+    async with room(tmp_path) as (store, compiler, tree):
+        trees = [tree, *[await unpacked(store, seed) for seed in range(2, 2 + COMPILERS_MAX)]]
+        linked: list[int] = []
+
+        async def all_of_them() -> None:
+            await compiler.compile(trees, bytecode())
+            code = store.tree(trees[-1].key.sha256, TAG)
+            assert code is not None
+            linked.append(os.open(code.path, os.O_RDONLY))  # while it is open nobody else gets its inode
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(all_of_them)
+            await trio.testing.wait_all_tasks_blocked()
+            # All compilers are at work: this one sees that the last tree has none, and waits for its turn.
+            nursery.start_soon(compiler.compile, trees[-1:], bytecode())
+        code = store.tree(trees[-1].key.sha256, TAG)
+        assert code is not None
+        assert os.fstat(linked[0]).st_ino == code.path.stat().st_ino
+        os.close(linked[0])
 
 
 @pytest.mark.parametrize("interpreter", ["/nonexistent/python", "/bin/true", "/bin/cat"])
