@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS: dict[str, int] = {
     "p2pcdn": 0,
     "p2pcdn.errors": 1,
+    "p2pcdn.bounded": 1,
     "p2pcdn.digest": 1,
     "p2pcdn.frames": 2,
     "p2pcdn.names": 2,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import (
@@ -72,7 +72,7 @@ class Fetch:
         self._on_kept = on_kept
         self._running: dict[Sha256 | str, Partial] = {}
         self._alone: dict[Sha256 | str, trio.Event] = {}  # of those that run: whether the room is left out
-        self._attempts: OrderedDict[Sha256 | str, str] = OrderedDict()
+        self._attempts: dict[Sha256 | str, str] = {}
         self._opening: Flights[Sha256 | str, Blob | Partial] = Flights(nursery)
 
     async def open(self, wanted: Wanted, *, for_room: bool = False) -> Blob | Partial:
@@ -129,8 +129,7 @@ class Fetch:
             blob = await self._fill_and_finish(wanted, partial)
             log.info("kept", extra={"file": name, "size_bytes": blob.size_bytes})
             self._attempts[wanted.key] = self._running[wanted.key].attempt
-            while len(self._attempts) > ATTEMPTS_REMEMBERED:
-                self._attempts.popitem(last=False)
+            forget_oldest(self._attempts, ATTEMPTS_REMEMBERED)
             if wanted.file.sha256 is None:
                 await self._store.change(values={("trusted", wanted.key): blob.sha256.encode()})
         except P2pcdnError as error:

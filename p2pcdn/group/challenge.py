@@ -25,6 +25,7 @@ from typing import Any
 from blake3 import blake3
 
 from p2pcdn import frames
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.group.device import PUBLIC_SIZE_BYTES
 from p2pcdn.group.identity import Identity
@@ -64,8 +65,7 @@ class Pairs:
             return None
         key = bytes(blake3(shared + self.group.pair_key, derive_key_context="p2pcdn 2026 pair v1").digest())
         self._keys[device] = key
-        if len(self._keys) > PAIRS_MAX:
-            self._keys.popitem(last=False)
+        forget_oldest(self._keys, PAIRS_MAX)
         return key
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ import trio
 from blake3 import blake3
 
 from p2pcdn import frames
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.group import Claim
 from p2pcdn.index.held import HeldPage
@@ -77,7 +77,7 @@ class ClaimedPages:
         self._names_read = False
         self._reading = trio.Lock()
         # By index key and project: what was signed, by version and time.
-        self._signed: OrderedDict[tuple[str, str], tuple[str, float, Word | None]] = OrderedDict()
+        self._signed: dict[tuple[str, str], tuple[str, float, Word | None]] = {}
         shelf.on_kept = self._note_kept
         claims.source = self
 
@@ -146,8 +146,7 @@ class ClaimedPages:
             encoded = self._word_for(held, content) if content is not None else None
             word = Word(encoded, len(content)) if content is not None and encoded is not None else None
             self._signed[key] = held.version, held.checked_at, word
-            if len(self._signed) > SIGNED_MAX:
-                self._signed.popitem(last=False)
+            forget_oldest(self._signed, SIGNED_MAX)
         return word
 
     def _word_for(self, held: HeldPage, content: bytes) -> bytes | None:

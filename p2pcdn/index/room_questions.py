@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from functools import partial
 
 import trio
 
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.flight import Flights
 from p2pcdn.index.claimed import ClaimedPages
 from p2pcdn.index.held import HeldPage
@@ -27,7 +27,7 @@ class RoomQuestions:
     def __init__(self, claimed: ClaimedPages | None, nursery: trio.Nursery) -> None:
         self._claimed = claimed
         self._flights: Flights[tuple[str, str], HeldPage | None] = Flights(nursery)
-        self._asked: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._asked: dict[tuple[str, str], float] = {}
 
     def can_help(self, index: Index) -> bool:
         """Whether there is anybody to ask for pages of this index now."""
@@ -64,6 +64,5 @@ class RoomQuestions:
         if newest is None and self._claimed.somebody_is_silent(index):
             return held  # that was no answer
         self._asked[key] = trio.current_time()
-        if len(self._asked) > ROOM_ASKED_MAX:
-            self._asked.popitem(last=False)
+        forget_oldest(self._asked, ROOM_ASKED_MAX)
         return newest or held

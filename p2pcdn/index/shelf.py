@@ -15,6 +15,7 @@ import trio
 from blake3 import blake3
 
 from p2pcdn import frames
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.errors import P2pcdnError, StoreStopped
 from p2pcdn.index.freshness import FRESH_MAX_S, Freshness
 from p2pcdn.index.held import HeldPage
@@ -50,7 +51,7 @@ class PageShelf:
         self._remembered: OrderedDict[tuple[str, str], HeldPage] = OrderedDict()
         self._remembered_files = 0
         # By key: version, checked_at, freshness. A page that was found unchanged is not written to the disk again.
-        self._checks: OrderedDict[tuple[str, str], tuple[str, float, Freshness]] = OrderedDict()
+        self._checks: dict[tuple[str, str], tuple[str, float, Freshness]] = {}
         self._turns: dict[tuple[str, str], trio.Lock] = {}
         # One after the other: Python runs one at a time anyway, and while it does each takes ten times its size.
         self._parsing = trio.Lock()
@@ -91,8 +92,7 @@ class PageShelf:
     def _note_check(self, key: tuple[str, str], check: tuple[str, float, Freshness]) -> None:
         self._checks.pop(key, None)
         self._checks[key] = check
-        if len(self._checks) > REMEMBERED_CHECKS_MAX:
-            self._checks.popitem(last=False)
+        forget_oldest(self._checks, REMEMBERED_CHECKS_MAX)
 
     async def recall(self, index: Index, project: str) -> HeldPage | None:
         """The page as it was kept last, fresh or not; None where it never was, or cannot be read any more."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import trio
 
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.errors import Busy, Unavailable
 from p2pcdn.world import Index
 
@@ -27,15 +27,14 @@ class Standing:
     _failing_since: dict[str, float] = field(default_factory=dict)
     _failed_at: dict[str, float] = field(default_factory=dict)
     # By index and project: until when, and its own words.
-    _busy: OrderedDict[tuple[str, str], tuple[float, Busy]] = field(default_factory=OrderedDict)
+    _busy: dict[tuple[str, str], tuple[float, Busy]] = field(default_factory=dict)
 
     def failed(self, index: Index, project: str, error: Unavailable) -> None:
         """It did not answer; or it said when to come again, for this page."""
         now = trio.current_time()
         if isinstance(error, Busy):
             self._busy[index.key, project] = now + min(error.retry_after_s, BUSY_REST_S_MAX), error
-            if len(self._busy) > BUSY_PAGES_MAX:
-                self._busy.popitem(last=False)
+            forget_oldest(self._busy, BUSY_PAGES_MAX)
             if not error.down:
                 return
         self._failing_since.setdefault(index.key, now)

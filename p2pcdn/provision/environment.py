@@ -14,6 +14,7 @@ from typing import Any
 import trio
 
 from p2pcdn import frames
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.direct_url import direct_url
 from p2pcdn.envs.errors import NothingFits
@@ -202,8 +203,7 @@ class Provisioner:
 
     def _remember(self, digest: str, ready: Ready) -> Ready:
         self._answered[digest] = ready
-        if len(self._answered) > ANSWERS_REMEMBERED_MAX:
-            del self._answered[next(iter(self._answered))]
+        forget_oldest(self._answered, ANSWERS_REMEMBERED_MAX)
         self._lease(_blobs(ready.wheels))
         return ready
 

@@ -143,9 +143,7 @@ class Commits:
     ) -> str:
         """A checkout of that commit in which its user works. Raises as `Repositories.work_on` does, and Refused."""
         place = _locked_place(project, vcs, trusted_hosts)
-        if self.repositories is None:
-            raise Refused(f"{project} comes from {place.shown}, and this node asks no repositories.")
-        asked, revision = self.repositories, vcs.requested_revision
+        asked, revision = self._asked(project, place.shown), vcs.requested_revision
         return await asked.work_on(place.url, revision, directory, variables, commit=vcs.commit_id)
 
     async def _archive(
@@ -154,13 +152,12 @@ class Commits:
         shown = without_credentials(url)
         if revision is not None and _COMMIT.fullmatch(revision) and (held := self._held(shown, revision)) is not None:
             return revision, held
-        if self.repositories is None:
-            raise Refused(f"{project} comes from {shown}, and this node asks no repositories.")
+        asked = self._asked(project, shown)
         workplace = self.store.workshop / f"work-{secrets.token_hex(4)}"
         await self.threads.run(_make_private, workplace)
         try:
             tree = workplace / "tree"
-            commit = await self.repositories.check_out(url, revision, tree, variables)
+            commit = await asked.check_out(url, revision, tree, variables)
             file = workplace / "tree.tar"
             await self.threads.run(_pack, tree, file)
             sha256 = (await keep_file(self.store, self.threads, file, project)).sha256
@@ -168,6 +165,12 @@ class Commits:
             await self.threads.run(shutil.rmtree, workplace, ignore_errors=True)
         await self.store.change(values={("environments", _key(shown, commit)): frames.encode(sha256)})
         return commit, sha256
+
+    def _asked(self, project: str, shown: str) -> Repositories:
+        """Raises Refused in a node that has none to ask."""
+        if self.repositories is None:
+            raise Refused(f"{project} comes from {shown}, and this node asks no repositories.")
+        return self.repositories
 
     def _held(self, shown: str, commit: str) -> Sha256 | None:
         octets = self.store.value("environments", _key(shown, commit))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import trio
 
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.envs.install import Source, install_site
 from p2pcdn.envs.plan import Plan
 from p2pcdn.envs.unpack import remove_tree
@@ -49,9 +50,8 @@ class Sites:
         async with self._turn:
             tree = await self.threads.run(_make, self.directory, ready, environment)
             if ready.digest not in self._outside:
-                if len(self._outside) >= ANSWERS_REMEMBERED_MAX:
-                    del self._outside[next(iter(self._outside))]
                 self._outside[ready.digest] = await self.threads.run(_outside, ready.plan)
+                forget_oldest(self._outside, ANSWERS_REMEMBERED_MAX)
             return Site(tree, self._outside[ready.digest])
 
 

@@ -11,9 +11,9 @@ from functools import lru_cache
 
 import trio
 
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.swarm.advice import CROWD_SIZE_BYTES_MAX, LEFT_MAX, Advice, AskCrowd
-from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.exchange import Exchange
 from p2pcdn.swarm.peer import Address, Peer
 from p2pcdn.swarm.tracker import Tracker

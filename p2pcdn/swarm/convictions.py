@@ -6,12 +6,12 @@ import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import P2pcdnError
 from p2pcdn.store import Partial, Store
 from p2pcdn.swarm.advice import DISTRUSTED_MAKERS_MAX
 from p2pcdn.swarm.belief import Belief
-from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.manifest import Manifest, Proof
 from p2pcdn.swarm.manifests import make_manifest
 from p2pcdn.swarm.peer import Peer

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.advice import MAKERS_TOLD_MAX, TRACKER, Advice, AskCrowd
-from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.leases import LEASE_S, Leases
 from p2pcdn.swarm.member import Member, holds_of, host_of
 from p2pcdn.swarm.plan import CLASSES, Plan, Seat

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.swarm.advice import MAKERS_TOLD_MAX
-from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.member import Member
 from p2pcdn.swarm.plan import CLASSES, Plan
 from p2pcdn.swarm.trial import DECIDED_AFTER_PIECES, DECIDED_AFTER_S, Trial, by_class

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 import trio
 
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, P2pcdnError, RemoteProtocolError, StoreStopped, Unavailable
 from p2pcdn.group import Identity
 from p2pcdn.http1 import Response
 from p2pcdn.store import Blob, Store
-from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.manifest import Cutting, Manifest, Proof, manifest_of, part_hashes, piece_hash, prove_manifest
 from p2pcdn.swarm.messages import CBOR_TYPE, PROOF, RETRY_AFTER
 from p2pcdn.world import Threads

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.group.challenge import (
     NONCE_SIZE_BYTES,
@@ -27,7 +28,6 @@ from p2pcdn.group.challenge import (
 )
 from p2pcdn.group.identity import Identity
 from p2pcdn.http1 import Handler, Refusal, Request, Response, Violation
-from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.messages import CBOR_TYPE
 from p2pcdn.swarm.peer import Address
 

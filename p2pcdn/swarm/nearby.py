@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import trio
 
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError, Unavailable
-from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.holding import (
     MARK_SIZE_BYTES,
     NAMES_SIZE_BYTES_MAX,

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from itertools import chain
 
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.digest import Sha256
-from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.messages import Hello
 from p2pcdn.swarm.peer import (
     CONFIGURED,

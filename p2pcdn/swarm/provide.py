@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import trio
 
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, RemoteProtocolError, Unavailable
 from p2pcdn.http1 import FileSlice, Request, Response
 from p2pcdn.store import Blob, Origin, Store
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.advice import Advice, AskCrowd
-from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.directory import Directory
 from p2pcdn.swarm.manifest import Cut
 from p2pcdn.swarm.manifests import Manifests, passed_on

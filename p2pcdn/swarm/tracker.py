@@ -8,8 +8,8 @@ from functools import lru_cache
 
 from blake3 import blake3
 
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.swarm.advice import Advice, AskCrowd
-from p2pcdn.swarm.bounded import forget_oldest
 from p2pcdn.swarm.crowd import Crowd
 
 # Files of which we remember who fetched them; forged ids push out the oldest. A crowd of thirty takes 20 kB.

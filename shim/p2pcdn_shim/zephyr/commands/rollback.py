@@ -40,6 +40,6 @@ def run(call: Call) -> int:
         "added": list(outcome.added),
         "removed": list(outcome.removed),
     }
-    sweeping.start(place, call.config.generations)
     call.voice.did(f"{place} is as it was (generation {outcome.generation}).", value)
+    sweeping.start(place, call.config.generations)
     return 0
