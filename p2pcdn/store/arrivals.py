@@ -14,11 +14,11 @@ from p2pcdn.errors import StoreStopped
 from p2pcdn.store.background import Background
 from p2pcdn.store.blob import Blob
 from p2pcdn.store.blob_table import BlobTable, put_row
+from p2pcdn.store.coverage import Coverage
 from p2pcdn.store.health import Health, is_full
 from p2pcdn.store.journal import Journal, Past, read_past
 from p2pcdn.store.layout import partial_stem
 from p2pcdn.store.partial import Partial
-from p2pcdn.store.ranges import Ranges
 from p2pcdn.store.resume import matches, verified_pieces
 from p2pcdn.store.rows import BlobRow, Origin
 from p2pcdn.store.shelves import Shelves
@@ -124,7 +124,7 @@ class Arrivals:
         except BaseException:
             journal_file.close()
             raise
-        return self._partial(key, stem, size_bytes, origin, file, journal, Ranges(), Ranges())
+        return self._partial(key, stem, size_bytes, origin, file, journal, Coverage())
 
     async def _resume(self, key: Sha256 | str, stem: str, size_bytes: int | None, origin: Origin) -> Partial | None:
         if not isinstance(key, Sha256) or stem not in self.idle:
@@ -146,10 +146,12 @@ class Arrivals:
         except BaseException:
             _close(opened)
             raise
-        present = Ranges((piece.start, piece.end) for piece in pieces)
-        firm = Ranges((piece.start, piece.end) for piece in pieces if not piece.provisional)
+        coverage = Coverage(
+            present=((piece.start, piece.end) for piece in pieces),
+            firm=((piece.start, piece.end) for piece in pieces if not piece.provisional),
+        )
         size_bytes = size_bytes if size_bytes is not None else past.size_bytes
-        return self._partial(key, stem, size_bytes, origin, opened[1], Journal(opened[0], past.end), present, firm)
+        return self._partial(key, stem, size_bytes, origin, opened[1], Journal(opened[0], past.end), coverage)
 
     def _partial(
         self,
@@ -159,14 +161,13 @@ class Arrivals:
         origin: Origin,
         file: DiskFile,
         journal: Journal,
-        present: Ranges,
-        firm: Ranges,
+        coverage: Coverage,
     ) -> Partial:
         if not isinstance(key, Sha256):
             # Trusted on first use: only this node may rely on it.
             origin = replace(origin, share="never")
         attempt = f"{self._dice.getrandbits(64):016x}"
-        return Partial(key, stem, size_bytes, origin, attempt, file, journal, self, present=present, firm=firm)
+        return Partial(key, stem, size_bytes, origin, attempt, file, journal, self, coverage)
 
     # --- what a partial asks
 

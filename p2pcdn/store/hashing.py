@@ -10,9 +10,9 @@ from blake3 import blake3
 
 from p2pcdn.digest import TwoHashes
 from p2pcdn.errors import StoreStopped
+from p2pcdn.store.coverage import Coverage
 from p2pcdn.store.health import is_full
 from p2pcdn.store.journal import PIECE_SIZE_BYTES, Journal, Piece
-from p2pcdn.store.ranges import Ranges
 from p2pcdn.world import Clock, DiskFile, Threads
 
 # One trip to a thread costs 0.1 ms and 1 MiB of both hashes about 1 ms; at most this much is held in memory.
@@ -40,15 +40,13 @@ class Hasher:
         file: DiskFile,
         journal: Journal,
         around: Surroundings,
-        present: Ranges,
-        firm: Ranges,
+        coverage: Coverage,
         changed: Callable[[], None],
     ) -> None:
         self._file = file
         self._journal = journal
         self._around = around
-        self._present = present
-        self._firm = firm
+        self._coverage = coverage
         self._changed = changed
         self._hashes = TwoHashes()
         self._epoch = 0
@@ -61,9 +59,8 @@ class Hasher:
 
     def unmark(self, start: int, end: int) -> None:
         """These bytes are about to change, or do not count any more."""
-        if self._present.within(start, end):
-            self._present.remove(start, end)
-            self._firm.remove(start, end)
+        if self._coverage.present.within(start, end):
+            self._coverage.remove(start, end)
             for number in range(start // PIECE_SIZE_BYTES, -(-end // PIECE_SIZE_BYTES)):
                 self._to_note.pop(number, None)
             if start < max(self._taken, self._hashes.size_bytes):
@@ -75,7 +72,7 @@ class Hasher:
         """These bytes are there now. size_bytes: of the whole file, where it is known."""
         self._size_bytes = size_bytes
         for number in range(start // PIECE_SIZE_BYTES, -(-end // PIECE_SIZE_BYTES)):
-            if self._present.covers(*self._piece(number)):
+            if self._coverage.present.covers(*self._piece(number)):
                 self._stamp += 1
                 self._to_note[number] = self._stamp
         self.wake(size_bytes)
@@ -96,7 +93,7 @@ class Hasher:
 
     def _next(self) -> tuple[int, int] | None:
         start = self._hashes.size_bytes
-        end = min(self._present.end_from(start), start + UNIT_SIZE_BYTES_MAX)
+        end = min(self._coverage.present.end_from(start), start + UNIT_SIZE_BYTES_MAX)
         if end != self._size_bytes:
             end -= end % PIECE_SIZE_BYTES
         if end > start:
@@ -143,7 +140,7 @@ class Hasher:
                 del self._to_note[number]
                 left = number * PIECE_SIZE_BYTES
                 right = min(left + PIECE_SIZE_BYTES, end)
-                pieces.append(Piece(left, right, digest, not self._firm.covers(left, right)))
+                pieces.append(Piece(left, right, digest, not self._coverage.firm.covers(left, right)))
         try:
             await self._journal.note(pieces, self._around.clock.now())
         except OSError as error:

@@ -12,9 +12,9 @@ import trio
 from p2pcdn.digest import BlobName, Buffer, Sha256
 from p2pcdn.errors import DigestMismatch, LocalProtocolError, P2pcdnError, RemoteProtocolError, StoreStopped
 from p2pcdn.store.blob import Blob
+from p2pcdn.store.coverage import Coverage
 from p2pcdn.store.hashing import Hasher
 from p2pcdn.store.journal import Journal
-from p2pcdn.store.ranges import Ranges
 from p2pcdn.store.rows import Origin
 from p2pcdn.world import Clock, DiskFile, Threads
 
@@ -60,9 +60,7 @@ class Partial:
         file: DiskFile,
         journal: Journal,
         keeper: Keeper,
-        *,
-        present: Ranges,
-        firm: Ranges,
+        coverage: Coverage,
     ) -> None:
         self.key = key
         self.stem = stem
@@ -77,11 +75,8 @@ class Partial:
         self.blob: Blob | None = None
         self.brought: Counter[str] = Counter()
         self._keeper = keeper
-        self._present = present  # all bytes that are there
-        self._firm = firm  # of these, the ones that not only a peer vouches for
-        self._open = Ranges(firm)  # and those that a member of our group vouches for: readers may have them
-        self._shown = Ranges()  # what readers were shown before it was firm
-        self._hasher = Hasher(file, journal, keeper, present, firm, self._changed)
+        self._coverage = coverage
+        self._hasher = Hasher(file, journal, keeper, coverage, self._changed)
         self._writing = trio.Lock()
         self._finishing = trio.Lock()
         self._watchers = trio.lowlevel.ParkingLot()
@@ -97,10 +92,8 @@ class Partial:
             raise RemoteProtocolError(
                 f"{self.origin.filename} has {self.size_bytes} bytes, and now {size_bytes} are said."
             )
-        if self._present.end() > size_bytes:
-            raise RemoteProtocolError(
-                f"{self.origin.filename}: {self._present.end()} bytes came, {size_bytes} are said."
-            )
+        if (end := self._coverage.present.end()) > size_bytes:
+            raise RemoteProtocolError(f"{self.origin.filename}: {end} bytes came, {size_bytes} are said.")
         self.size_bytes = size_bytes
         self._changed()
         self._readable.unpark_all()
@@ -110,17 +103,18 @@ class Partial:
 
         While the size is unknown the last one is (end, end): from there on, nobody knows how far.
         """
+        present = self._coverage.present
         if self.size_bytes is not None:
-            return self._present.missing(0, self.size_bytes)
-        end = self._present.end()
-        return [*self._present.missing(0, end), (end, end)]
+            return present.missing(0, self.size_bytes)
+        end = present.end()
+        return [*present.missing(0, end), (end, end)]
 
     def present(self, *, provisional: bool = False) -> Sequence[tuple[int, int]]:
         """The ranges that are there; with `provisional`, also those for which only a peer vouches."""
-        return list(self._present if provisional else self._firm)
+        return list(self._coverage.present if provisional else self._coverage.firm)
 
     def present_bytes(self) -> int:
-        return self._present.size_bytes()
+        return self._coverage.present.size_bytes()
 
     async def write(self, offset: int, content: Buffer, *, provisional: bool = False, vouched: bool = False) -> None:
         """Writes bytes at their place; the order of writes does not matter, and bytes that are there stay.
@@ -136,18 +130,12 @@ class Partial:
         async with self._turn_to_write() as open_still:
             if not open_still:
                 return
-            settled = self._present if provisional else self._firm
-            for left, right in settled.missing(offset, end):
+            for left, right in self._coverage.wanted(offset, end, provisional=provisional):
                 await self._refuse_other_than_shown(octets[left - offset : right - offset], left)
                 # Unmarked while they are overwritten: a cancelled write may have changed them or not.
                 self._hasher.unmark(left, right)
-                self._open.remove(left, right)
                 await self._write_all(octets[left - offset : right - offset], left)
-                self._present.add(left, right)
-                if not provisional:
-                    self._firm.add(left, right)
-                if vouched or not provisional:
-                    self._open.add(left, right)
+                self._coverage.add(left, right, provisional=provisional, vouched=vouched)
                 self._hasher.written(left, right, self.size_bytes)
             if vouched or not provisional:
                 self._readable.unpark_all()
@@ -166,7 +154,7 @@ class Partial:
                 raise self.error
             size_was_known = self.size_bytes is not None
             if not size_was_known:
-                self.set_size(self._present.end())
+                self.set_size(self._coverage.present.end())
             if holes := self.missing():
                 raise LocalProtocolError(f"{self.origin.filename} is not whole: {len(holes)} ranges are missing.")
             try:
@@ -193,17 +181,15 @@ class Partial:
 
         If they were wrong, this attempt must `fail`, so that no reader goes on in the right ones behind them.
         """
-        return any(self._firm.missing(start, end) for start, end in self._shown)
+        return self._coverage.has_shown_unproven()
 
     async def forget_provisional(self) -> None:
         """Drops what only a peer vouched for. Raises StoreStopped."""
         async with self._turn_to_write() as open_still:
             if not open_still:
                 return
-            for start, end in self._present:
-                for left, right in self._firm.missing(start, end):
-                    self._hasher.unmark(left, right)
-                    self._open.remove(left, right)
+            for start, end in self._coverage.provisional():
+                self._hasher.unmark(start, end)
             try:
                 await self.journal.forget_provisional(self._keeper.clock.now())
             except OSError as error:
@@ -218,14 +204,14 @@ class Partial:
 
     def is_provisional(self) -> bool:
         """Whether only a peer vouches for some of the bytes."""
-        return self._firm.size_bytes() < self._present.size_bytes()
+        return self._coverage.is_provisional()
 
     def frontier(self) -> int:
         """How many bytes from the start readers may have; all of them once proven."""
         if self.proven.is_set():
             assert self.size_bytes is not None
             return self.size_bytes
-        return self._open.end_from(0)
+        return self._coverage.open.end_from(0)
 
     async def readable(self, offset: int) -> int:
         """Waits until bytes beyond offset may be sent, and gives their end; the size itself at or behind the end.
@@ -240,10 +226,9 @@ class Partial:
                 return self.frontier()
             if self.error is not None:
                 raise self.error.with_traceback(None)
-            end = min(self._open.end_from(offset), self._open_end())
+            end = min(self._coverage.open.end_from(offset), self._open_end())
             if end > offset:
-                for left, right in self._firm.missing(offset, end):
-                    self._shown.add(left, right)
+                self._coverage.show(offset, end)
                 return end
             await self._readable.park()
 
@@ -299,7 +284,7 @@ class Partial:
             self._changed()
 
     def _open_end(self) -> int:
-        known = self.size_bytes if self.size_bytes is not None else self._open.end_from(0)
+        known = self.size_bytes if self.size_bytes is not None else self._coverage.open.end_from(0)
         return known - HELD_BACK_SIZE_BYTES
 
     def _refuse_beyond(self, end: int) -> None:
@@ -311,7 +296,7 @@ class Partial:
             raise StoreStopped(f"{self.origin.filename} is larger than the whole store; it passes through unkept.")
 
     async def _refuse_other_than_shown(self, octets: memoryview, offset: int) -> None:
-        for start, end in self._shown.within(offset, offset + octets.nbytes):
+        for start, end in self._coverage.shown.within(offset, offset + octets.nbytes):
             try:
                 before = await self.file.pread(end - start, start)
             except OSError as error:
