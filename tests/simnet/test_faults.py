@@ -10,7 +10,8 @@ import pytest
 import trio
 
 from p2pcdn.http1 import Request, Response
-from simnet.faults import BAD_PEERS, KINDS, LIES, BadPeer, Fault, plan
+from simnet.scenarios.faults.bad_peers import BadPeer
+from simnet.scenarios.faults.plan import BAD_PEERS, KINDS, LIES, Fault, plan
 
 BODY = bytes(range(256)) * 8
 

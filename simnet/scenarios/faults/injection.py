@@ -1,0 +1,183 @@
+"""How each kind of fault is done to the world of a seed, and undone when its time is over."""
+
+from __future__ import annotations
+
+import trio
+
+from p2pcdn.digest import BlobName, Sha256
+from p2pcdn.store import Store
+from simnet.disk_faults import fail_once
+from simnet.host import HERE, Host
+from simnet.machine import Machine
+from simnet.marks import sometimes
+from simnet.scenarios.faults.plan import BAD_PEERS, Fault
+from simnet.scenarios.faults.world import DISK_SIZE_BYTES, HORIZON_S, SIZES, World
+
+
+class Injection:
+    """The faults of one seed. lives: the nursery in which machines live that start again."""
+
+    def __init__(self, world: World, lives: trio.Nursery) -> None:
+        self._world = world
+        self._lives = lives
+        self._cuts: dict[int, tuple[list[Host], list[Host], bool]] = {}  # by the number of their fault
+
+    def begin(self, nursery: trio.Nursery) -> None:
+        for number, fault in enumerate(self._world.faults):
+            nursery.start_soon(self._inject, number, fault)
+
+    # --- below
+
+    async def _inject(self, number: int, fault: Fault) -> None:
+        machines = [self._world.machines[node] for node in fault.nodes]
+        hosts = [machine.host for machine in machines]
+        await trio.sleep(fault.at_s)
+        self._world.kernel.trace(f"fault {fault}")
+        last_s = fault.until_s - fault.at_s
+        match fault.kind:
+            case "loss":
+                self._world.net.weather.loss += fault.number
+                await trio.sleep(last_s)
+                self._world.net.weather.loss -= fault.number
+            case "partition" | "one way":
+                await self._cut(number, fault, hosts, last_s)
+            case "clog" | "swizzle":
+                await self._clog(fault, hosts, last_s)
+            case "power" | "kill":
+                await self._end_a_life(machines[0], fault.kind == "power", last_s)
+            case "reader dies":
+                await self._end_a_reader(fault.word != "all", last_s)
+            case "clock":
+                machines[0].clock.ahead_s += fault.number
+            case "rot":
+                await self._rot(machines[0])
+            case "proxy lies":
+                self._world.spoil(fault.nodes[0], lies=True)
+                await trio.sleep(last_s)
+                self._world.spoil(fault.nodes[0], lies=False)
+            case _ if fault.kind in BAD_PEERS:
+                pass  # they are so from the start
+            case _ if fault.kind.startswith("upstream"):
+                await self._upset_upstream(fault, last_s)
+            case _:
+                await self._upset_disk(machines[0], fault, last_s)
+
+    async def _cut(self, number: int, fault: Fault, hosts: list[Host], last_s: float) -> None:
+        world = self._world
+        others = [machine.host for machine in world.machines if machine.host not in hosts]
+        if world.dice.random() < 0.5:
+            others += [world.upstream.index, world.upstream.files]
+        pair = (others, hosts) if world.dice.random() < 0.5 else (hosts, others)
+        self._cuts[number] = (*pair, fault.kind == "one way")
+        self._apply_cuts()
+        await trio.sleep(last_s)
+        del self._cuts[number]
+        self._apply_cuts()
+
+    def _apply_cuts(self) -> None:
+        self._world.net.heal()
+        for one, other, one_way in self._cuts.values():
+            self._world.net.cut(one, other, one_way=one_way)
+
+    async def _clog(self, fault: Fault, hosts: list[Host], last_s: float) -> None:
+        step_s = last_s / (2 * len(hosts)) if fault.kind == "swizzle" else 0.0
+        for host in hosts:
+            host.up.clog()
+            host.down.clog()
+            await trio.sleep(step_s)
+        await trio.sleep(last_s - step_s * len(hosts))
+        for host in self._world.dice.sample(hosts, len(hosts)):
+            host.up.unclog()
+            host.down.unclog()
+            await trio.sleep(step_s)
+
+    async def _end_a_life(self, machine: Machine, power: bool, last_s: float) -> None:
+        if machine.life is None or machine.life.is_over():
+            return
+        machine.end(power=power)
+        sometimes("a power cut" if power else "a kill")
+        await trio.sleep(last_s if power else 0.0)
+        await machine.start_again(self._lives)
+
+    async def _end_a_reader(self, power: bool, last_s: float) -> None:
+        self._world.upstream.reader, self._world.upstream.somebody_reads = "", trio.Event()
+        with trio.move_on_after(HORIZON_S) as nobody:
+            await self._world.upstream.somebody_reads.wait()
+        if nobody.cancelled_caught:
+            return
+        machine = next(one for one in self._world.machines if one.host.ip == self._world.upstream.reader)
+        await trio.sleep(self._world.dice.random() * SIZES[-1] / self._world.upstream.files.up.rate)
+        sometimes("whoever read the upstream died")
+        await self._end_a_life(machine, power, last_s / 3)
+
+    async def _rot(self, machine: Machine) -> None:
+        where = machine.disk.rot("/blobs/")
+        if where is None:
+            return
+        # By its name, for its row may come later than the rot.
+        hit = [sha256 for sha256, content in self._world.contents.items() if BlobName.of(content) == where[0].name]
+        self._world.rotten.update((machine.host.name, Sha256(sha256)) for sha256 in hit)
+        life = machine.life
+        if life is not None and life.store is not None and not life.is_over():
+            await self._scrub(machine, life.store)
+
+    async def _scrub(self, machine: Machine, store: Store) -> None:
+        HERE.set(machine.host)
+        try:
+            report = await store.verify(lambda checked, of: None)
+        except Exception:
+            if (
+                machine.life is not None
+                and not machine.life.is_over()
+                and machine.host.name not in self._world.troubled
+            ):
+                raise
+            return
+        sometimes("rot was found by the scrub", report.rotten)
+
+    async def _upset_upstream(self, fault: Fault, last_s: float) -> None:
+        upstream, dice = self._world.upstream, self._world.dice
+        hosts = [upstream.index, upstream.files]
+        files, pages = upstream.file_faults, upstream.index_faults
+        faults = dice.choice([[files], [files], [files, pages]])
+        after = dice.choice([0, 1000, 40_000, 100_000])
+        for one in faults:
+            match fault.kind:
+                case "upstream hangs":
+                    one.hang_after = after
+                case "upstream 5xx":
+                    one.status = dice.choice([500, 502, 503, 429])
+                case "upstream cuts":
+                    one.cut_after = after
+                case "upstream lies":
+                    upstream.file_faults.lies = True
+                case "upstream slow":
+                    one.latency_s = dice.uniform(0.2, 3.0)
+        if fault.kind == "upstream down":
+            for host in hosts:
+                host.up.clog()
+                host.down.clog()
+        await trio.sleep(last_s)
+        for one in faults:
+            one.hang_after = one.status = one.cut_after = None
+            one.lies, one.latency_s = False, 0.0
+        if fault.kind == "upstream down":
+            for host in hosts:
+                host.up.unclog()
+                host.down.unclog()
+
+    async def _upset_disk(self, machine: Machine, fault: Fault, last_s: float) -> None:
+        disk, nth = machine.disk, int(fault.number)
+        if fault.kind != "disk slow":
+            self._world.troubled.add(machine.host.name)
+        match fault.kind:
+            case "disk full":
+                disk.capacity_bytes = nth * 10_000
+            case "disk sync":
+                disk.faults.script = fail_once(self._world.dice.choice(["fsync", "syncdir"]), nth)
+            case "disk write":
+                disk.faults.script = fail_once(self._world.dice.choice(["pwrite", "create", "rename", "truncate"]), nth)
+            case "disk slow":
+                disk.faults.stall_s = 0.02 * nth
+        await trio.sleep(last_s)
+        disk.capacity_bytes, disk.faults.script, disk.faults.stall_s = DISK_SIZE_BYTES, None, 0.0
