@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import trio
@@ -57,7 +57,7 @@ class SimDisk:
         self.cuts = 0
         self._dice = dice
         self._pool = pool or Pool()
-        self._crashes = crashes
+        self.crashes = crashes
         self._paced = paced
         self._call_delay_s = call_delay_s
         self._sync_delay_s = sync_delay_s
@@ -71,6 +71,11 @@ class SimDisk:
         self._names.add_room(os.fspath(path))
 
     # --- what happens to it
+
+    def life(self) -> Callable[[], bool]:
+        """Tells whether the life that runs now goes on."""
+        now = self.generation
+        return lambda: self.generation == now
 
     def end_life(self) -> None:
         """The process is killed: its calls give nothing any more. What it wrote is seen by the next one."""
@@ -124,7 +129,7 @@ class SimDisk:
         if place[1] in self._names.room(place[0]) or text in self._names.rooms:
             raise disk_error(errno.EEXIST, text)
         self._room_for(1)
-        inode = Inode(self._pool, keeps_changes=self._crashes)
+        inode = Inode(self._pool, keeps_changes=self.crashes)
         self._names.add(inode, place)
         return SimFile(self, inode, text, writable=True)
 

@@ -8,17 +8,18 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import trio
 
 from p2pcdn.group.device import Device
 from p2pcdn.group.identity import Identity
 from p2pcdn.group.key import GroupKey
+from p2pcdn.http1 import Handler
 from p2pcdn.node import Node, Settings
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.store.layout import Layout
-from p2pcdn.world import Discovery, DiskFile, Sighting, World
+from p2pcdn.world import Discovery, Sighting, Upstream, World
 from p2pcdn_daemon.doors.link import Machine, manners_of
 from p2pcdn_daemon.doors.network import TcpNetwork
 from p2pcdn_daemon.upstream.index_url import make_index
@@ -26,15 +27,15 @@ from p2pcdn_daemon.upstream.upstream import UpstreamSettings, open_upstream
 from simnet import client
 from simnet.announcements import Air
 from simnet.disk import SimDisk
-from simnet.disk_faults import PowerCut
 from simnet.host import HERE, PROCESS, Host
-from simnet.kernel import Kernel, WallClock, pause
+from simnet.kernel import Kernel, WallClock
+from simnet.life_of_disk import LifeOfDisk
 from simnet.network import Net
 from simnet.patches import THREAD_DELAY_S
 from simnet.tcp import listen
+from simnet.threads import SimThreads
 from simnet.upstream import SimUpstream
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 INDEX_PORT = 8440
@@ -48,7 +49,8 @@ class Options:
     """What a scenario wants of its nodes; each is the same for all, or set for one by `Simulation.add_node`.
 
     indexes: URLs; the simulated upstream's where empty. peers: hosts' names to be configured as peers. disk: makes a
-    node's disk, once; power-offs leave it. thread_delay_s: None for no delay at all.
+    node's disk, once; power-offs leave it. thread_delay_s: None for no delay at all. upstream, answers: wrap what a
+    node has of its upstream, and what it says to its neighbours. on_store: told of the store of each new life.
     """
 
     indexes: Sequence[str] = ()
@@ -61,6 +63,9 @@ class Options:
     announces: bool = True
     disk: Callable[[SimNode], SimDisk] | None = None
     thread_delay_s: tuple[float, float] | None = THREAD_DELAY_S
+    upstream: Callable[[Upstream], Upstream] = lambda upstream: upstream
+    answers: Callable[[Handler], Handler] = lambda answer: answer
+    on_store: Callable[[SimNode, Store], None] = lambda node, store: None
     more: dict[str, Any] = field(default_factory=dict)  # further fields of Settings
 
 
@@ -71,17 +76,15 @@ class Run(Protocol):
     kernel: Kernel
     net: Net
     air: Air
-    upstream: SimUpstream
     nursery: trio.Nursery
     directory: Path
     no_certificates: Path
 
-    def quick_disk(self, node: SimNode) -> SimDisk:
-        """A disk for a node that has none of its own."""
-        ...
+    @property
+    def upstream(self) -> SimUpstream: ...
 
-    def disks_crash(self, node: SimNode) -> bool:
-        """Whether a power-off costs what was not synced."""
+    def disk_of(self, node: SimNode) -> SimDisk:
+        """Made once, where the node's options make none; power-offs leave it."""
         ...
 
     def died(self, node: SimNode, error: BaseException) -> None:
@@ -89,69 +92,11 @@ class Run(Protocol):
         ...
 
 
-class SimThreads:
-    """The `p2pcdn.world.Threads` of one life: inline, after a seeded delay; nothing once the power is off."""
-
-    def __init__(self, node: SimNode, dice: random.Random) -> None:
-        self._node, self._life, self._dice = node, node.lives, dice
-        self._delay_s = node.options.thread_delay_s
-
-    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if self._delay_s is not None:
-            # As a thread of the product: it runs to its end even when the caller is cancelled.
-            await pause(self._dice.uniform(*self._delay_s))
-        if not self._node.lives_on(self._life):
-            raise PowerCut
-        return function(*args, **kwargs)
-
-
-class OneLife:
-    """The disk as one life of the node sees it: once the power is off, every call fails."""
-
-    def __init__(self, node: SimNode) -> None:
-        self._node, self._life = node, node.lives
-
-    def _living(self) -> SimDisk:
-        if not self._node.lives_on(self._life):
-            raise PowerCut
-        return self._node.disk
-
-    async def open(self, path: Path) -> DiskFile:
-        return await self._living().open(path)
-
-    async def create(self, path: Path) -> DiskFile:
-        return await self._living().create(path)
-
-    async def reopen(self, path: Path) -> DiskFile:
-        return await self._living().reopen(path)
-
-    async def make_directory(self, path: Path) -> None:
-        await self._living().make_directory(path)
-
-    async def rename(self, old: Path, new: Path) -> None:
-        await self._living().rename(old, new)
-
-    async def unlink(self, path: Path) -> None:
-        await self._living().unlink(path)
-
-    async def sync_directory(self, path: Path) -> None:
-        await self._living().sync_directory(path)
-
-    async def sync_file_system(self, path: Path) -> None:
-        await self._living().sync_file_system(path)
-
-    async def list(self, path: Path) -> Sequence[str]:
-        return await self._living().list(path)
-
-    async def free_bytes(self, path: Path) -> int:
-        return await self._living().free_bytes(path)
-
-
 class SimNode:
     """One node, through all its lives. Its methods may be called by any task of the run.
 
     `node` and `store` are those of the life that runs, else None. `died`: why a life ended that nobody ended.
+    `up`: set while it serves; another event once that has ended.
     """
 
     def __init__(self, simulation: Run, number: int, host: Host, options: Options) -> None:
@@ -169,11 +114,11 @@ class SimNode:
         self._dice = random.Random(f"node {simulation.seed} {host.name}")
         self.identity = Identity(Device.from_seed(self._dice.randbytes(32)), options.group)
         self._token = f"{self._dice.getrandbits(128):032x}"
-        self.disk = options.disk(self) if options.disk is not None else simulation.quick_disk(self)
+        self.disk = options.disk(self) if options.disk is not None else simulation.disk_of(self)
         self._ended = False
         self._scope = trio.CancelScope()
         self._stop = trio.Event()
-        self._ready = trio.Event()
+        self.up = trio.Event()
         self._over = trio.Event()
         self._over.set()
 
@@ -191,16 +136,15 @@ class SimNode:
         self.lives += 1
         self._ended = False
         self._over = trio.Event()
-        self._ready = trio.Event()
         self._scope = trio.CancelScope()
         self._stop = trio.Event()
         self._sim.nursery.start_soon(self._live)
 
     async def ready(self) -> None:
         """Returns when all faces accept. Raises RuntimeError where the node died before."""
-        while not self._ready.is_set():
+        while not self.up.is_set():
             async with trio.open_nursery() as nursery:
-                for event in (self._ready, self._over):
+                for event in (self.up, self._over):
                     nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
             if self._over.is_set():
                 raise RuntimeError(f"{self.host} did not come up: {self.died!r}")
@@ -218,17 +162,15 @@ class SimNode:
         """Pulls the plug: from this instant nothing of it is heard, and of its disk only what was synced is left."""
         self._sim.kernel.trace(f"power off {self.host}")
         self._sim.net.power_off(self.host)
-        self._ended = True
-        self.disk.cut() if self._sim.disks_crash(self) else self.disk.end_life()
-        self._scope.cancel()
+        self.disk.cut() if self.disk.crashes else self.disk.end_life()
+        self._end()
 
     def kill(self) -> None:
         """SIGKILL: connections are reset by the system, and the disk keeps what was written."""
         self._sim.kernel.trace(f"kill {self.host}")
-        self._ended = True
         self._sim.net.kill(self.host, self)
         self.disk.end_life()
-        self._scope.cancel()
+        self._end()
 
     async def restart(self) -> None:
         """Waits for the end of the life that was cut, and starts a new one on the same disk."""
@@ -258,6 +200,15 @@ class SimNode:
 
     # --- one life
 
+    def _end(self) -> None:
+        self._ended = True
+        self._is_down()
+        self._scope.cancel()
+
+    def _is_down(self) -> None:
+        if self.up.is_set():
+            self.up = trio.Event()
+
     async def _live(self) -> None:
         life = self.lives
         HERE.set(self.host)
@@ -277,13 +228,15 @@ class SimNode:
             store, self.store, self.node = self.store, None, None
             if store is not None:
                 store.abandon()
+            self._is_down()
             self._over.set()
 
     async def _run(self) -> None:
         sim, options, host = self._sim, self.options, self.host
         dice = random.Random(f"life {sim.seed} {host.name} {self.lives}")
-        threads = SimThreads(self, dice)
-        disk = OneLife(self)
+        lives = partial(self.lives_on, self.lives)
+        threads = SimThreads(lives, dice, delay_s=options.thread_delay_s)
+        disk = LifeOfDisk(self.disk, lives)
         made = [
             make_index(url, position, options.share, environment={})
             for position, url in enumerate(options.indexes or [sim.upstream.index_url])
@@ -295,6 +248,7 @@ class SimNode:
             store = self.store = await Store.open(
                 self.directory, disk=disk, threads=threads, clock=self.clock, random=dice, limits=options.limits
             )
+            options.on_store(self, store)
             upstream = await stack.enter_async_context(
                 open_upstream(
                     [UpstreamSettings(index, credentials=credentials) for index, credentials in made],
@@ -303,7 +257,7 @@ class SimNode:
             )
             discoveries: list[Discovery] = [sim.air.discovery()] if options.announces else []
             world = World(
-                upstream=upstream,
+                upstream=options.upstream(upstream),
                 network=TcpNetwork(),
                 discoveries=discoveries,
                 disk=disk,
@@ -323,6 +277,7 @@ class SimNode:
                 **{"manners": manners_of(Machine(wireless=host.kind == "wireless")), **options.more},
             )
             self.node = node = Node(settings, store, world, node_id=host.name, token=self._token)
+            node._swarm.answer = options.answers(node._swarm.answer)
             async with trio.open_nursery() as nursery:
                 run = partial(
                     node.run,
@@ -332,7 +287,7 @@ class SimNode:
                     stop=self._stop,
                 )
                 await nursery.start(run)
-                self._ready.set()
+                self.up.set()
                 sim.kernel.trace(f"ready {host}")
             self.store = None
             await store.close()

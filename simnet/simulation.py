@@ -160,15 +160,12 @@ class Simulation:
             await node.ready()
         return nodes
 
-    def quick_disk(self, node: SimNode) -> SimDisk:
+    def disk_of(self, node: SimNode) -> SimDisk:
         """A disk that takes no time and loses nothing but power; what all nodes hold is in memory once."""
         layout = node.layout
         rooms = (layout.directory, layout.blobs, layout.partials)
         dice = random.Random(f"disk {self.seed} {node.host.name}")
         return SimDisk(dice, pool=self.pool, rooms=rooms, crashes=False, paced=False)
-
-    def disks_crash(self, node: SimNode) -> bool:
-        return node.options.disk is not None
 
     def died(self, node: SimNode, error: BaseException) -> None:
         """A node ended by itself: a failure of the run."""

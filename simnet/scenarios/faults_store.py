@@ -25,11 +25,11 @@ from p2pcdn.store.layout import Layout
 from simnet.disk import SimDisk
 from simnet.disk_faults import fail_once
 from simnet.inode import Pool
-from simnet.machine import LifeThreads
 from simnet.marks import sometimes
 from simnet.outcome import Outcome, repeatable
 from simnet.scale import PIECE_SIZE_BYTES, small_store
 from simnet.seeds import scratch
+from simnet.threads import SimThreads
 
 Job = Callable[[Store, Sha256], Awaitable[None]]
 
@@ -184,7 +184,7 @@ class Story:
         return await Store.open(
             self.layout.directory,
             disk=self.disk,
-            threads=LifeThreads(self.disk, self.dice, delay_s=THREAD_DELAY_S),
+            threads=SimThreads(self.disk.life(), self.dice, delay_s=THREAD_DELAY_S),
             clock=Clock(),
             random=self.dice,
             limits=self.limits,

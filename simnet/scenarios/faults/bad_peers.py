@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -72,13 +72,13 @@ class BadPeer:
 
 
 class LyingProxy:
-    """The door Upstream of a node whose way to the upstream spoils files, as long as `lies`.
+    """The door Upstream of a node whose way to the upstream spoils files, as long as it `lies`.
 
     Such a node is honest: it signs what it reads, and learns at the end that it was wrong.
     """
 
-    def __init__(self, honest: Upstream, dice: random.Random) -> None:
-        self.lies = False
+    def __init__(self, honest: Upstream, lies: Callable[[], bool], dice: random.Random) -> None:
+        self._lies = lies
         self._honest = honest
         self._dice = dice
 
@@ -87,12 +87,9 @@ class LyingProxy:
         self, index: Index, url: str, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[UpstreamResponse]:
         async with self._honest.get(index, url, headers) as response:
-            if self.lies and "/simple/" not in url:
+            if self._lies() and "/simple/" not in url:
                 response = replace(response, body=self._spoilt(response.body))
             yield response
-
-    async def aclose(self) -> None:
-        await self._honest.aclose()  # type: ignore[attr-defined]
 
     async def _spoilt(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for part in body:

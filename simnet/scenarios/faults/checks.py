@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 
 from p2pcdn.store import Store
-from simnet.machine import Machine
 from simnet.marks import sometimes
+from simnet.node import SimNode
 from simnet.scale import PIECE_SIZE_BYTES
 from simnet.scenarios.faults.plan import DEATHS
 from simnet.scenarios.faults.world import NODES, World
@@ -21,38 +21,38 @@ class Checks:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def at_start(self, machine: Machine, store: Store) -> None:
+    def at_start(self, node: SimNode, store: Store) -> None:
         """Of each life: what was kept when the last one ended is there, and whole."""
         rows = {row.sha256 for row in store.rows()}
-        for sha256 in machine.kept - rows:
-            if (machine.host.name, sha256) not in self._world.rotten:
-                self._world.fail(f"{machine.host}: {sha256[:8]} was kept, and has no row after the restart")
-        partials = [path for path in machine.disk.paths() if path.parent.name == "partials"]
+        for sha256 in self._world.kept.get(node.host.name, set()) - rows:
+            if (node.host.name, sha256) not in self._world.rotten:
+                self._world.fail(f"{node.host}: {sha256[:8]} was kept, and has no row after the restart")
+        partials = [path for path in node.disk.paths() if path.parent.name == "partials"]
         sometimes("an interrupted download was there after a restart", partials)
-        self._check_rows(machine, store)
+        self._check_rows(node, store)
 
     def at_the_end(self) -> None:
-        for machine in self._world.machines:
-            if machine.life is not None and machine.life.store is not None and not machine.life.is_over():
-                self._check_rows(machine, machine.life.store)
-            self._read_counters(machine)
+        for node in self._world.nodes:
+            if node.alive and node.store is not None:
+                self._check_rows(node, node.store)
+            self._read_counters(node)
         self._check_upstream()
 
     # --- below
 
-    def _check_rows(self, machine: Machine, store: Store) -> None:
+    def _check_rows(self, node: SimNode, store: Store) -> None:
         for row in store.rows():
-            if row.inline or (machine.host.name, row.sha256) in self._world.rotten:
+            if row.inline or (node.host.name, row.sha256) in self._world.rotten:
                 continue
-            content = machine.disk.content(machine.layout.blob(row.name))
+            content = node.disk.content(node.layout.blob(row.name))
             if content is None or hashlib.sha256(content).hexdigest() != row.sha256:
                 how = "no file" if content is None else "a wrong file"
-                self._world.fail(f"{machine.host}: {row.sha256[:8]} has a row and {how}")
+                self._world.fail(f"{node.host}: {row.sha256[:8]} has a row and {how}")
 
-    def _read_counters(self, machine: Machine) -> None:
-        if machine.life is None or machine.life.node is None:
+    def _read_counters(self, node: SimNode) -> None:
+        if node.node is None:
             return
-        status = machine.life.node.status()
+        status = node.node.status()
         sometimes("a piece was refused", status["refused_pieces"])
         sometimes("bytes came from a peer", status["bytes"]["from_peers"])
         sometimes("a peer was struck", any(peer["strikes"] for peer in status["peers"]))

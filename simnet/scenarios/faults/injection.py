@@ -8,18 +8,17 @@ from p2pcdn.digest import BlobName, Sha256
 from p2pcdn.store import Store
 from simnet.disk_faults import fail_once
 from simnet.host import HERE, Host
-from simnet.machine import Machine
 from simnet.marks import sometimes
+from simnet.node import SimNode
 from simnet.scenarios.faults.plan import BAD_PEERS, Fault
 from simnet.scenarios.faults.world import DISK_SIZE_BYTES, HORIZON_S, SIZES, World
 
 
 class Injection:
-    """The faults of one seed. lives: the nursery in which machines live that start again."""
+    """The faults of one seed."""
 
-    def __init__(self, world: World, lives: trio.Nursery) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
-        self._lives = lives
         self._cuts: dict[int, tuple[list[Host], list[Host], bool]] = {}  # by the number of their fault
 
     def begin(self, nursery: trio.Nursery) -> None:
@@ -29,8 +28,8 @@ class Injection:
     # --- below
 
     async def _inject(self, number: int, fault: Fault) -> None:
-        machines = [self._world.machines[node] for node in fault.nodes]
-        hosts = [machine.host for machine in machines]
+        nodes = [self._world.nodes[number] for number in fault.nodes]
+        hosts = [node.host for node in nodes]
         await trio.sleep(fault.at_s)
         self._world.kernel.trace(f"fault {fault}")
         last_s = fault.until_s - fault.at_s
@@ -44,27 +43,27 @@ class Injection:
             case "clog" | "swizzle":
                 await self._clog(fault, hosts, last_s)
             case "power" | "kill":
-                await self._end_a_life(machines[0], fault.kind == "power", last_s)
+                await self._end_a_life(nodes[0], fault.kind == "power", last_s)
             case "reader dies":
                 await self._end_a_reader(fault.word != "all", last_s)
             case "clock":
-                machines[0].clock.ahead_s += fault.number
+                nodes[0].clock.ahead_s += fault.number
             case "rot":
-                await self._rot(machines[0])
+                await self._rot(nodes[0])
             case "proxy lies":
-                self._world.spoil(fault.nodes[0], lies=True)
+                self._world.spoilt.add(fault.nodes[0])
                 await trio.sleep(last_s)
-                self._world.spoil(fault.nodes[0], lies=False)
+                self._world.spoilt.discard(fault.nodes[0])
             case _ if fault.kind in BAD_PEERS:
                 pass  # they are so from the start
             case _ if fault.kind.startswith("upstream"):
                 await self._upset_upstream(fault, last_s)
             case _:
-                await self._upset_disk(machines[0], fault, last_s)
+                await self._upset_disk(nodes[0], fault, last_s)
 
     async def _cut(self, number: int, fault: Fault, hosts: list[Host], last_s: float) -> None:
         world = self._world
-        others = [machine.host for machine in world.machines if machine.host not in hosts]
+        others = [node.host for node in world.nodes if node.host not in hosts]
         if world.dice.random() < 0.5:
             others += [world.upstream.index, world.upstream.files]
         pair = (others, hosts) if world.dice.random() < 0.5 else (hosts, others)
@@ -91,13 +90,13 @@ class Injection:
             host.down.unclog()
             await trio.sleep(step_s)
 
-    async def _end_a_life(self, machine: Machine, power: bool, last_s: float) -> None:
-        if machine.life is None or machine.life.is_over():
+    async def _end_a_life(self, node: SimNode, power: bool, last_s: float) -> None:
+        if not node.alive:
             return
-        machine.end(power=power)
+        self._world.end(node, power=power)
         sometimes("a power cut" if power else "a kill")
         await trio.sleep(last_s if power else 0.0)
-        await machine.start_again(self._lives)
+        await self._world.start_again(node)
 
     async def _end_a_reader(self, power: bool, last_s: float) -> None:
         self._world.upstream.reader, self._world.upstream.somebody_reads = "", trio.Event()
@@ -105,32 +104,28 @@ class Injection:
             await self._world.upstream.somebody_reads.wait()
         if nobody.cancelled_caught:
             return
-        machine = next(one for one in self._world.machines if one.host.ip == self._world.upstream.reader)
+        node = next(one for one in self._world.nodes if one.host.ip == self._world.upstream.reader)
         await trio.sleep(self._world.dice.random() * SIZES[-1] / self._world.upstream.files.up.rate)
         sometimes("whoever read the upstream died")
-        await self._end_a_life(machine, power, last_s / 3)
+        await self._end_a_life(node, power, last_s / 3)
 
-    async def _rot(self, machine: Machine) -> None:
-        where = machine.disk.rot("/blobs/")
+    async def _rot(self, node: SimNode) -> None:
+        where = node.disk.rot("/blobs/")
         if where is None:
             return
         # By its name, for its row may come later than the rot.
         hit = [sha256 for sha256, content in self._world.contents.items() if BlobName.of(content) == where[0].name]
-        self._world.rotten.update((machine.host.name, Sha256(sha256)) for sha256 in hit)
-        life = machine.life
-        if life is not None and life.store is not None and not life.is_over():
-            await self._scrub(machine, life.store)
+        self._world.rotten.update((node.host.name, Sha256(sha256)) for sha256 in hit)
+        if node.alive and node.store is not None:
+            await self._scrub(node, node.store)
 
-    async def _scrub(self, machine: Machine, store: Store) -> None:
-        HERE.set(machine.host)
+    async def _scrub(self, node: SimNode, store: Store) -> None:
+        HERE.set(node.host)
+        life = node.lives
         try:
             report = await store.verify(lambda checked, of: None)
         except Exception:
-            if (
-                machine.life is not None
-                and not machine.life.is_over()
-                and machine.host.name not in self._world.troubled
-            ):
+            if node.lives_on(life) and node.host.name not in self._world.troubled:
                 raise
             return
         sometimes("rot was found by the scrub", report.rotten)
@@ -166,10 +161,10 @@ class Injection:
                 host.up.unclog()
                 host.down.unclog()
 
-    async def _upset_disk(self, machine: Machine, fault: Fault, last_s: float) -> None:
-        disk, nth = machine.disk, int(fault.number)
+    async def _upset_disk(self, node: SimNode, fault: Fault, last_s: float) -> None:
+        disk, nth = node.disk, int(fault.number)
         if fault.kind != "disk slow":
-            self._world.troubled.add(machine.host.name)
+            self._world.troubled.add(node.host.name)
         match fault.kind:
             case "disk full":
                 disk.capacity_bytes = nth * 10_000

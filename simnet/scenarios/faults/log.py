@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from simnet.host import HERE
-from simnet.machine import LIFE
+from simnet.host import HERE, PROCESS
+from simnet.node import SimNode
 from simnet.scenarios.faults.world import World
 
 LOGGERS = ("p2pcdn", "p2pcdn_daemon", "trio")
@@ -38,20 +38,22 @@ class _Listener(logging.Handler):
         self._world = world
 
     def emit(self, record: logging.LogRecord) -> None:
-        life = LIFE.get(None)
-        if life is not None and life.is_over():
+        node = PROCESS.get()
+        if isinstance(node, SimNode) and not node.alive:
             return
-        if record.exc_info is None and (record.levelno < logging.ERROR or self._is_explained(record.getMessage())):
+        if (record.exc_info is None and record.levelno < logging.ERROR) or self._is_explained(record):
             return
         words = record.getMessage()
         if record.exc_info is not None and record.exc_info[1] is not None:
             words += f" ({record.exc_info[1]!r})"
         self._world.fail(f"{HERE.get(None)} logged: {words}")
 
-    def _is_explained(self, words: str) -> bool:
-        world, host = self._world, HERE.get(None)
+    def _is_explained(self, record: logging.LogRecord) -> bool:
+        world, host, words = self._world, HERE.get(None), record.getMessage()
         if words.startswith("wrong bytes:") and world.origin_lies:
             return True
         if host is None:
             return False
-        return host.name in world.troubled or (host.name in world.liars and "broken off" in words)
+        if host.name in world.liars and "broken off" in words:
+            return True
+        return record.exc_info is None and host.name in world.troubled

@@ -15,7 +15,7 @@ from simnet.scenarios.faults.checks import Checks
 from simnet.scenarios.faults.injection import Injection
 from simnet.scenarios.faults.log import listening
 from simnet.scenarios.faults.users import Users
-from simnet.scenarios.faults.world import HORIZON_S, World, warm_up
+from simnet.scenarios.faults.world import HORIZON_S, World
 from simnet.seeds import scratch
 from simnet.tcp import Factory
 
@@ -49,7 +49,6 @@ def run(seed: int) -> Outcome:
     """One seed."""
     directory = scratch()
     kernel, patches = Kernel(), Patches()
-    warm_up()
     patches.apply(kernel, f"faults {seed}")
     try:
         with small_store():
@@ -66,27 +65,26 @@ async def _tell(world: World, patches: Patches) -> None:
     trio.socket.set_custom_socket_factory(Factory(world.net))
     trio.socket.set_custom_hostname_resolver(world.net.dns)
     patches.close_doors()
-    world.build()
-    sometimes("a seed without faults", not world.faults)
     checks = Checks(world)
+    world.build(checks.at_start)
+    sometimes("a seed without faults", not world.faults)
     async with trio.open_nursery() as nursery:
         await nursery.start(world.upstream.run)
-        async with trio.open_nursery() as lives:
-            for machine in world.machines:
-                machine.on_start = checks.at_start
-                lives.start_soon(machine.live)
-            for machine in world.machines:
-                await machine.up.wait()
+        async with trio.open_nursery() as world.nursery:
+            for node in world.nodes:
+                node.start()
+            for node in world.nodes:
+                await node.ready()
             await trio.sleep(DAWN_S)
             with trio.move_on_after(world.healed_at + HORIZON_S + LIVENESS_S) as hanging:
                 async with trio.open_nursery() as days:
-                    Injection(world, lives).begin(days)
+                    Injection(world).begin(days)
                     Users(world).begin(days)
             if hanging.cancelled_caught:
                 world.fail(f"not all was done {LIVENESS_S:g} s after everything had healed")
             checks.at_the_end()
             if world.failures:
-                lives.cancel_scope.cancel()
-            for machine in world.machines:
-                await machine.stop()
+                world.nursery.cancel_scope.cancel()
+            for node in world.nodes:
+                await node.stop()
         nursery.cancel_scope.cancel()

@@ -11,8 +11,8 @@ import trio
 from p2pcdn.digest import Sha256
 from simnet.browse import Answer, get
 from simnet.host import HERE
-from simnet.machine import INDEX_PORT, Machine
 from simnet.marks import sometimes
+from simnet.node import INDEX_PORT, SimNode
 from simnet.scenarios.faults.world import HORIZON_S, World
 from simnet.upstream import Published
 
@@ -38,89 +38,90 @@ class Users:
         world = self._world
         files = list(world.upstream.published.values())
         first = world.dice.choice(files) if world.dice.random() < 0.5 else None  # what all want at once
-        for machine in world.machines:
+        for node in world.nodes:
             for number in range(world.dice.randint(1, FETCHES_MAX)):
                 rush = number == 0 and first is not None
                 one = first if rush and first is not None else world.dice.choice(files)
                 at_s = world.dice.uniform(0, RUSH_S if rush else HORIZON_S)
-                dice = random.Random(f"user {world.seed} {machine.host} {number}")
-                nursery.start_soon(self._use, machine, one, at_s, dice)
+                dice = random.Random(f"user {world.seed} {node.host} {number}")
+                nursery.start_soon(self._use, node, one, at_s, dice)
 
     # --- below
 
-    async def _use(self, machine: Machine, one: Published, at_s: float, dice: random.Random) -> None:
-        HERE.set(machine.host)
+    async def _use(self, node: SimNode, one: Published, at_s: float, dice: random.Random) -> None:
+        HERE.set(node.host)
         await trio.sleep(at_s)
         tries = 0
-        while not self._world.failures and not await self._take(machine, one, dice):
+        while not self._world.failures and not await self._take(node, one, dice):
             tries += 1
             if self._world.unseen:
-                self._world.fail(f"{machine.host} did not give {one.filename}, and the upstream was well")
+                self._world.fail(f"{node.host} did not give {one.filename}, and the upstream was well")
             sometimes("a client was refused and came again")
             await trio.sleep(dice.uniform(*PAUSE_S))
-        self._world.kernel.trace(f"done {machine.host} {one.filename} {tries}")
+        self._world.kernel.trace(f"done {node.host} {one.filename} {tries}")
 
-    async def _take(self, machine: Machine, one: Published, dice: random.Random) -> bool:
+    async def _take(self, node: SimNode, one: Published, dice: random.Random) -> bool:
         """The page, then the file. True when the file came whole, and was right."""
-        await machine.up.wait()
-        path = await self._path_on_page(machine, one)
+        await node.up.wait()
+        path = await self._path_on_page(node, one)
         if path is None:
             return False
         start = dice.randrange(len(one.content)) if dice.random() < 0.15 else 0
-        answer = await self._ask(machine, path, {"range": f"bytes={start}-"} if start else {})
+        answer = await self._ask(node, path, {"range": f"bytes={start}-"} if start else {})
         if answer is None:
             return False
         if not answer.whole:
             if answer.status == 200:
                 sometimes("a body was broken off")
-                self._check_begun(machine, one, answer)
+                self._check_begun(node, one, answer)
             return False
-        return answer.status in (200, 206) and self._is_right(machine, one, answer, start)
+        return answer.status in (200, 206) and self._is_right(node, one, answer, start)
 
-    async def _path_on_page(self, machine: Machine, one: Published) -> str | None:
+    async def _path_on_page(self, node: SimNode, one: Published) -> str | None:
         world = self._world
-        page = await self._ask(machine, f"/simple/{one.project}/", {"accept": "application/vnd.pypi.simple.v1+json"})
+        page = await self._ask(node, f"/simple/{one.project}/", {"accept": "application/vnd.pypi.simple.v1+json"})
         if page is None or page.status != 200 or not page.whole:
             return None
         listed = {file["filename"]: file for file in json.loads(page.body)["files"]}
         if one.filename not in listed:
-            world.fail(f"{machine.host}: the page of {one.project} does not list {one.filename}")
+            world.fail(f"{node.host}: the page of {one.project} does not list {one.filename}")
             return None
         hashes = {} if one.filename == world.upstream.hashless else {"sha256": one.sha256}
         if listed[one.filename]["hashes"] != hashes:
-            world.fail(f"{machine.host}: the page of {one.project} has another sha256 for {one.filename}")
+            world.fail(f"{node.host}: the page of {one.project} has another sha256 for {one.filename}")
         return str(urlsplit(listed[one.filename]["url"]).path)
 
-    def _is_right(self, machine: Machine, one: Published, answer: Answer, start: int) -> bool:
+    def _is_right(self, node: SimNode, one: Published, answer: Answer, start: int) -> bool:
         world = self._world
         right = answer.body == (one.content if answer.status == 200 else one.content[start:])
-        excused = (machine.host.name, Sha256(one.sha256)) in world.rotten
+        excused = (node.host.name, Sha256(one.sha256)) in world.rotten
         if one.filename == world.upstream.hashless and world.origin_lies:
             right = excused = True  # nobody could know
         if not right and not excused:
-            world.fail(f"{machine.host}: a completed {answer.status} of {one.filename} has wrong bytes")
+            world.fail(f"{node.host}: a completed {answer.status} of {one.filename} has wrong bytes")
         sometimes("a file passed through unkept", "bypass" in answer.headers.get("cache-status", ""))
         return right
 
-    def _check_begun(self, machine: Machine, one: Published, answer: Answer) -> None:
+    def _check_begun(self, node: SimNode, one: Published, answer: Answer) -> None:
         """Only an origin's own lie may be in what went out before the proof; in a group, a member's word for it too."""
         world = self._world
-        deceived = machine.settings.identity.group is not None or world.machines.index(machine) in world.spoilt_ever
+        deceived = node.options.group is not None or node.number in world.spoilt_ever
         origin_lied = any(fault.kind == "upstream lies" for fault in world.faults)
         if not (one.content.startswith(answer.body) or origin_lied or deceived):
-            world.fail(f"{machine.host}: a stranger's wrong bytes of {one.filename} went out before the proof")
+            world.fail(f"{node.host}: a stranger's wrong bytes of {one.filename} went out before the proof")
 
-    async def _ask(self, machine: Machine, path: str, headers: dict[str, str]) -> Answer | None:
+    async def _ask(self, node: SimNode, path: str, headers: dict[str, str]) -> Answer | None:
         """None where the client gave up, or its machine went down."""
         scope = trio.CancelScope(deadline=trio.current_time() + 4 * PATIENCE_S)
-        machine.attempts.add(scope)
+        attempts = self._world.attempts.setdefault(node.host.name, set())
+        attempts.add(scope)
         try:
             with scope:
                 answer = await get("127.0.0.1", INDEX_PORT, path, headers, silence_s=PATIENCE_S)
         finally:
-            machine.attempts.discard(scope)
+            attempts.discard(scope)
         if scope.cancelled_caught:
             return None
         if answer.status not in (0, 200, 206, *CLEAN_REFUSALS):
-            self._world.fail(f"{machine.host}: {path} was answered with {answer.status}: {answer.body[:200]!r}")
+            self._world.fail(f"{node.host}: {path} was answered with {answer.status}: {answer.body[:200]!r}")
         return answer

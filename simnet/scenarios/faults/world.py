@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+import trio
 
 from p2pcdn.digest import Sha256
-from p2pcdn.group import Device, GroupKey, Identity
-from p2pcdn.node import Settings
-from p2pcdn.store import StoreLimits
-from p2pcdn.world import Sighting, Upstream
-from p2pcdn_daemon.upstream.index_url import make_index
-from p2pcdn_daemon.upstream.routes import trust
-from p2pcdn_daemon.upstream.upstream import HttpxUpstream, UpstreamSettings
+from p2pcdn.group import GroupKey
+from p2pcdn.http1 import Handler
+from p2pcdn.store import Store, StoreLimits
+from p2pcdn.world import Upstream
 from simnet.announcements import Air
 from simnet.disk import SimDisk
-from simnet.host import Host
 from simnet.inode import Pool
 from simnet.kernel import Kernel
-from simnet.machine import PEER_PORT, Machine
 from simnet.marks import sometimes
 from simnet.network import Net
+from simnet.node import Options, SimNode
 from simnet.scale import PIECE_SIZE_BYTES
 from simnet.scenarios.faults.bad_peers import BadPeer, LyingProxy
 from simnet.scenarios.faults.plan import BAD_PEERS, UNSEEN, plan
@@ -31,48 +29,52 @@ from simnet.scenarios.faults.upstream import FaultyUpstream
 NODES = 5
 # Users ask in the first seconds of a seed, and faults begin in them.
 HORIZON_S = 4.0
+# Firmware, kernel, service: a machine is back after so long at least.
+BOOT_TIME_S = 0.3
 DISK_SIZE_BYTES = 1 << 30
+LIMITS = StoreLimits(1 << 30, None, 1 << 20, 0)
 MEGABIT = 125_000.0
 SIZES = (1_800, 24_000, 70_000, 150_000)
 
-_trust: list[Any] = []
-
-
-def warm_up() -> None:
-    """Loads the certificates of all upstreams once a process, and outside of virtual time."""
-    if not _trust:
-        _trust.append(trust(None))
-
 
 class World:
-    """What the story, the users, the faults and the checks of one seed share.
+    """What the story, the users, the faults and the checks of one seed share; the run that its nodes are in.
 
-    rotten: (machine, sha256) of blobs that were made to rot. troubled: machines whose disk was made to fail.
-    failures: sentences; whoever sees something wrong adds one.
+    spoilt: numbers of machines whose way to the upstream spoils files now. rotten: (machine, sha256) of blobs that were
+    made to rot. troubled: machines whose disk was made to fail. kept: what a machine's catalog listed when its last
+    life ended. attempts: of a machine's users; the power takes them along. failures: sentences; whoever sees something
+    wrong adds one.
     """
+
+    upstream: FaultyUpstream
+    nursery: trio.Nursery
 
     def __init__(self, seed: int, directory: Path, kernel: Kernel) -> None:
         self.seed = seed
         self.dice = random.Random(f"faults {seed}")
         self.kernel = kernel
-        self.failures: list[str] = []
         self.net = Net(kernel, seed)
-        self.machines: list[Machine] = []
+        self.air = Air(kernel, self.net, seed)
+        self.directory = directory
+        self.no_certificates = directory / "no-certificates"
+        self.no_certificates.mkdir()
+        self.nodes: list[SimNode] = []
         self.faults = plan(self.dice, NODES, HORIZON_S)
         self.healed_at = max((fault.until_s for fault in self.faults), default=0.0)
-        self.rotten: set[tuple[str, Sha256]] = set()
-        self.troubled: set[str] = set()
         self.origin_lies = any(fault.kind in ("upstream lies", "proxy lies") for fault in self.faults)
         self.unseen = all(fault.kind in UNSEEN for fault in self.faults)
         self.liars = {f"node-{fault.nodes[0]}" for fault in self.faults if fault.kind == "liar"}
-        self.spoilt: set[int] = set()  # numbers of machines whose way to the upstream spoils files now
         self.spoilt_ever = {fault.nodes[0] for fault in self.faults if fault.kind == "proxy lies"}
-        self._air = Air(kernel, self.net, seed)
-        self._directory = directory
-        self._proxies: dict[int, LyingProxy] = {}  # by the number of their machine; those of the lives that run
+        self.spoilt: set[int] = set()
+        self.rotten: set[tuple[str, Sha256]] = set()
+        self.troubled: set[str] = set()
+        self.kept: dict[str, set[Sha256]] = {}
+        self.attempts: dict[str, set[trio.CancelScope]] = {}
+        self.failures: list[str] = []
+        self._pool = Pool(4096)
 
-    def build(self) -> None:
-        """Hosts, files and machines; in trio, for the kernel's clock is trio's."""
+    def build(self, on_store: Callable[[SimNode, Store], None]) -> None:
+        """Hosts, files and nodes, switched off; in trio. on_store: told of the store of each life."""
         dice, net = self.dice, self.net
         rate = dice.choice([2, 8, 50, 400]) * MEGABIT
         index = net.add_host("index.example", ip="198.51.100.1", up=rate, down=rate, latency_s=2e-3)
@@ -83,22 +85,44 @@ class World:
         group = GroupKey.from_seed(dice.randbytes(32)) if dice.random() < 0.5 else None
         sometimes("nodes of a group", group is not None)
         static = dice.random() < 0.3
-        pool = Pool(4096)
         hosts = [net.add_host(f"node-{number}", up=400 * MEGABIT, down=400 * MEGABIT) for number in range(NODES)]
         for number, host in enumerate(hosts):
-            self.machines.append(self._machine(number, host, hosts if static else [], pool, group))
-        for fault in self.faults:
-            if fault.kind in BAD_PEERS:
-                bad = random.Random(f"bad {self.seed} {fault.nodes}")
-                self.machines[fault.nodes[0]].bad = lambda honest, fault=fault, bad=bad: BadPeer(honest, fault, bad)  # type: ignore[misc]
+            known = [one.name for one in hosts if one is not host] if static else []
+            options = replace(self._options(number, group), peers=known, announces=not known, on_store=on_store)
+            self.nodes.append(SimNode(self, number, host, options))
 
-    def spoil(self, number: int, *, lies: bool) -> None:
-        """From now on the way of this machine to the upstream spoils files, or does not any more."""
-        (self.spoilt.add if lies else self.spoilt.discard)(number)
-        self._proxies[number].lies = lies
+    def end(self, node: SimNode, *, power: bool) -> None:
+        """The power of a node that runs goes, or its process is killed: at once, and nobody is told."""
+        if node.store is not None:
+            self.kept[node.host.name] = {row.sha256 for row in node.store.rows()}
+        if power:
+            node.power_off()
+        else:
+            node.kill()
+        for attempt in list(self.attempts.get(node.host.name, ())):
+            attempt.cancel()
+
+    async def start_again(self, node: SimNode) -> None:
+        """After `end`: another life on the same disk. Returns when it serves."""
+        await trio.sleep(BOOT_TIME_S)
+        await node.restart()
 
     def fail(self, sentence: str) -> None:
         self.failures.append(sentence)
+
+    # --- what a node asks of its run
+
+    def disk_of(self, node: SimNode) -> SimDisk:
+        return SimDisk(
+            random.Random(f"disk {self.seed} {node.number}"),
+            pool=self._pool,
+            rooms=[node.layout.blobs, node.layout.partials],
+            ordered=self.dice.random() < 0.5,
+            capacity_bytes=DISK_SIZE_BYTES,
+        )
+
+    def died(self, node: SimNode, error: BaseException) -> None:
+        self.fail(f"{node.host} died: {error!r}")
 
     # --- below
 
@@ -112,34 +136,21 @@ class World:
             self.upstream.hashless = dice.choice(list(self.upstream.published.values())).filename
         self.contents = {one.sha256: one.content for one in self.upstream.published.values()}
 
-    def _machine(self, number: int, host: Host, known: Sequence[Host], pool: Pool, group: GroupKey | None) -> Machine:
-        index, _ = make_index(self.upstream.index_url, 0, "lan")
-        settings = Settings(
-            indexes=(index,),
-            offline=False,
-            store_limits=StoreLimits(1 << 30, None, 1 << 20, 0),
-            allow_hosts=(),
-            static_peers=tuple(Sighting(other.ip, PEER_PORT) for other in known if other is not host),
-            version="0",
-            identity=Identity(Device.from_seed(random.Random(f"device {self.seed} {number}").randbytes(32)), group),
+    def _options(self, number: int, group: GroupKey | None) -> Options:
+        def answers(honest: Handler) -> Handler:
+            bad = next((fault for fault in self.faults if fault.kind in BAD_PEERS and number in fault.nodes), None)
+            return honest if bad is None else BadPeer(honest, bad, random.Random(f"bad {self.seed} {number}"))
+
+        dice = random.Random(f"proxy {self.seed} {number}")
+
+        def upstream(honest: Upstream) -> Upstream:
+            return LyingProxy(honest, lambda: number in self.spoilt, dice)
+
+        return Options(
+            group=group,
+            share="lan",
+            limits=LIMITS,
             piece_size_bytes=PIECE_SIZE_BYTES,
+            upstream=upstream,
+            answers=answers,
         )
-        directory = self._directory / host.name
-        disk = SimDisk(
-            random.Random(f"disk {self.seed} {number}"),
-            pool=pool,
-            rooms=[directory / "blobs", directory / "partials"],
-            ordered=self.dice.random() < 0.5,
-            capacity_bytes=DISK_SIZE_BYTES,
-        )
-
-        def upstream() -> Upstream:
-            made = HttpxUpstream([UpstreamSettings(index)], file_hosts=["files.example"], environment={})
-            made._trust[None] = _trust[0]
-            proxy = LyingProxy(made, random.Random(f"proxy {self.seed} {number}"))
-            proxy.lies = number in self.spoilt
-            self._proxies[number] = proxy
-            return proxy
-
-        discoveries = [] if known else [self._air.discovery()]
-        return Machine(self.net, host, disk, directory, settings, upstream, lambda: list(discoveries), self.seed)
