@@ -105,7 +105,7 @@ def _package(package: LockedPackage) -> Iterator[tuple[str, str]]:
 
 
 def _file(file: LockedFile, *, named: bool = True) -> str:
-    """Written here and not by way of a table: half of a lock are files."""
+    """Written here and not by way of a table: there are more files in a lock than anything else."""
     parts = [f"name = {_text(file.name)}"] if named else []
     if file.upload_time is not None:
         parts.append(f"upload-time = {_moment(file.upload_time)}")

@@ -50,7 +50,7 @@ def columns_of(table: Table) -> list[Any]:
 
     What `order_of_columns` reads: project, index, why it is missing; then, each a text with a line for every release,
     the versions, their ranks, and what else is said of them (`_line`); then the numbers of the pre-releases as the
-    octets of a term, and of what was yanked with the reasons. A line takes a tenth of the time that a list takes.
+    octets of a term, and of what was yanked with the reasons. Texts take a third of the time that lists take.
     """
     rows = [(version, one) for one in table.releases if (version := _version(one.version)) is not None]
     # Two spellings of one version ("1.0", "1.0.0") are two releases; the order among them is that of the text.
