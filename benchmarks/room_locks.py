@@ -29,6 +29,8 @@ from tests.bench.patience import until
 
 KEY = {"P2PCDN_GROUP_KEY": GroupKey.from_seed(b"b" * 32).line}
 GOAL = "at most 50 ms"
+# boto3's first round asks an index without core metadata for some three thousand versions; see docs/performance.md.
+ANSWER_TIME_S_MAX = 600.0
 # For the lock of a whole matrix.
 REQUIRES_PYTHON = ">=3.11"
 
@@ -91,7 +93,7 @@ def _compare(title: str, questions: Questions, first: RunningNode, second: Runni
 
 def _timed(node: RunningNode, path: str, question: bytes) -> tuple[float, dict[str, Any]]:
     began = time.perf_counter()
-    status, body = node.control("POST", path, question)
+    status, body = node.control("POST", path, question, timeout_s=ANSWER_TIME_S_MAX)
     took_s = time.perf_counter() - began
     if status != 200:
         raise SystemExit(f"{path}: {status} {body.decode()}")

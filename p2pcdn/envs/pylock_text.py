@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -93,29 +93,32 @@ def _package(package: LockedPackage) -> Iterator[tuple[str, str]]:
     if package.directory is not None:
         yield "directory", _value(_directory(package.directory))
     if package.archive is not None:
-        yield "archive", _value(_file(package.archive, named=False))
+        yield "archive", _file(package.archive, named=False)
     if package.sdist is not None:
-        yield "sdist", _value(_file(package.sdist))
+        yield "sdist", _file(package.sdist)
     if package.wheels:
-        yield "wheels", _array([_file(one) for one in sorted(package.wheels, key=lambda one: (one.name, one.place))])
+        yield "wheels", _lined(map(_file, sorted(package.wheels, key=lambda one: (one.name, one.place))))
     if package.attestation_identities:
         yield "attestation-identities", _array(package.attestation_identities)
     if package.tool:
         yield "tool", _value(package.tool)
 
 
-def _file(file: LockedFile, *, named: bool = True) -> dict[str, Any]:
-    return _without_none(
-        {
-            "name": file.name if named else None,
-            "upload-time": file.upload_time,
-            "url": file.url if file.url is None else without_credentials(file.url),
-            "path": file.path,
-            "size": file.size_bytes,
-            "hashes": dict(sorted(file.hashes.items())),
-            "subdirectory": file.subdirectory,
-        }
-    )
+def _file(file: LockedFile, *, named: bool = True) -> str:
+    """Written here and not by way of a table: there are more files in a lock than anything else."""
+    parts = [f"name = {_text(file.name)}"] if named else []
+    if file.upload_time is not None:
+        parts.append(f"upload-time = {_moment(file.upload_time)}")
+    if file.url is not None:
+        parts.append(f"url = {_text(without_credentials(file.url))}")
+    if file.path is not None:
+        parts.append(f"path = {_text(file.path)}")
+    if file.size_bytes is not None:
+        parts.append(f"size = {file.size_bytes}")
+    parts.append(f"hashes = {_table(dict(sorted(file.hashes.items())))}")
+    if file.subdirectory is not None:
+        parts.append(f"subdirectory = {_text(file.subdirectory)}")
+    return f"{{{', '.join(parts)}}}"
 
 
 def _vcs(vcs: Vcs) -> dict[str, Any]:
@@ -154,27 +157,45 @@ def _is_long(value: Any) -> bool:
 
 
 def _array(values: Sequence[Any]) -> str:
+    return _lined(map(_value, values))
+
+
+def _lined(texts: Iterable[str]) -> str:
     """One value a line: what changes in a lock is then one line of a diff."""
-    return "[\n" + "".join(f"    {_value(value)},\n" for value in values) + "]"
+    return "[\n" + "".join([f"    {text},\n" for text in texts]) + "]"
+
+
+def _text(text: str) -> str:
+    return f'"{_TO_ESCAPE.sub(_escaped, text)}"' if _TO_ESCAPE.search(text) else f'"{text}"'
 
 
 def _value(value: Any) -> str:
-    """What there is most of in a lock stands first: it has thousands of files."""
+    """What there is most of in a lock stands first."""
     if isinstance(value, str):
-        return f'"{_TO_ESCAPE.sub(_escaped, value)}"' if _TO_ESCAPE.search(value) else f'"{value}"'
+        return _text(value)
+    if isinstance(value, dict):
+        return _table(value)
     if isinstance(value, datetime):
-        utc = value if value.tzinfo is UTC else _in_utc(value)
-        return utc.isoformat().replace("+00:00", "Z")
+        return _moment(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    if isinstance(value, dict | Mapping):
-        inner = ", ".join([f"{_key(key)} = {_value(one)}" for key, one in value.items()])
-        return f"{{{inner}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join([_value(one) for one in value])}]"
+    if isinstance(value, Mapping):
+        return _table(value)
     return str(value)  # dates and times of day, in tables of other tools
+
+
+def _table(table: Mapping[str, Any]) -> str:
+    inner = ", ".join([f"{_key(key)} = {_value(one)}" for key, one in table.items()])
+    return f"{{{inner}}}"
+
+
+def _moment(moment: datetime) -> str:
+    utc = moment if moment.tzinfo is UTC else _in_utc(moment)
+    return utc.isoformat().replace("+00:00", "Z")
 
 
 def _in_utc(value: datetime) -> datetime:

@@ -137,7 +137,7 @@ def _package(
         name=one.project,
         version=one.version,
         marker=one.marker or None,
-        requires_python=next((said for _, at in by_name if (said := of_version[at].requires_python)), None),
+        requires_python=of_version.requires_python,
         dependencies=_dependencies(one),
         # A heap of files is no index of the Simple API (PEP 751, "packages.index").
         index=listed.index.url if not listed.index.flat else None,

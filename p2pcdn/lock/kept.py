@@ -9,7 +9,7 @@ from p2pcdn import frames
 from p2pcdn.resolve import Metadata, Order, Source, Table, columns_of, order_of_columns
 
 # Counted up when the tables, metadata or files of this version could not be read by another one.
-FORMAT = 5
+FORMAT = 6
 
 
 def encode_table(table: Table) -> bytes:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter
-from typing import Any
+from functools import cached_property
+from typing import overload
 
 from p2pcdn import frames
 from p2pcdn.digest import Sha256
-from p2pcdn.resolve import Lazily
 from p2pcdn.simple import File
 
 # Reading a row of this size takes some 0.1 ms, most of it for its checksum. Most projects' files fit in one.
@@ -23,11 +22,11 @@ SERIES_SIZE_MAX = 40
 
 def encode_files(by_version: Mapping[str, Sequence[File]]) -> dict[str, bytes]:
     """The files of a page by version, in their order, as rows by the end of their key: one row, or where that would be
-    large, one for each series. Of their raw form, where the provenance is.
+    large, one for each series.
     """
-    series: dict[str, dict[str, list[Sequence[Any]]]] = {}
+    series: dict[str, dict[str, str]] = {}
     for version, files in by_version.items():
-        series.setdefault(_series(version), {})[version] = list(map(_row, files))
+        series.setdefault(_series(version), {})[version] = "\n".join(map(_line, files))
     packed = {end: zlib.compress(frames.encode(versions), 1) for end, versions in series.items()}
     if sum(map(len, packed.values())) <= WHOLE_SIZE_BYTES_MAX:
         return {"": frames.encode(packed)}
@@ -46,47 +45,99 @@ def decode_files(row: Callable[[str], bytes | None], version: str) -> Mapping[st
     octets = row(_series(version)) if packed is None else packed.get(_series(version))
     if octets is None:
         return None if packed is None else {}
-    return {of: Files(rows) for of, rows in frames.decode_own(zlib.decompress(octets)).items()}
+    return {of: Files(lines) for of, lines in frames.decode_own(zlib.decompress(octets)).items()}
 
 
 def _series(version: str) -> str:
     return "/" + ".".join(version.split(".")[:2])[:SERIES_SIZE_MAX]
 
 
-class Files(Lazily[File]):
-    """The files of one version. names: of all of them, in the same order: most are asked for nothing else."""
+class Files(Sequence[File]):
+    """The files of one version, each made when it is asked for."""
 
-    def __init__(self, rows: Sequence[Sequence[Any]]) -> None:
-        self.names = tuple(row[0] for row in rows)
-        super().__init__(len(rows), lambda at: _file(*rows[at]))
+    def __init__(self, text: str) -> None:
+        """text: a line for each file; it is taken apart where somebody looks: a series has many versions."""
+        self._text = text
+
+    @cached_property
+    def _rows(self) -> list[list[str]]:
+        return [line.split("\t") for line in self._text.split("\n")] if self._text else []
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all of them, in the same order: most are asked for nothing else."""
+        return tuple([row[0] for row in self._rows])
+
+    @property
+    def requires_python(self) -> str | None:
+        """What the first one by name says, of those that say anything."""
+        said = [(row[0], row[6]) for row in self._rows if row[6]]
+        return min(said)[1] if said else None
+
+    @property
+    def has_wheel(self) -> bool:
+        """The first one speaks for all: a wheel, if there is any."""
+        return bool(self._rows) and self._rows[0][0].endswith(".whl")
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, at: int) -> File: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[File]: ...
+    def __getitem__(self, at: int | slice) -> File | Sequence[File]:
+        return [_file(*row) for row in self._rows[at]] if isinstance(at, slice) else _file(*self._rows[at])
 
 
-NO_FILES = Files(())
+NO_FILES = Files("")
 
 
 def _file(
     filename: str,
     url: str,
-    sha256: str | None,
-    size_bytes: int | None,
-    core_metadata: str | bool,
-    yanked: bool | str,
-    requires_python: str | None,
-    upload_time: str | None,
-    provenance: str | None,
+    sha256: str,
+    size_bytes: str,
+    core_metadata: str,
+    yanked: str,
+    requires_python: str,
+    upload_time: str,
+    provenance: str,
 ) -> File:
-    beside = Sha256(core_metadata) if isinstance(core_metadata, str) else core_metadata
-    known = Sha256(sha256) if sha256 is not None else None
-    raw = {"provenance": provenance} if provenance is not None else {}
-    return File(filename, url, known, size_bytes, beside, yanked, requires_python, upload_time, raw)
+    return File(
+        filename,
+        url,
+        Sha256(sha256) if sha256 else None,
+        int(size_bytes) if size_bytes else None,
+        Sha256(core_metadata) if len(core_metadata) > 1 else bool(core_metadata),
+        yanked[1:] or bool(yanked),
+        requires_python or None,
+        upload_time or None,
+        {"provenance": provenance} if provenance else {},
+    )
 
 
-def _row(file: File) -> Sequence[Any]:
-    link = file.raw.get("provenance")
-    return [*_columns(file), link if isinstance(link, str) else None]
+def _line(file: File) -> str:
+    """In the order in which `_file` takes them. What is not there is empty; what is only true, or begins a reason, "+".
+
+    Of its raw form, where the provenance is.
+    """
+    beside, link = file.core_metadata, file.raw.get("provenance")
+    fields = (
+        file.filename,
+        file.url,
+        file.sha256 or "",
+        "" if file.size_bytes is None else str(file.size_bytes),
+        beside if isinstance(beside, str) else "+" * beside,
+        f"+{file.yanked}" if isinstance(file.yanked, str) else "+" * file.yanked,
+        file.requires_python or "",
+        file.upload_time or "",
+        link if isinstance(link, str) else "",
+    )
+    line = "\t".join(fields)
+    # Nothing of what a lock says needs these signs, and a page may hold anything.
+    return line if "\n" not in line and line.count("\t") == len(fields) - 1 else "\t".join(map(_in_one_line, fields))
 
 
-# In the order in which `_file` takes them, which takes the provenance last.
-_columns = attrgetter(
-    "filename", "url", "sha256", "size_bytes", "core_metadata", "yanked", "requires_python", "upload_time"
-)
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split())

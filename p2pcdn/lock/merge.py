@@ -11,7 +11,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from p2pcdn.lock.targets import PLATFORMS, Cell, Platform
-from p2pcdn.resolve import Edge, Pin, Solution
+from p2pcdn.resolve import Edge, Solution
 
 C = TypeVar("C", bound=Hashable)
 
@@ -56,32 +56,32 @@ def merge(
     solutions: by target. roots: the requirements of each, as the resolver was given them. where: the marker that holds
     for these targets and no others, "" for all of them.
     """
-    wanted: dict[Pin, dict[frozenset[Root], set[C]]] = defaultdict(lambda: defaultdict(set))
-    children: dict[Pin, set[Pin]] = defaultdict(set)
+    wanted: dict[_Place, dict[frozenset[Root], set[C]]] = defaultdict(lambda: defaultdict(set))
+    children: dict[_Place, set[_Place]] = defaultdict(set)
     for cell, solution in solutions.items():
-        pins = {pin.project: _source(pin) for pin in solution.pins}
+        pins = {pin.project: (pin.project, pin.version, pin.url, pin.index) for pin in solution.pins}
         for project, who in reached(solution, roots).items():
             wanted[pins[project]][ALWAYS if PROJECT in who else who].add(cell)
         for edge in solution.edges:
             if edge.parent in pins and edge.child in pins:
                 children[pins[edge.parent]].add(pins[edge.child])
-    often = Counter(pin.project for pin in wanted)
+    often = Counter(project for project, *_ in wanted)
     return tuple(
         Merged(
-            pin.project,
-            pin.version,
-            pin.index,
-            pin.url,
-            _marker(wanted[pin], where),
-            tuple(sorted({(c.project, c.version if often[c.project] > 1 else "") for c in children[pin]})),
+            project,
+            version,
+            index,
+            url,
+            _marker(wanted[place], where),
+            tuple(sorted({(child, its if often[child] > 1 else "") for child, its, *_ in children[place]})),
         )
-        for pin in sorted(wanted, key=lambda pin: (pin.project, pin.version, pin.url))
+        for place in sorted(wanted)
+        for project, version, url, index in (place,)
     )
 
 
-def _source(pin: Pin) -> Pin:
-    """The pin without what differs from target to target though the package is the same."""
-    return Pin(pin.project, pin.version, pin.index, pin.url)
+# A package without what differs from target to target though it is the same: project, version, URL, index.
+_Place = tuple[str, str, str, str]
 
 
 # -- who wants what ---------------------------------------------------------------------------------------------------

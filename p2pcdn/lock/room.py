@@ -12,9 +12,9 @@ from p2pcdn import frames
 from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.index.claimed import is_sealed, may_go_to_members
 from p2pcdn.lock.certificate import Certificate, Choice, machine_of, subject_of
-from p2pcdn.lock.facts import file_for_metadata
 from p2pcdn.lock.feed import Feed
 from p2pcdn.lock.kept import decode_metadata, decode_table
+from p2pcdn.lock.kept_files import NO_FILES
 from p2pcdn.lock.outcomes import solutions_of
 from p2pcdn.lock.wishes import Question, preferring
 from p2pcdn.resolve import Doubt, Knowledge, LacksFiles, Solution, Source, Target, Wanted, confirm
@@ -134,8 +134,7 @@ class Room:
         looked_at = frozenset((source.project, source.version) for source in found.looked_at)
         for project, version in looked_at.union(*(chosen for chosen in choices if chosen is not None)):
             page = feed.pages[project]
-            file = file_for_metadata(feed.files(page, version)) if page is not None else None
-            if file is None or not file.filename.endswith(".whl"):
+            if page is None or not feed.files(page, version).has_wheel:
                 return {}  # what a build says of itself may differ elsewhere
         pages = {project: feed.pages[project] for project in found.projects}
         read = {project: (page.index.url, page.version) for project, page in pages.items() if page is not None}
@@ -194,8 +193,8 @@ def _unbuilt(feed: Feed, known: Knowledge) -> Source | None:
     """One of which we know nothing because nothing is built here: we might choose it, and would else pass it over."""
     for source in (one.source for one in known.metadata.values() if one.broken):
         page = feed.pages.get(source.project)
-        file = file_for_metadata(feed.files(page, source.version)) if page is not None else None
-        if file is not None and not file.filename.endswith(".whl"):
+        files = feed.files(page, source.version) if page is not None else NO_FILES
+        if files and not files.has_wheel:
             return source
     return None
 

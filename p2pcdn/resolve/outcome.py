@@ -12,18 +12,17 @@ def solution_of(view: View, decided: Iterable[tuple[str, int]]) -> Solution:
     """decided: (package, index of its version), in any order; the metadata of each is known."""
     packages = sorted((*parts_of(package), index) for package, index in decided)
     extras: dict[str, list[str]] = {}
-    edges = {Edge("", "", one.project, one.text) for one in view.root}
+    edges = {("", "", one.project, one.text) for one in view.root}  # as tuples: a hundred packages have 300
     warnings = []
     for name, extra, index in packages:
         source = view.known(name).sources[index]
-        edges.update(Edge(name, extra, one.project, one.text) for one in view.requirements(source, extra))
+        edges.update([(name, extra, one.project, one.text) for one in view.requirements(source, extra)])
         if extra and view.provides(source, extra):
             extras.setdefault(name, []).append(extra)
         elif extra:
             warnings.append(f"{name} {source.version} has no extra {extra!r}; it is left out.")
     pins = [_pin(view, name, index, extras.get(name, ())) for name, extra, index in packages if not extra]
-    ordered = sorted(edges, key=lambda edge: (edge.parent, edge.extra, edge.child, edge.requirement))
-    return Solution(tuple(pins), tuple(ordered), tuple(warnings))
+    return Solution(tuple(pins), tuple([Edge(*edge) for edge in sorted(edges)]), tuple(warnings))
 
 
 def _pin(view: View, name: str, index: int, extras: Iterable[str]) -> Pin:

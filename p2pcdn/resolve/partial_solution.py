@@ -6,7 +6,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from p2pcdn.resolve.incompatibility import Incompatibility
-from p2pcdn.resolve.term import ANYTHING
+from p2pcdn.resolve.term import ANYTHING, is_positive
 
 
 @dataclass(slots=True, eq=False)
@@ -26,6 +26,7 @@ class PartialSolution:
     def __init__(self) -> None:
         self.terms: dict[str, int] = {}
         self.decided: dict[str, int] = {}
+        self._undecided: dict[str, int] | None = {}  # None: to be looked for anew
         self._trail: list[Assignment] = []
         self._positions: dict[str, list[int]] = {}
         # Where in the trail each level begins; level 0 is what holds without any decision.
@@ -35,10 +36,22 @@ class PartialSolution:
     def level(self) -> int:
         return len(self._levels) - 1
 
+    @property
+    def undecided(self) -> dict[str, int]:
+        """What is known of the packages that must be there and are not decided, in the order of `terms`."""
+        if self._undecided is None:
+            self._undecided = {
+                package: known
+                for package, known in self.terms.items()
+                if is_positive(known) and package not in self.decided
+            }
+        return self._undecided
+
     def decide(self, package: str, term: int) -> None:
         """Opens a level. The term holds one version."""
         self._levels.append(len(self._trail))
         self.decided[package] = term
+        self.undecided.pop(package, None)
         self._assign(package, term, None)
 
     def derive(self, package: str, term: int, cause: Incompatibility) -> int:
@@ -66,6 +79,7 @@ class PartialSolution:
             if assignment.cause is None:
                 del self.decided[package]
         del self._trail[start:], self._levels[level + 1 :]
+        self._undecided = None
         return [assignment.package for assignment in gone]
 
     def satisfier(self, incompatibility: Incompatibility) -> tuple[Assignment, int]:
@@ -88,10 +102,16 @@ class PartialSolution:
         return found, level
 
     def _assign(self, package: str, own: int, cause: Incompatibility | None) -> int:
-        total = self.terms.get(package, ANYTHING) & own
+        before = self.terms.get(package, ANYTHING)
+        total = before & own
         self._positions.setdefault(package, []).append(len(self._trail))
         self._trail.append(Assignment(package, own, total, self.level, cause))
         self.terms[package] = total
+        if self._undecided is not None and is_positive(total) and package not in self.decided:
+            if before != ANYTHING and not is_positive(before):
+                self._undecided = None  # its place is not the last one
+            else:
+                self._undecided[package] = total
         return total
 
     def _first_within(self, package: str, term: int) -> int:

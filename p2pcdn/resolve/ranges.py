@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from packaging.specifiers import InvalidSpecifier, Specifier
 from packaging.version import InvalidVersion, Version
@@ -12,12 +13,15 @@ from packaging.version import InvalidVersion, Version
 from p2pcdn.resolve import term
 from p2pcdn.resolve.term import NOTHING, PRESENT
 
-# Epoch and release.
-_Release = tuple[int, tuple[int, ...]]
-
 _SPECIFIER = re.compile(r"\s*(~=|===|==|!=|<=|>=|<|>)\s*([^\s,;)]+)\s*")
 # A final version without an epoch.
 _PLAIN = re.compile(r"\d+(?:\.\d+)*", re.ASCII)
+# What ends a rank: the versions of one release, in their order.
+_BEFORE_FINAL, _FINAL, _AFTER_FINAL = "!", ".", "/"
+# Behind everything that begins so.
+_END = "\U0010ffff"
+# Requirements name the same versions over and over.
+_READ_MAX = 50_000
 
 
 class Versions:
@@ -27,13 +31,12 @@ class Versions:
     (pre-releases, post-releases, local versions), and there `packaging` decides.
     """
 
-    def __init__(self, ordered: Sequence[Version], texts: Sequence[str] = ()) -> None:
-        """texts: the same as their index spells them, so that most of them need not be parsed."""
+    def __init__(self, ordered: Sequence[Version], ranks: Sequence[str] | None = None) -> None:
+        """ranks: `rank` of each, where they were kept, so that hardly a version need be parsed."""
         self.ordered = ordered
-        self._texts = texts
+        self._ranks = ranks if ranks is not None else [*map(rank, ordered)]
         self.all = term.versions(0, len(ordered))
         self._terms: dict[str, int] = {"": PRESENT}
-        self._releases: list[_Release | None] = [None] * len(ordered)
 
     def matching(self, specifiers: str) -> int:
         """The versions that all of these comma-separated specifiers allow, pre-releases included: a positive term.
@@ -51,21 +54,16 @@ class Versions:
 
     def equal(self, version: Version) -> int:
         """Those that are this very version, local part and all."""
-        start, stop = self._same_release(_release(version))
+        start, stop = self._same_release(_release_rank(version))
         return sum(term.version(index) for index in range(start, stop) if self.ordered[index] == version)
 
     def _one(self, text: str) -> int:
-        match = _SPECIFIER.fullmatch(text)
-        if match is None:
-            raise InvalidSpecifier(f"not a specifier: {text.strip()!r}")
-        operator, number = match.groups()
+        operator, number = _parts(text)
         if operator == "===":
             return self._allowed_by(text, 0, len(self.ordered))
         if number.endswith(".*"):
             return self._series_only(operator, _version(number[:-2], text), text)
-        # Nearly all numbers are plain, and a Version costs more than all the rest here.
-        wanted = _plain_release(number) if _PLAIN.fullmatch(number) else _release(_version(number, text))
-        start, stop = self._same_release(wanted)
+        start, stop = self._same_release(_wanted_rank(number, text))
         found = self._around(operator, number, text, start, stop)
         if operator in _LOWER_TOO:
             found |= term.versions(0, start)
@@ -84,41 +82,18 @@ class Versions:
 
     def _series(self, epoch: int, release: tuple[int, ...]) -> int:
         """Those whose release begins so, a short one filled with zeros."""
-        length = len(release)
-        wanted = (epoch, release)
+        first, all_of_them = _digits((epoch, *_without_zeros(release))), _digits((epoch, *release))
+        return term.versions(bisect_left(self._ranks, first), bisect_left(self._ranks, all_of_them + _END))
 
-        def beginning(version: Version) -> tuple[int, tuple[int, ...]]:
-            own = version.release[:length]
-            return version.epoch, own + (0,) * (length - len(own))
-
-        return term.versions(
-            bisect_left(self.ordered, wanted, key=beginning), bisect_right(self.ordered, wanted, key=beginning)
-        )
-
-    def _same_release(self, wanted: _Release) -> tuple[int, int]:
+    def _same_release(self, release: str) -> tuple[int, int]:
         """(start, stop) of the versions that differ from it at most in pre, post, dev or local parts."""
-        start = stop = bisect_left(range(len(self.ordered)), wanted, key=self._release_of)
-        while stop < len(self.ordered) and self._release_of(stop) == wanted:
-            stop += 1
-        return start, stop
-
-    def _release_of(self, index: int) -> _Release:
-        known = self._releases[index]
-        if known is None:
-            plain = self._plain(index)
-            known = _plain_release(plain) if plain else _release(self.ordered[index])
-            self._releases[index] = known
-        return known
-
-    def _plain(self, index: int) -> str:
-        """The version as text if it is a final one without an epoch, else ""."""
-        text = self._texts[index] if self._texts else str(self.ordered[index])
-        return text if _PLAIN.fullmatch(text) else ""
+        start = bisect_left(self._ranks, release + _BEFORE_FINAL)
+        return start, bisect_right(self._ranks, release + _AFTER_FINAL, start)
 
     def _around(self, operator: str, number: str, text: str, start: int, stop: int) -> int:
         if start == stop:
             return NOTHING
-        if stop - start == 1 and _PLAIN.fullmatch(number) and self._plain(start):
+        if stop - start == 1 and self._ranks[start].endswith(_FINAL) and _PLAIN.fullmatch(number):
             return term.version(start) if operator in _ITSELF_TOO else NOTHING
         return self._allowed_by(text, start, stop)
 
@@ -136,13 +111,24 @@ _HIGHER_TOO = frozenset({">", ">=", "!=", "~="})
 _ITSELF_TOO = frozenset({"==", "<=", ">=", "~="})
 
 
-def _release(version: Version) -> _Release:
-    """Epoch and release without the zeros at its end: 1.0 and 1.0.0 are one release."""
-    return version.epoch, _without_zeros(version.release)
+def rank(version: Version) -> str:
+    """A text that stands among texts as the version does among versions; it may be kept.
+
+    It tells releases apart (1.0 and 1.0.0 are one), and of one release what comes before the final version, that
+    version, and what comes after it.
+    """
+    if version.post is None and version.is_prerelease:
+        return _release_rank(version) + _BEFORE_FINAL
+    return _release_rank(version) + (_FINAL if version.post is None and version.local is None else _AFTER_FINAL)
 
 
-def _plain_release(number: str) -> _Release:
-    return 0, _without_zeros(tuple(map(int, number.split("."))))
+def _release_rank(version: Version) -> str:
+    return _digits((version.epoch, *_without_zeros(version.release)))
+
+
+def _digits(numbers: Iterable[int]) -> str:
+    """Each number as its digits, behind a letter that says how many: 9 is "a9", and 10, which is higher, "b10"."""
+    return "".join([chr(96 + len(digits)) + digits for digits in map(str, numbers)])
 
 
 def _without_zeros(release: tuple[int, ...]) -> tuple[int, ...]:
@@ -150,6 +136,24 @@ def _without_zeros(release: tuple[int, ...]) -> tuple[int, ...]:
     while length > 1 and not release[length - 1]:
         length -= 1
     return release[:length]
+
+
+@lru_cache(maxsize=_READ_MAX)
+def _parts(text: str) -> tuple[str, str]:
+    """(operator, number)"""
+    match = _SPECIFIER.fullmatch(text)
+    if match is None:
+        raise InvalidSpecifier(f"not a specifier: {text.strip()!r}")
+    operator, number = match.groups()
+    return operator, number
+
+
+@lru_cache(maxsize=_READ_MAX)
+def _wanted_rank(number: str, text: str) -> str:
+    # Nearly all numbers are plain, and a Version costs more than all the rest here.
+    if _PLAIN.fullmatch(number):
+        return _digits((0, *_without_zeros(tuple(map(int, number.split("."))))))
+    return _release_rank(_version(number, text))
 
 
 def _version(number: str, text: str) -> Version:

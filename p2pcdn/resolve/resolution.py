@@ -105,9 +105,7 @@ class Resolution:
         solution = self._solver.solution
         best: str | None = None
         best_rank: tuple[int, ...] = ()
-        for package, known in solution.terms.items():
-            if package in solution.decided or known & term.ABSENT:
-                continue
+        for package, known in solution.undecided.items():
             remembered = self._ranks.get(package)
             if remembered is not None and remembered[0] == known:
                 rank = remembered[1]

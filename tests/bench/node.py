@@ -171,8 +171,8 @@ class RunningNode:
         assert status == 200, body
         return dict(json.loads(body))
 
-    def control(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-        connection = _UnixConnection(self.control_socket)
+    def control(self, method: str, path: str, body: bytes | None = None, timeout_s: float = 30.0) -> tuple[int, bytes]:
+        connection = _UnixConnection(self.control_socket, timeout_s)
         with contextlib.closing(connection):
             connection.request(method, path, body=body)
             response = connection.getresponse()
@@ -311,13 +311,13 @@ def get(address: tuple[str, int], path: str, headers: dict[str, str] | None = No
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=30)
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(30)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
 
 

@@ -57,10 +57,24 @@ def test_metadata_and_files_come_back_whole() -> None:
     none = decode_files(rows.get, "2.0")
     assert none is not None
     assert [*none["2.0"]] == []
+    assert found["1.0"].has_wheel
+    assert not none["2.0"].has_wheel
+    assert (found["1.0"].requires_python, none["2.0"].requires_python) == (">=3", None)
     never = decode_files(rows.get, "3.0")
     assert never is not None
     assert [*never] == []
     assert decode_files({}.get, "1.0") is None
+
+
+def test_what_a_page_says_in_several_lines_is_kept_in_one() -> None:
+    odd = replace(TABLE.releases[0], requires_python=">=3.8,\n\t<4", upload_time="2024\n", yanked="a\tb\nc")
+    order = decode_table(encode_table(replace(TABLE, releases=(odd, TABLE.releases[3]))))
+    said = [(one.version, one.requires_python, one.upload_time, one.yanked) for one in order.releases]
+    assert said == [("1.1", ">=3.8, <4", "2024", "a\tb\nc"), ("1.9", ">=3.8", "2024", "")]
+    file = replace(FILE, yanked="a\tb\nc", requires_python=">=3.8,\n<4", raw={"provenance": "p"})
+    found = decode_files(encode_files({"1.0": [file, FILE]}).get, "1.0")
+    assert found is not None
+    assert [*found["1.0"]] == [replace(file, yanked="a b c", requires_python=">=3.8, <4"), FILE]
 
 
 def test_files_of_many_versions_are_kept_by_their_series() -> None:

@@ -10,7 +10,7 @@ from packaging.specifiers import InvalidSpecifier, Specifier, SpecifierSet
 from packaging.version import Version
 
 from p2pcdn.resolve import term
-from p2pcdn.resolve.ranges import Versions
+from p2pcdn.resolve.ranges import Versions, rank
 
 # Around one release, so that what is hard (pre, post, dev, local, zeros at the end) meets often.
 releases = st.sampled_from(["0.9", "1", "1.0", "1.0.0", "1.0.1", "1.1", "1.1.0", "1.10", "2", "2.0.1", "1!1.0"])
@@ -43,6 +43,12 @@ def test_the_versions_that_specifiers_allow_are_those_that_packaging_finds(texts
     found = versions.matching(",".join(several))
     assert set(term.upwards(found & versions.all)) == expected
     assert term.is_positive(found)
+
+
+@given(st.lists(numbers, min_size=2, max_size=12))
+def test_ranks_stand_as_their_versions_do(texts: list[str]) -> None:
+    ordered = sorted(map(Version, [*texts, "9", "10", "20240101", "0.0"]))
+    assert [*map(rank, ordered)] == sorted(map(rank, ordered))
 
 
 @given(st.sets(st.integers(0, 300)))
