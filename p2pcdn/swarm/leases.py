@@ -161,9 +161,14 @@ class Leases:
         trial = self.trial
         return trial.slow if trial is not None and (trial.won or trial.racer == member.boot) else frozenset()
 
-    def hoarder(self, now: float) -> Member | None:
-        """A lone reader that does not give on what it reads: its own wire is thin. Then another one reads beside it."""
-        readers = [boot for boot, one in self.held.items() if one.since + LEASE_S < now]
+    def hoarder(self, now: float, distrusted: Sequence[bytes]) -> Member | None:
+        """A lone reader that does not give on what it reads: its own wire is thin. Then another one reads beside it.
+
+        What one of these devices reads nobody takes, for it has lied: that says nothing of its wire.
+        """
+        readers = [
+            boot for boot, one in self.held.items() if one.since + LEASE_S < now and one.device not in distrusted
+        ]
         reader = self._members.get(readers[0]) if readers else None
         if reader is None or reader.holds.bit_count() < HOARD_PIECES_MIN or len(self._members) < 2:
             return None
@@ -189,7 +194,7 @@ class Leases:
         distrusted = member.ask.distrusted
         believed = [one for one in self.held.values() if one.device not in distrusted]
         races = member.ask.slow and self.trial is None and member.host not in self._beaten
-        enough = member.ask.readers + (races or self.hoarder(now) is not None)
+        enough = member.ask.readers + (races or self.hoarder(now, distrusted) is not None)
         if len(believed) >= enough or (len(self.held) >= LEASES_MAX and not self._end_doubted(distrusted)):
             return False
         if sum(self._members[boot].host == member.host for boot in self.held) >= LEASES_PER_HOST_MAX:
