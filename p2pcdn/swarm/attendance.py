@@ -203,6 +203,7 @@ class Attendance:
         else:
             hearsay = address in self._hearsay
             self._absent.was_silent(address, asked_at, trio.current_time(), hearsay=hearsay)
+            log.info("no advice of %s within %.1f s", address, trio.current_time() - asked_at, extra={"id": self._id})
             self._gone.append(str(address))
         return advice
 

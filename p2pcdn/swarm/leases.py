@@ -5,6 +5,7 @@ More read where the word of one is not taken, where one keeps what it reads, or 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from p2pcdn.swarm.advice import MAKERS_TOLD_MAX
 from p2pcdn.swarm.member import Member
 from p2pcdn.swarm.plan import CLASSES, Plan
 from p2pcdn.swarm.trial import DECIDED_AFTER_PIECES, DECIDED_AFTER_S, Trial, by_class
+
+log = logging.getLogger(__name__)
 
 # A reader that brings nothing new for so long gives its lease up.
 LEASE_S = 3.0
@@ -206,6 +209,11 @@ class Leases:
         if whole and not races and now < member.progress_at + self._patience_s:
             return False  # somebody has it all, unless he has gone since
         slow = self.roots(member.ask.distrusted) if races else []
+        log.info(
+            "%s is to read the origin: it believes %d of %d readers%s",
+            member.address or "this node", len(believed), len(self.held), ", and the room is slow" if races else "",
+            extra={"id": member.ask.id},
+        )  # fmt: skip
         self._give(member, 0.0 if races else PARTS[len(believed)], now, races=races)
         if races:
             self._try(member, slow, now)
