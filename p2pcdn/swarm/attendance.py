@@ -15,7 +15,7 @@ from p2pcdn.bounded import forget_oldest
 from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.swarm.advice import CROWD_SIZE_BYTES_MAX, LEFT_MAX, Advice, AskCrowd
 from p2pcdn.swarm.exchange import Exchange
-from p2pcdn.swarm.peer import Address, Peer
+from p2pcdn.swarm.peer import ADDRESSES_REMEMBERED, Address, Peer
 from p2pcdn.swarm.tracker import Tracker
 
 log = logging.getLogger(__name__)
@@ -211,14 +211,19 @@ def seen_from(address: str, place: Place) -> Address | None:
     """Where a node is that somebody else named: "" is himself, and his loopback is his machine."""
     if address == "":
         return place.address
+    named = _read(address)
+    if place.address is not None and _is_loopback(named.host) and not _is_loopback(place.address.host):
+        return Address(place.address.host, named.port)
+    return named
+
+
+@lru_cache(maxsize=ADDRESSES_REMEMBERED)
+def _read(address: str) -> Address:
     host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if place.address is not None and _is_loopback(host) and not _is_loopback(place.address.host):
-        host = place.address.host
-    return Address(host, int(port))
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=ADDRESSES_REMEMBERED)
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
