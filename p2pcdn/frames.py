@@ -46,12 +46,10 @@ def decode_own(content: bytes) -> Any:
 
 def _refuse_other_kinds(value: Any) -> None:
     """`undefined` and the unassigned simple values are canonical, and are nothing that we write."""
-    if type(value) is dict:
-        for inner in value.values():
-            _refuse_other_kinds(inner)
-    elif type(value) is list:
-        for inner in value:
-            _refuse_other_kinds(inner)
+    if type(value) is dict or type(value) is list:
+        for inner in value.values() if type(value) is dict else value:
+            if type(inner) not in _KINDS:
+                _refuse_other_kinds(inner)
     elif type(value) not in _KINDS:
         raise ValueError(f"{value!r} is no value of a frame")
 

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, ParamSpec, Protocol, TypeVar
+from typing import Literal, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import trio
 
@@ -110,8 +110,7 @@ class Announcement:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(NamedTuple):
     """A hint that a peer may be there; believed only after it answered. `instance` is None for configured peers.
 
     gone: whoever configured it (a file, the DNS) no longer names it; it stays for as long as it answers by itself.

@@ -24,6 +24,7 @@ SCENARIOS = {
     "faults": "simnet.scenarios.faults",
     "faults-silence": "simnet.scenarios.faults_silence",
     "faults-store": "simnet.scenarios.faults_store",
+    "reader-dies": "simnet.scenarios.reader_dies",
 }
 SEEDS = 200
 PROGRESS_EVERY_S = 0.5

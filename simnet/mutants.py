@@ -284,7 +284,7 @@ def _no_check(wanted: Any, got: Sha256) -> None:
     return
 
 
-STORE, FIVE, SILENCE = "faults-store", "faults", "faults-silence"
+STORE, FIVE, SILENCE, DEATH = "faults-store", "faults", "faults-silence", "reader-dies"
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("a blob's file is not synced before it gets its name", STORE, [(Arrivals, "_sync", _no_fsync)]),
     Mutant("an fsync that failed is tried again, and believed", STORE, [(Arrivals, "_sync", _fsync_again)]),
@@ -323,7 +323,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("a silent upstream is waited for", FIVE, [(HttpxUpstream, "__init__", _patient_upstream)]),
     Mutant("what the room does not give is not asked of the upstream", FIVE, [(Fetch, "_fill", _only_from_the_room)]),
     Mutant("everybody reads the upstream", FIVE, [(Leases, "grant", _grants_all)]),
-    Mutant("a lease never moves", FIVE, [(leases, "LEASE_S", 1e9), (crowd, "SILENT_S", 1e9)], 60),
+    Mutant("a lease never moves", DEATH, [(leases, "LEASE_S", 1e9), (crowd, "SILENT_S", 1e9)]),
     Mutant("a cut download goes on at the wrong place", FIVE, [(OriginReader, "_drain", _drain_askew)], 30),
     Mutant("what passes through unkept is not checked", FIVE, [(deliver, "_check", _no_check)], 20),
 )

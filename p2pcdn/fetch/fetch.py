@@ -187,6 +187,7 @@ class Fetch:
             partial.brought.clear()
             if spoilt:
                 raise
+        log.info("the room gave wrong bytes twice; now from the upstream alone", extra={"file": wanted.file.filename})
         await self._from_upstream(wanted, partial)
         return await _finish(partial)
 

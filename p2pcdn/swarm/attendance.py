@@ -15,7 +15,7 @@ from p2pcdn.bounded import forget_oldest
 from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.swarm.advice import CROWD_SIZE_BYTES_MAX, LEFT_MAX, Advice, AskCrowd
 from p2pcdn.swarm.exchange import Exchange
-from p2pcdn.swarm.peer import Address, Peer
+from p2pcdn.swarm.peer import ADDRESSES_REMEMBERED, Address, Peer
 from p2pcdn.swarm.tracker import Tracker
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,8 @@ TRIED_MAX = 3
 # worth so many questions.
 SENT_ON_MAX, STEPS_MAX = 2, 6
 # One that did not answer is not asked first again for so long, by any download of this node; it doubles. It is perhaps
-# only busy, and a room with two trackers has two readers. One of whom we only heard is perhaps nobody.
+# only busy, and a room with two trackers has two readers. One of whom we only heard is perhaps nobody, until it says
+# hello to us.
 ABSENT_FIRST_S, ABSENT_MAX_S, HEARSAY_ABSENT_S = 1.0, 30.0, 60.0
 # Those that were silent last; a room has one tracker a file.
 ABSENT_REMEMBERED = 256
@@ -46,9 +47,13 @@ class Place:
 
 @dataclass(slots=True)
 class _Silence:
-    """until: when it may be asked again. times: one after the other. noted_at: when the last one was found out."""
+    """until: when it may be asked again; hearsay_until: while we have only heard of it. times: one after the other.
+
+    noted_at: when the last one was found out.
+    """
 
     until: float = 0.0
+    hearsay_until: float = 0.0
     times: int = 0
     noted_at: float = 0.0
 
@@ -59,26 +64,25 @@ class Absent:
     def __init__(self) -> None:
         self._silences: dict[Address, _Silence] = {}
 
-    def is_absent(self, address: Address, now: float) -> bool:
+    def is_absent(self, address: Address, now: float, *, hearsay: bool) -> bool:
         silence = self._silences.get(address)
-        return silence is not None and now < silence.until
+        return silence is not None and now < (silence.hearsay_until if hearsay else silence.until)
 
     def is_asked(self, address: Address, now: float) -> None:
         """One download tries it again: the others go on without it until it has answered."""
         silence = self._silences.get(address)
         if silence is not None:
-            silence.until = now + ANSWER_TIME_S
+            silence.until = silence.hearsay_until = now + ANSWER_TIME_S
 
-    def was_silent(self, address: Address, asked_at: float, now: float, *, hearsay: bool) -> None:
+    def was_silent(self, address: Address, asked_at: float, now: float) -> None:
         """Many that asked it meanwhile find out the same silence."""
         silence = self._silences.get(address)
         if silence is not None and asked_at < silence.noted_at:
             return
         self._silences.pop(address, None)
         silence = silence or _Silence()
-        doubled_s = ABSENT_FIRST_S * (1 << min(silence.times, 8))
-        pause_s = HEARSAY_ABSENT_S if hearsay else min(doubled_s, ABSENT_MAX_S)
-        self._silences[address] = _Silence(now + pause_s, silence.times + 1, now)
+        pause_s = min(ABSENT_FIRST_S * (1 << min(silence.times, 8)), ABSENT_MAX_S)
+        self._silences[address] = _Silence(now + pause_s, now + HEARSAY_ABSENT_S, silence.times + 1, now)
         forget_oldest(self._silences, ABSENT_REMEMBERED)
 
     def answered(self, address: Address) -> None:
@@ -146,7 +150,8 @@ class Attendance:
         return [None if one is None else one.address for one in first]
 
     def _is_passed_over(self, address: Address) -> bool:
-        return address in self._forsaken or self._absent.is_absent(address, trio.current_time())
+        hearsay = address in self._hearsay
+        return address in self._forsaken or self._absent.is_absent(address, trio.current_time(), hearsay=hearsay)
 
     async def _walk(self, first: Address, ask: AskCrowd) -> tuple[Advice, Place] | None:
         """Asks one, and whomever it sends us to. None where that leads nowhere.
@@ -201,8 +206,8 @@ class Attendance:
         if advice is not None:
             self._absent.answered(address)
         else:
-            hearsay = address in self._hearsay
-            self._absent.was_silent(address, asked_at, trio.current_time(), hearsay=hearsay)
+            self._absent.was_silent(address, asked_at, trio.current_time())
+            log.info("no advice of %s within %.1f s", address, trio.current_time() - asked_at, extra={"id": self._id})
             self._gone.append(str(address))
         return advice
 
@@ -211,14 +216,19 @@ def seen_from(address: str, place: Place) -> Address | None:
     """Where a node is that somebody else named: "" is himself, and his loopback is his machine."""
     if address == "":
         return place.address
+    named = _read(address)
+    if place.address is not None and _is_loopback(named.host) and not _is_loopback(place.address.host):
+        return Address(place.address.host, named.port)
+    return named
+
+
+@lru_cache(maxsize=ADDRESSES_REMEMBERED)
+def _read(address: str) -> Address:
     host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if place.address is not None and _is_loopback(host) and not _is_loopback(place.address.host):
-        host = place.address.host
-    return Address(host, int(port))
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=ADDRESSES_REMEMBERED)
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback

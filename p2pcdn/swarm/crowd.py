@@ -72,7 +72,7 @@ class Crowd:
         roots = leases.roots(ask.distrusted)
         others = [one for one in self.members.values() if one is not member]
         passed_over = leases.passed_over_for(member)
-        if reads and (hoards := leases.hoarder(now)) is not None:
+        if reads and (hoards := leases.hoarder(now, ask.distrusted)) is not None:
             passed_over |= {hoards.boot}
         held = 0
         for one in others:

@@ -101,6 +101,7 @@ class Download:
         self._race = Race(wire_bytes_s, on_air=on_air)
         self._advice = Advice()
         self._attended = False
+        self._advised_by: Place | None = None
         self._advised_until = 0.0
         self._neighbours: tuple[Peer, ...] = ()
         self._seconds: set[int] = set()  # the classes that have a second worker
@@ -271,7 +272,7 @@ class Download:
     async def _attend(self) -> None:
         while True:
             self._advice, place = await self._attendance.ask(self._question())
-            self._attended = True
+            self._attended, self._advised_by = True, place
             again_s = self._advice.again_ms / 1000 * (0.9 + self._tools.dice.random() / 5)
             self._advised_until = trio.current_time() + again_s
             self._follow(self._advice, place)
@@ -355,7 +356,15 @@ class Download:
     def _start_reading(self) -> None:
         assert self._nursery is not None
         self._turn.running = True
+        log.info("reads the origin, %s", self._why_we_read(), extra={"file": self._sources.name})
         self._nursery.start_soon(self._read)
+
+    def _why_we_read(self) -> str:
+        """For the log: who lets us, and what we lack."""
+        sharing, by = self._sharing, self._advised_by
+        who = "as this node advises itself" if by is None or by.address is None else f"as {by.address} advises"
+        lacks = f"{sharing.missing.bit_count()} of {sharing.pieces} pieces" if sharing.cut else "all"
+        return f"{who}: {lacks} missing, nothing came for {self._hope.silent_s(trio.current_time()):.1f} s"
 
     async def _read(self) -> None:
         try:

@@ -7,7 +7,6 @@ import math
 import random
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 import trio
 
@@ -126,7 +125,7 @@ class Greetings:
     def _take_sighting(self, sighting: Sighting) -> None:
         if not sighting.gone:
             self._sight(sighting, CONFIGURED if sighting.instance is None else LOCAL)
-        elif replace(sighting, gone=False) not in self._static_peers:
+        elif sighting._replace(gone=False) not in self._static_peers:
             self._peers.unname(sighting)
 
     async def _greet_all(self) -> None:
@@ -205,9 +204,9 @@ class Greetings:
         except (Unavailable, RemoteProtocolError, trio.TooSlowError) as error:
             log.debug("%s does not say whom it knows: %s", peer.address, error)
             return
-        now = trio.current_time()
+        now, place = trio.current_time(), Place(peer.address)
         for one in known:
-            address = seen_from(one.address, Place(peer.address))
+            address = seen_from(one.address, place)
             if one.boot != self._boot and address is not None:
                 self._peers.told(one.boot, address, float(one.age_s), now)
         self._due.set()

@@ -5,6 +5,7 @@ More read where the word of one is not taken, where one keeps what it reads, or 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from p2pcdn.swarm.advice import MAKERS_TOLD_MAX
 from p2pcdn.swarm.member import Member
 from p2pcdn.swarm.plan import CLASSES, Plan
 from p2pcdn.swarm.trial import DECIDED_AFTER_PIECES, DECIDED_AFTER_S, Trial, by_class
+
+log = logging.getLogger(__name__)
 
 # A reader that brings nothing new for so long gives its lease up.
 LEASE_S = 3.0
@@ -161,9 +164,14 @@ class Leases:
         trial = self.trial
         return trial.slow if trial is not None and (trial.won or trial.racer == member.boot) else frozenset()
 
-    def hoarder(self, now: float) -> Member | None:
-        """A lone reader that does not give on what it reads: its own wire is thin. Then another one reads beside it."""
-        readers = [boot for boot, one in self.held.items() if one.since + LEASE_S < now]
+    def hoarder(self, now: float, distrusted: Sequence[bytes]) -> Member | None:
+        """A lone reader that does not give on what it reads: its own wire is thin. Then another one reads beside it.
+
+        What one of these devices reads nobody takes, for it has lied: that says nothing of its wire.
+        """
+        readers = [
+            boot for boot, one in self.held.items() if one.since + LEASE_S < now and one.device not in distrusted
+        ]
         reader = self._members.get(readers[0]) if readers else None
         if reader is None or reader.holds.bit_count() < HOARD_PIECES_MIN or len(self._members) < 2:
             return None
@@ -189,7 +197,7 @@ class Leases:
         distrusted = member.ask.distrusted
         believed = [one for one in self.held.values() if one.device not in distrusted]
         races = member.ask.slow and self.trial is None and member.host not in self._beaten
-        enough = member.ask.readers + (races or self.hoarder(now) is not None)
+        enough = member.ask.readers + (races or self.hoarder(now, distrusted) is not None)
         if len(believed) >= enough or (len(self.held) >= LEASES_MAX and not self._end_doubted(distrusted)):
             return False
         if sum(self._members[boot].host == member.host for boot in self.held) >= LEASES_PER_HOST_MAX:
@@ -201,6 +209,11 @@ class Leases:
         if whole and not races and now < member.progress_at + self._patience_s:
             return False  # somebody has it all, unless he has gone since
         slow = self.roots(member.ask.distrusted) if races else []
+        log.info(
+            "%s is to read the origin: it believes %d of %d readers%s",
+            member.address or "this node", len(believed), len(self.held), ", and the room is slow" if races else "",
+            extra={"id": member.ask.id},
+        )  # fmt: skip
         self._give(member, 0.0 if races else PARTS[len(believed)], now, races=races)
         if races:
             self._try(member, slow, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from blake3 import blake3
 
@@ -223,8 +223,7 @@ class Hello:
         return cls(_word(fields, "node"), boot, _word(fields, "version"), protocol, tag, sealed)
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """One node of which another tells. address: host:port, as the one who tells reaches it.
 
     age_s: how long ago it answered him, or whoever told him; whole seconds.

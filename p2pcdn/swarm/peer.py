@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from p2pcdn.digest import Sha256
 from p2pcdn.swarm.messages import Hello
@@ -23,9 +24,11 @@ LOCAL, CONFIGURED, ASKED_US, ONCE_CONFIGURED = "mdns", "configured", "asked us",
 CROWD, TOLD = "crowd", "told"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a peer listens. host: a name or an IP address, without brackets."""
+class Address(NamedTuple):
+    """Where a peer listens. host: a name or an IP address, without brackets.
+
+    A tuple: when a room of hundreds meets, each node makes and looks up some tens of thousands.
+    """
 
     host: str
     port: int

@@ -64,6 +64,14 @@ def test_a_reader_that_lies_costs_the_time_once_more_and_one_lease() -> None:
     assert result["virtual_seconds"] <= 2 * result["plain_seconds"] + LEASE_S
 
 
+def test_in_the_place_of_a_liar_one_reads_and_not_two() -> None:
+    """Nobody takes what he reads, so that he looked like one who keeps it, behind a thin wire: a second read beside."""
+    result = figures("reader-lies", Wanted(nodes=8, pieces=33, upstream_rate=6_250_000.0))
+    assert result["virtual_seconds"] / 2 > LEASE_S, "else he has not read for long enough"
+    assert result["upstream_bytes_per_file"] <= 2
+    assert result["upstream_requests"] == 2
+
+
 @pytest.mark.parametrize("kind", ["thin-reader", "thin-holder"])
 def test_a_room_behind_a_thin_wire_is_no_slower_than_the_upstream_alone(kind: str) -> None:
     result = figures(kind)

@@ -26,7 +26,7 @@ KEPT = [
     ("faults-silence", 107, "who had read all that nobody had asked the tracker what was missing a second later"),
     ("faults", 141, "who had the lease and nothing to read turned round at full speed"),
 ]
-SMALL = {"faults": range(40), "faults-silence": range(20), "faults-store": range(40)}
+SMALL = {"faults": range(40), "faults-silence": range(20), "faults-store": range(40), "reader-dies": range(4)}
 
 
 @pytest.mark.parametrize(("name", "seed"), [(name, seed) for name, seed, _ in KEPT])

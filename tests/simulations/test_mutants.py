@@ -18,6 +18,7 @@ QUICK = (
     "what the room does not give is not asked of the upstream",
     "pieces of peers are not checked",
     "a silent neighbour is waited for",
+    "a lease never moves",
 )
 
 

@@ -51,6 +51,20 @@ def peer(number: int, *, living: bool) -> Peer:
     return Peer(Address(f"192.0.2.{number}", 7273), CONFIGURED, hello=hello, heard_boot=f"{number:032x}")
 
 
+async def test_one_of_whom_we_only_heard_is_asked_again_soon_after_it_said_hello(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    """It was busy for half a second, before we had met: for a minute the room had a second tracker, and a reader."""
+    room, absent = Room({"192.0.2.2:7273": Advice(reach=2)}), Absent()
+    await attendance(room, [peer(1, living=False), peer(2, living=True)], absent).ask(ASK)
+    room.answers["192.0.2.1:7273"] = Advice(reach=1)
+    await trio.sleep(ABSENT_FIRST_S + 0.1)
+    still_hearsay, _ = await attendance(room, [peer(1, living=False), peer(2, living=True)], absent).ask(ASK)
+    assert still_hearsay.reach == 2
+    met, _ = await attendance(room, [peer(1, living=True), peer(2, living=True)], absent).ask(ASK)
+    assert met.reach == 1
+
+
 async def test_nodes_that_are_not_there_do_not_make_everybody_read(autojump_clock: trio.abc.Clock) -> None:
     forged = [peer(number, living=False) for number in range(1, 20)]
     room = Room({"192.0.2.50:7273": Advice(reach=7)})
@@ -172,10 +186,10 @@ def test_an_advice_with_a_port_that_is_none_is_no_advice(address: str) -> None:
 def test_one_that_is_silent_for_days_is_tried_now_and_then() -> None:
     absent, address, now = Absent(), Address("192.0.2.1", 7273), 0.0
     for _ in range(2000):
-        absent.was_silent(address, now, now, hearsay=False)
-        assert absent.is_absent(address, now)
+        absent.was_silent(address, now, now)
+        assert absent.is_absent(address, now, hearsay=False)
         now += ABSENT_MAX_S
-        assert not absent.is_absent(address, now)
+        assert not absent.is_absent(address, now, hearsay=False)
 
 
 async def test_one_silence_of_a_tracker_counts_once_for_all_that_asked_it_meanwhile(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -82,7 +81,7 @@ class DnsPeers:
         self._named[name] = peers
         now = self._all()
         for peer in sorted(before - now, key=_order):
-            await found.send(replace(peer, gone=True))
+            await found.send(peer._replace(gone=True))
         for peer in sorted(now - before, key=_order):
             await found.send(peer)
 

@@ -7,7 +7,6 @@ import logging
 import re
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -50,7 +49,7 @@ class PeersFile:
         before, self._named = self._named, dict.fromkeys(peers)
         for peer in before:
             if peer not in self._named:
-                await found.send(replace(peer, gone=True))
+                await found.send(peer._replace(gone=True))
         for peer in self._named:
             if peer not in before:
                 await found.send(peer)
