@@ -8,6 +8,7 @@ from typing import Any
 
 from p2pcdn import frames
 from p2pcdn.errors import RemoteProtocolError
+from p2pcdn.swarm.last import LAST_TOLD_MAX
 from p2pcdn.swarm.strict import HEX, SIZE_BYTES_MAX, read_address, read_map
 
 # What a tracker says: a few addresses, a few keys, and a bit for each piece.
@@ -19,6 +20,8 @@ LEFT_MAX = 4
 TRACKER = "-"
 # Readers and holders of one file that a tracker names with their keys.
 MAKERS_TOLD_MAX = 8
+# As `member.host_of` writes it: an IPv4 address, or the first half of an IPv6 one.
+_HOST = re.compile(r"[0-9a-f.:]{1,45}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,8 @@ class AskCrowd:
     read the upstream. gives: others may ask it first. readers: so many may read the origin at once, each its part,
     where one connection to it is slower than the line. slow: the room is slower than its own wire to the upstream.
     distrusted: devices whose word it does not take, or that give it nothing; the first `liars` of them have lied.
-    left: parents that lied to it or failed it, as the tracker named them; `TRACKER` for the tracker.
+    left: parents that lied to it or failed it, as the tracker named them; `TRACKER` for the tracker. lied: those of
+    them that gave something wrong.
     read: bytes that it has read of the origin itself.
     """
 
@@ -50,6 +54,7 @@ class AskCrowd:
     left: tuple[str, ...] = ()
     liars: int = 0
     read: int = 0
+    lied: tuple[str, ...] = ()
 
     def target(self) -> str:
         distrusted = ",".join(key.hex() for key in self.distrusted)
@@ -58,16 +63,19 @@ class AskCrowd:
             f"&size={self.size_bytes}&pieces={self.pieces}&holds={self.holds}&got={self.got}&able={self.able:d}&gives={self.gives:d}&readers={self.readers}"
             f"&slow={self.slow:d}&distrusted={distrusted}&left={','.join(self.left)}&liars={self.liars}"
             + (f"&read={self.read}" if self.read else "")
+            + (f"&lied={','.join(self.lied)}" if self.lied else "")
         )
 
 
+# A character of a list of addresses.
+_LEFT = r"[0-9A-Za-z.:%_\[\],-]"
 _ASK_CROWD = re.compile(
     rf"boot=([0-9a-f]{{32}})&port=([1-9][0-9]{{0,4}})&device=({HEX})&size=(0|[1-9][0-9]{{0,10}})"
     rf"&pieces=(0|[1-9][0-9]{{0,3}})"
     rf"&holds=([0-9A-Za-z_-]{{0,1368}})&got=(0|[1-9][0-9]{{0,12}})&able=([01])&gives=([01])&readers=([1-4])"
     rf"&slow=([01])&distrusted=((?:{HEX}(?:,{HEX}){{0,{DISTRUSTED_MAKERS_MAX - 1}}})?)"
-    r"&left=([0-9A-Za-z.:%_\[\],-]{0,1024})"
-    rf"&liars=([0-{DISTRUSTED_MAKERS_MAX}])(?:&read=([1-9][0-9]{{0,12}}))?",
+    rf"&left=({_LEFT}{{0,1024}})"
+    rf"&liars=([0-{DISTRUSTED_MAKERS_MAX}])(?:&read=([1-9][0-9]{{0,12}}))?(?:&lied=({_LEFT}{{1,1024}}))?",
     re.ASCII,
 )
 
@@ -96,6 +104,7 @@ def read_ask_crowd(id_: str, query: str) -> AskCrowd:
         left=_left(match[13]),
         liars=int(match[14]),
         read=int(match[15] or 0),
+        lied=_left(match[16] or ""),
     )
 
 
@@ -117,6 +126,7 @@ class Advice:
     makers: the devices whose signature stands for a piece, and where each can be asked. again_ms: when to ask again.
     elsewhere: "" or the address of the node that is the tracker in the eyes of this one; the rest says nothing then.
     reach: how many pieces the others have, all together. members: how many they are, with the one who asks.
+    last: hosts whose nodes come last, for they give wrong bytes (last.py).
     size_bytes: of the file, as a reader says; None while none knows.
     """
 
@@ -131,10 +141,13 @@ class Advice:
     size_bytes: int | None = None
     part: float = 0.0
     members: int = 1
+    last: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
+        last = {"last": list(self.last)} if self.last else {}
         return frames.encode(
-            {
+            last
+            | {
                 "again": self.again_ms,
                 "elsewhere": self.elsewhere,
                 "held": self.held,
@@ -178,6 +191,7 @@ class Advice:
             size_bytes=size,
             part=part,
             members=members,
+            last=_hosts(fields.get("last", [])),
         )
 
 
@@ -191,6 +205,14 @@ def _maker(value: Any) -> tuple[bytes, str]:
     if type(value) is not list or len(value) != 2 or type(value[0]) is not bytes or len(value[0]) != 32:
         raise RemoteProtocolError("a tracker's maker is no key with an address")
     return value[0], read_address(value[1]) if value[1] else ""
+
+
+def _hosts(value: Any) -> tuple[str, ...]:
+    if type(value) is not list or len(value) > LAST_TOLD_MAX:
+        raise RemoteProtocolError("those who come last are none, or too many")
+    if not all(type(one) is str and _HOST.fullmatch(one) for one in value):
+        raise RemoteProtocolError("one who comes last is no host")
+    return tuple(value)
 
 
 def _parents(value: Any) -> tuple[str | None, ...]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from p2pcdn.bounded import forget_oldest
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.advice import MAKERS_TOLD_MAX, TRACKER, Advice, AskCrowd
+from p2pcdn.swarm.last import LAST_TOLD_MAX
 from p2pcdn.swarm.leases import LEASE_S, Leases
 from p2pcdn.swarm.member import Member, holds_of, host_of
 from p2pcdn.swarm.plan import CLASSES, Plan, Seat
@@ -36,6 +37,10 @@ MEMBERS_PER_HOST_MAX = 64
 # Complaints from one host that are heard: one for each of a fleet. Each takes a hand from somebody, and whoever comes
 # again under another name, or at another port, could else take all of them.
 COMPLAINTS_PER_HOST_MAX = MEMBERS_PER_HOST_MAX
+# Whoever gave something wrong to members of so many hosts comes last: as many as it has hands, so that those to whom it
+# was named are enough. And so many of its words of that kind count of one host: liars who agree on it bring two others
+# last for three of their own; where one in ten is a liar, a tenth of the members are not brought last by them.
+ACCUSERS_MIN, ACCUSED_PER_HOST_MAX = 3, 2
 # Others that are told besides the parents.
 OTHERS_TOLD = 12
 
@@ -51,6 +56,7 @@ class Crowd:
     _coming: int = 0
     _began_at: float = 0.0
     _complaints: dict[str, int] = field(default_factory=dict)  # by host
+    _accused: dict[str, int] = field(default_factory=dict)  # by host, how many it says gave it something wrong
 
     def __post_init__(self) -> None:
         self.leases = Leases(self.members, self.plan)
@@ -89,6 +95,7 @@ class Crowd:
             reach=held.bit_count(),
             part=leases.part_of(member) if reads else 0.0,
             members=len(self.members),
+            last=self._last(),
             size_bytes=next((one.ask.size_bytes for one in roots if one.ask.pieces), None),
         )
 
@@ -134,7 +141,7 @@ class Crowd:
     def _hear_complaints(self, member: Member) -> None:
         left, distrusted = member.ask.left, member.ask.distrusted
         if left or distrusted:
-            left = tuple("" if one == TRACKER else one for one in left)
+            left, lied = _addresses(left), _addresses(member.ask.lied)
             accused = [one for one in self.members.values() if one.address in left or one.ask.device in distrusted]
             for other in accused:
                 heard = self._complaints.get(member.host, 0)
@@ -142,7 +149,25 @@ class Crowd:
                     continue
                 if self.plan.complains(member.seat, other.seat):
                     self._complaints[member.host] = heard + 1
+                    if other.address in lied:
+                        self._hear_accusation(member.host, other)
             forget_oldest(self._complaints, MEMBERS_MAX)
+
+    def _hear_accusation(self, host: str, of: Member) -> None:
+        """One to whom it was named says that it gave something wrong."""
+        if host in of.accusers or self._accused.get(host, 0) >= ACCUSED_PER_HOST_MAX:
+            return
+        self._accused[host] = self._accused.get(host, 0) + 1
+        forget_oldest(self._accused, MEMBERS_MAX)
+        of.accusers.add(host)
+        if len(of.accusers) >= ACCUSERS_MIN:
+            self.plan.comes_last(of.seat)
+
+    def _last(self) -> tuple[str, ...]:
+        """The hosts of those who come last. A giver sees no more of an asker: who shares his with others goes on."""
+        last = {one.host: None for one in self.members.values() if one.seat.last and one.address}
+        shared = {one.host for one in self.members.values() if not one.seat.last} if last else ()
+        return tuple(host for host in last if host not in shared)[:LAST_TOLD_MAX]
 
     def _forget_the_silent(self, now: float) -> None:
         for boot, member in list(self.members.items()):
@@ -179,3 +204,8 @@ class Crowd:
             return others
         step = 1 + len(others) // OTHERS_TOLD
         return [others[(member.number * 7 + at * step) % len(others)] for at in range(OTHERS_TOLD)]
+
+
+def _addresses(left: Sequence[str]) -> tuple[str, ...]:
+    """Of those of whom a member complains, as we write them."""
+    return tuple("" if one == TRACKER else one for one in left)

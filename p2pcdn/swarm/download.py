@@ -107,6 +107,7 @@ class Download:
         self._seconds: set[int] = set()  # the classes that have a second worker
         self._told: dict[Peer, str] = {}  # our parents, as the tracker calls them
         self._left: tuple[str, ...] = ()  # those that lied to us, or failed us
+        self._lied: dict[str, None] = {}  # those of them that did the former
         self._doubted: dict[bytes, None] = {}  # devices that gave us nothing, or something wrong
         self._rounds = 0
         self._size_asked_every_s = SIZE_ASKED_EVERY_S / 2
@@ -242,11 +243,13 @@ class Download:
         self._holders.doubt(self._doubted)
         self._ask_now.set()
 
-    def _somebody_left(self, peer: Peer) -> None:
+    def _somebody_left(self, peer: Peer, lied: bool) -> None:
         """Its tracker hears of a parent that failed us; and if it reads the origin, or has all of it, another must."""
         told = self._told.get(peer)
         if told is not None and told not in self._left and not self._over:
             self._left = (*self._left, told)[-LEFT_MAX:]
+            if lied:
+                self._lied[told] = None
             self._ask_now.set()
         doubted = [device for device, one in self.belief.named.items() if one is peer and device not in self._doubted]
         if doubted and not self._over:
@@ -312,6 +315,7 @@ class Download:
             liars=len(liars),
             left=self._left,
             read=sharing.read_bytes,
+            lied=tuple(one for one in self._left if one in self._lied),
         )
 
     def _follow(self, advice: Advice, place: Place) -> None:
@@ -319,6 +323,7 @@ class Download:
         self._hope.note_advice(now, advice)
         if advice.size_bytes is not None and advice.size_bytes <= self._size_bytes_max:
             self._sharing.learn_size(advice.size_bytes)
+        self._sharing.last.follow(advice.last, now)
         parents = [None if told is None else self._peer_at(told, place) for told in advice.parents]
         self._told = {
             peer: told or TRACKER

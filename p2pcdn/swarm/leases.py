@@ -83,8 +83,8 @@ class Leases:
             self._lapse(boot)
         if self._goes_on_waiting(member, now):
             return True
-        if member.host in self._fruitless and any(
-            one.ask.able and one.host not in self._fruitless and not one.whole for one in self._members.values()
+        if self._is_behind(member) and any(
+            one.ask.able and not one.whole and not self._is_behind(one) for one in self._members.values()
         ):
             return False
         lease = self.held.get(member.boot)
@@ -192,6 +192,10 @@ class Leases:
     def _patience_s(self) -> float:
         """How long a member may be without anything new before somebody has failed it."""
         return max(LEASE_S, min(PACE_FACTOR * self.pace_s, PATIENCE_MAX_S))
+
+    def _is_behind(self, member: Member) -> bool:
+        """Whether it reads only where nobody else can."""
+        return member.seat.last or member.host in self._fruitless
 
     def _grant_new(self, member: Member, now: float) -> bool:
         distrusted = member.ask.distrusted

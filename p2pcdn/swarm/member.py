@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.advice import AskCrowd
@@ -12,7 +12,10 @@ from p2pcdn.swarm.plan import Seat
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """number: in the order of coming. seat: its places in the plan. progress_at: when it had more than before."""
+    """number: in the order of coming. seat: its places in the plan. progress_at: when it had more than before.
+
+    accusers: hosts of those to whom it gave something wrong.
+    """
 
     boot: str
     address: str
@@ -24,6 +27,7 @@ class Member:
     host: str
     holds: int = 0
     asked: int = 0
+    accusers: set[str] = field(default_factory=set)
 
     @property
     def whole(self) -> bool:
@@ -41,7 +45,11 @@ def holds_of(ask: AskCrowd) -> int:
 
 def host_of(address: str) -> str:
     """Whose it is: an IPv4 address, or the network of an IPv6 one, of which a machine has as many as it likes."""
-    host = address.rpartition(":")[0]
-    if not host.startswith("["):
+    return network_of(address.rpartition(":")[0].removeprefix("[").removesuffix("]"))
+
+
+def network_of(host: str) -> str:
+    """The same of a host without a port, and without brackets."""
+    if ":" not in host:
         return host
-    return ":".join(ipaddress.IPv6Address(host[1:-1].partition("%")[0]).exploded.split(":")[:4])
+    return ":".join(ipaddress.IPv6Address(host.partition("%")[0]).exploded.split(":")[:4])

@@ -26,10 +26,10 @@ class Seat:
     gives: whether it may be a parent. passes_on: the class that it gives to others; None where it gives none.
     source: it has all of it, or reads it: it needs no parent. reads: it is one that reads it for all.
     hands: for each class, how many children it takes. refused: whom it does not want to ask again.
-    accused: whether somebody who was told to ask it complained.
+    accused: whether somebody who was told to ask it complained. last: it comes last: it has no parents, and seeks none.
     """
 
-    __slots__ = ("accused", "children", "gives", "hands", "parents", "passes_on", "reads", "refused", "source")
+    __slots__ = ("accused", "children", "gives", "hands", "last", "parents", "passes_on", "reads", "refused", "source")
 
     def __init__(self, *, gives: bool) -> None:
         self.gives = gives
@@ -39,7 +39,7 @@ class Seat:
         self.parents: list[Seat | None] = [None] * CLASSES
         self.children: list[dict[Seat, None]] = [{} for _ in range(CLASSES)]
         self.refused: set[Seat] = set()
-        self.accused = False
+        self.accused = self.last = False
 
 
 class Plan:
@@ -129,6 +129,18 @@ class Plan:
             self._seek(seat, klass)
         self._settle()
         return True
+
+    def comes_last(self, seat: Seat) -> None:
+        """It gives nothing that is right, so nobody's hand is kept for it: it has what the others leave.
+
+        Not a source: that keeps its own rules.
+        """
+        if seat.source or seat.last:
+            return
+        seat.accused = seat.last = True
+        self._asks_nobody(seat)
+        self._dismiss(seat)
+        self._settle()
 
     # --- below
 
@@ -232,7 +244,7 @@ class Plan:
 
     def _seek(self, child: Seat, klass: int) -> None:
         """Finds a parent as near to the root as there is a hand. Who passes on takes the place of one who does not."""
-        if child.source:
+        if child.source or child.last:
             return
         for parent in self._by_depth(klass):
             if parent is child or parent in child.refused:

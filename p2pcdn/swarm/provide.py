@@ -23,6 +23,7 @@ from p2pcdn.swarm.manifest import Cut
 from p2pcdn.swarm.manifests import Manifests, passed_on
 from p2pcdn.swarm.manners import Manners
 from p2pcdn.swarm.meeting import is_sealed
+from p2pcdn.swarm.member import network_of
 from p2pcdn.swarm.messages import (
     CBOR_TYPE,
     HOLDS,
@@ -232,12 +233,23 @@ class Provider:
 
     def _piece(self, ask: AskPiece, request: Request) -> Response | Awaitable[Response]:
         sharing = self._sharings.get(ask.id)
+        if sharing is not None and self._comes_last(sharing, _host(request.peer)):
+            return self._slots.come_last()
         blob = self._blob(ask.id, sealed=is_sealed(request))
         if blob is not None:
             return self._piece_of_blob(ask, blob, sharing, request)
         if sharing is None or not self._gives(sharing, sealed=is_sealed(request)):
             return _NOT_HELD
         return self._piece_of_growing(ask, sharing, request)
+
+    def _comes_last(self, sharing: Sharing, host: str) -> bool:
+        """Whether others are to be served before this one, who gives them nothing that is right."""
+        last = sharing.last
+        if not last.hosts:
+            return False
+        served = map(network_of, (*self._slots.hosts(), *sharing.waiters.hosts()))
+        busy = any(one not in last.hosts for one in served)
+        return last.puts_off(network_of(host), trio.current_time(), busy=busy)
 
     def _piece_of_growing(self, ask: AskPiece, sharing: Sharing, request: Request) -> Response | Awaitable[Response]:
         host = _host(request.peer)

@@ -10,6 +10,7 @@ from p2pcdn.digest import Sha256
 from p2pcdn.store import Partial
 from p2pcdn.swarm import bitfield
 from p2pcdn.swarm.arrival import Arrival
+from p2pcdn.swarm.last import Last
 from p2pcdn.swarm.manifest import Cut, Cutting, Manifest, Proof
 from p2pcdn.swarm.plan import CLASSES
 from p2pcdn.swarm.rarity import Rarity
@@ -46,6 +47,7 @@ class Sharing:
         self.arriving: dict[int, Arrival] = {}
         self.signed = 0  # the pieces that have a proof of their own, a bitfield
         self.changed = trio.lowlevel.ParkingLot()
+        self.last = Last()
         self.waiters = Waiters()  # askers; those who fill it wait in `changed`
         self.rarity = Rarity()
         self._unasked = [0] * CLASSES  # pieces of each class that came since somebody asked for one

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import trio
 
@@ -18,6 +18,8 @@ SLOTS_PER_HOST = 6
 # Of one file: as many as its asker has questions under way. More would only share the same wire, and a piece that
 # arrives late is passed on late.
 SLOTS_PER_FILE = CLASSES
+# How soon one that comes last may: twice a second is soon enough for the few pieces that it gets meanwhile.
+LAST_RETRY_MS = 500
 # How soon a refused one may come back: about the time in which one piece leaves. Milliseconds.
 RETRY_MIN_MS, RETRY_MAX_MS = 5, 500
 
@@ -52,6 +54,10 @@ class Slots:
         """How many pieces are on their way to this host."""
         return self._taken[host]
 
+    def hosts(self) -> Iterable[str]:
+        """Those to whom pieces are on their way."""
+        return self._taken.keys()
+
     async def overspent(self) -> float:
         """Waits until more has gone out than the limit allows; returns for how long it allows nothing more."""
         while not (backlog_s := self._backlog_s()):
@@ -63,6 +69,10 @@ class Slots:
         wait_s = max(self._piece_time_s, self._backlog_s())
         wait_ms = round(min(RETRY_MAX_MS, max(RETRY_MIN_MS, wait_s * 1000)))
         return Response(503, ((RETRY_AFTER, str(wait_ms)),))
+
+    def come_last(self) -> Response:
+        """The answer to one who comes last, while others are served."""
+        return Response(503, ((RETRY_AFTER, str(LAST_RETRY_MS)),))
 
     def take(self, sha256: Sha256, host: str, then: Callable[[], None]) -> Callable[[], None]:
         """Counts a piece that goes out, and gives what ends it. then: called when it has ended."""

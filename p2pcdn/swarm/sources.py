@@ -58,8 +58,8 @@ class Sources:
     readers: those of whom the tracker said that they read the origin, or have it all.
     """
 
-    def __init__(self, sharing: Sharing, tools: Tools, on_left: Callable[[Peer], None]) -> None:
-        """on_left: called when one is no source any more because it failed or lied."""
+    def __init__(self, sharing: Sharing, tools: Tools, on_left: Callable[[Peer, bool], None]) -> None:
+        """on_left: called when one is no source any more because it failed or, the second value says so, lied."""
         self._sharing = sharing
         self._tools = tools
         self._on_left = on_left
@@ -207,13 +207,13 @@ class Sources:
             self.rests(peer, EMPTY_PAUSE_S)
 
     def failed(self, peer: Peer, why: str, *, silent: bool = False) -> None:
-        self._left(peer)
+        self._left(peer, lied=False)
         if not self.is_quiet(peer):
             log.info("left %s alone: %s", peer.address, why, extra={"peer": str(peer.address), "file": self.name})
             self._tools.peers.failed(peer, why, trio.current_time(), silent=silent)
 
     def lied(self, peer: Peer, why: str) -> None:
-        self._left(peer)
+        self._left(peer, lied=True)
         refuse(self._tools, peer, self._sharing.sha256, self.name, why)
 
     @contextmanager
@@ -234,9 +234,9 @@ class Sources:
         except RemoteProtocolError as error:
             self.lied(peer, f"{for_}: {error}" if for_ else str(error))
 
-    def _left(self, peer: Peer) -> None:
+    def _left(self, peer: Peer, *, lied: bool) -> None:
         self._able.pop(peer, None)
-        self._on_left(peer)
+        self._on_left(peer, lied)
 
     # --- how to ask one
 

@@ -55,6 +55,9 @@ class Waiters:
     def of_host(self, host: str) -> int:
         return sum(one.host == host for one in self._all)
 
+    def hosts(self) -> list[str]:
+        return [one.host for one in self._all]
+
     def join(self, waiter: Waiter) -> None:
         self._all.append(waiter)
 

@@ -279,9 +279,15 @@ def _result(
     taken: int,
     liars: list[Host],
 ) -> dict[str, Any]:
-    """sent: what the upstream gave, bytes; taken: what the nodes had of each other."""
+    """sent: what the upstream gave, bytes; taken: what the nodes had of each other.
+
+    The times are those of the nodes that are lied to; when the last liar's own user was done stands beside them.
+    """
     bounds = [bound_s(topology, wanted.nodes, wanted.pieces, host) for host in topology.nodes]
-    ratios = [seconds / bounds[number] for number, seconds in crowd.seconds.items()]
+    lying = {number for number, host in enumerate(topology.nodes) if host in liars}
+    honest = {number: seconds for number, seconds in crowd.seconds.items() if number not in lying}
+    liars_seconds = [seconds for number, seconds in crowd.seconds.items() if number in lying]
+    ratios = [seconds / bounds[number] for number, seconds in honest.items()]
     surplus = taken + sent - size_bytes * wanted.nodes
     pieces = wanted.nodes * wanted.pieces
     return {
@@ -291,9 +297,9 @@ def _result(
         "seed": wanted.seed,
         "topology": wanted.topology,
         "trace_digest": simulation.kernel.digest(),
-        "virtual_seconds": round(max(crowd.seconds.values(), default=math.inf), 6),
+        "virtual_seconds": round(max(honest.values(), default=math.inf), 6),
         "bound_seconds": round(max(bounds), 6),
-        "ratio_to_bound": round(max(ratios, default=math.inf), 4) if len(ratios) == wanted.nodes else None,
+        "ratio_to_bound": round(max(ratios, default=math.inf), 4) if len(ratios) == wanted.nodes - len(liars) else None,
         "ratio_p50": round(sorted(ratios)[len(ratios) // 2], 4) if ratios else None,
         "upstream_bytes_per_file": round(sent / size_bytes, 4),
         "upstream_requests": len(simulation.upstream.requests),
@@ -301,6 +307,7 @@ def _result(
         "wrong_bytes": crowd.wrong_bytes,
         "nodes_done": len(crowd.seconds),
         "liars": len(liars),
+        "liars_seconds": round(max(liars_seconds), 6) if liars_seconds else None,
         "most_given": round(max(_given(host) for host in topology.nodes) / size_bytes, 3),
         "events": simulation.kernel.events,
         "cpu_seconds": round(simulation.cpu_seconds, 2),

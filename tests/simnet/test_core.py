@@ -107,6 +107,15 @@ def test_liars_cost_time_and_no_wrong_byte() -> None:
     assert (result["liars"], result["wrong_bytes"], result["nodes_done"]) == (2, 0, 10)
 
 
+def test_who_gives_wrong_bytes_comes_last_and_the_others_need_little_more_than_without_it() -> None:
+    alone, beside = crowd(Wanted(nodes=20, pieces=48)), crowd(Wanted(nodes=20, pieces=48, liars=10))
+    assert (beside["nodes_done"], beside["wrong_bytes"]) == (20, 0)
+    assert beside["virtual_seconds"] < 1.1 * alone["virtual_seconds"]  # type: ignore[operator]
+    assert beside["virtual_seconds"] < beside["liars_seconds"]  # type: ignore[operator]
+    assert beside["liars_seconds"] < 4 * alone["virtual_seconds"], "its own user has the file soon after"  # type: ignore[operator]
+    assert beside["upstream_bytes_per_file"] <= 1 + 2 / 48  # type: ignore[operator]
+
+
 def test_where_liars_leave_too_few_hands_few_pieces_come_twice() -> None:
     """Each who has no parent asks twice at the same time, and must not ask for the same."""
     result = crowd(Wanted(nodes=20, pieces=48, liars=20))

@@ -49,6 +49,17 @@ def test_when_one_in_ten_gives_nothing_good_all_classes_miss_the_same() -> None:
     assert max(homeless) - min(homeless) <= 1
 
 
+def test_when_one_in_ten_comes_last_nobody_else_is_without_a_parent() -> None:
+    plan = Plan()
+    plan.join(gives=True, source=True)
+    seats = [plan.join(gives=True, source=False) for _ in range(99)]
+    liars = seats[::10]
+    for liar in liars:
+        plan.comes_last(liar)
+    assert all(None not in seat.parents for seat in seats if seat not in liars)
+    assert not any(parent for liar in liars for parent in liar.parents)
+
+
 def test_where_a_third_only_take_all_classes_miss_the_same() -> None:
     plan = Plan()
     plan.join(gives=True, source=True)
@@ -174,6 +185,18 @@ class Crowds(RuleBasedStateMachine):
         if of is not seat:
             self.plan.complains(seat, of)
 
+    @precondition(lambda self: self.seats)
+    @rule(data=st.data())
+    def comes_last(self, data: st.DataObject) -> None:
+        self.plan.comes_last(data.draw(st.sampled_from(self.seats)))
+
+    @invariant()
+    def who_comes_last_has_no_parent_and_gives_only_as_a_source(self) -> None:
+        for seat in self.seats:
+            if seat.last:
+                assert seat.parents == [None] * CLASSES
+                assert seat.source or not any(seat.hands)
+
     @invariant()
     def both_ends_of_an_edge_know_of_it(self) -> None:
         for seat in self.seats:
@@ -201,7 +224,7 @@ class Crowds(RuleBasedStateMachine):
     def no_hand_is_free_while_somebody_seeks_one(self) -> None:
         for klass in range(CLASSES):
             for seeker in self.seats:
-                if seeker.source or seeker.parents[klass] is not None:
+                if seeker.source or seeker.last or seeker.parents[klass] is not None:
                     continue
                 for seat in self.seats:
                     if len(seat.children[klass]) < seat.hands[klass] and seat is not seeker:

@@ -295,7 +295,7 @@ def test_who_claims_to_lack_most_is_not_always_served_first() -> None:
 
 async def test_one_that_breaks_off_again_and_again_is_left_though_it_gives_between(tmp_path: Path) -> None:
     async with node(tmp_path / "a") as it:
-        sources = Sources(sharing_of(await it.wants(CONTENT)), it.swarm._tools, lambda peer: None)
+        sources = Sources(sharing_of(await it.wants(CONTENT)), it.swarm._tools, lambda peer, lied: None)
         sick, sound = (Peer(Address(f"192.0.2.{number}", 1), "configured") for number in (1, 2))
         sources.add(sick)
         sources.add(sound)
