@@ -291,7 +291,7 @@ def test_groups_and_extras_are_installed_where_they_are_named(project: Project) 
     assert set(project.installed()) == {"demo-app", "demo-lib", "demo-colour"}
     project.zephyr("sync", "--extra", "fast", "--no-default-groups")
     assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
-    assert "no extra nosuch" in project.zephyr("sync", "--extra", "nosuch", code=1)
+    assert "no extra 'nosuch'" in project.zephyr("sync", "--extra", "nosuch", code=2)
     assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
 
 

@@ -15,6 +15,7 @@ from tests.bench.node import RunningNode
 from tests.bench.patience import until
 from tests.bench.upstream import FaultyUpstream
 from tests.bench.wheels import make_wheel
+from tests.end_to_end.conftest import StartNode, StartUpstream
 from tests.end_to_end.test_zephyr import Project
 
 LIB, TOOL = make_wheel("demo-lib"), make_wheel("demo-tool")
@@ -114,6 +115,69 @@ def test_groups_come_all_or_without_one(project: Project) -> None:
     project.zephyr("sync", "--no-group", "dev")
     assert set(project.installed()) == set()
     assert "has no dependency group 'nonsuch'" in project.zephyr("sync", "--no-group", "nonsuch", code=2)
+
+
+def test_a_group_alone_comes_with_what_it_needs_and_without_the_project(project: Project) -> None:
+    project.write(["demo-tool"], '[dependency-groups]\ndev = ["demo-app"]\nother = ["demo-tool"]\n')
+    project.zephyr("sync", "--only-group", "dev")
+    assert set(project.installed()) == {"demo-app", "demo-lib"}
+    project.zephyr("sync", "--only-dev", "--only-group", "other")
+    assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
+    project.zephyr("sync", "--no-dev")
+    assert set(project.installed()) == {"demo-tool"}
+    assert "--only-group leaves out all else" in project.zephyr("sync", "--only-dev", "--group", "other", code=2)
+
+
+@pytest.mark.parametrize("flag", ["--group", "--only-group", "--extra"])
+def test_a_group_or_an_extra_that_is_not_there_is_a_mistake_of_who_types_it(project: Project, flag: str) -> None:
+    project.write([], '[dependency-groups]\ndocs = ["demo-lib"]\n')
+    told = project.zephyr("sync", flag, "nonsuch", code=2)
+    assert "'nonsuch'; it has" in told
+    assert not project.file(".venv").exists()
+
+
+def test_who_wants_the_lock_as_it_is_is_told_that_it_would_be_another(project: Project) -> None:
+    project.write(["demo-lib"])
+    assert "does not belong to the project" in project.zephyr("sync", "--locked", code=1)
+    project.zephyr("lock")
+    project.zephyr("sync", "--locked")
+    project.write(["demo-tool"])
+    before = project.lock
+    project.zephyr("sync", "--locked", code=1)
+    assert (project.lock, set(project.installed())) == (before, {"demo-lib"})
+
+
+def test_offline_what_is_here_is_installed_and_what_is_not_is_named(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    upstream = start_upstream([LIB, TOOL, APP])
+    project = Project(tmp_path / "project", start_node(upstream))
+    project.write(["demo-app"])
+    project.zephyr("lock")
+    told = project.zephyr("sync", "--offline", code=1)
+    assert "demo_app-1.0-py3-none-any.whl" in told
+    assert "demo_lib-1.0-py3-none-any.whl" in told
+    project.zephyr("sync")
+    asked = len(upstream.seen())
+    project.zephyr("sync", "--offline", "--venv", "another")
+    assert set(project.installed("another")) == {"demo-app", "demo-lib"}
+    project.write(["demo-tool"])
+    assert "`offline` forbids that" in project.zephyr("sync", "--offline", code=1)
+    assert len(upstream.seen()) == asked
+
+
+def test_a_sync_that_read_the_lock_before_another_wrote_it_installs_what_that_says(project: Project) -> None:
+    project.write(["demo-lib"])
+    project.zephyr("lock")
+    other = LockFile(str(project.file(".zephyr/project.lock")), "zephyr add", pytest.fail)
+    with project.start("sync") as waiting:
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline().endswith("is changing this project; waiting for it.\n")
+        other.release()
+        project.zephyr("add", "demo-tool")
+        told = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0, told
+    assert set(project.installed()) == {"demo-lib", "demo-tool"}
 
 
 def test_a_lock_that_is_none_and_a_package_that_is_not_in_it_are_told(project: Project) -> None:

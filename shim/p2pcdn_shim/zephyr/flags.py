@@ -48,6 +48,7 @@ def add_index_flags(parser: ArgumentParser) -> None:
         "--find-links", action="append", default=[], metavar="PLACE", help="A directory of files, or a page of links."
     )
     parser.add_argument("--no-index", action="store_true", default=None, help="Takes packages from find-links only.")
+    parser.add_argument("--offline", action="store_true", default=None, help="Asks no index for anything.")
 
 
 def add_where_flags(parser: ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from p2pcdn.envs.places import state_of
@@ -16,6 +17,7 @@ from p2pcdn_shim.zephyr.probes import Probe, probe
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from p2pcdn.envs.generations import Outcome
@@ -30,7 +32,8 @@ class Chosen(Value):
 
     on_top_of: the digest of the plan of the environment that this was chosen for; None: it does not matter.
     exact: what others installed goes, too. project: the directory of the user's own project, installed so that its
-    sources stay in use; None: it is not. base: the directory of the lock, where paths in it begin.
+    sources stay in use; None: it is not. base: the directory of the lock, where paths in it begin. only: these projects
+    with what they need, and nothing else of the lock; None: all of it.
     """
 
     lock: str
@@ -41,6 +44,7 @@ class Chosen(Value):
     project: str | None = None
     base: str | None = None
     on_top_of: str | None = None
+    only: tuple[str, ...] | None = None
 
 
 class Synced(Value):
@@ -56,10 +60,18 @@ class Synced(Value):
     settled: bool
 
 
-def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Chosen) -> Synced:
+def sync(
+    call: Call,
+    client: Client,
+    place: Path,
+    interpreter: Probe,
+    chosen: Chosen,
+    before_change: AbstractContextManager[None] | None = None,
+) -> Synced:
     """Makes the environment at `place` hold what is chosen; one that is not there is made, with this interpreter.
 
-    Raises NodeRefused, ZephyrError, and of these ChangedMeanwhile; then the environment is as it was.
+    before_change: entered where there is something to do, before it is done. Raises NodeRefused, ZephyrError, and of
+    these ChangedMeanwhile; then the environment is as it was.
     """
     mode = _link_mode(call)
     site = place / scheme_of(interpreter).purelib
@@ -83,17 +95,18 @@ def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Ch
     if encoded is not None:
         from p2pcdn_shim.zephyr.swapping import swap
 
-        outcome = swap(
-            call,
-            place,
-            interpreter,
-            encoded,
-            ready,
-            link_mode=mode,
-            exact=chosen.exact,
-            on_top_of=chosen.on_top_of,
-            held=lambda: _held(place, site, mode),
-        )
+        with before_change or nullcontext():
+            outcome = swap(
+                call,
+                place,
+                interpreter,
+                encoded,
+                ready,
+                link_mode=mode,
+                exact=chosen.exact,
+                on_top_of=chosen.on_top_of,
+                held=lambda: _held(place, site, mode),
+            )
     compiled = question["bytecode"] is None or all(one["bytecode"] for one in wheels)
     fixed = chosen.project is None and not any(word in chosen.lock for word in ("directory", "editable"))
     return Synced(outcome, len(wheels), notes, outcome is None and not notes and compiled and fixed)
@@ -177,6 +190,8 @@ def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict
         "checkouts": str(named.beside_project(call.config, call.directory, call.config.checkouts)),
         "bytecode": compiled if wait is not False and interpreter.cache_tag else None,
         "have": have,
+        **({"only": list(chosen.only)} if chosen.only is not None else {}),
+        **({"offline": True} if call.config.offline else {}),
     }
 
 
