@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +22,13 @@ from tests.end_to_end.test_zephyr import Project
 
 LIB, TOOL = make_wheel("demo-lib"), make_wheel("demo-tool")
 APP = make_wheel("demo-app", requires=["demo-lib"])
+LARGE = make_wheel("demo-large", size_bytes=2_000_000)
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
     with (
-        FaultyUpstream([LIB, TOOL, APP]) as upstream,
+        FaultyUpstream([LIB, TOOL, APP, LARGE]) as upstream,
         RunningNode(tmp_path_factory.mktemp("node"), upstreams=[upstream]) as running,
     ):
         yield running
@@ -187,6 +190,35 @@ def test_a_lock_that_is_none_and_a_package_that_is_not_in_it_are_told(project: P
     project.zephyr("lock", "--check")
     project.file("pylock.toml").write_text(f"{project.lock}\nnonsense = [")
     assert "is not TOML" in project.zephyr("lock", "--check", code=1)
+
+
+def test_who_goes_back_is_told_what_the_next_sync_will_do(project: Project) -> None:
+    project.write(["demo-lib"])
+    project.zephyr("sync")
+    project.zephyr("install", "demo-tool")
+    told = project.zephyr("rollback")
+    assert "holds again what generation 1 held; that is generation 3." in told
+    assert "the next sync follows them" in told
+    assert '"rollback_to": 2' in project.zephyr("rollback", "2", "--json")
+
+
+def test_a_project_without_an_environment_is_told_how_to_get_one(project: Project) -> None:
+    assert "`zephyr sync` makes it" in project.zephyr("run", "--", "python", code=1)
+
+
+def test_a_disk_that_is_full_leaves_no_environment_where_none_was(project: Project, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small file system")
+    project.write(["demo-lib", "demo-large"])
+    project.zephyr("lock")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "p2pcdn-test", str(disk)], check=True)
+    try:
+        assert "is full" in project.zephyr("sync", "--venv", str(disk / "venv"), "--link-mode", "copy", code=1)
+        assert not (disk / "venv").exists()
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_a_script_is_run_by_the_python_of_the_environment(project: Project) -> None:
