@@ -7,7 +7,7 @@ from pathlib import Path
 from p2pcdn_shim.zephyr import lock_file, locking, turn
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import EXIT_FAILED, UsageError
-from p2pcdn_shim.zephyr.flags import add_index_flags
+from p2pcdn_shim.zephyr.flags import add_choice_flags, add_index_flags
 from p2pcdn_shim.zephyr.project import Project
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ def arguments(parser: ArgumentParser) -> None:
         "--upgrade-package", action="append", default=[], metavar="NAME", help="The same, of this package only."
     )
     add_index_flags(parser)
+    add_choice_flags(parser)
 
 
 def run(call: Call) -> int:
