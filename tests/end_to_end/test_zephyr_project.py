@@ -196,7 +196,9 @@ def test_who_goes_back_is_told_what_the_next_sync_will_do(project: Project) -> N
     project.write(["demo-lib"])
     project.zephyr("sync")
     project.zephyr("install", "demo-tool")
+    assert ": -demo-tool 1.0" not in project.zephyr("history")
     told = project.zephyr("rollback")
+    assert ": -demo-tool 1.0" in project.zephyr("history")
     assert "holds again what generation 1 held; that is generation 3." in told
     assert "the next sync follows them" in told
     assert '"rollback_to": 2' in project.zephyr("rollback", "2", "--json")

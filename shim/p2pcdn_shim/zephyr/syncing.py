@@ -15,6 +15,7 @@ from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.probes import Probe, probe
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
+from p2pcdn_shim.zephyr.voice import packages
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -263,7 +264,7 @@ def tell(call: Call, place: Path, synced: Synced) -> None:
         "removed": list(outcome.removed) if outcome is not None else [],
     }
     if outcome is None:
-        call.voice.did(f"{place} holds its {synced.packages} packages already.", value)
+        call.voice.did(f"{place} holds its {packages(synced.packages)} already.", value)
         return
     phases = ", ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in outcome.phases_s.items())
     call.voice.detail(f"{phases}; {outcome.how}")
@@ -271,7 +272,7 @@ def tell(call: Call, place: Path, synced: Synced) -> None:
         for sign, names in (("-", outcome.removed), ("+", outcome.added)):
             for name in names:
                 call.voice.note(f"{sign} {name}")
-    call.voice.did(f"{place} holds {synced.packages} packages now (generation {outcome.generation}).", value)
+    call.voice.did(f"{place} holds {packages(synced.packages)} now (generation {outcome.generation}).", value)
     from p2pcdn_shim.zephyr import sweeping
 
     sweeping.start(place, call.config.generations)

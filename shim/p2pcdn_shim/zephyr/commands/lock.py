@@ -10,6 +10,7 @@ from p2pcdn_shim.zephyr.errors import EXIT_FAILED, UsageError
 from p2pcdn_shim.zephyr.flags import add_choice_flags, add_index_flags
 from p2pcdn_shim.zephyr.project import Project
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+from p2pcdn_shim.zephyr.voice import packages
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -43,7 +44,7 @@ def _lock(call: Call) -> int:
     with call.node() as client:
         locked = locking.make(call, client, project, upgrade=call.options.upgrade or names)
     changes = locking.write(call, file, locked.text)
-    did = f"Locked {locked.packages} packages in {file}." if changes else f"{file} is as it should be."
+    did = f"Locked {packages(locked.packages)} in {file}." if changes else f"{file} is as it should be."
     told = {"packages": locked.packages, "changes": changes, "left_out": lock_file.left_out_of(locked.text)}
     call.voice.did(did, {"file": str(file), **told})
     return 0
