@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -202,6 +203,16 @@ def test_who_goes_back_is_told_what_the_next_sync_will_do(project: Project) -> N
     assert "holds again what generation 1 held; that is generation 3." in told
     assert "the next sync follows them" in told
     assert '"rollback_to": 2' in project.zephyr("rollback", "2", "--json")
+
+
+def test_another_python_than_the_environment_has_is_told(project: Project) -> None:
+    project.write(["demo-lib"])
+    minor = sys.version_info[1]
+    project.zephyr("sync", "--python", f"3.{minor}")
+    project.zephyr("sync", "--python", sys.executable)
+    told = project.zephyr("sync", "--python", f"3.{minor + 1}", code=1)
+    assert f"--python asks for 3.{minor + 1}" in told
+    assert f"`zephyr venv create --clear --python 3.{minor + 1} " in told
 
 
 def test_a_project_without_an_environment_is_told_how_to_get_one(project: Project) -> None:

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 def add_install_flags(parser: ArgumentParser) -> None:
     """The settings of `settings.py` that every command has that fills an environment."""
     parser.add_argument("--venv", metavar="DIR", help="The environment, instead of the project's .venv.")
-    parser.add_argument("--python", metavar="PYTHON", help="The interpreter of an environment that is made first.")
+    parser.add_argument(
+        "--python",
+        metavar="PYTHON",
+        help="The interpreter of an environment that is made first; one that is there must have it.",
+    )
     parser.add_argument(
         "--link-mode", choices=("reflink", "hardlink", "copy", "env"), help="How files come out of the store."
     )

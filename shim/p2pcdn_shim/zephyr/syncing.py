@@ -162,12 +162,29 @@ def some_interpreter(call: Call) -> dict[str, Any]:
 
 
 def interpreter_at(call: Call, place: Path) -> Probe:
-    """The interpreter of the environment at `place`; where there is none yet, the one that it will have."""
+    """The interpreter of the environment at `place`; where there is none yet, the one that it will have.
+
+    Raises ZephyrError, also where --python means another one than the environment has.
+    """
+    wanted = call.config.python
     if venv.read_settings(place) is not None:
-        return probe(venv.open_environment(place).python)
+        found = probe(venv.open_environment(place).python)
+        if wanted is not None and call.config.origin("python").startswith("flag"):
+            _refuse_another(call, place, found, wanted)
+        return found
     from p2pcdn_shim.zephyr import interpreters
 
     return interpreters.find(call.config.python, call.config.project_file, call.directory)
+
+
+def _refuse_another(call: Call, place: Path, found: Probe, wanted: str) -> None:
+    from p2pcdn_shim.zephyr.interpreters import is_meant
+
+    if not is_meant(wanted, found, call.directory):
+        raise ZephyrError(
+            f"{place} has Python {found.full_version}, and --python asks for {wanted}. To make it anew, without its"
+            f" packages: `zephyr venv create --clear --python {wanted} {place}`."
+        )
 
 
 def scheme_of(found: Probe) -> Scheme:
