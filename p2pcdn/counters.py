@@ -13,7 +13,7 @@ HOSTS_MAX = 1024
 class Counters:
     """Plain numbers that only grow; written by one thread (trio's), so a read is always whole.
 
-    Keys of the labelled ones are what stands in the label: a face, a status, an upstream's URL, a peer's address.
+    Keys of the labelled ones are what stands in the label: a face, a status, an upstream's label, a peer's address.
     """
 
     served_bytes: int = 0  # bodies to clients of the index face

@@ -43,6 +43,11 @@ class Index:
     flat: bool = False
     absent: frozenset[int] = frozenset()
 
+    @property
+    def label(self) -> str:
+        """What it is called where everybody on this machine reads: what a private one is called at home is secret."""
+        return self.key if self.private else self.url
+
     def page_url(self, project: str) -> str:
         """Where a normalized project's page is (PEP 503); of one page of links, that page."""
         is_page = self.flat and not (self.url.startswith("file:") and self.url.endswith("/"))

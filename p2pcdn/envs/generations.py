@@ -34,16 +34,18 @@ TOOLS = frozenset({"pip", "setuptools", "wheel"})
 class Outcome:
     """What a change did. generation: its number. added, removed: "numpy 2.1". told: sentences for the user.
 
-    how: files by way ("hardlink": 7562). phases_s: seconds of "links", "writes", "carry", "swap".
+    how: files by way ("hardlink": 7562). phases_s: seconds of "links", "writes", "carry", "swap". went_to: the
+    generation that a rollback went back to.
     """
 
-    __slots__ = ("added", "generation", "how", "phases_s", "removed", "told")
+    __slots__ = ("added", "generation", "how", "phases_s", "removed", "told", "went_to")
 
     def __init__(self, entry: dict[str, Any], done: Installed) -> None:
         self.generation = int(entry["generation"])
         self.added = tuple(history.named(entry["added"]))
         self.removed = tuple(history.named(entry["removed"]))
         self.told = tuple(done.told)
+        self.went_to: int | None = entry.get("rollback_to")
         self.how = done.how
         self.phases_s = done.phases_s
 

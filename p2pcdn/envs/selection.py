@@ -26,12 +26,15 @@ def select(
     extras: Collection[str] = (),
     groups: Collection[str] | None = None,
     only_wheels: bool = False,
+    only: Collection[str] | None = None,
 ) -> list[Chosen]:
     """What to install, in the lock's order. groups: None for the lock's default groups.
 
+    only: these projects, and what they need as far as the lock says so; None: everything.
+
     Raises NothingFits with a sentence that names the package and what is there instead.
     """
-    return list(_Selection(lock, target, extras, groups, only_wheels).chosen())
+    return list(_Selection(lock, target, extras, groups, only_wheels, only).chosen())
 
 
 class _Selection:
@@ -42,8 +45,10 @@ class _Selection:
         extras: Collection[str],
         groups: Collection[str] | None,
         only_wheels: bool,
+        only: Collection[str] | None,
     ) -> None:
         self._lock = lock
+        self._only = only
         self._target = target
         self._only_wheels = only_wheels
         self._ranks = {tag: rank for rank, tag in reversed(list(enumerate(target.tags)))}
@@ -62,9 +67,7 @@ class _Selection:
     def chosen(self) -> Iterator[Chosen]:
         self._check_lock()
         names: dict[str, LockedPackage] = {}
-        for package in self._lock.packages:
-            if package.marker is not None and not self._holds(package.marker):
-                continue
+        for package in self._meant():
             other = names.setdefault(package.name, package)
             if other is not package:
                 raise NothingFits(
@@ -73,6 +76,21 @@ class _Selection:
                 )
             self._check_python(package.requires_python, _called(package))
             yield self._choice(package)
+
+    def _meant(self) -> list[LockedPackage]:
+        here = [one for one in self._lock.packages if one.marker is None or self._holds(one.marker)]
+        if self._only is None:
+            return here
+        needs: dict[str, set[str]] = {}
+        for one in here:
+            needs.setdefault(one.name, set()).update(str(child.get("name")) for child in one.dependencies)
+        reached: set[str] = set()
+        ahead = list(self._only)
+        while ahead:
+            if (name := ahead.pop()) not in reached:
+                reached.add(name)
+                ahead += needs.get(name, ())
+        return [one for one in here if one.name in reached]
 
     def _check_named(self, what: str, wanted: frozenset[str], known: set[str]) -> None:
         for name in sorted(wanted - known):

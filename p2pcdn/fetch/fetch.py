@@ -233,6 +233,8 @@ class Fetch:
                 await self._origin.read(
                     wanted, counted, start=start, end=end, on_size=bind(_set_size, partial), for_room=True
                 )
+            except _OtherSize:
+                raise  # the room shares files of the size that is said of them; this one we read ourselves
             except P2pcdnError as error:
                 origin_failed.append(error)
                 raise
@@ -282,7 +284,7 @@ class Fetch:
                     _counted(wanted, partial, writer.write),
                     start=start,
                     end=None if last else end,
-                    on_size=bind(_set_size, partial),
+                    on_size=bind(_set_right_size, partial),
                 )
             finally:
                 await writer.flush()
@@ -359,6 +361,30 @@ async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
+class _OtherSize(Unavailable):
+    """The upstream says another size than the index's page."""
+
+
 def _set_size(partial: Partial, size_bytes: int) -> None:
+    """Raises _OtherSize."""
     if partial.size_bytes is None:
         partial.set_size(size_bytes)
+    elif _is_wrong(partial, size_bytes):
+        raise _OtherSize(f"{partial.origin.filename} has another size than its index says.")
+
+
+def _set_right_size(partial: Partial, size_bytes: int) -> None:
+    """The upstream's, where the index's page says another: the hash decides what is kept, as it does for pip."""
+    if partial.size_bytes is None:
+        partial.set_size(size_bytes)
+    elif _is_wrong(partial, size_bytes):
+        log.warning(
+            "an index is wrong: it says %d bytes, and its file has %d", partial.size_bytes, size_bytes,
+            extra={"file": partial.origin.filename},
+        )  # fmt: skip
+        partial.correct_size(size_bytes)
+
+
+def _is_wrong(partial: Partial, size_bytes: int) -> bool:
+    """Before the first byte of a file with a hash; later it may be this one answer that is not right."""
+    return partial.size_bytes != size_bytes and partial.sha256 is not None and not partial.present_bytes()

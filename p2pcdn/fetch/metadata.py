@@ -10,7 +10,7 @@ from functools import partial
 import trio
 
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import NotFound, P2pcdnError, Refused, StoreStopped, Unavailable
+from p2pcdn.errors import NotFound, P2pcdnError, Refused, RemoteProtocolError, StoreStopped, Unavailable
 from p2pcdn.fetch.fetch import SILENCE_WAIT_S
 from p2pcdn.fetch.origin import OriginReader, Sink, Wanted
 from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX, TAIL_SIZE_BYTES, Read, wheel_metadata
@@ -131,13 +131,20 @@ class Metadata:
         """Reads the few places of the wheel at the upstream where its METADATA stands."""
         self._refuse_offline(wanted)
         size, tail = await self._size_and_tail(wanted)
+        said = [size]
 
         async def read(offset: int, size_bytes: int) -> bytes:
             received = bytearray()
-            await self._origin.read(wanted, _capped(received, wanted), start=offset, end=offset + size_bytes)
+            end = offset + size_bytes
+            await self._origin.read(wanted, _capped(received, wanted), start=offset, end=end, on_size=said.append)
             return bytes(received)
 
-        return await self._made(wanted, size, read, tail)
+        try:
+            return await self._made(wanted, size, read, tail)
+        except (RemoteProtocolError, Unavailable):
+            if said[-1] == size:
+                raise
+        return await self._made(wanted, said[-1], read)  # the index's page has another size, and is wrong
 
     async def _size_and_tail(self, wanted: Wanted) -> tuple[int, bytes]:
         """How long a wheel is, and its last bytes where they came with the answer."""

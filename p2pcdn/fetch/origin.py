@@ -160,7 +160,7 @@ class OriginReader:
             if response.status != 206 or match is None or int(match[2]) + 1 != int(match[3]):
                 return None
             async for chunk in response.body:
-                self._counters.upstream_bytes[wanted.index.url] += len(chunk)
+                self._counters.upstream_bytes[wanted.index.label] += len(chunk)
                 content += chunk
                 if len(content) > size_bytes:
                     return None
@@ -205,7 +205,7 @@ class OriginReader:
         meter = Meter()
         async for chunk in response.body:
             meter.came(len(chunk), trio.current_time())
-            self._counters.upstream_bytes[wanted.index.url] += len(chunk)
+            self._counters.upstream_bytes[wanted.index.label] += len(chunk)
             if position + len(chunk) > FILE_SIZE_BYTES_MAX:
                 raise Refused(f"{wanted.file.filename} is larger than {FILE_SIZE_BYTES_MAX >> 30} GiB; it was cut.")
             fresh = chunk[max(0, reading.at - position) :]

@@ -66,7 +66,7 @@ class PageQuestions:
         content = bytearray()
         async for chunk in body:
             content += chunk
-            self.counters.page_bytes[index.url] += len(chunk)
+            self.counters.page_bytes[index.label] += len(chunk)
             if len(content) > PAGE_SIZE_BYTES_MAX:
                 raise Refused(
                     f"The page of {project} at {index.url} is larger than {PAGE_SIZE_BYTES_MAX >> 20} MiB; it was cut."

@@ -173,7 +173,7 @@ class Locker:
         within = bool(job.within)
         async with open_feed(self.facts, job.makers) as feed, self.solvers.session(feed, within=within) as session:
             with trio.move_on_after(LOCK_TIME_S_MAX) as scope:
-                outcomes = await solve(session, job.question.wanted, job.targets, job.sparing)
+                outcomes = await solve(session, job.question, job.targets, job.sparing)
             if scope.cancelled_caught:
                 raise SolverFailed(
                     f"No versions that fit were found within {LOCK_TIME_S_MAX:.0f} s. What was learned of packages is "

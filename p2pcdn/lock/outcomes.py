@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from p2pcdn.lock.solvers import Session
 from p2pcdn.lock.targets import Cell, by_environment, names_of
-from p2pcdn.lock.wishes import preferring
-from p2pcdn.resolve import LacksFiles, NoSolution, Solution, Target, Wanted
+from p2pcdn.lock.wishes import Question, preferring
+from p2pcdn.resolve import LacksFiles, NoSolution, Solution, Target
 
 C = TypeVar("C", bound=Hashable)
 
@@ -59,7 +59,7 @@ class Sparing:
 
 
 async def solve(
-    session: Session, wanted: Wanted, targets: Mapping[C, Target], sparing: Sparing | None = None
+    session: Session, question: Question, targets: Mapping[C, Target], sparing: Sparing | None = None
 ) -> dict[C, Solution | LacksFiles]:
     """One resolution a target; each prefers what those before it chose, so that a lock forks only where it must.
 
@@ -69,7 +69,7 @@ async def solve(
     failures: dict[C, NoSolution] = {}
     for cell, target in targets.items():
         try:
-            told = preferring(wanted, target, solutions_of(outcomes).values())
+            told = preferring(question, target, solutions_of(outcomes).values())
             outcomes[cell] = await session.resolve(told, target, spares=sparing is not None)
         except LacksFiles as outcome:
             outcomes[cell] = outcome
@@ -82,7 +82,9 @@ async def solve(
         for cell in must[:FAILURES_MAX]:
             # Once more, for now it is asked what can be done about it.
             try:
-                await session.resolve(preferring(wanted, targets[cell], solutions_of(outcomes).values()), targets[cell])
+                await session.resolve(
+                    preferring(question, targets[cell], solutions_of(outcomes).values()), targets[cell]
+                )
             except NoSolution as error:
                 failures[cell] = error
         untried = len(must) - len(failures)

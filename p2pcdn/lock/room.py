@@ -17,7 +17,7 @@ from p2pcdn.lock.kept import decode_metadata, decode_table
 from p2pcdn.lock.kept_files import NO_FILES
 from p2pcdn.lock.outcomes import solutions_of
 from p2pcdn.lock.wishes import Question, preferring
-from p2pcdn.resolve import Doubt, Knowledge, LacksFiles, Solution, Source, Target, Wanted, confirm
+from p2pcdn.resolve import Doubt, Knowledge, LacksFiles, Solution, Source, Target, confirm
 from p2pcdn.store import Store, Table
 from p2pcdn.swarm.resolutions import Refusal, Resolutions
 from p2pcdn.world import Index, Threads
@@ -77,12 +77,12 @@ class Room:
         async def read(content: bytes) -> Found[C] | Refusal:
             nonlocal deadline  # one for all words: who names what is slow costs one wait
             deadline = min(deadline, trio.current_time() + LOOK_TIME_S_MAX)
-            return await self._confirmed(content, question.wanted, targets, feed, deadline)
+            return await self._confirmed(content, question, targets, feed, deadline)
 
         return await self._resolutions.first(subject.name, sealed=subject.sealed, read=read)
 
     async def _confirmed(
-        self, content: bytes, wanted: Wanted, targets: Mapping[C, Target], feed: Feed, deadline: float
+        self, content: bytes, question: Question, targets: Mapping[C, Target], feed: Feed, deadline: float
     ) -> Found[C] | Refusal:
         try:
             certificate = Certificate.decode(content)
@@ -103,7 +103,7 @@ class Room:
         found: dict[C, Solution | LacksFiles] = {}
         for (cell, target), chosen in zip(targets.items(), certificate.choices, strict=True):
             # Each target by itself: other threads have their turn between two of them.
-            told = preferring(wanted, target, solutions_of(found).values())
+            told = preferring(question, target, solutions_of(found).values())
             versions = None if chosen is None else _sources(chosen)
             one = await self._threads.run(confirm, versions, looked_at, told, target, known)
             if isinstance(one, Doubt):

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
+from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
@@ -22,12 +23,14 @@ from p2pcdn.resolve import Prefer, Prereleases, Solution, Target, Wanted
 class Question:
     """What is wanted, and of what was locked before. fields: as `question.complete` gives them.
 
-    former: (project, version) that are kept where they fit. commits: of repositories, by URL and revision or "".
-    published: who published a project's version, as the former lock has it.
+    former: (project, version) that are kept where they fit. markers: of those that were not for all environments.
+    commits: of repositories, by URL and revision or "". published: who published a project's version, as the former
+    lock has it.
     """
 
     fields: Mapping[str, Any]
     former: tuple[tuple[str, str], ...] = ()
+    markers: Mapping[tuple[str, str], str] = field(default_factory=dict)
     commits: Mapping[tuple[str, str], str] = field(default_factory=dict)
     published: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
@@ -51,17 +54,20 @@ class Question:
 
     def digest(self, *more: str) -> str:
         """Names the question with what was locked before, and what else its answer depends on."""
-        parts = [asked.digest(self.fields), *(f"{name}=={version}" for name, version in self.former), *more]
+        kept = (f"{name}=={version}{self.markers.get((name, version), '')}" for name, version in self.former)
+        parts = [asked.digest(self.fields), *kept, *more]
         return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def preferring(wanted: Wanted, target: Target, found: Iterable[Solution]) -> Wanted:
-    """The same, with what other targets got before as preferences: so a lock forks only where it must.
+def preferring(question: Question, target: Target, found: Iterable[Solution]) -> Wanted:
+    """What is wanted there, with what other targets got before as preferences: so a lock forks only where it must.
 
-    Where the lowest versions of direct requirements are wanted, it must where a project is direct for one of the two
-    only: else its version there would be the wrong end of what fits.
+    First comes what the former lock had for this very target: a version for old Pythons often fits new ones, too, and
+    nobody wants to go back to it. Where the lowest versions of direct requirements are wanted, it must fork where a
+    project is direct for one of the two only: else its version there would be the wrong end of what fits.
     """
-    preferences = dict.fromkeys(wanted.preferences)
+    wanted = question.wanted
+    preferences = dict.fromkeys((*_had_by(question, target), *wanted.preferences))
     direct = _direct(wanted, target) if wanted.prefer == "lowest-direct" else None
     for solution in found:
         there = {edge.child for edge in solution.edges if not edge.parent}
@@ -69,6 +75,18 @@ def preferring(wanted: Wanted, target: Target, found: Iterable[Solution]) -> Wan
             if not pin.url and (direct is None or (pin.project in direct) == (pin.project in there)):
                 preferences[pin.project, pin.version] = None
     return replace(wanted, preferences=tuple(preferences))
+
+
+def _had_by(question: Question, target: Target) -> list[tuple[str, str]]:
+    """What the former lock had for this target."""
+    extras, groups = frozenset(question.fields["extras"]), frozenset(question.fields["groups"])
+    environment: dict[str, str | frozenset[str]] = dict(target.environment)
+    environment |= {"extras": extras, "dependency_groups": groups}
+    holds = {
+        text: Marker(text).evaluate(environment, context="lock_file")
+        for text in dict.fromkeys(question.markers.values())
+    }
+    return [pair for pair in question.former if holds.get(question.markers.get(pair, ""), True)]
 
 
 def _direct(wanted: Wanted, target: Target) -> set[str]:
@@ -103,6 +121,9 @@ def parse_question(value: Mapping[str, Any], *, former: str | None = None, upgra
     return Question(
         asked.complete(value),
         former=tuple((one.name, one.version) for one in kept if one.version is not None),
+        markers={
+            (one.name, one.version): one.marker for one in kept if one.version is not None and one.marker is not None
+        },
         commits={
             (one.vcs.url, one.vcs.requested_revision or ""): one.vcs.commit_id
             for one in kept

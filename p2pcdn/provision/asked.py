@@ -54,7 +54,8 @@ class Asked:
     of the user's own project, which is installed so that its sources stay in use (PEP 660); state: names its build's
     settings. base: the directory of the lock, where the paths in it begin. demand: of which
     projects an attestation is demanded (`attested.Demand`). trusted_hosts: may be asked over plain http.
-    checkouts: the directory for repositories that are editable; "" where there may be none.
+    checkouts: the directory for repositories that are editable; "" where there may be none. only: these projects with
+    what they need; None: all of the lock. offline: no index is asked for anything.
     """
 
     lock: str
@@ -71,6 +72,8 @@ class Asked:
     demand: Mapping[str, str] = field(default_factory=dict)
     trusted_hosts: tuple[str, ...] = ()
     checkouts: str = ""
+    only: tuple[str, ...] | None = None
+    offline: bool = False
 
     def digest(self) -> str:
         """Names the choice: everything that it depends on."""
@@ -80,6 +83,7 @@ class Asked:
         parts += [self.bytecode.cache_tag if self.bytecode is not None else "", self.project, self.state]
         parts += [sorted(self.demand.items())] if self.demand else []
         parts += [self.base] if has_paths(self.lock) else []
+        parts += [{"only": sorted(self.only)}] if self.only is not None else []
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -57,9 +57,16 @@ class Attested:
     attestations: Attestations | None
 
     async def check(
-        self, chosen: Sequence[Chosen], demand: Demand, note: Callable[[str], None] = log.info
+        self,
+        chosen: Sequence[Chosen],
+        demand: Demand,
+        note: Callable[[str], None] = log.info,
+        *,
+        may_ask: bool = True,
     ) -> dict[Sha256, str]:
         """The publishers of those files that are attested, in words. note: is told what the user should know.
+
+        may_ask: else only what was verified before counts.
 
         Raises Refused where one has none and should, where one is wrong, or where it cannot be verified here.
         """
@@ -76,7 +83,7 @@ class Attested:
                 )
         known = {sha256_of(file): self._known(file) for _, file in files}
         can_verify = self.attestations is not None and self.attestations.can_verify
-        asked = [(name, file) for name, file in files if not known[sha256_of(file)]]
+        asked = [(name, file) for name, file in files if may_ask and not known[sha256_of(file)]]
         asked = [one for one in asked if demand.of(one[0]) is not None or (can_verify and self._is_linked(*one))]
         known |= await self._verify(asked, demand, note)
         for name, file in files:

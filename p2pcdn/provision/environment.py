@@ -19,11 +19,11 @@ from p2pcdn.digest import Sha256
 from p2pcdn.envs.direct_url import direct_url
 from p2pcdn.envs.errors import NothingFits
 from p2pcdn.envs.listing import Listing
-from p2pcdn.envs.model import Chosen, Directory, LockedPackage
+from p2pcdn.envs.model import Chosen, Directory, LockedFile, LockedPackage
 from p2pcdn.envs.planning import ReadyWheel, make_plan
 from p2pcdn.envs.pylock import read_lock
 from p2pcdn.envs.selection import select
-from p2pcdn.errors import P2pcdnError, StoreStopped
+from p2pcdn.errors import P2pcdnError, Refused, StoreStopped
 from p2pcdn.names import normalize_project
 from p2pcdn.provision.asked import Asked, Ready, Told, Wheel
 from p2pcdn.provision.attested import Attested, Demand
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 LEASE_TIME_S = 600.0
 # Answers kept in memory, a megabyte of plan for a hundred wheels each: the environments somebody works on just now.
 ANSWERS_REMEMBERED_MAX = 4
+# So many are named of what is not here; a hundred names are read by nobody.
+NAMES_MAX = 5
 
 
 # Told how many wheels of how many are ready, and which came last.
@@ -100,10 +102,16 @@ class Provisioner:
         return self._remember(digest, ready)
 
     async def provide(self, asked: Asked, chosen: Sequence[Chosen], progress: Progress) -> Ready:
-        """Raises what `Wheels.tree` raises, NothingFits, CannotPlan, CompileFailed where byte code is waited for."""
+        """Raises what `Wheels.tree` raises, NothingFits, CannotPlan, CompileFailed where byte code is waited for.
+
+        And Refused, where an index would be asked and none is to be.
+        """
+        if asked.offline:
+            self._refuse_to_ask(chosen)
         with self.store.spared([sha256_of(one.file) for one in chosen if one.file is not None]):
             told: list[str] = []
-            publishers = await self.attested.check(chosen, Demand(asked.demand), told.append)
+            demand = Demand(asked.demand)
+            publishers = await self.attested.check(chosen, demand, told.append, may_ask=not asked.offline)
             wheels, trees = await self._trees(asked, chosen, progress)
             if asked.bytecode is not None and asked.bytecode.wait:
                 await self.compiler.compile(trees, asked.bytecode)
@@ -124,6 +132,20 @@ class Provisioner:
             tree = await self.wheels.unpacked(sha256, filename)
             self._lease(frozenset([sha256]))
         return tree
+
+    def _refuse_to_ask(self, chosen: Sequence[Chosen]) -> None:
+        """What must be fetched, or built with what may have to be. Raises Refused."""
+        lacking = [one for one in chosen if not (one.file is not None and self._is_here(one.file))]
+        if lacking:
+            names = [one.file.name if one.file is not None else one.package.name or "the project" for one in lacking]
+            more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""
+            raise Refused(
+                f"Offline, and not ready in the store: {', '.join(names[:NAMES_MAX])}{more}. Nothing was installed;"
+                " without `offline` they are fetched or built."
+            )
+
+    def _is_here(self, file: LockedFile) -> bool:
+        return file.name.endswith(".whl") and self.store.holds(sha256_of(file))
 
     # -- trees --------------------------------------------------------------------------------------------------------
 
@@ -299,7 +321,7 @@ def _blobs(wheels: Sequence[Told]) -> frozenset[Sha256]:
 
 def _choose(asked: Asked) -> list[Chosen]:
     lock = read_lock(asked.lock.encode(), "The lock")
-    selected = select(lock, asked.target, extras=asked.extras, groups=asked.groups)
+    selected = select(lock, asked.target, extras=asked.extras, groups=asked.groups, only=asked.only)
     chosen = dependencies_first([located(one, asked.base) for one in selected])
     if not asked.project:
         return chosen

@@ -98,6 +98,12 @@ class Partial:
         self._changed()
         self._readable.unpark_all()
 
+    def correct_size(self, size_bytes: int) -> None:
+        """Another size than was said at first, while nothing has come: whose hash is right has the right size, too."""
+        assert not self._present.end(), "what is there was written under another size"
+        self.size_bytes = size_bytes
+        self._changed()
+
     def missing(self) -> Sequence[tuple[int, int]]:
         """The ranges [start, end) that nobody wrote yet.
 

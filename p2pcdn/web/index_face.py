@@ -173,7 +173,7 @@ class IndexFace:
                     size += len(chunk)
                     if size > size_bytes_max:
                         raise Refused(f"{url} is larger than {size_bytes_max >> 20} MiB; it was cut.")
-                    self._counters.page_bytes[index.url] += len(chunk)
+                    self._counters.page_bytes[index.label] += len(chunk)
                     yield chunk
 
         passing = body()

@@ -256,6 +256,8 @@ def _environment(asked: Mapping[str, Any]) -> Asked:
         trusted_hosts=_texts(asked, "trusted_hosts"),
         checkouts=_absolute(asked, "checkouts"),
         demand=dict(_demand(asked)),
+        only=_texts(asked, "only") if "only" in asked else None,
+        offline=asked.get("offline") is True,
     )
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from p2pcdn_daemon.clients import own_upstreams
+from p2pcdn_daemon.clients.client_config import FoundUpstream
 from p2pcdn_daemon.commands.demo_index import make_wheel
 from p2pcdn_daemon.configuration import identity
 from p2pcdn_daemon.configuration.layers import resolve
@@ -320,11 +321,29 @@ def test_setup_points_pip_at_the_node_and_its_old_index_stays_our_upstream(home:
     assert pip_conf.read_text() == before
 
 
+def test_what_uv_knows_of_its_indexes_comes_along(home: Path) -> None:
+    uv_toml = home / ".config" / "uv" / "uv.toml"
+    uv_toml.parent.mkdir(parents=True)
+    uv_toml.write_text(
+        '[[index]]\nname = "corp"\nurl = "http://127.0.0.1:9/corp/"\nignore-error-codes = [403, 401]\n\n'
+        '[[index]]\nurl = "http://127.0.0.1:9/simple/"\ndefault = true\n'
+    )
+    ours = home / "ours.toml"
+    ours.touch()
+    with serving(home) as node:
+        run = p2pcdn("setup", "uv", "--store", str(node.store), home=home, variables={"P2PCDN_CONFIG": str(ours)})
+    assert run.returncode == 0, run.stderr
+    corp, default = resolve({}, {}, config_file=str(ours)).upstream
+    assert (corp.name, corp.ignore_error_codes) == ("corp", {401, 403})
+    assert (default.name, default.ignore_error_codes) == (None, frozenset())
+
+
 def test_no_command_puts_a_file_in_the_place_of_a_device(home: Path) -> None:
     (home / "pipe").symlink_to(os.devnull)
     with serving(home) as node:
         assert p2pcdn("export", "pipe", "--store", str(node.store), home=home).returncode == 0
-    assert own_upstreams.keep(resolve({}, {"P2PCDN_CONFIG": str(home / "pipe")}), ["https://x.example/"], {})
+    found = FoundUpstream("https://x.example/", "uv.toml")
+    assert own_upstreams.keep(resolve({}, {"P2PCDN_CONFIG": str(home / "pipe")}), [found], {})
     assert Path(os.devnull).is_char_device()
 
 

@@ -291,7 +291,7 @@ def test_groups_and_extras_are_installed_where_they_are_named(project: Project) 
     assert set(project.installed()) == {"demo-app", "demo-lib", "demo-colour"}
     project.zephyr("sync", "--extra", "fast", "--no-default-groups")
     assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
-    assert "no extra nosuch" in project.zephyr("sync", "--extra", "nosuch", code=1)
+    assert "no extra 'nosuch'" in project.zephyr("sync", "--extra", "nosuch", code=2)
     assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
 
 
@@ -337,6 +337,15 @@ def test_what_was_locked_stays_until_it_is_upgraded(
     assert other.installed()["demo-lib"] == "1.0"
     assert "Changed demo-lib from 1.0 to 1.5" in other.zephyr("update", "demo-lib")
     assert other.installed()["demo-lib"] == "1.5"
+
+
+def test_how_versions_are_chosen_is_said_for_one_command(project: Project) -> None:
+    project.write(["demo-lib"], requires_python=">=3.12")
+    for words, version in (("--prefer=lowest", "1.0"), ("--upgrade", "2.0"), ("--constraints=demo-lib<2", "1.0")):
+        project.zephyr("lock", words)
+        assert [one["version"] for one in tomllib.loads(project.lock)["packages"]] == [version], words
+    assert "2020" in project.zephyr("lock", "--exclude-newer", "2020-01-01", code=1)
+    assert "invalid choice" in project.zephyr("lock", "--prefer", "cheapest", code=2)
 
 
 def test_requirements_that_contradict_each_other_change_nothing(project: Project) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,16 +18,18 @@ from tests.bench.node import RunningNode
 from tests.bench.patience import until
 from tests.bench.upstream import FaultyUpstream
 from tests.bench.wheels import make_wheel
+from tests.end_to_end.conftest import StartNode, StartUpstream
 from tests.end_to_end.test_zephyr import Project
 
 LIB, TOOL = make_wheel("demo-lib"), make_wheel("demo-tool")
 APP = make_wheel("demo-app", requires=["demo-lib"])
+LARGE = make_wheel("demo-large", size_bytes=2_000_000)
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
     with (
-        FaultyUpstream([LIB, TOOL, APP]) as upstream,
+        FaultyUpstream([LIB, TOOL, APP, LARGE]) as upstream,
         RunningNode(tmp_path_factory.mktemp("node"), upstreams=[upstream]) as running,
     ):
         yield running
@@ -116,6 +121,69 @@ def test_groups_come_all_or_without_one(project: Project) -> None:
     assert "has no dependency group 'nonsuch'" in project.zephyr("sync", "--no-group", "nonsuch", code=2)
 
 
+def test_a_group_alone_comes_with_what_it_needs_and_without_the_project(project: Project) -> None:
+    project.write(["demo-tool"], '[dependency-groups]\ndev = ["demo-app"]\nother = ["demo-tool"]\n')
+    project.zephyr("sync", "--only-group", "dev")
+    assert set(project.installed()) == {"demo-app", "demo-lib"}
+    project.zephyr("sync", "--only-dev", "--only-group", "other")
+    assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
+    project.zephyr("sync", "--no-dev")
+    assert set(project.installed()) == {"demo-tool"}
+    assert "--only-group leaves out all else" in project.zephyr("sync", "--only-dev", "--group", "other", code=2)
+
+
+@pytest.mark.parametrize("flag", ["--group", "--only-group", "--extra"])
+def test_a_group_or_an_extra_that_is_not_there_is_a_mistake_of_who_types_it(project: Project, flag: str) -> None:
+    project.write([], '[dependency-groups]\ndocs = ["demo-lib"]\n')
+    told = project.zephyr("sync", flag, "nonsuch", code=2)
+    assert "'nonsuch'; it has" in told
+    assert not project.file(".venv").exists()
+
+
+def test_who_wants_the_lock_as_it_is_is_told_that_it_would_be_another(project: Project) -> None:
+    project.write(["demo-lib"])
+    assert "does not belong to the project" in project.zephyr("sync", "--locked", code=1)
+    project.zephyr("lock")
+    project.zephyr("sync", "--locked")
+    project.write(["demo-tool"])
+    before = project.lock
+    project.zephyr("sync", "--locked", code=1)
+    assert (project.lock, set(project.installed())) == (before, {"demo-lib"})
+
+
+def test_offline_what_is_here_is_installed_and_what_is_not_is_named(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    upstream = start_upstream([LIB, TOOL, APP])
+    project = Project(tmp_path / "project", start_node(upstream))
+    project.write(["demo-app"])
+    project.zephyr("lock")
+    told = project.zephyr("sync", "--offline", code=1)
+    assert "demo_app-1.0-py3-none-any.whl" in told
+    assert "demo_lib-1.0-py3-none-any.whl" in told
+    project.zephyr("sync")
+    asked = len(upstream.seen())
+    project.zephyr("sync", "--offline", "--venv", "another")
+    assert set(project.installed("another")) == {"demo-app", "demo-lib"}
+    project.write(["demo-tool"])
+    assert "`offline` forbids that" in project.zephyr("sync", "--offline", code=1)
+    assert len(upstream.seen()) == asked
+
+
+def test_a_sync_that_read_the_lock_before_another_wrote_it_installs_what_that_says(project: Project) -> None:
+    project.write(["demo-lib"])
+    project.zephyr("lock")
+    other = LockFile(str(project.file(".zephyr/project.lock")), "zephyr add", pytest.fail)
+    with project.start("sync") as waiting:
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline().endswith("is changing this project; waiting for it.\n")
+        other.release()
+        project.zephyr("add", "demo-tool")
+        told = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0, told
+    assert set(project.installed()) == {"demo-lib", "demo-tool"}
+
+
 def test_a_lock_that_is_none_and_a_package_that_is_not_in_it_are_told(project: Project) -> None:
     project.write(["demo-lib"])
     project.zephyr("lock")
@@ -123,6 +191,47 @@ def test_a_lock_that_is_none_and_a_package_that_is_not_in_it_are_told(project: P
     project.zephyr("lock", "--check")
     project.file("pylock.toml").write_text(f"{project.lock}\nnonsense = [")
     assert "is not TOML" in project.zephyr("lock", "--check", code=1)
+
+
+def test_who_goes_back_is_told_what_the_next_sync_will_do(project: Project) -> None:
+    project.write(["demo-lib"])
+    project.zephyr("sync")
+    project.zephyr("install", "demo-tool")
+    assert ": -demo-tool 1.0" not in project.zephyr("history")
+    told = project.zephyr("rollback")
+    assert ": -demo-tool 1.0" in project.zephyr("history")
+    assert "holds again what generation 1 held; that is generation 3." in told
+    assert "the next sync follows them" in told
+    assert '"rollback_to": 2' in project.zephyr("rollback", "2", "--json")
+
+
+def test_another_python_than_the_environment_has_is_told(project: Project) -> None:
+    project.write(["demo-lib"])
+    minor = sys.version_info[1]
+    project.zephyr("sync", "--python", f"3.{minor}")
+    project.zephyr("sync", "--python", sys.executable)
+    told = project.zephyr("sync", "--python", f"3.{minor + 1}", code=1)
+    assert f"--python asks for 3.{minor + 1}" in told
+    assert f"`zephyr venv create --clear --python 3.{minor + 1} " in told
+
+
+def test_a_project_without_an_environment_is_told_how_to_get_one(project: Project) -> None:
+    assert "`zephyr sync` makes it" in project.zephyr("run", "--", "python", code=1)
+
+
+def test_a_disk_that_is_full_leaves_no_environment_where_none_was(project: Project, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small file system")
+    project.write(["demo-lib", "demo-large"])
+    project.zephyr("lock")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "p2pcdn-test", str(disk)], check=True)
+    try:
+        assert "is full" in project.zephyr("sync", "--venv", str(disk / "venv"), "--link-mode", "copy", code=1)
+        assert not (disk / "venv").exists()
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_a_script_is_run_by_the_python_of_the_environment(project: Project) -> None:

@@ -13,7 +13,7 @@ import trio
 
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import RemoteProtocolError, StoreStopped, Unavailable
+from p2pcdn.errors import DigestMismatch, RemoteProtocolError, StoreStopped, Unavailable
 from p2pcdn.fetch import OriginReader
 from p2pcdn.store import Partial
 from tests.fetch.test_fetch import CONTENT, METADATA, scripted, wanted, wheel
@@ -48,14 +48,29 @@ async def test_a_slow_upstream_is_heard_before_a_client_gives_up(
                 at = await growing.readable(at)
 
 
-async def test_a_file_that_is_shorter_than_its_index_says_is_no_fault_of_ours(
-    tmp_path: Path, autojump_clock: trio.abc.Clock
+@pytest.mark.parametrize("more", [-1, 1, -1_000_000, 1_000_000])
+async def test_an_index_that_says_another_size_is_wrong_where_the_hash_is_right(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, more: int
 ) -> None:
     what = wanted()
+    other = dataclasses.replace(what, file=dataclasses.replace(what.file, size_bytes=len(CONTENT) + more))
+    async with scripted(tmp_path, lambda url, headers: Answer(CONTENT)) as (world, _store):
+        growing = await world.fetch.open(other)
+        assert isinstance(growing, Partial)
+        assert (await growing.wait_finished()).size_bytes == len(CONTENT)
+        assert world.counters.upstream_bytes[INDEX.url] == len(CONTENT)
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+async def test_a_size_that_is_wrong_excuses_no_other_bytes(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, hashed: bool
+) -> None:
+    what = wanted(hashed=hashed)
     longer = dataclasses.replace(what, file=dataclasses.replace(what.file, size_bytes=len(CONTENT) + 1))
-    async with scripted(tmp_path, lambda url, headers: Answer(CONTENT)) as (world, _):
-        with pytest.raises(RemoteProtocolError, match=r"3000000 bytes .* says 3000001"):
+    async with scripted(tmp_path, lambda url, headers: Answer(CONTENT[:-1] + b"?" * hashed)) as (world, store):
+        with pytest.raises(DigestMismatch if hashed else RemoteProtocolError):
             await world.get(longer)
+        assert store.summary().blobs == 0
 
 
 async def test_a_body_without_a_length_that_ends_early_is_gone_on_with(

@@ -303,6 +303,17 @@ async def test_an_upstream_that_knows_no_such_range_is_asked_for_the_length_firs
         assert ranges[:2] == ["bytes=-65536", "bytes=0-0"]
 
 
+@pytest.mark.parametrize("more", [-7, 7, 70_000])
+async def test_metadata_is_found_where_the_index_says_another_size(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, more: int
+) -> None:
+    content = wheel()
+    what = wanted(content)
+    other = dataclasses.replace(what, file=dataclasses.replace(what.file, size_bytes=len(content) + more))
+    async with scripted(tmp_path, lambda url, headers: Answer(content)) as (world, _store):
+        assert await world.metadata.of(other) == METADATA
+
+
 async def test_an_upstream_that_sends_the_whole_file_for_its_end_is_left_before_that(
     tmp_path: Path, autojump_clock: trio.abc.Clock
 ) -> None:

@@ -43,6 +43,15 @@ async def test_a_lock_forks_only_where_it_must(tmp_path: Path) -> None:
         assert pins(await here.lock("app", former=again.text)) == pins(again)
 
 
+async def test_each_target_keeps_what_it_had_where_another_one_had_something_else(tmp_path: Path) -> None:
+    async with room(tmp_path, *FILES) as here:
+        before = await here.lock("app")
+        assert pins(await here.lock("app", "extra-thing", former=before.text)) == {*pins(before), "extra-thing 1.0"}
+        # Who gives old Pythons up does not get their versions.
+        newer = await here.lock("app", requires_python=">=3.12", former=before.text)
+        assert pins(newer) == {"app 1.0", "lib 2.0"}
+
+
 async def test_the_same_question_is_not_solved_twice_until_a_page_changes(tmp_path: Path) -> None:
     async with room(tmp_path, *FILES) as here:
         first = await here.lock("app")

@@ -432,6 +432,9 @@ async def test_an_index_with_credentials_is_served_behind_the_token_only(
         assert link == f"/t/{TOKEN}{PATH}"
         assert (await node.ask(link))[2] == WHEEL
         assert (await node.ask(f"/t/{TOKEN[:-1]}x/simple/demo/"))[0] == 404
+        counted = (await node.ask("/metrics"))[2].decode()
+        assert f'index="{PRIVATE.key}"' in counted
+        assert PRIVATE.url not in counted
 
 
 async def test_the_same_name_at_a_later_index_is_no_way_around_a_private_owner(

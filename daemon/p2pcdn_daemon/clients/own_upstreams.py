@@ -9,24 +9,26 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from p2pcdn_daemon.clients.client_config import FoundUpstream
 from p2pcdn_daemon.configuration import places
 from p2pcdn_daemon.configuration.config import Config, ConfigError
 from p2pcdn_daemon.configuration.urls import without_credentials
 
 
-def keep(config: Config, urls: Sequence[str], status: Mapping[str, Any]) -> list[str]:
+def keep(config: Config, found: Sequence[FoundUpstream], status: Mapping[str, Any]) -> list[str]:
     """Adds upstreams to the configuration file where none is configured; returns the lines that say so.
 
-    urls: as they were written, perhaps with credentials, so that the file becomes readable by its owner only. status:
-    of the running node. Raises ConfigError.
+    found: may have credentials in them, so that the file becomes readable by its owner only. status: of the running
+    node. Raises ConfigError.
     """
+    urls = [one.url_with_credentials for one in found]
     if not urls or config.source("upstream") != "default":
         return []
     # A link stays one; a device such as /dev/null is nothing to put in place of.
     path = (config.file or places.default_config_file()).resolve()
     if path.exists() and not path.is_file():
         return [f"Name {', '.join(map(without_credentials, urls))} with --upstream: {path} cannot hold it."]
-    tables = "".join(f"\n[[upstream]]\nurl = {json.dumps(url, ensure_ascii=False)}\n" for url in urls)
+    tables = "".join(map(_table, found))
     try:
         _append(path, tables)
     except OSError as error:
@@ -37,6 +39,13 @@ def keep(config: Config, urls: Sequence[str], status: Mapping[str, Any]) -> list
     if any(url.rstrip("/") not in used for url in shown):
         lines.append("Restart the node so that it takes that upstream.")
     return lines
+
+
+def _table(one: FoundUpstream) -> str:
+    """With all that the installer knew of it: its name leads to credentials, its codes say what it does not have."""
+    name = f"name = {json.dumps(one.name, ensure_ascii=False)}\n" if one.name else ""
+    codes = f"ignore-error-codes = {sorted(one.ignore_error_codes)}\n" if one.ignore_error_codes else ""
+    return f"\n[[upstream]]\nurl = {json.dumps(one.url_with_credentials, ensure_ascii=False)}\n{name}{codes}"
 
 
 def _append(path: Path, tables: str) -> None:

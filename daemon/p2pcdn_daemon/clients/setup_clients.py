@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from p2pcdn_daemon.clients.client_config import ClientIndexes, leads_to
+from p2pcdn_daemon.clients.client_config import ClientIndexes, FoundUpstream, leads_to
 from p2pcdn_daemon.clients.installer import Client, User, addresses, read_text
 from p2pcdn_daemon.clients.setup_pip import Pip
 from p2pcdn_daemon.clients.setup_toml import Pdm, Poetry, Uv
@@ -39,7 +39,7 @@ class Change:
     client: str
     path: Path
     changed: bool
-    previous_upstreams: tuple[str, ...] = field(default=(), repr=False)
+    previous_upstreams: tuple[FoundUpstream, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
 
 
@@ -69,7 +69,7 @@ def apply(
         # Our URL of an earlier time, with another port or token: what stood there before us stays remembered.
         text = kind.restore(text, record.before or "", record.index_url)
         original, mode = record.before, record.mode
-        previous: tuple[str, ...] = ()
+        previous: tuple[FoundUpstream, ...] = ()
     else:
         original, mode = before, _mode(path)
         previous = _previous(kind.indexes(text, user), index_url)
@@ -111,13 +111,14 @@ def _client(name: str) -> Client:
     return CLIENTS[name]
 
 
-def _previous(indexes: ClientIndexes, index_url: str) -> tuple[str, ...]:
+def _previous(indexes: ClientIndexes, index_url: str) -> tuple[FoundUpstream, ...]:
     ours = addresses(index_url)
     default = next((found for found in indexes.defaults if not leads_to(found.url, ours)), None)
     if default is None:
         return ()
     ordered = (*indexes.extras, default) if indexes.before_default else (default, *indexes.extras)
-    return tuple(dict.fromkeys(found.url_with_credentials for found in ordered if not leads_to(found.url, ours)))
+    once = {found.url_with_credentials: found for found in reversed(ordered) if not leads_to(found.url, ours)}
+    return tuple(reversed(once.values()))
 
 
 def _is_private(index_url: str) -> bool:

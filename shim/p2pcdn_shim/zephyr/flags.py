@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 def add_install_flags(parser: ArgumentParser) -> None:
     """The settings of `settings.py` that every command has that fills an environment."""
     parser.add_argument("--venv", metavar="DIR", help="The environment, instead of the project's .venv.")
-    parser.add_argument("--python", metavar="PYTHON", help="The interpreter of an environment that is made first.")
+    parser.add_argument(
+        "--python",
+        metavar="PYTHON",
+        help="The interpreter of an environment that is made first; one that is there must have it.",
+    )
     parser.add_argument(
         "--link-mode", choices=("reflink", "hardlink", "copy", "env"), help="How files come out of the store."
     )
@@ -27,6 +31,7 @@ def add_install_flags(parser: ArgumentParser) -> None:
         "--no-compile-bytecode", dest="compile_bytecode", action="store_false", help="Leaves byte code out."
     )
     add_index_flags(parser)
+    add_choice_flags(parser)
 
 
 def add_requirements(parser: ArgumentParser, example: str) -> None:
@@ -48,6 +53,24 @@ def add_index_flags(parser: ArgumentParser) -> None:
         "--find-links", action="append", default=[], metavar="PLACE", help="A directory of files, or a page of links."
     )
     parser.add_argument("--no-index", action="store_true", default=None, help="Takes packages from find-links only.")
+    parser.add_argument("--offline", action="store_true", default=None, help="Asks no index for anything.")
+
+
+def add_choice_flags(parser: ArgumentParser) -> None:
+    """How versions are chosen, for this one command; what should stay stands in pyproject.toml."""
+    parser.add_argument("--prefer", choices=("highest", "lowest"), help="Which version is taken where several fit.")
+    parser.add_argument("--exclude-newer", metavar="TIME", help="Leaves aside what was uploaded later than this.")
+    parser.add_argument("--prerelease", action="store_true", default=None, help="Takes pre-releases of every package.")
+    for flag, what in (
+        ("--constraints", "A bound, for what is needed only."),
+        ("--overrides", "Replaces what other packages require."),
+    ):
+        parser.add_argument(flag, action="append", default=[], metavar="REQUIREMENT", help=what)
+    for flag, what in (
+        ("--only-binary", "Never built from source; :all: for every package."),
+        ("--no-binary", "Always built from source; :all: for every package."),
+    ):
+        parser.add_argument(flag, action="append", default=[], metavar="NAME", help=what)
 
 
 def add_where_flags(parser: ArgumentParser) -> None:

@@ -61,6 +61,14 @@ def find(
     raise ZephyrError(_nothing_fits(request, every(directory, environ)))
 
 
+def is_meant(wanted: str, found: Probe, directory: Path, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether an interpreter is one of those that `find` would take for these words. Raises as `find` does."""
+    if (file := _named_file(wanted, directory, environ)) is not None:
+        named = probe(file, environ)
+        return (named.implementation, named.full_version) == (found.implementation, found.full_version)
+    return parse_request(wanted).fits(found)
+
+
 def every(directory: Path, environ: Mapping[str, str] = os.environ) -> list[Probe]:
     """All interpreters of Python 3.8 and newer, in the order in which they would be taken; each once."""
     found = list(_probed(_candidates(None, directory, environ), environ))

@@ -50,6 +50,18 @@ def left_out_of(text: str) -> list[str]:
     return [str(one) for one in said] if isinstance(said, list) else []
 
 
+def named_in(text: str, kind: str) -> list[str]:
+    """The extras or dependency-groups of a lock, normalized; none of one that cannot be read."""
+    import tomllib
+
+    head, _, _ = text.partition("\n[[packages]]")  # they stand before the packages, which need not be read
+    try:
+        names = tomllib.loads(head).get(kind, [])
+    except tomllib.TOMLDecodeError:
+        return []  # the node says what is wrong with it
+    return [normalize(name) for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
 def packages_of(text: str, file: Path) -> list[Mapping[str, Any]]:
     """The packages as they stand in the file. Raises UsageError."""
     return list(parse_toml(text, file).get("packages", ()))

@@ -64,21 +64,20 @@ def write(call: Call, file: Path, text: str) -> list[str]:
     return changes
 
 
-def current(call: Call, client: Client, project: Project) -> tuple[Project, str]:
+def current(call: Call, client: Client) -> tuple[Project, str]:
     """The project as it is, and its lock: the file's, or a new one that is written first. Raises as `make` does."""
-    if (text := _fitting(call, project)) is not None:
-        return project, text
     from p2pcdn_shim.zephyr import turn  # nearly all find a lock that fits
 
     with turn.of_project(call):
         project = project_of(call)
-        if (text := _fitting(call, project)) is None:
+        if (text := fitting(call, project)) is None:
             text = make(call, client, project).text
             write(call, lock_file.place_of(project.file), text)
         return project, text
 
 
-def _fitting(call: Call, project: Project) -> str | None:
+def fitting(call: Call, project: Project) -> str | None:
+    """The text of the project's lock; None where there is none, or it belongs to another pyproject.toml."""
     text = lock_file.read(lock_file.place_of(project.file))
     if text is None or is_fresh(call, project, text):
         return text

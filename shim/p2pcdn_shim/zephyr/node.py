@@ -13,13 +13,20 @@ from p2pcdn_shim.zephyr.voice import Voice
 
 
 @contextmanager
-def reach(config: Config, voice: Voice, environ: Mapping[str, str] = os.environ) -> Iterator[Client]:
-    """The node that this command asks. Raises ZephyrError where none can be had, or it is not offline and should be."""
+def reach(
+    config: Config, voice: Voice, environ: Mapping[str, str] = os.environ, *, keeps_offline: bool = False
+) -> Iterator[Client]:
+    """The node that this command asks. Raises ZephyrError where none can be had, or it is not offline and should be.
+
+    keeps_offline: each question says itself that no index is to be asked for it, so that any node will do.
+    """
     client = None if config.no_node else _running(voice, environ)
-    if client is not None and config.offline and not client.get("/v1/status").get("offline"):
+    asks = client is not None and config.offline and not keeps_offline
+    if asks and client is not None and not client.get("/v1/status").get("offline"):
         raise ZephyrError(
             "The node that runs asks its indexes, and `offline` forbids that: start it with `p2pcdn serve --offline`,"
-            " or leave the setting out. Nothing was asked."
+            " or leave `offline` out. What is locked and in its store, `zephyr sync` installs all the same. Nothing was"
+            " asked."
         )
     if client is not None:
         yield client

@@ -61,19 +61,25 @@ def swap(
         ) as environment:
             if on_top_of not in (None, environment.plan_digest()):
                 raise ChangedMeanwhile(f"Another command has changed {place} meanwhile; this one changed nothing.")
-            if venv.read_settings(place) is None:
+            is_new = venv.read_settings(place) is None
+            if is_new:
                 venv.create(place, interpreter)
             elif held() == ready["digest"]:
                 return None
-            return environment.sync(
-                plan,
-                sources,
-                python=str(venv.open_environment(place).python),
-                link_mode=link_mode,
-                site_tree=ready["site"],
-                side_by_side=side_by_side,
-                exact=exact,
-                provenance=provenance,
-            )
+            try:
+                return environment.sync(
+                    plan,
+                    sources,
+                    python=str(venv.open_environment(place).python),
+                    link_mode=link_mode,
+                    site_tree=ready["site"],
+                    side_by_side=side_by_side,
+                    exact=exact,
+                    provenance=provenance,
+                )
+            except BaseException:
+                if is_new and not environment.plan_digest():
+                    venv.remove(place)  # as it was: not there
+                raise
     except CannotInstall as error:
         raise ZephyrError(str(error)) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from p2pcdn.envs.places import state_of
@@ -14,8 +15,10 @@ from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.probes import Probe, probe
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
+from p2pcdn_shim.zephyr.voice import packages
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from p2pcdn.envs.generations import Outcome
@@ -30,7 +33,8 @@ class Chosen(Value):
 
     on_top_of: the digest of the plan of the environment that this was chosen for; None: it does not matter.
     exact: what others installed goes, too. project: the directory of the user's own project, installed so that its
-    sources stay in use; None: it is not. base: the directory of the lock, where paths in it begin.
+    sources stay in use; None: it is not. base: the directory of the lock, where paths in it begin. only: these projects
+    with what they need, and nothing else of the lock; None: all of it.
     """
 
     lock: str
@@ -41,6 +45,7 @@ class Chosen(Value):
     project: str | None = None
     base: str | None = None
     on_top_of: str | None = None
+    only: tuple[str, ...] | None = None
 
 
 class Synced(Value):
@@ -56,10 +61,18 @@ class Synced(Value):
     settled: bool
 
 
-def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Chosen) -> Synced:
+def sync(
+    call: Call,
+    client: Client,
+    place: Path,
+    interpreter: Probe,
+    chosen: Chosen,
+    before_change: AbstractContextManager[None] | None = None,
+) -> Synced:
     """Makes the environment at `place` hold what is chosen; one that is not there is made, with this interpreter.
 
-    Raises NodeRefused, ZephyrError, and of these ChangedMeanwhile; then the environment is as it was.
+    before_change: entered where there is something to do, before it is done. Raises NodeRefused, ZephyrError, and of
+    these ChangedMeanwhile; then the environment is as it was.
     """
     mode = _link_mode(call)
     site = place / scheme_of(interpreter).purelib
@@ -83,17 +96,18 @@ def sync(call: Call, client: Client, place: Path, interpreter: Probe, chosen: Ch
     if encoded is not None:
         from p2pcdn_shim.zephyr.swapping import swap
 
-        outcome = swap(
-            call,
-            place,
-            interpreter,
-            encoded,
-            ready,
-            link_mode=mode,
-            exact=chosen.exact,
-            on_top_of=chosen.on_top_of,
-            held=lambda: _held(place, site, mode),
-        )
+        with before_change or nullcontext():
+            outcome = swap(
+                call,
+                place,
+                interpreter,
+                encoded,
+                ready,
+                link_mode=mode,
+                exact=chosen.exact,
+                on_top_of=chosen.on_top_of,
+                held=lambda: _held(place, site, mode),
+            )
     compiled = question["bytecode"] is None or all(one["bytecode"] for one in wheels)
     fixed = chosen.project is None and not any(word in chosen.lock for word in ("directory", "editable"))
     return Synced(outcome, len(wheels), notes, outcome is None and not notes and compiled and fixed)
@@ -148,12 +162,29 @@ def some_interpreter(call: Call) -> dict[str, Any]:
 
 
 def interpreter_at(call: Call, place: Path) -> Probe:
-    """The interpreter of the environment at `place`; where there is none yet, the one that it will have."""
+    """The interpreter of the environment at `place`; where there is none yet, the one that it will have.
+
+    Raises ZephyrError, also where --python means another one than the environment has.
+    """
+    wanted = call.config.python
     if venv.read_settings(place) is not None:
-        return probe(venv.open_environment(place).python)
+        found = probe(venv.open_environment(place).python)
+        if wanted is not None and call.config.origin("python").startswith("flag"):
+            _refuse_another(call, place, found, wanted)
+        return found
     from p2pcdn_shim.zephyr import interpreters
 
     return interpreters.find(call.config.python, call.config.project_file, call.directory)
+
+
+def _refuse_another(call: Call, place: Path, found: Probe, wanted: str) -> None:
+    from p2pcdn_shim.zephyr.interpreters import is_meant
+
+    if not is_meant(wanted, found, call.directory):
+        raise ZephyrError(
+            f"{place} has Python {found.full_version}, and --python asks for {wanted}. To make it anew, without its"
+            f" packages: `zephyr venv create --clear --python {wanted} {place}`."
+        )
 
 
 def scheme_of(found: Probe) -> Scheme:
@@ -177,6 +208,8 @@ def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict
         "checkouts": str(named.beside_project(call.config, call.directory, call.config.checkouts)),
         "bytecode": compiled if wait is not False and interpreter.cache_tag else None,
         "have": have,
+        **({"only": list(chosen.only)} if chosen.only is not None else {}),
+        **({"offline": True} if call.config.offline else {}),
     }
 
 
@@ -248,7 +281,7 @@ def tell(call: Call, place: Path, synced: Synced) -> None:
         "removed": list(outcome.removed) if outcome is not None else [],
     }
     if outcome is None:
-        call.voice.did(f"{place} holds its {synced.packages} packages already.", value)
+        call.voice.did(f"{place} holds its {packages(synced.packages)} already.", value)
         return
     phases = ", ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in outcome.phases_s.items())
     call.voice.detail(f"{phases}; {outcome.how}")
@@ -256,7 +289,7 @@ def tell(call: Call, place: Path, synced: Synced) -> None:
         for sign, names in (("-", outcome.removed), ("+", outcome.added)):
             for name in names:
                 call.voice.note(f"{sign} {name}")
-    call.voice.did(f"{place} holds {synced.packages} packages now (generation {outcome.generation}).", value)
+    call.voice.did(f"{place} holds {packages(synced.packages)} now (generation {outcome.generation}).", value)
     from p2pcdn_shim.zephyr import sweeping
 
     sweeping.start(place, call.config.generations)

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+def packages(number: int) -> str:
+    """So many of them, in words."""
+    return f"{number} package{'' if number == 1 else 's'}"
+
+
 class Voice:
     """One run's way of speaking. verbosity: 0, or how often -v was given.
 

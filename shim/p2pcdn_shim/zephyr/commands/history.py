@@ -38,7 +38,10 @@ def _lines(entry: dict[str, Any], kept: set[int], *, verbose: bool) -> Iterator[
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.get("at_s", 0)))
     added, removed = entry.get("added", []), entry.get("removed", [])
     what = ", ".join(
-        [*(f"+{one['project']} {one['version']}" for one in added), *(f"-{one['project']}" for one in removed)]
+        [
+            *(f"+{one['project']} {one['version']}" for one in added),
+            *(f"-{one['project']} {one['version']}" for one in removed),
+        ]
     )
     yield f"{'*' if number in kept else ' '} {number:>3}  {when}  {entry.get('command', '?')}: {what or 'nothing new'}"
     for one in added if verbose else ():

@@ -7,9 +7,10 @@ from pathlib import Path
 from p2pcdn_shim.zephyr import lock_file, locking, turn
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import EXIT_FAILED, UsageError
-from p2pcdn_shim.zephyr.flags import add_index_flags
+from p2pcdn_shim.zephyr.flags import add_choice_flags, add_index_flags
 from p2pcdn_shim.zephyr.project import Project
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+from p2pcdn_shim.zephyr.voice import packages
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -26,6 +27,7 @@ def arguments(parser: ArgumentParser) -> None:
         "--upgrade-package", action="append", default=[], metavar="NAME", help="The same, of this package only."
     )
     add_index_flags(parser)
+    add_choice_flags(parser)
 
 
 def run(call: Call) -> int:
@@ -42,7 +44,7 @@ def _lock(call: Call) -> int:
     with call.node() as client:
         locked = locking.make(call, client, project, upgrade=call.options.upgrade or names)
     changes = locking.write(call, file, locked.text)
-    did = f"Locked {locked.packages} packages in {file}." if changes else f"{file} is as it should be."
+    did = f"Locked {packages(locked.packages)} in {file}." if changes else f"{file} is as it should be."
     told = {"packages": locked.packages, "changes": changes, "left_out": lock_file.left_out_of(locked.text)}
     call.voice.did(did, {"file": str(file), **told})
     return 0

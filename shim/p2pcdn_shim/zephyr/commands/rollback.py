@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.generations import Environment
-from p2pcdn_shim.zephyr import named, sweeping, venv
+from p2pcdn_shim.zephyr import lock_file, named, sweeping, venv
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import ZephyrError
 
@@ -37,9 +37,18 @@ def run(call: Call) -> int:
     value = {
         "environment": str(place),
         "generation": outcome.generation,
+        "rollback_to": outcome.went_to,
         "added": list(outcome.added),
         "removed": list(outcome.removed),
     }
-    call.voice.did(f"{place} is as it was (generation {outcome.generation}).", value)
+    call.voice.did(
+        f"{place} holds again what generation {outcome.went_to} held; that is generation {outcome.generation}.", value
+    )
+    project_file = call.config.project_file
+    if project_file is not None and lock_file.place_of(project_file).exists():
+        call.voice.note(
+            "pyproject.toml and pylock.toml stay, and the next sync follows them: bring their former state back, too,"
+            " if you want to stay here."
+        )
     sweeping.start(place, call.config.generations)
     return 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr import named, platforms, venv
 from p2pcdn_shim.zephyr.call import Call
-from p2pcdn_shim.zephyr.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, UsageError
+from p2pcdn_shim.zephyr.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, UsageError, ZephyrError
 
 DESCRIPTION = """Runs COMMAND in the project's environment, or in the one that --venv names, as if it had been
 activated; a file whose name ends with .py is run by its Python. Outside a project that has one, the environment that
@@ -55,6 +55,8 @@ def _environment(call: Call) -> venv.Environment:
     active = os.environ.get("VIRTUAL_ENV")
     if active and venv.read_settings(place) is None:
         place = Path(active)
+    elif call.config.project_file is not None and not place.exists():
+        raise ZephyrError(f"The project has no environment {place} yet; `zephyr sync` makes it.")
     return venv.open_environment(place)
 
 

@@ -19,6 +19,7 @@ from p2pcdn.errors import P2pcdnError
 from p2pcdn_shim.zephyr.pip.change import remove_tree
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.hashing import digest_of
+from p2pcdn_shim.zephyr.side_by_side import side_by_side
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def prepare(
         plan = make_plan(wheels, layout.scheme(python))
         # What lies in the scratch may be linked, for it goes; the store's files may not: their inodes are its own.
         mode: LinkMode = "own" if any(one.tree is not None for one in placed) else "hardlink"
-        install(plan, trees, str(built), python=executable, link_mode=mode)
+        install(plan, trees, str(built), python=executable, link_mode=mode, side_by_side=side_by_side)
     except (CannotInstall, P2pcdnError) as error:
         raise PipError(str(error)) from error
     _make_writable(built)
