@@ -171,16 +171,20 @@ class Bench:
         """
         makers = self._makers(replace(terms, pinned=question.commits))
         here = terms.toolchain.markers if terms.toolchain is not None else None
-        return await self._hashed(partial(self._locker.lock, question, makers, here, self._ahead(installs)))
+        return await self._hashed(partial(self._locker.lock, question, makers, here, self._ahead(question, installs)))
 
     async def resolve(
         self, question: Question, one: OneTarget, terms: Terms, installs: LockTarget | None = None
     ) -> Locked:
         makers = self._makers(replace(terms, pinned=question.commits))
-        return await self._hashed(partial(self._locker.resolve, question, one, makers, ahead=self._ahead(installs)))
+        return await self._hashed(
+            partial(self._locker.resolve, question, one, makers, ahead=self._ahead(question, installs))
+        )
 
-    def _ahead(self, installs: LockTarget | None) -> Ahead | None:
-        return Ahead(installs, self._wheels.ahead) if installs is not None and not self.pages.offline else None
+    def _ahead(self, question: Question, installs: LockTarget | None) -> Ahead | None:
+        if installs is None or self.pages.offline or question.fields["no_binary"]:
+            return None
+        return Ahead(installs, self._wheels.ahead)
 
     async def _hashed(self, lock: Callable[[], Awaitable[Locked]]) -> Locked:
         """A lock; files without a hash of the index's are fetched for it, and it is solved again out of memory."""
