@@ -10,6 +10,9 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+
+import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, Vcs
@@ -18,7 +21,7 @@ from p2pcdn.fetch import Metadata as WheelMetadata
 from p2pcdn.fetch import Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
-from p2pcdn.lock.kept import FORMAT, encode_metadata, encode_table
+from p2pcdn.lock.kept import FORMAT, decode_table, encode_metadata, encode_table
 from p2pcdn.lock.kept_files import Files, decode_files, encode_files
 from p2pcdn.names import is_normalized, normalize_project
 from p2pcdn.resolve import Metadata, Source, Table, read_metadata, table_and_files_of
@@ -30,6 +33,9 @@ log = logging.getLogger(__name__)
 
 # Reading the names of more files than this takes milliseconds that other clients would wait; it goes to a thread.
 PARSE_INLINE_FILES_MAX = 200
+# Of a page with more files than that, those of so many versions are kept at once, the newest; the others when one of
+# them is asked for, which is rare: locks of 14 and of 92 packages asked for no version that is not among the newest 22.
+NEWEST_VERSIONS = 32
 # pip breaks off after 15 s, a resolver need not: of a hundred pages at once, over a slow line or on a machine that does
 # much else, some come late. The upstream itself is given up after 30 s of silence, twice.
 PAGE_WAIT_S = 60.0
@@ -79,6 +85,7 @@ class Facts:
     threads: Threads
     _pending: dict[str, bytes] = field(default_factory=dict)
     _unwritten_size_bytes: int = 0
+    _rereading: trio.Lock = field(default_factory=trio.Lock)
 
     def table_at_hand(self, project: str) -> tuple[bytes, Listed] | None:
         """The encoded Table of a project, and the page that it is of, if that needs no waiting."""
@@ -104,18 +111,19 @@ class Facts:
         except NotFound as error:
             return encode_table(Table(project, missing=str(error))), None
         listed = Listed(held.index, project, held.version)
-        octets = self._kept(listed.key("t")) or (await self._read(held, listed))[0]
+        octets = self._kept(listed.key("t")) or (await self._read(held, listed, whole=False))[0]
         if known is None:
             self.pages.let_go(held)  # no client asked for it: the next lock does without
         return octets, listed
 
-    async def _read(self, held: HeldPage, listed: Listed) -> tuple[bytes, Mapping[str, bytes]]:
-        """The table and the files of a page, kept from now on."""
+    async def _read(self, held: HeldPage, listed: Listed, *, whole: bool) -> tuple[bytes, Mapping[str, bytes]]:
+        """The table and the files of a page, kept from now on; of a large one the newest, or, as a whole, all."""
         files = held.page.files if held.page is not None else ()
         if len(files) <= PARSE_INLINE_FILES_MAX:
-            table, rows = _encoded_page(listed.project, files, held.index.url)
+            table, rows = _encoded_page(listed.project, files, held.index.url, whole=True)
         else:
-            table, rows = await self.threads.run(_encoded_page, listed.project, files, held.index.url)
+            encode = partial(_encoded_page, listed.project, files, held.index.url, whole=whole)
+            table, rows = await self.threads.run(encode)
         await self._keep(listed.key("t"), table)
         for end, octets in rows.items():
             await self._keep(listed.key("f") + end, octets)
@@ -127,13 +135,18 @@ class Facts:
 
     async def files(self, listed: Listed, version: str) -> Mapping[str, Files]:
         """The same, whatever it takes. Raises what `Pages.project` raises; Unavailable for a page that has changed."""
-        known = self.files_at_hand(listed, version)
-        if known is not None:
-            return known
-        held = self.pages.fresh(listed.project) or await self.pages.project(listed.project, wait_s=PAGE_WAIT_S)
-        if (held.index.key, held.version) != (listed.index.key, listed.version):
-            raise Unavailable(f"The page of {listed.project} has just changed; ask again.")
-        return decode_files((await self._read(held, listed))[1].get, version) or {}
+        async with self._rereading:  # whoever looks for another version of the same page finds it kept then
+            known = self.files_at_hand(listed, version)
+            if known is not None:
+                return known
+            fresh = self.pages.fresh(listed.project)
+            held = fresh or await self.pages.project(listed.project, wait_s=PAGE_WAIT_S)
+            if (held.index.key, held.version) != (listed.index.key, listed.version):
+                raise Unavailable(f"The page of {listed.project} has just changed; ask again.")
+            _, rows = await self._read(held, listed, whole=True)
+            if fresh is None:
+                self.pages.let_go(held)
+            return decode_files(rows.get, version) or {}
 
     def metadata_at_hand(self, listed: Listed, files: Sequence[File]) -> bytes | None:
         """As `metadata_of` gives it, if that needs no waiting."""
@@ -233,10 +246,15 @@ def _rank(file: File) -> tuple[bool, bool, bool, int, str]:
     return (not wheel, not beside, not file.filename.endswith("-none-any.whl"), file.size_bytes or 0, file.filename)
 
 
-def _encoded_page(project: str, files: Sequence[File], index: str) -> tuple[bytes, Mapping[str, bytes]]:
-    """The table of a page, and the rows of its files; of each version, first the one whose metadata speaks for it."""
+def _encoded_page(project: str, files: Sequence[File], index: str, *, whole: bool) -> tuple[bytes, Mapping[str, bytes]]:
+    """The table of a page, and the rows of its files; of each version, first the one whose metadata speaks for it.
+
+    whole: the files of all versions, and not only of the newest.
+    """
     table, by_version = table_and_files_of(project, files, index=index)
-    return encode_table(table), encode_files({of: sorted(some, key=_rank) for of, some in by_version.items()})
+    octets = encode_table(table)
+    newest = None if whole else [one.version for one in decode_table(octets).sources[-NEWEST_VERSIONS:]]
+    return octets, encode_files({of: sorted(some, key=_rank) for of, some in by_version.items()}, newest)
 
 
 def _encoded_metadata(source: Source, content: bytes) -> bytes:

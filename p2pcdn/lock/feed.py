@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -13,9 +13,10 @@ from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, Vcs
 from p2pcdn.errors import NotFound, P2pcdnError
 from p2pcdn.fetch import Wanted, digest_of
+from p2pcdn.lock.ahead import Ahead
 from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
 from p2pcdn.lock.kept_files import NO_FILES, Files
-from p2pcdn.resolve import Need, Source, to_plain
+from p2pcdn.resolve import Need, Source, Target, to_plain
 from p2pcdn.simple import File
 
 # More at once bring less: the tails of 150 wheels came at 82, 99, 76 and 26 a second over 8, 16, 24 and 50 connections
@@ -35,9 +36,10 @@ Key = str | Source
 class Feed:
     """What one session of a solver was told, and what is on its way. Used by one task; `open_feed` makes it."""
 
-    def __init__(self, facts: Facts, nursery: trio.Nursery, makers: Makers) -> None:
+    def __init__(self, facts: Facts, nursery: trio.Nursery, makers: Makers, ahead: Ahead | None) -> None:
         self._facts = facts
         self._makers = makers
+        self._ahead = ahead
         self._nursery = nursery
         self._needed = trio.CapacityLimiter(NEEDED_AT_ONCE_MAX)
         self._likely = trio.CapacityLimiter(LIKELY_AT_ONCE_MAX)
@@ -66,6 +68,12 @@ class Feed:
             self._more = trio.Event()
             await self._more.wait()
         return self._hand_over(needed)
+
+    def stands_on(self, target: Target, decided: Sequence[Source]) -> None:
+        """The search for this target stands on these versions: what will be installed may be fetched beside it."""
+        if self._ahead is not None:
+            for wanted in self._ahead.next(target, decided, self):
+                self._nursery.start_soon(self._ahead.begin, wanted)
 
     async def get_all(
         self, projects: Iterable[str], sources: Iterable[Source]
@@ -194,15 +202,15 @@ class Feed:
 
 
 @asynccontextmanager
-async def open_feed(facts: Facts, makers: Makers = NO_MAKERS) -> AsyncIterator[Feed]:
+async def open_feed(facts: Facts, makers: Makers = NO_MAKERS, ahead: Ahead | None = None) -> AsyncIterator[Feed]:
     """Within it guesses are fetched; at its end those that still run are given up, and what was parsed is kept.
 
-    makers: how the metadata of what no index has is made.
+    makers: how the metadata of what no index has is made. ahead: where the lock will be installed; its downloads go on.
     """
     failed: P2pcdnError | None = None
     async with trio.open_nursery() as nursery:
         try:
-            yield Feed(facts, nursery, makers)
+            yield Feed(facts, nursery, makers, ahead)
         except P2pcdnError as error:  # raised below, for a nursery makes a group of it
             failed = error
         nursery.cancel_scope.cancel()

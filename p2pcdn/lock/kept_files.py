@@ -6,7 +6,7 @@ A lock names some ten of the thousands of files of a large page, so they are pac
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import overload
 
@@ -20,15 +20,19 @@ WHOLE_SIZE_BYTES_MAX = 64 * 1024
 SERIES_SIZE_MAX = 40
 
 
-def encode_files(by_version: Mapping[str, Sequence[File]]) -> dict[str, bytes]:
+def encode_files(by_version: Mapping[str, Sequence[File]], only: Iterable[str] | None = None) -> dict[str, bytes]:
     """The files of a page by version, in their order, as rows by the end of their key: one row, or where that would be
     large, one for each series.
+
+    only: the versions whose series are wanted now; the others' rows are not made.
     """
+    wanted = {_series(version) for version in (by_version if only is None else only)}
     series: dict[str, dict[str, str]] = {}
     for version, files in by_version.items():
-        series.setdefault(_series(version), {})[version] = "\n".join(map(_line, files))
+        if (end := _series(version)) in wanted:
+            series.setdefault(end, {})[version] = "\n".join(map(_line, files))
     packed = {end: zlib.compress(frames.encode(versions), 1) for end, versions in series.items()}
-    if sum(map(len, packed.values())) <= WHOLE_SIZE_BYTES_MAX:
+    if only is None and sum(map(len, packed.values())) <= WHOLE_SIZE_BYTES_MAX:
         return {"": frames.encode(packed)}
     return {"": frames.encode(None), **packed}
 

@@ -10,6 +10,7 @@ import trio
 
 from p2pcdn import frames
 from p2pcdn.errors import P2pcdnError, StoreStopped
+from p2pcdn.lock.ahead import Ahead
 from p2pcdn.lock.compose import Targets, compose
 from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
 from p2pcdn.lock.feed import Feed, open_feed
@@ -59,12 +60,13 @@ class OneTarget:
 class _Job:
     """One lock that is wanted. targets: by cell, or the one interpreter. sparing: None where none may be left out.
 
-    within: the builds that wait for it, the outermost first.
+    within: the builds that wait for it, the outermost first. ahead: where it will be installed at once.
     """
 
     question: Question
     targets: Mapping[Any, Target]
     makers: Makers
+    ahead: Ahead | None = None
     sparing: Sparing | None = None
     within: tuple[str, ...] = ()
 
@@ -84,17 +86,22 @@ class Locker:
     _running: dict[str, trio.Lock] = field(default_factory=dict)
 
     async def lock(
-        self, question: Question, makers: Makers = NO_MAKERS, here: Mapping[str, str] | None = None
+        self,
+        question: Question,
+        makers: Makers = NO_MAKERS,
+        here: Mapping[str, str] | None = None,
+        ahead: Ahead | None = None,
     ) -> Locked:
         """A lock for all targets of the question's matrix, but for those that lack files and can be spared (`Sparing`).
 
         makers: how the metadata of what no index has is made. here: PEP 508's variables of the interpreter that asks.
+        ahead: where it will be installed at once; its wheels are fetched beside the search.
         Raises NoSolution (whose report says for which targets), BadRequirement, SolverFailed, Unavailable, Refused.
         """
         cells = matrix(question.fields["requires_python"], question.fields["environments"])
         sparing = Sparing(tuple(question.fields["environments"]), cell_of(here or {}, cells))
         return await self._again_or_new(
-            "matrix", _Job(question, {cell: cell.target for cell in cells}, makers, sparing)
+            "matrix", _Job(question, {cell: cell.target for cell in cells}, makers, ahead, sparing)
         )
 
     async def resolve(
@@ -103,13 +110,14 @@ class Locker:
         one: OneTarget,
         makers: Makers = NO_MAKERS,
         within: tuple[str, ...] = (),
+        ahead: Ahead | None = None,
     ) -> Locked:
         """A lock for one interpreter. Raises as `lock` does.
 
         within: the builds that wait for it, the outermost first; they hold places and turns for which it must not wait.
         """
         target = repr((one.target.environment, one.target.tags))
-        return await self._again_or_new(target, _Job(question, {one: one.target}, makers, within=within))
+        return await self._again_or_new(target, _Job(question, {one: one.target}, makers, ahead, within=within))
 
     async def _again_or_new(self, of: str, job: _Job) -> Locked:
         indexes = (index.key for index in self.facts.pages.indexes)
@@ -171,7 +179,8 @@ class Locker:
 
     async def _new(self, key: str, job: _Job) -> Locked:
         within = bool(job.within)
-        async with open_feed(self.facts, job.makers) as feed, self.solvers.session(feed, within=within) as session:
+        opened = open_feed(self.facts, job.makers, job.ahead)
+        async with opened as feed, self.solvers.session(feed, within=within) as session:
             with trio.move_on_after(LOCK_TIME_S_MAX) as scope:
                 outcomes = await solve(session, job.question, job.targets, job.sparing)
             if scope.cancelled_caught:
@@ -179,6 +188,9 @@ class Locker:
                     f"No versions that fit were found within {LOCK_TIME_S_MAX:.0f} s. What was learned of packages is "
                     "kept, so asking again goes on from there; closer bounds in the requirements make it shorter."
                 )
+            if job.ahead is not None:
+                pins = (pin for solution in solutions_of(outcomes).values() for pin in solution.pins)
+                job.ahead.note({(pin.project, pin.version) for pin in pins})
             locked = await self._composed(job, outcomes, feed)
             if not (locked.open or feed.places or None in feed.pages.values()):
                 # What stands at a URL may be another the next time; a project that nobody has may appear any minute.

@@ -124,6 +124,7 @@ class Session:
         asked = {"do": "resolve", "wanted": to_plain(wanted), "target": to_plain(target), "spares": spares}
         said = await self._child.ask(asked)
         while said["say"] == "need":
+            self._feed.stands_on(target, [from_plain(Source, one) for one in said["stands_on"]])
             tables, metadata = await self._feed.get(from_plain(Need, said["need"]))
             said = await self._child.ask({"do": "learn", "tables": tables, "metadata": metadata})
         if said["say"] == "none":

@@ -79,7 +79,7 @@ class Session:
             return {"say": "lacking", "clauses": outcome.clauses, **self._looked_at()}
         if isinstance(found, Solution):
             return {"say": "solved", "solution": to_plain(found), **self._looked_at()}
-        return {"say": "need", "need": to_plain(found)}
+        return {"say": "need", "need": to_plain(found), "stands_on": to_plain(self._resolver.stands_on)}
 
     def _looked_at(self) -> dict[str, Any]:
         assert self._resolver is not None

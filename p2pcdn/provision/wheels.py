@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import trio
 
+from p2pcdn.bounded import forget_oldest
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.errors import BadLock
 from p2pcdn.envs.listing import Listing
@@ -30,6 +32,8 @@ from p2pcdn.world import Index, Threads
 FETCHES_MAX = 16
 # Unpacking writes and hashes; two of them keep two cores and a disk busy (notes: more gained nothing).
 UNPACKINGS_MAX = 2
+# Guesses that nobody has asked for yet; wrong ones are forgotten, the oldest first.
+AHEAD_REMEMBERED_MAX = 1024
 
 
 @dataclass(slots=True)
@@ -42,6 +46,8 @@ class Wheels:
     threads: Threads
     nursery: trio.Nursery
     _flights: Flights[Sha256, Tree] = field(init=False)
+    # What was fetched on a guess, until somebody asks for it: to him it is fetched, and not what the store had.
+    _ahead: dict[Sha256, bool] = field(default_factory=dict)
     _fetches: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(FETCHES_MAX))
     _unpackings: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(UNPACKINGS_MAX))
 
@@ -54,11 +60,25 @@ class Wheels:
         Raises DigestMismatch (which names the file), BadWheel, BadLock, NotFound, Unavailable, Refused, StoreStopped.
         """
         sha256 = sha256_of(file)
-        was_here = self.store.holds(sha256)
+        guessed = self._ahead.pop(sha256, False)
+        was_here = self.store.holds(sha256) and not guessed
         tree = self.store.tree(sha256)
         if tree is None:
-            tree = await self._flights.join(sha256, partial(self._fetch_and_unpack, package, file, sha256))
+            fetch = partial(self._fetch, package, file, sha256)
+            tree = await self._flights.join(sha256, partial(self._fetch_and_unpack, fetch, file.name, sha256))
         return tree, self.whence(sha256, was_here=was_here)
+
+    async def ahead(self, wanted: Wanted) -> None:
+        """Fetches and unpacks a wheel that will probably be asked for; whoever asks meanwhile joins, or begins anew."""
+        sha256 = wanted.file.sha256
+        assert sha256 is not None, "what has no hash is not guessed"
+        if self.store.holds(sha256) or sha256 in self._flights:
+            return
+        self._ahead[sha256] = True
+        forget_oldest(self._ahead, AHEAD_REMEMBERED_MAX)
+        fetch = partial(self._open, wanted)
+        with suppress(P2pcdnError):
+            await self._flights.join(sha256, partial(self._fetch_and_unpack, fetch, wanted.file.filename, sha256))
 
     def whence(self, sha256: Sha256, *, was_here: bool) -> str:
         """Who gave the bytes of a blob, now or when it came here: an upstream, peers, this machine; for a history."""
@@ -73,11 +93,11 @@ class Wheels:
         tree = self.store.tree(sha256)
         return tree or await self._flights.join(sha256, partial(self._unpack, sha256, filename))
 
-    async def _fetch_and_unpack(self, package: LockedPackage, file: LockedFile, sha256: Sha256) -> Tree:
+    async def _fetch_and_unpack(self, fetch: Callable[[], Awaitable[None]], filename: str, sha256: Sha256) -> Tree:
         if not self.store.holds(sha256):
             async with self._fetches:
-                await self._fetch(package, file, sha256)
-        return await self._unpack(sha256, file.name)
+                await fetch()
+        return await self._unpack(sha256, filename)
 
     async def _unpack(self, sha256: Sha256, filename: str) -> Tree:
         async def make(wheel: Path, directory: Path) -> Made:
@@ -94,7 +114,10 @@ class Wheels:
             if held.sha256 != sha256:
                 raise DigestMismatch(file.name, expected=f"sha256:{sha256}", got=f"sha256:{held.sha256}")
             return
-        opened = await self.fetch.open(await self.wanted(package, file, sha256))
+        await self._open(await self.wanted(package, file, sha256))
+
+    async def _open(self, wanted: Wanted) -> None:
+        opened = await self.fetch.open(wanted)
         if isinstance(opened, Partial):
             await opened.wait_finished()
 

@@ -19,6 +19,7 @@ from p2pcdn.envs.pylock_text import without_credentials
 from p2pcdn.errors import Refused
 from p2pcdn.fetch import Fetch, Metadata
 from p2pcdn.index import Pages
+from p2pcdn.lock.ahead import Ahead
 from p2pcdn.lock.compose import Unhashed
 from p2pcdn.lock.facts import Facts, Makers, name_in
 from p2pcdn.lock.locker import Locked, Locker, OneTarget
@@ -164,17 +165,26 @@ class Bench:
         attested = Attested(store, pages, provenances, room.attestations)
         self.provisioner = Provisioner(store, self._wheels, attested, compiler, threads, room.nursery)
 
-    async def lock(self, question: Question, terms: Terms) -> Locked:
+    async def lock(self, question: Question, terms: Terms, installs: LockTarget | None = None) -> Locked:
         """terms: with the toolchain that builds sdists whose metadata is known only then, and whose environment is
-        served in any case; None: they are not built.
+        served in any case; None: they are not built. installs: where the lock will be installed at once, if it will be.
         """
         makers = self._makers(replace(terms, pinned=question.commits))
         here = terms.toolchain.markers if terms.toolchain is not None else None
-        return await self._hashed(partial(self._locker.lock, question, makers, here))
+        return await self._hashed(partial(self._locker.lock, question, makers, here, self._ahead(question, installs)))
 
-    async def resolve(self, question: Question, one: OneTarget, terms: Terms) -> Locked:
+    async def resolve(
+        self, question: Question, one: OneTarget, terms: Terms, installs: LockTarget | None = None
+    ) -> Locked:
         makers = self._makers(replace(terms, pinned=question.commits))
-        return await self._hashed(partial(self._locker.resolve, question, one, makers))
+        return await self._hashed(
+            partial(self._locker.resolve, question, one, makers, ahead=self._ahead(question, installs))
+        )
+
+    def _ahead(self, question: Question, installs: LockTarget | None) -> Ahead | None:
+        if installs is None or self.pages.offline or question.fields["no_binary"]:
+            return None
+        return Ahead(installs, self._wheels.ahead)
 
     async def _hashed(self, lock: Callable[[], Awaitable[Locked]]) -> Locked:
         """A lock; files without a hash of the index's are fetched for it, and it is solved again out of memory."""

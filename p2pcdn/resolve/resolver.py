@@ -86,6 +86,14 @@ class Resolver:
         return tuple(dict.fromkeys(project for search in self._searches for project in search.view.projects))
 
     @property
+    def stands_on(self) -> tuple[Source, ...]:
+        """The versions that the search has decided on so far; it may go back behind each of them."""
+        if self._ending is not None:
+            return ()
+        view = self._search.view
+        return tuple(view.known(name).sources[index] for name, index in self._search.decided() if "[" not in name)
+
+    @property
     def _searches(self) -> list[Resolution]:
         return [self._search, *([self._any_file.search] if self._any_file is not None else [])]
 

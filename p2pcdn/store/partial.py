@@ -100,7 +100,7 @@ class Partial:
 
     def correct_size(self, size_bytes: int) -> None:
         """Another size than was said at first, while nothing has come: whose hash is right has the right size, too."""
-        assert not self._present.end(), "what is there was written under another size"
+        assert not self._coverage.present.end(), "what is there was written under another size"
         self.size_bytes = size_bytes
         self._changed()
 

@@ -61,13 +61,14 @@ class ZephyrFace:
 
     async def _post_lock(self, request: Request) -> Response:
         asked = await asked_object(request, BODY_SIZE_BYTES_MAX)
-        return _lock_response(await self._bench(asked).lock(_question(asked), _terms(asked)))
+        return _lock_response(await self._bench(asked).lock(_question(asked), _terms(asked), _installs(asked)))
 
     async def _post_resolve(self, request: Request) -> Response:
         asked = await asked_object(request, BODY_SIZE_BYTES_MAX)
         markers, tags = _target(asked)
         one = OneTarget(f"Python {markers['python_full_version']}", Target.of(markers, tags))
-        return _lock_response(await self._bench(asked).resolve(_question(asked), one, _terms(asked)))
+        found = await self._bench(asked).resolve(_question(asked), one, _terms(asked), _installs(asked))
+        return _lock_response(found)
 
     async def _post_name(self, request: Request) -> Response:
         """What stands at a direct URL, by its own word."""
@@ -232,6 +233,11 @@ def _question(asked: Mapping[str, Any]) -> Question:
     if not (isinstance(preferences, list) and all(_is_pair(one) for one in preferences)):
         raise RemoteProtocolError("preferences is a list of pairs, a project and a version.")
     return replace(question, former=(*question.former, *((name, version) for name, version in preferences)))
+
+
+def _installs(asked: Mapping[str, Any]) -> LockTarget | None:
+    """Where the lock will be installed at once, if who asks says so and has an interpreter."""
+    return LockTarget(*_target(asked)) if asked.get("installs") is True and "markers" in asked else None
 
 
 def _is_pair(value: object) -> bool:

@@ -34,6 +34,8 @@ Host = Literal["index", "files"]
 SEND_SIZE_BYTES = 64 * 1024
 # A hanging answer ends when the upstream stops; this bounds it where a test forgets to.
 HANG_TIME_S_MAX = 300.0
+# What a test holds back goes then all the same; a node gives up an upstream that is silent for 30 s.
+HELD_TIME_S_MAX = 25.0
 UPLOAD_TIME = "2024-01-01T00:00:00.000000Z"
 
 
@@ -108,6 +110,13 @@ class Hang(Fault):
     """Silence: before the head (None), or after `at_bytes` of the body."""
 
     at_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Held(Fault):
+    """The right answer, once the test lets it go, and at the latest after HELD_TIME_S_MAX."""
+
+    go: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True)
@@ -541,6 +550,8 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _send(self, path: str, headers: dict[str, str], fault: Fault | None, *, with_body: bool) -> None:
         match fault:
+            case Held(go):
+                go.wait(HELD_TIME_S_MAX)
             case Status(code, retry_after_s):
                 extra = () if retry_after_s is None else (("Retry-After", str(retry_after_s)),)
                 return self._whole(code, extra, b"as the test wants it", with_body)

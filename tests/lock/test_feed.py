@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from p2pcdn.errors import Unavailable
-from p2pcdn.lock.facts import file_for_metadata
+from p2pcdn.lock.facts import NEWEST_VERSIONS, PARSE_INLINE_FILES_MAX, file_for_metadata
 from p2pcdn.lock.feed import open_feed
 from p2pcdn.resolve import Need, Source, table_and_files_of
 from p2pcdn.simple import parse_page
@@ -56,6 +56,26 @@ async def test_broken_metadata_is_a_reason_and_no_failure(tmp_path: Path) -> Non
         await feed.get(Need(tables=("a",)))
         _, metadata = await feed.get(Need(metadata=(Source("a", "9.9"),)))
         assert b"lists no file of a 9.9" in metadata[0][1]
+
+
+async def test_of_a_large_page_the_newest_files_are_kept_and_the_others_when_one_of_them_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    count = max(PARSE_INLINE_FILES_MAX, NEWEST_VERSIONS) + 1
+    many = [make_wheel("a", f"1.{number}") for number in range(count)]
+    async with room(tmp_path, *many) as here:
+        async with open_feed(here.facts) as feed:
+            await feed.get(Need(tables=("a",)))
+            listed = feed.pages["a"]
+            assert listed is not None
+            kept = [here.facts.files_at_hand(listed, f"1.{number}") is not None for number in range(count)]
+            assert kept == [False] * (count - NEWEST_VERSIONS) + [True] * NEWEST_VERSIONS
+            old = tuple(Source("a", f"1.{number}") for number in (0, 1, 2))
+            _, metadata = await feed.get_all((), old)
+            assert [feed.files(listed, one.version).names for one in old] == [(many[at].filename,) for at in (0, 1, 2)]
+            assert metadata.keys() == {*old}
+        assert here.asked("/a/") == 1
+        assert all(here.facts.files_at_hand(listed, f"1.{number}") is not None for number in range(count))
 
 
 def test_the_files_of_a_version_are_found_by_the_name_that_its_table_has() -> None:

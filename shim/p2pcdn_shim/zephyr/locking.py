@@ -38,13 +38,15 @@ def make(
     *,
     upgrade: bool | Sequence[str] = (),
     former: str | None = None,
+    installs: bool = False,
 ) -> asking.Locked:
     """A new lock of a project, which keeps what the old one had where it fits; nothing is written.
 
-    former: the old one; the project's own where none is given. Raises NodeRefused, UsageError.
+    former: the old one; the project's own where none is given. installs: it is installed at once, so the node fetches
+    meanwhile what it can. Raises NodeRefused, UsageError.
     """
     former = former or lock_file.read(lock_file.place_of(project.file))
-    builder = syncing.some_interpreter(call)
+    builder = {**syncing.some_interpreter(call), "installs": installs}
     locked = asking.ask_lock(client, asking.question_of(project, call.config), builder, former, upgrade)
     for warning in locked.warnings:
         call.voice.warn(warning)
@@ -71,7 +73,7 @@ def current(call: Call, client: Client) -> tuple[Project, str]:
     with turn.of_project(call):
         project = project_of(call)
         if (text := fitting(call, project)) is None:
-            text = make(call, client, project).text
+            text = make(call, client, project, installs=True).text
             write(call, lock_file.place_of(project.file), text)
         return project, text
 

@@ -96,7 +96,7 @@ def _added(call: Call, client: Client, project: Project, before: str) -> tuple[s
     text = project_edit.add(before, call.options.requirements, where, file=project.file)
     text = project_edit.add_editables(text, call.options.editables, file=project.file)
     call.config = call.config.but(editable=(*call.config.editable, *call.options.editables))
-    locked = locking.make(call, client, parse_project(text, project.file))
+    locked = locking.make(call, client, parse_project(text, project.file), installs=not call.options.no_sync)
     bounded = [_with_bound(one, locked.text, call) for one in call.options.requirements]
     if bounded != call.options.requirements:
         text = project_edit.add(text, bounded, where, file=project.file)

@@ -77,7 +77,8 @@ def resolve_and_sync(
     question = {**asking.options_of(call.config), "requirements": list(wanted)}
     question["editable"] += editables
     with call.node() as client:
-        locked = asking.ask_resolve(client, question, syncing.interpreter_of(call, interpreter), keep)
+        here = {**syncing.interpreter_of(call, interpreter), "installs": True}
+        locked = asking.ask_resolve(client, question, here, keep)
         for warning in locked.warnings:
             call.voice.warn(warning)
         requested = tuple(dict.fromkeys(map(syncing.name_of, wanted)))

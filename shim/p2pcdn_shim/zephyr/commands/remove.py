@@ -35,7 +35,7 @@ def _remove(call: Call) -> int:
     text = project_edit.drop_editables(text, gone, file=project.file)
     call.config = call.config.but(editable=tuple(one for one in call.config.editable if normalize(one) not in gone))
     with call.node() as client:
-        locked = locking.make(call, client, parse_project(text, project.file))
+        locked = locking.make(call, client, parse_project(text, project.file), installs=not call.options.no_sync)
         code = change(call, client, project, before, text, locked.text)
     for name in gone:
         if (place := named.beside_project(call.config, call.directory, call.config.checkouts) / name).is_dir():

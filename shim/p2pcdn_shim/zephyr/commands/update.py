@@ -29,7 +29,7 @@ def _update(call: Call) -> int:
     file = lock_file.place_of(project.file)
     names = lock_file.known_names(file, call.options.names)
     with call.node() as client:
-        locked = locking.make(call, client, project, upgrade=names or True)
+        locked = locking.make(call, client, project, upgrade=names or True, installs=not call.options.no_sync)
         changes = locking.write(call, file, locked.text)
         if not call.options.no_sync:
             return sync.install_lock(call, client, project, locked.text)
