@@ -28,14 +28,14 @@ from p2pcdn.http1 import Request, Response, serve_connection
 from p2pcdn.lock.certificate import Certificate
 from p2pcdn.store import Origin, Store, StoreLimits
 from p2pcdn.swarm import Swarm, bitfield
-from p2pcdn.swarm.advice import Advice, AskCrowd
-from p2pcdn.swarm.connection import encode_request
-from p2pcdn.swarm.exchange import Exchange, Patience
-from p2pcdn.swarm.holding import Holding
-from p2pcdn.swarm.manifest import Manifest, Proof
-from p2pcdn.swarm.meeting import MEET_PATH, Meeting
-from p2pcdn.swarm.messages import AskHello, Hello, blob_id, decode_have, decode_peers, decode_small, read_target
-from p2pcdn.swarm.peer import Address
+from p2pcdn.swarm.group.holding import Holding
+from p2pcdn.swarm.neighbours.exchange import Exchange, Patience
+from p2pcdn.swarm.neighbours.meeting import MEET_PATH, Meeting
+from p2pcdn.swarm.neighbours.peer import Address
+from p2pcdn.swarm.pieces.manifest import Manifest, Proof
+from p2pcdn.swarm.wire.advice import Advice, AskCrowd
+from p2pcdn.swarm.wire.connection import encode_request
+from p2pcdn.swarm.wire.messages import AskHello, Hello, blob_id, decode_have, decode_peers, decode_small, read_target
 from p2pcdn.world import Announcement, Sighting
 from p2pcdn_daemon.doors.disk import RealDisk
 from p2pcdn_daemon.neighbours.discovery import SERVICE, WAITING_MAX, _Session, _Sightings

@@ -19,7 +19,7 @@ from p2pcdn.lock.room import Room
 from p2pcdn.provision import OpenPages, Workroom
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.swarm import Swarm
-from p2pcdn.swarm.manners import Manners
+from p2pcdn.swarm.giving.manners import Manners
 from p2pcdn.web.control_face import ControlFace, Route
 from p2pcdn.web.faces import CONTROL_METHODS, LOOPBACK_NAMES, Listener, address, index_url, serve_face
 from p2pcdn.web.files import FileDesk

@@ -17,7 +17,7 @@ from simnet.simulation import Hang
 # Modules with `add_arguments(parser)` and `main(arguments, trace_file) -> (result, failures, command)`.
 SCENARIOS = {"flash-crowd": "simnet.scenarios.flash_crowd", "hardship": "simnet.scenarios.hardship"}
 # Modules with a `main(arguments) -> exit code` of their own.
-COMMANDS = {"campaign": "simnet.campaign", "mutants": "simnet.mutants"}
+COMMANDS = {"campaign": "simnet.campaigns.campaign", "mutants": "simnet.campaigns.mutants"}
 
 
 def main(words: Sequence[str]) -> int:

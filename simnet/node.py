@@ -25,15 +25,15 @@ from p2pcdn_daemon.doors.network import TcpNetwork
 from p2pcdn_daemon.upstream.index_url import make_index
 from p2pcdn_daemon.upstream.upstream import UpstreamSettings, open_upstream
 from simnet import client
-from simnet.announcements import Air
-from simnet.disk import SimDisk
-from simnet.host import HERE, PROCESS, Host
-from simnet.kernel import Kernel, WallClock
-from simnet.life_of_disk import LifeOfDisk
-from simnet.network import Net
+from simnet.disks.disk import SimDisk
+from simnet.disks.life_of_disk import LifeOfDisk
+from simnet.net.announcements import Air
+from simnet.net.host import HERE, PROCESS, Host
+from simnet.net.network import Net
+from simnet.net.tcp import listen
 from simnet.patches import THREAD_DELAY_S
-from simnet.tcp import listen
 from simnet.threads import SimThreads
+from simnet.turns.kernel import Kernel, WallClock
 from simnet.upstream import SimUpstream
 
 T = TypeVar("T")

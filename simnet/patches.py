@@ -28,10 +28,10 @@ from p2pcdn.group import device
 from p2pcdn.http1 import connection
 from p2pcdn.http1.lobby import Lobby
 from p2pcdn.store import place
-from simnet import loop
-from simnet.kernel import EPOCH_S, Kernel
-from simnet.scopes import closing, entering, leaving, registering
-from simnet.wire import open_wire
+from simnet.net.wire import open_wire
+from simnet.turns import loop
+from simnet.turns.kernel import EPOCH_S, Kernel
+from simnet.turns.scopes import closing, entering, leaving, registering
 
 P = ParamSpec("P")
 T = TypeVar("T")

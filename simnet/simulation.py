@@ -17,17 +17,17 @@ from typing import IO
 
 import trio
 
-from simnet.announcements import Air
-from simnet.disk import SimDisk
-from simnet.host import Host
-from simnet.inode import Pool
-from simnet.kernel import BEGIN_S, Kernel
-from simnet.link import GIGABIT
-from simnet.network import Net
+from simnet.disks.disk import SimDisk
+from simnet.disks.inode import Pool
+from simnet.net.announcements import Air
+from simnet.net.host import Host
+from simnet.net.link import GIGABIT
+from simnet.net.network import Net
+from simnet.net.tcp import Factory
+from simnet.net.topologies import Builder, Topology, lan
 from simnet.node import Options, SimNode
 from simnet.patches import Patches
-from simnet.tcp import Factory
-from simnet.topologies import Builder, Topology, lan
+from simnet.turns.kernel import BEGIN_S, Kernel
 from simnet.upstream import SimUpstream
 
 MEMORY = Path("/dev/shm")

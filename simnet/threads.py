@@ -8,8 +8,8 @@ from typing import ParamSpec, TypeVar
 
 import trio
 
-from simnet.disk_faults import PowerCut
-from simnet.kernel import pause
+from simnet.disks.disk_faults import PowerCut
+from simnet.turns.kernel import pause
 
 P = ParamSpec("P")
 T = TypeVar("T")

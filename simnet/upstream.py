@@ -15,9 +15,9 @@ import trio
 
 from p2pcdn.errors import Unavailable
 from p2pcdn.http1 import Handler, Limits, Request, Response, serve
-from simnet.host import HERE, Host
-from simnet.network import Net
-from simnet.tcp import listen
+from simnet.net.host import HERE, Host
+from simnet.net.network import Net
+from simnet.net.tcp import listen
 
 PORT = 80
 # A body leaves in parts of this size, so that it can stop, or lie, in its middle.

@@ -23,8 +23,8 @@ from p2pcdn.index.held import HeldPage
 from p2pcdn.index.shelf import GONE, PageShelf, checked_record, unpacked
 from p2pcdn.names import is_normalized
 from p2pcdn.store import Store
-from p2pcdn.swarm.claims import AHEAD_S_MAX, KIND, PAGE_SIZE_BYTES_MAX, Claims
-from p2pcdn.swarm.given_pages import Word
+from p2pcdn.swarm.group.claims import AHEAD_S_MAX, KIND, PAGE_SIZE_BYTES_MAX, Claims
+from p2pcdn.swarm.group.given_pages import Word
 from p2pcdn.world import Clock, Index, Threads
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from p2pcdn.index.room_questions import ROOM_RETRY_S, SILENCE_WAIT_S, RoomQuesti
 from p2pcdn.index.shelf import GONE, PageShelf, gone
 from p2pcdn.index.standing import Standing
 from p2pcdn.store import Store
-from p2pcdn.swarm.claims import Claims
+from p2pcdn.swarm.group.claims import Claims
 from p2pcdn.world import Clock, Index, Threads, Upstream
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from p2pcdn.lock.outcomes import solutions_of
 from p2pcdn.lock.wishes import Question, preferring
 from p2pcdn.resolve import Doubt, Knowledge, LacksFiles, Solution, Source, Target, confirm
 from p2pcdn.store import Store, Table
-from p2pcdn.swarm.resolutions import Refusal, Resolutions
+from p2pcdn.swarm.group.resolutions import Refusal, Resolutions
 from p2pcdn.world import Index, Threads
 
 C = TypeVar("C", bound=Hashable)

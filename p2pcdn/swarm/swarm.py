@@ -16,30 +16,30 @@ from p2pcdn.errors import Unanswered, Unavailable
 from p2pcdn.group import Device, Identity
 from p2pcdn.http1 import Handler, Request, Response
 from p2pcdn.store import Origin, Partial, Store
-from p2pcdn.swarm.advice import Advice, AskCrowd
-from p2pcdn.swarm.attendance import Absent, Attendance
-from p2pcdn.swarm.claims import Claims
-from p2pcdn.swarm.convictions import Convictions
-from p2pcdn.swarm.directory import Directory
-from p2pcdn.swarm.download import Download
-from p2pcdn.swarm.exchange import Exchange, Patience
-from p2pcdn.swarm.greetings import Greetings
-from p2pcdn.swarm.holding import OwnHolding
-from p2pcdn.swarm.manifest import cutting
-from p2pcdn.swarm.manners import Manners
-from p2pcdn.swarm.meeting import Meeting, is_sealed
-from p2pcdn.swarm.messages import Hello
-from p2pcdn.swarm.nearby import Nearby
-from p2pcdn.swarm.peer import Peer, PeerStatus
-from p2pcdn.swarm.peers import PEERS_MAX, Peers
-from p2pcdn.swarm.provide import Provider
-from p2pcdn.swarm.reading import ReadOrigin
-from p2pcdn.swarm.resolutions import Resolutions
-from p2pcdn.swarm.sharing import Sharing
-from p2pcdn.swarm.silence import heard_again
-from p2pcdn.swarm.small import SmallReads
-from p2pcdn.swarm.tools import Tools
-from p2pcdn.swarm.tracker import Tracker, ranked
+from p2pcdn.swarm.advising.tracker import Tracker, ranked
+from p2pcdn.swarm.filling.convictions import Convictions
+from p2pcdn.swarm.filling.download import Download
+from p2pcdn.swarm.filling.reading import ReadOrigin
+from p2pcdn.swarm.filling.small import SmallReads
+from p2pcdn.swarm.giving.directory import Directory
+from p2pcdn.swarm.giving.manners import Manners
+from p2pcdn.swarm.giving.provide import Provider
+from p2pcdn.swarm.group.claims import Claims
+from p2pcdn.swarm.group.holding import OwnHolding
+from p2pcdn.swarm.group.nearby import Nearby
+from p2pcdn.swarm.group.resolutions import Resolutions
+from p2pcdn.swarm.neighbours.attendance import Absent, Attendance
+from p2pcdn.swarm.neighbours.exchange import Exchange, Patience
+from p2pcdn.swarm.neighbours.greetings import Greetings
+from p2pcdn.swarm.neighbours.meeting import Meeting, is_sealed
+from p2pcdn.swarm.neighbours.peer import Peer, PeerStatus
+from p2pcdn.swarm.neighbours.peers import PEERS_MAX, Peers
+from p2pcdn.swarm.neighbours.silence import heard_again
+from p2pcdn.swarm.pieces.manifest import cutting
+from p2pcdn.swarm.pieces.sharing import Sharing
+from p2pcdn.swarm.pieces.tools import Tools
+from p2pcdn.swarm.wire.advice import Advice, AskCrowd
+from p2pcdn.swarm.wire.messages import Hello
 from p2pcdn.world import Announcement, Clock, Discovery, Network, Share, Sighting, Threads
 
 log = logging.getLogger(__name__)

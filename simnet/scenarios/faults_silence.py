@@ -11,12 +11,12 @@ import random
 import trio
 
 from p2pcdn.group import GroupKey
-from p2pcdn.swarm.exchange import NO_PROGRESS_S
-from simnet.kernel import BEGIN_S
+from p2pcdn.swarm.neighbours.exchange import NO_PROGRESS_S
+from simnet.campaigns.outcome import Outcome
 from simnet.marks import sometimes
 from simnet.node import Options, SimNode
-from simnet.outcome import Outcome
 from simnet.simulation import Hang, Simulation
+from simnet.turns.kernel import BEGIN_S
 from simnet.upstream import content_of
 
 PIECE_BYTES = 32 * 1024

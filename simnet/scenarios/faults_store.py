@@ -22,13 +22,13 @@ from p2pcdn.digest import BlobName, Sha256
 from p2pcdn.errors import DigestMismatch, NotFound, P2pcdnError, StoreStopped
 from p2pcdn.store import Origin, Partial, Store, StoreLimits
 from p2pcdn.store.layout import Layout
-from simnet.disk import SimDisk
-from simnet.disk_faults import fail_once
-from simnet.inode import Pool
+from simnet.campaigns.outcome import Outcome, repeatable
+from simnet.campaigns.seeds import scratch
+from simnet.disks.disk import SimDisk
+from simnet.disks.disk_faults import fail_once
+from simnet.disks.inode import Pool
 from simnet.marks import sometimes
-from simnet.outcome import Outcome, repeatable
 from simnet.scale import PIECE_SIZE_BYTES, small_store
-from simnet.seeds import scratch
 from simnet.threads import SimThreads
 
 Job = Callable[[Store, Sha256], Awaitable[None]]

@@ -13,13 +13,13 @@ import trio
 
 from p2pcdn.digest import Sha256
 from simnet.client import Failed
-from simnet.host import Host
-from simnet.inode import Pool
-from simnet.kernel import BEGIN_S
-from simnet.link import GIGABIT
+from simnet.disks.inode import Pool
+from simnet.net.host import Host
+from simnet.net.link import GIGABIT
+from simnet.net.topologies import TOPOLOGIES, Topology
 from simnet.node import PEER_PORT, Options, SimNode
 from simnet.simulation import Simulation
-from simnet.topologies import TOPOLOGIES, Topology
+from simnet.turns.kernel import BEGIN_S
 from simnet.upstream import wheel_of
 
 MIB = 1024 * 1024

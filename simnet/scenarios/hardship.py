@@ -15,8 +15,8 @@ import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.store.partial import Partial
-from simnet.host import Host, here
-from simnet.link import GIGABIT, Link
+from simnet.net.host import Host, here
+from simnet.net.link import GIGABIT, Link
 from simnet.node import SimNode
 from simnet.scenarios import flash_crowd
 from simnet.scenarios.flash_crowd import PROJECT, REAL_PIECE_BYTES, Trouble, Wanted

@@ -10,9 +10,9 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from p2pcdn.swarm.crowd import AGAIN_MS
-from p2pcdn.swarm.leases import LEASE_S
-from simnet.outcome import Outcome
+from p2pcdn.swarm.advising.crowd import AGAIN_MS
+from p2pcdn.swarm.advising.leases import LEASE_S
+from simnet.campaigns.outcome import Outcome
 from simnet.scenarios import hardship
 from simnet.scenarios.flash_crowd import Wanted
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn.swarm.manners import SLOTS, SLOTS_SPARING, Manners
+from p2pcdn.swarm.giving.manners import SLOTS, SLOTS_SPARING, Manners
 from p2pcdn_daemon.doors.link import Machine, default_links, leads_to_neighbours, look, manners_of
 
 HEAD = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"

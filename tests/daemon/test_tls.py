@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from p2pcdn.errors import Unavailable
 from p2pcdn.group import Device, GroupKey, Identity
 from p2pcdn.http1 import Request, Response, serve
-from p2pcdn.swarm.exchange import Exchange, Patience
-from p2pcdn.swarm.meeting import Meeting, is_sealed, member_of
-from p2pcdn.swarm.messages import AskHello
-from p2pcdn.swarm.peer import Address
+from p2pcdn.swarm.neighbours.exchange import Exchange, Patience
+from p2pcdn.swarm.neighbours.meeting import Meeting, is_sealed, member_of
+from p2pcdn.swarm.neighbours.peer import Address
+from p2pcdn.swarm.wire.messages import AskHello
 from p2pcdn_daemon.doors import tls
 from p2pcdn_daemon.doors.network import TcpNetwork
 

@@ -12,7 +12,7 @@ import trio
 from p2pcdn.counters import Counters
 from p2pcdn.fetch import FOR_ROOM, Fetch, OriginReader
 from p2pcdn.store import Partial
-from p2pcdn.swarm.reading import ReadOrigin
+from p2pcdn.swarm.filling.reading import ReadOrigin
 from tests.fetch.test_fetch import CONTENT, wanted
 from tests.worlds import Answer, ScriptedUpstream, open_store
 

@@ -8,7 +8,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from p2pcdn.group import Device, GroupKey, Identity, verify
-from p2pcdn.swarm.messages import PUBLIC_KEY
+from p2pcdn.swarm.wire.messages import PUBLIC_KEY
 
 SEEDS = st.binary(min_size=32, max_size=32)
 LETTERS = "abcdefghijklmnopqrstuvwxyz234567"

@@ -26,7 +26,7 @@ from p2pcdn.lock.room import LOOK_TIME_S_MAX, Room
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.targets import matrix
 from p2pcdn.lock.wishes import parse_question
-from p2pcdn.swarm.resolutions import ANSWER_SIZE_BYTES_MAX, ASKED_AT_ONCE, KIND, READ_MAX, Refusal
+from p2pcdn.swarm.group.resolutions import ANSWER_SIZE_BYTES_MAX, ASKED_AT_ONCE, KIND, READ_MAX, Refusal
 from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.bench.wheels import Distribution, make_wheel
 from tests.lock.rooms import ScriptedIndex

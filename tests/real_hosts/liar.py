@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from p2pcdn.http1 import FileSlice, Request, Response
-from p2pcdn.swarm.provide import Provider
+from p2pcdn.swarm.giving.provide import Provider
 from p2pcdn.world import DiskFile, Index, Upstream, UpstreamResponse
 from p2pcdn_daemon.cli import main as p2pcdn
 from p2pcdn_daemon.serve import run

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from p2pcdn.digest import Sha256
-from p2pcdn.swarm.messages import PUBLIC_KEY, blob_id
+from p2pcdn.swarm.wire.messages import PUBLIC_KEY, blob_id
 from tests.real_hosts.conftest import SMALL
 from tests.real_hosts.groups import make_group
 from tests.real_hosts.lan import Lan

@@ -23,14 +23,14 @@ import trio._core._run as trio_run
 from p2pcdn.http1.lobby import Lobby
 from simnet.__main__ import main
 from simnet.client import Failed
-from simnet.disk import SimDisk
-from simnet.kernel import BEGIN_S, Kernel
-from simnet.link import GIGABIT
+from simnet.disks.disk import SimDisk
+from simnet.net.link import GIGABIT
+from simnet.net.topologies import TOPOLOGIES
 from simnet.node import Options, SimNode
 from simnet.patches import Leak
 from simnet.scenarios.flash_crowd import Wanted, run
 from simnet.simulation import Hang, Simulation
-from simnet.topologies import TOPOLOGIES
+from simnet.turns.kernel import BEGIN_S, Kernel
 from simnet.upstream import Faults, content_of
 
 ROOT = Path(__file__).parent.parent.parent

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from simnet.disk import SimDisk
-from simnet.disk_faults import PowerCut, fail_once
-from simnet.inode import BLOCK_SIZE_BYTES, Bytes, Pool
+from simnet.disks.disk import SimDisk
+from simnet.disks.disk_faults import PowerCut, fail_once
+from simnet.disks.inode import BLOCK_SIZE_BYTES, Bytes, Pool
 from tests.contract.disk import check_disk
 
 ROOM = Path("/room")

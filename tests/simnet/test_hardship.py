@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from p2pcdn.swarm.crowd import AGAIN_MS
-from p2pcdn.swarm.leases import LEASE_S
-from p2pcdn.swarm.race import WINDOW_S
+from p2pcdn.swarm.advising.crowd import AGAIN_MS
+from p2pcdn.swarm.advising.leases import LEASE_S
+from p2pcdn.swarm.filling.race import WINDOW_S
 from simnet.__main__ import main
 from simnet.scenarios.flash_crowd import Wanted
 from simnet.scenarios.hardship import FIRST_BYTE_S, THIN_RATE, run

@@ -11,9 +11,9 @@ import pytest
 import trio
 
 from p2pcdn_daemon.doors.network import TcpNetwork
-from simnet.host import HERE, Host
-from simnet.link import GIGABIT
-from simnet.network import WAKE_BYTES, Net
+from simnet.net.host import HERE, Host
+from simnet.net.link import GIGABIT
+from simnet.net.network import WAKE_BYTES, Net
 from simnet.simulation import Simulation
 from tests.contract.network import check_network
 

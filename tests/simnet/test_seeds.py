@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from simnet import campaign, seeds
+from simnet.campaigns import campaign, seeds
+from simnet.campaigns.outcome import Outcome
+from simnet.campaigns.seeds import Told, run_seeds
 from simnet.marks import sometimes
-from simnet.outcome import Outcome
-from simnet.seeds import Told, run_seeds
 
 ROOT = Path(__file__).parents[2]
 

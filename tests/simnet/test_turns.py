@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 import trio
 from trio.testing import MockClock
 
-from simnet.kernel import BEGIN_S, pause
 from simnet.simulation import Simulation
+from simnet.turns.kernel import BEGIN_S, pause
 
 
 def turns() -> int:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from simnet.campaign import replay_command, scenario
-from simnet.seeds import run_seed
+from simnet.campaigns.campaign import replay_command, scenario
+from simnet.campaigns.seeds import run_seed
 
 # (scenario, seed, what it found)
 KEPT = [

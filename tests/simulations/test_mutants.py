@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from simnet.mutants import MUTANTS, Mutant, hunt
+from simnet.campaigns.mutants import MUTANTS, Mutant, hunt
 
 SEEDS_MAX = 8
 QUICK = (

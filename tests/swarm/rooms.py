@@ -22,17 +22,17 @@ from p2pcdn.group import Device, GroupKey, Identity
 from p2pcdn.http1 import Request, Response, serve_connection
 from p2pcdn.index import Pages
 from p2pcdn.store import Origin, Store
-from p2pcdn.swarm.claims import Claims
-from p2pcdn.swarm.exchange import Exchange, Patience
-from p2pcdn.swarm.holding import OwnHolding
-from p2pcdn.swarm.manifest import cut_of
-from p2pcdn.swarm.meeting import MEET_PATH, Meeting, is_sealed
-from p2pcdn.swarm.messages import HELLO_SIZE_BYTES_MAX, AskHave, AskHello, Hello, blob_id, encode_have, read_target
-from p2pcdn.swarm.nearby import Nearby
-from p2pcdn.swarm.peer import CONFIGURED, Peer
-from p2pcdn.swarm.peers import Peers
-from p2pcdn.swarm.resolutions import Resolutions
-from p2pcdn.swarm.tools import Tools
+from p2pcdn.swarm.group.claims import Claims
+from p2pcdn.swarm.group.holding import OwnHolding
+from p2pcdn.swarm.group.nearby import Nearby
+from p2pcdn.swarm.group.resolutions import Resolutions
+from p2pcdn.swarm.neighbours.exchange import Exchange, Patience
+from p2pcdn.swarm.neighbours.meeting import MEET_PATH, Meeting, is_sealed
+from p2pcdn.swarm.neighbours.peer import CONFIGURED, Peer
+from p2pcdn.swarm.neighbours.peers import Peers
+from p2pcdn.swarm.pieces.manifest import cut_of
+from p2pcdn.swarm.pieces.tools import Tools
+from p2pcdn.swarm.wire.messages import HELLO_SIZE_BYTES_MAX, AskHave, AskHello, Hello, blob_id, encode_have, read_target
 from p2pcdn.world import Index, Sighting
 from tests.worlds import INDEX, Answer, InlineThreads, Script, ScriptedUpstream, VirtualClock, open_store
 

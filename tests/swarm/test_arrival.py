@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.http1 import FileSlice
-from p2pcdn.swarm.arrival import Arrival
-from p2pcdn.swarm.manifest import PARTS_PER_PIECE, Cut, part_hashes, piece_hash
+from p2pcdn.swarm.pieces.arrival import Arrival
+from p2pcdn.swarm.pieces.manifest import PARTS_PER_PIECE, Cut, part_hashes, piece_hash
 
 CONTENT = bytes(range(256)) * 33  # 8,448 bytes: four pieces of 2,048, and one of 256
 CUT = Cut(len(CONTENT), 2048)

@@ -12,12 +12,12 @@ import pytest
 import trio
 
 from p2pcdn.errors import RemoteProtocolError
-from p2pcdn.swarm.advice import Advice, AskCrowd
-from p2pcdn.swarm.attendance import ABSENT_FIRST_S, ABSENT_MAX_S, ANSWER_TIME_S, Absent, Attendance
-from p2pcdn.swarm.messages import Hello, read_target
-from p2pcdn.swarm.peer import CONFIGURED, CROWD, TOLD, Address, Peer
-from p2pcdn.swarm.peers import Peers
-from p2pcdn.swarm.tracker import Tracker
+from p2pcdn.swarm.advising.tracker import Tracker
+from p2pcdn.swarm.neighbours.attendance import ABSENT_FIRST_S, ABSENT_MAX_S, ANSWER_TIME_S, Absent, Attendance
+from p2pcdn.swarm.neighbours.peer import CONFIGURED, CROWD, TOLD, Address, Peer
+from p2pcdn.swarm.neighbours.peers import Peers
+from p2pcdn.swarm.wire.advice import Advice, AskCrowd
+from p2pcdn.swarm.wire.messages import Hello, read_target
 from p2pcdn.world import Sighting
 
 ID, OWN, BOOT = "ab" * 32, "0f" * 16, "aa" * 16

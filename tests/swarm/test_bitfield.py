@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pcdn.swarm import bitfield
+from p2pcdn.swarm.wire import bitfield
 
 
 @given(st.integers(1, 600))

@@ -19,10 +19,10 @@ from p2pcdn.group import Claim, Identity
 from p2pcdn.http1 import Request, Response
 from p2pcdn.index.claimed import subject_of
 from p2pcdn.index.room_questions import SILENCE_WAIT_S
-from p2pcdn.swarm.claims import AHEAD_S_MAX, CLAIMS_WAIT_S, KIND, PAGE_SIZE_BYTES_MAX, Claims
-from p2pcdn.swarm.given_pages import PAGE_SIZE
-from p2pcdn.swarm.holding import Holding
-from p2pcdn.swarm.peers import SILENCES_MAX
+from p2pcdn.swarm.group.claims import AHEAD_S_MAX, CLAIMS_WAIT_S, KIND, PAGE_SIZE_BYTES_MAX, Claims
+from p2pcdn.swarm.group.given_pages import PAGE_SIZE
+from p2pcdn.swarm.group.holding import Holding
+from p2pcdn.swarm.neighbours.peers import SILENCES_MAX
 from tests.index.test_pages import JSON, answer, page
 from tests.swarm.rooms import NOWHERE, OTHER_GROUP, Handler, Room, identity, room_in
 from tests.worlds import INDEX, SECOND

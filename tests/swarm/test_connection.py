@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from p2pcdn.errors import LocalProtocolError, RemoteProtocolError
-from p2pcdn.swarm.connection import HEAD_SIZE_BYTES_MAX, HEADERS_MAX, Answer, Reading, buffer_size, encode_request
+from p2pcdn.swarm.wire.connection import HEAD_SIZE_BYTES_MAX, HEADERS_MAX, Answer, Reading, buffer_size, encode_request
 
 BODY_MAX = 1000
 RIGHT = b"HTTP/1.1 200 OK\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 5\r\n\r\nhello"

@@ -12,9 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pcdn.swarm import bitfield
-from p2pcdn.swarm.advice import Advice, AskCrowd
-from p2pcdn.swarm.crowd import (
+from p2pcdn.swarm.advising.crowd import (
     AGAIN_MS,
     COMPLAINTS_PER_HOST_MAX,
     HOLDER_KEPT_S,
@@ -23,11 +21,13 @@ from p2pcdn.swarm.crowd import (
     MEMBERS_PER_HOST_MAX,
     Crowd,
 )
-from p2pcdn.swarm.leases import LEASE_S, LEASES_MAX, LEASES_PER_HOST_MAX, WAITING_MAX
-from p2pcdn.swarm.plan import CLASSES
-from p2pcdn.swarm.rarity import Rarity
-from p2pcdn.swarm.tracker import CROWDS_MAX, Tracker, ranked
-from p2pcdn.swarm.trial import DECIDED_AFTER_S
+from p2pcdn.swarm.advising.leases import LEASE_S, LEASES_MAX, LEASES_PER_HOST_MAX, WAITING_MAX
+from p2pcdn.swarm.advising.plan import CLASSES
+from p2pcdn.swarm.advising.tracker import CROWDS_MAX, Tracker, ranked
+from p2pcdn.swarm.advising.trial import DECIDED_AFTER_S
+from p2pcdn.swarm.pieces.rarity import Rarity
+from p2pcdn.swarm.wire import bitfield
+from p2pcdn.swarm.wire.advice import Advice, AskCrowd
 
 ID = "ab" * 32
 PIECES = 12

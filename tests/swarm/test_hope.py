@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from p2pcdn.swarm.advice import Advice
-from p2pcdn.swarm.hope import SILENT_CROWD_S, TURN_TOLD_S, Hope
+from p2pcdn.swarm.filling.hope import SILENT_CROWD_S, TURN_TOLD_S, Hope
+from p2pcdn.swarm.wire.advice import Advice
 
 PATIENCE_S = 3.0
 ONE_LEASE_S = PATIENCE_S + TURN_TOLD_S

@@ -14,9 +14,9 @@ import trio.testing
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import DigestMismatch, Unavailable
 from p2pcdn.swarm import Patience
-from p2pcdn.swarm.exchange import NO_PROGRESS_S
-from p2pcdn.swarm.manifest import manifest_of
-from p2pcdn.swarm.messages import PUBLIC_KEY, blob_id
+from p2pcdn.swarm.neighbours.exchange import NO_PROGRESS_S
+from p2pcdn.swarm.pieces.manifest import manifest_of
+from p2pcdn.swarm.wire.messages import PUBLIC_KEY, blob_id
 from tests.swarm.nodes import HANG_S, MIB, PUBLIC, SHORT, content_of, fake, honest, node, ok
 
 CONTENT = content_of(1, 10 * MIB + 3)
@@ -168,7 +168,7 @@ async def test_the_pieces_that_were_under_way_together_are_one_lie(tmp_path: Pat
 
 
 async def test_a_small_blob_that_is_not_what_was_asked_for_is_not_taken(tmp_path: Path) -> None:
-    from p2pcdn.swarm.messages import encode_small
+    from p2pcdn.swarm.wire.messages import encode_small
 
     def script(path: str) -> bytes:
         return ok(encode_small([b"something else"]))

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import trio
 import trio.testing
 
-from p2pcdn.swarm.link import Link
+from p2pcdn.swarm.neighbours.link import Link
 
 
 @asynccontextmanager

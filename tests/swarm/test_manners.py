@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pcdn.swarm.manners import BURST_S, SLOTS, Allowance, Manners
+from p2pcdn.swarm.giving.manners import BURST_S, SLOTS, Allowance, Manners
 
 PIECE = 1 << 20
 

@@ -18,12 +18,12 @@ from p2pcdn.errors import RemoteProtocolError, Unanswered, Unavailable
 from p2pcdn.group import Device, GroupKey, Identity
 from p2pcdn.group.challenge import Knock, Pairs, Session, Welcome, enter
 from p2pcdn.http1 import Refusal, Request, Response, serve, serve_connection
-from p2pcdn.swarm import meeting as meeting_room
-from p2pcdn.swarm.connection import encode_request
-from p2pcdn.swarm.exchange import Exchange, Patience
-from p2pcdn.swarm.meeting import MEET_PATH, Meeting, is_sealed, member_of
-from p2pcdn.swarm.messages import AskHello
-from p2pcdn.swarm.peer import Address
+from p2pcdn.swarm.neighbours import meeting as meeting_room
+from p2pcdn.swarm.neighbours.exchange import Exchange, Patience
+from p2pcdn.swarm.neighbours.meeting import MEET_PATH, Meeting, is_sealed, member_of
+from p2pcdn.swarm.neighbours.peer import Address
+from p2pcdn.swarm.wire.connection import encode_request
+from p2pcdn.swarm.wire.messages import AskHello
 from p2pcdn_daemon.doors.network import TcpNetwork
 from tests.swarm.nodes import HANG_S, SHORT, ok
 

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from p2pcdn import frames
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError
-from p2pcdn.swarm import bitfield
-from p2pcdn.swarm.advice import Advice, AskCrowd
-from p2pcdn.swarm.manifest import (
+from p2pcdn.swarm.pieces.manifest import (
     MIB,
     PIECE_SIZE_BYTES_MAX,
     PIECES_MAX,
@@ -26,7 +24,9 @@ from p2pcdn.swarm.manifest import (
     manifest_of,
     piece_hash,
 )
-from p2pcdn.swarm.messages import (
+from p2pcdn.swarm.wire import bitfield
+from p2pcdn.swarm.wire.advice import Advice, AskCrowd
+from p2pcdn.swarm.wire.messages import (
     IDS_MAX,
     MANIFEST_SIZE_BYTES_MAX,
     PUBLIC_KEY,
@@ -48,7 +48,7 @@ from p2pcdn.swarm.messages import (
     encode_small,
     read_target,
 )
-from p2pcdn.swarm.strict import SIZE_BYTES_MAX
+from p2pcdn.swarm.wire.strict import SIZE_BYTES_MAX
 
 ID = "0123456789abcdef" * 4
 FILE = Sha256("fedcba9876543210" * 4)

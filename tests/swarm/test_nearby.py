@@ -11,8 +11,8 @@ from p2pcdn.digest import Sha256
 from p2pcdn.errors import Unavailable
 from p2pcdn.http1 import Request, Response
 from p2pcdn.store import Origin
-from p2pcdn.swarm.holding import LISTED_ANEW_S, NAMES_SIZE_BYTES_MAX, Holding
-from p2pcdn.swarm.nearby import FILES_ASKED_MAX, KNOWN_S
+from p2pcdn.swarm.group.holding import LISTED_ANEW_S, NAMES_SIZE_BYTES_MAX, Holding
+from p2pcdn.swarm.group.nearby import FILES_ASKED_MAX, KNOWN_S
 from tests.index.test_pages import answer
 from tests.swarm.rooms import room_in
 
@@ -68,7 +68,7 @@ async def test_a_page_of_ten_thousand_files_costs_one_question_and_an_unchanged_
 async def test_in_open_mode_neighbours_are_asked_about_the_newest_files_and_soon_again_about_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("p2pcdn.swarm.nearby.FILES_ASKED_MAX", 200)
+    monkeypatch.setattr("p2pcdn.swarm.group.nearby.FILES_ASKED_MAX", 200)
     async with room_in(tmp_path) as room:
         first = await room.member("first", group=None)
         second = await room.member("second", group=None)

@@ -16,10 +16,10 @@ from p2pcdn.group import Device, Identity
 from p2pcdn.http1 import Request, Response
 from p2pcdn.store import Partial
 from p2pcdn.swarm import Swarm, bitfield
-from p2pcdn.swarm.advice import Advice
-from p2pcdn.swarm.exchange import NO_PROGRESS_S
-from p2pcdn.swarm.manifest import cut_of, part_hashes, piece_hash, prove_piece
-from p2pcdn.swarm.messages import PARTS, PIECE_INDEX, PROOF, PUBLIC_KEY, AskPiece, Hello, blob_id, read_target
+from p2pcdn.swarm.neighbours.exchange import NO_PROGRESS_S
+from p2pcdn.swarm.pieces.manifest import cut_of, part_hashes, piece_hash, prove_piece
+from p2pcdn.swarm.wire.advice import Advice
+from p2pcdn.swarm.wire.messages import PARTS, PIECE_INDEX, PROOF, PUBLIC_KEY, AskPiece, Hello, blob_id, read_target
 from tests.swarm.nodes import MIB, PUBLIC, content_of
 from tests.swarm.test_virtual_time import Wires, swarm_of
 from tests.worlds import open_store

@@ -7,9 +7,8 @@ import random
 import pytest
 
 from p2pcdn.digest import Sha256
-from p2pcdn.swarm.messages import Hello
-from p2pcdn.swarm.peer import ASKED_US, CONFIGURED, LOCAL, Peer
-from p2pcdn.swarm.peers import (
+from p2pcdn.swarm.neighbours.peer import ASKED_US, CONFIGURED, LOCAL, Peer
+from p2pcdn.swarm.neighbours.peers import (
     BACK_OFF_FIRST_S,
     BAN_S,
     GREETINGS_MAX,
@@ -19,6 +18,7 @@ from p2pcdn.swarm.peers import (
     STRIKE_PAUSE_S,
     Peers,
 )
+from p2pcdn.swarm.wire.messages import Hello
 from p2pcdn.world import Sighting
 
 OWN = "ff" * 16

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from p2pcdn.swarm.plan import CLASSES, COMPLAINTS_MAX, HANDS, Plan, Seat
+from p2pcdn.swarm.advising.plan import CLASSES, COMPLAINTS_MAX, HANDS, Plan, Seat
 
 
 def depth(seat: Seat, klass: int) -> int | None:

@@ -10,9 +10,11 @@ import pytest
 from p2pcdn.digest import Sha256
 from p2pcdn.http1 import FileSlice, Request, Response
 from p2pcdn.store import Origin
-from p2pcdn.swarm.manifest import Manifest, Proof, manifest_of
-from p2pcdn.swarm.manners import SLOTS
-from p2pcdn.swarm.messages import (
+from p2pcdn.swarm.giving.manners import SLOTS
+from p2pcdn.swarm.giving.slots import SLOTS_PER_FILE, SLOTS_PER_HOST
+from p2pcdn.swarm.pieces.manifest import Manifest, Proof, manifest_of
+from p2pcdn.swarm.swarm import Swarm
+from p2pcdn.swarm.wire.messages import (
     IDS_MAX,
     PUBLIC_KEY,
     SMALL_SIZE_BYTES_MAX,
@@ -21,8 +23,6 @@ from p2pcdn.swarm.messages import (
     decode_have,
     decode_small,
 )
-from p2pcdn.swarm.slots import SLOTS_PER_FILE, SLOTS_PER_HOST
-from p2pcdn.swarm.swarm import Swarm
 from p2pcdn.world import Share
 from tests.store.test_store_descriptors import no_descriptor_free
 from tests.swarm.nodes import MIB, PUBLIC, content_of, node, piece_path, until

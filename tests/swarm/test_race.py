@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2pcdn.swarm.race import TRIAL_S, WINDOW_FACTOR, WINDOW_S, Race
+from p2pcdn.swarm.filling.race import TRIAL_S, WINDOW_FACTOR, WINDOW_S, Race
 
 MIB = 1024 * 1024
 WIRE = 100.0 * MIB

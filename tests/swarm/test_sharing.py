@@ -17,19 +17,19 @@ from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.http1 import Response
 from p2pcdn.store import Partial
-from p2pcdn.swarm import bitfield
-from p2pcdn.swarm.arrival import Arrival
-from p2pcdn.swarm.connection import Answer, Head
-from p2pcdn.swarm.manifest import HASH_SIZE_BYTES, Manifest, cut_of, manifest_of, part_hashes
-from p2pcdn.swarm.manners import Manners
-from p2pcdn.swarm.messages import PIECE_INDEX, PUBLIC_KEY, AskPiece, blob_id
-from p2pcdn.swarm.peer import Address, Peer
-from p2pcdn.swarm.provide import WAITING_PER_FILE
-from p2pcdn.swarm.sharing import Sharing
-from p2pcdn.swarm.slots import SLOTS_PER_FILE
-from p2pcdn.swarm.sources import BROKEN_OFF_MAX, PIECES_PER_BREAK, Sources
-from p2pcdn.swarm.taking import Taking, _Coming
-from p2pcdn.swarm.waiting import Waiter, Waiters
+from p2pcdn.swarm.filling.sources import BROKEN_OFF_MAX, PIECES_PER_BREAK, Sources
+from p2pcdn.swarm.filling.taking import Taking, _Coming
+from p2pcdn.swarm.giving.manners import Manners
+from p2pcdn.swarm.giving.provide import WAITING_PER_FILE
+from p2pcdn.swarm.giving.slots import SLOTS_PER_FILE
+from p2pcdn.swarm.neighbours.peer import Address, Peer
+from p2pcdn.swarm.pieces.arrival import Arrival
+from p2pcdn.swarm.pieces.manifest import HASH_SIZE_BYTES, Manifest, cut_of, manifest_of, part_hashes
+from p2pcdn.swarm.pieces.sharing import Sharing
+from p2pcdn.swarm.pieces.waiting import Waiter, Waiters
+from p2pcdn.swarm.wire import bitfield
+from p2pcdn.swarm.wire.connection import Answer, Head
+from p2pcdn.swarm.wire.messages import PIECE_INDEX, PUBLIC_KEY, AskPiece, blob_id
 from tests.swarm.nodes import HANG_S, MIB, PUBLIC, content_of, node, until
 from tests.swarm.test_provide import SLOTS, ask, ask_piece
 from tests.worlds import open_store
@@ -127,7 +127,7 @@ async def test_who_waits_when_a_file_becomes_whole_is_served_as_slots_come_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wait_ms = round(HANG_S * 1000)
-    monkeypatch.setattr("p2pcdn.swarm.messages.WAIT_MS_MAX", wait_ms)
+    monkeypatch.setattr("p2pcdn.swarm.wire.messages.WAIT_MS_MAX", wait_ms)
     async with node(tmp_path / "a") as it:
         partial = await it.wants(CONTENT)
         sharing = sharing_of(partial)

@@ -7,10 +7,10 @@ import random
 import pytest
 import trio
 
-from p2pcdn.swarm.messages import Hello
-from p2pcdn.swarm.peer import LOCAL, Peer
-from p2pcdn.swarm.peers import SILENCES_MAX, STRIKES_MAX, Peers
-from p2pcdn.swarm.silence import heard_again
+from p2pcdn.swarm.neighbours.peer import LOCAL, Peer
+from p2pcdn.swarm.neighbours.peers import SILENCES_MAX, STRIKES_MAX, Peers
+from p2pcdn.swarm.neighbours.silence import heard_again
+from p2pcdn.swarm.wire.messages import Hello
 from p2pcdn.world import Sighting
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")

@@ -13,7 +13,7 @@ from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.store import Origin
 from p2pcdn.swarm import Patience
-from p2pcdn.swarm.messages import PUBLIC_KEY, blob_id
+from p2pcdn.swarm.wire.messages import PUBLIC_KEY, blob_id
 from p2pcdn.world import Announcement, Sighting
 from tests.swarm.nodes import HANG_S, MIB, TestNode, content_of, node, until
 
@@ -273,10 +273,10 @@ async def test_a_room_reads_the_origin_once_and_passes_pieces_on_while_they_come
 ) -> None:
     """However busy the machine is: nobody is given up here because it answers late."""
     for where in (
-        "attendance.ANSWER_TIME_S",
-        "attendance.NEXT_ANSWER_TIME_S",
-        "crowd.LEASE_S",
-        "holders.HOLD_OFF_S",
+        "neighbours.attendance.ANSWER_TIME_S",
+        "neighbours.attendance.NEXT_ANSWER_TIME_S",
+        "advising.crowd.LEASE_S",
+        "filling.holders.HOLD_OFF_S",
     ):
         monkeypatch.setattr(f"p2pcdn.swarm.{where}", HANG_S)
     patience = Patience(no_progress_s=HANG_S, dial_time_s=HANG_S)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from p2pcdn.swarm.messages import Hello
-from p2pcdn.swarm.peer import CONFIGURED, LOCAL
-from p2pcdn.swarm.peers import FAILURES_MAX, PEERS_MAX, Peers
+from p2pcdn.swarm.neighbours.peer import CONFIGURED, LOCAL
+from p2pcdn.swarm.neighbours.peers import FAILURES_MAX, PEERS_MAX, Peers
+from p2pcdn.swarm.wire.messages import Hello
 from p2pcdn.world import Sighting
 
 

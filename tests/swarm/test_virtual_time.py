@@ -19,13 +19,13 @@ from p2pcdn.errors import Unavailable
 from p2pcdn.http1 import Handler, Request, Response, serve_connection
 from p2pcdn.store import Store
 from p2pcdn.swarm import Swarm, bitfield
-from p2pcdn.swarm.advice import Advice, AskCrowd
-from p2pcdn.swarm.download import LOOK_EVERY_S
-from p2pcdn.swarm.exchange import DIAL_TIME_S, NO_PROGRESS_S
-from p2pcdn.swarm.hope import TURN_TOLD_S
-from p2pcdn.swarm.manifest import cut_of
-from p2pcdn.swarm.messages import HOLDS, PIECE_INDEX, AskPiece, read_target
-from p2pcdn.swarm.reading import Sink
+from p2pcdn.swarm.filling.download import LOOK_EVERY_S
+from p2pcdn.swarm.filling.hope import TURN_TOLD_S
+from p2pcdn.swarm.filling.reading import Sink
+from p2pcdn.swarm.neighbours.exchange import DIAL_TIME_S, NO_PROGRESS_S
+from p2pcdn.swarm.pieces.manifest import cut_of
+from p2pcdn.swarm.wire.advice import Advice, AskCrowd
+from p2pcdn.swarm.wire.messages import HOLDS, PIECE_INDEX, AskPiece, read_target
 from p2pcdn.world import Sighting
 from tests.swarm.nodes import MIB, PUBLIC, content_of
 from tests.worlds import InlineThreads, VirtualClock, open_store

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2pcdn.swarm.manners import SLOTS, SLOTS_SPARING, Manners
+from p2pcdn.swarm.giving.manners import SLOTS, SLOTS_SPARING, Manners
 
 SYSFS = Path("/sys")
 # Under /proc/self, which a service sees that is shown processes only (systemd.exec(5), ProcSubset=).

@@ -19,7 +19,7 @@ from p2pcdn.errors import StoreUnusable
 from p2pcdn.group import Identity
 from p2pcdn.node import Node, Settings
 from p2pcdn.store import Store, StoreLimits
-from p2pcdn.swarm.manners import Manners
+from p2pcdn.swarm.giving.manners import Manners
 from p2pcdn.web.faces import address, index_url
 from p2pcdn.world import Discovery, Sighting, World
 from p2pcdn_daemon.clients.environment import index_environment

@@ -6,9 +6,9 @@ import trio
 
 from p2pcdn.digest import BlobName, Sha256
 from p2pcdn.store import Store
-from simnet.disk_faults import fail_once
-from simnet.host import HERE, Host
+from simnet.disks.disk_faults import fail_once
 from simnet.marks import sometimes
+from simnet.net.host import HERE, Host
 from simnet.node import SimNode
 from simnet.scenarios.faults.plan import BAD_PEERS, Fault
 from simnet.scenarios.faults.world import DISK_SIZE_BYTES, HORIZON_S, SIZES, World

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from simnet.host import HERE, PROCESS
+from simnet.net.host import HERE, PROCESS
 from simnet.node import SimNode
 from simnet.scenarios.faults.world import World
 

@@ -6,9 +6,10 @@ import shutil
 
 import trio
 
-from simnet.kernel import Kernel
+from simnet.campaigns.outcome import Outcome
+from simnet.campaigns.seeds import scratch
 from simnet.marks import sometimes
-from simnet.outcome import Outcome
+from simnet.net.tcp import Factory
 from simnet.patches import Patches
 from simnet.scale import small_store
 from simnet.scenarios.faults.checks import Checks
@@ -16,8 +17,7 @@ from simnet.scenarios.faults.injection import Injection
 from simnet.scenarios.faults.log import listening
 from simnet.scenarios.faults.users import Users
 from simnet.scenarios.faults.world import HORIZON_S, World
-from simnet.seeds import scratch
-from simnet.tcp import Factory
+from simnet.turns.kernel import Kernel
 
 # Until then nodes find each other.
 DAWN_S = 1.5

@@ -10,8 +10,8 @@ import trio
 
 from p2pcdn.digest import Sha256
 from simnet.browse import Answer, get
-from simnet.host import HERE
 from simnet.marks import sometimes
+from simnet.net.host import HERE
 from simnet.node import INDEX_PORT, SimNode
 from simnet.scenarios.faults.world import HORIZON_S, World
 from simnet.upstream import Published

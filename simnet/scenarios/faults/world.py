@@ -14,17 +14,17 @@ from p2pcdn.group import GroupKey
 from p2pcdn.http1 import Handler
 from p2pcdn.store import Store, StoreLimits
 from p2pcdn.world import Upstream
-from simnet.announcements import Air
-from simnet.disk import SimDisk
-from simnet.inode import Pool
-from simnet.kernel import Kernel
+from simnet.disks.disk import SimDisk
+from simnet.disks.inode import Pool
 from simnet.marks import sometimes
-from simnet.network import Net
+from simnet.net.announcements import Air
+from simnet.net.network import Net
 from simnet.node import Options, SimNode
 from simnet.scale import PIECE_SIZE_BYTES
 from simnet.scenarios.faults.bad_peers import BadPeer, LyingProxy
 from simnet.scenarios.faults.plan import BAD_PEERS, UNSEEN, plan
 from simnet.scenarios.faults.upstream import FaultyUpstream
+from simnet.turns.kernel import Kernel
 
 NODES = 5
 # Users ask in the first seconds of a seed, and faults begin in them.

@@ -1,0 +1,1 @@
+"""What neighbours get of us: blobs and pieces, as many at once as our manners allow."""

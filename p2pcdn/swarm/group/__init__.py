@@ -1,0 +1,1 @@
+"""What members tell each other beside bytes: pages they signed, what they hold, what questions came to."""

@@ -1,0 +1,1 @@
+"""Seeds by the thousand, and seeded bugs that they must notice."""

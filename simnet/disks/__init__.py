@@ -1,0 +1,1 @@
+"""Disks that lose, tear and reorder what was not synced."""

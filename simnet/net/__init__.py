@@ -1,0 +1,1 @@
+"""The wires: hosts, links, TCP, names and announcements."""

@@ -1,0 +1,1 @@
+"""Virtual time: what happens next, and which task takes its turn."""
