@@ -1,15 +1,13 @@
 """Filling one partial from its crowd: who is asked for what, the origin where it is our turn, until all is here.
 
-Three workers, one for each class of pieces, each with one question under way. The tracker's advice says whom to ask and
-whether to read the origin; what comes is verified here, on arrival.
+The tracker's advice says whom to ask and whether to read the origin; its workers (`workers.py`) ask, and what comes is
+verified on arrival. Here is decided whether it goes on.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Collection, Sequence
-from itertools import islice
 
 import trio
 
@@ -20,9 +18,10 @@ from p2pcdn.swarm.filling.holders import HOLD_OFF_S, Holders
 from p2pcdn.swarm.filling.hope import Hope
 from p2pcdn.swarm.filling.race import Race
 from p2pcdn.swarm.filling.reading import ReadOrigin
-from p2pcdn.swarm.filling.sources import PARENT_WAIT_MS_MIN, Sources
+from p2pcdn.swarm.filling.sources import Sources
 from p2pcdn.swarm.filling.taking import Taking
 from p2pcdn.swarm.filling.turn import Turn
+from p2pcdn.swarm.filling.workers import Workers
 from p2pcdn.swarm.neighbours.attendance import Attendance, Place, seen_from
 from p2pcdn.swarm.neighbours.exchange import PROGRESS_SIZE_BYTES_MIN
 from p2pcdn.swarm.neighbours.peer import CROWD, Peer
@@ -47,13 +46,6 @@ LOOK_EVERY_S = 0.25
 SLOW_PIECE_S = 9.0
 # So often those who should give are doubted, and somebody else reads, before the room is given up.
 DOUBTING_ROUNDS = 2
-# A class that lacks so many pieces, when another is done, is helped: its parent is slower, or it has none.
-HELPED_PIECES_MIN = 4
-# A class without a parent has a second worker while it is so many pieces behind another: with one worker a guest gets
-# less than its part, and with two all the time more than that, which others then lack (docs/decisions/0018).
-GUEST_LAG_PIECES = 2
-# A question is asked again elsewhere after so many times the usual time of an answer, when nothing else is left to do.
-OVERDUE_FACTOR, OVERDUE_MIN_S = 4.0, 0.1
 
 
 class Download:
@@ -90,7 +82,6 @@ class Download:
         self._boot = boot
         self._port = port
         self._gives = gives
-        self._on_air = on_air
         self._readers = readers
         self._size_bytes_max = min(UNNAMED_SIZE_BYTES_MAX, size_bytes_max)
         self.belief = Belief(sharing, tools, distrusted_makers)
@@ -98,13 +89,12 @@ class Download:
         self._holders = Holders(sharing, self._sources, self.belief, tools, self._size_bytes_max)
         self._taking = Taking(sharing, self._sources, self.belief, self._holders, tools)
         self._turn = Turn(sharing, tools, read_origin)
+        self._workers = Workers(sharing, self._sources, self._taking, self._turn, self._fail, on_air=on_air)
         self._race = Race(wire_bytes_s, on_air=on_air)
         self._advice = Advice()
         self._attended = False
         self._advised_by: Place | None = None
-        self._advised_until = 0.0
         self._neighbours: tuple[Peer, ...] = ()
-        self._seconds: set[int] = set()  # the classes that have a second worker
         self._told: dict[Peer, str] = {}  # our parents, as the tracker calls them
         self._left: tuple[str, ...] = ()  # those that lied to us, or failed us
         self._lied: dict[str, None] = {}  # those of them that did the former
@@ -112,9 +102,6 @@ class Download:
         self._rounds = 0
         self._size_asked_every_s = SIZE_ASKED_EVERY_S / 2
         self._ask_now = trio.Event()
-        self._asked_beside: dict[int, int] = {}  # what helpers (by their class) and second workers (CLASSES on) ask for
-        self._asked: dict[int, Peer] = {}  # whom each class's worker asked last
-        self._asked_at = [math.inf] * CLASSES  # when it asked what it waits for
         self._hope = Hope(trio.current_time())
         self._error: P2pcdnError | None = None
         self._origin_error: P2pcdnError | None = None
@@ -133,8 +120,7 @@ class Download:
                 nursery.start_soon(ask)
             nursery.start_soon(self._holders.choose)
             nursery.start_soon(self._attend)
-            for classes in _turns(on_air=self._on_air):
-                nursery.start_soon(self._work, classes)
+            self._workers.start(nursery)
             while not self._is_over():
                 with trio.move_on_after(LOOK_EVERY_S):
                     await self._sharing.changed.park()
@@ -188,7 +174,7 @@ class Download:
         hope.note_right(self._taking.right_at)
         piece_size_bytes = 0 if sharing.cut is None else sharing.cut.piece_size_bytes
         slow_piece_s = max(SLOW_PIECE_S, piece_size_bytes / PROGRESS_SIZE_BYTES_MIN * self._patience_s)
-        for peer in self._asked.values():
+        for peer in self._workers.asked:
             heard_at = self._tools.exchange.heard_at(peer.address)
             hope.note_heard(heard_at, self._patience_s if self._turn.able else slow_piece_s)
 
@@ -277,7 +263,7 @@ class Download:
             self._advice, place = await self._attendance.ask(self._question())
             self._attended, self._advised_by = True, place
             again_s = self._advice.again_ms / 1000 * (0.9 + self._tools.dice.random() / 5)
-            self._advised_until = trio.current_time() + again_s
+            self._workers.advised_until = trio.current_time() + again_s
             self._follow(self._advice, place)
             await self._rest(again_s)
 
@@ -342,7 +328,7 @@ class Download:
             self.belief.named[device] = peer or self.belief.named.get(device)
             if peer is not None and self._sharing.manifest is None:
                 self._sources.readers.add(peer)
-        self._call_seconds()
+        self._workers.call_seconds()
         self._turn.follow(advice)
         self._sharing.changed.unpark_all()
 
@@ -393,117 +379,3 @@ class Download:
         for ask in self._holders.asks([peer for peer in self._neighbours if not self._sources.is_quiet(peer)]):
             self._nursery.start_soon(ask)
         self._ask_now.set()
-
-    # --- pieces
-
-    async def _work(self, classes: Sequence[int]) -> None:
-        """Asks for a piece of one of these classes after the other."""
-        try:
-            while not self._sharing.whole:
-                asked = False
-                for klass in classes:
-                    asked = await self._ask_somebody(klass) or asked
-                if not asked:
-                    with trio.move_on_at(min(self._sources.rested_at(now := trio.current_time()), now + 1)):
-                        await self._sharing.changed.park()
-        except P2pcdnError as error:
-            # The store's, or whoever ended the partial: nobody's pieces can help now.
-            self._fail(error)
-
-    async def _ask_somebody(self, klass: int) -> bool:
-        """One question for a piece, and what becomes of it; False where there is nobody to ask now, or nothing."""
-        self._call_seconds()
-        want, helping = self._want(klass)
-        choice = self._sources.choose(klass, helping=helping) if want else None
-        if choice is None:
-            return False
-        peer, wait_ms = choice
-        self._asked[klass] = peer
-        self._asked_at[klass] = math.inf if helping else trio.current_time()
-        if helping:
-            self._asked_beside[klass] = want
-        # Nobody waits at a parent for longer than it is likely to stay one.
-        advised_ms = round((self._advised_until - trio.current_time()) * 1000)
-        await self._taking.take(peer, want, min(wait_ms, max(advised_ms, PARENT_WAIT_MS_MIN)))
-        self._asked_at[klass] = math.inf
-        self._asked_beside.pop(klass, None)
-        del self._asked[klass]
-        return True
-
-    def _call_seconds(self) -> None:
-        """Where the air is shared nobody has a second worker."""
-        for klass in range(CLASSES):
-            if klass not in self._seconds and not self._on_air and self._nursery and self._wants_second_worker(klass):
-                self._seconds.add(klass)
-                self._nursery.start_soon(self._work_beside, klass)
-
-    def _wants_second_worker(self, klass: int) -> bool:
-        """A guest that falls behind asks twice; who was sent to another parent need not wait for the slow one."""
-        parent = self._sources.parents[klass]
-        if parent is None:
-            return self._sources.is_guest(klass) and self._lags(klass)
-        overdue = self._asked_at[klass] + OVERDUE_MIN_S < trio.current_time()
-        return overdue and self._asked.get(klass) is not parent
-
-    def _lags(self, klass: int) -> bool:
-        lacking = [self._missing_of(one).bit_count() for one in range(CLASSES)]
-        return lacking[klass] - min(lacking) >= GUEST_LAG_PIECES
-
-    async def _work_beside(self, klass: int) -> None:
-        """A second worker for a class. Its half lies scattered: the end of a file nobody has before it comes."""
-        try:
-            while self._wants_second_worker(klass):
-                if self._sources.is_guest(klass):
-                    want = self._left_of(klass) & bitfield.every_sixth(klass, self._sharing.pieces)
-                else:
-                    want = self._missing_of(klass)  # what the slow one is giving, too
-                choice = self._sources.choose(klass, helping=False) if want else None
-                if choice is None:
-                    break
-                self._asked_beside[CLASSES + klass] = want
-                await self._taking.take(choice[0], want, choice[1])
-        except P2pcdnError as error:
-            self._fail(error)
-        finally:
-            self._seconds.discard(klass)
-            self._asked_beside.pop(CLASSES + klass, None)
-
-    def _missing_of(self, klass: int) -> int:
-        return self._sharing.missing & ~self._turn.ahead & bitfield.each_third(klass, self._sharing.pieces)
-
-    def _left_of(self, klass: int) -> int:
-        """What is missing of a class and not on its way to us, or not quickly: what is, would come twice."""
-        return self._missing_of(klass) & ~self._taking.coming(trio.current_time() - OVERDUE_MIN_S)
-
-    def _free_of(self, klass: int) -> int:
-        """The same without what a helper or a second worker asks for just now; if that is all, all the same."""
-        return self._without_others(self._left_of(klass))
-
-    def _without_others(self, left: int) -> int:
-        return left & ~bitfield.union(self._asked_beside.values()) or left
-
-    def _want(self, klass: int) -> tuple[int, bool]:
-        """What this worker may ask for: pieces of its class, which nobody else asks for.
-
-        When its class is done it helps the one that lacks most, from its end; or another whose question is overdue.
-        The second value says so.
-        """
-        if left := self._left_of(klass):
-            return self._without_others(left), False
-        most = max(map(self._free_of, range(CLASSES)), key=int.bit_count)
-        if most.bit_count() >= HELPED_PIECES_MIN:
-            return _last_half(most), True
-        overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._sources.answer_time_s)
-        overdue = self._taking.overdue(trio.current_time() - overdue_s)
-        return self._sharing.missing & ~self._turn.ahead & overdue, True
-
-
-def _turns(*, on_air: bool) -> list[range]:
-    """The classes of each worker. Where the air is shared one question is under way: more would all be slower."""
-    return [range(CLASSES)] if on_air else [range(klass, klass + 1) for klass in range(CLASSES)]
-
-
-def _last_half(pieces: int) -> int:
-    """The last of these pieces (a bitfield): who reads for a client needs the first ones sooner."""
-    last = islice(bitfield.ones(pieces), (pieces.bit_count() + 1) // 2, None)
-    return sum(1 << index for index in last)
