@@ -16,6 +16,7 @@ from p2pcdn.swarm.advising.plan import CLASSES
 from p2pcdn.swarm.filling.belief import Belief
 from p2pcdn.swarm.filling.holders import HOLD_OFF_S, Holders
 from p2pcdn.swarm.filling.hope import Hope
+from p2pcdn.swarm.filling.membership import Membership
 from p2pcdn.swarm.filling.race import Race
 from p2pcdn.swarm.filling.reading import ReadOrigin
 from p2pcdn.swarm.filling.sources import Sources
@@ -27,8 +28,7 @@ from p2pcdn.swarm.neighbours.exchange import PROGRESS_SIZE_BYTES_MIN
 from p2pcdn.swarm.neighbours.peer import CROWD, Peer
 from p2pcdn.swarm.pieces.sharing import Sharing
 from p2pcdn.swarm.pieces.tools import Tools
-from p2pcdn.swarm.wire import bitfield
-from p2pcdn.swarm.wire.advice import DISTRUSTED_MAKERS_MAX, LEFT_MAX, TRACKER, Advice, AskCrowd
+from p2pcdn.swarm.wire.advice import Advice
 from p2pcdn.world import Sighting
 
 log = logging.getLogger(__name__)
@@ -79,10 +79,6 @@ class Download:
         self._sharing = sharing
         self._attendance = attendance
         self._tools = tools
-        self._boot = boot
-        self._port = port
-        self._gives = gives
-        self._readers = readers
         self._size_bytes_max = min(UNNAMED_SIZE_BYTES_MAX, size_bytes_max)
         self.belief = Belief(sharing, tools, distrusted_makers)
         self._sources = Sources(sharing, tools, self._somebody_left)
@@ -91,14 +87,21 @@ class Download:
         self._turn = Turn(sharing, tools, read_origin)
         self._workers = Workers(sharing, self._sources, self._taking, self._turn, self._fail, on_air=on_air)
         self._race = Race(wire_bytes_s, on_air=on_air)
+        self._membership = Membership(
+            sharing,
+            self.belief,
+            self._turn,
+            self._race,
+            boot=boot,
+            port=port,
+            device=tools.identity.device.public,
+            gives=gives,
+            readers=readers,
+        )
         self._advice = Advice()
         self._attended = False
         self._advised_by: Place | None = None
         self._neighbours: tuple[Peer, ...] = ()
-        self._told: dict[Peer, str] = {}  # our parents, as the tracker calls them
-        self._left: tuple[str, ...] = ()  # those that lied to us, or failed us
-        self._lied: dict[str, None] = {}  # those of them that did the former
-        self._doubted: dict[bytes, None] = {}  # devices that gave us nothing, or something wrong
         self._rounds = 0
         self._size_asked_every_s = SIZE_ASKED_EVERY_S / 2
         self._ask_now = trio.Event()
@@ -130,7 +133,7 @@ class Download:
 
     async def tell_that_all_is_here(self) -> None:
         """Tells the tracker that it can name us from now on."""
-        await self._attendance.ask(self._question())
+        await self._attendance.ask(self._membership.question())
 
     # --- whether it goes on
 
@@ -152,7 +155,7 @@ class Download:
         undecided = self._holders.undecided(now)
         self._compare(now)
         # Whoever stood by the manifest may be the one that has gone: then the others are not waited for as long again.
-        failed = bool(self._doubted) and stalled_s > HOLD_OFF_S
+        failed = bool(self._membership.doubted) and stalled_s > HOLD_OFF_S
         wanted = sharing.manifest is None or stalled or failed or self._race.lost
         if turn.ours and not turn.running and not undecided and wanted:
             if turn.able and turn.has_work(stalled=stalled):
@@ -225,20 +228,17 @@ class Download:
 
     def _doubt(self, devices: Collection[bytes]) -> None:
         """These are not waited for any more, though what they signed is still good; the tracker hears it at once."""
-        self._doubted.update(dict.fromkeys(devices))
-        self._holders.doubt(self._doubted)
+        self._membership.doubt(devices)
+        self._holders.doubt(self._membership.doubted)
         self._ask_now.set()
 
     def _somebody_left(self, peer: Peer, lied: bool) -> None:
         """Its tracker hears of a parent that failed us; and if it reads the origin, or has all of it, another must."""
-        told = self._told.get(peer)
-        if told is not None and told not in self._left and not self._over:
-            self._left = (*self._left, told)[-LEFT_MAX:]
-            if lied:
-                self._lied[told] = None
+        if self._over:
+            return
+        if self._membership.was_left(peer, lied):
             self._ask_now.set()
-        doubted = [device for device, one in self.belief.named.items() if one is peer and device not in self._doubted]
-        if doubted and not self._over:
+        if doubted := self._membership.devices_of(peer):
             self._doubt(doubted)
 
     def _short(self) -> P2pcdnError:
@@ -260,7 +260,7 @@ class Download:
 
     async def _attend(self) -> None:
         while True:
-            self._advice, place = await self._attendance.ask(self._question())
+            self._advice, place = await self._attendance.ask(self._membership.question())
             self._attended, self._advised_by = True, place
             again_s = self._advice.again_ms / 1000 * (0.9 + self._tools.dice.random() / 5)
             self._workers.advised_until = trio.current_time() + again_s
@@ -279,31 +279,6 @@ class Download:
                     await self._sharing.changed.park()
         self._ask_now = trio.Event()
 
-    def _question(self) -> AskCrowd:
-        sharing, liars = self._sharing, tuple(dict.fromkeys(self.belief.distrusted))[-DISTRUSTED_MAKERS_MAX:]
-        doubted = [device for device in self._doubted if device not in liars]
-        # What only a manifest proved by which nobody stands any more cannot be given: others must not wait for it.
-        holds = sharing.here if sharing.whole else sharing.provable
-        return AskCrowd(
-            id=sharing.id,
-            boot=self._boot,
-            port=self._port,
-            device=self._tools.identity.device.public,
-            size_bytes=0 if sharing.cut is None else sharing.cut.size_bytes,
-            pieces=sharing.pieces,
-            holds=bitfield.encode(holds, sharing.pieces) if holds else "",
-            got=sharing.came_bytes,
-            able=self._turn.able,
-            readers=self._readers,
-            slow=self._race.lost,
-            gives=self._gives(),
-            distrusted=(*liars, *doubted[max(0, len(doubted) + len(liars) - DISTRUSTED_MAKERS_MAX) :]),
-            liars=len(liars),
-            left=self._left,
-            read=sharing.read_bytes,
-            lied=tuple(one for one in self._left if one in self._lied),
-        )
-
     def _follow(self, advice: Advice, place: Place) -> None:
         now = trio.current_time()
         self._hope.note_advice(now, advice)
@@ -311,14 +286,10 @@ class Download:
             self._sharing.learn_size(advice.size_bytes)
         self._sharing.last.follow(advice.last, now)
         parents = [None if told is None else self._peer_at(told, place) for told in advice.parents]
-        self._told = {
-            peer: told or TRACKER
-            for peer, told in zip(parents, advice.parents, strict=True)
-            if peer is not None and told is not None
-        }
+        self._membership.parents_are(parents, advice.parents)
         parents = parents * CLASSES if len(parents) == 1 else parents
         self._sources.parents = [*parents, *[None] * CLASSES][:CLASSES]
-        self._taking.leave_silent(self._told)
+        self._taking.leave_silent(self._membership.parents)
         for address in advice.others:
             self._peer_at(address, place)
         for device, address in advice.makers:
