@@ -38,10 +38,11 @@ from p2pcdn.counters import Counters  # noqa: E402
 from p2pcdn.digest import Sha256  # noqa: E402
 from p2pcdn.http1 import serve  # noqa: E402
 from p2pcdn.store import Origin, Store, StoreLimits  # noqa: E402
-from p2pcdn.swarm import Patience, Swarm, bitfield  # noqa: E402
+from p2pcdn.swarm import Patience, Swarm  # noqa: E402
 from p2pcdn.swarm.neighbours.exchange import Exchange  # noqa: E402
 from p2pcdn.swarm.neighbours.peer import Address  # noqa: E402
 from p2pcdn.swarm.pieces.manifest import Manifest, manifest_of  # noqa: E402
+from p2pcdn.swarm.wire import bitfield  # noqa: E402
 from p2pcdn.swarm.wire.messages import PUBLIC_KEY, AskPiece, blob_id  # noqa: E402
 from p2pcdn.world import Sighting  # noqa: E402
 from p2pcdn_daemon.doors.clock import WallClock  # noqa: E402

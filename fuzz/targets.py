@@ -27,12 +27,13 @@ from p2pcdn.group.challenge import Knock, Pairs, Ticket, Welcome, enter
 from p2pcdn.http1 import Request, Response, serve_connection
 from p2pcdn.lock.certificate import Certificate
 from p2pcdn.store import Origin, Store, StoreLimits
-from p2pcdn.swarm import Swarm, bitfield
+from p2pcdn.swarm import Swarm
 from p2pcdn.swarm.group.holding import Holding
 from p2pcdn.swarm.neighbours.exchange import Exchange, Patience
 from p2pcdn.swarm.neighbours.meeting import MEET_PATH, Meeting
 from p2pcdn.swarm.neighbours.peer import Address
 from p2pcdn.swarm.pieces.manifest import Manifest, Proof
+from p2pcdn.swarm.wire import bitfield
 from p2pcdn.swarm.wire.advice import Advice, AskCrowd
 from p2pcdn.swarm.wire.connection import encode_request
 from p2pcdn.swarm.wire.messages import AskHello, Hello, blob_id, decode_have, decode_peers, decode_small, read_target

@@ -16,8 +16,9 @@ from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.http1 import Request, Response, serve
 from p2pcdn.store import Blob, Origin, Partial, Store, StoreLimits
-from p2pcdn.swarm import Patience, Swarm, bitfield
+from p2pcdn.swarm import Patience, Swarm
 from p2pcdn.swarm.pieces.manifest import cut_of, manifest_of
+from p2pcdn.swarm.wire import bitfield
 from p2pcdn.swarm.wire.messages import PUBLIC_KEY, AskPiece, Hello, blob_id, read_target
 from p2pcdn.world import Discovery, Share, Sighting
 from p2pcdn_daemon.doors.clock import WallClock

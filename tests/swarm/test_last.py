@@ -16,11 +16,11 @@ from p2pcdn.http1 import Response
 from p2pcdn.swarm.advising.crowd import ACCUSED_PER_HOST_MAX, ACCUSERS_MIN, Crowd
 from p2pcdn.swarm.advising.plan import CLASSES
 from p2pcdn.swarm.giving.slots import LAST_RETRY_MS
-from p2pcdn.swarm.pieces.last import LAST_TOLD_MAX, ONE_IN, ONE_IN_SLOW, UNASKED_S, WAITED_S, Last
+from p2pcdn.swarm.pieces.last import ONE_IN, ONE_IN_SLOW, UNASKED_S, WAITED_S, Last
 from p2pcdn.swarm.pieces.manifest import manifest_of
 from p2pcdn.swarm.pieces.sharing import Sharing
 from p2pcdn.swarm.wire import bitfield
-from p2pcdn.swarm.wire.advice import TRACKER, Advice, AskCrowd, read_ask_crowd
+from p2pcdn.swarm.wire.advice import LAST_TOLD_MAX, TRACKER, Advice, AskCrowd, read_ask_crowd
 from tests.swarm.nodes import HANG_S, TestNode, node
 from tests.swarm.test_crowd import address, ask, boot, tell
 from tests.swarm.test_provide import ask_piece

@@ -15,9 +15,10 @@ from p2pcdn.digest import Sha256
 from p2pcdn.group import Device, Identity
 from p2pcdn.http1 import Request, Response
 from p2pcdn.store import Partial
-from p2pcdn.swarm import Swarm, bitfield
+from p2pcdn.swarm import Swarm
 from p2pcdn.swarm.neighbours.exchange import NO_PROGRESS_S
 from p2pcdn.swarm.pieces.manifest import cut_of, part_hashes, piece_hash, prove_piece
+from p2pcdn.swarm.wire import bitfield
 from p2pcdn.swarm.wire.advice import Advice
 from p2pcdn.swarm.wire.messages import PARTS, PIECE_INDEX, PROOF, PUBLIC_KEY, AskPiece, Hello, blob_id, read_target
 from tests.swarm.nodes import MIB, PUBLIC, content_of

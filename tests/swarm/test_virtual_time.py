@@ -18,12 +18,13 @@ from p2pcdn.digest import Sha256
 from p2pcdn.errors import Unavailable
 from p2pcdn.http1 import Handler, Request, Response, serve_connection
 from p2pcdn.store import Store
-from p2pcdn.swarm import Swarm, bitfield
+from p2pcdn.swarm import Swarm
 from p2pcdn.swarm.filling.download import LOOK_EVERY_S
 from p2pcdn.swarm.filling.hope import TURN_TOLD_S
 from p2pcdn.swarm.filling.reading import Sink
 from p2pcdn.swarm.neighbours.exchange import DIAL_TIME_S, NO_PROGRESS_S
 from p2pcdn.swarm.pieces.manifest import cut_of
+from p2pcdn.swarm.wire import bitfield
 from p2pcdn.swarm.wire.advice import Advice, AskCrowd
 from p2pcdn.swarm.wire.messages import HOLDS, PIECE_INDEX, AskPiece, read_target
 from p2pcdn.world import Sighting
