@@ -297,7 +297,10 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("no tail is held back from readers", STORE, [(Partial, "_open_end", lambda self: self.size_bytes or 0)]),
     Mutant("a peer's bytes go out before the proof", STORE, [(Partial, "write", _write_as_proven)]),
     Mutant(
-        "the journal is believed without looking at the bytes", STORE, [(arrivals, "verified_pieces", _believed_pieces)]
+        "the journal is believed without looking at the bytes",
+        STORE,
+        [(arrivals, "verified_pieces", _believed_pieces)],
+        80,
     ),
     Mutant(
         "other bytes come over those that were shown", STORE, [(Partial, "_refuse_other_than_shown", _anything_over)]
@@ -325,7 +328,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("what the room does not give is not asked of the upstream", FIVE, [(Fetch, "_fill", _only_from_the_room)]),
     Mutant("everybody reads the upstream", FIVE, [(Leases, "grant", _grants_all)]),
     Mutant("a lease never moves", DEATH, [(leases, "LEASE_S", 1e9), (crowd, "SILENT_S", 1e9)]),
-    Mutant("a cut download goes on at the wrong place", FIVE, [(OriginReader, "_drain", _drain_askew)], 30),
+    Mutant("a cut download goes on at the wrong place", FIVE, [(OriginReader, "_drain", _drain_askew)], 200),
     Mutant("what passes through unkept is not checked", FIVE, [(deliver, "_check", _no_check)], 20),
 )
 

@@ -135,7 +135,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=range(101),
         default=0,
         metavar="P",
-        help="per cent of the nodes that give wrong pieces",
+        help="per cent of the nodes that give wrong pieces; virtual_seconds and the ratios are then those of the "
+        "others, and liars_seconds says when the last user of a liar had the file",
     )
     parser.add_argument("--topology", choices=sorted(TOPOLOGIES), default="lan")
     parser.add_argument("--neighbours", type=count, default=0, metavar="K", help="whom each hears of (default: all)")

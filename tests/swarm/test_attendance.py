@@ -29,6 +29,7 @@ class Room:
 
     def __init__(self, answers: Mapping[str, Advice | Callable[[AskCrowd], Advice]]) -> None:
         self.answers = dict(answers)
+        self.of_before: set[str] = set()  # those that do not know `lied`
         self.asked: list[str] = []
         self.left: list[tuple[str, ...]] = []
 
@@ -38,6 +39,9 @@ class Room:
         self.left.append(ask.left)
         if str(address) not in self.answers:
             await trio.sleep_forever()
+        if ask.lied and str(address) in self.of_before:
+            yield SimpleNamespace(status=404, body=b"")
+            return
         answer = self.answers[str(address)]
         yield SimpleNamespace(status=200, body=(answer if isinstance(answer, Advice) else answer(ask)).encode())
 
@@ -63,6 +67,18 @@ async def test_one_of_whom_we_only_heard_is_asked_again_soon_after_it_said_hello
     assert still_hearsay.reach == 2
     met, _ = await attendance(room, [peer(1, living=True), peer(2, living=True)], absent).ask(ASK)
     assert met.reach == 1
+
+
+async def test_a_node_that_knows_no_accusations_stays_the_tracker_of_those_who_met_a_liar(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    """To a node of before a question with one field more is none: it says 404, and the room would have two trackers."""
+    room = Room({"192.0.2.1:7273": Advice(reach=1), "192.0.2.2:7273": Advice(reach=2)})
+    room.of_before.add("192.0.2.1:7273")
+    accuses = replace(ASK, left=("192.0.2.9:1",), lied=("192.0.2.9:1",))
+    advice, _ = await attendance(room, [peer(1, living=True), peer(2, living=True)]).ask(accuses)
+    assert advice.reach == 1
+    assert room.left == [("192.0.2.9:1",)] * 2
 
 
 async def test_nodes_that_are_not_there_do_not_make_everybody_read(autojump_clock: trio.abc.Clock) -> None:

@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.http1 import Response
 from p2pcdn.swarm.advising.crowd import ACCUSED_PER_HOST_MAX, ACCUSERS_MIN, Crowd
+from p2pcdn.swarm.advising.member import network_of
 from p2pcdn.swarm.advising.plan import CLASSES
-from p2pcdn.swarm.giving.slots import LAST_RETRY_MS
-from p2pcdn.swarm.pieces.last import ONE_IN, ONE_IN_SLOW, UNASKED_S, WAITED_S, Last
+from p2pcdn.swarm.giving.slots import LAST_RETRY_MS, SLOTS_PER_FILE
+from p2pcdn.swarm.pieces.last import ONE_IN, ONE_IN_SLOW, TOLD_S, UNASKED_S, WAITED_S, Last
 from p2pcdn.swarm.pieces.manifest import manifest_of
 from p2pcdn.swarm.pieces.sharing import Sharing
 from p2pcdn.swarm.wire import bitfield
 from p2pcdn.swarm.wire.advice import LAST_TOLD_MAX, TRACKER, Advice, AskCrowd, read_ask_crowd
-from tests.swarm.nodes import HANG_S, TestNode, node
+from tests.swarm.nodes import HANG_S, MIB, TestNode, content_of, node
 from tests.swarm.test_crowd import address, ask, boot, tell
 from tests.swarm.test_provide import ask_piece
 from tests.swarm.test_sharing import CONTENT, FILE, sharing_of
@@ -36,6 +37,14 @@ def a_giver(now: float) -> Last:
     return last
 
 
+def is_let_in(last: Last, host: str, now: float, *, busy: bool) -> bool:
+    """It asks, and a slot is free."""
+    if last.puts_off(host, now, busy=busy):
+        return False
+    last.lets_in(host, now)
+    return True
+
+
 # --- at a giver
 
 
@@ -43,8 +52,8 @@ def test_who_comes_last_gets_nothing_while_others_ask_but_one_in_so_many() -> No
     last, let_in = a_giver(0.0), []
     for number in range(1, 3 * ONE_IN + 1):
         now = number / 1000
-        assert not last.puts_off(OTHER, now, busy=True)
-        let_in += [number] if not last.puts_off(LIAR, now, busy=True) else []
+        assert is_let_in(last, OTHER, now, busy=True)
+        let_in += [number] if is_let_in(last, LIAR, now, busy=True) else []
     assert let_in == [ONE_IN, 2 * ONE_IN, 3 * ONE_IN]
 
 
@@ -53,8 +62,31 @@ def test_where_pieces_leave_slowly_who_comes_last_gets_one_before_it_gives_the_r
     for second in range(ONE_IN_SLOW):
         assert last.puts_off(LIAR, second / 2, busy=True)
         last.puts_off(OTHER, second / 2, busy=True)
-    assert not last.puts_off(LIAR, WAITED_S + 0.1, busy=True)
+    assert is_let_in(last, LIAR, WAITED_S + 0.1, busy=True)
     assert last.puts_off(LIAR, WAITED_S + 0.2, busy=True), "one, and not all that it asks for"
+
+
+def test_one_piece_that_hardly_moves_does_not_keep_who_comes_last_out_for_ever() -> None:
+    last = a_giver(0.0)
+    assert is_let_in(last, OTHER, 0.0, busy=True)
+    let_in = [half / 2 for half in range(1, 25) if is_let_in(last, LIAR, half / 2, busy=True)]
+    assert let_in == [4.5, 9.0], "nobody else asks, and the piece is on its way all the time"
+
+
+def test_what_a_tracker_said_long_ago_puts_nobody_off() -> None:
+    last = a_giver(0.0)
+    last.puts_off(OTHER, TOLD_S, busy=True)
+    last.lets_in(LIAR, TOLD_S - 1)
+    assert last.puts_off(LIAR, TOLD_S, busy=True)
+    assert not last.puts_off(LIAR, TOLD_S + 0.1, busy=True)
+    assert not last.hosts
+
+
+def test_no_tracker_brings_last_who_asks_from_the_givers_own_machine() -> None:
+    """A liar beside its tracker is loopback to that; to everybody else that is his own other nodes."""
+    last = Last()
+    last.follow([LIAR, network_of("127.0.0.1"), network_of("::1")], 0.0)
+    assert last.hosts == {LIAR}
 
 
 def test_an_idle_port_serves_anybody() -> None:
@@ -75,6 +107,37 @@ async def test_a_node_serves_everybody_else_first_whether_its_file_still_grows_o
         await others_are_served_first(it)
         await trio.sleep(2 * UNASKED_S)
         assert (await ask_piece(it.swarm, CONTENT, 0, peer=f"{LIAR}:5")).status == 200, "nobody else asks any more"
+
+
+async def test_a_node_that_is_busy_with_another_file_gives_to_who_comes_last_with_this_one(tmp_path: Path) -> None:
+    async with node(tmp_path / "a") as it:
+        sharing = await growing(it)
+        await sharing.partial.finish()
+        sharing.last.follow([LIAR], trio.current_time())
+        await it.keep(content := content_of(7, MIB))
+        given = await ask_piece(it.swarm, content, 0, peer=f"{OTHER}:5")
+        assert given.status == 200, "and it is on its way"
+        assert (await ask_piece(it.swarm, CONTENT, 0, peer=f"{LIAR}:5")).status == 200, "nobody else wants this file"
+        ended(given)
+
+
+async def test_whose_turn_it_is_keeps_it_until_a_slot_is_free(tmp_path: Path) -> None:
+    """A busy node of a whole file is full nearly always: who comes last would else get nothing for its one question."""
+    async with node(tmp_path / "a") as it:
+        sharing = await growing(it)
+        await sharing.partial.finish()
+        sharing.last.follow([LIAR], trio.current_time())
+        given = [await ask_piece(it.swarm, CONTENT, 0, peer=f"192.0.2.{host}:5") for host in range(1, ONE_IN + 1)]
+        under_way = [answer for answer in given if answer.status == 200]
+        assert len(under_way) == SLOTS_PER_FILE
+        for _ in range(3):
+            assert (await ask_piece(it.swarm, CONTENT, 0, peer=f"{LIAR}:5")).status == 503
+        ended(under_way.pop())
+        served = await ask_piece(it.swarm, CONTENT, 0, peer=f"{LIAR}:5")
+        assert served.status == 200
+        ended(served)
+        again = await ask_piece(it.swarm, CONTENT, 0, peer=f"{LIAR}:5")
+        assert dict(again.headers)["retry-after-ms"] == str(LAST_RETRY_MS), "one, and not all that it asks for"
 
 
 async def growing(it: TestNode) -> Sharing:
@@ -236,6 +299,14 @@ def test_the_question_and_the_advice_say_who_and_nothing_where_there_is_nobody()
 def test_those_who_come_last_are_hosts_and_not_many(hosts: tuple[str, ...]) -> None:
     with pytest.raises(RemoteProtocolError):
         Advice.decode(Advice(last=hosts).encode())
+
+
+def test_what_a_later_version_says_beside_a_question_is_passed_over() -> None:
+    for asked in (ask(1), replace(ask(1), left=("192.0.2.7:1",), lied=("192.0.2.7:1",), read=5)):
+        query = asked.target().partition("?")[2]
+        assert read_ask_crowd(asked.id, f"{query}&hue=blue,red&depth=") == asked
+        with pytest.raises(RemoteProtocolError):
+            read_ask_crowd(asked.id, query + "".join(f"&{name}=1" for name in "abcde"))
 
 
 def test_a_question_that_accuses_too_many_is_none() -> None:

@@ -9,6 +9,8 @@ from p2pcdn.swarm.advising.plan import Seat
 from p2pcdn.swarm.wire import bitfield
 from p2pcdn.swarm.wire.advice import AskCrowd
 
+_LOOPBACK = "0000:0000:0000:0000"  # the first half of ::1
+
 
 @dataclass(slots=True, eq=False)
 class Member:
@@ -46,6 +48,11 @@ def holds_of(ask: AskCrowd) -> int:
 def host_of(address: str) -> str:
     """Whose it is: an IPv4 address, or the network of an IPv6 one, of which a machine has as many as it likes."""
     return network_of(address.rpartition(":")[0].removeprefix("[").removesuffix("]"))
+
+
+def is_loopback(network: str) -> bool:
+    """Whether this, as the function below writes it, is everybody's own machine."""
+    return network == _LOOPBACK or network.startswith("127.")
 
 
 def network_of(host: str) -> str:

@@ -247,9 +247,13 @@ class Provider:
         last = sharing.last
         if not last.hosts:
             return False
-        served = map(network_of, (*self._slots.hosts(), *sharing.waiters.hosts()))
+        served = map(network_of, (*self._slots.hosts(sharing.sha256), *sharing.waiters.hosts()))
         busy = any(one not in last.hosts for one in served)
         return last.puts_off(network_of(host), trio.current_time(), busy=busy)
+
+    def _lets_in(self, sharing: Sharing, host: str) -> None:
+        if sharing.last.hosts:
+            sharing.last.lets_in(network_of(host), trio.current_time())
 
     def _piece_of_growing(self, ask: AskPiece, sharing: Sharing, request: Request) -> Response | Awaitable[Response]:
         host = _host(request.peer)
@@ -288,6 +292,7 @@ class Provider:
         host = _host(request.peer)
         me = Waiter(ask.want, knows=ask.knows, host=host)
         sharing.waiters.join(me)
+        self._lets_in(sharing, host)
         try:
             if sharing.cut is not None:
                 me.read(sharing.cut)
@@ -343,6 +348,7 @@ class Provider:
             assert sharing.manifest is not None
             word = f"{MANIFEST_NAME} {sharing.manifest.name}"
         sharing.rarity.goes_out(index)
+        self._lets_in(sharing, host)
         done = self._slots.take(sharing.sha256, host, self._slot_came_free)
         self._slots.spend(end - start)
         reader = sharing.partial.reader()
@@ -389,6 +395,8 @@ class Provider:
         rarity = self._rarity_of(blob.sha256, sharing)
         index = rarity.rarest(want, self._tools.dice)
         rarity.goes_out(index)
+        if sharing is not None:
+            self._lets_in(sharing, host)
         name = self._manifests.name_of(blob)
         word = proofs[index].encode() if index in proofs else f"{MANIFEST_NAME} {name}" if name else ""
         start, end = cut.span(index)

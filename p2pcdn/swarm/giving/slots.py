@@ -23,6 +23,8 @@ LAST_RETRY_MS = 500
 # How soon a refused one may come back: about the time in which one piece leaves. Milliseconds.
 RETRY_MIN_MS, RETRY_MAX_MS = 5, 500
 
+_NOBODY = Counter[str]()
+
 
 class Slots:
     """Counts what goes out, and says when it is enough. Used on trio's thread."""
@@ -31,7 +33,7 @@ class Slots:
         self._manners = manners
         self._allowance = Allowance(manners.upload_limit_bytes_s)
         self._taken: Counter[str] = Counter()  # by host
-        self._giving: Counter[Sha256] = Counter()
+        self._giving: dict[Sha256, Counter[str]] = {}  # the same of each file
         self._piece_time_s = 0.02
         self._spent = trio.lowlevel.ParkingLot()
 
@@ -46,7 +48,7 @@ class Slots:
         return (
             self._taken.total() >= self._manners.slots
             or self._taken[host] >= SLOTS_PER_HOST
-            or self._giving[sha256] >= SLOTS_PER_FILE
+            or self._hosts(sha256).total() >= SLOTS_PER_FILE
             or self._backlog_s() > 0
         )
 
@@ -54,9 +56,9 @@ class Slots:
         """How many pieces are on their way to this host."""
         return self._taken[host]
 
-    def hosts(self) -> Iterable[str]:
-        """Those to whom pieces are on their way."""
-        return self._taken.keys()
+    def hosts(self, sha256: Sha256) -> Iterable[str]:
+        """Those to whom pieces of this file are on their way."""
+        return self._hosts(sha256).keys()
 
     async def overspent(self) -> float:
         """Waits until more has gone out than the limit allows; returns for how long it allows nothing more."""
@@ -77,12 +79,12 @@ class Slots:
     def take(self, sha256: Sha256, host: str, then: Callable[[], None]) -> Callable[[], None]:
         """Counts a piece that goes out, and gives what ends it. then: called when it has ended."""
         self._taken[host] += 1
-        self._giving[sha256] += 1
+        self._giving.setdefault(sha256, Counter())[host] += 1
         began = trio.current_time()
 
         def done() -> None:
-            self._give_back(host)
-            self._giving[sha256] -= 1
+            _give_back(self._taken, host)
+            _give_back(self._giving[sha256], host)
             if not self._giving[sha256]:
                 del self._giving[sha256]
             self._piece_time_s += (trio.current_time() - began - self._piece_time_s) / 8
@@ -99,7 +101,11 @@ class Slots:
     def _backlog_s(self) -> float:
         return self._allowance.backlog_s(trio.current_time())
 
-    def _give_back(self, host: str) -> None:
-        self._taken[host] -= 1
-        if not self._taken[host]:
-            del self._taken[host]
+    def _hosts(self, sha256: Sha256) -> Counter[str]:
+        return self._giving.get(sha256, _NOBODY)
+
+
+def _give_back(taken: Counter[str], host: str) -> None:
+    taken[host] -= 1
+    if not taken[host]:
+        del taken[host]

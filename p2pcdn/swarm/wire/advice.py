@@ -17,6 +17,8 @@ DISTRUSTED_MAKERS_MAX = 4
 # Parents that one asker complains about; and how it writes the tracker itself, whose own address is nobody's to say.
 LEFT_MAX = 4
 TRACKER = "-"
+# Fields of later versions that a question may have; they are passed over.
+MORE_MAX = 4
 # Readers and holders of one file that a tracker names with their keys.
 MAKERS_TOLD_MAX = 8
 # Hosts that one tracker names as those that come last: a tenth of the largest room that was simulated, in 2 kB.
@@ -76,7 +78,9 @@ _ASK_CROWD = re.compile(
     rf"&holds=([0-9A-Za-z_-]{{0,1368}})&got=(0|[1-9][0-9]{{0,12}})&able=([01])&gives=([01])&readers=([1-4])"
     rf"&slow=([01])&distrusted=((?:{HEX}(?:,{HEX}){{0,{DISTRUSTED_MAKERS_MAX - 1}}})?)"
     rf"&left=({_LEFT}{{0,1024}})"
-    rf"&liars=([0-{DISTRUSTED_MAKERS_MAX}])(?:&read=([1-9][0-9]{{0,12}}))?(?:&lied=({_LEFT}{{1,1024}}))?",
+    rf"&liars=([0-{DISTRUSTED_MAKERS_MAX}])(?:&read=([1-9][0-9]{{0,12}}))?(?:&lied=({_LEFT}{{1,1024}}))?"
+    # What later versions say beside it.
+    rf"(?:&[a-z]{{1,16}}={_LEFT}{{0,1024}}){{0,{MORE_MAX}}}",
     re.ASCII,
 )
 
