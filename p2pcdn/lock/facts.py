@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import trio
@@ -251,10 +251,34 @@ def _encoded_page(project: str, files: Sequence[File], index: str, *, whole: boo
 
     whole: the files of all versions, and not only of the newest.
     """
+    try:
+        return _encoded_files(project, files, index, whole=whole)
+    except UnicodeEncodeError:
+        return _encoded_files(project, [_encodable(file) for file in files], index, whole=whole)
+
+
+def _encoded_files(
+    project: str, files: Sequence[File], index: str, *, whole: bool
+) -> tuple[bytes, Mapping[str, bytes]]:
     table, by_version = table_and_files_of(project, files, index=index)
     octets = encode_table(table)
     newest = None if whole else [one.version for one in decode_table(octets).sources[-NEWEST_VERSIONS:]]
     return octets, encode_files({of: sorted(some, key=_rank) for of, some in by_version.items()}, newest)
+
+
+def _encodable(file: File) -> File:
+    """A page may say anything, by a JSON escape even a lone surrogate, which has no encoding."""
+
+    def told(text: str) -> str:
+        return text.encode("utf-8", "replace").decode()
+
+    return replace(
+        file,
+        yanked=told(file.yanked) if isinstance(file.yanked, str) else file.yanked,
+        requires_python=told(file.requires_python or "") or None,
+        upload_time=told(file.upload_time or "") or None,
+        raw={name: told(text) for name, text in file.raw.items() if isinstance(text, str)},
+    )
 
 
 def _encoded_metadata(source: Source, content: bytes) -> bytes:
