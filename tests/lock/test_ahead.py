@@ -82,6 +82,14 @@ def test_the_wheel_is_the_one_that_this_machine_takes() -> None:
     assert names(ahead.next(LINUX, [A, B], told)) == ["a-1-7-cp310.cp311-abi3-linux_x86_64.whl"]
 
 
+def test_the_tags_that_a_name_stands_for_are_not_all_made() -> None:
+    told, ahead = Told(), Ahead(HERE, unwanted)
+    many = ".".join(map(str, range(2000)))
+    told.add(A, f"a-1-{many}.py3-{many}.none-{many}.any.whl")  # eight thousand million
+    ahead.next(LINUX, [A], told)
+    assert len(ahead.next(LINUX, [A], told)) == 1
+
+
 def test_what_is_too_large_or_not_sure_waits_for_the_lock() -> None:
     told, ahead = Told(), Ahead(HERE, unwanted)
     sources = [Source(name, "1") for name in ("large", "no-hash", "no-size", "newer", "odd", "heap", "gone", "fits")]
