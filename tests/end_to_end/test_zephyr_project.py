@@ -140,6 +140,14 @@ def test_a_group_or_an_extra_that_is_not_there_is_a_mistake_of_who_types_it(proj
     assert not project.file(".venv").exists()
 
 
+def test_a_group_that_only_the_lock_has_takes_nothing_out(project: Project) -> None:
+    project.write([], '[dependency-groups]\ndev = ["demo-app"]\n')
+    project.zephyr("sync")
+    project.write([])
+    assert "has no dependency group 'dev'" in project.zephyr("sync", "--frozen", "--only-dev", code=2)
+    assert set(project.installed()) == {"demo-app", "demo-lib"}
+
+
 def test_who_wants_the_lock_as_it_is_is_told_that_it_would_be_another(project: Project) -> None:
     project.write(["demo-lib"])
     assert "does not belong to the project" in project.zephyr("sync", "--locked", code=1)

@@ -139,7 +139,8 @@ def _chosen(call: Call, project: Project, lock: str) -> syncing.Chosen:
         raise UsageError("--only-group leaves out all else: name the other groups by --only-group, too, and no extras.")
     own = str(project.file.parent) if project.is_package and not only and not options.get("no_project") else None
     _check_named(project, lock, "extra", options.get("extra", ()), project.extras)
-    _check_named(project, lock, "dependency group", [*options.get("group", ()), *only], project.groups)
+    _check_named(project, lock, "dependency group", options.get("group", ()), project.groups)
+    _check_named(project, "", "dependency group", only, project.groups)  # what is in one, no lock says
     return syncing.Chosen(
         lock,
         () if only else _extras(options, project),
