@@ -70,7 +70,10 @@ class Ahead:
 
     async def begin(self, wanted: Wanted) -> None:
         async with self._places:
-            await self.fetch(wanted)
+            try:
+                await self.fetch(wanted)
+            except Exception:  # in the lock's nursery it would end the lock, which may have no use for it
+                log.exception("%s was not fetched ahead", wanted.file.filename)
 
     def note(self, locked: Collection[tuple[str, str]]) -> None:
         """For the log: how much was guessed, and how much of it is not in the lock. locked: (project, version)."""

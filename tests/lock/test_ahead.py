@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 import trio
 
 from p2pcdn.digest import Sha256
@@ -140,3 +141,12 @@ async def test_only_so_many_are_under_way_at_once(autojump_clock: trio.testing.M
         for wanted in ahead.next(LINUX, sources, told):
             nursery.start_soon(ahead.begin, wanted)
     assert (most, trio.current_time()) == (AT_ONCE_MAX, 3.0)
+
+
+async def test_a_fault_in_a_guess_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    told, ahead = Told(), Ahead(HERE, unwanted)
+    told.add(A, "a-1-py3-none-any.whl")
+    ahead.next(LINUX, [A], told)
+    for wanted in ahead.next(LINUX, [A], told):
+        await ahead.begin(wanted)
+    assert "a-1-py3-none-any.whl was not fetched ahead" in caplog.text
