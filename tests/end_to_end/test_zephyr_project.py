@@ -150,9 +150,10 @@ def test_a_group_that_only_the_lock_has_takes_nothing_out(project: Project) -> N
 
 def test_who_wants_the_lock_as_it_is_is_told_that_it_would_be_another(project: Project) -> None:
     project.write(["demo-lib"])
-    assert "does not belong to the project" in project.zephyr("sync", "--locked", code=1)
+    assert "pylock.toml is not there" in project.zephyr("sync", "--locked", code=1)
     project.zephyr("lock")
     project.zephyr("sync", "--locked")
+    assert "the settings and flags" in project.zephyr("sync", "--locked", "--prefer", "lowest", code=1)
     project.write(["demo-tool"])
     before = project.lock
     project.zephyr("sync", "--locked", code=1)
