@@ -16,6 +16,8 @@ from p2pcdn.names import normalize_project
 
 # So many kinds of wheels are named where none fits; a list of forty is read by nobody.
 KINDS_NAMED_MAX = 8
+# A lock of ours says what its packages need, if it says nothing: they need nothing.
+_OURS = "zephyr"
 _WHAT_TO_DO = "Choose another Python, or lock another version."
 
 
@@ -30,7 +32,7 @@ def select(
 ) -> list[Chosen]:
     """What to install, in the lock's order. groups: None for the lock's default groups.
 
-    only: these projects, and what they need as far as the lock says so; None: everything.
+    only: these projects, and what they need; None: everything.
 
     Raises NothingFits with a sentence that names the package and what is there instead.
     """
@@ -81,6 +83,11 @@ class _Selection:
         here = [one for one in self._lock.packages if one.marker is None or self._holds(one.marker)]
         if self._only is None:
             return here
+        if self._lock.created_by != _OURS and not any(one.dependencies for one in self._lock.packages):
+            raise NothingFits(
+                f"The lock of {self._lock.created_by} does not say what its packages need, so that no part of it can be"
+                " installed alone; `zephyr lock` makes one that does."
+            )
         needs: dict[str, set[str]] = {}
         for one in here:
             needs.setdefault(one.name, set()).update(str(child.get("name")) for child in one.dependencies)

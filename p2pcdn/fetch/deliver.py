@@ -34,17 +34,20 @@ class Delivery:
     nursery: trio.Nursery
 
     async def follow(
-        self, wanted: Wanted, growing: Partial, start: int, end: int | None
+        self, wanted: Wanted, growing: Partial, start: int, end: int | None, size_bytes: int | None = None
     ) -> AsyncGenerator[bytes | FileSlice]:
         """The bytes [start, end) of a growing file; to its end where `end` is None because nobody knows it yet.
 
-        Raises what stopped the file; the response is then broken off. Where the store stops in the middle (disk full),
+        size_bytes: of the whole, as the client was told; None: he was not.
+
+        Raises what stopped the file, and RemoteProtocolError where the client was told another size than it has; the
+        response is then broken off. Where the store stops in the middle (disk full),
         the rest comes from the upstream, unkept but still checked.
         """
         at = start
         with growing.reader() as file:
             try:
-                while (until := await _sendable(growing, at, end)) > at:
+                while (until := await _sendable(growing, at, end, size_bytes)) > at:
                     yield FileSlice(file, at, until - at)
                     at = until
                 return
@@ -117,10 +120,16 @@ class Delivery:
                 begun.set()
 
 
-async def _sendable(growing: Partial, at: int, end: int | None) -> int:
+async def _sendable(growing: Partial, at: int, end: int | None, size_bytes: int | None) -> int:
     """Waits until bytes from `at` on may go out, and says to where; `at` itself where the range is over."""
     while end is None or at < end:
         until = await growing.readable(at)
+        if size_bytes is not None and growing.size_bytes != size_bytes:
+            # All that he was promised would be whole to him, and is not: the page was wrong (`Partial.correct_size`).
+            raise RemoteProtocolError(
+                f"{growing.origin.filename} has {growing.size_bytes} bytes, and its index says {size_bytes}; who asks"
+                " again gets it."
+            )
         if end is not None:
             until = min(until, end if growing.proven.is_set() else end - HELD_BACK_SIZE_BYTES)
         if until > at:

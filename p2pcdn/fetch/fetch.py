@@ -273,6 +273,24 @@ class Fetch:
 
     async def _from_upstream(self, wanted: Wanted, partial: Partial, lacking: P2pcdnError | None = None) -> None:
         """lacking: why the room did not give it."""
+        said = [partial.size_bytes]
+
+        def on_size(size_bytes: int) -> None:
+            said.append(size_bytes)
+            _set_right_size(partial, size_bytes)
+
+        try:
+            await self._read_missing(wanted, partial, lacking, on_size)
+        except RemoteProtocolError:
+            if partial.sha256 is not None and said[-1] != partial.size_bytes:
+                await (
+                    partial.discard()
+                )  # begun under the page's size, it never ends; the next attempt has the right one
+            raise
+
+    async def _read_missing(
+        self, wanted: Wanted, partial: Partial, lacking: P2pcdnError | None, on_size: Callable[[int], None]
+    ) -> None:
         for start, end in partial.missing():
             if self.offline:
                 raise _offline(wanted, lacking)
@@ -284,7 +302,7 @@ class Fetch:
                     _counted(wanted, partial, writer.write),
                     start=start,
                     end=None if last else end,
-                    on_size=bind(_set_right_size, partial),
+                    on_size=on_size,
                 )
             finally:
                 await writer.flush()

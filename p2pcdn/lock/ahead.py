@@ -70,7 +70,10 @@ class Ahead:
 
     async def begin(self, wanted: Wanted) -> None:
         async with self._places:
-            await self.fetch(wanted)
+            try:
+                await self.fetch(wanted)
+            except Exception:  # in the lock's nursery it would end the lock, which may have no use for it
+                log.exception("%s was not fetched ahead", wanted.file.filename)
 
     def note(self, locked: Collection[tuple[str, str]]) -> None:
         """For the log: how much was guessed, and how much of it is not in the lock. locked: (project, version)."""
@@ -106,13 +109,18 @@ class Ahead:
 
 
 def _best(names: Sequence[str], tags: Sequence[str]) -> int | None:
-    """The place of the wheel with the best tag (PEP 425)."""
+    """The place of the wheel with the best tag (PEP 425).
+
+    Of the tags that a name stands for, only those of words that occur in ours are made: the others may be any number.
+    """
     ranks = {tag: rank for rank, tag in reversed(list(enumerate(tags)))}
+    words = [frozenset(column) for column in zip(*(tag.split("-") for tag in tags), strict=False)]
     found = []
     for at, name in enumerate(names):
         parts = name.removesuffix(".whl").split("-")[-3:]
-        if name.endswith(".whl") and len(parts) == 3:
-            of_file = map("-".join, product(*(part.split(".") for part in parts)))
+        if name.endswith(".whl") and len(parts) == len(words):
+            known = [ours.intersection(part.split(".")) for ours, part in zip(words, parts, strict=True)]
+            of_file = map("-".join, product(*known))
             found += [(ranks[tag], at) for tag in of_file if tag in ranks]
     return min(found)[1] if found else None
 

@@ -22,7 +22,7 @@ from p2pcdn.fetch import Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
 from p2pcdn.lock.kept import FORMAT, decode_table, encode_metadata, encode_table
-from p2pcdn.lock.kept_files import Files, decode_files, encode_files
+from p2pcdn.lock.kept_files import Files, decode_files, encodable, encode_files
 from p2pcdn.names import is_normalized, normalize_project
 from p2pcdn.resolve import Metadata, Source, Table, read_metadata, table_and_files_of
 from p2pcdn.simple import File
@@ -85,7 +85,7 @@ class Facts:
     threads: Threads
     _pending: dict[str, bytes] = field(default_factory=dict)
     _unwritten_size_bytes: int = 0
-    _rereading: trio.Lock = field(default_factory=trio.Lock)
+    _rereading: dict[str, trio.Lock] = field(default_factory=dict)
 
     def table_at_hand(self, project: str) -> tuple[bytes, Listed] | None:
         """The encoded Table of a project, and the page that it is of, if that needs no waiting."""
@@ -135,18 +135,25 @@ class Facts:
 
     async def files(self, listed: Listed, version: str) -> Mapping[str, Files]:
         """The same, whatever it takes. Raises what `Pages.project` raises; Unavailable for a page that has changed."""
-        async with self._rereading:  # whoever looks for another version of the same page finds it kept then
-            known = self.files_at_hand(listed, version)
-            if known is not None:
-                return known
-            fresh = self.pages.fresh(listed.project)
-            held = fresh or await self.pages.project(listed.project, wait_s=PAGE_WAIT_S)
-            if (held.index.key, held.version) != (listed.index.key, listed.version):
-                raise Unavailable(f"The page of {listed.project} has just changed; ask again.")
-            _, rows = await self._read(held, listed, whole=True)
-            if fresh is None:
-                self.pages.let_go(held)
-            return decode_files(rows.get, version) or {}
+        key = listed.key("f")
+        turn = self._rereading.setdefault(key, trio.Lock())
+        try:
+            async with turn:  # whoever looks for another version of the same page finds it kept then
+                known = self.files_at_hand(listed, version)
+                return known if known is not None else await self._read_again(listed, version)
+        finally:
+            if not turn.locked():
+                self._rereading.pop(key, None)
+
+    async def _read_again(self, listed: Listed, version: str) -> Mapping[str, Files]:
+        fresh = self.pages.fresh(listed.project)
+        held = fresh or await self.pages.project(listed.project, wait_s=PAGE_WAIT_S)
+        if (held.index.key, held.version) != (listed.index.key, listed.version):
+            raise Unavailable(f"The page of {listed.project} has just changed; ask again.")
+        _, rows = await self._read(held, listed, whole=True)
+        if fresh is None:
+            self.pages.let_go(held)
+        return decode_files(rows.get, version) or {}
 
     def metadata_at_hand(self, listed: Listed, files: Sequence[File]) -> bytes | None:
         """As `metadata_of` gives it, if that needs no waiting."""
@@ -251,6 +258,15 @@ def _encoded_page(project: str, files: Sequence[File], index: str, *, whole: boo
 
     whole: the files of all versions, and not only of the newest.
     """
+    try:
+        return _encoded_files(project, files, index, whole=whole)
+    except UnicodeEncodeError:
+        return _encoded_files(project, [encodable(file) for file in files], index, whole=whole)
+
+
+def _encoded_files(
+    project: str, files: Sequence[File], index: str, *, whole: bool
+) -> tuple[bytes, Mapping[str, bytes]]:
     table, by_version = table_and_files_of(project, files, index=index)
     octets = encode_table(table)
     newest = None if whole else [one.version for one in decode_table(octets).sources[-NEWEST_VERSIONS:]]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import overload
 
@@ -35,6 +36,21 @@ def encode_files(by_version: Mapping[str, Sequence[File]], only: Iterable[str] |
     if only is None and sum(map(len, packed.values())) <= WHOLE_SIZE_BYTES_MAX:
         return {"": frames.encode(packed)}
     return {"": frames.encode(None), **packed}
+
+
+def encodable(file: File) -> File:
+    """A page may say anything, by a JSON escape even a lone surrogate, which has no encoding."""
+
+    def told(text: str) -> str:
+        return text.encode("utf-8", "replace").decode()
+
+    return replace(
+        file,
+        yanked=told(file.yanked) if isinstance(file.yanked, str) else file.yanked,
+        requires_python=told(file.requires_python or "") or None,
+        upload_time=told(file.upload_time or "") or None,
+        raw={name: told(text) for name, text in file.raw.items() if isinstance(text, str)},
+    )
 
 
 def decode_files(row: Callable[[str], bytes | None], version: str) -> Mapping[str, Files] | None:

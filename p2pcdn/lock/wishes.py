@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
-from packaging.markers import Marker
+from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
@@ -82,11 +82,16 @@ def _had_by(question: Question, target: Target) -> list[tuple[str, str]]:
     extras, groups = frozenset(question.fields["extras"]), frozenset(question.fields["groups"])
     environment: dict[str, str | frozenset[str]] = dict(target.environment)
     environment |= {"extras": extras, "dependency_groups": groups}
-    holds = {
-        text: Marker(text).evaluate(environment, context="lock_file")
-        for text in dict.fromkeys(question.markers.values())
-    }
+    holds = {text: _holds(text, environment) for text in dict.fromkeys(question.markers.values())}
     return [pair for pair in question.former if holds.get(question.markers.get(pair, ""), True)]
+
+
+def _holds(marker: str, environment: Mapping[str, str | frozenset[str]]) -> bool:
+    """What makes no sense in a lock holds nowhere: it may be another program's, and no new lock fails for that."""
+    try:
+        return Marker(marker).evaluate(environment, context="lock_file")
+    except (UndefinedComparison, UndefinedEnvironmentName):
+        return False
 
 
 def _direct(wanted: Wanted, target: Target) -> set[str]:

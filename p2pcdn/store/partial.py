@@ -206,6 +206,10 @@ class Partial:
         if self.error is None and not self._over.is_set() and not self.proven.is_set():
             self._end(error)
 
+    async def discard(self) -> None:
+        """What came does not stay for the next `grow`; whoever fills it fails it then."""
+        await self._keeper.discard(self)
+
     # --- what a reader uses
 
     def is_provisional(self) -> bool:

@@ -144,7 +144,7 @@ class FileDesk:
             return _unsatisfiable(size)
         start, end = extent or (0, size)
         status, partial_headers = _status(extent, size)
-        body = self._counted(self._delivery.follow(wanted, growing, start, end))
+        body = self._counted(self._delivery.follow(wanted, growing, start, end, size))
         return Response(status, [*headers, *partial_headers], body, size_bytes=end - start)
 
     async def _first_byte(self, growing: Partial) -> None:

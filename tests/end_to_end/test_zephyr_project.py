@@ -17,7 +17,7 @@ from p2pcdn.envs.lock_file import LockFile
 from tests.bench.node import RunningNode
 from tests.bench.patience import until
 from tests.bench.upstream import FaultyUpstream
-from tests.bench.wheels import make_wheel
+from tests.bench.wheels import backend_of, make_sdist, make_wheel
 from tests.end_to_end.conftest import StartNode, StartUpstream
 from tests.end_to_end.test_zephyr import Project
 
@@ -140,11 +140,20 @@ def test_a_group_or_an_extra_that_is_not_there_is_a_mistake_of_who_types_it(proj
     assert not project.file(".venv").exists()
 
 
+def test_a_group_that_only_the_lock_has_takes_nothing_out(project: Project) -> None:
+    project.write([], '[dependency-groups]\ndev = ["demo-app"]\n')
+    project.zephyr("sync")
+    project.write([])
+    assert "has no dependency group 'dev'" in project.zephyr("sync", "--frozen", "--only-dev", code=2)
+    assert set(project.installed()) == {"demo-app", "demo-lib"}
+
+
 def test_who_wants_the_lock_as_it_is_is_told_that_it_would_be_another(project: Project) -> None:
     project.write(["demo-lib"])
-    assert "does not belong to the project" in project.zephyr("sync", "--locked", code=1)
+    assert "pylock.toml is not there" in project.zephyr("sync", "--locked", code=1)
     project.zephyr("lock")
     project.zephyr("sync", "--locked")
+    assert "the settings and flags" in project.zephyr("sync", "--locked", "--prefer", "lowest", code=1)
     project.write(["demo-tool"])
     before = project.lock
     project.zephyr("sync", "--locked", code=1)
@@ -168,6 +177,27 @@ def test_offline_what_is_here_is_installed_and_what_is_not_is_named(
     project.write(["demo-tool"])
     assert "`offline` forbids that" in project.zephyr("sync", "--offline", code=1)
     assert len(upstream.seen()) == asked
+
+
+@pytest.mark.parametrize("is_package", [False, True])
+def test_offline_what_was_built_once_is_installed(
+    tmp_path: Path,
+    start_node: StartNode,
+    start_upstream: StartUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+    is_package: bool,
+) -> None:
+    project = Project(tmp_path / "project", start_node(start_upstream([make_sdist("demo-source"), LIB])))
+    backend = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    monkeypatch.setenv("ZEPHYR_ALLOW_UNSANDBOXED_BUILDS", "true")  # a tree of root's is not built in a sandbox
+    project.file("backend.py").write_text(f"{backend_of(make_wheel('demo'))}build_editable = build_wheel\n")
+    project.write(["demo-lib"] if is_package else ["demo-source"], backend * is_package)
+    project.zephyr("sync")
+    until(lambda: list((tmp_path / "node1").rglob("*.pyc")), "byte code is made after the first sync")
+    before = project.installed()
+    project.zephyr("sync", "--offline")
+    project.zephyr("sync", "--offline", "--venv", "another")
+    assert project.installed() == project.installed("another") == before
 
 
 def test_a_sync_that_read_the_lock_before_another_wrote_it_installs_what_that_says(project: Project) -> None:

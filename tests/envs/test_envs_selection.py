@@ -67,6 +67,15 @@ def test_of_two_builds_the_higher_is_taken() -> None:
     assert chosen(package("numpy", "2-py3-none-any", "10-py3-none-any")) == ["numpy-2.1-10-py3-none-any.whl"]
 
 
+def test_a_part_of_a_lock_that_does_not_say_what_its_packages_need_is_refused() -> None:
+    packages = [package(name, "py3-none-any") for name in ("app", "lib")]
+    with pytest.raises(NothingFits, match="does not say what its packages need"):
+        chosen(*packages, only=["app"])
+    assert [one.package.name for one in select(Lock("zephyr", tuple(packages)), target(), only=["app"])] == ["app"]
+    needs = [dataclasses.replace(packages[0], dependencies=({"name": "lib"},)), packages[1]]
+    assert len(chosen(*needs, only=["app"])) == 2
+
+
 def test_an_sdist_stands_in_where_no_wheel_fits() -> None:
     numpy = package("numpy", "cp39-cp39-win32", sdist=True)
     assert [one.kind for one in select(lock(numpy), target())] == ["sdist"]

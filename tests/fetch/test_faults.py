@@ -61,6 +61,30 @@ async def test_an_index_that_says_another_size_is_wrong_where_the_hash_is_right(
         assert world.counters.upstream_bytes[INDEX.url] == len(CONTENT)
 
 
+@pytest.mark.parametrize("more", [-1_000_000, -1, 1, 1_000_000])
+async def test_what_was_begun_under_a_wrong_size_and_cut_is_begun_anew(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, more: int
+) -> None:
+    what = wanted()
+    other = dataclasses.replace(what, file=dataclasses.replace(what.file, size_bytes=len(CONTENT) + more))
+    healed = False
+
+    def script(url: str, headers: object) -> Answer:
+        if len(world.upstream.asked) == 1:
+            return Answer(CONTENT, cut_after=2_500_000)
+        return Answer(CONTENT) if healed else Answer(error=Unavailable("gone"))
+
+    async with scripted(tmp_path, script) as (world, _):
+        with pytest.raises(Unavailable):
+            await world.get(other)
+        healed = True
+        await trio.sleep(1)
+        with pytest.raises(RemoteProtocolError):
+            await world.get(other)
+        await trio.sleep(1)
+        assert await world.get(other) == CONTENT
+
+
 @pytest.mark.parametrize("hashed", [True, False])
 async def test_a_size_that_is_wrong_excuses_no_other_bytes(
     tmp_path: Path, autojump_clock: trio.abc.Clock, hashed: bool

@@ -41,6 +41,7 @@ class ScriptedIndex:
     delays_s: dict[str, float] = field(default_factory=dict)
     down: bool = False
     publishers: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    odd_files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def answer(self, url: str, _: Mapping[str, str]) -> Answer:
         delay_s = next((delay for end, delay in self.delays_s.items() if url.endswith(end)), 0.0)
@@ -50,7 +51,11 @@ class ScriptedIndex:
             project = url.removeprefix(INDEX.url).strip("/")
             files = [one for one in self.files if one.project == project]
             more = {"provenance": f"{INTEGRITY}{project}"} if project in self.publishers else {}
-            return Answer(page_of(project, files, more), headers=JSON, delay_s=delay_s) if files else Answer(status=404)
+            return (
+                Answer(page_of(project, files, more, self.odd_files), headers=JSON, delay_s=delay_s)
+                if files
+                else Answer(status=404)
+            )
         if url.startswith(INTEGRITY):
             publisher = self.publishers[url.removeprefix(INTEGRITY)]
             bundles = [{"publisher": publisher, "attestations": []}] * 2
@@ -62,7 +67,16 @@ class ScriptedIndex:
         return Answer(status=404)
 
 
-def page_of(project: str, files: list[Distribution], more: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def page_of(
+    project: str,
+    files: list[Distribution],
+    more: Mapping[str, Any] = NOTHING,
+    odd: Mapping[str, Mapping[str, Any]] = NOTHING,
+) -> bytes:
+    """more: said of each file. odd: of some, by name."""
     rows = [
         {
             "filename": one.filename,
@@ -73,6 +87,7 @@ def page_of(project: str, files: list[Distribution], more: Mapping[str, Any] = M
             "core-metadata": {"sha256": Distribution("", "", "", one.metadata or b"").sha256},
             "upload-time": "2024-01-01T00:00:00Z",
             **more,
+            **odd.get(one.filename, {}),
         }
         for one in files
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 import trio
 
 from p2pcdn.digest import Sha256
@@ -82,6 +83,14 @@ def test_the_wheel_is_the_one_that_this_machine_takes() -> None:
     assert names(ahead.next(LINUX, [A, B], told)) == ["a-1-7-cp310.cp311-abi3-linux_x86_64.whl"]
 
 
+def test_the_tags_that_a_name_stands_for_are_not_all_made() -> None:
+    told, ahead = Told(), Ahead(HERE, unwanted)
+    many = ".".join(map(str, range(2000)))
+    told.add(A, f"a-1-{many}.py3-{many}.none-{many}.any.whl")  # eight thousand million
+    ahead.next(LINUX, [A], told)
+    assert len(ahead.next(LINUX, [A], told)) == 1
+
+
 def test_what_is_too_large_or_not_sure_waits_for_the_lock() -> None:
     told, ahead = Told(), Ahead(HERE, unwanted)
     sources = [Source(name, "1") for name in ("large", "no-hash", "no-size", "newer", "odd", "heap", "gone", "fits")]
@@ -132,3 +141,12 @@ async def test_only_so_many_are_under_way_at_once(autojump_clock: trio.testing.M
         for wanted in ahead.next(LINUX, sources, told):
             nursery.start_soon(ahead.begin, wanted)
     assert (most, trio.current_time()) == (AT_ONCE_MAX, 3.0)
+
+
+async def test_a_fault_in_a_guess_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    told, ahead = Told(), Ahead(HERE, unwanted)
+    told.add(A, "a-1-py3-none-any.whl")
+    ahead.next(LINUX, [A], told)
+    for wanted in ahead.next(LINUX, [A], told):
+        await ahead.begin(wanted)
+    assert "a-1-py3-none-any.whl was not fetched ahead" in caplog.text

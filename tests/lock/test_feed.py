@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from p2pcdn.errors import Unavailable
-from p2pcdn.lock.facts import NEWEST_VERSIONS, PARSE_INLINE_FILES_MAX, file_for_metadata
+from p2pcdn.lock.facts import NEWEST_VERSIONS, PARSE_INLINE_FILES_MAX, Listed, file_for_metadata
 from p2pcdn.lock.feed import open_feed
 from p2pcdn.resolve import Need, Source, table_and_files_of
 from p2pcdn.simple import parse_page
@@ -84,3 +87,29 @@ def test_the_files_of_a_version_are_found_by_the_name_that_its_table_has() -> No
     _, by_version = table_and_files_of("a", page.files)
     assert {version: len(some) for version, some in by_version.items()} == {"1.0": 1, "1.0.1": 1, "1.0a1": 2}
     assert file_for_metadata([]) is None
+
+
+async def test_an_old_version_of_one_page_does_not_wait_for_another_page(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    many = [make_wheel(project, f"1.{number}") for project in "ab" for number in range(PARSE_INLINE_FILES_MAX + 1)]
+    async with room(tmp_path, *many) as here:
+        for project in "ab":
+            await here.facts.table(project)
+        here.clock.ahead_s += 24 * 3600
+        here.index.delays_s["/a/"] = 3.0
+        _, b = await here.facts.table("b")
+        assert b is not None
+        a = replace(b, project="a")
+        began, took_s = trio.current_time(), {}
+
+        async def look(listed: Listed) -> None:
+            with suppress(Unavailable):
+                await here.facts.files(listed, "1.0")
+            took_s[listed.project] = trio.current_time() - began
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look, a)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(look, b)
+        assert (took_s["a"], took_s["b"]) == (3.0, 0.0)

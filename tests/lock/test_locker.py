@@ -52,6 +52,24 @@ async def test_each_target_keeps_what_it_had_where_another_one_had_something_els
         assert pins(newer) == {"app 1.0", "lib 2.0"}
 
 
+@pytest.mark.parametrize("marker", ["extra == 'x'", "sys_platform ~= 'linux'", "extras == 'x'"])
+async def test_a_former_lock_whose_marker_makes_no_sense_stops_no_new_one(tmp_path: Path, marker: str) -> None:
+    async with room(tmp_path, *FILES) as here:
+        before = await here.lock("app", requires_python=">=3.12")
+        odd = before.text.replace('version = "2.0"', f'version = "2.0"\nmarker = "{marker}"')
+        assert odd != before.text
+        assert (await here.lock("app", requires_python=">=3.12", former=odd)).text == before.text
+
+
+async def test_what_has_no_encoding_on_a_page_stops_no_lock(tmp_path: Path) -> None:
+    async with room(tmp_path, *FILES) as here:
+        clean = await here.lock("app")
+        odd = {"yanked": "\ud800", "requires-python": "\ud800", "upload-time": "\ud800", "provenance": "\ud800"}
+        here.index.odd_files = {"lib-2.0-py3-none-any.whl": odd}
+        here.clock.ahead_s += 3600
+        assert pins(await here.lock("app")) == pins(clean) - {"lib 2.0"}
+
+
 async def test_the_same_question_is_not_solved_twice_until_a_page_changes(tmp_path: Path) -> None:
     async with room(tmp_path, *FILES) as here:
         first = await here.lock("app")

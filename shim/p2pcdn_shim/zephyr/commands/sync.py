@@ -77,7 +77,9 @@ def _as_it_is(call: Call, project: Project) -> str | None:
         return frozen
     found = locking.fitting(call, project)
     if found is None and call.options.locked:
-        raise ZephyrError(f"{file} does not belong to the project as it is; `zephyr lock` makes it anew.")
+        what = "does not belong to the project as it is, with the settings and flags in force"
+        what = what if lock_file.read(file) is not None else "is not there"
+        raise ZephyrError(f"{file} {what}; `zephyr lock` with the same flags makes it.")
     return found
 
 
@@ -139,7 +141,8 @@ def _chosen(call: Call, project: Project, lock: str) -> syncing.Chosen:
         raise UsageError("--only-group leaves out all else: name the other groups by --only-group, too, and no extras.")
     own = str(project.file.parent) if project.is_package and not only and not options.get("no_project") else None
     _check_named(project, lock, "extra", options.get("extra", ()), project.extras)
-    _check_named(project, lock, "dependency group", [*options.get("group", ()), *only], project.groups)
+    _check_named(project, lock, "dependency group", options.get("group", ()), project.groups)
+    _check_named(project, "", "dependency group", only, project.groups)  # what is in one, no lock says
     return syncing.Chosen(
         lock,
         () if only else _extras(options, project),
