@@ -11,7 +11,7 @@ import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, P2pcdnError, Refused, RemoteProtocolError, StoreStopped, Unavailable
-from p2pcdn.fetch.fetch import SILENCE_WAIT_S
+from p2pcdn.fetch.filling import SILENCE_WAIT_S
 from p2pcdn.fetch.origin import OriginReader, Sink, Wanted
 from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX, TAIL_SIZE_BYTES, Read, wheel_metadata
 from p2pcdn.flight import Flights

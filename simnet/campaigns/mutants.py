@@ -18,7 +18,8 @@ import trio
 
 from p2pcdn.digest import BlobName, Sha256
 from p2pcdn.errors import RemoteProtocolError, Unavailable
-from p2pcdn.fetch import Fetch, OriginReader, deliver
+from p2pcdn.fetch import OriginReader, deliver
+from p2pcdn.fetch.filling import Filling
 from p2pcdn.store import arrivals, verify
 from p2pcdn.store.arrivals import Arrivals
 from p2pcdn.store.blob import Blob
@@ -262,8 +263,8 @@ def _patient_upstream(self: HttpxUpstream, settings: Any, **more: Any) -> None:
     _httpx_upstream(self, settings, **{**more, "patience": outages.Patience(1e6, 1e6, 1e6)})
 
 
-async def _only_from_the_room(self: Fetch, wanted: Any, partial: Partial) -> None:
-    if not await self._from_room(wanted, partial):
+async def _only_from_the_room(self: Filling, wanted: Any, partial: Partial, alone: trio.Event) -> None:
+    if not await self._from_room(wanted, partial, alone):
         raise Unavailable("the room does not have it")
 
 
@@ -325,7 +326,7 @@ MUTANTS: tuple[Mutant, ...] = (
         [(Exchange, "__init__", _patient_exchange), (holders, "HOLD_OFF_S", 1e9)],
     ),
     Mutant("a silent upstream is waited for", FIVE, [(HttpxUpstream, "__init__", _patient_upstream)]),
-    Mutant("what the room does not give is not asked of the upstream", FIVE, [(Fetch, "_fill", _only_from_the_room)]),
+    Mutant("what the room does not give is not asked of the upstream", FIVE, [(Filling, "fill", _only_from_the_room)]),
     Mutant("everybody reads the upstream", FIVE, [(Leases, "grant", _grants_all)]),
     Mutant("a lease never moves", DEATH, [(leases, "LEASE_S", 1e9), (crowd, "SILENT_S", 1e9)]),
     Mutant("a cut download goes on at the wrong place", FIVE, [(OriginReader, "_drain", _drain_askew)], 200),

@@ -233,7 +233,7 @@ async def test_a_file_without_a_hash_is_not_fetched_over_plain_http_for_an_index
         with pytest.raises(Refused, match="over plain http and gives no hash"):
             await world.get(open_one)
         with pytest.raises(Refused, match="over plain http and gives no hash"):  # nor its end, for its METADATA
-            await world.fetch._origin.tail(open_one, 1024)
+            await world.fetch._filling._origin.tail(open_one, 1024)
         assert not world.upstream.asked
         hashed = dataclasses.replace(
             wanted(), file=dataclasses.replace(wanted().file, url="http://files.example/big.whl")

@@ -15,7 +15,7 @@ from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import Unavailable
 from p2pcdn.fetch import Fetch, Metadata, OriginReader
-from p2pcdn.fetch.fetch import SILENCE_WAIT_S
+from p2pcdn.fetch.filling import SILENCE_WAIT_S
 from p2pcdn.store import Blob
 from p2pcdn.swarm.neighbours.exchange import NO_PROGRESS_S
 from tests.fetch.test_fetch import wanted
