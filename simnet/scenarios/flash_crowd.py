@@ -73,6 +73,7 @@ class Crowd:
 
     seconds: dict[int, float] = field(default_factory=dict)
     wrong_bytes: int = 0
+    refused_pieces: int = 0  # pieces that were wrong, at all nodes
     failures: list[str] = field(default_factory=list)  # HOST: why
 
     def leave_out(self, excused: Collection[int], asking: Collection[str]) -> None:
@@ -211,6 +212,7 @@ def run(
                     nursery.start_soon(user, node, start - EARLY_S if node.number in trouble.early else start)
             excused.cancel_scope.cancel()
         await trio.sleep(KEPT_AFTER_S)
+        crowd.refused_pieces = sum(node.node.status()["refused_pieces"] for node in nodes if node.node is not None)
         for node in nodes:
             if (
                 node.number in crowd.seconds
@@ -305,6 +307,7 @@ def _result(
         "upstream_bytes_per_file": round(sent / size_bytes, 4),
         "upstream_requests": len(simulation.upstream.requests),
         "duplicates": round(max(0, surplus) / wanted.piece_bytes / pieces, 5),
+        "refused_pieces": crowd.refused_pieces,
         "wrong_bytes": crowd.wrong_bytes,
         "nodes_done": len(crowd.seconds),
         "liars": len(liars),

@@ -116,11 +116,13 @@ def test_who_gives_wrong_bytes_comes_last_and_the_others_need_little_more_than_w
     assert beside["upstream_bytes_per_file"] <= 1 + 2 / 48  # type: ignore[operator]
 
 
-def test_where_liars_leave_too_few_hands_few_pieces_come_twice() -> None:
-    """Each who has no parent asks twice at the same time, and must not ask for the same."""
-    result = crowd(Wanted(nodes=20, pieces=48, liars=20))
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_where_liars_leave_too_few_hands_only_lies_come_twice(seed: int) -> None:
+    """Each who has no parent asks twice at once, and must not ask for the same: a lie costs a piece at the most."""
+    result = crowd(Wanted(nodes=20, pieces=48, liars=20, seed=seed))
     assert result["wrong_bytes"] == 0
-    assert 0 <= result["duplicates"] < 0.013  # type: ignore[operator]
+    twice = float(result["duplicates"]) * 20 * 48  # type: ignore[arg-type]
+    assert 0 <= twice < int(result["refused_pieces"])  # type: ignore[call-overload]
 
 
 def test_a_run_that_fails_says_how_it_is_repeated(capsys: pytest.CaptureFixture[str]) -> None:
