@@ -66,22 +66,18 @@ def merge(
             if edge.parent in pins and edge.child in pins:
                 children[pins[edge.parent]].add(pins[edge.child])
     often = Counter(project for project, *_ in wanted)
-    return tuple(
-        Merged(
-            project,
-            version,
-            index,
-            url,
-            _marker(wanted[place], where),
-            tuple(sorted({(child, its if often[child] > 1 else "") for child, its, *_ in children[place]})),
-        )
-        for place in sorted(wanted)
-        for project, version, url, index in (place,)
-    )
+    return tuple(_merged(place, _marker(wanted[place], where), children[place], often) for place in sorted(wanted))
 
 
 # A package without what differs from target to target though it is the same: project, version, URL, index.
 _Place = tuple[str, str, str, str]
+
+
+def _merged(place: _Place, marker: str, children: set[_Place], often: Mapping[str, int]) -> Merged:
+    """often: in how many places each project is; the name alone says enough of one that is in one."""
+    project, version, url, index = place
+    needs = {(child, its if often[child] > 1 else "") for child, its, *_ in children}
+    return Merged(project, version, index, url, marker, tuple(sorted(needs)))
 
 
 # -- who wants what ---------------------------------------------------------------------------------------------------
