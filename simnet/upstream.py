@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import trio
 
@@ -77,6 +78,7 @@ class SimUpstream:
     file_faults: Faults = field(default_factory=Faults)
     requests: list[tuple[str, str]] = field(default_factory=list)
     says_sizes: bool = True  # as an index of the JSON API does; one of plain HTML does not
+    hashless: str = ""  # the name of a file whose hash the pages leave out
 
     @property
     def index_url(self) -> str:
@@ -114,21 +116,21 @@ class SimUpstream:
         if faults.status is not None:
             return Response(faults.status)
         project = request.path.removeprefix("/simple/").rstrip("/")
-        files = [
-            {
-                "filename": one.filename,
-                "url": f"http://{self.files.name}{one.path}",
-                "hashes": {"sha256": one.sha256},
-                **({"size": len(one.content)} if self.says_sizes else {}),
-            }
-            for one in self.published.values()
-            if one.project == project
-        ]
+        files = [self._listed(one) for one in self.published.values() if one.project == project]
         if not files:
             return Response(404)
         page = json.dumps({"meta": {"api-version": "1.1"}, "name": project, "files": files}).encode()
         headers = [("content-type", "application/vnd.pypi.simple.v1+json"), ("cache-control", "max-age=600")]
         return Response(200, headers, page)
+
+    def _listed(self, one: Published) -> dict[str, Any]:
+        """A file, as its page lists it."""
+        return {
+            "filename": one.filename,
+            "url": f"http://{self.files.name}{one.path}",
+            "hashes": {} if one.filename == self.hashless else {"sha256": one.sha256},
+            **({"size": len(one.content)} if self.says_sizes else {}),
+        }
 
     async def _file(self, request: Request) -> Response:
         asked = request.headers.get("range", "")

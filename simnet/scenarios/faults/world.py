@@ -79,9 +79,10 @@ class World:
         rate = dice.choice([2, 8, 50, 400]) * MEGABIT
         index = net.add_host("index.example", ip="198.51.100.1", up=rate, down=rate, latency_s=2e-3)
         files = net.add_host("files.example", ip="198.51.100.2", up=rate, down=rate, latency_s=2e-3)
-        self.upstream = FaultyUpstream(net, index, files, as_json=dice.random() < 0.7)
+        self.upstream = FaultyUpstream(net, index, files)
+        may_lack_a_hash = dice.random() < 0.7
         self.upstream.knows_range = dice.random() < 0.8
-        self._publish()
+        self._publish(may_lack_a_hash=may_lack_a_hash)
         group = GroupKey.from_seed(dice.randbytes(32)) if dice.random() < 0.5 else None
         sometimes("nodes of a group", group is not None)
         static = dice.random() < 0.3
@@ -126,13 +127,13 @@ class World:
 
     # --- below
 
-    def _publish(self) -> None:
+    def _publish(self, *, may_lack_a_hash: bool) -> None:
         dice = self.dice
         for project in ("alpha", "beta"):
             for number in range(dice.randint(1, 2)):
                 content = dice.randbytes(dice.choice(SIZES) + dice.randrange(1000))
                 self.upstream.publish(project, content, f"{project}-{number}.0-py3-none-any.whl")
-        if self.upstream.as_json and dice.random() < 0.2:
+        if may_lack_a_hash and dice.random() < 0.2:
             self.upstream.hashless = dice.choice(list(self.upstream.published.values())).filename
         self.contents = {one.sha256: one.content for one in self.upstream.published.values()}
 
