@@ -5,7 +5,6 @@ A sighting is a hint. A peer is believed to be there after it answered a hello, 
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -35,8 +34,9 @@ PEERS_MAX = 2048
 # So many are greeted as soon as they are heard of; of a larger room the others are met by and by, for a thousand nodes
 # that greet each other at once say a million hellos. Until then they are hearsay: good enough to be asked.
 GREETED_AT_ONCE_MAX = 24
-# One of them that has not answered by then holds no place: else two dozen names of nobody keep a room from meeting.
-GREETING_OVERDUE_S = 0.5
+# One of them that has not answered by then holds no place: else two dozen names of nobody keep a room from meeting. Who
+# asks us is there for certain, and takes the place of one that is overdue by less.
+GREETING_OVERDUE_S, GREETING_OVERDUE_ASKED_S = 0.5, 0.05
 GREETED_BY_AND_BY_S = 300.0
 # Nodes on one address: a few users of one machine. More is somebody who makes names.
 PEERS_PER_HOST_MAX = 16
@@ -144,10 +144,10 @@ class Peers:
         return now + GREETED_BY_AND_BY_S * self._dice.random()
 
     def _has_place(self, source: str, now: float) -> bool:
-        """Whether one more is greeted at once. Rumour holds a place for a moment, and none against who asked us."""
+        """Whether one more is greeted at once. Rumour holds a place for a moment only."""
         if len(self._at_once) < GREETED_AT_ONCE_MAX:
             return True
-        since = math.inf if source == ASKED_US else now - GREETING_OVERDUE_S
+        since = now - (GREETING_OVERDUE_ASKED_S if source == ASKED_US else GREETING_OVERDUE_S)
         silent = next((one for one, at in self._at_once.items() if at < since and self._table[one].rumoured), None)
         if silent is not None:
             del self._at_once[silent]
