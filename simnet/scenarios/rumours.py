@@ -180,7 +180,7 @@ class _Story:
 
     def _may_be_flooded(self) -> bool:
         """Whether more is forged than a node can look into, where nothing but rumour says who is there."""
-        return self.lies >= {"multicast": LIES_MAX[1], "one name": LIES_MAX[2]}.get(self.way, LIES_MAX[2] + 1)
+        return self.way in ("multicast", "one name") and self.lies > LIES_MAX[0]
 
     def _check_upstream(self, sent_bytes: int) -> None:
         # Who does not know all may take another for a file's tracker.

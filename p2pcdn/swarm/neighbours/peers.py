@@ -106,7 +106,7 @@ class Peers:
             if restarted or (peer.hello is None and source not in (CROWD, TOLD) and peer.failures):
                 # It is new, or was started anew: what failed before says little.
                 peer.ask_at = min(peer.ask_at, now + GREETING_FIRST_S * peer.failures)
-            elif source == ASKED_US and peer.rumoured:
+            elif source == ASKED_US and peer.hello is None and not peer.configured:
                 peer.source = ASKED_US  # it is no rumour any more
                 peer.ask_at = min(peer.ask_at, self._first_hello(address, source, now))
             return peer
