@@ -35,7 +35,6 @@ from p2pcdn.swarm.advising.member import Member
 from p2pcdn.swarm.filling import holders
 from p2pcdn.swarm.filling.belief import Belief
 from p2pcdn.swarm.neighbours.exchange import Exchange
-from p2pcdn.swarm.neighbours.peers import GREETED_AT_ONCE_MAX, Peers
 from p2pcdn.swarm.pieces.arrival import Arrival
 from p2pcdn.world import DiskFile, Threads
 from p2pcdn_daemon.upstream import outages
@@ -287,11 +286,7 @@ def _no_check(wanted: Any, got: Sha256) -> None:
     return
 
 
-def _place_for_any(self: Peers, source: str, now: float) -> bool:
-    return len(self._at_once) < GREETED_AT_ONCE_MAX
-
-
-STORE, FIVE, SILENCE, DEATH, RUMOURS = "faults-store", "faults", "faults-silence", "reader-dies", "rumours"
+STORE, FIVE, SILENCE, DEATH = "faults-store", "faults", "faults-silence", "reader-dies"
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("a blob's file is not synced before it gets its name", STORE, [(Arrivals, "_sync", _no_fsync)]),
     Mutant("an fsync that failed is tried again, and believed", STORE, [(Arrivals, "_sync", _fsync_again)]),
@@ -336,7 +331,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("a lease never moves", DEATH, [(leases, "LEASE_S", 1e9), (crowd, "SILENT_S", 1e9)]),
     Mutant("a cut download goes on at the wrong place", FIVE, [(OriginReader, "_drain", _drain_askew)], 200),
     Mutant("what passes through unkept is not checked", FIVE, [(deliver, "_check", _no_check)], 20),
-    Mutant("rumours hold the places of those that are there", RUMOURS, [(Peers, "_has_place", _place_for_any)]),
 )
 
 if __name__ == "__main__":

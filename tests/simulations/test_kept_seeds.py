@@ -26,7 +26,6 @@ KEPT = [
     ("faults-silence", 107, "who had read all that nobody had asked the tracker what was missing a second later"),
     ("faults", 141, "who had the lease and nothing to read turned round at full speed"),
     ("rumours", 0, "neighbours that the DNS named were not greeted behind a crowd of forged announcements"),
-    ("rumours", 24, "who asked us was not greeted back for minutes while forged announcements came"),
 ]
 SMALL = {
     "faults": range(40),
