@@ -25,8 +25,15 @@ KEPT = [
     ("faults-silence", 4, "a gone holder's manifest came back by a neighbour, and kept the reader from reading: 7 s"),
     ("faults-silence", 107, "who had read all that nobody had asked the tracker what was missing a second later"),
     ("faults", 141, "who had the lease and nothing to read turned round at full speed"),
+    ("rumours", 0, "neighbours that the DNS named were not greeted behind a crowd of forged announcements"),
 ]
-SMALL = {"faults": range(40), "faults-silence": range(20), "faults-store": range(40), "reader-dies": range(4)}
+SMALL = {
+    "faults": range(40),
+    "faults-silence": range(20),
+    "faults-store": range(40),
+    "reader-dies": range(4),
+    "rumours": range(8),
+}
 
 
 @pytest.mark.parametrize(("name", "seed"), [(name, seed) for name, seed, _ in KEPT])
