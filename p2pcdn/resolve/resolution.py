@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.choice import Choice
@@ -14,6 +14,7 @@ from p2pcdn.resolve.priority import Priorities
 from p2pcdn.resolve.project import Project
 from p2pcdn.resolve.python import View, package_name, parts_of
 from p2pcdn.resolve.requirement import Requirement
+from p2pcdn.resolve.run import Runs
 from p2pcdn.resolve.solver import Solver
 from p2pcdn.resolve.term import ANYTHING, PRESENT
 
@@ -42,6 +43,8 @@ class Resolution:
         self._solver = Solver(self._refute, self._blame)
         self._choice = Choice(wanted, self.view, self._solver)
         self._prefetch = Prefetch(self.view, self._choice.of)
+        # An attempt that must stay among what is familiar looks at nothing that it has no need of.
+        self._runs = Runs() if new_max is None else None
         self._priorities = Priorities()
         # Of packages that nobody has decided: for these versions (a term), when they are to be decided.
         self._ranks: dict[str, tuple[int, tuple[int, ...]]] = {}
@@ -151,11 +154,13 @@ class Resolution:
     def _try(self, package: str, project: Project, index: int) -> Need | None:
         version = term.version(index)
         if not self._expanded.get(package, 0) & version:
-            self._prefetch.tried(project, index, self._solver.solution.terms[package], lowest=self._lowest)
+            fitting = self._solver.solution.terms[package]
+            self._prefetch.tried(project, index, fitting, lowest=self._lowest)
             source = project.sources[index]
-            self._look_at(source)
-            if source not in self.view.metadata:
-                return self._need(metadata=(source,))
+            run = self._run(package, project, index)
+            unread = self._unread((source, *(project.sources[other] for other in run)))
+            if unread:
+                return self._need(metadata=unread)
             objection = self.view.objection(source)
             if objection:
                 self._condemn(package, project, index, objection)
@@ -164,10 +169,17 @@ class Resolution:
             blocked = self._need_tables(requirements)
             if blocked is not None:
                 return blocked
-            if self._expand(package, version, requirements):
+            refused = self._expand(package, version, requirements)
+            self._expand_run(package, project, run)
+            if refused:
                 return None
         self._solver.decide(package, version)
         return None
+
+    def _unread(self, sources: Sequence[Source]) -> tuple[Source, ...]:
+        for source in sources:
+            self._look_at(source)
+        return tuple([source for source in sources if source not in self.view.metadata])
 
     def _look_at(self, source: Source) -> None:
         if source not in self.looked_at and source not in self._familiar:
@@ -194,6 +206,31 @@ class Resolution:
                     refused = True
         self._prefetch.follow(requirements)
         return refused
+
+    def _run(self, package: str, project: Project, index: int) -> tuple[int, ...]:
+        """The versions that are read with this one: see `Runs`."""
+        if self._runs is None or "[" in package:
+            return ()
+        return self._runs.of(project, index, self._expanded.get(package, 0), lowest=self._lowest)
+
+    def _expand_run(self, package: str, project: Project, run: Iterable[int]) -> None:
+        """Tells the solver what these versions require, but for those that speak of projects not met before."""
+        # What is needed of a child, in one text: the versions that say so.
+        saying: dict[Requirement, int] = {}
+        for index in run:
+            source = project.sources[index]
+            requirements = self.view.requirements(source, "")
+            if self.view.objection(source) or not all(one.project in self._introduced for one in requirements):
+                continue
+            version = term.version(index)
+            self._expanded[package] = self._expanded.get(package, 0) | version
+            for one in requirements:
+                saying[one] = saying.get(one, 0) | version
+        for one, versions in saying.items():
+            needed = self._needed(one)
+            self._choice.permit(package, versions, one.project, needed, one)
+            for child in _packages(one):
+                self._solver.add_dependency(package, versions, child, needed, one.text)
 
     def _require(self, one: Requirement) -> None:
         """Tells the solver what the user wants."""

@@ -1,0 +1,49 @@
+"""Runs: versions of one project that are read together, once many of its versions were tried in vain.
+
+boto3 and botocore have three thousand versions that want a newer urllib3 than somebody may have. One after the other,
+each would be decided, refused, and learned from. When the solver is told at once what a hundred of them require, most
+are ruled out without being tried. What makes a run depends on the search alone and never on what happens to be known,
+so everybody who searches comes to the same.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from p2pcdn.resolve import term
+from p2pcdn.resolve.project import Project
+
+# Hardly an environment tries as many of one project; those are searched version by version, as uv does.
+TRIED_BEFORE = 20
+# A run is as long as all that was read before it, so that few questions read a long history; of the last one, at most so
+# many are read in vain.
+LENGTH_MAX = 100
+
+
+class Runs:
+    """Remembers what was tried and read, by project."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        # The version that was tried last, and its run: a search that lacks something tries it again.
+        self._latest: dict[str, tuple[int, tuple[int, ...]]] = {}
+
+    def of(self, project: Project, index: int, told: int, *, lowest: bool) -> tuple[int, ...]:
+        """The versions that are read with this one, which is tried now. told: those that the solver knows, a term."""
+        latest, run = self._latest.get(project.name, (-1, ()))
+        if latest == index:
+            return run
+        count = self._counts.get(project.name, 0)
+        run = self._next(project, index, told, min(count, LENGTH_MAX), lowest) if count >= TRIED_BEFORE else ()
+        self._counts[project.name] = count + 1 + len(run)
+        self._latest[project.name] = index, run
+        return run
+
+    def _next(self, project: Project, index: int, told: int, length: int, lowest: bool) -> tuple[int, ...]:
+        here = term.version(index)
+        beyond = ~(here | here - 1) if lowest else here - 1
+        ordinary = project.versions.all & ~(project.prereleases | project.yanked)
+        walk = (term.upwards if lowest else term.downwards)(beyond & ordinary & ~told)
+        # An sdist may have to be built to be asked: not on a mere suspicion.
+        readable = (other for other in walk if project.releases[other].tags and not project.why_not(other))
+        return tuple(islice(readable, length))
