@@ -23,6 +23,7 @@ class Judgement:
         self._only_binary = _projects(wanted.only_binary)
         self._no_binary = _projects(wanted.no_binary)
         self._fitting: dict[tuple[str, ...], bool] = {}
+        self._pythons: dict[str, bool] = {}
 
     def __call__(self, project: str, release: Release) -> str:
         """Why it cannot be used, as the rest of a sentence about it; "" where it can."""
@@ -34,7 +35,11 @@ class Judgement:
 
     def runs_on_python(self, requires_python: str) -> bool:
         """Whether the target's Python is one that this Requires-Python allows."""
-        return not requires_python or allows_python(requires_python, self.python)
+        known = self._pythons.get(requires_python)  # a version is a slow key, and this is asked of every release
+        if known is None:
+            known = not requires_python or allows_python(requires_python, self.python)
+            self._pythons[requires_python] = known
+        return known
 
     def _without_files(self, project: str, release: Release) -> str:
         sdist = release.sdist and not _among(project, self._only_binary)

@@ -51,6 +51,7 @@ class View:
         self._projects: dict[str, Project] = {}
         # What metadata says here, and what speaks against it.
         self._readings: dict[tuple[Source, str], tuple[tuple[Requirement, ...], str]] = {}
+        self._said: dict[tuple[object, ...], tuple[tuple[Requirement, ...], str]] = {}
         self._overrides = _by_project(map(parse, wanted.overrides))
         self.constraints = _by_project(one for one in map(parse, wanted.constraints) if self._markers.hold(one.marker))
         self.root = tuple(self._replaced(one for one in map(parse, wanted.requirements) if self._holds(one)))
@@ -115,16 +116,23 @@ class View:
     def _read(self, source: Source, extra: str) -> tuple[tuple[Requirement, ...], str]:
         known = self._readings.get((source, extra))
         if known is None:
-            try:
-                required = tuple(self._replaced(self._applicable(self.metadata[source], extra)))
-                known = required, self._objection(source, required)
-            except BadRequirement as error:
-                known = (), f"has broken metadata: {error}"
+            metadata = self.metadata[source]
+            # Of a long history many versions say the same.
+            said = metadata.requires_dist, metadata.requires_python, metadata.broken, source.url, extra
+            known = self._said.get(said)
+            if known is None:
+                known = self._said[said] = self._understood(source, metadata, extra)
             self._readings[source, extra] = known
         return known
 
-    def _objection(self, source: Source, required: tuple[Requirement, ...]) -> str:
-        metadata = self.metadata[source]
+    def _understood(self, source: Source, metadata: Metadata, extra: str) -> tuple[tuple[Requirement, ...], str]:
+        try:
+            required = tuple(self._replaced(self._applicable(metadata, extra)))
+            return required, self._objection(source, metadata, required)
+        except BadRequirement as error:
+            return (), f"has broken metadata: {error}"
+
+    def _objection(self, source: Source, metadata: Metadata, required: tuple[Requirement, ...]) -> str:
         if metadata.broken:
             return f"cannot be used: {metadata.broken}"
         if not self.judgement.runs_on_python(metadata.requires_python):
