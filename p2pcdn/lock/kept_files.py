@@ -77,11 +77,11 @@ class Files(Sequence[File]):
 
     def __init__(self, text: str) -> None:
         """text: a line for each file; it is taken apart where somebody looks: a series has many versions."""
-        self._text = text
+        self.text = text
 
     @cached_property
     def _rows(self) -> list[list[str]]:
-        return [line.split("\t") for line in self._text.split("\n")] if self._text else []
+        return [line.split("\t") for line in self.text.split("\n")] if self.text else []
 
     @property
     def names(self) -> tuple[str, ...]:
