@@ -11,7 +11,7 @@ import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, Vcs
-from p2pcdn.errors import NotFound, P2pcdnError
+from p2pcdn.errors import NotFound, P2pcdnError, Unavailable
 from p2pcdn.fetch import Wanted, digest_of
 from p2pcdn.lock.ahead import Ahead
 from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
@@ -79,13 +79,17 @@ class Feed:
                 self._nursery.start_soon(self._ahead.begin, wanted)
 
     async def get_all(
-        self, projects: Iterable[str], sources: Iterable[Source]
+        self, projects: Iterable[str], sources: Iterable[Source], *, fetched_max: int
     ) -> tuple[dict[str, bytes], dict[Source, bytes]]:
-        """The tables and metadata of just these, as they are kept. Raises what is the matter with one of them."""
+        """The tables and metadata of just these, as they are kept. Raises what is the matter with one of them, and
+        Unavailable where more than `fetched_max` would have to be fetched.
+        """
         tables, metadata = {}, {}
         wanted: dict[Key, None] = dict.fromkeys((*projects, *sources))
         for number, key in enumerate(wanted):
             self._start(key, self._needed)
+            if len(self._coming) > fetched_max:
+                raise Unavailable(f"more than {fetched_max} things would have to be fetched")
             if number % LOOKED_UP_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
         while wanted:

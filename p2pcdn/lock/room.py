@@ -26,6 +26,8 @@ C = TypeVar("C", bound=Hashable)
 
 # For so long what neighbours named is fetched, all of them together; what came is kept, and solving goes on with it.
 LOOK_TIME_S_MAX = 10.0
+# Of what they named; so much, some 20 KB each, is what a liar can make us ask for in vain. What is kept costs nothing.
+FETCHED_MAX = 512
 # Of what speaks against a word, in the audit line.
 SENTENCES_MAX = 3
 
@@ -93,7 +95,7 @@ class Room:
         try:
             looked_at = _sources(certificate.packages)
             with trio.fail_at(deadline):  # past it, what is at hand is still looked at
-                tables, metadata = await feed.get_all(certificate.pages, looked_at)
+                tables, metadata = await feed.get_all(certificate.pages, looked_at, fetched_max=FETCHED_MAX)
         except (P2pcdnError, trio.TooSlowError) as error:
             why = "it took too long" if isinstance(error, trio.TooSlowError) else str(error)
             return Refusal(f"what it names could not be looked at here: {why}", is_lie=False)

@@ -19,8 +19,10 @@ from p2pcdn.resolve.requirement import Requirement
 from p2pcdn.resolve.resolution import Impatient, Resolution
 from p2pcdn.resolve.solver import Solver, Unsatisfiable
 
-# A version that was looked at is considered for its project and for its extras, and again after going back.
+# A version that was looked at is considered for its project and for its extras, and again after going back; those of a
+# long history mostly not at all (`run.py`). All of them take half a second of a thread at most.
 CONSIDERED_A_VERSION_MAX = 16
+CONSIDERED_MAX = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ def confirm(
     """
     known = dict.fromkeys(looked_at)
     limited = knowledge.limited_to(known)
-    search = Resolution(wanted, target, limited, considered_max=CONSIDERED_A_VERSION_MAX * (len(known) + 1))
+    most = min(CONSIDERED_A_VERSION_MAX * (len(known) + 1), CONSIDERED_MAX)
+    search = Resolution(wanted, target, limited, considered_max=most)
     try:
         blocked = search.go_on()
     except Unsatisfiable as end:

@@ -74,7 +74,7 @@ async def test_of_a_large_page_the_newest_files_are_kept_and_the_others_when_one
             kept = [here.facts.files_at_hand(listed, f"1.{number}") is not None for number in range(count)]
             assert kept == [False] * (count - NEWEST_VERSIONS) + [True] * NEWEST_VERSIONS
             old = tuple(Source("a", f"1.{number}") for number in (0, 1, 2))
-            _, metadata = await feed.get_all((), old)
+            _, metadata = await feed.get_all((), old, fetched_max=len(old))
             assert [feed.files(listed, one.version).names for one in old] == [(many[at].filename,) for at in (0, 1, 2)]
             assert metadata.keys() == {*old}
         assert here.asked("/a/") == 1
