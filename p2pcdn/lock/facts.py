@@ -21,7 +21,7 @@ from p2pcdn.fetch import Metadata as WheelMetadata
 from p2pcdn.fetch import Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
-from p2pcdn.lock.kept import FORMAT, decode_table, encode_metadata, encode_table
+from p2pcdn.lock.kept import FORMAT, decode_table, encode_metadata, encode_table, without_version
 from p2pcdn.lock.kept_files import Files, decode_files, encodable, encode_files
 from p2pcdn.lock.looked import LOOKED_SIZE_BYTES_MAX, Looked, decode_looked, encode_looked
 from p2pcdn.names import is_normalized, normalize_project
@@ -167,7 +167,7 @@ class Facts:
         count = len(known)
         for version, files in by_version.items():
             if version not in known and (metadata := self.metadata_at_hand(listed, files)) is not None:
-                known[version] = files, metadata
+                known[version] = files, without_version(metadata)
         if len(known) > count and len(octets := encode_looked(known)) <= LOOKED_SIZE_BYTES_MAX:
             await self._keep(listed.key("l"), octets)
 

@@ -97,7 +97,7 @@ class Files(Sequence[File]):
     @property
     def has_wheel(self) -> bool:
         """The first one speaks for all: a wheel, if there is any."""
-        return bool(self._rows) and self._rows[0][0].endswith(".whl")
+        return self.text.partition("\t")[0].endswith(".whl")
 
     def __len__(self) -> int:
         return len(self._rows)

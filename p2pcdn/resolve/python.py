@@ -107,13 +107,14 @@ class View:
 
     def requirements(self, source: Source, extra: str) -> tuple[Requirement, ...]:
         """What this version, whose metadata is known, requires on this target; with an extra, what this extra adds."""
-        return self._read(source, extra)[0]
+        return self.reading(source, extra)[0]
 
     def objection(self, source: Source) -> str:
         """Why the metadata of this version, which is known, makes it unusable; "" where it does not."""
-        return self._read(source, "")[1]
+        return self.reading(source, "")[1]
 
-    def _read(self, source: Source, extra: str) -> tuple[tuple[Requirement, ...], str]:
+    def reading(self, source: Source, extra: str) -> tuple[tuple[Requirement, ...], str]:
+        """Both: what it requires, and what speaks against it."""
         known = self._readings.get((source, extra))
         if known is None:
             metadata = self.metadata[source]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.choice import Choice
@@ -157,10 +157,12 @@ class Resolution:
             fitting = self._solver.solution.terms[package]
             self._prefetch.tried(project, index, fitting, lowest=self._lowest)
             source = project.sources[index]
+            self._look_at(source)
             run = self._run(package, project, index)
-            unread = self._unread((source, *(project.sources[other] for other in run)))
+            self.looked_at |= dict.fromkeys(run.values())
+            unread = [one for one in (source, *run.values()) if one not in self.view.metadata]
             if unread:
-                return self._need(metadata=unread)
+                return self._need(metadata=tuple(unread))
             objection = self.view.objection(source)
             if objection:
                 self._condemn(package, project, index, objection)
@@ -170,16 +172,11 @@ class Resolution:
             if blocked is not None:
                 return blocked
             refused = self._expand(package, version, requirements)
-            self._expand_run(package, project, run)
+            self._expand_run(package, run)
             if refused:
                 return None
         self._solver.decide(package, version)
         return None
-
-    def _unread(self, sources: Sequence[Source]) -> tuple[Source, ...]:
-        for source in sources:
-            self._look_at(source)
-        return tuple([source for source in sources if source not in self.view.metadata])
 
     def _look_at(self, source: Source) -> None:
         if source not in self.looked_at and source not in self._familiar:
@@ -207,25 +204,26 @@ class Resolution:
         self._prefetch.follow(requirements)
         return refused
 
-    def _run(self, package: str, project: Project, index: int) -> tuple[int, ...]:
+    def _run(self, package: str, project: Project, index: int) -> dict[int, Source]:
         """The versions that are read with this one: see `Runs`."""
         if self._runs is None or "[" in package:
-            return ()
+            return {}
         return self._runs.of(project, index, self._expanded.get(package, 0), lowest=self._lowest)
 
-    def _expand_run(self, package: str, project: Project, run: Iterable[int]) -> None:
+    def _expand_run(self, package: str, run: Mapping[int, Source]) -> None:
         """Tells the solver what these versions require, but for those that speak of projects not met before."""
         # What is needed of a child, in one text: the versions that say so.
         saying: dict[Requirement, int] = {}
-        for index in run:
-            source = project.sources[index]
-            requirements = self.view.requirements(source, "")
-            if self.view.objection(source) or not all(one.project in self._introduced for one in requirements):
+        expanded = self._expanded[package]
+        for index, source in run.items():
+            requirements, objection = self.view.reading(source, "")
+            if objection or not all([one.project in self._introduced for one in requirements]):
                 continue
             version = term.version(index)
-            self._expanded[package] = self._expanded.get(package, 0) | version
+            expanded |= version
             for one in requirements:
                 saying[one] = saying.get(one, 0) | version
+        self._expanded[package] = expanded
         for one, versions in saying.items():
             needed = self._needed(one)
             self._choice.permit(package, versions, one.project, needed, one)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from itertools import islice
 
 from p2pcdn.resolve import term
+from p2pcdn.resolve.model import Source
 from p2pcdn.resolve.project import Project
 
 # Hardly an environment tries as many of one project; those are searched version by version, as uv does.
@@ -26,24 +27,24 @@ class Runs:
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         # The version that was tried last, and its run: a search that lacks something tries it again.
-        self._latest: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self._latest: dict[str, tuple[int, dict[int, Source]]] = {}
 
-    def of(self, project: Project, index: int, told: int, *, lowest: bool) -> tuple[int, ...]:
-        """The versions that are read with this one, which is tried now. told: those that the solver knows, a term."""
-        latest, run = self._latest.get(project.name, (-1, ()))
+    def of(self, project: Project, index: int, told: int, *, lowest: bool) -> dict[int, Source]:
+        """The versions that are read with this one, which is tried now, by index. told: those that the solver knows, a term."""
+        latest, run = self._latest.get(project.name, (-1, {}))
         if latest == index:
             return run
         count = self._counts.get(project.name, 0)
-        run = self._next(project, index, told, min(count, LENGTH_MAX), lowest) if count >= TRIED_BEFORE else ()
+        run = self._next(project, index, told, min(count, LENGTH_MAX), lowest) if count >= TRIED_BEFORE else {}
         self._counts[project.name] = count + 1 + len(run)
         self._latest[project.name] = index, run
         return run
 
-    def _next(self, project: Project, index: int, told: int, length: int, lowest: bool) -> tuple[int, ...]:
+    def _next(self, project: Project, index: int, told: int, length: int, lowest: bool) -> dict[int, Source]:
         here = term.version(index)
         beyond = ~(here | here - 1) if lowest else here - 1
         ordinary = project.versions.all & ~(project.prereleases | project.yanked)
         walk = (term.upwards if lowest else term.downwards)(beyond & ordinary & ~told)
         # An sdist may have to be built to be asked: not on a mere suspicion.
         readable = (other for other in walk if project.releases[other].tags and not project.why_not(other))
-        return tuple(islice(readable, length))
+        return {other: project.sources[other] for other in islice(readable, length)}
