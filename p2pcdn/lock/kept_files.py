@@ -95,6 +95,12 @@ class Files(Sequence[File]):
         return min(said)[1] if said else None
 
     @property
+    def attested(self) -> File | None:
+        """The first one by name that has a provenance."""
+        named = [row for row in self._rows if row[8]]
+        return _file(*min(named)) if named else None
+
+    @property
     def has_wheel(self) -> bool:
         """The first one speaks for all: a wheel, if there is any."""
         return self.text.partition("\t")[0].endswith(".whl")

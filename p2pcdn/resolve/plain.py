@@ -23,7 +23,10 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(kind: type[Value], plain: Any) -> Value:
-    """The value of this dataclass or named tuple that `plain` was; lists do for tuples. Raises ValueError for another shape."""
+    """The value of this dataclass or named tuple that `plain` was; lists do for tuples.
+
+    Raises ValueError for another shape.
+    """
     build: Callable[[Any], Any] = _builder(kind)  # type: ignore[arg-type]  # a class is hashable
     built = build(plain)
     assert isinstance(built, kind)

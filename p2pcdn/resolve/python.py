@@ -47,13 +47,13 @@ class View:
         self.knowledge = knowledge
         self.metadata = knowledge.metadata
         self.judgement = Judgement(wanted, target)
-        self._markers = Markers(dict(target.environment))
+        self.markers = Markers(dict(target.environment))
         self._projects: dict[str, Project] = {}
         # What metadata says here, and what speaks against it.
         self._readings: dict[tuple[Source, str], tuple[tuple[Requirement, ...], str]] = {}
         self._said: dict[tuple[object, ...], tuple[tuple[Requirement, ...], str]] = {}
         self._overrides = _by_project(map(parse, wanted.overrides))
-        self.constraints = _by_project(one for one in map(parse, wanted.constraints) if self._markers.hold(one.marker))
+        self.constraints = _by_project(one for one in map(parse, wanted.constraints) if self.markers.hold(one.marker))
         self.root = tuple(self._replaced(one for one in map(parse, wanted.requirements) if self._holds(one)))
         self._urls: dict[str, dict[Source, None]] = {}
 
@@ -154,9 +154,9 @@ class View:
         for text in metadata.requires_dist:
             one = parse(text)
             if not extra:
-                if self._markers.hold(one.marker):
+                if self.markers.hold(one.marker):
                     yield one
-            elif "extra" in one.marker and self._markers.hold(one.marker, extra) and not self._markers.hold(one.marker):
+            elif "extra" in one.marker and self.markers.hold(one.marker, extra) and not self.markers.hold(one.marker):
                 yield one
 
     def _replaced(self, requirements: Iterable[Requirement]) -> Iterator[Requirement]:
@@ -174,7 +174,7 @@ class View:
                 )
 
     def _holds(self, requirement: Requirement) -> bool:
-        return self._markers.hold(requirement.marker)
+        return self.markers.hold(requirement.marker)
 
 
 def _by_project(requirements: Iterable[Requirement]) -> dict[str, list[Requirement]]:

@@ -217,7 +217,7 @@ class Resolution:
         expanded = self._expanded[package]
         for index, source in run.items():
             requirements, objection = self.view.reading(source, "")
-            if objection or not all([one.project in self._introduced for one in requirements]):
+            if objection or not self._introduced.issuperset([one.project for one in requirements]):
                 continue
             version = term.version(index)
             expanded |= version

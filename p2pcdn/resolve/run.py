@@ -14,10 +14,10 @@ from p2pcdn.resolve import term
 from p2pcdn.resolve.model import Source
 from p2pcdn.resolve.project import Project
 
-# Hardly an environment tries as many of one project; those are searched version by version, as uv does.
+# Until then a search goes version by version, as uv's does.
 TRIED_BEFORE = 20
-# A run is as long as all that was read before it, so that few questions read a long history; of the last one, at most so
-# many are read in vain.
+# A run is as long as all that was read before it, so that few questions read a long history. At most so many versions
+# are read in vain at its end.
 LENGTH_MAX = 100
 
 
@@ -30,7 +30,10 @@ class Runs:
         self._latest: dict[str, tuple[int, dict[int, Source]]] = {}
 
     def of(self, project: Project, index: int, told: int, *, lowest: bool) -> dict[int, Source]:
-        """The versions that are read with this one, which is tried now, by index. told: those that the solver knows, a term."""
+        """The versions, by index, that are read with this one, which is tried now.
+
+        told: those of which the solver knows what they require, a term.
+        """
         latest, run = self._latest.get(project.name, (-1, {}))
         if latest == index:
             return run

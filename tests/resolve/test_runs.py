@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pcdn.resolve import Knowledge, NoSolution, Solution, Source, Wanted, confirm, run
+from p2pcdn.resolve import Knowledge, NoSolution, Source, Wanted, confirm, run
 from tests.resolve.brute import Packages, is_solution, solutions
 from tests.resolve.test_solver_truth import packages, roots
-from tests.resolve.universe import LINUX_311, Universe, pins, universe
+from tests.resolve.universe import LINUX_311, Universe, pins
 
 WHEEL = ("py3-none-any",)
 
@@ -76,7 +76,9 @@ def test_whoever_confirms_reads_the_same_runs(packages: Packages, root: list[str
 
 def test_a_long_history_is_read_in_a_few_questions() -> None:
     old = {f"1.{number}": ["c>=2"] for number in range(1, 300)}
-    world = of_wheels({"a": {f"1.{number}": [f"b==1.{number}"] for number in range(300)}, "b": {"1.0": [], **old}, "c": {"1": []}})
+    world = of_wheels(
+        {"a": {f"1.{number}": [f"b==1.{number}"] for number in range(300)}, "b": {"1.0": [], **old}, "c": {"1": []}}
+    )
     assert pins(world.solve(["a", "c<2"])) == {"a": "1.0", "b": "1.0", "c": "1"}
     assert len(world.asked) < 25
 
