@@ -16,7 +16,7 @@ from p2pcdn.resolve.model import BadRequirement, Solution, Target, Wanted
 from p2pcdn.resolve.requirement import Markers, normalize
 
 if TYPE_CHECKING:
-    from p2pcdn.resolve.python import View  # which stands on a knowledge, and so on this
+    from p2pcdn.resolve.resolution import Resolution  # which stands on a knowledge, and so on this
 
 Q = TypeVar("Q")
 
@@ -27,17 +27,24 @@ Preferred = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """wanted: without its preferences. preferred: of the projects that were looked at, which are all that counted."""
+    """wanted: without its preferences. preferred: those of the projects that were looked at, which are all that counted.
+
+    only: the versions of projects of which no other one was ever tried. Who prefers these would have tried them, too.
+    """
 
     wanted: Wanted
-    preferred: Mapping[str, tuple[str, ...] | None]
+    preferred: Mapping[str, tuple[str, ...]]
+    only: Mapping[str, str]
     markers: Markers
     judgement: Judgement
     solution: Solution
 
     def would_find(self, preferred: Preferred, markers: Markers, judgement: Judgement) -> bool:
         return (
-            all(preferred.get(project) == versions for project, versions in self.preferred.items())
+            all(
+                versions == (asked := preferred.get(project, ())) or asked[:1] == (self.only.get(project),)
+                for project, versions in self.preferred.items()
+            )
             and _all_same(self.markers.known, lambda asked: markers.hold(*asked))
             and _all_same(self.judgement.pythons, judgement.runs_on_python)
             and _all_same(self.judgement.fitting, judgement.fits)
@@ -50,13 +57,13 @@ class Past:
     def __init__(self) -> None:
         self._searches: list[_Search] = []
 
-    def note(self, wanted: Wanted, view: View, solution: Solution) -> None:
-        """view: that of the search, which remembers what it was asked."""
+    def note(self, wanted: Wanted, search: Resolution, solution: Solution) -> None:
+        """search: that found it, and remembers what it asked and tried."""
+        view, preferred = search.view, _preferred(wanted)
         if not view.markers.failed:
-            preferred = _preferred(wanted)
-            of_them = {project: preferred.get(project) for project in view.projects}
-            plain = replace(wanted, preferences=())
-            self._searches.append(_Search(plain, of_them, view.markers, view.judgement, solution))
+            of_them = {project: preferred.get(project, ()) for project in view.projects}
+            plain, only = replace(wanted, preferences=()), dict(search.tried_only())
+            self._searches.append(_Search(plain, of_them, only, view.markers, view.judgement, solution))
 
     def solution(self, wanted: Wanted, target: Target) -> Solution | None:
         """What a search for this target would find; None where that is not known."""

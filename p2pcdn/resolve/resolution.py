@@ -58,6 +58,8 @@ class Resolution:
         self._introduced: set[str] = set()
         # Versions of packages (terms) whose dependencies the solver knows.
         self._expanded: dict[str, int] = {}
+        # Versions of projects (terms) that were ever the one to try.
+        self._tried: dict[str, int] = {}
         # Versions whose metadata was wanted, or was there and decided something.
         self.looked_at: dict[Source, None] = {}
         # A project whose decision stands in the way of another too often.
@@ -71,6 +73,13 @@ class Resolution:
         """(package, index of its version)."""
         for package, version in self._solver.solution.decided.items():
             yield package, term.highest(version)
+
+    def tried_only(self) -> Iterator[tuple[str, str]]:
+        """(project, version) of those of which no other version was ever tried, and which nobody writes otherwise."""
+        for name, tried in self._tried.items():
+            project, index = self.view.known(name), term.highest(tried)
+            if tried == term.version(index) == project.versions.equal(project.versions.ordered[index]):
+                yield name, project.sources[index].version
 
     def _begin(self) -> Need | None:
         if self._begun:
@@ -149,6 +158,7 @@ class Resolution:
                 self._solver.add(self._choice.refusal(project, known))
                 return None
             index = found
+            self._tried[name] = self._tried.get(name, 0) | term.version(index)
         return self._try(package, project, index)
 
     def _try(self, package: str, project: Project, index: int) -> Need | None:

@@ -75,7 +75,7 @@ class Resolver:
     def _found(self) -> Solution:
         search = self._search
         found = solution_of(search.view, search.decided())
-        self._knowledge.past.note(self._wanted, search.view, found)
+        self._knowledge.past.note(self._wanted, search, found)
         return found
 
     def learn(self, tables: Iterable[Table | Order] = (), metadata: Iterable[Metadata] = ()) -> None:

@@ -71,7 +71,7 @@ def confirm(
     if blocked is not None:
         return Doubt(tuple(_unknown(blocked)))
     found = solution_of(search.view, search.decided())
-    limited.past.note(wanted, search.view, found)
+    limited.past.note(wanted, search, found)
     return _as_named(found, versions)
 
 

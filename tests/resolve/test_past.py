@@ -81,7 +81,7 @@ def test_preferences_count_only_where_somebody_looks() -> None:
     world, shared = Universe(), Knowledge()
     world.add("a", "1")
     world.add("a", "2")
-    world.add("b", "1")
     found = world.solve(Wanted(("a",)), knowledge=shared)
+    assert shared.past.solution(Wanted(("a",), preferences=(("a", "2"), ("a", "1"))), LINUX_311) is found
     assert shared.past.solution(Wanted(("a",), preferences=(("b", "1"),)), LINUX_311) is found
     assert shared.past.solution(Wanted(("a",), preferences=(("a", "1"),)), LINUX_311) is None
