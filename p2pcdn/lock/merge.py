@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -119,13 +120,14 @@ def _walk(first: Iterable[Edge], by_parent: Mapping[tuple[str, str], Sequence[Ed
     return {project for project, _ in seen}
 
 
-def _extras(requirement: str) -> list[str]:
+@lru_cache(maxsize=1_000)
+def _extras(requirement: str) -> tuple[str, ...]:
     if "[" not in requirement:
-        return []
+        return ()
     try:
-        return [canonicalize_name(extra) for extra in Requirement(requirement).extras]
+        return tuple(canonicalize_name(extra) for extra in Requirement(requirement).extras)
     except InvalidRequirement:
-        return []
+        return ()
 
 
 def _folded(requirement: str) -> str:

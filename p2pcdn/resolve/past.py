@@ -27,7 +27,7 @@ Preferred = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """wanted: without its preferences. preferred: those of the projects that were looked at, which are all that counted.
+    """wanted: without its preferences. preferred: those of the projects that were looked at; no other ones counted.
 
     only: the versions of projects of which no other one was ever tried. Who prefers these would have tried them, too.
     """

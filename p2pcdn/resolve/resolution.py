@@ -78,7 +78,7 @@ class Resolution:
         """(project, version) of those of which no other version was ever tried, and which nobody writes otherwise."""
         for name, tried in self._tried.items():
             project, index = self.view.known(name), term.highest(tried)
-            if tried == term.version(index) == project.versions.equal(project.versions.ordered[index]):
+            if tried == term.version(index) and project.versions.is_alone(index):
                 yield name, project.sources[index].version
 
     def _begin(self) -> Need | None:
