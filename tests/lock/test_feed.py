@@ -146,8 +146,8 @@ async def test_rows_of_before_are_read_where_nothing_was_looked_at(tmp_path: Pat
 
 
 async def test_more_than_may_be_fetched_is_not_asked_for(tmp_path: Path) -> None:
-    async with room(tmp_path, *(make_wheel("a", f"1.{number}") for number in range(5))) as here:
-        async with open_feed(here.facts) as feed:
-            await feed.get(Need(tables=("a",)))
-            with pytest.raises(Unavailable, match="more than 3"):
-                await feed.get_all((), [Source("a", f"1.{number}") for number in range(5)], fetched_max=3)
+    many = [make_wheel("a", f"1.{number}") for number in range(5)]
+    async with room(tmp_path, *many) as here, open_feed(here.facts) as feed:
+        await feed.get(Need(tables=("a",)))
+        with pytest.raises(Unavailable, match="more than 3"):
+            await feed.get_all((), [Source("a", f"1.{number}") for number in range(5)], fetched_max=3)
