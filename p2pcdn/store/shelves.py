@@ -111,6 +111,7 @@ class _CountedFile:
         self._closed: Callable[[], None] | None = closed
         self.fileno = file.fileno
         self.pread = file.pread
+        self.pread_into = file.pread_into
         self.size_bytes = file.size_bytes
 
     async def pwrite(self, content: bytes | bytearray | memoryview, offset: int) -> None:
