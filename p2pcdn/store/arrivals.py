@@ -14,6 +14,7 @@ from p2pcdn.errors import StoreStopped
 from p2pcdn.store.background import Background
 from p2pcdn.store.blob import Blob
 from p2pcdn.store.blob_table import BlobTable, put_row
+from p2pcdn.store.buffers import Buffers
 from p2pcdn.store.coverage import Coverage
 from p2pcdn.store.health import Health, is_full
 from p2pcdn.store.journal import Journal, Past, read_past
@@ -50,6 +51,7 @@ class Arrivals:
     ) -> None:
         self.threads = threads
         self.clock = clock
+        self.buffers = Buffers()
         self.size_bytes_max = size_bytes_max
         self.start_task = background.start
         self.free: Callable[[int], Awaitable[int]] = _nothing  # evicts that many bytes if it can
@@ -221,6 +223,7 @@ class Arrivals:
 
     def ended(self, partial: Partial) -> None:
         self.growing.pop(partial.stem, None)
+        self._let_memory_go()
         if partial.blob is None:
             if partial.stem not in self._discarded:
                 self.idle[partial.stem] = Idle(partial.present_bytes(), self.clock.now())
@@ -232,6 +235,11 @@ class Arrivals:
         await partial.settle()
         if self._settling.get(partial.stem) is partial:
             del self._settling[partial.stem]
+        self._let_memory_go()
+
+    def _let_memory_go(self) -> None:
+        if not self.growing:
+            self.buffers.clear()
 
     # --- partials nobody grows
 

@@ -12,6 +12,7 @@ import trio
 from p2pcdn.digest import BlobName, Buffer, Sha256
 from p2pcdn.errors import DigestMismatch, LocalProtocolError, P2pcdnError, RemoteProtocolError, StoreStopped
 from p2pcdn.store.blob import Blob
+from p2pcdn.store.buffers import Buffers
 from p2pcdn.store.coverage import Coverage
 from p2pcdn.store.hashing import Hasher
 from p2pcdn.store.journal import Journal
@@ -27,6 +28,7 @@ class Keeper(Protocol):
 
     threads: Threads
     clock: Clock
+    buffers: Buffers
     size_bytes_max: int
 
     def start_task(self, task: Callable[[], Awaitable[None]]) -> None:

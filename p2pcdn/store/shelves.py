@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
@@ -16,6 +17,8 @@ from p2pcdn.errors import NotFound, Unavailable
 from p2pcdn.store.layout import Layout
 from p2pcdn.store.rows import BlobRow
 from p2pcdn.world import Disk, DiskFile
+
+Came = TypeVar("Came")
 
 
 class Shelves:
@@ -123,8 +126,15 @@ class _CountedFile:
 
     async def pread(self, size_bytes: int, offset: int) -> bytes:
         """Raises NotFound where the disk cannot read it; its row is then gone."""
+        return await self._read(self._file.pread(size_bytes, offset))
+
+    async def pread_into(self, space: memoryview, offset: int) -> int:
+        """Raises NotFound, as `pread`."""
+        return await self._read(self._file.pread_into(space, offset))
+
+    async def _read(self, reading: Awaitable[Came]) -> Came:
         try:
-            return await self._file.pread(size_bytes, offset)
+            return await reading
         except OSError as error:
             if error.errno != errno.EIO:
                 raise

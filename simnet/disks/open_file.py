@@ -42,6 +42,11 @@ class SimFile:
         await self._enter("pread")
         return self._inode.seen.read(size_bytes, offset)
 
+    async def pread_into(self, space: memoryview, offset: int) -> int:
+        content = await self.pread(space.nbytes, offset)
+        space[: len(content)] = content
+        return len(content)
+
     async def pwrite(self, content: Octets, offset: int) -> None:
         await self._enter("pwrite", writes=True)
         self._disk.write(self._inode, memoryview(content).cast("B"), offset, self._path)

@@ -26,6 +26,11 @@ async def _check_files(disk: Disk, directory: Path) -> None:
     assert await file.pread(100, 0) == b"hello world", "a read at the end is short"
     assert await file.pread(5, 6) == b"world"
     assert await file.pread(5, 11) == b"", "nothing is beyond the end"
+    space = memoryview(bytearray(8))
+    assert await file.pread_into(space[:5], 6) == 5
+    assert bytes(space[:5]) == b"world"
+    assert await file.pread_into(space, 6) == 5, "a read at the end is short"
+    assert await file.pread_into(space, 11) == 0, "nothing is beyond the end"
     await file.pwrite(b"!", 20)
     assert await file.pread(9, 11) == bytes(9), "a hole reads as zeros"
     await file.fsync()
@@ -45,11 +50,15 @@ async def _check_files(disk: Disk, directory: Path) -> None:
     for file in (reader, writer):
         file.close()
         await _raises(file.pread(1, 0), errno.EBADF)
+        await _raises(file.pread_into(space, 0), errno.EBADF)
 
     big = bytes(range(256)) * (3 * 4096)
     file = await disk.create(directory / "big")
     await file.pwrite(big, 1)
     assert await file.pread(len(big), 1) == big
+    space = memoryview(bytearray(len(big)))
+    assert await file.pread_into(space, 1) == len(big)
+    assert space == big
     file.close()
     await disk.unlink(directory / "big")
 

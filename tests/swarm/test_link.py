@@ -86,3 +86,27 @@ async def test_a_stream_that_is_no_socket_gives_what_comes() -> None:
     assert await link.receive(space, 50) == 1
     await link.send(b"question")
     assert await theirs.receive_some() == b"question"
+
+
+async def test_what_a_socket_takes_and_has_is_sent_and_read_without_waiting() -> None:
+    space, content = memoryview(bytearray(100)), bytes(64 * 1024 * 1024)
+    async with linked() as (link, peer):
+        assert link.read_now(space) is None
+        assert link.send_now(b"a question") == b""
+        assert await peer.receive_some(100) == b"a question"
+        unsent = link.send_now(content)
+        while len(rest := link.send_now(unsent)) < len(unsent):
+            unsent = rest
+        assert 0 < len(unsent) < len(content), "a full socket gives the rest back"
+        await peer.send_all(b"answer")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert link.read_now(space) == 6
+        await peer.aclose()
+
+
+async def test_over_a_stream_that_is_no_socket_all_has_to_wait() -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    link = Link(ours)
+    assert link.send_now(b"a question") == b"a question"
+    await theirs.send_all(b"answer")
+    assert link.read_now(memoryview(bytearray(100))) is None

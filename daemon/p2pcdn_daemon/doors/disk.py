@@ -43,6 +43,12 @@ class RealFile:
             return _pread(self.fileno(), size_bytes, offset)
         return await self._in_thread(_pread, size_bytes, offset)
 
+    async def pread_into(self, space: memoryview, offset: int) -> int:
+        """Fills space; returns how many bytes came, fewer at the end of the file only."""
+        if space.nbytes <= INLINE_SIZE_BYTES_MAX:
+            return _pread_into(self.fileno(), space, offset)
+        return await self._in_thread(_pread_into, space, offset)
+
     async def pwrite(self, content: bytes | bytearray | memoryview, offset: int) -> None:
         """Writes all of content."""
         octets = memoryview(content).cast("B")
@@ -146,6 +152,13 @@ def _pread(descriptor: int, size_bytes: int, offset: int) -> bytes:
         parts.append(content)
         missing -= len(content)
     return b"".join(parts)
+
+
+def _pread_into(descriptor: int, space: memoryview, offset: int) -> int:
+    came = 0
+    while came < space.nbytes and (more := os.preadv(descriptor, [space[came:]], offset + came)):
+        came += more
+    return came
 
 
 def _pwrite(descriptor: int, octets: memoryview, offset: int) -> None:

@@ -368,17 +368,22 @@ class Exchange:
     async def _watched(self, line: _Line, link: Link, request: bytes, reading: Reading) -> Answer:
         """Reads it in few large parts; where it is slow as it comes, so that the watchdog sees every byte."""
         progress = _Progress(min(PROGRESS_SIZE_BYTES_MIN, reading.body_size_bytes_max // 4), trio.current_time())
-        patience_s, asked = self.patience.no_progress_s, False
+        patience_s, unsent = self.patience.no_progress_s, link.send_now(request)
+        # A busy neighbour has often answered before we look, and where nothing is waited for no watchdog need run.
+        came = None if unsent else link.read_now(reading.space())
+        if came is not None and (answer := _take(line, reading, came, progress)) is not None:
+            return answer
         with trio.move_on_after(patience_s * SLOW_PART if link.waits_for_many else patience_s):
-            await link.send(request)
-            asked = True
+            if unsent:
+                await link.send(unsent)
+                unsent = b""
             while True:
                 size_bytes = await link.receive(reading.space(), reading.wanted_bytes)
                 if (answer := _take(line, reading, size_bytes, progress)) is not None:
                     return answer
         with trio.CancelScope() as watchdog:
-            came: int | None = await link.receive_now(reading.space()) if asked else None
-            while asked:
+            came = await link.receive_now(reading.space()) if not unsent else None
+            while not unsent:
                 if came is not None and (answer := _take(line, reading, came, progress)) is not None:
                     return answer
                 watchdog.deadline = progress.at + patience_s

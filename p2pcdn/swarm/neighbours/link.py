@@ -34,12 +34,20 @@ class Link:
         """Whether `receive` can wait for more than one byte."""
         return self._socket is not None
 
-    async def send(self, content: bytes) -> None:
-        """Sends all of it. Raises OSError and trio's errors of streams."""
+    def send_now(self, content: bytes) -> bytes:
+        """Sends what a real socket takes without waiting; gives the rest. Raises OSError."""
         if self._fd >= 0:
             with suppress(BlockingIOError):
-                content = content[os.write(self._fd, content) :]
-        elif self._socket is not None:
+                return content[os.write(self._fd, content) :]
+        return content
+
+    def read_now(self, space: memoryview) -> int | None:
+        """What a real socket has, 0 at its end; None where nothing is, or no real socket. Raises OSError."""
+        return self._read(space) if self._fd >= 0 else None
+
+    async def send(self, content: bytes) -> None:
+        """Sends all of it. Raises OSError and trio's errors of streams."""
+        if self._fd < 0 and self._socket is not None:
             content = content[await self._socket.send(content) :]
         if content:
             await self.stream.send_all(content)
