@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from p2pcdn_shim.zephyr.errors import ZephyrError
-from p2pcdn_shim.zephyr.files import write_texts
+from p2pcdn_shim.zephyr.machine.files import write_texts
 from tests.bench.upstream import Hang, Style
 from tests.bench.wheels import Distribution, make_wheel
 from tests.end_to_end.conftest import StartNode, StartUpstream

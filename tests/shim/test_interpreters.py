@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from p2pcdn_shim.zephyr import interpreters as finding
-from p2pcdn_shim.zephyr import platforms, probes, venv
+from p2pcdn_shim.zephyr import probes, venv
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
+from p2pcdn_shim.zephyr.machine import platforms
 from p2pcdn_shim.zephyr.probes import Probe, probe
 from tests.shim.zephyr import assert_one_sentence, zephyr
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.platforms import may_be_planted
+from p2pcdn_shim.zephyr.machine.platforms import may_be_planted
 from p2pcdn_shim.zephyr.settings import BY_KEY, SETTINGS, IndexSetting, Setting, SourceSetting, bounded
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import platforms
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
+from p2pcdn_shim.zephyr.machine import platforms
 from p2pcdn_shim.zephyr.probes import Probe, probe
 from p2pcdn_shim.zephyr.values import Value
 from p2pcdn_shim.zephyr.versions import is_specifier, satisfies

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import platforms
 from p2pcdn_shim.zephyr.config import Config
 from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.machine import platforms
 from p2pcdn_shim.zephyr.venv import Environment, read_settings
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"

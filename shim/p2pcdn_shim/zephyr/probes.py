@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from p2pcdn import __version__
-from p2pcdn_shim.zephyr import platforms
 from p2pcdn_shim.zephyr.errors import ZephyrError
+from p2pcdn_shim.zephyr.machine import platforms
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from pathlib import Path
 from subprocess import DEVNULL, Popen, TimeoutExpired
 
 from p2pcdn_shim.client import Client, NoNode, find
-from p2pcdn_shim.zephyr import platforms
 from p2pcdn_shim.zephyr.errors import ZephyrError
+from p2pcdn_shim.zephyr.machine import platforms
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 from p2pcdn_shim.zephyr.voice import Voice
 

@@ -14,7 +14,7 @@ from p2pcdn.envs.install import Source
 from p2pcdn.envs.plan import Plan
 from p2pcdn_shim.zephyr import venv
 from p2pcdn_shim.zephyr.errors import ChangedMeanwhile, ZephyrError
-from p2pcdn_shim.zephyr.side_by_side import side_by_side
+from p2pcdn_shim.zephyr.machine.side_by_side import side_by_side
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import platforms
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
+from p2pcdn_shim.zephyr.machine import platforms
 from p2pcdn_shim.zephyr.probes import Probe
 from p2pcdn_shim.zephyr.values import Value
 

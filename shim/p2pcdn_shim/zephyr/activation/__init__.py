@@ -10,8 +10,8 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import platforms
 from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.machine import platforms
 from p2pcdn_shim.zephyr.values import Value
 
 

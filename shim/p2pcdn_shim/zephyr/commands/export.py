@@ -7,7 +7,7 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.files import write_text
+from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.options import add_sub_commands
 from p2pcdn_shim.zephyr.project import read_project
 

@@ -10,7 +10,7 @@ from p2pcdn_shim.zephyr import places, turn
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.config_files import read_text
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.files import write_text
+from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from p2pcdn_shim.zephyr import interpreters
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.config_files import read_text
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.files import write_text
+from p2pcdn_shim.zephyr.machine.files import write_text
 
 DESCRIPTION = """Makes a project: a pyproject.toml with a name, a version, the Python it needs and an empty list of
 dependencies. In a directory that has one without a [project], that table is added, and all else stays."""

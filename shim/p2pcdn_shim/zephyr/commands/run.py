@@ -8,9 +8,10 @@ from argparse import REMAINDER, ArgumentParser
 from collections.abc import Mapping
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import named, platforms, venv
+from p2pcdn_shim.zephyr import named, venv
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, UsageError, ZephyrError
+from p2pcdn_shim.zephyr.machine import platforms
 
 DESCRIPTION = """Runs COMMAND in the project's environment, or in the one that --venv names, as if it had been
 activated; a file whose name ends with .py is run by its Python. Outside a project that has one, the environment that
