@@ -19,7 +19,7 @@ from p2pcdn_shim.zephyr import node as under_test
 from p2pcdn_shim.zephyr import starting
 from p2pcdn_shim.zephyr.config import Config
 from p2pcdn_shim.zephyr.errors import ZephyrError
-from p2pcdn_shim.zephyr.voice import Voice
+from p2pcdn_shim.zephyr.terminal.voice import Voice
 from tests.bench.patience import until
 from tests.shim.nodes import end_node_of, pid_of, runs
 from tests.shim.zephyr import environment

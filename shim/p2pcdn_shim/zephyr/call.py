@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.terminal.voice import Voice
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
-from p2pcdn_shim.zephyr.voice import Voice
 
 if TYPE_CHECKING:
     from argparse import Namespace

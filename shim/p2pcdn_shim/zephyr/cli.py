@@ -97,7 +97,7 @@ def _run(words: list[str]) -> int:
             return 0
     command = _load(name)
     from p2pcdn_shim.zephyr.call import Call
-    from p2pcdn_shim.zephyr.voice import Voice
+    from p2pcdn_shim.zephyr.terminal.voice import Voice
 
     options = _options(command, name, [*leading, *rest])
     voice = Voice(verbosity=options.verbose, quiet=options.quiet, as_json=options.json)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from p2pcdn_shim.client import Client, NoNode, find
 from p2pcdn_shim.zephyr.config import Config
 from p2pcdn_shim.zephyr.errors import ZephyrError
-from p2pcdn_shim.zephyr.voice import Voice
+from p2pcdn_shim.zephyr.terminal.voice import Voice
 
 
 @contextmanager

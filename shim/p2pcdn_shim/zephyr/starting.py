@@ -16,8 +16,8 @@ from subprocess import DEVNULL, Popen, TimeoutExpired
 from p2pcdn_shim.client import Client, NoNode, find
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.machine import platforms
+from p2pcdn_shim.zephyr.terminal.voice import Voice
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
-from p2pcdn_shim.zephyr.voice import Voice
 
 if TYPE_CHECKING:
     from typing import IO

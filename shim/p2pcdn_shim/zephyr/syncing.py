@@ -14,8 +14,8 @@ from p2pcdn_shim.zephyr import asking, named, venv
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.probes import Probe, probe
+from p2pcdn_shim.zephyr.terminal.voice import packages
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
-from p2pcdn_shim.zephyr.voice import packages
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -229,7 +229,7 @@ def long_answer(
     import json
 
     from p2pcdn_shim.client import NodeRefused
-    from p2pcdn_shim.zephyr.progress import Progress
+    from p2pcdn_shim.zephyr.terminal.progress import Progress
 
     found: Any = None
     more: bytes | None = None

@@ -92,7 +92,7 @@ class Node:
         if self._client is None:
             from p2pcdn_shim.zephyr.config import resolve
             from p2pcdn_shim.zephyr.node import reach
-            from p2pcdn_shim.zephyr.voice import Voice
+            from p2pcdn_shim.zephyr.terminal.voice import Voice
 
             try:
                 config = resolve({}, Path(os.sep), config_file=None)

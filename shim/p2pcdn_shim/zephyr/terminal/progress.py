@@ -6,7 +6,7 @@ import sys
 import time
 from types import TracebackType
 
-from p2pcdn_shim.zephyr.voice import Voice
+from p2pcdn_shim.zephyr.terminal.voice import Voice
 
 # Drawn more often, the terminal would be the slowest part.
 REDRAW_S = 0.1
