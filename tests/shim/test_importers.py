@@ -12,6 +12,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from p2pcdn_shim.zephyr.configuration.settings import IndexSetting
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.importers.imported import Imported, put_into
 from p2pcdn_shim.zephyr.importers.pipenv import read_pipenv
@@ -20,7 +21,6 @@ from p2pcdn_shim.zephyr.importers.poetry_versions import specifier_of
 from p2pcdn_shim.zephyr.importers.requirements import read_requirements_file
 from p2pcdn_shim.zephyr.places import typed_at
 from p2pcdn_shim.zephyr.project import parse_project
-from p2pcdn_shim.zephyr.settings import IndexSetting
 from tests.shim.zephyr import assert_one_sentence, zephyr
 
 PUBLIC = "https://public.example/simple/"

@@ -17,7 +17,7 @@ from p2pcdn_daemon.configuration.layers import resolve
 from p2pcdn_shim.client import NoNode, find
 from p2pcdn_shim.zephyr import node as under_test
 from p2pcdn_shim.zephyr import starting
-from p2pcdn_shim.zephyr.config import Config
+from p2pcdn_shim.zephyr.configuration.config import Config
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.terminal.voice import Voice
 from tests.bench.patience import until

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from p2pcdn_shim.zephyr.config import Config
+from p2pcdn_shim.zephyr.configuration.config import Config
 from p2pcdn_shim.zephyr.project import Project, normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from p2pcdn_shim.client import Client
-    from p2pcdn_shim.zephyr.indexes import Index
+    from p2pcdn_shim.zephyr.configuration.indexes import Index
 
 
 class Locked(Value):
@@ -69,7 +69,7 @@ def indexes_named(config: Config) -> list[dict[str, Any]]:
     """The indexes that the settings name, in the node's words; none: it asks its own. Raises UsageError."""
     if not (config.index_url or config.index or config.extra_index_url or config.find_links or config.no_index):
         return []
-    from p2pcdn_shim.zephyr.indexes import indexes_of
+    from p2pcdn_shim.zephyr.configuration.indexes import indexes_of
 
     return [_index_row(one) for one in indexes_of(config)]
 
@@ -87,7 +87,7 @@ def sources_of(config: Config) -> dict[str, list[str]]:
     """By project: the URL of the index that it is pinned to. Raises UsageError."""
     if not config.sources:
         return {}
-    from p2pcdn_shim.zephyr.indexes import indexes_of
+    from p2pcdn_shim.zephyr.configuration.indexes import indexes_of
 
     return {project: [one.url] for one in indexes_of(config) for project in one.projects}
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from p2pcdn_shim.client import Client
-    from p2pcdn_shim.zephyr.config import Config
+    from p2pcdn_shim.zephyr.configuration.config import Config
 
 
 class Call:
@@ -44,7 +44,7 @@ class Call:
     @cached_property
     def config(self) -> Config:
         """The settings in force: flags, variables, the project's, the user's. Raises UsageError."""
-        from p2pcdn_shim.zephyr.config import resolve
+        from p2pcdn_shim.zephyr.configuration.config import resolve
 
         config = resolve(vars(self.options), self.directory, config_file=self.options.config_file)
         for name in config.unknown_variables:
@@ -57,7 +57,7 @@ class Call:
         typed = " ".join(["zephyr", *sys.argv[1:]])
         if "@" not in typed:
             return typed
-        from p2pcdn_shim.zephyr.urls import without_secrets
+        from p2pcdn_shim.zephyr.configuration.urls import without_secrets
 
         return without_secrets(typed)
 

@@ -146,7 +146,7 @@ def _pin(directory: Path) -> tuple[Path, str] | None:
 
 
 def _requires_python(project_file: Path) -> str | None:
-    from p2pcdn_shim.zephyr.config_files import parse_toml, read_text
+    from p2pcdn_shim.zephyr.configuration.config_files import parse_toml, read_text
 
     text = read_text(project_file) or ""
     if "requires-python" not in text:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from p2pcdn_shim.zephyr.config import Config
+from p2pcdn_shim.zephyr.configuration.config import Config
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.machine import platforms
 from p2pcdn_shim.zephyr.venv import Environment, read_settings

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from p2pcdn_shim.client import Client, NoNode, find
-from p2pcdn_shim.zephyr.config import Config
+from p2pcdn_shim.zephyr.configuration.config import Config
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.terminal.voice import Voice
 

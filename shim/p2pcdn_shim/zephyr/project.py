@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from p2pcdn_shim.zephyr.config_files import line_of, parse_toml, read_text
+from p2pcdn_shim.zephyr.configuration.config_files import line_of, parse_toml, read_text
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr import asking, lock_file, locking, named, syncing
 from p2pcdn_shim.zephyr.call import Call
-from p2pcdn_shim.zephyr.config import user_config_file
+from p2pcdn_shim.zephyr.configuration.config import user_config_file
 from p2pcdn_shim.zephyr.errors import ChangedMeanwhile, UsageError, ZephyrError
 from p2pcdn_shim.zephyr.flags import add_install_flags
 from p2pcdn_shim.zephyr.project import Project, normalize

@@ -11,11 +11,11 @@ from urllib.parse import unquote, urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
+from p2pcdn_shim.zephyr.configuration.urls import path_url
+from p2pcdn_shim.zephyr.configuration.urls import without_secrets as bare
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.importers.imported import Imported, index_without_secrets, without_secrets
 from p2pcdn_shim.zephyr.requirements_txt import Line, read_requirements
-from p2pcdn_shim.zephyr.urls import path_url
-from p2pcdn_shim.zephyr.urls import without_secrets as bare
 
 # The normalized project of what stands at a URL.
 AskName = Callable[[str], str]

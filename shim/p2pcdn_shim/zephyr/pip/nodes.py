@@ -90,7 +90,7 @@ class Node:
 
     def _asked(self) -> Client:
         if self._client is None:
-            from p2pcdn_shim.zephyr.config import resolve
+            from p2pcdn_shim.zephyr.configuration.config import resolve
             from p2pcdn_shim.zephyr.node import reach
             from p2pcdn_shim.zephyr.terminal.voice import Voice
 

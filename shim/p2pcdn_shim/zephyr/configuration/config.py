@@ -9,9 +9,9 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from p2pcdn_shim.zephyr.configuration.settings import BY_KEY, SETTINGS, IndexSetting, Setting, SourceSetting, bounded
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.machine.platforms import may_be_planted
-from p2pcdn_shim.zephyr.settings import BY_KEY, SETTINGS, IndexSetting, Setting, SourceSetting, bounded
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _all(
     project_file: Path | None,
 ) -> Iterator[tuple[str, Any, str]]:
     """Every value that somebody gave with its origin, the weakest first."""
-    from p2pcdn_shim.zephyr.config_files import read_project_settings, read_user_settings
+    from p2pcdn_shim.zephyr.configuration.config_files import read_project_settings, read_user_settings
 
     file = directory / config_file if config_file else user_config_file(environ)
     yield from read_user_settings(file, must_exist=bool(config_file or environ.get("ZEPHYR_CONFIG_FILE")))
@@ -147,7 +147,7 @@ def _read(setting: Setting, text: str, where: str, directory: Path) -> Any:
     try:
         value = setting.kind.read(text)
         if setting.kind.metavar == "LINKS":
-            from p2pcdn_shim.zephyr.urls import links_url
+            from p2pcdn_shim.zephyr.configuration.urls import links_url
 
             value = links_url(value, directory)
     except ValueError as error:

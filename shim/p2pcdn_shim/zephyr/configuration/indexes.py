@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from p2pcdn.trust import is_trusted
-from p2pcdn_shim.zephyr.config import Config
-from p2pcdn_shim.zephyr.credentials import Credentials, credentials_of
+from p2pcdn_shim.zephyr.configuration.config import Config
+from p2pcdn_shim.zephyr.configuration.credentials import Credentials, credentials_of
+from p2pcdn_shim.zephyr.configuration.urls import public_url
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.urls import public_url
 from p2pcdn_shim.zephyr.values import Value
 
 

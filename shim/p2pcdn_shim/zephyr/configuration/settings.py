@@ -151,7 +151,7 @@ def _attested(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    from p2pcdn_shim.zephyr.urls import check_url
+    from p2pcdn_shim.zephyr.configuration.urls import check_url
 
     return check_url(text)
 

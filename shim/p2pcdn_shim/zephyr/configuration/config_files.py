@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from p2pcdn_shim.zephyr.configuration.settings import BY_KEY, IndexSetting, Setting, bounded
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.settings import BY_KEY, IndexSetting, Setting, bounded
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def read_text(file: Path, size_bytes_max: int = FILE_SIZE_BYTES_MAX) -> str | No
 
 def parse_toml(text: str, file: Path) -> dict[str, Any]:
     """The whole file as tables. Raises UsageError with the line."""
-    from p2pcdn_shim.zephyr import parsed
+    from p2pcdn_shim.zephyr.configuration import parsed
 
     if (known := parsed.recall(text)) is not None:
         return known
@@ -137,7 +137,7 @@ def _one(setting: Setting, raw: Any, directory: Path) -> Any:
         raw = str(directory / raw)
     value = kind.read(raw)
     if kind.metavar == "LINKS":
-        from p2pcdn_shim.zephyr.urls import links_url
+        from p2pcdn_shim.zephyr.configuration.urls import links_url
 
         return links_url(value, directory)
     return directory / value if kind.is_path else value
@@ -155,7 +155,7 @@ def _source_word(project: str, raw: Any) -> str:
 
 
 def _index_table(raw: Mapping[str, Any]) -> IndexSetting:
-    from p2pcdn_shim.zephyr.urls import check_url
+    from p2pcdn_shim.zephyr.configuration.urls import check_url
 
     wanted = {"url": str, "name": str, "default": bool, "explicit": bool}
     for key, value in raw.items():
