@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_shim.zephyr import interpreters as finding
-from p2pcdn_shim.zephyr import probes, venv
+from p2pcdn_shim.zephyr import venv
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
+from p2pcdn_shim.zephyr.interpreters import finding
+from p2pcdn_shim.zephyr.interpreters import probes
+from p2pcdn_shim.zephyr.interpreters.probes import Probe, probe
 from p2pcdn_shim.zephyr.machine import platforms
-from p2pcdn_shim.zephyr.probes import Probe, probe
 from tests.shim.zephyr import assert_one_sentence, zephyr
 
 # An interpreter that answers as the script does, without being one; it counts how often it is asked.

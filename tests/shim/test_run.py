@@ -15,7 +15,7 @@ import pytest
 
 from p2pcdn_shim.zephyr import venv
 from p2pcdn_shim.zephyr.commands.run import activated
-from p2pcdn_shim.zephyr.probes import Probe
+from p2pcdn_shim.zephyr.interpreters.probes import Probe
 from tests.shim.zephyr import COMMAND, assert_one_sentence, environment, zephyr
 
 

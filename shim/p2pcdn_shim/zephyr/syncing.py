@@ -13,7 +13,7 @@ from p2pcdn.envs.scheme import Scheme
 from p2pcdn_shim.zephyr import asking, named, venv
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
-from p2pcdn_shim.zephyr.probes import Probe, probe
+from p2pcdn_shim.zephyr.interpreters.probes import Probe, probe
 from p2pcdn_shim.zephyr.terminal.voice import packages
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
@@ -172,13 +172,13 @@ def interpreter_at(call: Call, place: Path) -> Probe:
         if wanted is not None and call.config.origin("python").startswith("flag"):
             _refuse_another(call, place, found, wanted)
         return found
-    from p2pcdn_shim.zephyr import interpreters
+    from p2pcdn_shim.zephyr.interpreters import finding
 
-    return interpreters.find(call.config.python, call.config.project_file, call.directory)
+    return finding.find(call.config.python, call.config.project_file, call.directory)
 
 
 def _refuse_another(call: Call, place: Path, found: Probe, wanted: str) -> None:
-    from p2pcdn_shim.zephyr.interpreters import is_meant
+    from p2pcdn_shim.zephyr.interpreters.finding import is_meant
 
     if not is_meant(wanted, found, call.directory):
         raise ZephyrError(

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
+from p2pcdn_shim.zephyr.interpreters.probes import Probe
 from p2pcdn_shim.zephyr.machine import platforms
-from p2pcdn_shim.zephyr.probes import Probe
 from p2pcdn_shim.zephyr.values import Value
 
 CONFIG_NAME = "pyvenv.cfg"

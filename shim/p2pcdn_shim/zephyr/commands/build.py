@@ -37,9 +37,9 @@ def run(call: Call) -> int:
     source = _source(call)
     kinds = [kind for kind in ("sdist", "wheel") if vars(options)[kind]] or ["sdist", "wheel"]
     output = call.directory / options.output if options.output else source / "dist"
-    from p2pcdn_shim.zephyr import interpreters
+    from p2pcdn_shim.zephyr.interpreters import finding
 
-    found = interpreters.find(call.config.python, call.config.project_file, call.directory)
+    found = finding.find(call.config.python, call.config.project_file, call.directory)
     question = {
         **syncing.interpreter_of(call, found),
         "directory": str(source),

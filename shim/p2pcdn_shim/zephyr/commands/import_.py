@@ -42,7 +42,7 @@ def _import(call: Call) -> int:
     text = read_text(file) or ""
     if "name" not in found.project and "[project]" not in text:
         from p2pcdn_shim.zephyr.commands.init import new_project
-        from p2pcdn_shim.zephyr.interpreters import find
+        from p2pcdn_shim.zephyr.interpreters.finding import find
 
         python = find(call.config.python, None, call.directory)
         name = call.directory.resolve().name or "project"

@@ -7,8 +7,9 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import named, probes, venv
+from p2pcdn_shim.zephyr import named, venv
 from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.interpreters import probes
 from p2pcdn_shim.zephyr.project import normalize
 
 DESCRIPTION = """Lists the packages of the environment (.venv; --venv names another), whoever installed them."""

@@ -6,9 +6,10 @@ import os
 from argparse import ArgumentParser
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import activation, interpreters, named, venv
+from p2pcdn_shim.zephyr import activation, named, venv
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.interpreters import finding
 from p2pcdn_shim.zephyr.options import add_sub_commands
 
 DESCRIPTION = """Makes, lists, removes and enters virtual environments. An environment has a name (it is kept in a
@@ -45,7 +46,7 @@ def run(call: Call) -> int:
 def _create(call: Call) -> int:
     config = call.config
     place = _place(call)
-    interpreter = interpreters.find(config.python, config.project_file, call.directory)
+    interpreter = finding.find(config.python, config.project_file, call.directory)
     made = venv.create(
         place,
         interpreter,

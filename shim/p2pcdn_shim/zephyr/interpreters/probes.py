@@ -90,7 +90,7 @@ def probe(executable: Path, environ: Mapping[str, str] = os.environ) -> Probe:
 def ask(file: Path, environ: Mapping[str, str] = os.environ) -> Probe:
     """What an interpreter says of itself now. Raises ZephyrError."""
     said = _ask(file, environ)
-    from p2pcdn_shim.zephyr.tags import tags_of
+    from p2pcdn_shim.zephyr.interpreters.tags import tags_of
 
     return _made({**said, "executable": str(file), "tags": tags_of(said)})
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
+from p2pcdn_shim.zephyr.interpreters.probes import Probe, probe
+from p2pcdn_shim.zephyr.interpreters.versions import is_specifier, satisfies
 from p2pcdn_shim.zephyr.machine import platforms
-from p2pcdn_shim.zephyr.probes import Probe, probe
 from p2pcdn_shim.zephyr.values import Value
-from p2pcdn_shim.zephyr.versions import is_specifier, satisfies
 
 # Compiled only where something is asked for: that would take longer than to make an environment.
 _VERSION = r"(?i)(?:python|cpython|cp)?-?(\d+)(?:\.(\d+))?(?:\.(\d+(?:(?:a|b|rc)\d+)?))?(t?)"
