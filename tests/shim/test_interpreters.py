@@ -12,8 +12,7 @@ import pytest
 
 from p2pcdn_shim.zephyr import venv
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
-from p2pcdn_shim.zephyr.interpreters import finding
-from p2pcdn_shim.zephyr.interpreters import probes
+from p2pcdn_shim.zephyr.interpreters import finding, probes
 from p2pcdn_shim.zephyr.interpreters.probes import Probe, probe
 from p2pcdn_shim.zephyr.machine import platforms
 from tests.shim.zephyr import assert_one_sentence, zephyr

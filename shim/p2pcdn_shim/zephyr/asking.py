@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from p2pcdn_shim.zephyr.configuration.config import Config
-from p2pcdn_shim.zephyr.project import Project, normalize
+from p2pcdn_shim.zephyr.project.pyproject import Project, normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:

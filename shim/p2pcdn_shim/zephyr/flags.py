@@ -7,7 +7,7 @@ from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from p2pcdn_shim.zephyr.project_edit import Where
+    from p2pcdn_shim.zephyr.project.project_edit import Where
 
 
 def add_install_flags(parser: ArgumentParser) -> None:
@@ -83,6 +83,6 @@ def add_where_flags(parser: ArgumentParser) -> None:
 
 def where_of(options: Namespace) -> Where:
     """The list that the flags name, else the project's own."""
-    from p2pcdn_shim.zephyr.project_edit import Where
+    from p2pcdn_shim.zephyr.project.project_edit import Where
 
     return Where(extra=options.extra_name, group=options.group_name)

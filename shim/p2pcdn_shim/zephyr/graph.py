@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from p2pcdn_shim.zephyr.project import normalize
+from p2pcdn_shim.zephyr.project.pyproject import normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr.configuration.config_files import parse_toml, read_text
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.project import normalize
+from p2pcdn_shim.zephyr.project.pyproject import normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from p2pcdn_shim.zephyr import asking, lock_file, syncing
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.machine.files import write_text
-from p2pcdn_shim.zephyr.project import Project, read_project
+from p2pcdn_shim.zephyr.project.pyproject import Project, read_project
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:

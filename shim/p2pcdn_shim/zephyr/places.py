@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import project_edit
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.project import normalize
+from p2pcdn_shim.zephyr.project import project_edit
+from p2pcdn_shim.zephyr.project.pyproject import normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def typed_at(text: str, directory: Path, ask: Callable[[str], str] | None = None
     except UsageError:
         if "/" not in text and not text.startswith("."):
             raise
-        from p2pcdn_shim.zephyr.importers.requirements import requirement_of
-        from p2pcdn_shim.zephyr.requirements_txt import Line
+        from p2pcdn_shim.zephyr.project.importers.requirements import requirement_of
+        from p2pcdn_shim.zephyr.project.requirements_txt import Line
 
         return requirement_of(Line(text, "What was typed", directory), ask)
     return text

@@ -9,7 +9,7 @@ from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.options import add_sub_commands
-from p2pcdn_shim.zephyr.project import read_project
+from p2pcdn_shim.zephyr.project.pyproject import read_project
 
 DESCRIPTION = """Writes what this project installs in the form of another tool."""
 

@@ -16,7 +16,7 @@ from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from p2pcdn_shim.zephyr.importers.imported import Imported
+    from p2pcdn_shim.zephyr.project.importers.imported import Imported
 
 DESCRIPTION = """Takes over what another tool's file asks for: a requirements file of pip (with all that it includes),
 the pyproject.toml of poetry, or the Pipfile or Pipfile.lock of pipenv. The file is only read; what it asks for is added
@@ -34,7 +34,7 @@ def run(call: Call) -> int:
 
 
 def _import(call: Call) -> int:
-    from p2pcdn_shim.zephyr.importers.imported import put_into
+    from p2pcdn_shim.zephyr.project.importers.imported import put_into
 
     source = call.directory / call.options.file
     found = read_foreign(source, partial(places.name_at, call))
@@ -64,15 +64,15 @@ def read_foreign(file: Path, ask: Callable[[str], str] | None = None) -> Importe
     """
     if file.name in ("Pipfile", "Pipfile.lock"):
         from p2pcdn_daemon.clients.client_config import pypi
-        from p2pcdn_shim.zephyr.importers.pipenv import read_pipenv
+        from p2pcdn_shim.zephyr.project.importers.pipenv import read_pipenv
 
         return read_pipenv(file, public_index=pypi().url)
     if file.suffix == ".toml":
-        from p2pcdn_shim.zephyr.importers.poetry import read_poetry
+        from p2pcdn_shim.zephyr.project.importers.poetry import read_poetry
 
         return read_poetry(file)
     if file.suffix in (".txt", ".in", ".pip"):
-        from p2pcdn_shim.zephyr.importers.requirements import read_requirements_file
+        from p2pcdn_shim.zephyr.project.importers.requirements import read_requirements_file
 
         return read_requirements_file(file, ask=ask)
     raise UsageError(f"{file} is neither a requirements file (.txt, .in), a pyproject.toml of poetry, nor a Pipfile.")

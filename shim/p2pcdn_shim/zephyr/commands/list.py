@@ -10,7 +10,7 @@ from pathlib import Path
 from p2pcdn_shim.zephyr import named, venv
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.interpreters import probes
-from p2pcdn_shim.zephyr.project import normalize
+from p2pcdn_shim.zephyr.project.pyproject import normalize
 
 DESCRIPTION = """Lists the packages of the environment (.venv; --venv names another), whoever installed them."""
 

@@ -11,7 +11,7 @@ from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.configuration.config import user_config_file
 from p2pcdn_shim.zephyr.errors import ChangedMeanwhile, UsageError, ZephyrError
 from p2pcdn_shim.zephyr.flags import add_install_flags
-from p2pcdn_shim.zephyr.project import Project, normalize
+from p2pcdn_shim.zephyr.project.pyproject import Project, normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from p2pcdn_shim.zephyr.commands.install import (
 )
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.flags import add_install_flags
-from p2pcdn_shim.zephyr.project import normalize
+from p2pcdn_shim.zephyr.project.pyproject import normalize
 
 DESCRIPTION = """Takes packages that somebody installed by name out of the environment, with what nobody else needs.
 pyproject.toml and pylock.toml are left alone: `zephyr remove` is for those."""

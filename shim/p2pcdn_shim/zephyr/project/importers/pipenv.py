@@ -10,8 +10,8 @@ from p2pcdn_shim.zephyr.configuration.config_files import parse_toml, read_text
 from p2pcdn_shim.zephyr.configuration.settings import IndexSetting
 from p2pcdn_shim.zephyr.configuration.urls import path_url
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.importers.imported import Imported, index_without_secrets, without_secrets
-from p2pcdn_shim.zephyr.project_edit import parse_requirement
+from p2pcdn_shim.zephyr.project.importers.imported import Imported, index_without_secrets, without_secrets
+from p2pcdn_shim.zephyr.project.project_edit import parse_requirement
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:

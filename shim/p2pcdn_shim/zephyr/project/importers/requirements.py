@@ -14,8 +14,8 @@ from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sd
 from p2pcdn_shim.zephyr.configuration.urls import path_url
 from p2pcdn_shim.zephyr.configuration.urls import without_secrets as bare
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.importers.imported import Imported, index_without_secrets, without_secrets
-from p2pcdn_shim.zephyr.requirements_txt import Line, read_requirements
+from p2pcdn_shim.zephyr.project.importers.imported import Imported, index_without_secrets, without_secrets
+from p2pcdn_shim.zephyr.project.requirements_txt import Line, read_requirements
 
 # The normalized project of what stands at a URL.
 AskName = Callable[[str], str]
@@ -110,7 +110,7 @@ def _name_of(path: Path) -> str:
     if name := _name_of_file(path.name):
         return name
     if (path / "pyproject.toml").is_file():
-        from p2pcdn_shim.zephyr.project import read_project
+        from p2pcdn_shim.zephyr.project.pyproject import read_project
 
         return read_project(path / "pyproject.toml").name or ""
     return ""

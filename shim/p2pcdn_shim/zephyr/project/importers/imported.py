@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import project_edit
 from p2pcdn_shim.zephyr.configuration import urls
 from p2pcdn_shim.zephyr.configuration.settings import IndexSetting
 from p2pcdn_shim.zephyr.configuration.urls import check_url, public_url
+from p2pcdn_shim.zephyr.project import project_edit
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:

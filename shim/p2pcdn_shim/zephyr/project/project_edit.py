@@ -15,8 +15,8 @@ from tomlkit.items import AbstractTable, Array
 
 from p2pcdn_shim.zephyr.configuration.urls import without_secrets
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.project import normalize
-from p2pcdn_shim.zephyr.toml_array import TomlArray
+from p2pcdn_shim.zephyr.project.pyproject import normalize
+from p2pcdn_shim.zephyr.project.toml_array import TomlArray
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
