@@ -107,7 +107,14 @@ def test_who_looks_for_the_node_loads_no_more_than_a_socket_needs(tmp_path: Path
 
 
 def test_a_sync_asks_its_node_before_it_loads_what_links() -> None:
-    own = ["zephyr.cli", "zephyr.settled", "zephyr.plain_flags", "zephyr.commands.sync", "zephyr.node", "client"]
+    own = [
+        "zephyr.cli",
+        "zephyr.settled",
+        "zephyr.plain_flags",
+        "zephyr.commands.sync",
+        "zephyr.node.reaching",
+        "client",
+    ]
     code = (
         "import json, sys\nbefore = set(sys.modules)\n"
         f"import {', '.join(f'p2pcdn_shim.{name}' for name in own)}\n"

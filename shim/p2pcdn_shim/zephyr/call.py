@@ -66,6 +66,6 @@ class Call:
 
         keeps_offline: what will be asked of it says itself that no index is to be asked. Raises ZephyrError.
         """
-        from p2pcdn_shim.zephyr.node import reach
+        from p2pcdn_shim.zephyr.node.reaching import reach
 
         return reach(self.config, self.voice, keeps_offline=keeps_offline)

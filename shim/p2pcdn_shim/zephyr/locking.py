@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import asking, lock_file, syncing
+from p2pcdn_shim.zephyr import lock_file, syncing
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.machine.files import write_text
+from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import Project, read_project
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from p2pcdn.envs.places import state_of
 from p2pcdn.envs.scheme import Scheme
-from p2pcdn_shim.zephyr import asking, named, venv
+from p2pcdn_shim.zephyr import named, venv
 from p2pcdn_shim.zephyr.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters.probes import Probe, probe
+from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.terminal.voice import packages
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 

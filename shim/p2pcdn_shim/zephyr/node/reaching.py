@@ -32,7 +32,7 @@ def reach(
         yield client
         return
     # Most commands find their node, and have no use for what starts processes.
-    from p2pcdn_shim.zephyr.starting import private_node, start
+    from p2pcdn_shim.zephyr.node.starting import private_node, start
 
     if config.offline:  # one that stays would be offline for others, too
         with private_node(voice, {**environ, "P2PCDN_OFFLINE": "true"}) as private:
