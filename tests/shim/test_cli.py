@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from p2pcdn_shim.zephyr.cli import _load, help_text
+from p2pcdn_shim.zephyr.command_line.parser import Parser
 from p2pcdn_shim.zephyr.commands import COMMANDS
-from p2pcdn_shim.zephyr.options import Parser
 from tests.shim.zephyr import COMMAND, ROOT, assert_one_sentence, environment, zephyr
 
 

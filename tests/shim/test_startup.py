@@ -110,7 +110,7 @@ def test_a_sync_asks_its_node_before_it_loads_what_links() -> None:
     own = [
         "zephyr.cli",
         "zephyr.settled",
-        "zephyr.plain_flags",
+        "zephyr.command_line.plain_flags",
         "zephyr.commands.sync",
         "zephyr.node.reaching",
         "client",

@@ -96,7 +96,7 @@ def _run(words: list[str]) -> int:
             print(printed, end="")
             return 0
     command = _load(name)
-    from p2pcdn_shim.zephyr.call import Call
+    from p2pcdn_shim.zephyr.command_line.call import Call
     from p2pcdn_shim.zephyr.terminal.voice import Voice
 
     options = _options(command, name, [*leading, *rest])
@@ -110,8 +110,8 @@ def _run(words: list[str]) -> int:
 
 def _options(command: ModuleType, name: str, words: list[str]) -> Any:
     """The flags of a command and the common ones, by name. Raises UsageError."""
-    from p2pcdn_shim.zephyr.common_flags import COMMON_DEFAULTS, add_common
-    from p2pcdn_shim.zephyr.plain_flags import NOTHING, PlainFlags, Unusual
+    from p2pcdn_shim.zephyr.command_line.common_flags import COMMON_DEFAULTS, add_common
+    from p2pcdn_shim.zephyr.command_line.plain_flags import NOTHING, PlainFlags, Unusual
 
     try:
         plain = PlainFlags()
@@ -119,7 +119,7 @@ def _options(command: ModuleType, name: str, words: list[str]) -> Any:
         add_common(plain, NOTHING)
         options: Any = plain.parse_args(words)
     except Unusual:
-        from p2pcdn_shim.zephyr.options import Parser
+        from p2pcdn_shim.zephyr.command_line.parser import Parser
 
         parser = Parser(prog=f"zephyr {name}", description=command.DESCRIPTION)
         command.arguments(parser)
@@ -131,7 +131,7 @@ def _options(command: ModuleType, name: str, words: list[str]) -> Any:
 
 def _split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
     """What stood before the command, the command, and what came after it."""
-    from p2pcdn_shim.zephyr.common_flags import WITH_A_WORD
+    from p2pcdn_shim.zephyr.command_line.common_flags import WITH_A_WORD
 
     at = 0
     while at < len(words) and words[at].startswith("-"):

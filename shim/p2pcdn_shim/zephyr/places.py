@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from p2pcdn.envs.plan import Plan
-    from p2pcdn_shim.zephyr.call import Call
+    from p2pcdn_shim.zephyr.command_line.call import Call
 
 
 def typed(texts: Iterable[str], call: Call) -> list[str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from p2pcdn.envs.generations import Outcome
     from p2pcdn.envs.install import LinkMode
-    from p2pcdn_shim.zephyr.call import Call
+    from p2pcdn_shim.zephyr.command_line.call import Call
     from p2pcdn_shim.zephyr.interpreters.probes import Probe
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from p2pcdn.envs.places import state_of
 from p2pcdn.envs.scheme import Scheme
 from p2pcdn_shim.zephyr import named, venv
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters.probes import Probe, probe
 from p2pcdn_shim.zephyr.node import asking

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from p2pcdn.envs.lock_file import LockFile
 from p2pcdn.envs.places import OWN, make_ignored
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.configuration.config import find_project_file
 
 

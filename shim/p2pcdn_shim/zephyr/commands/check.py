@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.pip import checking
 from p2pcdn_shim.zephyr.reading import read_environment
 

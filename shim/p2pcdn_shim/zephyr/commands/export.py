@@ -5,10 +5,10 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from pathlib import Path
 
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.command_line.parser import add_sub_commands
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.machine.files import write_text
-from p2pcdn_shim.zephyr.options import add_sub_commands
 from p2pcdn_shim.zephyr.project.pyproject import read_project
 
 DESCRIPTION = """Writes what this project installs in the form of another tool."""

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from p2pcdn_shim.zephyr import places, turn
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.configuration.config_files import read_text
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.machine.files import write_text

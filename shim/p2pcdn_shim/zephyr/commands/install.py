@@ -8,9 +8,9 @@ from pathlib import Path
 
 from p2pcdn.envs.generations import Environment
 from p2pcdn_shim.zephyr import named, places, syncing
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.command_line.flags import add_install_flags, add_requirements
 from p2pcdn_shim.zephyr.errors import ChangedMeanwhile
-from p2pcdn_shim.zephyr.flags import add_install_flags, add_requirements
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 

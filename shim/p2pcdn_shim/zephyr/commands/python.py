@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.command_line.parser import add_sub_commands
 from p2pcdn_shim.zephyr.interpreters import finding
 from p2pcdn_shim.zephyr.interpreters.probes import Probe
-from p2pcdn_shim.zephyr.options import add_sub_commands
 
 DESCRIPTION = """Shows the interpreters of Python 3.8 and newer on this machine: those on the PATH, pyenv's, those that
 the platform keeps elsewhere, and the one that runs zephyr. Each is asked once and remembered until it changes."""

@@ -7,10 +7,10 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from p2pcdn_shim.zephyr import activation, named, venv
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.command_line.parser import add_sub_commands
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.interpreters import finding
-from p2pcdn_shim.zephyr.options import add_sub_commands
 
 DESCRIPTION = """Makes, lists, removes and enters virtual environments. An environment has a name (it is kept in a
 directory of yours for such things) or a path: a word with a slash, or one that begins with a dot. Without a word, the

@@ -5,14 +5,14 @@ from __future__ import annotations
 from argparse import SUPPRESS, ArgumentParser, HelpFormatter
 from collections.abc import Callable
 
-from p2pcdn_shim.zephyr.common_flags import add_common
+from p2pcdn_shim.zephyr.command_line.common_flags import add_common
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-    from p2pcdn_shim.zephyr.call import Call
+    from p2pcdn_shim.zephyr.command_line.call import Call
 
 
 class Parser(ArgumentParser):
