@@ -13,8 +13,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from p2pcdn_shim.zephyr.configuration.settings import IndexSetting
+from p2pcdn_shim.zephyr.environment.direct_urls import typed_at
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.places import typed_at
 from p2pcdn_shim.zephyr.project.importers.imported import Imported, put_into
 from p2pcdn_shim.zephyr.project.importers.pipenv import read_pipenv
 from p2pcdn_shim.zephyr.project.importers.poetry import read_poetry

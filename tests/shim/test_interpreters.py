@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_shim.zephyr import venv
+from p2pcdn_shim.zephyr.environment import venv
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters import finding, probes
 from p2pcdn_shim.zephyr.interpreters.probes import Probe, probe

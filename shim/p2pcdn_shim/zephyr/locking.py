@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import lock_file, syncing
+from p2pcdn_shim.zephyr import lock_file
 from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.environment import syncing
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.node import asking

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Call:
-    """options: the command's own flags by name, and the common ones of `options.py`. Used by one thread.
+    """options: the command's own flags by name, and the common ones of `common_flags.py`. Used by one thread.
 
     settled: the files, absent ones too, of which it came that there was nothing to do (`settled.py`); none: say nothing
     of the next call.

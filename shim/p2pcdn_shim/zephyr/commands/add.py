@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import lock_file, locking, named, places, syncing, turn
+from p2pcdn_shim.zephyr import lock_file, locking, turn
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_install_flags, add_requirements, add_where_flags, where_of
 from p2pcdn_shim.zephyr.commands import sync
 from p2pcdn_shim.zephyr.configuration.config_files import read_text
 from p2pcdn_shim.zephyr.configuration.urls import without_secrets
+from p2pcdn_shim.zephyr.environment import direct_urls, named, syncing
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.machine.files import write_texts
 from p2pcdn_shim.zephyr.project import project_edit
@@ -37,7 +38,7 @@ def run(call: Call) -> int:
 
 def _add(call: Call) -> int:
     project = locking.project_of(call)
-    call.options.requirements, call.options.editables = places.typed_with_editables(call)
+    call.options.requirements, call.options.editables = direct_urls.typed_with_editables(call)
     _refuse_twice(call.options.requirements)
     for text in call.options.requirements:
         if (shown := without_secrets(text)) != text:

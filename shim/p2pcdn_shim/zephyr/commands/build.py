@@ -7,9 +7,9 @@ import shutil
 from argparse import ArgumentParser
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import syncing
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_index_flags
+from p2pcdn_shim.zephyr.environment import syncing
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 

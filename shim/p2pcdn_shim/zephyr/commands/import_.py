@@ -6,9 +6,10 @@ from argparse import ArgumentParser
 from functools import partial
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import places, turn
+from p2pcdn_shim.zephyr import turn
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.configuration.config_files import read_text
+from p2pcdn_shim.zephyr.environment import direct_urls
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
@@ -37,7 +38,7 @@ def _import(call: Call) -> int:
     from p2pcdn_shim.zephyr.project.importers.imported import put_into
 
     source = call.directory / call.options.file
-    found = read_foreign(source, partial(places.name_at, call))
+    found = read_foreign(source, partial(direct_urls.name_at, call))
     file = call.directory / "pyproject.toml"
     text = read_text(file) or ""
     if "name" not in found.project and "[project]" not in text:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from p2pcdn.envs.generations import Environment
-from p2pcdn_shim.zephyr import named, places, syncing
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_install_flags, add_requirements
+from p2pcdn_shim.zephyr.environment import direct_urls, named, syncing
 from p2pcdn_shim.zephyr.errors import ChangedMeanwhile
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
@@ -29,7 +29,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(call: Call) -> int:
-    typed, editables = places.typed_with_editables(call)
+    typed, editables = direct_urls.typed_with_editables(call)
     place = named.project_place(call.config, call.directory)
     new = {syncing.name_of(text) for text in typed}
 
@@ -92,12 +92,12 @@ def requested_of(plan: Plan | None) -> dict[str, str]:
     if plan is None:
         return {}
     names = [syncing.name_of(wheel.project) for wheel in plan.wheels if wheel.requested]
-    by_url = places.remembered(plan)
+    by_url = direct_urls.remembered(plan)
     return {name: by_url.get(name, name) for name in names}
 
 
 def editables_of(plan: Plan | None) -> list[str]:
-    return places.remembered_editables(plan) if plan is not None else []
+    return direct_urls.remembered_editables(plan) if plan is not None else []
 
 
 def versions_of(plan: Plan | None) -> list[tuple[str, str]]:

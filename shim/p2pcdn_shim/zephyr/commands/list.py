@@ -7,8 +7,8 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import named, venv
 from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.environment import named, venv
 from p2pcdn_shim.zephyr.interpreters import probes
 from p2pcdn_shim.zephyr.project.pyproject import normalize
 

@@ -7,8 +7,9 @@ from argparse import ArgumentParser
 
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.generations import Environment
-from p2pcdn_shim.zephyr import lock_file, named, sweeping, venv
+from p2pcdn_shim.zephyr import lock_file
 from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.environment import named, sweeping, venv
 from p2pcdn_shim.zephyr.errors import ZephyrError
 
 DESCRIPTION = """Makes the environment hold again what an earlier generation of it held: the one before, or the one

@@ -8,8 +8,8 @@ from argparse import REMAINDER, ArgumentParser
 from collections.abc import Mapping
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import named, venv
 from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.environment import named, venv
 from p2pcdn_shim.zephyr.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, UsageError, ZephyrError
 from p2pcdn_shim.zephyr.machine import platforms
 

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import lock_file, locking, named, syncing
+from p2pcdn_shim.zephyr import lock_file, locking
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_install_flags
 from p2pcdn_shim.zephyr.configuration.config import user_config_file
+from p2pcdn_shim.zephyr.environment import named, syncing
 from p2pcdn_shim.zephyr.errors import ChangedMeanwhile, UsageError, ZephyrError
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import Project, normalize

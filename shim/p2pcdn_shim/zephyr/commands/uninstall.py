@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 from p2pcdn.envs.generations import Environment
-from p2pcdn_shim.zephyr import named
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_install_flags
 from p2pcdn_shim.zephyr.commands.install import (
@@ -18,6 +17,7 @@ from p2pcdn_shim.zephyr.commands.install import (
     resolve_and_sync,
     versions_of,
 )
+from p2pcdn_shim.zephyr.environment import named
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.project.pyproject import normalize
 

@@ -6,9 +6,9 @@ import os
 from argparse import ArgumentParser
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import activation, named, venv
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.parser import add_sub_commands
+from p2pcdn_shim.zephyr.environment import activation, named, venv
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.interpreters import finding
 

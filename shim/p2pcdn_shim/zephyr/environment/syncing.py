@@ -10,8 +10,8 @@ from pathlib import Path
 
 from p2pcdn.envs.places import state_of
 from p2pcdn.envs.scheme import Scheme
-from p2pcdn_shim.zephyr import named, venv
 from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.environment import named, venv
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters.probes import Probe, probe
 from p2pcdn_shim.zephyr.node import asking
@@ -95,7 +95,7 @@ def sync(
     notes = tuple(ready["notes"])
     outcome = None
     if encoded is not None:
-        from p2pcdn_shim.zephyr.swapping import swap
+        from p2pcdn_shim.zephyr.environment.swapping import swap
 
         with before_change or nullcontext():
             outcome = swap(
@@ -118,7 +118,7 @@ def _load(mode: LinkMode) -> None:
     """What carries a plan out, loaded while the node looks for it. It swaps by a call that only ctypes can make."""
     import ctypes  # noqa: F401
 
-    import p2pcdn_shim.zephyr.swapping  # noqa: F401
+    import p2pcdn_shim.zephyr.environment.swapping  # noqa: F401
 
     if mode != "env":
         import p2pcdn.envs.record  # noqa: F401 - scripts are hashed, by OpenSSL
@@ -291,6 +291,6 @@ def tell(call: Call, place: Path, synced: Synced) -> None:
             for name in names:
                 call.voice.note(f"{sign} {name}")
     call.voice.did(f"{place} holds {packages(synced.packages)} now (generation {outcome.generation}).", value)
-    from p2pcdn_shim.zephyr import sweeping
+    from p2pcdn_shim.zephyr.environment import sweeping
 
     sweeping.start(place, call.config.generations)

@@ -19,7 +19,7 @@ def start(place: Path, kept: int) -> None:
 
     with suppress(OSError):  # the next command tries again
         Popen(
-            [sys.executable, "-P", "-m", "p2pcdn_shim.zephyr.sweeping", str(place), str(kept)],
+            [sys.executable, "-P", "-m", "p2pcdn_shim.zephyr.environment.sweeping", str(place), str(kept)],
             stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True, cwd=os.sep,
         )  # fmt: skip
 

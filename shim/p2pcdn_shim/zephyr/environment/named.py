@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.configuration.config import Config
+from p2pcdn_shim.zephyr.environment.venv import Environment, read_settings
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.machine import platforms
-from p2pcdn_shim.zephyr.venv import Environment, read_settings
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 

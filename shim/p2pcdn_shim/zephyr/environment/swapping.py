@@ -12,7 +12,7 @@ from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.generations import Environment
 from p2pcdn.envs.install import Source
 from p2pcdn.envs.plan import Plan
-from p2pcdn_shim.zephyr import venv
+from p2pcdn_shim.zephyr.environment import venv
 from p2pcdn_shim.zephyr.errors import ChangedMeanwhile, ZephyrError
 from p2pcdn_shim.zephyr.machine.side_by_side import side_by_side
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from p2pcdn_shim.zephyr import named, venv
 from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.environment import named, venv
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.installed import Environment

@@ -154,7 +154,7 @@ def _fill(new: Path, path: Path, interpreter: Probe, prompt: str, *, system_site
     )
     # Nobody wants an environment in a repository.
     (new / ".gitignore").write_text("*\n", encoding="utf-8")
-    from p2pcdn_shim.zephyr.activation import write_scripts  # most commands make no environment
+    from p2pcdn_shim.zephyr.environment.activation import write_scripts  # most commands make no environment
 
     write_scripts(scripts, path, prompt)
 
