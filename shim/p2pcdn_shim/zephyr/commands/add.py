@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import lock_file, locking, turn
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_install_flags, add_requirements, add_where_flags, where_of
 from p2pcdn_shim.zephyr.commands import sync
@@ -12,6 +11,7 @@ from p2pcdn_shim.zephyr.configuration.config_files import read_text
 from p2pcdn_shim.zephyr.configuration.urls import without_secrets
 from p2pcdn_shim.zephyr.environment import direct_urls, named, syncing
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
+from p2pcdn_shim.zephyr.lock import lock_file, locking, turn
 from p2pcdn_shim.zephyr.machine.files import write_texts
 from p2pcdn_shim.zephyr.project import project_edit
 from p2pcdn_shim.zephyr.project.pyproject import Project, parse_project

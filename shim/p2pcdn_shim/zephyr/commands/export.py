@@ -37,7 +37,7 @@ def _requirements(call: Call) -> int:
         raise UsageError(f"There is no pyproject.toml in {call.directory} or above it.")
     lock = call.config.project_file.with_name("pylock.toml")
     if lock.is_file():
-        from p2pcdn_shim.zephyr.export_lock import requirements_of
+        from p2pcdn_shim.zephyr.lock.export import requirements_of
 
         lines = requirements_of(lock, options.extra, options.group, hashes=not options.no_hashes)
     else:

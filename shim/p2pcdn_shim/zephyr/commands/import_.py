@@ -6,11 +6,11 @@ from argparse import ArgumentParser
 from functools import partial
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import turn
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.configuration.config_files import read_text
 from p2pcdn_shim.zephyr.environment import direct_urls
 from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.lock import turn
 from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 

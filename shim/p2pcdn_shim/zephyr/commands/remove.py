@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import locking, turn
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_install_flags, add_where_flags, where_of
 from p2pcdn_shim.zephyr.commands.add import change
 from p2pcdn_shim.zephyr.configuration.config_files import read_text
 from p2pcdn_shim.zephyr.environment import named, syncing
+from p2pcdn_shim.zephyr.lock import locking, turn
 from p2pcdn_shim.zephyr.project import project_edit
 from p2pcdn_shim.zephyr.project.pyproject import normalize, parse_project
 

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import lock_file, locking
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_install_flags
 from p2pcdn_shim.zephyr.configuration.config import user_config_file
 from p2pcdn_shim.zephyr.environment import named, syncing
 from p2pcdn_shim.zephyr.errors import ChangedMeanwhile, UsageError, ZephyrError
+from p2pcdn_shim.zephyr.lock import lock_file, locking
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import Project, normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
@@ -91,7 +91,7 @@ def _turn_of(call: Call, project: Project, lock: str) -> Iterator[None]:
 
     Else a sync that had read the lock would take out again what an `add` has put in since.
     """
-    from p2pcdn_shim.zephyr import turn  # most find nothing to do
+    from p2pcdn_shim.zephyr.lock import turn  # most find nothing to do
 
     with turn.of_project(call):
         if lock_file.read(lock_file.place_of(project.file)) != lock:

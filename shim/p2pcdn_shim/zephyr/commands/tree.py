@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import graph, lock_file, locking
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.environment import syncing
 from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.lock import graph, lock_file, locking
 from p2pcdn_shim.zephyr.project.pyproject import Project
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 

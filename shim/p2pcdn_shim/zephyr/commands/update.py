@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import lock_file, locking, turn
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_install_flags
 from p2pcdn_shim.zephyr.commands import sync
+from p2pcdn_shim.zephyr.lock import lock_file, locking, turn
 
 DESCRIPTION = """Locks the newest versions that pyproject.toml allows, of all packages or of those that are named, and
 syncs the environment."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import graph, locking
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.commands.tree import packages_of, roots_of
 from p2pcdn_shim.zephyr.errors import EXIT_FAILED
+from p2pcdn_shim.zephyr.lock import graph, locking
 from p2pcdn_shim.zephyr.project.pyproject import normalize
 
 DESCRIPTION = (

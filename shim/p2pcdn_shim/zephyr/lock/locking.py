@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import lock_file
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.environment import syncing
 from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.lock import lock_file
 from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import Project, read_project
@@ -70,7 +70,7 @@ def write(call: Call, file: Path, text: str) -> list[str]:
 
 def current(call: Call, client: Client) -> tuple[Project, str]:
     """The project as it is, and its lock: the file's, or a new one that is written first. Raises as `make` does."""
-    from p2pcdn_shim.zephyr import turn  # nearly all find a lock that fits
+    from p2pcdn_shim.zephyr.lock import turn  # nearly all find a lock that fits
 
     with turn.of_project(call):
         project = project_of(call)
