@@ -9,8 +9,9 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_index_flags
-from p2pcdn_shim.zephyr.environment import syncing
+from p2pcdn_shim.zephyr.environment.interpreter import interpreter_of
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
+from p2pcdn_shim.zephyr.node.answers import long_answer
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,13 +42,13 @@ def run(call: Call) -> int:
 
     found = finding.find(call.config.python, call.config.project_file, call.directory)
     question = {
-        **syncing.interpreter_of(call, found),
+        **interpreter_of(call, found),
         "directory": str(source),
         "kinds": kinds,
         "settings": _settings(options.config_setting),
     }
     with call.node() as client:
-        built = syncing.long_answer(call, client, "/v1/distributions", question, "Building", "built")[0]
+        built = long_answer(client, call.voice, "/v1/distributions", question, "Building", "built")[0]
         files = [_copied(Path(one["path"]), output) for one in built]
     for file, one in zip(files, built, strict=True):
         call.voice.detail(f"{file.name} was {one['how']}.")

@@ -45,7 +45,7 @@ def typed_with_editables(call: Call) -> tuple[list[str], list[str]]:
 
 def name_at(call: Call, url: str) -> str:
     """The normalized project of what stands at a URL, which the node looks at. Raises NodeRefused."""
-    from p2pcdn_shim.zephyr.environment.syncing import some_interpreter
+    from p2pcdn_shim.zephyr.environment.interpreter import some_interpreter
 
     with call.node() as client:
         return str(client.post("/v1/name", {"url": url, **some_interpreter(call)})["name"])

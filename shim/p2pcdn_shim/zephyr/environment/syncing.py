@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 from p2pcdn.envs.places import state_of
-from p2pcdn.envs.scheme import Scheme
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.environment import named, venv
-from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
-from p2pcdn_shim.zephyr.interpreters.probes import Probe, probe
-from p2pcdn_shim.zephyr.node import asking
+from p2pcdn_shim.zephyr.environment.interpreter import interpreter_of, scheme_of
+from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.interpreters.probes import Probe
+from p2pcdn_shim.zephyr.node.answers import long_answer
 from p2pcdn_shim.zephyr.terminal.voice import packages
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
@@ -83,8 +80,8 @@ def sync(
         question["site"] = str(place)
     # The plan as it was encoded; None where the environment holds it already.
     ready, encoded = long_answer(
-        call,
         client,
+        call.voice,
         "/v1/environment",
         question,
         "Fetching",
@@ -141,60 +138,6 @@ def _held(place: Path, site: Path, mode: LinkMode) -> str:
     return str(state_of(str(place)).get("plan", ""))
 
 
-def interpreter_of(call: Call, found: Probe) -> dict[str, Any]:
-    """An interpreter in the words in which the node is asked: what it is, and that it may build."""
-    return {
-        "markers": dict(found.markers),
-        "tags": list(found.tags),
-        "scheme": scheme_of(found).as_dict(),
-        "build": {"python": found.base_executable, "allow_unsandboxed": call.config.allow_unsandboxed_builds},
-        "require_attestations": list(call.config.require_attestations),
-        **asking.sources_named(call.config),
-    }
-
-
-def some_interpreter(call: Call) -> dict[str, Any]:
-    """The project's interpreter, in the same words; nothing where there is none, for a lock needs it only to build."""
-    try:
-        return interpreter_of(call, interpreter_at(call, named.project_place(call.config, call.directory)))
-    except ZephyrError as error:
-        call.voice.detail(str(error))
-        return asking.sources_named(call.config)
-
-
-def interpreter_at(call: Call, place: Path) -> Probe:
-    """The interpreter of the environment at `place`; where there is none yet, the one that it will have.
-
-    Raises ZephyrError, also where --python means another one than the environment has.
-    """
-    wanted = call.config.python
-    if venv.read_settings(place) is not None:
-        found = probe(venv.open_environment(place).python)
-        if wanted is not None and call.config.origin("python").startswith("flag"):
-            _refuse_another(call, place, found, wanted)
-        return found
-    from p2pcdn_shim.zephyr.interpreters import finding
-
-    return finding.find(call.config.python, call.config.project_file, call.directory)
-
-
-def _refuse_another(call: Call, place: Path, found: Probe, wanted: str) -> None:
-    from p2pcdn_shim.zephyr.interpreters.finding import is_meant
-
-    if not is_meant(wanted, found, call.directory):
-        raise ZephyrError(
-            f"{place} has Python {found.full_version}, and --python asks for {wanted}. To make it anew, without its"
-            f" packages: `zephyr venv create --clear --python {wanted} {place}`."
-        )
-
-
-def scheme_of(found: Probe) -> Scheme:
-    """Where the parts of wheels go in an environment of this interpreter."""
-    major, minor = found.version
-    number = f"{major}.{minor}{'t' if found.free_threaded else ''}"
-    return Scheme.of_venv(number, windows=os.name == "nt", folds_case=sys.platform in ("darwin", "win32"))
-
-
 def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict[str, Any]:
     wait = call.config.compile_bytecode
     compiled = {"interpreter": interpreter.executable, "cache_tag": interpreter.cache_tag, "wait": wait is True}
@@ -214,44 +157,6 @@ def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict
     }
 
 
-def long_answer(
-    call: Call,
-    client: Client,
-    target: str,
-    question: dict[str, Any],
-    doing: str,
-    key: str,
-    meanwhile: Callable[[], None] | None = None,
-) -> tuple[Any, bytes | None]:
-    """What the node says under `key` when a long work is done, and the line after it, if there is one.
-
-    Progress is drawn. meanwhile: called once while the node is at work. Raises NodeRefused.
-    """
-    import json
-
-    from p2pcdn_shim.client import NodeRefused
-    from p2pcdn_shim.zephyr.terminal.progress import Progress
-
-    found: Any = None
-    more: bytes | None = None
-    with Progress(call.voice, doing) as progress:
-        for line in client.raw_lines(target, question, meanwhile=meanwhile):
-            if found is not None:
-                more = line
-                continue
-            said = json.loads(line)
-            if "progress" in said:
-                step = said["progress"]
-                progress.show(step["done"], step["of"], step["what"])
-            elif "error" in said:
-                raise NodeRefused(said["error"]["detail"], status=said["error"]["status"], problem=said["error"])
-            else:
-                found = said[key]
-    if found is None:
-        raise NodeRefused("The node ended its answer early; what was fetched is kept, so ask again.")
-    return found, more
-
-
 def _link_mode(call: Call) -> LinkMode:
     for mode in _LINK_MODES:
         if call.config.link_mode == mode:
@@ -259,14 +164,6 @@ def _link_mode(call: Call) -> LinkMode:
     if call.config.link_mode is not None:
         raise UsageError(f"The link mode {call.config.link_mode!r} is not one of {', '.join(_LINK_MODES)}.")
     return "reflink"
-
-
-def name_of(requirement: str) -> str:
-    """The normalized project that a requirement is for; "" where it cannot be read."""
-    import re
-
-    match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", requirement)
-    return re.sub(r"[-_.]+", "-", match[1]).lower() if match else ""
 
 
 def tell(call: Call, place: Path, synced: Synced) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.command_line.call import Call
-from p2pcdn_shim.zephyr.environment import syncing
+from p2pcdn_shim.zephyr.environment.interpreter import some_interpreter
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.lock import lock_file
 from p2pcdn_shim.zephyr.machine.files import write_text
@@ -48,7 +48,7 @@ def make(
     meanwhile what it can. Raises NodeRefused, UsageError.
     """
     former = former or lock_file.read(lock_file.place_of(project.file))
-    builder = {**syncing.some_interpreter(call), "installs": installs}
+    builder = {**some_interpreter(call), "installs": installs}
     locked = asking.ask_lock(client, asking.question_of(project, call.config), builder, former, upgrade)
     for warning in locked.warnings:
         call.voice.warn(warning)

@@ -90,6 +90,12 @@ def normalize(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def name_of(requirement: str) -> str:
+    """The normalized project that a requirement is for; "" where it cannot be read."""
+    match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", requirement)
+    return normalize(match[1]) if match else ""
+
+
 class _Reader:
     """Takes typed values out of one file's tables; whoever wrote something else is told where."""
 
