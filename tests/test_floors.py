@@ -77,6 +77,7 @@ FLOORS: dict[str, float] = {
     "p2pcdn_shim.zephyr.pip": 16.6,
     "p2pcdn_shim.zephyr.environment": 16.7,
     "p2pcdn_shim.zephyr.lock": 16.8,
+    "p2pcdn_shim.zephyr.running": 16.85,
     "p2pcdn_shim.zephyr.commands": 16.9,
     "p2pcdn_shim.zephyr": 17,
     "pycdn": 17,

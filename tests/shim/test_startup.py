@@ -17,7 +17,7 @@ ZEPHYR = Path(__file__).parent.parent.parent / "shim" / "p2pcdn_shim" / "zephyr"
 ROOMS = frozenset(
     f"p2pcdn_shim.zephyr.{room}"
     for room in ("command_line", "configuration", "environment", "interpreters", "lock", "machine", "node", "project",
-                 "terminal")
+                 "running", "terminal")
 )  # fmt: skip
 
 # Each takes more than all of our own modules: third parties, and the heavy ones of the standard library.

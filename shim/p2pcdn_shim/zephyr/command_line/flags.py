@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from p2pcdn_shim.zephyr.project.project_edit import Where
 
 
+# The names under which `add_selection_flags` leaves what was given.
+SELECTION = (
+    "frozen", "locked", "extra", "no_project", "all_extras", "group", "all_groups", "no_group", "no_default_groups",
+    "no_dev", "only_group", "only_dev",
+)  # fmt: skip
+
+
 def add_install_flags(parser: ArgumentParser) -> None:
     """The settings of `settings.py` that every command has that fills an environment."""
     parser.add_argument("--venv", metavar="DIR", help="The environment, instead of the project's .venv.")
@@ -71,6 +78,32 @@ def add_choice_flags(parser: ArgumentParser) -> None:
         ("--no-binary", "Always built from source; :all: for every package."),
     ):
         parser.add_argument(flag, action="append", default=[], metavar="NAME", help=what)
+
+
+def add_selection_flags(parser: ArgumentParser) -> None:
+    """What of the project's lock its environment gets, and whether that lock may be made anew."""
+    parser.add_argument("--frozen", action="store_true", help="Takes the lock as it is, and looks at nothing else.")
+    parser.add_argument("--locked", action="store_true", help="Fails where the lock would have to be made anew.")
+    parser.add_argument("--extra", action="append", default=[], metavar="NAME", help="With this extra.")
+    parser.add_argument("--no-project", action="store_true", help="Leaves the project itself out.")
+    parser.add_argument("--all-extras", action="store_true", help="With every extra of the project.")
+    parser.add_argument("--group", action="append", default=[], metavar="NAME", help="With this dependency group.")
+    parser.add_argument("--all-groups", action="store_true", help="With every dependency group.")
+    parser.add_argument("--no-group", action="append", default=[], metavar="NAME", help="Without this one.")
+    parser.add_argument(
+        "--no-default-groups",
+        action="store_true",
+        help="Without the groups that are installed unless others are named.",
+    )
+    parser.add_argument("--no-dev", action="store_true", help="Without the group dev.")
+    parser.add_argument(
+        "--only-group",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="This group with what it needs, and nothing of the project.",
+    )
+    parser.add_argument("--only-dev", action="store_true", help="The same of the group dev.")
 
 
 def add_where_flags(parser: ArgumentParser) -> None:

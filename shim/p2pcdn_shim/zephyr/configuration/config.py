@@ -72,16 +72,19 @@ def resolve(
     environ: Mapping[str, str] = os.environ,
     *,
     config_file: str | None = None,
+    script: tuple[Path, str] | None = None,
 ) -> Config:
     """Lays flags over environment over project over the user's file over defaults. Raises UsageError.
+
+    script: one that says itself what it needs, and the TOML in which it does; it stands in the project's place.
 
     flags: by field name; None or a missing one means that the flag was not given; names that are no setting are
     skipped. directory: where the project is looked for, upwards.
     """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    project_file = find_project_file(directory)
-    for key, value, origin in _all(flags, directory, environ, config_file, project_file):
+    project_file = find_project_file(directory) if script is None else None
+    for key, value, origin in _all(flags, directory, environ, config_file, project_file, script):
         values[BY_KEY[key].field_name], origins[key] = value, origin
     return Config(
         **values, origins=origins, project_file=project_file, unknown_variables=tuple(_unknown_variables(environ))
@@ -108,14 +111,21 @@ def _all(
     environ: Mapping[str, str],
     config_file: str | None,
     project_file: Path | None,
+    script: tuple[Path, str] | None,
 ) -> Iterator[tuple[str, Any, str]]:
     """Every value that somebody gave with its origin, the weakest first."""
-    from p2pcdn_shim.zephyr.configuration.config_files import read_project_settings, read_user_settings
+    from p2pcdn_shim.zephyr.configuration.config_files import (
+        read_project_settings,
+        read_user_settings,
+        settings_of_tool,
+    )
 
     file = directory / config_file if config_file else user_config_file(environ)
     yield from read_user_settings(file, must_exist=bool(config_file or environ.get("ZEPHYR_CONFIG_FILE")))
     if project_file is not None:
         yield from read_project_settings(project_file)
+    if script is not None:
+        yield from settings_of_tool(script[1], script[0])
     for setting in SETTINGS:
         if text := environ.get(setting.variable, ""):
             yield setting.key, from_text(setting, text, setting.variable, directory), f"variable {setting.variable}"

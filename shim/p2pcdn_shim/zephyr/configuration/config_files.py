@@ -31,7 +31,11 @@ def read_user_settings(file: Path, *, must_exist: bool) -> Iterator[Given]:
 
 def read_project_settings(file: Path) -> Iterator[Given]:
     """Key, value and origin of each setting in [tool.zephyr]. Raises UsageError."""
-    text = read_text(file)
+    yield from settings_of_tool(read_text(file), file)
+
+
+def settings_of_tool(text: str | None, file: Path) -> Iterator[Given]:
+    """The same of the text of such a file, or of what a script says of itself; nothing where there is none."""
     if text is None or "zephyr" not in text:  # most projects say nothing of us, and parsing takes longer than looking
         return
     table = parse_toml(text, file).get("tool")

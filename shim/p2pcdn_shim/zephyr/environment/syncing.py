@@ -166,8 +166,11 @@ def _link_mode(call: Call) -> LinkMode:
     return "reflink"
 
 
-def tell(call: Call, place: Path, synced: Synced) -> None:
-    """Says what a sync did; then what it made superfluous may go."""
+def tell(call: Call, place: Path, synced: Synced, *, by_the_way: bool = False) -> None:
+    """Says what a sync did; then what it made superfluous may go.
+
+    by_the_way: it was not asked for, so nothing goes to stdout, and what was not changed is not spoken of.
+    """
     outcome = synced.outcome
     for note in (*synced.notes, *(outcome.told if outcome is not None else ())):
         call.voice.note(note)
@@ -179,6 +182,8 @@ def tell(call: Call, place: Path, synced: Synced) -> None:
         "removed": list(outcome.removed) if outcome is not None else [],
     }
     if outcome is None:
+        if by_the_way:
+            return
         call.voice.did(f"{place} holds its {packages(synced.packages)} already.", value)
         return
     phases = ", ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in outcome.phases_s.items())
@@ -187,7 +192,8 @@ def tell(call: Call, place: Path, synced: Synced) -> None:
         for sign, names in (("-", outcome.removed), ("+", outcome.added)):
             for name in names:
                 call.voice.note(f"{sign} {name}")
-    call.voice.did(f"{place} holds {packages(synced.packages)} now (generation {outcome.generation}).", value)
+    did = f"{place} holds {packages(synced.packages)} now (generation {outcome.generation})."
+    call.voice.note(did) if by_the_way else call.voice.did(did, value)
     from p2pcdn_shim.zephyr.environment import sweeping
 
     sweeping.start(place, call.config.generations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from p2pcdn_shim.zephyr.configuration.config import user_config_file
 from p2pcdn_shim.zephyr.environment import named, syncing
 from p2pcdn_shim.zephyr.environment.interpreter import interpreter_at
 from p2pcdn_shim.zephyr.errors import ChangedMeanwhile, UsageError, ZephyrError
-from p2pcdn_shim.zephyr.lock import lock_file, locking
+from p2pcdn_shim.zephyr.lock import behind, lock_file, locking
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import Project, name_of, normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
@@ -39,6 +40,33 @@ def _sync_project(call: Call) -> int:
         if lock is None:
             project, lock = locking.current(call, client)
         return install_lock(call, client, project, lock, before_change=_turn_of(call, project, lock))
+
+
+def follow(call: Call, place: Path) -> None:
+    """The environment at a place brought to the project's lock, before something else is done there; said on stderr.
+
+    What others have put there stays. Raises NodeRefused, ZephyrError; then it is as it was.
+    """
+    began_ns = time.time_ns()
+    call.config = call.config.but(venv=place)
+    while True:
+        try:
+            _follow(call, place)
+            break
+        except ChangedMeanwhile:
+            call.config = call.config.but(venv=place)
+    behind.looked_at(place, began_ns)
+
+
+def _follow(call: Call, place: Path) -> None:
+    project = locking.project_of(call)
+    lock = _as_it_is(call, project)
+    with call.node(keeps_offline=lock is not None) as client:
+        if lock is None:
+            project, lock = locking.current(call, client)
+            call.config = call.config.but(venv=place)  # which was read again, in the project's turn
+        synced = bring(call, client, project, lock, _turn_of(call, project, lock), exact=False)
+    syncing.tell(call, place, synced, by_the_way=True)
 
 
 def _as_it_is(call: Call, project: Project) -> str | None:
@@ -99,11 +127,20 @@ def _stood_on(call: Call, project_file: Path) -> list[str]:
 
 
 def bring(
-    call: Call, client: Client, project: Project, lock: str, before_change: AbstractContextManager[None] | None = None
+    call: Call,
+    client: Client,
+    project: Project,
+    lock: str,
+    before_change: AbstractContextManager[None] | None = None,
+    *,
+    exact: bool = True,
 ) -> syncing.Synced:
-    """The same without a word. Raises NodeRefused, ZephyrError; then the environment is as it was."""
+    """The same without a word. exact: what others have put there goes.
+
+    Raises NodeRefused, ZephyrError; then the environment is as it was.
+    """
     place = named.project_place(call.config, call.directory)
-    chosen = _chosen(call, project, lock)
+    chosen = _chosen(call, project, lock).but(exact=exact)
     return syncing.sync(call, client, place, interpreter_at(call, place), chosen, before_change)
 
 

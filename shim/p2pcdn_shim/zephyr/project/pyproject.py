@@ -58,7 +58,7 @@ def read_project(file: Path) -> Project:
 def parse_project(text: str, file: Path) -> Project:
     """Raises UsageError, with the line where that can be told."""
     whole = parse_toml(text, file)
-    reader = _Reader(text, file)
+    reader = Reader(text, file)
     table = reader.table(whole, "project", "")
     extras = reader.table(table, "optional-dependencies", "project")
     return Project(
@@ -78,7 +78,7 @@ def read_group(file: Path, name: str) -> tuple[str, ...]:
     """One dependency group, its includes put in; whether others are right is not asked. Raises UsageError."""
     if (text := read_text(file)) is None:
         raise UsageError(f"There is no {file}, in which the group {name!r} could stand.")
-    reader = _Reader(text, file)
+    reader = Reader(text, file)
     groups = reader.written_groups(parse_toml(text, file))
     if normalize(name) not in groups:
         raise UsageError(f"{file} has no group {name[:60]!r}; it has {', '.join(groups) or 'none'}.")
@@ -96,7 +96,7 @@ def name_of(requirement: str) -> str:
     return normalize(match[1]) if match else ""
 
 
-class _Reader:
+class Reader:
     """Takes typed values out of one file's tables; whoever wrote something else is told where."""
 
     def __init__(self, text: str, file: Path) -> None:
@@ -109,10 +109,10 @@ class _Reader:
             raise self._wrong(path, key, "is not a table")
         return value
 
-    def text(self, of: Mapping[str, Any], key: str) -> str | None:
+    def text(self, of: Mapping[str, Any], key: str, path: str = "project") -> str | None:
         value = of.get(key)
         if value is not None and not isinstance(value, str):
-            raise self._wrong("project", key, "is not a text")
+            raise self._wrong(path, key, "is not a text")
         return value
 
     def texts(self, of: Mapping[str, Any], key: str, path: str) -> list[str]:
