@@ -35,3 +35,13 @@ def add_common(parser: TakesFlags, nothing: object) -> None:
     parser.add_argument(
         "--config-file", metavar="FILE", default=nothing, help="Reads FILE instead of ~/.zephyr/config.toml."
     )
+
+
+def split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
+    """What stood before the command, the command, and what came after it."""
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        at += 2 if words[at] in WITH_A_WORD else 1
+    if at >= len(words):
+        return words, None, []
+    return words[:at], words[at], words[at + 1 :]
