@@ -61,11 +61,11 @@ class Call:
 
         return without_secrets(typed)
 
-    def node(self, *, keeps_offline: bool = False) -> AbstractContextManager[Client]:
+    def node(self) -> AbstractContextManager[Client]:
         """The node: the user's, started if none runs, or with --no-node one that ends with the block.
 
-        keeps_offline: what will be asked of it says itself that no index is to be asked. Raises ZephyrError.
+        Each question says itself whether an index is to be asked (`asking.sources_named`). Raises ZephyrError.
         """
         from p2pcdn_shim.zephyr.node.reaching import reach
 
-        return reach(self.config, self.voice, keeps_offline=keeps_offline)
+        return reach(self.config, self.voice, keeps_offline=True)

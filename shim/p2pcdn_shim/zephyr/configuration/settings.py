@@ -195,7 +195,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("no-index", FLAG, "Takes packages from `find-links` only."),
     Setting("trusted-host", HOST, "A host that may be asked over plain http.", many=True),
     Setting("keyring", KEYRING, "Whether the keyring is asked for the password of an index whose user name is known."),
-    Setting("offline", FLAG, "Asks no index. A node that does only installs what is locked and in its store then."),
+    Setting("offline", FLAG, "Asks no index: works with what is in the node's store."),
     Setting("no-node", FLAG, "Works with a private node that ends with the command."),
     Setting("environments", TEXT, "The environments that a lock must serve, as markers.", many=True,
             default_text="Linux, macOS and Windows on x86-64 and ARM64"),

@@ -153,7 +153,6 @@ def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict
         "bytecode": compiled if wait is not False and interpreter.cache_tag else None,
         "have": have,
         **({"only": list(chosen.only)} if chosen.only is not None else {}),
-        **({"offline": True} if call.config.offline else {}),
     }
 
 

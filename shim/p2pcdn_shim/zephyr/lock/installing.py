@@ -36,7 +36,7 @@ def sync_project(call: Call) -> int:
 def _sync_project(call: Call) -> int:
     project = locking.project_of(call)
     lock = _as_it_is(call, project)
-    with call.node(keeps_offline=lock is not None) as client:
+    with call.node() as client:
         if lock is None:
             project, lock = locking.current(call, client)
         return install_lock(call, client, project, lock, before_change=_turn_of(call, project, lock))
@@ -61,7 +61,7 @@ def follow(call: Call, place: Path) -> None:
 def _follow(call: Call, place: Path) -> None:
     project = locking.project_of(call)
     lock = _as_it_is(call, project)
-    with call.node(keeps_offline=lock is not None) as client:
+    with call.node() as client:
         if lock is None:
             project, lock = locking.current(call, client)
             call.config = call.config.but(venv=place)  # which was read again, in the project's turn

@@ -54,9 +54,9 @@ def options_of(config: Config) -> dict[str, Any]:
 
 
 def sources_named(config: Config) -> dict[str, Any]:
-    """Where packages may come from, in the node's words. Raises UsageError."""
+    """Where packages may come from, in the node's words, and whether anybody is to be asked. Raises UsageError."""
     named = {"indexes": indexes_named(config), "trusted_hosts": list(config.trusted_host)}
-    return {**named, "variables": gits_variables()}
+    return {**named, "variables": gits_variables(), **({"offline": True} if config.offline else {})}
 
 
 def gits_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -118,7 +118,7 @@ def ask_lock(
     builder: the interpreter that builds what has no metadata otherwise (`interpreter_of`); empty: it is not built.
     """
     again = upgrade if upgrade is True else list(upgrade or ())
-    return _locked(client.post("/v1/lock", {"question": question, "former": former, "upgrade": again, **builder}))
+    return _locked(client, "/v1/lock", {"question": question, "former": former, "upgrade": again, **builder})
 
 
 def ask_resolve(
@@ -129,8 +129,17 @@ def ask_resolve(
 ) -> Locked:
     """A lock for one interpreter (`interpreter_of`). Raises NodeRefused."""
     asked = {"question": question, "preferences": [list(pair) for pair in preferences], **interpreter}
-    return _locked(client.post("/v1/resolve", asked))
+    return _locked(client, "/v1/resolve", asked)
 
 
-def _locked(answer: Mapping[str, Any]) -> Locked:
+def _locked(client: Client, target: str, asked: Mapping[str, Any]) -> Locked:
+    from p2pcdn_shim.client import NodeRefused
+
+    try:
+        answer = client.post(target, asked)
+    except NodeRefused as error:
+        if not asked.get("offline"):
+            raise
+        told = f"{str(error).rstrip()} Offline, only what is in the node's store was looked at."
+        raise NodeRefused(told, status=error.status, problem=error.problem) from error
     return Locked(answer["lock"], answer["packages"], tuple(answer["warnings"]), answer["again"])
