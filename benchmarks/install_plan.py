@@ -37,7 +37,7 @@ import json
 from p2pcdn.envs.generations import Environment
 from p2pcdn.envs.install import Source
 from p2pcdn.envs.plan import Plan
-from p2pcdn_shim.zephyr.side_by_side import side_by_side
+from p2pcdn_shim.zephyr.machine.side_by_side import side_by_side
 imported = time.perf_counter()
 root, job = sys.argv[2:4]
 with open(job, "rb") as file:

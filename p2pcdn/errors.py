@@ -30,6 +30,11 @@ class Unavailable(P2pcdnError):
         self.retry_after_s = retry_after_s
 
 
+def not_here(what: str) -> Unavailable:
+    """Where nobody is to be asked for what is not in the store."""
+    return Unavailable(f"Offline, {what} is not in this node's store; without `offline` an index is asked for it.")
+
+
 class Busy(Unavailable):
     """An upstream answered that it is not to be asked now, and for how long (429, Retry-After).
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from p2pcdn import __version__
-from p2pcdn_daemon.commands import group, install, keep, look, options, pip, serve
+from p2pcdn_daemon.commands import completion, group, install, keep, look, options, pip, serve
 from p2pcdn_daemon.commands.control import NodeRefused, NoNode
 from p2pcdn_daemon.configuration.config import ConfigError
 
@@ -49,6 +49,7 @@ for _command in (
     keep.import_,
     look.config,
     install.demo,
+    completion.completion,
 ):
     commands.add_command(_command)
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from packaging.markers import Marker
+from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.specifiers import SpecifierSet
 from packaging.utils import parse_wheel_filename
 
-from p2pcdn.envs.errors import NothingFits
+from p2pcdn.envs.errors import BadLock, NothingFits
 from p2pcdn.envs.model import Chosen, Lock, LockedFile, LockedPackage, Target
 from p2pcdn.names import normalize_project
 
@@ -34,7 +34,8 @@ def select(
 
     only: these projects, and what they need; None: everything.
 
-    Raises NothingFits with a sentence that names the package and what is there instead.
+    Raises NothingFits with a sentence that names the package and what is there instead; BadLock for a marker that can
+    be read and means nothing.
     """
     return list(_Selection(lock, target, extras, groups, only_wheels, only).chosen())
 
@@ -80,7 +81,7 @@ class _Selection:
             yield self._choice(package)
 
     def _meant(self) -> list[LockedPackage]:
-        here = [one for one in self._lock.packages if one.marker is None or self._holds(one.marker)]
+        here = [one for one in self._lock.packages if one.marker is None or self._holds(one.marker, _called(one))]
         if self._only is None:
             return here
         if self._lock.created_by != _OURS and not any(one.dependencies for one in self._lock.packages):
@@ -106,7 +107,7 @@ class _Selection:
 
     def _check_lock(self) -> None:
         self._check_python(self._lock.requires_python, "The lock")
-        if self._lock.environments and not any(map(self._holds, self._lock.environments)):
+        if self._lock.environments and not any(self._holds(one, "an environment") for one in self._lock.environments):
             named = "; ".join(self._lock.environments[:KINDS_NAMED_MAX])
             why = " ".join(["", *_left_out(self._lock)])
             raise NothingFits(f"The lock was not made for {self._here()}; it was made for: {named}.{why}")
@@ -118,8 +119,14 @@ class _Selection:
                 " one that fits."
             )
 
-    def _holds(self, marker: str) -> bool:
-        return Marker(marker).evaluate(self._environment, context="lock_file")
+    def _holds(self, marker: str, whose: str) -> bool:
+        try:
+            return Marker(marker).evaluate(self._environment, context="lock_file")
+        except (UndefinedComparison, UndefinedEnvironmentName) as error:
+            # Whether it holds nobody knows: to leave the package out would be to install something else.
+            raise BadLock(
+                f"The lock of {self._lock.created_by} has a marker of {whose} that nothing can decide: {marker[:99]!r}."
+            ) from error
 
     def _choice(self, package: LockedPackage) -> Chosen:
         if package.vcs is not None:

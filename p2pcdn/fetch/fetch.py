@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 from functools import partial as bind
 
@@ -19,6 +20,7 @@ from p2pcdn.errors import (
     P2pcdnError,
     StoreStopped,
     Unavailable,
+    not_here,
 )
 from p2pcdn.fetch.filling import Filling
 from p2pcdn.fetch.origin import OriginReader, Wanted
@@ -60,6 +62,13 @@ class Fetch:
         self._alone: dict[Sha256 | str, trio.Event] = {}  # of those that run: whether the room is left out
         self._attempts: dict[Sha256 | str, str] = {}
         self._opening: Flights[Sha256 | str, Blob | Partial] = Flights(nursery)
+        self._begins = True
+
+    def unasking(self) -> Fetch:
+        """The same, for who wants nobody to be asked: what is neither here nor coming already is Unavailable."""
+        view = copy(self)
+        view._begins = False
+        return view
 
     async def open(self, wanted: Wanted, *, for_room: bool = False) -> Blob | Partial:
         """The whole file, or the growing one that everybody who asks now shares.
@@ -68,7 +77,11 @@ class Fetch:
         download that runs: it would wait for whoever waits for it.
         Raises StoreStopped where nothing can be kept: the caller then passes the file through.
         """
-        held = self.held(wanted) or await self._opening.join(wanted.key, bind(self._begin, wanted))
+        held = self.held(wanted)
+        if held is None:
+            if not self._begins:
+                raise not_here(wanted.file.filename)
+            held = await self._opening.join(wanted.key, bind(self._begin, wanted))
         if for_room and wanted.key in self._alone:
             self._alone[wanted.key].set()
         if isinstance(held, Blob) and held.origin == UNKNOWN and wanted.file.sha256 is not None:

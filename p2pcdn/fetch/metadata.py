@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from functools import partial
 
 import trio
 
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import NotFound, P2pcdnError, Refused, RemoteProtocolError, StoreStopped, Unavailable
+from p2pcdn.errors import NotFound, P2pcdnError, Refused, RemoteProtocolError, StoreStopped, Unavailable, not_here
 from p2pcdn.fetch.filling import SILENCE_WAIT_S
 from p2pcdn.fetch.origin import OriginReader, Sink, Wanted
 from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX, TAIL_SIZE_BYTES, Read, wheel_metadata
@@ -43,6 +44,15 @@ class Metadata:
         self._flights: Flights[tuple[str, Sha256 | bool], bytes] = Flights(nursery)
         # Indexes, by key, that did not give the end of a file of unknown length.
         self._without_tails: set[str] = set()
+        self._nursery = nursery
+        self._asks = True
+
+    def unasking(self) -> Metadata:
+        """The same, for who wants nobody to be asked: what cannot be had from the store is Unavailable."""
+        view = copy(self)
+        view._asks = False
+        view._flights = Flights(self._nursery)  # nobody else's question ends with this one's answer
+        return view
 
     async def of(self, wanted: Wanted) -> bytes:
         """The METADATA of a wheel, or of an sdist whose index gives it (PEP 658 is for both).
@@ -88,7 +98,7 @@ class Metadata:
 
     async def _get(self, wanted: Wanted) -> bytes:
         declared = wanted.file.core_metadata
-        if isinstance(declared, Sha256):
+        if isinstance(declared, Sha256) and self._asks:
             content = await self._read_declared(wanted, declared)
             await self._keep(content, wanted, declared)
             return content
@@ -96,6 +106,8 @@ class Metadata:
         if blob is not None:
             with suppress(NotFound):
                 return await self._take_out_of(wanted, blob)
+        if not self._asks:
+            raise not_here(f"the metadata of {wanted.file.filename}")
         return await self._range_read(wanted)
 
     async def _read_declared(self, wanted: Wanted, declared: Sha256) -> bytes:

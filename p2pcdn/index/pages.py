@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
 
 import trio
 
 from p2pcdn.counters import Counters
-from p2pcdn.errors import Busy, NotFound, P2pcdnError, Refused, RemoteProtocolError, Unavailable
+from p2pcdn.errors import Busy, NotFound, P2pcdnError, Refused, RemoteProtocolError, Unavailable, not_here
 from p2pcdn.flight import Flights
 from p2pcdn.index.asking import PageQuestions, record_of
 from p2pcdn.index.claimed import ClaimedPages
@@ -67,6 +68,8 @@ class Pages:
         self._clock = clock
         self._counters = counters
         self.offline = offline
+        self._nursery = nursery
+        self.asks = True
         self._flights: Flights[tuple[str, str], HeldPage] = Flights(nursery)
         self._claimed = (
             ClaimedPages(self.indexes, shelf=self._shelf, store=store, claims=claims, threads=threads, clock=clock)
@@ -76,6 +79,14 @@ class Pages:
         self._heaps = Heaps()
         self._room = RoomQuestions(self._claimed, nursery)
         self._standing = Standing()
+
+    def unasking(self) -> Pages:
+        """The same pages, for who wants nobody to be asked: as they are in the store, or Unavailable."""
+        view = copy(self)
+        view.offline, view.asks = True, False
+        view._claimed, view._room = None, RoomQuestions(None, self._nursery)
+        view._flights = Flights(self._nursery)  # nobody else's question ends with this one's answer
+        return view
 
     # -- which page -----------------------------------------------------------------------------------------------
 
@@ -210,6 +221,8 @@ class Pages:
         if newest is not None:
             self._counters.claimed_answers += newest.claim is not None
             return newest
+        if not self.asks:
+            raise not_here(f"the page of {project} from {index.url}")
         alone = f"This node is offline and holds no page of {project} from {index.url}"
         if self._claimed is None:
             raise Unavailable(f"{alone}.", retry_after_s=60)

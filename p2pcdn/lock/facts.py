@@ -78,12 +78,17 @@ class Listed:
 
 @dataclass(slots=True)
 class Facts:
-    """Used by one trio loop. Whoever asks for the same at the same time asks the index once (`Pages`, `Metadata`)."""
+    """Used by one trio loop. Whoever asks for the same at the same time asks the index once (`Pages`, `Metadata`).
+
+    needs_files: where nobody is asked (`Pages.asks`), only versions are known that have a file in the store, for they
+    will be installed; else those whose metadata is there.
+    """
 
     pages: Pages
     metadata: WheelMetadata
     store: Store
     threads: Threads
+    needs_files: bool = False
     _pending: dict[str, bytes] = field(default_factory=dict)
     _unwritten_size_bytes: int = 0
     _rereading: dict[str, trio.Lock] = field(default_factory=dict)
@@ -106,6 +111,8 @@ class Facts:
             return encode_table(Table(project, missing=f"{project[:80]!r} is not the name of a project")), None
         if (at_hand := self.table_at_hand(project)) is not None:
             return at_hand
+        if not self.pages.asks:
+            return await self._table_of_what_is_here(project)
         known = self.pages.fresh(project)
         try:
             held = known or await self.pages.project(project, wait_s=PAGE_WAIT_S)
@@ -116,6 +123,30 @@ class Facts:
         if known is None:
             self.pages.let_go(held)  # no client asked for it: the next lock does without
         return octets, listed
+
+    async def _table_of_what_is_here(self, project: str) -> tuple[bytes, Listed | None]:
+        """The versions that can be had of the store; not kept, for that may change at any time."""
+        offline = f"of {project} is in this node's store, and offline no index is asked"
+        try:
+            held = await self.pages.project(project)
+        except NotFound as error:
+            return encode_table(Table(project, missing=str(error))), None
+        except Unavailable:
+            return encode_table(Table(project, missing=f"no page {offline}")), None
+        files = held.page.files if held.page is not None else ()
+        _, by_version = await self.threads.run(table_and_files_of, project, files)
+        here = [file for some in by_version.values() if self._is_here(held, project, some) for file in some]
+        if not here:
+            return encode_table(Table(project, missing=f"no version {offline}")), None
+        octets, _ = await self.threads.run(partial(_encoded_page, project, here, held.index.url, whole=True))
+        return octets, Listed(held.index, project, held.version)
+
+    def _is_here(self, held: HeldPage, project: str, files: Sequence[File]) -> bool:
+        if self.needs_files and not any(one.sha256 is not None and self.store.holds(one.sha256) for one in files):
+            return False
+        wanted = Wanted(held.index, project, min(files, key=_rank))
+        named, sha256 = self.metadata.name_of(wanted), wanted.file.sha256
+        return any(one is not None and self.store.holds(one) for one in (named, sha256))
 
     async def _read(self, held: HeldPage, listed: Listed, *, whole: bool) -> tuple[bytes, Mapping[str, bytes]]:
         """The table and the files of a page, kept from now on; of a large one the newest, or, as a whole, all."""

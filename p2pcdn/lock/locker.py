@@ -193,7 +193,8 @@ class Locker:
                 pins = (pin for solution in solutions_of(outcomes).values() for pin in solution.pins)
                 job.ahead.note({(pin.project, pin.version) for pin in pins})
             locked = await self._composed(job, outcomes, feed)
-            if not (locked.open or feed.places or None in feed.pages.values()):
+            # Of what is in the store by chance nothing follows for who asks an index.
+            if self.facts.pages.asks and not (locked.open or feed.places or None in feed.pages.values()):
                 # What stands at a URL may be another the next time; a project that nobody has may appear any minute.
                 offered = self._offered(job, Found(outcomes, session.looked_at, session.projects), feed)
                 await self._keep(key, locked, feed.pages, offered)

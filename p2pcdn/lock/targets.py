@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from packaging.markers import InvalidMarker, Marker
+from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import compatible_tags, cpython_tags, mac_platforms
 
@@ -106,17 +106,17 @@ def matrix(requires_python: str, environments: Sequence[str] = ()) -> tuple[Cell
         return tuple(cells)
     markers = [_marker(text) for text in environments]
     for text, marker in zip(environments, markers, strict=True):
-        if not any(marker.evaluate(_for_marker(cell)) for cell in cells):
+        if not any(_holds(marker, cell) for cell in cells):
             raise BadRequirement(
                 f"No environment that zephyr knows, and that requires-python allows, fulfils {text!r}."
             )
-    return tuple(cell for cell in cells if any(marker.evaluate(_for_marker(cell)) for marker in markers))
+    return tuple(cell for cell in cells if any(_holds(marker, cell) for marker in markers))
 
 
 def by_environment(cells: Sequence[Cell], environments: Sequence[str]) -> list[frozenset[Cell]]:
     """For each of these markers, and each Python: the cells where it holds."""
     return [
-        frozenset(cell for cell in cells if cell.minor == minor and marker.evaluate(_for_marker(cell)))
+        frozenset(cell for cell in cells if cell.minor == minor and _holds(marker, cell))
         for marker in map(_marker, environments)
         for minor in dict.fromkeys(cell.minor for cell in cells)
     ]
@@ -150,8 +150,11 @@ def _and(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
-def _for_marker(cell: Cell) -> dict[str, str | frozenset[str]]:
-    return {**cell.environment, "extra": ""}
+def _holds(marker: Marker, cell: Cell) -> bool:
+    try:
+        return marker.evaluate({**cell.environment, "extra": ""})
+    except (UndefinedComparison, UndefinedEnvironmentName) as error:
+        raise BadRequirement(f"The environment {str(marker)!r} can be read, but nothing can decide it.") from error
 
 
 def _marker(text: str) -> Marker:

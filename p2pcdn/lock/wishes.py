@@ -95,11 +95,11 @@ def _holds(marker: str, environment: Mapping[str, str | frozenset[str]]) -> bool
 
 
 def _direct(wanted: Wanted, target: Target) -> set[str]:
-    """The projects that the user requires there; what is no requirement, the resolver says."""
+    """The projects that the user requires there; what is no requirement, or no marker, the resolver says."""
     environment = {**dict(target.environment), "extra": ""}
     found: set[str] = set()
     for text in wanted.requirements:
-        with suppress(InvalidRequirement):
+        with suppress(InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName):
             one = Requirement(text)
             if one.marker is None or one.marker.evaluate(environment):
                 found.add(canonicalize_name(one.name))

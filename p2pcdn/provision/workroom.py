@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
@@ -16,8 +16,8 @@ from p2pcdn.build.key import Settings
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage
 from p2pcdn.envs.model import Target as LockTarget
 from p2pcdn.envs.pylock_text import without_credentials
-from p2pcdn.errors import Refused
-from p2pcdn.fetch import Fetch, Metadata
+from p2pcdn.errors import Refused, not_here
+from p2pcdn.fetch import Fetch, Metadata, Wanted
 from p2pcdn.index import Pages
 from p2pcdn.lock.ahead import Ahead
 from p2pcdn.lock.compose import Unhashed
@@ -91,15 +91,20 @@ class Workroom:
         for directory in left:
             await self.threads.run(shutil.rmtree, directory, ignore_errors=True)
 
-    def bench(self, named: Sequence[Named] = ()) -> Bench:
-        """Where it is worked with these indexes; with the node's own where none is named. Raises Refused."""
+    def bench(self, named: Sequence[Named] = (), *, asks: bool = True) -> Bench:
+        """Where it is worked with these indexes; with the node's own where none is named. Raises Refused.
+
+        asks: else nobody is asked for what is not in the store.
+        """
         rows = [(index, one) for one in named for index in self._indexes(one)]
         # Its key depends on the URL alone; with credentials it is another index to neighbours.
         key = tuple(
             f"{index.key} {index.share} {index.private} {one.explicit} {' '.join(one.projects)}" for index, one in rows
         )
+        key = key if asks else ("offline", *key)
         if key not in self._benches:
-            self._benches[key] = Bench(self, self._pages(rows) if rows else self.pages, self._solvers, self._compiler)
+            pages = self._pages(rows) if rows else self.pages
+            self._benches[key] = Bench(self, pages, self._solvers, self._compiler, asks=asks)
         self._benches.move_to_end(key)
         if len(self._benches) > BENCHES_MAX:
             self._benches.popitem(last=False)
@@ -148,20 +153,30 @@ class OpenPages(Protocol):
 class Bench:
     """The work with one list of indexes."""
 
-    def __init__(self, room: Workroom, pages: Pages, solvers: Solvers, compiler: Compiler) -> None:
-        store, threads = room.store, room.threads
+    def __init__(
+        self, room: Workroom, pages: Pages, solvers: Solvers, compiler: Compiler, *, asks: bool = True
+    ) -> None:
+        store, threads, fetch, metadata = room.store, room.threads, room.fetch, room.metadata
+        if not asks:
+            pages, fetch, metadata = pages.unasking(), fetch.unasking(), metadata.unasking()
         self._threads = threads
+        self._asks = asks
         self.pages = pages
-        facts = Facts(pages, room.metadata, store, threads)
-        self._wheels = Wheels(store, pages, room.fetch, threads, room.nursery)
+        self._wheels = Wheels(store, pages, fetch, threads, room.nursery)
         provenances = Provenances(store, room.upstream)
-        self._locker = Locker(facts, solvers, store, room.version, room.neighbours, Publishers(provenances.publishers))
-        self._builds = Builds(store, room.fetch, threads, room.processes, self._ready_for_a_build)
+        publishers = Publishers(provenances.publishers if asks else _nobody)
+
+        def locker(*, needs_files: bool) -> Locker:
+            facts = Facts(pages, metadata, store, threads, needs_files=needs_files)
+            return Locker(facts, solvers, store, room.version, room.neighbours if asks else None, publishers)
+
+        self._locker = locker(needs_files=False)
+        # What is installed at once, too, where files come from nowhere.
+        self._installing = self._locker if asks else locker(needs_files=True)
+        self._builds = Builds(store, fetch, threads, room.processes, self._ready_for_a_build)
         self.sites = room.sites
-        commits = Commits(store, threads, room.repositories)
-        self._direct = Direct(
-            store, room.fetch, room.metadata, self._builds, commits, threads, pages.default, room.more_indexes
-        )
+        commits = Commits(store, threads, room.repositories if asks else None)
+        self._direct = Direct(store, fetch, metadata, self._builds, commits, threads, pages.default, room.more_indexes)
         attested = Attested(store, pages, provenances, room.attestations)
         self.provisioner = Provisioner(store, self._wheels, attested, compiler, threads, room.nursery)
 
@@ -171,15 +186,15 @@ class Bench:
         """
         makers = self._makers(replace(terms, pinned=question.commits))
         here = terms.toolchain.markers if terms.toolchain is not None else None
-        return await self._hashed(partial(self._locker.lock, question, makers, here, self._ahead(question, installs)))
+        locker = self._locker if installs is None else self._installing
+        return await self._hashed(partial(locker.lock, question, makers, here, self._ahead(question, installs)))
 
     async def resolve(
         self, question: Question, one: OneTarget, terms: Terms, installs: LockTarget | None = None
     ) -> Locked:
         makers = self._makers(replace(terms, pinned=question.commits))
-        return await self._hashed(
-            partial(self._locker.resolve, question, one, makers, ahead=self._ahead(question, installs))
-        )
+        locker = self._locker if installs is None else self._installing
+        return await self._hashed(partial(locker.resolve, question, one, makers, ahead=self._ahead(question, installs)))
 
     def _ahead(self, question: Question, installs: LockTarget | None) -> Ahead | None:
         if installs is None or self.pages.offline or question.fields["no_binary"]:
@@ -228,14 +243,19 @@ class Bench:
         """What a build requires, chosen and made ready as anything else is."""
         question = parse_question({"requirements": list(requirements)})
         one = OneTarget("the build", Target.of(toolchain.markers, toolchain.tags))
-        resolve = partial(self._locker.resolve, question, one, self._makers(Terms(toolchain)), above)
+        resolve = partial(self._installing.resolve, question, one, self._makers(Terms(toolchain)), above)
         locked = await self._hashed(resolve)
         target = LockTarget(toolchain.markers, toolchain.tags)
-        wanted = Asked(locked.text, target, toolchain.scheme, demand=dict(toolchain.demand))
+        wanted = Asked(locked.text, target, toolchain.scheme, demand=dict(toolchain.demand), offline=not self._asks)
         asked = await self.with_build(wanted, Terms(toolchain))
         return self.provisioner.again(asked) or await self.provisioner.provide(
             asked, await self.provisioner.choose(asked), lambda done, of, what: None
         )
+
+
+async def _nobody(wanted: Wanted) -> Sequence[Mapping[str, Any]]:
+    """Who published a file, where no index is asked: a former lock says so, or none does."""
+    raise not_here(f"the provenance of {wanted.file.filename}")
 
 
 @dataclass(frozen=True, slots=True)

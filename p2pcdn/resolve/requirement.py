@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from packaging.markers import Marker
+from packaging.markers import Marker, UndefinedEnvironmentName
 from packaging.requirements import Requirement as PackagingRequirement
 from packaging.specifiers import InvalidSpecifier, Specifier, SpecifierSet
 from packaging.version import Version
@@ -151,7 +151,7 @@ class Markers:
         try:
             told = tuple([(name, self._environment[name]) for name in _variables(marker) if name in self._environment])
             return _holds(marker, told, extra)
-        except (ValueError, RecursionError) as error:  # also the digits that Python refuses to read
+        except (ValueError, UndefinedEnvironmentName, RecursionError) as error:  # also digits that Python does not read
             self.failed = True
             raise BadRequirement(f"{marker!r} is not a marker") from error
 

@@ -139,7 +139,7 @@ class ZephyrFace:
 
     def _bench(self, asked: Mapping[str, Any]) -> Bench:
         """Raises Refused, and RemoteProtocolError where the indexes are no list of them."""
-        return self._workroom.bench(indexes_of(asked))
+        return self._workroom.bench(indexes_of(asked), asks=asked.get("offline") is not True)
 
 
 def indexes_of(asked: Mapping[str, Any]) -> list[Named]:

@@ -48,6 +48,23 @@ def test_every_command_stands_in_the_documentation(name: str) -> None:
     assert f"## `p2pcdn {name}" in (ROOT / "docs" / "commands.md").read_text()
 
 
+def test_a_shell_completes_what_there_is(tmp_path: Path) -> None:
+    (tmp_path / "p2pcdn").write_text(
+        f'#!/bin/sh\nexec {sys.executable} -c "from p2pcdn_daemon.cli import main; main()" "$@"\n'
+    )
+    (tmp_path / "p2pcdn").chmod(0o755)
+    script = (
+        'eval "$(p2pcdn completion bash)"; COMP_WORDS=(p2pcdn stat); COMP_CWORD=1; _p2pcdn_completion p2pcdn;'
+        ' echo "${COMPREPLY[@]}"'
+    )
+    variables = environment(tmp_path)
+    variables["PATH"] = f"{tmp_path}:/usr/bin:/bin"
+    done = subprocess.run(["bash", "-c", script], env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout == "status\n", done.stderr
+    for shell in ("zsh", "fish"):
+        assert "_P2PCDN_COMPLETE" in p2pcdn("completion", shell, home=tmp_path).stdout
+
+
 def test_serve_takes_every_setting_as_a_flag() -> None:
     flags = {flag for parameter in commands.commands["serve"].params for flag in parameter.opts}
     assert {setting.flag for setting in SETTINGS.values()} <= flags

@@ -154,7 +154,7 @@ def test_a_sync_of_a_new_environment_loads_neither_what_starts_programs_nor_what
     loaded = set(done.stderr.splitlines()[-1].split())
     assert "p2pcdn.envs.install" in loaded
     heavy = {"dataclasses", "email", "hashlib", "http", "logging", "packaging", "random", "shutil", "subprocess"}
-    assert not loaded & (heavy | {"tempfile", "threading", "p2pcdn_shim.zephyr.starting"})
+    assert not loaded & (heavy | {"tempfile", "threading", "p2pcdn_shim.zephyr.node.starting"})
     assert project.installed("other/.venv") == {"demo-app": "1.0", "demo-lib": LIB_HERE}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from p2pcdn_shim.zephyr.errors import ZephyrError
-from p2pcdn_shim.zephyr.files import write_texts
+from p2pcdn_shim.zephyr.machine.files import write_texts
 from tests.bench.upstream import Hang, Style
 from tests.bench.wheels import Distribution, make_wheel
 from tests.end_to_end.conftest import StartNode, StartUpstream
@@ -64,6 +64,24 @@ def test_a_broken_lock_is_told_with_what_to_do(
     project.file("pylock.toml").unlink()
     project.zephyr("sync")
     assert project.installed() == {"demo-lib": "1.0"}
+
+
+def test_a_foreign_lock_whose_marker_means_nothing_is_told_and_changes_nothing(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    project = Project(tmp_path / "project", start_node(start_upstream([LIB])))
+    project.write(["demo-lib"])
+    project.zephyr("sync")
+    senseless = project.lock.replace("[tool.zephyr]", "[tool.another]").replace(
+        'name = "demo-lib"', """name = "demo-lib"\nmarker = "os_name ~= 'posix'\""""
+    )
+    project.file("pylock.toml").write_text(senseless)
+    for words in (("sync",), ("sync", "--frozen")):
+        told = project.zephyr(*words, code=1)
+        assert "marker of demo-lib 1.0 that nothing can decide: \"os_name ~= 'posix'\"" in told
+        assert "Mend pylock.toml, or delete it" in told
+    assert (project.lock, project.installed()) == (senseless, {"demo-lib": "1.0"})
+    assert "nothing can decide" in project.zephyr("pip", "install", "-r", "pylock.toml", code=1)
 
 
 def test_of_two_files_neither_is_written_where_one_cannot_be(tmp_path: Path) -> None:

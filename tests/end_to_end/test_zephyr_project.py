@@ -175,8 +175,42 @@ def test_offline_what_is_here_is_installed_and_what_is_not_is_named(
     project.zephyr("sync", "--offline", "--venv", "another")
     assert set(project.installed("another")) == {"demo-app", "demo-lib"}
     project.write(["demo-tool"])
-    assert "`offline` forbids that" in project.zephyr("sync", "--offline", code=1)
+    told = project.zephyr("sync", "--offline", code=1)
+    assert "no page of demo-tool is in this node's store, and offline no index is asked" in told
     assert len(upstream.seen()) == asked
+
+
+def test_offline_a_project_is_changed_out_of_the_store_and_no_index_hears_of_it(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    newer, source = make_wheel("demo-lib", "2.0"), make_sdist("demo-source")
+    upstream = start_upstream([LIB, TOOL, APP, newer, source])
+    project = Project(tmp_path / "project", start_node(upstream))
+    project.write(["demo-app", "demo-lib<2"])
+    project.zephyr("sync")
+    project.write([])
+    project.zephyr("lock", "--constraints", "demo-source")  # nothing is asked for it
+    asked = len(upstream.seen())
+    project.zephyr("add", "--offline", "demo-app")
+    assert project.installed() == {"demo-app": "1.0", "demo-lib": "1.0"}  # the page lists 2.0, which is not here
+    project.zephyr("remove", "--offline", "demo-app")
+    project.zephyr("install", "--offline", "demo-lib")
+    assert project.installed() == {"demo-lib": "1.0"}
+    project.zephyr("update", "--offline")
+    assert project.zephyr("run", "--offline", "--with", "demo-app", "--", "python", "-c", "import demo_app") == ""
+    before = project.file("pyproject.toml").read_text(), project.lock, project.installed()
+    for words, what in (
+        (("add", "--offline", "demo-tool"), "no page of demo-tool"),
+        (("add", "--offline", "demo-lib>=2"), "Offline, only what is in the node's store was looked at."),
+        (("install", "--offline", "demo-tool"), "no page of demo-tool"),
+        (("add", "--offline", "thing @ git+https://host.example/thing.git"), "asks no repositories"),
+    ):
+        assert what in project.zephyr(*words, code=1)
+    assert (project.file("pyproject.toml").read_text(), project.lock, project.installed()) == before
+    assert len(upstream.seen()) == asked
+    project.write(["demo-lib"])
+    project.zephyr("lock", "--upgrade")  # what was found offline is not what there is
+    assert 'version = "2.0"' in project.lock
 
 
 @pytest.mark.parametrize("is_package", [False, True])

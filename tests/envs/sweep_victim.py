@@ -21,7 +21,7 @@ def main(action: str, root: str, plan: str, *sources: str) -> None:
         swap.exchange = no_exchange
     side_by_side = one_by_one
     if action == "side-by-side":
-        from p2pcdn_shim.zephyr.side_by_side import side_by_side
+        from p2pcdn_shim.zephyr.machine.side_by_side import side_by_side
 
         parts.FILES_A_PART = 1
     decoded = Plan.decode(Path(plan).read_bytes())

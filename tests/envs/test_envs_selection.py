@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
-from p2pcdn.envs.errors import NothingFits
+from p2pcdn.envs.errors import BadLock, NothingFits
 from p2pcdn.envs.model import Directory, Lock, LockedFile, LockedPackage, Target, Vcs
 from p2pcdn.envs.pylock_text import write_lock
 from p2pcdn.envs.selection import select
@@ -126,6 +126,15 @@ def test_a_lock_for_other_environments_is_said() -> None:
         NothingFits, match="not made for cp311 manylinux x86_64; it was made for: sys_platform == 'win32'"
     ):
         select(whole, target())
+
+
+@pytest.mark.parametrize("marker", ["os_name ~= 'posix'", "extra == 'fast'", "extras < '1'"])
+def test_a_marker_that_can_be_read_and_means_nothing_is_the_locks_fault(marker: str) -> None:
+    senseless = package("a", "py3-none-any", marker=marker)
+    with pytest.raises(BadLock, match=r"The lock of test has a marker of a 2\.1 that nothing can decide: "):
+        select(lock(package("b", "py3-none-any"), senseless), target())
+    with pytest.raises(BadLock, match="a marker of an environment that nothing can decide"):
+        select(lock(package("b", "py3-none-any"), environments=(marker,)), target())
 
 
 def test_another_python_is_said() -> None:

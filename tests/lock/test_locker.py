@@ -170,6 +170,12 @@ def test_a_question_of_another_shape_is_refused(question: dict[str, object], wha
         parse_question(question)
 
 
+@pytest.mark.parametrize("marker", ["os_name ~= 'posix'", "'a' in 'b'"])
+def test_an_environment_that_nothing_can_decide_is_the_users_mistake(marker: str) -> None:
+    with pytest.raises(BadRequirement, match="can be read, but nothing can decide it"):
+        matrix(">=3.12", [marker])
+
+
 async def test_what_is_no_requirement_is_told_in_the_users_words(tmp_path: Path) -> None:
     async with room(tmp_path, *FILES) as here:
         with pytest.raises(BadRequirement, match="app =>= 1"):

@@ -19,7 +19,7 @@ from p2pcdn.lock.locker import Locked
 from p2pcdn.lock.targets import PLATFORMS, Cell, matrix
 from p2pcdn.lock.wishes import parse_question
 from p2pcdn.resolve import NoSolution
-from p2pcdn_shim.zephyr.lock_file import left_out_of
+from p2pcdn_shim.zephyr.lock.lock_file import left_out_of
 from tests.bench.wheels import Distribution, make_wheel
 from tests.lock.rooms import room
 from tests.lock.test_room import node

@@ -299,6 +299,12 @@ def test_what_is_no_requirement_is_said_to_the_user(wanted: Wanted) -> None:
         Universe().solve(wanted)
 
 
+@pytest.mark.parametrize("marker", ["os_name ~= 'posix'", "'a' in 'b'"])
+def test_a_marker_that_nothing_can_decide_is_said_to_the_user(marker: str) -> None:
+    with pytest.raises(BadRequirement, match="is not a marker"):
+        Universe().solve([f"a ; {marker}"])
+
+
 def test_a_time_that_is_none_is_said_to_the_user() -> None:
     with pytest.raises(BadRequirement, match="'yesterday' is not a time"):
         Universe().solve(Wanted((), exclude_newer="yesterday"))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_shim.zephyr.interpreters import every
-from p2pcdn_shim.zephyr.probes import Probe, probe
+from p2pcdn_shim.zephyr.interpreters.finding import every
+from p2pcdn_shim.zephyr.interpreters.probes import Probe, probe
 from tests.shim.nodes import end_node_of
 from tests.shim.pip_site import Site
 from tests.shim.zephyr import environment

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_shim.zephyr import activation, venv
+from p2pcdn_shim.zephyr.environment import activation, venv
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.probes import Probe
+from p2pcdn_shim.zephyr.interpreters.probes import Probe
 from tests.shim.zephyr import COMMAND, environment
 
 # Spaces, quotes and signs that one shell or another takes for its own.

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_shim.zephyr.cli import _load, help_text
-from p2pcdn_shim.zephyr.commands import COMMANDS
-from p2pcdn_shim.zephyr.options import Parser
+from p2pcdn_shim.zephyr.cli import help_text
+from p2pcdn_shim.zephyr.command_line.parser import Parser
+from p2pcdn_shim.zephyr.commands import COMMANDS, load
 from tests.shim.zephyr import COMMAND, ROOT, assert_one_sentence, environment, zephyr
 
 
@@ -27,7 +27,7 @@ def parsers(parser: Parser) -> list[Parser]:
 
 
 def parser_of(name: str) -> Parser:
-    command = _load(name)
+    command = load(name)
     parser = Parser(prog=f"zephyr {name}", description=command.DESCRIPTION)
     command.arguments(parser)
     for one in parsers(parser):

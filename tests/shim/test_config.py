@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from p2pcdn_shim.zephyr.commands.config import _toml, shown
-from p2pcdn_shim.zephyr.config import Config, find_project_file, resolve
+from p2pcdn_shim.zephyr.configuration.config import Config, find_project_file, resolve
+from p2pcdn_shim.zephyr.configuration.settings import BY_KEY, SETTINGS
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.pip.target import find_target
-from p2pcdn_shim.zephyr.settings import BY_KEY, SETTINGS
 from tests.shim.zephyr import ROOT, assert_one_sentence, zephyr
 
 

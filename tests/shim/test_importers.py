@@ -12,15 +12,15 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from p2pcdn_shim.zephyr.configuration.settings import IndexSetting
+from p2pcdn_shim.zephyr.environment.direct_urls import typed_at
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.importers.imported import Imported, put_into
-from p2pcdn_shim.zephyr.importers.pipenv import read_pipenv
-from p2pcdn_shim.zephyr.importers.poetry import read_poetry
-from p2pcdn_shim.zephyr.importers.poetry_versions import specifier_of
-from p2pcdn_shim.zephyr.importers.requirements import read_requirements_file
-from p2pcdn_shim.zephyr.places import typed_at
-from p2pcdn_shim.zephyr.project import parse_project
-from p2pcdn_shim.zephyr.settings import IndexSetting
+from p2pcdn_shim.zephyr.project.importers.imported import Imported, put_into
+from p2pcdn_shim.zephyr.project.importers.pipenv import read_pipenv
+from p2pcdn_shim.zephyr.project.importers.poetry import read_poetry
+from p2pcdn_shim.zephyr.project.importers.poetry_versions import specifier_of
+from p2pcdn_shim.zephyr.project.importers.requirements import read_requirements_file
+from p2pcdn_shim.zephyr.project.pyproject import parse_project
 from tests.shim.zephyr import assert_one_sentence, zephyr
 
 PUBLIC = "https://public.example/simple/"

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pcdn.trust import is_trusted
-from p2pcdn_shim.zephyr.config import Config, resolve
-from p2pcdn_shim.zephyr.credentials import Credentials
+from p2pcdn_shim.zephyr.configuration.config import Config, resolve
+from p2pcdn_shim.zephyr.configuration.credentials import Credentials
+from p2pcdn_shim.zephyr.configuration.indexes import indexes_of
+from p2pcdn_shim.zephyr.configuration.settings import IndexSetting
+from p2pcdn_shim.zephyr.configuration.urls import check_url, public_url
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.indexes import indexes_of
-from p2pcdn_shim.zephyr.settings import IndexSetting
-from p2pcdn_shim.zephyr.urls import check_url, public_url
 
 CORP = IndexSetting("https://corp.example/simple/", "corp")
 NOWHERE = {"HOME": "/nonexistent"}

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_shim.zephyr import interpreters as finding
-from p2pcdn_shim.zephyr import platforms, probes, venv
+from p2pcdn_shim.zephyr.environment import venv
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
-from p2pcdn_shim.zephyr.probes import Probe, probe
+from p2pcdn_shim.zephyr.interpreters import finding, probes
+from p2pcdn_shim.zephyr.interpreters.probes import Probe, probe
+from p2pcdn_shim.zephyr.machine import platforms
 from tests.shim.zephyr import assert_one_sentence, zephyr
 
 # An interpreter that answers as the script does, without being one; it counts how often it is asked.

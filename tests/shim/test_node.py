@@ -15,11 +15,11 @@ import pytest
 
 from p2pcdn_daemon.configuration.layers import resolve
 from p2pcdn_shim.client import NoNode, find
-from p2pcdn_shim.zephyr import node as under_test
-from p2pcdn_shim.zephyr import starting
-from p2pcdn_shim.zephyr.config import Config
+from p2pcdn_shim.zephyr.configuration.config import Config
 from p2pcdn_shim.zephyr.errors import ZephyrError
-from p2pcdn_shim.zephyr.voice import Voice
+from p2pcdn_shim.zephyr.node import reaching as under_test
+from p2pcdn_shim.zephyr.node import starting
+from p2pcdn_shim.zephyr.terminal.voice import Voice
 from tests.bench.patience import until
 from tests.shim.nodes import end_node_of, pid_of, runs
 from tests.shim.zephyr import environment

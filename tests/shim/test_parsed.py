@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_shim.zephyr import parsed
+from p2pcdn_shim.zephyr.configuration import parsed
 from tests.shim.test_startup import loaded
 from tests.shim.zephyr import zephyr
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_shim.zephyr import side_by_side
+from p2pcdn_shim.zephyr.machine import side_by_side
 from p2pcdn_shim.zephyr.pip.placing import Layout, Placed, prepare
 
 FILES = 300

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pcdn_shim.zephyr.common_flags import add_common
+from p2pcdn_shim.zephyr.command_line.common_flags import add_common
+from p2pcdn_shim.zephyr.command_line.parser import Parser
+from p2pcdn_shim.zephyr.command_line.plain_flags import NOTHING, PlainFlags, Unusual
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.options import Parser
-from p2pcdn_shim.zephyr.plain_flags import NOTHING, PlainFlags, Unusual
 
 WORDS = st.sampled_from(
     [

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from p2pcdn_shim.zephyr import progress as under_test
-from p2pcdn_shim.zephyr.progress import Progress
-from p2pcdn_shim.zephyr.voice import Voice
+from p2pcdn_shim.zephyr.terminal import progress as under_test
+from p2pcdn_shim.zephyr.terminal.progress import Progress
+from p2pcdn_shim.zephyr.terminal.voice import Voice
 
 
 class Terminal(io.StringIO):

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.project import normalize, parse_project, read_project
-from p2pcdn_shim.zephyr.project_edit import PROJECT, Where, add, remove, set_project, set_settings
+from p2pcdn_shim.zephyr.project.project_edit import PROJECT, Where, add, remove, set_project, set_settings
+from p2pcdn_shim.zephyr.project.pyproject import normalize, parse_project, read_project
 
 FILE = Path("pyproject.toml")
 WHOLE = """# at the top

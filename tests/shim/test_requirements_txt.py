@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pcdn_shim.zephyr import requirements_txt as under_test
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.requirements_txt import logical_lines, read_requirements
+from p2pcdn_shim.zephyr.project import requirements_txt as under_test
+from p2pcdn_shim.zephyr.project.requirements_txt import logical_lines, read_requirements
 
 SHA = "sha256:" + "0123456789abcdef" * 4
 SHA_512 = "sha512:" + "fedcba9876543210" * 8

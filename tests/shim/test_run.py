@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_shim.zephyr import venv
 from p2pcdn_shim.zephyr.commands.run import activated
-from p2pcdn_shim.zephyr.probes import Probe
+from p2pcdn_shim.zephyr.environment import venv
+from p2pcdn_shim.zephyr.interpreters.probes import Probe
 from tests.shim.zephyr import COMMAND, assert_one_sentence, environment, zephyr
 
 

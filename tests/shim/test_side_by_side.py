@@ -6,8 +6,8 @@ import _thread
 
 import pytest
 
-from p2pcdn_shim.zephyr import side_by_side as tested
-from p2pcdn_shim.zephyr.side_by_side import side_by_side
+from p2pcdn_shim.zephyr.machine import side_by_side as tested
+from p2pcdn_shim.zephyr.machine.side_by_side import side_by_side
 
 
 @pytest.fixture(params=[1, 2, 4])

@@ -10,8 +10,8 @@ from pathlib import Path
 import packaging
 import pytest
 
-from p2pcdn_shim.zephyr.probes import Probe
-from p2pcdn_shim.zephyr.tags import platforms_of, tags_of
+from p2pcdn_shim.zephyr.interpreters.probes import Probe
+from p2pcdn_shim.zephyr.interpreters.tags import platforms_of, tags_of
 
 CODE = "import json\nfrom packaging.tags import sys_tags\nprint(json.dumps([str(tag) for tag in sys_tags()]))"
 

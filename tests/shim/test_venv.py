@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_shim.zephyr import venv
+from p2pcdn_shim.zephyr.environment import venv
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
-from p2pcdn_shim.zephyr.probes import Probe, probe
+from p2pcdn_shim.zephyr.interpreters.probes import Probe, probe
 from tests.shim.zephyr import assert_one_sentence, zephyr
 
 CODE = (

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from p2pcdn_shim.zephyr.versions import is_specifier, satisfies
+from p2pcdn_shim.zephyr.interpreters.versions import is_specifier, satisfies
 
 numbers = st.integers(0, 14)
 releases = st.tuples(st.just(3), numbers, numbers).map(lambda parts: ".".join(map(str, parts)))

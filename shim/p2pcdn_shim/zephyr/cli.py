@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from p2pcdn_shim.zephyr.commands import COMMANDS
+from p2pcdn_shim.zephyr.commands import COMMANDS, load
 from p2pcdn_shim.zephyr.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ZephyrError
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -79,7 +79,13 @@ def _run(words: list[str]) -> int:
 
         print(f"zephyr {__version__}")
         return 0
-    leading, name, rest = _split(words)
+    if words[:3] == ["completion", "--words", "--"]:
+        from p2pcdn_shim.zephyr.completing import answer
+
+        return answer(words[3:])
+    from p2pcdn_shim.zephyr.command_line.common_flags import split
+
+    leading, name, rest = split(words)
     if name == "help" and not leading:
         return _run([*rest[:1], "--help"])
     if name is None:
@@ -95,9 +101,9 @@ def _run(words: list[str]) -> int:
         if (printed := settled.answer_to(words)) is not None:
             print(printed, end="")
             return 0
-    command = _load(name)
-    from p2pcdn_shim.zephyr.call import Call
-    from p2pcdn_shim.zephyr.voice import Voice
+    command = load(name)
+    from p2pcdn_shim.zephyr.command_line.call import Call
+    from p2pcdn_shim.zephyr.terminal.voice import Voice
 
     options = _options(command, name, [*leading, *rest])
     voice = Voice(verbosity=options.verbose, quiet=options.quiet, as_json=options.json)
@@ -110,8 +116,8 @@ def _run(words: list[str]) -> int:
 
 def _options(command: ModuleType, name: str, words: list[str]) -> Any:
     """The flags of a command and the common ones, by name. Raises UsageError."""
-    from p2pcdn_shim.zephyr.common_flags import COMMON_DEFAULTS, add_common
-    from p2pcdn_shim.zephyr.plain_flags import NOTHING, PlainFlags, Unusual
+    from p2pcdn_shim.zephyr.command_line.common_flags import COMMON_DEFAULTS, add_common
+    from p2pcdn_shim.zephyr.command_line.plain_flags import NOTHING, PlainFlags, Unusual
 
     try:
         plain = PlainFlags()
@@ -119,7 +125,7 @@ def _options(command: ModuleType, name: str, words: list[str]) -> Any:
         add_common(plain, NOTHING)
         options: Any = plain.parse_args(words)
     except Unusual:
-        from p2pcdn_shim.zephyr.options import Parser
+        from p2pcdn_shim.zephyr.command_line.parser import Parser
 
         parser = Parser(prog=f"zephyr {name}", description=command.DESCRIPTION)
         command.arguments(parser)
@@ -127,35 +133,6 @@ def _options(command: ModuleType, name: str, words: list[str]) -> Any:
     for key, value in COMMON_DEFAULTS.items():
         vars(options).setdefault(key, value)
     return options
-
-
-def _split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
-    """What stood before the command, the command, and what came after it."""
-    from p2pcdn_shim.zephyr.common_flags import WITH_A_WORD
-
-    at = 0
-    while at < len(words) and words[at].startswith("-"):
-        at += 2 if words[at] in WITH_A_WORD else 1
-    if at >= len(words):
-        return words, None, []
-    return words[:at], words[at], words[at + 1 :]
-
-
-def _load(name: str) -> ModuleType:
-    if name not in COMMANDS:
-        from difflib import get_close_matches
-
-        from p2pcdn_shim.zephyr.errors import UsageError
-
-        near = get_close_matches(name, COMMANDS, n=1)
-        guess = f"; did you mean {near[0]!r}?" if near else "; see `zephyr --help`."
-        raise UsageError(f"zephyr has no command {name[:60]!r}{guess}")
-    import keyword
-
-    file = name.replace("-", "_") + ("_" if keyword.iskeyword(name) else "")
-    # importlib would bring `warnings` along.
-    module: ModuleType = __import__(f"p2pcdn_shim.zephyr.commands.{file}", fromlist=["run"])
-    return module
 
 
 def _help(leading: list[str]) -> int:

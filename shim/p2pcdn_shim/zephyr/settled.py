@@ -36,7 +36,7 @@ def answer_to(words: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
         *paths, known, printed = read(_place(call, environ)).split("\0")
     except (OSError, ValueError):
         return None
-    return printed if known == _digest(call, *map(_stamp, paths)) else None
+    return printed if known == digest(call, *map(_stamp, paths)) else None
 
 
 def remember(
@@ -56,7 +56,7 @@ def remember(
         return
     try:
         call = _call(words, environ)
-        write(_place(call, environ), "\0".join([*paths, _digest(call, *map(_stamp, paths)), printed]))
+        write(_place(call, environ), "\0".join([*paths, digest(call, *map(_stamp, paths)), printed]))
     except OSError:
         return
 
@@ -79,8 +79,8 @@ def _place(call: str, environ: Mapping[str, str]) -> str:
     return f"{cache_place(environ)}/settled/{place_number(call, PLACES)}"
 
 
-def _digest(*texts: str) -> str:
-    """What stands on the disk of a call: words and variables have passwords in them."""
+def digest(*texts: str) -> str:
+    """What stands on the disk in place of texts: words, variables and settings have passwords in them."""
     return blake2b("\0".join(texts).encode("utf-8", "surrogateescape"), digest_size=32).hexdigest()
 
 

@@ -5,6 +5,8 @@ Such a file has `DESCRIPTION` (sentences for --help), `arguments(parser)` and `r
 
 from __future__ import annotations
 
+from types import ModuleType
+
 # The name as typed, and its sentence in `zephyr --help`, in the order in which a new user meets them. The file is
 # called the same, with `_` for `-`, and with one at the end where Python has that word for itself.
 COMMANDS = {
@@ -32,5 +34,24 @@ COMMANDS = {
     "pip": "pip's command line, on this node's store: `zephyr pip --help`.",
     "python": "Shows the interpreters of this machine.",
     "config": "Shows the settings in force, and where each comes from.",
+    "completion": "Prints what makes your shell complete the words of zephyr.",
     "shell-hook": "Prints a function with which your shell enters environments.",
 }
+
+
+def load(name: str) -> ModuleType:
+    """The file of a command. Raises UsageError for a word that is none."""
+    if name not in COMMANDS:
+        from difflib import get_close_matches
+
+        from p2pcdn_shim.zephyr.errors import UsageError
+
+        near = get_close_matches(name, COMMANDS, n=1)
+        guess = f"; did you mean {near[0]!r}?" if near else "; see `zephyr --help`."
+        raise UsageError(f"zephyr has no command {name[:60]!r}{guess}")
+    import keyword
+
+    file = name.replace("-", "_") + ("_" if keyword.iskeyword(name) else "")
+    # importlib would bring `warnings` along.
+    module: ModuleType = __import__(f"p2pcdn_shim.zephyr.commands.{file}", fromlist=["run"])
+    return module

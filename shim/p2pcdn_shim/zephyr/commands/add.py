@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import lock_file, locking, named, places, project_edit, syncing, turn
-from p2pcdn_shim.zephyr.call import Call
-from p2pcdn_shim.zephyr.commands import sync
-from p2pcdn_shim.zephyr.config_files import read_text
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.command_line.flags import add_install_flags, add_requirements, add_where_flags, where_of
+from p2pcdn_shim.zephyr.configuration.config_files import read_text
+from p2pcdn_shim.zephyr.configuration.urls import without_secrets
+from p2pcdn_shim.zephyr.environment import direct_urls, named, syncing
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
-from p2pcdn_shim.zephyr.files import write_texts
-from p2pcdn_shim.zephyr.flags import add_install_flags, add_requirements, add_where_flags, where_of
-from p2pcdn_shim.zephyr.project import Project, parse_project
-from p2pcdn_shim.zephyr.urls import without_secrets
+from p2pcdn_shim.zephyr.lock import installing, lock_file, locking, turn
+from p2pcdn_shim.zephyr.machine.files import write_texts
+from p2pcdn_shim.zephyr.project import project_edit
+from p2pcdn_shim.zephyr.project.pyproject import Project, name_of, parse_project
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def run(call: Call) -> int:
 
 def _add(call: Call) -> int:
     project = locking.project_of(call)
-    call.options.requirements, call.options.editables = places.typed_with_editables(call)
+    call.options.requirements, call.options.editables = direct_urls.typed_with_editables(call)
     _refuse_twice(call.options.requirements)
     for text in call.options.requirements:
         if (shown := without_secrets(text)) != text:
@@ -55,7 +56,7 @@ def _refuse_twice(requirements: list[str]) -> None:
     seen: set[tuple[str, str]] = set()
     for text in requirements:
         parsed = project_edit.parse_requirement(text)
-        key = syncing.name_of(parsed.name), str(parsed.marker)
+        key = name_of(parsed.name), str(parsed.marker)
         if key in seen:
             raise UsageError(f"{parsed.name} is named twice; write one requirement, such as '{parsed.name}>=1,<2'.")
         seen.add(key)
@@ -79,7 +80,7 @@ def change(call: Call, client: Client, project: Project, before: str, text: str,
         call.voice.did(did, {"file": str(project.file), "changes": changes})
         return 0
     try:
-        synced = sync.bring(call, client, parse_project(text, project.file), lock)
+        synced = installing.bring(call, client, parse_project(text, project.file), lock)
     except BaseException:
         write_texts({project.file: before} if former is None else {project.file: before, file: former})
         if former is None:
@@ -109,7 +110,7 @@ def _with_bound(requirement: str, lock: str, call: Call) -> str:
     parsed = project_edit.parse_requirement(requirement)
     if parsed.specifier or parsed.url:
         return requirement
-    name = syncing.name_of(requirement)
+    name = name_of(requirement)
     versions = [one["version"] for one in lock_file.packages_of(lock, call.directory) if one["name"] == name]
     if not versions:
         return requirement

@@ -7,10 +7,11 @@ import shutil
 from argparse import ArgumentParser
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import syncing
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.command_line.flags import add_index_flags
+from p2pcdn_shim.zephyr.environment.interpreter import interpreter_of
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
-from p2pcdn_shim.zephyr.flags import add_index_flags
+from p2pcdn_shim.zephyr.node.answers import long_answer
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,17 +38,17 @@ def run(call: Call) -> int:
     source = _source(call)
     kinds = [kind for kind in ("sdist", "wheel") if vars(options)[kind]] or ["sdist", "wheel"]
     output = call.directory / options.output if options.output else source / "dist"
-    from p2pcdn_shim.zephyr import interpreters
+    from p2pcdn_shim.zephyr.interpreters import finding
 
-    found = interpreters.find(call.config.python, call.config.project_file, call.directory)
+    found = finding.find(call.config.python, call.config.project_file, call.directory)
     question = {
-        **syncing.interpreter_of(call, found),
+        **interpreter_of(call, found),
         "directory": str(source),
         "kinds": kinds,
         "settings": _settings(options.config_setting),
     }
     with call.node() as client:
-        built = syncing.long_answer(call, client, "/v1/distributions", question, "Building", "built")[0]
+        built = long_answer(client, call.voice, "/v1/distributions", question, "Building", "built")[0]
         files = [_copied(Path(one["path"]), output) for one in built]
     for file, one in zip(files, built, strict=True):
         call.voice.detail(f"{file.name} was {one['how']}.")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.environment.reading import read_environment
 from p2pcdn_shim.zephyr.pip import checking
-from p2pcdn_shim.zephyr.reading import read_environment
 
 DESCRIPTION = """Says which installed packages need others that are not there, or are there in another version,
 and which were made for another platform or Python. Exit code 1 where there are any."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Callable
 
-from p2pcdn_shim.zephyr.call import Call
-from p2pcdn_shim.zephyr.config import Config
-from p2pcdn_shim.zephyr.settings import SETTINGS, IndexSetting, Setting
-from p2pcdn_shim.zephyr.urls import public_url
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.configuration.config import Config
+from p2pcdn_shim.zephyr.configuration.settings import SETTINGS, IndexSetting, Setting
+from p2pcdn_shim.zephyr.configuration.urls import public_url
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from pathlib import Path
 
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.command_line.parser import add_sub_commands
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.files import write_text
-from p2pcdn_shim.zephyr.options import add_sub_commands
-from p2pcdn_shim.zephyr.project import read_project
+from p2pcdn_shim.zephyr.machine.files import write_text
+from p2pcdn_shim.zephyr.project.pyproject import read_project
 
 DESCRIPTION = """Writes what this project installs in the form of another tool."""
 
@@ -37,7 +37,7 @@ def _requirements(call: Call) -> int:
         raise UsageError(f"There is no pyproject.toml in {call.directory} or above it.")
     lock = call.config.project_file.with_name("pylock.toml")
     if lock.is_file():
-        from p2pcdn_shim.zephyr.export_lock import requirements_of
+        from p2pcdn_shim.zephyr.lock.export import requirements_of
 
         lines = requirements_of(lock, options.extra, options.group, hashes=not options.no_hashes)
     else:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.environment.reading import read_environment
 from p2pcdn_shim.zephyr.pip import freezing
 from p2pcdn_shim.zephyr.pip.commands.freeze import tools
-from p2pcdn_shim.zephyr.reading import read_environment
 
 DESCRIPTION = """Prints the packages of the environment as lines of a requirements file, with their versions or
 the places that they came from."""

@@ -7,8 +7,8 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 
 from p2pcdn.envs.generations import Environment
-from p2pcdn_shim.zephyr import named
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.environment import named
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -6,17 +6,18 @@ from argparse import ArgumentParser
 from functools import partial
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import places, turn
-from p2pcdn_shim.zephyr.call import Call
-from p2pcdn_shim.zephyr.config_files import read_text
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.configuration.config_files import read_text
+from p2pcdn_shim.zephyr.environment import direct_urls
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.files import write_text
+from p2pcdn_shim.zephyr.lock import turn
+from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from p2pcdn_shim.zephyr.importers.imported import Imported
+    from p2pcdn_shim.zephyr.project.importers.imported import Imported
 
 DESCRIPTION = """Takes over what another tool's file asks for: a requirements file of pip (with all that it includes),
 the pyproject.toml of poetry, or the Pipfile or Pipfile.lock of pipenv. The file is only read; what it asks for is added
@@ -34,15 +35,15 @@ def run(call: Call) -> int:
 
 
 def _import(call: Call) -> int:
-    from p2pcdn_shim.zephyr.importers.imported import put_into
+    from p2pcdn_shim.zephyr.project.importers.imported import put_into
 
     source = call.directory / call.options.file
-    found = read_foreign(source, partial(places.name_at, call))
+    found = read_foreign(source, partial(direct_urls.name_at, call))
     file = call.directory / "pyproject.toml"
     text = read_text(file) or ""
     if "name" not in found.project and "[project]" not in text:
         from p2pcdn_shim.zephyr.commands.init import new_project
-        from p2pcdn_shim.zephyr.interpreters import find
+        from p2pcdn_shim.zephyr.interpreters.finding import find
 
         python = find(call.config.python, None, call.directory)
         name = call.directory.resolve().name or "project"
@@ -64,15 +65,15 @@ def read_foreign(file: Path, ask: Callable[[str], str] | None = None) -> Importe
     """
     if file.name in ("Pipfile", "Pipfile.lock"):
         from p2pcdn_daemon.clients.client_config import pypi
-        from p2pcdn_shim.zephyr.importers.pipenv import read_pipenv
+        from p2pcdn_shim.zephyr.project.importers.pipenv import read_pipenv
 
         return read_pipenv(file, public_index=pypi().url)
     if file.suffix == ".toml":
-        from p2pcdn_shim.zephyr.importers.poetry import read_poetry
+        from p2pcdn_shim.zephyr.project.importers.poetry import read_poetry
 
         return read_poetry(file)
     if file.suffix in (".txt", ".in", ".pip"):
-        from p2pcdn_shim.zephyr.importers.requirements import read_requirements_file
+        from p2pcdn_shim.zephyr.project.importers.requirements import read_requirements_file
 
         return read_requirements_file(file, ask=ask)
     raise UsageError(f"{file} is neither a requirements file (.txt, .in), a pyproject.toml of poetry, nor a Pipfile.")

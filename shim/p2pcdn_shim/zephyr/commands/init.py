@@ -6,11 +6,11 @@ import re
 from argparse import ArgumentParser
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import interpreters
-from p2pcdn_shim.zephyr.call import Call
-from p2pcdn_shim.zephyr.config_files import read_text
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.configuration.config_files import read_text
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.files import write_text
+from p2pcdn_shim.zephyr.interpreters import finding
+from p2pcdn_shim.zephyr.machine.files import write_text
 
 DESCRIPTION = """Makes a project: a pyproject.toml with a name, a version, the Python it needs and an empty list of
 dependencies. In a directory that has one without a [project], that table is added, and all else stays."""
@@ -28,7 +28,7 @@ def run(call: Call) -> int:
     name = call.options.name or _name_for(directory)
     if not re.fullmatch(r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]", name):
         raise UsageError(f"{name[:60]!r} cannot be the name of a project; give it one with --name.")
-    python = interpreters.find(call.config.python, None, call.directory)
+    python = finding.find(call.config.python, None, call.directory)
     text = read_text(file) or ""
     directory.mkdir(parents=True, exist_ok=True)
     write_text(file, new_project(text, name, f"3.{python.version[1]}", file))

@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from p2pcdn.envs.generations import Environment
-from p2pcdn_shim.zephyr import asking, named, places, syncing
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.command_line.flags import add_install_flags, add_requirements
+from p2pcdn_shim.zephyr.environment import direct_urls, named, syncing
+from p2pcdn_shim.zephyr.environment.interpreter import interpreter_at, interpreter_of
 from p2pcdn_shim.zephyr.errors import ChangedMeanwhile
-from p2pcdn_shim.zephyr.flags import add_install_flags, add_requirements
+from p2pcdn_shim.zephyr.node import asking
+from p2pcdn_shim.zephyr.project.pyproject import name_of
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
@@ -28,9 +31,9 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(call: Call) -> int:
-    typed, editables = places.typed_with_editables(call)
+    typed, editables = direct_urls.typed_with_editables(call)
     place = named.project_place(call.config, call.directory)
-    new = {syncing.name_of(text) for text in typed}
+    new = {name_of(text) for text in typed}
 
     def install(held: Held) -> None:
         wanted = [*typed, *(text for name, text in requested_of(held.plan).items() if name not in new)]
@@ -73,15 +76,15 @@ def resolve_and_sync(
     keep: versions that stay where they fit. editables: the projects whose sources stay in use. held: what all of that
     was chosen for. Raises ChangedMeanwhile.
     """
-    interpreter = syncing.interpreter_at(call, place)
+    interpreter = interpreter_at(call, place)
     question = {**asking.options_of(call.config), "requirements": list(wanted)}
     question["editable"] += editables
     with call.node() as client:
-        here = {**syncing.interpreter_of(call, interpreter), "installs": True}
+        here = {**interpreter_of(call, interpreter), "installs": True}
         locked = asking.ask_resolve(client, question, here, keep)
         for warning in locked.warnings:
             call.voice.warn(warning)
-        requested = tuple(dict.fromkeys(map(syncing.name_of, wanted)))
+        requested = tuple(dict.fromkeys(map(name_of, wanted)))
         chosen = syncing.Chosen(locked.text, requested=requested, exact=False, on_top_of=held.digest)
         syncing.tell(call, place, syncing.sync(call, client, place, interpreter, chosen))
 
@@ -90,14 +93,14 @@ def requested_of(plan: Plan | None) -> dict[str, str]:
     """The projects that a user asked for by name, and what asks for them again: the name, or whence it came."""
     if plan is None:
         return {}
-    names = [syncing.name_of(wheel.project) for wheel in plan.wheels if wheel.requested]
-    by_url = places.remembered(plan)
+    names = [name_of(wheel.project) for wheel in plan.wheels if wheel.requested]
+    by_url = direct_urls.remembered(plan)
     return {name: by_url.get(name, name) for name in names}
 
 
 def editables_of(plan: Plan | None) -> list[str]:
-    return places.remembered_editables(plan) if plan is not None else []
+    return direct_urls.remembered_editables(plan) if plan is not None else []
 
 
 def versions_of(plan: Plan | None) -> list[tuple[str, str]]:
-    return [(syncing.name_of(wheel.project), wheel.version) for wheel in plan.wheels] if plan is not None else []
+    return [(name_of(wheel.project), wheel.version) for wheel in plan.wheels] if plan is not None else []

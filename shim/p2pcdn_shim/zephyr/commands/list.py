@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from pathlib import Path
 
-from p2pcdn_shim.zephyr import named, probes, venv
-from p2pcdn_shim.zephyr.call import Call
-from p2pcdn_shim.zephyr.project import normalize
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.environment import named
+from p2pcdn_shim.zephyr.environment.installed import installed
+from p2pcdn_shim.zephyr.project.pyproject import normalize
 
 DESCRIPTION = """Lists the packages of the environment (.venv; --venv names another), whoever installed them."""
 
@@ -27,12 +25,3 @@ def run(call: Call) -> int:
         [{"name": name, "version": version} for name, version in found],
     )
     return 0
-
-
-def installed(place: Path) -> Iterator[tuple[str, str]]:
-    """Name and version of each distribution of an environment, out of the names of its .dist-info directories."""
-    paths = probes.probe(venv.open_environment(place).python).paths
-    for folder in dict.fromkeys((paths["purelib"], paths["platlib"])):
-        for info in Path(folder).glob("*.dist-info"):
-            if match := re.fullmatch(r"(.+)-([^-]+)\.dist-info", info.name):
-                yield match[1].replace("_", "-"), match[2]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import lock_file, locking, turn
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.command_line.flags import add_choice_flags, add_index_flags
 from p2pcdn_shim.zephyr.errors import EXIT_FAILED, UsageError
-from p2pcdn_shim.zephyr.flags import add_choice_flags, add_index_flags
-from p2pcdn_shim.zephyr.project import Project
+from p2pcdn_shim.zephyr.lock import lock_file, locking, turn
+from p2pcdn_shim.zephyr.project.pyproject import Project
+from p2pcdn_shim.zephyr.terminal.voice import packages
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
-from p2pcdn_shim.zephyr.voice import packages
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import REMAINDER, ArgumentParser
 
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
 
 DESCRIPTION = """pip's command line, in pip's words, on the store and the sandbox of your node; `zephyr pip --help`
 lists

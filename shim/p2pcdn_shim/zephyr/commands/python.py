@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import interpreters
-from p2pcdn_shim.zephyr.call import Call
-from p2pcdn_shim.zephyr.options import add_sub_commands
-from p2pcdn_shim.zephyr.probes import Probe
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.command_line.parser import add_sub_commands
+from p2pcdn_shim.zephyr.interpreters import finding
+from p2pcdn_shim.zephyr.interpreters.probes import Probe
 
 DESCRIPTION = """Shows the interpreters of Python 3.8 and newer on this machine: those on the PATH, pyenv's, those that
 the platform keeps elsewhere, and the one that runs zephyr. Each is asked once and remembered until it changes."""
@@ -25,7 +25,7 @@ def run(call: Call) -> int:
 
 
 def _list(call: Call) -> int:
-    found = interpreters.every(call.directory)
+    found = finding.every(call.directory)
     lines = [f"{one.full_version:<10} {one.executable}{_remarks(one)}" for one in found]
     call.voice.answer(lines, [_row(one) for one in found])
     return 0
@@ -33,7 +33,7 @@ def _list(call: Call) -> int:
 
 def _find(call: Call) -> int:
     config = call.config
-    found = interpreters.find(config.python, config.project_file, call.directory)
+    found = finding.find(config.python, config.project_file, call.directory)
     call.voice.answer([found.executable], _row(found))
     return 0
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import locking, named, project_edit, syncing, turn
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.command_line.flags import add_install_flags, add_where_flags, where_of
 from p2pcdn_shim.zephyr.commands.add import change
-from p2pcdn_shim.zephyr.config_files import read_text
-from p2pcdn_shim.zephyr.flags import add_install_flags, add_where_flags, where_of
-from p2pcdn_shim.zephyr.project import normalize, parse_project
+from p2pcdn_shim.zephyr.configuration.config_files import read_text
+from p2pcdn_shim.zephyr.environment import named
+from p2pcdn_shim.zephyr.lock import locking, turn
+from p2pcdn_shim.zephyr.project import project_edit
+from p2pcdn_shim.zephyr.project.pyproject import name_of, normalize, parse_project
 
 DESCRIPTION = """Takes requirements out of pyproject.toml, locks the project and syncs its environment."""
 
@@ -30,7 +32,7 @@ def _remove(call: Call) -> int:
     project = locking.project_of(call)
     before = read_text(project.file) or ""
     text, _ = project_edit.remove(before, call.options.names, where_of(call.options), file=project.file)
-    left = set(map(syncing.name_of, parse_project(text, project.file).all_requirements))
+    left = set(map(name_of, parse_project(text, project.file).all_requirements))
     gone = [name for name in map(normalize, call.options.names) if name not in left]
     text = project_edit.drop_editables(text, gone, file=project.file)
     call.config = call.config.but(editable=tuple(one for one in call.config.editable if normalize(one) not in gone))

@@ -7,9 +7,10 @@ from argparse import ArgumentParser
 
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.generations import Environment
-from p2pcdn_shim.zephyr import lock_file, named, sweeping, venv
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.environment import named, sweeping, venv
 from p2pcdn_shim.zephyr.errors import ZephyrError
+from p2pcdn_shim.zephyr.lock import lock_file
 
 DESCRIPTION = """Makes the environment hold again what an earlier generation of it held: the one before, or the one
 whose number is given (`zephyr history` lists them). Needs neither network nor node; pyproject.toml and pylock.toml

@@ -8,19 +8,40 @@ from argparse import REMAINDER, ArgumentParser
 from collections.abc import Mapping
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import named, platforms, venv
-from p2pcdn_shim.zephyr.call import Call
-from p2pcdn_shim.zephyr.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, UsageError, ZephyrError
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.command_line.flags import add_index_flags, add_selection_flags
+from p2pcdn_shim.zephyr.environment import venv
+from p2pcdn_shim.zephyr.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, UsageError
+from p2pcdn_shim.zephyr.machine import platforms
+from p2pcdn_shim.zephyr.running.below import find_below
 
 DESCRIPTION = """Runs COMMAND in the project's environment, or in the one that --venv names, as if it had been
-activated; a file whose name ends with .py is run by its Python. Outside a project that has one, the environment that
-is active is taken. The command takes this process over:
-its signals, its terminal and its exit code are its own; 127 says that there is no such command, 126 that it cannot be
-run."""
+activated; a file whose name ends with .py is run by its Python. Where pyproject.toml or pylock.toml is newer than the
+project's environment, that is synced first. Outside a project that has one, the environment that is active is taken.
+A script that says in a comment what it needs (PEP 723, `# /// script`) gets an environment of its own. The command
+takes this process over: its signals, its terminal and its exit code are its own; 127 says that there is no such
+command, 126 that it cannot be run."""
 
 
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--venv", dest="place", metavar="NAME|PATH", help="The environment to run it in.")
+    parser.add_argument(
+        "--python",
+        metavar="PYTHON",
+        help="With this interpreter; the project's environment stays, where it has another one.",
+    )
+    parser.add_argument(
+        "--with",
+        dest="above",
+        action="append",
+        default=[],
+        metavar="REQUIREMENT[,...]",
+        help="With these packages besides, for this run; the project stays as it is.",
+    )
+    parser.add_argument("--upgrade", action="store_true", help="The newest of what --with or the script asks for.")
+    parser.add_argument("--no-sync", action="store_true", help="Takes the project's environment as it is.")
+    add_selection_flags(parser)
+    add_index_flags(parser)
     parser.add_argument("command", nargs=REMAINDER, metavar="-- COMMAND ...", help="The command and its arguments.")
 
 
@@ -29,12 +50,29 @@ def run(call: Call) -> int:
     command = command[1:] if command[:1] == ["--"] else command
     if not command:
         raise UsageError("Name a command: `zephyr run -- python app.py`.")
-    if command[0].endswith(".py") and Path(command[0]).is_file():
+    script = command[0] if command[0].endswith(".py") and Path(command[0]).is_file() else None
+    if script is not None:
         command = ["python", *command]
-    environment = _environment(call)
-    environ = activated(environment, os.environ)
+    environment, environ = _environment(call, script)
     call.voice.detail(f"Runs in {environment.path} with Python {environment.version}.")
     return _become(command, environ)
+
+
+def _environment(call: Call, file: str | None) -> tuple[venv.Environment, dict[str, str]]:
+    """The environment to run in, and the variables of a command there."""
+    script = None
+    if file is not None:
+        from p2pcdn_shim.zephyr.project.inline_metadata import read_script
+
+        script = read_script(call.directory / file)
+    below = find_below(call) if script is None else None
+    environ = activated(below, os.environ) if below is not None else dict(os.environ)
+    if below is not None and not (call.options.above or call.options.upgrade):
+        return below, environ
+    from p2pcdn_shim.zephyr.running.above import find_above
+
+    environment = find_above(call, below, script)
+    return environment, activated(environment, environ)
 
 
 def activated(environment: venv.Environment, environ: Mapping[str, str]) -> dict[str, str]:
@@ -46,18 +84,6 @@ def activated(environment: venv.Environment, environ: Mapping[str, str]) -> dict
     changed["PATH"] = f"{scripts}{os.pathsep}{path}" if path else str(scripts)
     changed.pop("PYTHONHOME", None)
     return changed
-
-
-def _environment(call: Call) -> venv.Environment:
-    if call.options.place is not None:
-        return venv.open_environment(named.place_of(call.options.place, call.config, call.directory))
-    place = named.project_place(call.config, call.directory)
-    active = os.environ.get("VIRTUAL_ENV")
-    if active and venv.read_settings(place) is None:
-        place = Path(active)
-    elif call.config.project_file is not None and not place.exists():
-        raise ZephyrError(f"The project has no environment {place} yet; `zephyr sync` makes it.")
-    return venv.open_environment(place)
 
 
 def _become(command: list[str], environ: dict[str, str]) -> int:

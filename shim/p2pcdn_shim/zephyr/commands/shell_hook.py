@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import activation
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.environment import activation
 
 DESCRIPTION = """Prints a function for your shell. With it, `zephyr venv activate NAME` enters the environment by
 itself. Put `eval "$(zephyr shell-hook bash)"` into ~/.bashrc, the same with zsh into ~/.zshrc, or `zephyr shell-hook

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.environment.reading import read_environment
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.pip import describing
-from p2pcdn_shim.zephyr.reading import read_environment
 
 DESCRIPTION = """Shows what installed packages say of themselves, what they need and who needs them."""
 

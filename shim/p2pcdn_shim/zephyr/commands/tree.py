@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import graph, lock_file, locking, syncing
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.project import Project
+from p2pcdn_shim.zephyr.lock import graph, lock_file, locking
+from p2pcdn_shim.zephyr.project.pyproject import Project, name_of
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,4 +55,4 @@ def roots_of(project: Project) -> dict[str, list[str]]:
     asked = {"the project": project.dependencies}
     asked |= {f"extra {name}": texts for name, texts in project.extras.items()}
     asked |= {f"group {name}": texts for name, texts in project.groups.items()}
-    return {who: list(dict.fromkeys(map(syncing.name_of, texts))) for who, texts in asked.items()}
+    return {who: list(dict.fromkeys(map(name_of, texts))) for who, texts in asked.items()}

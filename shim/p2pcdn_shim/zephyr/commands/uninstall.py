@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from p2pcdn.envs.generations import Environment
-from p2pcdn_shim.zephyr import named
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.command_line.flags import add_install_flags
 from p2pcdn_shim.zephyr.commands.install import (
     Held,
     change_held,
@@ -17,9 +17,9 @@ from p2pcdn_shim.zephyr.commands.install import (
     resolve_and_sync,
     versions_of,
 )
+from p2pcdn_shim.zephyr.environment import named
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.flags import add_install_flags
-from p2pcdn_shim.zephyr.project import normalize
+from p2pcdn_shim.zephyr.project.pyproject import normalize
 
 DESCRIPTION = """Takes packages that somebody installed by name out of the environment, with what nobody else needs.
 pyproject.toml and pylock.toml are left alone: `zephyr remove` is for those."""

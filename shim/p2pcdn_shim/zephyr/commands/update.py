@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import lock_file, locking, turn
-from p2pcdn_shim.zephyr.call import Call
-from p2pcdn_shim.zephyr.commands import sync
-from p2pcdn_shim.zephyr.flags import add_install_flags
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.command_line.flags import add_install_flags
+from p2pcdn_shim.zephyr.lock import installing, lock_file, locking, turn
 
 DESCRIPTION = """Locks the newest versions that pyproject.toml allows, of all packages or of those that are named, and
 syncs the environment."""
@@ -32,7 +31,7 @@ def _update(call: Call) -> int:
         locked = locking.make(call, client, project, upgrade=names or True, installs=not call.options.no_sync)
         changes = locking.write(call, file, locked.text)
         if not call.options.no_sync:
-            return sync.install_lock(call, client, project, locked.text)
+            return installing.install_lock(call, client, project, locked.text)
     did = " ".join(changes) or "Nothing newer fits."
     call.voice.did(did, {"file": str(file), "changes": changes})
     return 0

@@ -6,10 +6,11 @@ import os
 from argparse import ArgumentParser
 from pathlib import Path
 
-from p2pcdn_shim.zephyr import activation, interpreters, named, venv
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.command_line.parser import add_sub_commands
+from p2pcdn_shim.zephyr.environment import activation, named, venv
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.options import add_sub_commands
+from p2pcdn_shim.zephyr.interpreters import finding
 
 DESCRIPTION = """Makes, lists, removes and enters virtual environments. An environment has a name (it is kept in a
 directory of yours for such things) or a path: a word with a slash, or one that begins with a dot. Without a word, the
@@ -45,7 +46,7 @@ def run(call: Call) -> int:
 def _create(call: Call) -> int:
     config = call.config
     place = _place(call)
-    interpreter = interpreters.find(config.python, config.project_file, call.directory)
+    interpreter = finding.find(config.python, config.project_file, call.directory)
     made = venv.create(
         place,
         interpreter,

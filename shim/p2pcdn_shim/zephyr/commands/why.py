@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from p2pcdn_shim.zephyr import graph, locking
-from p2pcdn_shim.zephyr.call import Call
+from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.commands.tree import packages_of, roots_of
 from p2pcdn_shim.zephyr.errors import EXIT_FAILED
-from p2pcdn_shim.zephyr.project import normalize
+from p2pcdn_shim.zephyr.lock import graph, locking
+from p2pcdn_shim.zephyr.project.pyproject import normalize
 
 DESCRIPTION = (
     """Shows the ways that lead from what the project asks for to a package of its lock, the shortest first."""

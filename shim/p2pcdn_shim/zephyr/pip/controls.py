@@ -5,7 +5,7 @@ both.
 from __future__ import annotations
 
 from p2pcdn_shim.zephyr.pip.errors import PipError
-from p2pcdn_shim.zephyr.project import normalize as normalize
+from p2pcdn_shim.zephyr.project.pyproject import normalize as normalize
 
 ALL, NONE = ":all:", ":none:"
 

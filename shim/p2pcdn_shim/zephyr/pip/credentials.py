@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from urllib.parse import urlsplit
 
-from p2pcdn_shim.zephyr.credentials import from_netrc
+from p2pcdn_shim.zephyr.configuration.credentials import from_netrc
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.pip.web import without_password
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING

@@ -17,8 +17,8 @@ from p2pcdn_shim.zephyr.pip.asked import Ask, ask_of, dependency, editable_ask
 from p2pcdn_shim.zephyr.pip.controls import ALL, Control
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.web import NotThere
-from p2pcdn_shim.zephyr.project import read_group
-from p2pcdn_shim.zephyr.requirements_txt import encoding_of, logical_lines, with_variables
+from p2pcdn_shim.zephyr.project.pyproject import read_group
+from p2pcdn_shim.zephyr.project.requirements_txt import encoding_of, logical_lines, with_variables
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:

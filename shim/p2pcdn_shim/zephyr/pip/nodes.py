@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from p2pcdn_shim.client import Client, NodeRefused, NoNode
-from p2pcdn_shim.zephyr.asking import gits_variables
 from p2pcdn_shim.zephyr.errors import ZephyrError
+from p2pcdn_shim.zephyr.node.asking import gits_variables
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -90,9 +90,9 @@ class Node:
 
     def _asked(self) -> Client:
         if self._client is None:
-            from p2pcdn_shim.zephyr.config import resolve
-            from p2pcdn_shim.zephyr.node import reach
-            from p2pcdn_shim.zephyr.voice import Voice
+            from p2pcdn_shim.zephyr.configuration.config import resolve
+            from p2pcdn_shim.zephyr.node.reaching import reach
+            from p2pcdn_shim.zephyr.terminal.voice import Voice
 
             try:
                 config = resolve({}, Path(os.sep), config_file=None)

@@ -16,10 +16,10 @@ from p2pcdn.envs.planning import ReadyWheel, make_plan
 from p2pcdn.envs.scheme import Scheme
 from p2pcdn.envs.unpack import unpack
 from p2pcdn.errors import P2pcdnError
+from p2pcdn_shim.zephyr.machine.side_by_side import side_by_side
 from p2pcdn_shim.zephyr.pip.change import remove_tree
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.hashing import digest_of
-from p2pcdn_shim.zephyr.side_by_side import side_by_side
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:

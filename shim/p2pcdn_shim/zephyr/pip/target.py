@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.errors import ZephyrError
+from p2pcdn_shim.zephyr.interpreters.probes import PROBE_TIME_S, Probe, probe
+from p2pcdn_shim.zephyr.machine.platforms import may_be_planted
 from p2pcdn_shim.zephyr.pip.errors import PipError
-from p2pcdn_shim.zephyr.platforms import may_be_planted
-from p2pcdn_shim.zephyr.probes import PROBE_TIME_S, Probe, probe
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:

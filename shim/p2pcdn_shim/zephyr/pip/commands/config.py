@@ -10,7 +10,7 @@ from configparser import RawConfigParser
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.errors import ZephyrError
-from p2pcdn_shim.zephyr.files import write_text
+from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.pip.cli import Run
 from p2pcdn_shim.zephyr.pip.configuration import KINDS, Configuration, plain, values_of
 from p2pcdn_shim.zephyr.pip.errors import PipError

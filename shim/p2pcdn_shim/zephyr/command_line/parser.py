@@ -1,0 +1,62 @@
+"""A parser of flags that speaks in sentences."""
+
+from __future__ import annotations
+
+from argparse import SUPPRESS, ArgumentParser, HelpFormatter
+from collections.abc import Callable
+
+from p2pcdn_shim.zephyr.command_line.common_flags import add_common
+from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from p2pcdn_shim.zephyr.command_line.call import Call
+
+
+class Parser(ArgumentParser):
+    """Raises UsageError with a sentence where argparse would print its usage and leave.
+
+    The common flags are added when it is used: of a command's parsers, one at most is.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, add_help=False, allow_abbrev=False, formatter_class=_formatter)
+        self._is_whole = False
+
+    def complete(self) -> None:
+        """Adds the common flags behind the command's own, once."""
+        if not self._is_whole:
+            self._is_whole = True
+            group = self.add_argument_group("every command has")
+            group.add_argument("-h", "--help", action="help", help="Shows this.")
+            add_common(group, SUPPRESS)
+
+    def parse_known_args(self, *words: Any, **more: Any) -> Any:
+        self.complete()
+        return super().parse_known_args(*words, **more)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message[:1].upper()}{message[1:].rstrip('.')}; see `{self.prog} --help`.")
+
+
+def add_sub_commands(parser: ArgumentParser) -> Callable[[str, Callable[[Call], int], str], ArgumentParser]:
+    """Commands of a command. The function that comes back adds one: its name, what runs it, its sentence.
+
+    What was chosen stands in `options.sub_command`.
+    """
+    choices = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=Parser, dest="sub_command_name"
+    )
+
+    def add(name: str, run: Callable[[Call], int], sentence: str) -> ArgumentParser:
+        one = choices.add_parser(name, help=sentence, description=sentence)
+        one.set_defaults(sub_command=run)
+        return one
+
+    return add
+
+
+def _formatter(prog: str) -> HelpFormatter:
+    return HelpFormatter(prog, max_help_position=28, width=100)

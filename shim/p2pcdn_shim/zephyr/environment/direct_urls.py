@@ -1,0 +1,93 @@
+"""Requirements by direct URL: as they are typed (a path, a URL), and as an environment remembers them (PEP 610)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.project import project_edit
+from p2pcdn_shim.zephyr.project.pyproject import normalize
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from p2pcdn.envs.plan import Plan
+    from p2pcdn_shim.zephyr.command_line.call import Call
+
+
+def typed(texts: Iterable[str], call: Call) -> list[str]:
+    """Requirements of PEP 508; a path or a URL gets the name of what is behind it. Raises UsageError, NodeRefused."""
+    return [typed_at(text, call.directory, partial(name_at, call)) for text in texts]
+
+
+def typed_with_editables(call: Call) -> tuple[list[str], list[str]]:
+    """What was typed as requirements and with -e, as requirements; and the projects of the latter.
+
+    Raises UsageError, NodeRefused.
+    """
+    options = call.options
+    if not options.requirements and not options.editables:
+        raise UsageError("Nothing was named: give requirements, such as flask, or -e with a directory or a repository.")
+    places = [f"./{text}" if (call.directory / text).is_dir() and text[:1] not in ("", ".", "/") else text
+              for text in options.editables]  # fmt: skip
+    editables = typed(places, call)
+    for text in editables:
+        if project_edit.parse_requirement(text).url is None:
+            raise UsageError(f"{text[:100]!r} is neither a directory nor a repository, so it cannot be editable.")
+    names = [normalize(project_edit.parse_requirement(text).name) for text in editables]
+    return [*typed(options.requirements, call), *editables], names
+
+
+def name_at(call: Call, url: str) -> str:
+    """The normalized project of what stands at a URL, which the node looks at. Raises NodeRefused."""
+    from p2pcdn_shim.zephyr.environment.interpreter import some_interpreter
+
+    with call.node() as client:
+        return str(client.post("/v1/name", {"url": url, **some_interpreter(call)})["name"])
+
+
+def typed_at(text: str, directory: Path, ask: Callable[[str], str] | None = None) -> str:
+    """The same of one, where relative paths begin at a directory. ask: gives the name where it cannot be told."""
+    try:
+        project_edit.parse_requirement(text)
+    except UsageError:
+        if "/" not in text and not text.startswith("."):
+            raise
+        from p2pcdn_shim.zephyr.project.importers.requirements import requirement_of
+        from p2pcdn_shim.zephyr.project.requirements_txt import Line
+
+        return requirement_of(Line(text, "What was typed", directory), ask)
+    return text
+
+
+def remembered(plan: Plan) -> dict[str, str]:
+    """By normalized project: the requirement that brings again what no index gave."""
+    return {project: f"{project} @ {_url(told)}" for project, told in _direct_urls(plan)}
+
+
+def remembered_editables(plan: Plan) -> list[str]:
+    """The normalized projects that were installed editable."""
+    return [project for project, told in _direct_urls(plan) if told.get("dir_info", {}).get("editable")]
+
+
+def _direct_urls(plan: Plan) -> Iterator[tuple[str, dict[str, Any]]]:
+    for write in plan.writes:
+        folder, _, name = write.path.rpartition("/")
+        if name == "direct_url.json":
+            yield normalize(folder.rpartition("/")[2].partition("-")[0]), json.loads(write.text)
+
+
+def _url(told: dict[str, Any]) -> str:
+    url, marks = str(told["url"]), []
+    if "vcs_info" in told:
+        url = f"{told['vcs_info']['vcs']}+{url}@{told['vcs_info']['commit_id']}"
+    elif sha256 := told.get("archive_info", {}).get("hashes", {}).get("sha256"):
+        marks.append(f"sha256={sha256}")
+    if "subdirectory" in told:
+        marks.append(f"subdirectory={told['subdirectory']}")
+    return f"{url}#{'&'.join(marks)}" if marks else url

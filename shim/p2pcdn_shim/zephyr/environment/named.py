@@ -1,0 +1,55 @@
+"""Environments by name, in one directory of the user's; and which environment a word on the command line means."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from p2pcdn_shim.zephyr.configuration.config import Config
+from p2pcdn_shim.zephyr.environment.venv import Environment, read_settings
+from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.machine import platforms
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+
+
+def place_of(word: str | None, config: Config, directory: Path) -> Path:
+    """Where the environment is that a word means: a path, a name; without a word that of the project.
+
+    A word with a slash, or one that begins with a dot, is a path; `.venv` alone is one.
+    """
+    if word is None:
+        return project_place(config, directory)
+    if os.sep in word or "/" in word or word.startswith((".", "~")):
+        return directory / Path(word).expanduser()
+    if not re.fullmatch(_NAME, word):
+        raise UsageError(f"{word[:60]!r} is neither the name of an environment nor a path (./{word[:20]}).")
+    return named_directory(config) / word
+
+
+def project_place(config: Config, directory: Path) -> Path:
+    """The environment of the project: `.venv` beside its pyproject.toml, else in this directory."""
+    return beside_project(config, directory, config.venv)
+
+
+def beside_project(config: Config, directory: Path, place: Path) -> Path:
+    """A relative path begins at the project, else at this directory."""
+    return (config.project_file.parent if config.project_file else directory) / place
+
+
+def named_directory(config: Config) -> Path:
+    """Where environments that have a name are."""
+    return config.venvs or platforms.data_directory() / "venvs"
+
+
+def named(config: Config) -> Iterator[Environment]:
+    """All environments that have a name, by name."""
+    try:
+        places = sorted(named_directory(config).iterdir())
+    except OSError:
+        return
+    for place in places:
+        if re.fullmatch(_NAME, place.name) and (settings := read_settings(place)) is not None:
+            yield Environment(place, settings)

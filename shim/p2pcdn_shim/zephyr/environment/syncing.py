@@ -1,0 +1,198 @@
+"""An environment brought to what a lock says: asked of the node, and linked out of its store in one swap."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+from p2pcdn.envs.places import state_of
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.environment import named, venv
+from p2pcdn_shim.zephyr.environment.interpreter import interpreter_of, scheme_of
+from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.interpreters.probes import Probe
+from p2pcdn_shim.zephyr.node.answers import long_answer
+from p2pcdn_shim.zephyr.terminal.voice import packages
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from typing import Any
+
+    from p2pcdn.envs.generations import Outcome
+    from p2pcdn.envs.install import LinkMode
+    from p2pcdn_shim.client import Client
+
+_LINK_MODES: tuple[LinkMode, ...] = ("reflink", "hardlink", "copy", "env")
+
+
+class Chosen(Value):
+    """What of a lock an environment gets. groups: None for the lock's own default. requested: named by the user.
+
+    on_top_of: the digest of the plan of the environment that this was chosen for; None: it does not matter.
+    exact: what others installed goes, too. project: the directory of the user's own project, installed so that its
+    sources stay in use; None: it is not. base: the directory of the lock, where paths in it begin. only: these projects
+    with what they need, and nothing else of the lock; None: all of it.
+    """
+
+    lock: str
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] | None = None
+    requested: tuple[str, ...] = ()
+    exact: bool = True
+    project: str | None = None
+    base: str | None = None
+    on_top_of: str | None = None
+    only: tuple[str, ...] | None = None
+
+
+class Synced(Value):
+    """What came of it. outcome: None where there was nothing to do.
+
+    settled: the node would say so again whenever it is asked the same: no byte code is still to come, and nothing
+    stands in a directory of the user's, whose sources may change.
+    """
+
+    outcome: Outcome | None
+    packages: int
+    notes: tuple[str, ...]
+    settled: bool
+
+
+def sync(
+    call: Call,
+    client: Client,
+    place: Path,
+    interpreter: Probe,
+    chosen: Chosen,
+    before_change: AbstractContextManager[None] | None = None,
+) -> Synced:
+    """Makes the environment at `place` hold what is chosen; one that is not there is made, with this interpreter.
+
+    before_change: entered where there is something to do, before it is done. Raises NodeRefused, ZephyrError, and of
+    these ChangedMeanwhile; then the environment is as it was.
+    """
+    mode = _link_mode(call)
+    site = place / scheme_of(interpreter).purelib
+    held = _held(place, site, mode)
+    question = _question(call, interpreter, chosen, held)
+    if mode == "env":
+        question["site"] = str(place)
+    # The plan as it was encoded; None where the environment holds it already.
+    ready, encoded = long_answer(
+        client,
+        call.voice,
+        "/v1/environment",
+        question,
+        "Fetching",
+        "environment",
+        (lambda: _load(mode)) if not held else None,
+    )
+    wheels = ready["wheels"]
+    notes = tuple(ready["notes"])
+    outcome = None
+    if encoded is not None:
+        from p2pcdn_shim.zephyr.environment.swapping import swap
+
+        with before_change or nullcontext():
+            outcome = swap(
+                call,
+                place,
+                interpreter,
+                encoded,
+                ready,
+                link_mode=mode,
+                exact=chosen.exact,
+                on_top_of=chosen.on_top_of,
+                held=lambda: _held(place, site, mode),
+            )
+    compiled = question["bytecode"] is None or all(one["bytecode"] for one in wheels)
+    fixed = chosen.project is None and not any(word in chosen.lock for word in ("directory", "editable"))
+    return Synced(outcome, len(wheels), notes, outcome is None and not notes and compiled and fixed)
+
+
+def _load(mode: LinkMode) -> None:
+    """What carries a plan out, loaded while the node looks for it. It swaps by a call that only ctypes can make."""
+    import ctypes  # noqa: F401
+
+    import p2pcdn_shim.zephyr.environment.swapping  # noqa: F401
+
+    if mode != "env":
+        import p2pcdn.envs.record  # noqa: F401 - scripts are hashed, by OpenSSL
+
+
+def stood_on(place: Path) -> list[str]:
+    """The files of an environment that say what it holds."""
+    sites = (*place.glob("lib/*/site-packages"), *place.glob("Lib/site-packages"))
+    own = (venv.CONFIG_NAME, ".zephyr/generation.json")
+    return [*(f"{place}/{name}" for name in own), *map(str, sites), str(venv.open_environment(place).python)]
+
+
+def _held(place: Path, site: Path, mode: LinkMode) -> str:
+    """The digest of the plan that the environment holds in this way of linking; "" for none.
+
+    Nobody waits for that: it is looked up without the environment's lock, and again within it.
+    """
+    if venv.read_settings(place) is None or site.is_symlink() != (mode == "env"):
+        return ""
+    return str(state_of(str(place)).get("plan", ""))
+
+
+def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict[str, Any]:
+    wait = call.config.compile_bytecode
+    compiled = {"interpreter": interpreter.executable, "cache_tag": interpreter.cache_tag, "wait": wait is True}
+    return {
+        **interpreter_of(call, interpreter),
+        "lock": chosen.lock,
+        "extras": list(chosen.extras),
+        "groups": None if chosen.groups is None else list(chosen.groups),
+        "requested": list(chosen.requested),
+        "project": chosen.project,
+        "base": chosen.base,
+        "checkouts": str(named.beside_project(call.config, call.directory, call.config.checkouts)),
+        "bytecode": compiled if wait is not False and interpreter.cache_tag else None,
+        "have": have,
+        **({"only": list(chosen.only)} if chosen.only is not None else {}),
+    }
+
+
+def _link_mode(call: Call) -> LinkMode:
+    for mode in _LINK_MODES:
+        if call.config.link_mode == mode:
+            return mode
+    if call.config.link_mode is not None:
+        raise UsageError(f"The link mode {call.config.link_mode!r} is not one of {', '.join(_LINK_MODES)}.")
+    return "reflink"
+
+
+def tell(call: Call, place: Path, synced: Synced, *, by_the_way: bool = False) -> None:
+    """Says what a sync did; then what it made superfluous may go.
+
+    by_the_way: it was not asked for, so nothing goes to stdout, and what was not changed is not spoken of.
+    """
+    outcome = synced.outcome
+    for note in (*synced.notes, *(outcome.told if outcome is not None else ())):
+        call.voice.note(note)
+    value = {
+        "environment": str(place),
+        "packages": synced.packages,
+        "generation": outcome.generation if outcome is not None else None,
+        "added": list(outcome.added) if outcome is not None else [],
+        "removed": list(outcome.removed) if outcome is not None else [],
+    }
+    if outcome is None:
+        if by_the_way:
+            return
+        call.voice.did(f"{place} holds its {packages(synced.packages)} already.", value)
+        return
+    phases = ", ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in outcome.phases_s.items())
+    call.voice.detail(f"{phases}; {outcome.how}")
+    if not call.voice.as_json:
+        for sign, names in (("-", outcome.removed), ("+", outcome.added)):
+            for name in names:
+                call.voice.note(f"{sign} {name}")
+    did = f"{place} holds {packages(synced.packages)} now (generation {outcome.generation})."
+    call.voice.note(did) if by_the_way else call.voice.did(did, value)
+    from p2pcdn_shim.zephyr.environment import sweeping
+
+    sweeping.start(place, call.config.generations)

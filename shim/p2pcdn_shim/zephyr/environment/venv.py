@@ -1,0 +1,242 @@
+"""Virtual environments: made in some milliseconds, whole or not at all, as the standard library's are (PEP 405)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
+from p2pcdn_shim.zephyr.interpreters.probes import Probe
+from p2pcdn_shim.zephyr.machine import platforms
+from p2pcdn_shim.zephyr.values import Value
+
+CONFIG_NAME = "pyvenv.cfg"
+# A dozen lines; a larger file is another one.
+CONFIG_SIZE_BYTES_MAX = 64 * 1024
+
+
+class Environment(Value):
+    """A virtual environment on the disk. settings: its pyvenv.cfg, keys in small letters."""
+
+    path: Path
+    settings: dict[str, str]
+
+    @property
+    def python(self) -> Path:
+        return platforms.python_of(self.path)
+
+    @property
+    def version(self) -> str:
+        """Such as "3.12.1"; virtualenv and uv write another key than the standard library."""
+        return self.settings.get("version") or self.settings.get("version_info") or "?"
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether its interpreter is gone."""
+        return not self.python.exists()
+
+
+def create(
+    path: Path,
+    interpreter: Probe,
+    *,
+    prompt: str | None = None,
+    clear: bool = False,
+    system_site_packages: bool = False,
+) -> Environment:
+    """Makes an environment at path, beside it first and then in its place.
+
+    prompt: what the shell shows; else the directory's name, or the project's for `.venv`. clear: an environment that is
+    there goes. Raises ZephyrError where something else is there, or the directory cannot be written.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - a link must stay a link
+    _check_place(path, clear=clear)
+    _sweep(path)
+    prompt = prompt or (path.parent.name if path.name == ".venv" else path.name) or "venv"
+    new = path.with_name(f".{path.name}.new-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.mkdir()
+        _fill(new, path, interpreter, prompt, system_site_packages=system_site_packages)
+        _move_into_place(new, path, clear=clear)
+    except OSError as error:
+        _remove_tree(new, ignore_errors=True)
+        raise ZephyrError(f"No environment can be made at {path}: {error.strerror or error}.") from error
+    return Environment(path, read_settings(path) or {})
+
+
+def open_environment(path: Path) -> Environment:
+    """The environment at path, with an interpreter that is there. Raises ZephyrError, saying what to do."""
+    settings = read_settings(path)
+    if settings is None:
+        what = "is no virtual environment" if path.exists() else "does not exist"
+        raise ZephyrError(f"The environment {path} {what}; make one with `zephyr venv create`.")
+    environment = Environment(path, settings)
+    if environment.is_broken:
+        raise ZephyrError(
+            f"The interpreter of the environment {path} is gone: Python {environment.version} in "
+            f"{settings.get('home', '?')}. Install it again, or make the environment anew: "
+            f"`zephyr venv create --clear {path}`."
+        )
+    return environment
+
+
+def read_settings(path: Path) -> dict[str, str] | None:
+    """What stands in an environment's pyvenv.cfg; None where there is no such file."""
+    try:
+        with (path / CONFIG_NAME).open(encoding="utf-8", errors="replace") as opened:
+            text = opened.read(CONFIG_SIZE_BYTES_MAX)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ZephyrError(f"{path / CONFIG_NAME} cannot be read: {error.strerror or error}.") from error
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
+    return {key.strip().lower(): value.strip() for key, _, value in pairs}
+
+
+def remove(path: Path) -> None:
+    """Takes an environment away: out of its place at once, then file by file. Raises ZephyrError for anything else."""
+    if read_settings(path) is None:
+        what = "is no virtual environment; nothing was removed" if path.exists() else "does not exist"
+        raise ZephyrError(f"{path} {what}.")
+    try:
+        if path.is_symlink():
+            path.unlink()
+            return
+        gone = path.with_name(f".{path.name}.gone-{os.getpid()}")
+        path.rename(gone)
+        _remove_tree(gone)
+    except OSError as error:
+        raise ZephyrError(f"{path} cannot be removed: {error.strerror or error}.") from error
+
+
+def _sweep(path: Path) -> None:
+    """Takes away what killed commands left beside an environment: half a new one, half of one that was removed."""
+    if not path.parent.is_dir():
+        return
+    beginning = f".{path.name}."
+    for left in path.parent.iterdir():
+        kind, _, pid = left.name.removeprefix(beginning).partition("-")
+        if (
+            left.name.startswith(beginning)
+            and kind in ("new", "gone")
+            and pid.isdecimal()
+            and not platforms.process_lives(int(pid))
+        ):
+            _remove_tree(left, ignore_errors=True)
+
+
+def _check_place(path: Path, *, clear: bool) -> None:
+    try:
+        is_there = path.is_symlink() or path.exists()
+        is_empty = is_there and path.is_dir() and not any(path.iterdir())
+    except OSError as error:
+        raise ZephyrError(f"{path} cannot be looked at: {error.strerror or error}.") from error
+    if not is_there or (is_empty and not path.is_symlink()):
+        return
+    if read_settings(path) is None:
+        raise UsageError(f"{path} is there and is no virtual environment; it was left as it is.")
+    if not clear:
+        raise UsageError(f"{path} is an environment already; `--clear` makes it anew, without its packages.")
+
+
+def _fill(new: Path, path: Path, interpreter: Probe, prompt: str, *, system_site_packages: bool) -> None:
+    scripts = new / platforms.scripts_name()
+    scripts.mkdir()
+    for name in ("purelib", "include"):
+        Path(interpreter.scheme[name].replace("{base}", str(new))).mkdir(parents=True, exist_ok=True)
+    if os.name == "nt":
+        _copy_launchers(scripts, interpreter)
+    else:
+        _link_interpreter(new, scripts, interpreter)
+    (new / CONFIG_NAME).write_text(
+        _settings(path, interpreter, prompt, system_site_packages=system_site_packages), encoding="utf-8"
+    )
+    # Nobody wants an environment in a repository.
+    (new / ".gitignore").write_text("*\n", encoding="utf-8")
+    from p2pcdn_shim.zephyr.environment.activation import write_scripts  # most commands make no environment
+
+    write_scripts(scripts, path, prompt)
+
+
+def _link_interpreter(new: Path, scripts: Path, interpreter: Probe) -> None:
+    (scripts / "python").symlink_to(_installed(interpreter))
+    minor = interpreter.version[1]
+    names = ["python3", f"python3.{minor}"]
+    if interpreter.free_threaded:
+        names.append(f"python3.{minor}t")
+    if interpreter.implementation != "cpython":
+        names += [interpreter.implementation, f"{interpreter.implementation}3"]
+    for name in names:
+        (scripts / name).symlink_to("python")
+    # Some distributions have their 64-bit extension modules there.
+    if interpreter.bits == 64 and interpreter.markers["sys_platform"] == "linux":
+        (new / "lib64").symlink_to("lib")
+
+
+def _installed(interpreter: Probe) -> Path:
+    """The interpreter inside its installation, where it finds its own library: a link elsewhere may lead to it.
+
+    Not the end of all links: that may have a patch version in its path, which is gone after the next upgrade.
+    """
+    found = Path(interpreter.base_executable)
+    inside = Path(interpreter.base_prefix) / platforms.scripts_name()
+    if os.name == "nt" or found.parent == inside:
+        return found
+    names = (f"python3.{interpreter.version[1]}", "python3", "python", found.name)
+    return next((inside / name for name in names if _is_same(inside / name, found)), found)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _copy_launchers(scripts: Path, interpreter: Probe) -> None:
+    """Windows finds an environment by a small program that starts the real interpreter; the standard library has it."""
+    from shutil import copyfile
+
+    source = Path(interpreter.base_prefix) / "Lib" / "venv" / "scripts" / "nt"
+    for target, names in (("python.exe", ("venvlauncher.exe", "python.exe")),
+                          ("pythonw.exe", ("venvwlauncher.exe", "pythonw.exe"))):  # fmt: skip
+        launcher = next((source / name for name in names if (source / name).exists()), None)
+        if launcher is None:
+            raise ZephyrError(f"{interpreter.base_executable} has no launcher for environments in {source}.")
+        copyfile(launcher, scripts / target)
+
+
+def _settings(path: Path, interpreter: Probe, prompt: str, *, system_site_packages: bool) -> str:
+    """The keys of the standard library's, which editors read, and who made it."""
+    from p2pcdn import __version__
+
+    rows = {
+        "home": str(_installed(interpreter).parent),
+        "include-system-site-packages": "true" if system_site_packages else "false",
+        "version": interpreter.full_version,
+        "executable": os.path.realpath(interpreter.base_executable),
+        "implementation": interpreter.markers["platform_python_implementation"],
+        "prompt": "".join(sign for sign in prompt if sign.isprintable()),
+        "zephyr": __version__,
+    }
+    return "".join(f"{key} = {value}\n" for key, value in rows.items())
+
+
+def _move_into_place(new: Path, path: Path, *, clear: bool) -> None:
+    """An environment that somebody else has made meanwhile stays: the last step fails, as no directory is replaced."""
+    if clear and (path.is_symlink() or read_settings(path) is not None):
+        old = path.with_name(f".{path.name}.gone-{os.getpid()}")
+        path.rename(old)
+        new.rename(path)
+        old.unlink() if old.is_symlink() else _remove_tree(old, ignore_errors=True)
+        return
+    if os.name == "nt" and path.is_dir():
+        path.rmdir()  # only an empty one; elsewhere the new one takes its place
+    new.rename(path)
+
+
+def _remove_tree(path: Path, *, ignore_errors: bool = False) -> None:
+    from shutil import rmtree  # bz2, lzma and more come with it
+
+    rmtree(path, ignore_errors=ignore_errors)

@@ -1,0 +1,1 @@
+"""The interpreters of this machine: found, asked what they are, and which wheels they take."""

@@ -1,0 +1,39 @@
+"""Whether an environment is behind its project, by the times of files: whoever runs a command has no more time."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from p2pcdn.envs.places import OWN
+from p2pcdn_shim.zephyr.lock import lock_file
+
+# In an environment: when it was last found to hold what the lock says, by the file's own time.
+CHECKED = "checked"
+
+
+def is_behind(place: Path, project_file: Path) -> bool:
+    """Whether pyproject.toml or its lock is newer than the environment; never where there is no lock.
+
+    Newer than its last change, for who has changed it since meant it so, or than the last look at both (`looked_at`).
+    """
+    lock_ns = _touched_ns(lock_file.place_of(project_file))
+    own = place / OWN
+    looked_at_ns = max(_touched_ns(own / "generation.json"), _touched_ns(own / CHECKED))
+    return lock_ns > 0 and max(lock_ns, _touched_ns(project_file)) > looked_at_ns
+
+
+def looked_at(place: Path, began_ns: int) -> None:
+    """Notes that the environment holds what the lock said when the look began; where it cannot, the next one looks."""
+    with suppress(OSError):
+        mark = place / OWN / CHECKED
+        mark.touch()
+        os.utime(mark, ns=(began_ns, began_ns))
+
+
+def _touched_ns(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -1,0 +1,210 @@
+"""The project's environment brought to what its lock says, with the extras and groups that the flags choose."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.configuration.config import user_config_file
+from p2pcdn_shim.zephyr.environment import named, syncing
+from p2pcdn_shim.zephyr.environment.interpreter import interpreter_at
+from p2pcdn_shim.zephyr.errors import ChangedMeanwhile, UsageError, ZephyrError
+from p2pcdn_shim.zephyr.lock import behind, lock_file, locking
+from p2pcdn_shim.zephyr.node import asking
+from p2pcdn_shim.zephyr.project.pyproject import Project, name_of, normalize
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from typing import Any
+
+    from p2pcdn_shim.client import Client
+
+
+def sync_project(call: Call) -> int:
+    """What `zephyr sync` does: the lock made anew where it must be, then installed, and said. Raises ZephyrError."""
+    while True:
+        try:
+            return _sync_project(call)
+        except ChangedMeanwhile:
+            continue
+
+
+def _sync_project(call: Call) -> int:
+    project = locking.project_of(call)
+    lock = _as_it_is(call, project)
+    with call.node() as client:
+        if lock is None:
+            project, lock = locking.current(call, client)
+        return install_lock(call, client, project, lock, before_change=_turn_of(call, project, lock))
+
+
+def follow(call: Call, place: Path) -> None:
+    """The environment at a place brought to the project's lock, before something else is done there; said on stderr.
+
+    What others have put there stays. Raises NodeRefused, ZephyrError; then it is as it was.
+    """
+    began_ns = time.time_ns()
+    call.config = call.config.but(venv=place)
+    while True:
+        try:
+            _follow(call, place)
+            break
+        except ChangedMeanwhile:
+            call.config = call.config.but(venv=place)
+    behind.looked_at(place, began_ns)
+
+
+def _follow(call: Call, place: Path) -> None:
+    project = locking.project_of(call)
+    lock = _as_it_is(call, project)
+    with call.node() as client:
+        if lock is None:
+            project, lock = locking.current(call, client)
+            call.config = call.config.but(venv=place)  # which was read again, in the project's turn
+        synced = bring(call, client, project, lock, _turn_of(call, project, lock), exact=False)
+    syncing.tell(call, place, synced, by_the_way=True)
+
+
+def _as_it_is(call: Call, project: Project) -> str | None:
+    """The lock that is there, where it will do; None where it is to be made first. Raises UsageError, ZephyrError."""
+    file = lock_file.place_of(project.file)
+    if call.options.frozen:
+        if (frozen := lock_file.read(file)) is None:
+            raise UsageError(f"There is no {file}; `zephyr lock` makes it.")
+        return frozen
+    found = locking.fitting(call, project)
+    if found is None and call.options.locked:
+        what = "does not belong to the project as it is, with the settings and flags in force"
+        what = what if lock_file.read(file) is not None else "is not there"
+        raise ZephyrError(f"{file} {what}; `zephyr lock` with the same flags makes it.")
+    return found
+
+
+@contextmanager
+def _turn_of(call: Call, project: Project, lock: str) -> Iterator[None]:
+    """Nobody else changes the project while its environment becomes what this lock says. Raises ChangedMeanwhile.
+
+    Else a sync that had read the lock would take out again what an `add` has put in since.
+    """
+    from p2pcdn_shim.zephyr.lock import turn  # most find nothing to do
+
+    with turn.of_project(call):
+        if lock_file.read(lock_file.place_of(project.file)) != lock:
+            raise ChangedMeanwhile(f"Another command has changed {project.file} meanwhile; this one changed nothing.")
+        yield
+
+
+def install_lock(
+    call: Call,
+    client: Client,
+    project: Project,
+    lock: str,
+    before_change: AbstractContextManager[None] | None = None,
+) -> int:
+    """Syncs the project's environment with the text of a lock, and says what that did.
+
+    before_change: entered before the environment is touched; whoever has the project's turn needs none.
+    """
+    synced = bring(call, client, project, lock, before_change)
+    place = named.project_place(call.config, call.directory)
+    if synced.settled:
+        call.settled = [*_stood_on(call, project.file), *syncing.stood_on(place)]
+    syncing.tell(call, place, synced)
+    return 0
+
+
+def _stood_on(call: Call, project_file: Path) -> list[str]:
+    """The files that say what is wanted: settings, the project where it was looked for, its lock."""
+    config_file = call.options.config_file
+    settings = call.directory / config_file if config_file else user_config_file()
+    folders = [call.directory, *call.directory.parents]
+    looked_at = folders[: folders.index(project_file.parent) + 1]
+    return [str(settings), *(f"{folder}/pyproject.toml" for folder in looked_at), str(lock_file.place_of(project_file))]
+
+
+def bring(
+    call: Call,
+    client: Client,
+    project: Project,
+    lock: str,
+    before_change: AbstractContextManager[None] | None = None,
+    *,
+    exact: bool = True,
+) -> syncing.Synced:
+    """The same without a word. exact: what others have put there goes.
+
+    Raises NodeRefused, ZephyrError; then the environment is as it was.
+    """
+    place = named.project_place(call.config, call.directory)
+    chosen = _chosen(call, project, lock).but(exact=exact)
+    return syncing.sync(call, client, place, interpreter_at(call, place), chosen, before_change)
+
+
+def _chosen(call: Call, project: Project, lock: str) -> syncing.Chosen:
+    options = vars(call.options)
+    only = _only_groups(options)
+    if only and (options["group"] or options["all_groups"] or options["extra"] or options["all_extras"]):
+        raise UsageError("--only-group leaves out all else: name the other groups by --only-group, too, and no extras.")
+    own = str(project.file.parent) if project.is_package and not only and not options.get("no_project") else None
+    _check_named(project, lock, "extra", options.get("extra", ()), project.extras)
+    _check_named(project, lock, "dependency group", options.get("group", ()), project.groups)
+    _check_named(project, "", "dependency group", only, project.groups)  # what is in one, no lock says
+    return syncing.Chosen(
+        lock,
+        () if only else _extras(options, project),
+        only or _groups(call, project),
+        _requested(project),
+        project=own,
+        base=str(project.file.parent),
+        only=_asked_by(project, only) if only else None,
+    )
+
+
+def _asked_by(project: Project, groups: Iterable[str]) -> tuple[str, ...]:
+    """The projects that these groups name themselves."""
+    texts = [text for name in groups for text in project.groups.get(name, ())]
+    return _names_of(asking.own_extras_put_in(project, texts))
+
+
+def _only_groups(options: Mapping[str, Any]) -> tuple[str, ...]:
+    named = [*options.get("only_group", ()), *(["dev"] if options.get("only_dev") else ())]
+    return tuple(dict.fromkeys(map(normalize, named)))
+
+
+def _check_named(project: Project, lock: str, what: str, names: Iterable[str], known: Collection[str]) -> None:
+    """That the project has what was typed, or a lock that another program wrote. Raises UsageError."""
+    for name in map(normalize, names):
+        if name not in known and name not in lock_file.named_in(lock, f"{what.replace(' ', '-')}s"):
+            there = f"it has {', '.join(known)}" if known else f"it has no {what}s"
+            raise UsageError(f"{project.file} has no {what} {name[:60]!r}; {there}.")
+
+
+def _extras(options: Mapping[str, Any], project: Project) -> tuple[str, ...]:
+    return tuple(project.extras) if options.get("all_extras") else tuple(map(normalize, options.get("extra", ())))
+
+
+def _groups(call: Call, project: Project) -> tuple[str, ...]:
+    options = vars(call.options)
+    default = () if options.get("no_default_groups") else map(normalize, call.config.default_groups)
+    # A default group that the project does not have is nobody's mistake.
+    found = [name for name in default if name in project.groups]
+    found += project.groups if options.get("all_groups") else ()
+    found += map(normalize, options.get("group", ()))
+    without = set(map(normalize, options.get("no_group", ())))
+    for name in without.difference(project.groups, map(normalize, call.config.default_groups)):
+        raise UsageError(f"{project.file} has no dependency group {name[:60]!r} to leave out.")
+    without |= {"dev"} if options.get("no_dev") else set()
+    return tuple(name for name in dict.fromkeys(found) if name not in without)
+
+
+def _requested(project: Project) -> tuple[str, ...]:
+    """The projects that the user named himself, which their environment remembers (PEP 376)."""
+    return _names_of([*project.all_requirements, *([project.name] if project.name else [])])
+
+
+def _names_of(requirements: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for text in requirements if (name := name_of(text))))

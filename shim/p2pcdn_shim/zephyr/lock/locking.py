@@ -1,0 +1,88 @@
+"""A project's lock brought up to date: made anew where the project changed, written whole, told what changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.environment.interpreter import some_interpreter
+from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.lock import lock_file
+from p2pcdn_shim.zephyr.machine.files import write_text
+from p2pcdn_shim.zephyr.node import asking
+from p2pcdn_shim.zephyr.project.pyproject import Project, read_project
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from p2pcdn_shim.client import Client
+
+
+def project_of(call: Call) -> Project:
+    """The project that the command works in. Raises UsageError outside one."""
+    if call.config.project_file is None:
+        raise UsageError(f"There is no pyproject.toml in {call.directory} or above it; `zephyr init` makes one.")
+    return read_project(call.config.project_file)
+
+
+def is_fresh(call: Call, project: Project, text: str | None) -> bool:
+    """Whether a lock was made of the project as it is, and of the settings in force."""
+    from p2pcdn.lock.question import digest
+
+    return text is not None and lock_file.inputs_of(text) == digest(asking.question_of(project, call.config))
+
+
+def make(
+    call: Call,
+    client: Client,
+    project: Project,
+    *,
+    upgrade: bool | Sequence[str] = (),
+    former: str | None = None,
+    installs: bool = False,
+) -> asking.Locked:
+    """A new lock of a project, which keeps what the old one had where it fits; nothing is written.
+
+    former: the old one; the project's own where none is given. installs: it is installed at once, so the node fetches
+    meanwhile what it can. Raises NodeRefused, UsageError.
+    """
+    former = former or lock_file.read(lock_file.place_of(project.file))
+    builder = {**some_interpreter(call), "installs": installs}
+    locked = asking.ask_lock(client, asking.question_of(project, call.config), builder, former, upgrade)
+    for warning in locked.warnings:
+        call.voice.warn(warning)
+    return locked
+
+
+def write(call: Call, file: Path, text: str) -> list[str]:
+    """Puts a lock in its place and says what it changes; one that changes nothing is left alone."""
+    before = lock_file.read(file)
+    if before == text:
+        return []
+    changes = lock_file.changes(before, text, file)
+    write_text(file, text)
+    tell = call.voice.note if before is not None else call.voice.detail
+    for sentence in changes:
+        tell(sentence)
+    return changes
+
+
+def current(call: Call, client: Client) -> tuple[Project, str]:
+    """The project as it is, and its lock: the file's, or a new one that is written first. Raises as `make` does."""
+    from p2pcdn_shim.zephyr.lock import turn  # nearly all find a lock that fits
+
+    with turn.of_project(call):
+        project = project_of(call)
+        if (text := fitting(call, project)) is None:
+            text = make(call, client, project, installs=True).text
+            write(call, lock_file.place_of(project.file), text)
+        return project, text
+
+
+def fitting(call: Call, project: Project) -> str | None:
+    """The text of the project's lock; None where there is none, or it belongs to another pyproject.toml."""
+    text = lock_file.read(lock_file.place_of(project.file))
+    if text is None or is_fresh(call, project, text):
+        return text
+    return text if not lock_file.inputs_of(text) else None  # another program's says itself when it is to be made anew

@@ -1,0 +1,1 @@
+"""The user's node: found or started, and what it is asked."""

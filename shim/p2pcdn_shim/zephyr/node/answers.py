@@ -1,0 +1,51 @@
+"""The answer to a long work: its progress, drawn while the node is at it, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from p2pcdn_shim.zephyr.terminal.progress import Progress
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from p2pcdn_shim.client import Client
+    from p2pcdn_shim.zephyr.terminal.voice import Voice
+
+
+def long_answer(
+    client: Client,
+    voice: Voice,
+    target: str,
+    question: dict[str, Any],
+    doing: str,
+    key: str,
+    meanwhile: Callable[[], None] | None = None,
+) -> tuple[Any, bytes | None]:
+    """What the node says under `key` when a long work is done, and the line after it, if there is one.
+
+    Progress is drawn. meanwhile: called once while the node is at work. Raises NodeRefused.
+    """
+    import json
+
+    from p2pcdn_shim.client import NodeRefused
+
+    found: Any = None
+    more: bytes | None = None
+    with Progress(voice, doing) as progress:
+        for line in client.raw_lines(target, question, meanwhile=meanwhile):
+            if found is not None:
+                more = line
+                continue
+            said = json.loads(line)
+            if "progress" in said:
+                step = said["progress"]
+                progress.show(step["done"], step["of"], step["what"])
+            elif "error" in said:
+                raise NodeRefused(said["error"]["detail"], status=said["error"]["status"], problem=said["error"])
+            else:
+                found = said[key]
+    if found is None:
+        raise NodeRefused("The node ended its answer early; what was fetched is kept, so ask again.")
+    return found, more

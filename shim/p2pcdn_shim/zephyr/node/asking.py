@@ -1,0 +1,145 @@
+"""What a project wants, in the words in which its node is asked; and the answers."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from p2pcdn_shim.zephyr.configuration.config import Config
+from p2pcdn_shim.zephyr.project.pyproject import Project, normalize
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from p2pcdn_shim.client import Client
+    from p2pcdn_shim.zephyr.configuration.indexes import Index
+
+
+class Locked(Value):
+    """A lock as the node gave it. again: it stood there from before, for nothing that it depends on has changed."""
+
+    text: str
+    packages: int
+    warnings: tuple[str, ...]
+    again: bool
+
+
+def question_of(project: Project, config: Config) -> dict[str, Any]:
+    """What `p2pcdn/lock/question.py` calls a question: everything that a project's lock depends on, but the indexes."""
+    return {
+        **options_of(config),
+        "requires_python": project.requires_python or "",
+        "requirements": own_extras_put_in(project, project.dependencies),
+        "extras": {name: own_extras_put_in(project, texts) for name, texts in project.extras.items()},
+        "groups": {name: own_extras_put_in(project, texts) for name, texts in project.groups.items()},
+        "environments": list(config.environments),
+        "sources": sources_of(config),
+    }
+
+
+def options_of(config: Config) -> dict[str, Any]:
+    """How versions are chosen."""
+    return {
+        "constraints": list(config.constraints),
+        "overrides": list(config.overrides),
+        "prefer": config.prefer,
+        "prereleases": "allow" if config.prerelease else "if-necessary",
+        "exclude_newer": config.exclude_newer,
+        "only_binary": list(config.only_binary),
+        "no_binary": list(config.no_binary),
+        "editable": [normalize(name) for name in config.editable],
+    }
+
+
+def sources_named(config: Config) -> dict[str, Any]:
+    """Where packages may come from, in the node's words, and whether anybody is to be asked. Raises UsageError."""
+    named = {"indexes": indexes_named(config), "trusted_hosts": list(config.trusted_host)}
+    return {**named, "variables": gits_variables(), **({"offline": True} if config.offline else {})}
+
+
+def gits_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What git and ssh are told by variables, where the node may have been started without this user's session."""
+    pattern = r"(GIT|SSH)_\w+|PATH|HOME|XDG_CONFIG_HOME|((https?|all|no)_proxy)"
+    return {name: value for name, value in environ.items() if re.fullmatch(pattern, name, re.IGNORECASE)}
+
+
+def indexes_named(config: Config) -> list[dict[str, Any]]:
+    """The indexes that the settings name, in the node's words; none: it asks its own. Raises UsageError."""
+    if not (config.index_url or config.index or config.extra_index_url or config.find_links or config.no_index):
+        return []
+    from p2pcdn_shim.zephyr.configuration.indexes import indexes_of
+
+    return [_index_row(one) for one in indexes_of(config)]
+
+
+def _index_row(one: Index) -> dict[str, Any]:
+    if not one.url:
+        return {"own": True}
+    known = one.credentials
+    username, password = (known.username, known.password) if known is not None else (None, None)
+    row = {"url": one.url, "username": username, "password": password, "projects": list(one.projects)}
+    return row | {name: True for name in ("explicit", "flat") if getattr(one, name)}
+
+
+def sources_of(config: Config) -> dict[str, list[str]]:
+    """By project: the URL of the index that it is pinned to. Raises UsageError."""
+    if not config.sources:
+        return {}
+    from p2pcdn_shim.zephyr.configuration.indexes import indexes_of
+
+    return {project: [one.url] for one in indexes_of(config) for project in one.projects}
+
+
+def own_extras_put_in(project: Project, texts: Iterable[str], seen: frozenset[str] = frozenset()) -> list[str]:
+    """The requirements, with what `project[extra]` stands for in the project's own extras and groups."""
+    found: list[str] = []
+    for text in texts:
+        own = re.fullmatch(r"\s*([A-Za-z0-9._-]+)\s*\[([^\]]*)\]\s*", text)
+        if own is None or project.name is None or normalize(own[1]) != normalize(project.name):
+            found.append(text)
+            continue
+        for extra in (normalize(word.strip()) for word in own[2].split(",")):
+            if extra not in seen:
+                found += own_extras_put_in(project, project.extras.get(extra, ()), seen | {extra})
+    return list(dict.fromkeys(found))
+
+
+def ask_lock(
+    client: Client,
+    question: Mapping[str, Any],
+    builder: Mapping[str, Any],
+    former: str | None = None,
+    upgrade: bool | Sequence[str] = (),
+) -> Locked:
+    """A lock for every environment of the project. Raises NodeRefused, whose sentence is the report.
+
+    builder: the interpreter that builds what has no metadata otherwise (`interpreter_of`); empty: it is not built.
+    """
+    again = upgrade if upgrade is True else list(upgrade or ())
+    return _locked(client, "/v1/lock", {"question": question, "former": former, "upgrade": again, **builder})
+
+
+def ask_resolve(
+    client: Client,
+    question: Mapping[str, Any],
+    interpreter: Mapping[str, Any],
+    preferences: Sequence[tuple[str, str]] = (),
+) -> Locked:
+    """A lock for one interpreter (`interpreter_of`). Raises NodeRefused."""
+    asked = {"question": question, "preferences": [list(pair) for pair in preferences], **interpreter}
+    return _locked(client, "/v1/resolve", asked)
+
+
+def _locked(client: Client, target: str, asked: Mapping[str, Any]) -> Locked:
+    from p2pcdn_shim.client import NodeRefused
+
+    try:
+        answer = client.post(target, asked)
+    except NodeRefused as error:
+        if not asked.get("offline"):
+            raise
+        told = f"{str(error).rstrip()} Offline, only what is in the node's store was looked at."
+        raise NodeRefused(told, status=error.status, problem=error.problem) from error
+    return Locked(answer["lock"], answer["packages"], tuple(answer["warnings"]), answer["again"])
