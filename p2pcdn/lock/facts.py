@@ -14,6 +14,7 @@ from functools import partial
 
 import trio
 
+from p2pcdn import frames
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, Vcs
 from p2pcdn.errors import DigestMismatch, NotFound, Refused, RemoteProtocolError, StoreStopped, Unavailable
@@ -21,11 +22,11 @@ from p2pcdn.fetch import Metadata as WheelMetadata
 from p2pcdn.fetch import Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
-from p2pcdn.lock.kept import FORMAT, decode_table, encode_metadata, encode_table
-from p2pcdn.lock.kept_files import Files, decode_files, encodable, encode_files
+from p2pcdn.lock.kept import FORMAT, encode_metadata, encode_table
+from p2pcdn.lock.kept_files import Files, Row, decode_files, encodable, encode_files
 from p2pcdn.names import is_normalized, normalize_project
-from p2pcdn.resolve import Metadata, Source, Table, read_metadata, table_and_files_of
-from p2pcdn.simple import File
+from p2pcdn.resolve import Metadata, Source, Table, columns_of, read_metadata, table_and_places_of, versions_of
+from p2pcdn.simple import File, plain, told
 from p2pcdn.store import Store
 from p2pcdn.world import Index, Threads
 
@@ -243,14 +244,14 @@ def file_for_metadata(files: Sequence[File]) -> File | None:
     return files[0] if files else None
 
 
-def _rank(file: File) -> tuple[bool, bool, bool, int, str]:
+def _rank(row: Row) -> tuple[bool, bool, bool, int, str]:
     """A wheel before an sdist, one whose metadata lies beside it before others, a pure one, the smallest.
 
     The same for all targets: wheels of one version do not differ in their metadata.
     """
-    wheel = file.filename.endswith(".whl")
-    beside = isinstance(file.core_metadata, Sha256)
-    return (not wheel, not beside, not file.filename.endswith("-none-any.whl"), file.size_bytes or 0, file.filename)
+    filename, _, _, size_bytes, beside, *_ = row[0]
+    wheel = filename.endswith(".whl")
+    return (not wheel, not isinstance(beside, str), not filename.endswith("-none-any.whl"), size_bytes or 0, filename)
 
 
 def _encoded_page(project: str, files: Sequence[File], index: str, *, whole: bool) -> tuple[bytes, Mapping[str, bytes]]:
@@ -267,10 +268,14 @@ def _encoded_page(project: str, files: Sequence[File], index: str, *, whole: boo
 def _encoded_files(
     project: str, files: Sequence[File], index: str, *, whole: bool
 ) -> tuple[bytes, Mapping[str, bytes]]:
-    table, by_version = table_and_files_of(project, files, index=index)
-    octets = encode_table(table)
-    newest = None if whole else [one.version for one in decode_table(octets).sources[-NEWEST_VERSIONS:]]
-    return octets, encode_files({of: sorted(some, key=_rank) for of, some in by_version.items()}, newest)
+    table, places = table_and_places_of(project, told(files), index=index)
+    columns = columns_of(table)
+    newest = None if whole else versions_of(columns)[-NEWEST_VERSIONS:]
+
+    def files_of(version: str) -> list[Row]:
+        return sorted([plain(files, place) for place in places[version]], key=_rank)
+
+    return frames.encode(columns), encode_files(places, files_of, newest)
 
 
 def _encoded_metadata(source: Source, content: bytes) -> bytes:
