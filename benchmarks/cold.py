@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.anchors import free_port, nginx_memory
-from benchmarks.compare import Figures, alternate, children_cpu_s, cpu_s, report
+from benchmarks.compare import Figures, alternate, children_cpu_s, report, tree_cpu_s
 from benchmarks.latency import far_away
 from p2pcdn_daemon.clients.client_config import pypi
 from tests.bench.clients import Workplace, tool
@@ -89,7 +89,7 @@ class Race:
         self._numbers = itertools.count()
         self._place = Workplace(directory / "user")
         self.packages = 0
-        # Of each run by contestant: the command's, and that of our node and its solver while the command ran.
+        # Of each run by contestant: the command's, and that of our node and its processes while the command ran.
         self.cpu_s: dict[str, list[float]] = {}
 
     def contestants(self, requirements: Sequence[str], *, installs: bool, without: str):  # type: ignore[no-untyped-def]
@@ -114,9 +114,9 @@ class Race:
                 "ZEPHYR_CACHE_DIR": str(self._directory / "zephyr"),
                 "ZEPHYR_PYTHON": sys.executable,
             }
-            before_s = cpu_s(node.pid)
+            before_s = tree_cpu_s(node.pid)
             spent_s = self._timed("zephyr", [sys.executable, "-m", "p2pcdn_shim.zephyr", *words], project, settings)
-            self.cpu_s["zephyr"][-1] += cpu_s(node.pid) - before_s
+            self.cpu_s["zephyr"][-1] += tree_cpu_s(node.pid) - before_s
         self.packages = (project / "pylock.toml").read_text().count("[[packages]]")
         shutil.rmtree(project)
         return spent_s

@@ -38,6 +38,7 @@ from p2pcdn.provision.provenance import Provenances
 from p2pcdn.provision.repositories import Commits
 from p2pcdn.provision.sites import Sites
 from p2pcdn.provision.toolchain import Toolchain
+from p2pcdn.provision.unpacking import Unpackers
 from p2pcdn.provision.wheels import Wheels, is_whole, sha256_of
 from p2pcdn.resolve import Source, Target
 from p2pcdn.store import Store
@@ -74,6 +75,7 @@ class Workroom:
     foreign_builds: ForeignBuilds = field(init=False)
     _solvers: Solvers = field(init=False)
     _compiler: Compiler = field(init=False)
+    _unpackers: Unpackers = field(init=False)
     _benches: OrderedDict[tuple[str, ...], Bench] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
@@ -82,6 +84,7 @@ class Workroom:
         self.foreign_builds = ForeignBuilds(self.store, self.threads, self.processes)
         self._solvers = Solvers(self.processes, self.nursery)
         self._compiler = Compiler(self.store, self.processes, self.threads, self.nursery)
+        self._unpackers = Unpackers(self.processes, self.threads, self.nursery)
         # Only what is there now: a build may begin before it is gone.
         left = list(self.store.workshop.glob("work-*"))
         self.nursery.start_soon(self._tidy, left)
@@ -99,7 +102,9 @@ class Workroom:
             f"{index.key} {index.share} {index.private} {one.explicit} {' '.join(one.projects)}" for index, one in rows
         )
         if key not in self._benches:
-            self._benches[key] = Bench(self, self._pages(rows) if rows else self.pages, self._solvers, self._compiler)
+            self._benches[key] = Bench(
+                self, self._pages(rows) if rows else self.pages, self._solvers, self._compiler, self._unpackers
+            )
         self._benches.move_to_end(key)
         if len(self._benches) > BENCHES_MAX:
             self._benches.popitem(last=False)
@@ -148,12 +153,14 @@ class OpenPages(Protocol):
 class Bench:
     """The work with one list of indexes."""
 
-    def __init__(self, room: Workroom, pages: Pages, solvers: Solvers, compiler: Compiler) -> None:
+    def __init__(
+        self, room: Workroom, pages: Pages, solvers: Solvers, compiler: Compiler, unpackers: Unpackers
+    ) -> None:
         store, threads = room.store, room.threads
         self._threads = threads
         self.pages = pages
         facts = Facts(pages, room.metadata, store, threads)
-        self._wheels = Wheels(store, pages, room.fetch, threads, room.nursery)
+        self._wheels = Wheels(store, pages, room.fetch, threads, unpackers, room.nursery)
         provenances = Provenances(store, room.upstream)
         self._locker = Locker(facts, solvers, store, room.version, room.neighbours, Publishers(provenances.publishers))
         self._builds = Builds(store, room.fetch, threads, room.processes, self._ready_for_a_build)
