@@ -172,7 +172,11 @@ class PageShelf:
 
     async def keep(self, old: HeldPage | None, new: HeldPage, record: Mapping[str, Any]) -> None:
         """Writes a record to the store, its body packed on the way; the rest is as `keep_packed` does it."""
-        body = await self._threads.run(zlib.compress, record.get("body", b""), PACKING_LEVEL)
+        body = record.get("body", b"")
+        if len(body) <= PARSE_INLINE_BYTES_MAX:
+            body = zlib.compress(body, PACKING_LEVEL)
+        else:
+            body = await self._threads.run(zlib.compress, body, PACKING_LEVEL)
         await self.keep_packed(old, new, {**record, "body": body})
 
     async def keep_packed(self, old: HeldPage | None, new: HeldPage, record: Mapping[str, Any]) -> None:

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 # Reading the names of more files than this takes milliseconds that other clients would wait; it goes to a thread.
 PARSE_INLINE_FILES_MAX = 200
+# Reading the head of a METADATA of this size takes less than a trip to a thread.
+READ_INLINE_BYTES_MAX = 16 * 1024
 # Of a page with more files than that, those of so many versions are kept at once, the newest; the others when one of
 # them is asked for, which is rare: locks of 14 and of 92 packages asked for no version that is not among the newest 22.
 NEWEST_VERSIONS = 32
@@ -187,7 +189,10 @@ class Facts:
             content = await self.metadata.of(wanted)
         except (NotFound, RemoteProtocolError, DigestMismatch) as error:
             return _broken(str(error).rstrip("."))
-        octets = await self.threads.run(_encoded_metadata, source, content)
+        if len(content) <= READ_INLINE_BYTES_MAX:
+            octets = _encoded_metadata(source, content)
+        else:
+            octets = await self.threads.run(_encoded_metadata, source, content)
         await self._keep(f"m{FORMAT}/{Sha256.of(content)}", octets)
         return octets
 
