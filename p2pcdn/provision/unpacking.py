@@ -26,8 +26,10 @@ log = logging.getLogger(__name__)
 UNPACKINGS_MAX = 2
 # To start a process takes as long as some ten small wheels; that pays where so many come in a row,
 ROW_MIN = 4
-# one at most so long after another. An idle process, which has some 15 MB, goes then, too.
+# one at most so long after another.
 ROW_PAUSE_S = 2.0
+# An idle one has 14 MB for itself, and nobody knows whether another wheel comes.
+IDLE_TIME_S = 0.5
 RECEIVE_SIZE_BYTES = 256 * 1024
 # A listing of the most files that a wheel may have, with long names.
 ANSWER_SIZE_BYTES_MAX = 64 * 1024 * 1024
@@ -86,7 +88,7 @@ class Unpackers:
             self.nursery.start_soon(self._live)
 
     def _rest(self, unpacker: _Unpacker) -> None:
-        unpacker.leave.deadline = trio.current_time() + ROW_PAUSE_S
+        unpacker.leave.deadline = trio.current_time() + IDLE_TIME_S
         self._idle.append(unpacker)
 
     async def _live(self) -> None:
