@@ -17,8 +17,6 @@ from p2pcdn.world import Clock, DiskFile, Threads
 
 # One trip to a thread costs 0.1 ms and 1 MiB of both hashes about 1 ms; at most this much is held in memory.
 UNIT_SIZE_BYTES_MAX = 4 * PIECE_SIZE_BYTES
-# Less than that trip costs the loop itself: half of the wheels of a web application are no larger.
-INLINE_SIZE_BYTES_MAX = 64 * 1024
 
 
 class Surroundings(Protocol):
@@ -130,10 +128,7 @@ class Hasher:
         offsets = [number * PIECE_SIZE_BYTES - start for number in numbers]
         content = await self._file.pread(end - start, start)
         if len(content) == end - start:
-            if len(content) <= INLINE_SIZE_BYTES_MAX:
-                digests = _digests(content, offsets, follows)
-            else:
-                digests = await self._around.threads.run(_digests, content, offsets, follows)
+            digests = await self._around.threads.run(_digests, content, offsets, follows)
         if epoch != self._epoch:
             return
         if len(content) != end - start:
