@@ -22,6 +22,7 @@ from p2pcdn.store.layout import Layout
 from p2pcdn.world import Discovery, Sighting, Upstream, World
 from p2pcdn_daemon.doors.link import Machine, manners_of
 from p2pcdn_daemon.doors.network import TcpNetwork
+from p2pcdn_daemon.neighbours.peers_dns import DnsPeers
 from p2pcdn_daemon.upstream.index_url import make_index
 from p2pcdn_daemon.upstream.upstream import UpstreamSettings, open_upstream
 from simnet import client
@@ -48,13 +49,15 @@ VERSION = "0.0+simnet"
 class Options:
     """What a scenario wants of its nodes; each is the same for all, or set for one by `Simulation.add_node`.
 
-    indexes: URLs; the simulated upstream's where empty. peers: hosts' names to be configured as peers. disk: makes a
-    node's disk, once; power-offs leave it. thread_delay_s: None for no delay at all. upstream, answers: wrap what a
-    node has of its upstream, and what it says to its neighbours. on_store: told of the store of each new life.
+    indexes: URLs; the simulated upstream's where empty. peers: hosts' names to be configured as peers. names: those of
+    neighbours in the DNS, as `--peer-dns` takes them. disk: makes a node's disk, once; power-offs leave it.
+    thread_delay_s: None for no delay at all. upstream, answers: wrap what a node has of its upstream, and what it says
+    to its neighbours. on_store: told of the store of each new life.
     """
 
     indexes: Sequence[str] = ()
     peers: Sequence[str] = ()
+    names: Sequence[str] = ()
     offline: bool = False
     group: GroupKey | None = None
     share: Any = None
@@ -256,6 +259,8 @@ class SimNode:
                 )
             )
             discoveries: list[Discovery] = [sim.air.discovery()] if options.announces else []
+            if options.names:
+                discoveries.append(DnsPeers(options.names, dice, find_targets=sim.net.dns.targets))
             world = World(
                 upstream=options.upstream(upstream),
                 network=TcpNetwork(),

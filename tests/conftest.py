@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import inspect
 import os
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,19 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """The whole suite is shared out by file; whoever names what to run sees it at once, in one process."""
     whole = list(config.args) == list(config.getini("testpaths"))
     return min(WORKERS_MAX, os.cpu_count() or 1) if whole else 0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest files come first, so that none is left for one core at the end, and those that want both come last.
+
+    A test that wants the machine would wait for the one that runs, and hold up the next, in the middle of everything.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    tests = Counter(item.path for item in items)
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    alone = Counter(item.path for item in items if item.get_closest_marker("alone"))
+    items.sort(key=lambda item: (alone[item.path], -slow[item.path], -tests[item.path], str(item.path)))
 
 
 @pytest.hookimpl(wrapper=True)

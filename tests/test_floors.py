@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -188,13 +189,18 @@ def modules(*trees: str) -> Iterator[tuple[str, Path]]:
             yield ".".join((tree, *(part for part in parts if part != "__init__"))), path
 
 
-def imports() -> Iterator[Import]:
-    for module, path in modules():
-        tree = _tree(path)
-        typing_only = {id(node) for guard in ast.walk(tree) if _is_typing_guard(guard) for node in ast.walk(guard)}
-        for node in ast.walk(tree):
-            for imported in _targets(node, module, is_package=path.name == "__init__.py"):
-                yield Import(module, imported, _place(path, node), id(node) in typing_only)
+@cache
+def imports() -> tuple[Import, ...]:
+    """Every import of the house; read once, and asked by most of these tests."""
+    return tuple(one for module, path in modules() for one in _imports_of(module, path))
+
+
+def _imports_of(module: str, path: Path) -> Iterator[Import]:
+    tree = _tree(path)
+    typing_only = {id(node) for guard in ast.walk(tree) if _is_typing_guard(guard) for node in ast.walk(guard)}
+    for node in ast.walk(tree):
+        for imported in _targets(node, module, is_package=path.name == "__init__.py"):
+            yield Import(module, imported, _place(path, node), id(node) in typing_only)
 
 
 def room(module: str) -> str | None:
@@ -269,13 +275,9 @@ def _base(node: ast.ImportFrom, module: str, *, is_package: bool) -> str:
     return ".".join([*parts, *([node.module] if node.module else [])])
 
 
+@cache
 def _known_modules() -> frozenset[str]:
-    if not _KNOWN:
-        _KNOWN.update(module for module, _ in modules())
-    return frozenset(_KNOWN)
-
-
-_KNOWN: set[str] = set()
+    return frozenset(module for module, _ in modules())
 
 
 def _is_typing_guard(node: ast.AST) -> bool:

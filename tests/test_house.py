@@ -29,6 +29,7 @@ def test_ruff_has_nothing_to_say(command: list[str]) -> None:
     _tool("ruff", *command)
 
 
+@pytest.mark.slow
 def test_mypy_has_nothing_to_say() -> None:
     _tool("mypy")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -222,7 +223,10 @@ class Connection:
             log.warning("%s %s was broken off: %s", request.method, request.path, error)
             raise Gone from error
         except Exception as error:
-            log.exception("%s %s was broken off.", request.method, request.path)
+            if isinstance(error, OSError) and error.errno == errno.EIO:
+                log.warning("%s %s was broken off: the disk cannot read it.", request.method, request.path)
+            else:
+                log.exception("%s %s was broken off.", request.method, request.path)
             raise Gone from error
         finally:
             if self._responding:

@@ -26,8 +26,6 @@ SENDFILE_SIZE_BYTES = 4 * 1024 * 1024
 BULK_SIZE_BYTES = 1024 * 1024
 # The kernel wakes us when this little is unsent: few wakes, and the bytes are still warm when the other end reads them.
 NOTSENT_SIZE_BYTES = 128 * 1024
-# File systems that cannot, say one of these.
-_NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EOVERFLOW}
 # sendfile speaks of two ends; these are the socket's troubles, all others the file's.
 _LOST = {
     errno.EPIPE,
@@ -121,9 +119,8 @@ class SocketWire:
             except BlockingIOError:
                 await self._writable()
                 continue
-            except OSError as error:
-                if error.errno not in _NO_SENDFILE:
-                    raise
+            except OSError:
+                # The file system cannot do that, or the disk cannot read: the file's own door knows, and whose it is.
                 await send_by_reading(self, FileSlice(part.file, offset, end - offset))
                 return
             if not sent:

@@ -15,8 +15,10 @@ from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.names import is_normalized
 from p2pcdn.resolve import Target, to_plain
 
-# Larger environments resolve themselves. So many pages, some 20 KB each, are what a liar can make us ask for in vain.
-PACKAGES_MAX = 512
+# Larger environments resolve themselves.
+PROJECTS_MAX = 512
+# boto3 with an old urllib3 looks at three thousand. How many of them are fetched at most for a word, `room.py` says.
+VERSIONS_MAX = 4096
 TARGETS_MAX = 128
 # A version of PyPI has up to some hundred characters.
 VERSION_SIZE_MAX = 200
@@ -35,7 +37,7 @@ _KIND = frozenset(
         "sys_platform",
     }
 )
-_SUBJECT_CONTEXT = "p2pcdn 2026 resolution v2"
+_SUBJECT_CONTEXT = "p2pcdn 2026 resolution v3"
 
 # (project, version), sorted.
 Choice = tuple[tuple[str, str], ...]
@@ -64,17 +66,19 @@ class Certificate:
     def encode(self) -> bytes:
         """Raises ValueError for one that would be taken by nobody."""
         packages = self.packages
-        if max(len(packages), len(self.pages)) > PACKAGES_MAX or len(self.choices) > TARGETS_MAX:
+        if len(self.pages) > PROJECTS_MAX or len(packages) > VERSIONS_MAX or len(self.choices) > TARGETS_MAX:
             raise ValueError("it is larger than members take")
         place = {package: at for at, package in enumerate(packages)}
+        versions: dict[str, list[str]] = {project: [] for project in self.pages}
+        for project, version in packages:
+            versions[project].append(version)
         return frames.encode(
             {
                 "machine": self.machine,
-                "packages": [list(package) for package in packages],
+                "projects": [[project, *self.pages[project], versions[project]] for project in sorted(self.pages)],
                 "targets": [
                     None if chosen is None else sorted(place[package] for package in chosen) for chosen in self.choices
                 ],
-                "pages": [[project, *self.pages[project]] for project in sorted(self.pages)],
             }
         )
 
@@ -82,34 +86,38 @@ class Certificate:
     def decode(cls, content: bytes) -> Certificate:
         """Raises RemoteProtocolError for anything that `encode` would not write."""
         fields = frames.decode(content)
-        if not isinstance(fields, Mapping) or fields.keys() != {"machine", "packages", "pages", "targets"}:
+        if not isinstance(fields, Mapping) or fields.keys() != {"machine", "projects", "targets"}:
             raise RemoteProtocolError("its fields are not those of a resolution")
-        packages = [(project, version) for project, version in _rows(fields["packages"], 2, PACKAGES_MAX)]
+        rows = _rows(fields["projects"])
+        packages = [(project, version) for project, _, _, versions in rows for version in versions]
+        if len(packages) > VERSIONS_MAX:
+            raise RemoteProtocolError("it names more versions than members look at")
         targets = fields["targets"]
         if not isinstance(targets, list) or not 0 < len(targets) <= TARGETS_MAX:
             raise RemoteProtocolError("it is for no targets")
-        pages = {project: (index, version) for project, index, version in _rows(fields["pages"], 3, PACKAGES_MAX)}
         if not isinstance(fields["machine"], bytes) or len(fields["machine"]) != MACHINE_SIZE_BYTES:
             raise RemoteProtocolError("it is of no machine")
         choices = tuple(
             None if target is None else tuple(packages[at] for at in _places(target, packages)) for target in targets
         )
-        found = cls(choices, pages, fields["machine"], frozenset(packages))
-        if not all(is_normalized(project) and len(version) <= VERSION_SIZE_MAX for project, version in packages):
-            raise RemoteProtocolError("what it names are no packages")
-        if not (pages.keys() >= {project for project, _ in packages} and all(map(is_normalized, pages))):
-            raise RemoteProtocolError("it names packages without their pages, or pages of nothing")
-        if found.encode() != content:
-            raise RemoteProtocolError("it is not as a member writes one")
-        return found
+        pages = {project: (index, version) for project, index, version, _ in rows}
+        return cls(choices, pages, fields["machine"], frozenset(packages))
 
 
-def _rows(value: object, length: int, most: int) -> list[list[str]]:
-    if not isinstance(value, list) or len(value) > most:
-        raise RemoteProtocolError("it has no list of packages, or a longer one than environments have")
+def _rows(value: object) -> list[tuple[str, str, str, list[str]]]:
+    """[project, URL of the index, version of the page, [versions]], each sorted by its first, nothing twice."""
+    if not isinstance(value, list) or len(value) > PROJECTS_MAX:
+        raise RemoteProtocolError("it has no list of projects, or a longer one than environments have")
     for row in value:
-        if not (isinstance(row, list) and len(row) == length and all(isinstance(text, str) for text in row)):
-            raise RemoteProtocolError("its packages are none")
+        if not (isinstance(row, list) and len(row) == 4 and isinstance(row[3], list)):
+            raise RemoteProtocolError("its projects are none")
+        if not all(isinstance(text, str) for text in (*row[:3], *row[3])) or not is_normalized(row[0]):
+            raise RemoteProtocolError("its projects are none")
+        if row[3] != sorted(set(row[3])) or any(len(version) > VERSION_SIZE_MAX for version in row[3]):
+            raise RemoteProtocolError("its versions are none")
+    projects = [row[0] for row in value]
+    if projects != sorted(set(projects)):
+        raise RemoteProtocolError("it is not as a member writes one")
     return value
 
 

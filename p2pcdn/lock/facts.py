@@ -22,8 +22,9 @@ from p2pcdn.fetch import Metadata as WheelMetadata
 from p2pcdn.fetch import Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
-from p2pcdn.lock.kept import FORMAT, encode_metadata, encode_table
+from p2pcdn.lock.kept import FORMAT, encode_metadata, encode_table, without_version
 from p2pcdn.lock.kept_files import Files, Row, decode_files, encodable, encode_files
+from p2pcdn.lock.looked import LOOKED_SIZE_BYTES_MAX, Looked, decode_looked, encode_looked
 from p2pcdn.names import is_normalized, normalize_project
 from p2pcdn.resolve import Metadata, Source, Table, columns_of, read_metadata, table_and_places_of, versions_of
 from p2pcdn.simple import File, plain, told
@@ -74,7 +75,7 @@ class Listed:
     version: str
 
     def key(self, kind: str) -> str:
-        """Under which its table (t), its files (f) are kept."""
+        """Under which its table (t), its files (f), what locks looked at of it (l) are kept."""
         return f"{kind}{FORMAT}/{self.index.key}/{self.project}/{self.version}"
 
 
@@ -157,6 +158,21 @@ class Facts:
         if fresh is None:
             self.pages.let_go(held)
         return decode_files(rows.get, version) or {}
+
+    def looked_at(self, listed: Listed) -> Looked:
+        """What locks of before have looked at, if the page has stayed the same."""
+        octets = self._kept(listed.key("l"))
+        return decode_looked(octets) if octets is not None else {}
+
+    async def note_looked_at(self, listed: Listed, by_version: Mapping[str, Files]) -> None:
+        """The next lock finds these versions in one row, as far as they are kept at all."""
+        known = dict(self.looked_at(listed))
+        count = len(known)
+        for version, files in by_version.items():
+            if version not in known and (metadata := self.metadata_at_hand(listed, files)) is not None:
+                known[version] = files, without_version(metadata)
+        if len(known) > count and len(octets := encode_looked(known)) <= LOOKED_SIZE_BYTES_MAX:
+            await self._keep(listed.key("l"), octets)
 
     def metadata_at_hand(self, listed: Listed, files: Sequence[File]) -> bytes | None:
         """As `metadata_of` gives it, if that needs no waiting."""

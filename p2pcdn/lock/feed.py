@@ -11,11 +11,12 @@ import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, Vcs
-from p2pcdn.errors import NotFound, P2pcdnError
+from p2pcdn.errors import NotFound, P2pcdnError, Unavailable
 from p2pcdn.fetch import Wanted, digest_of
 from p2pcdn.lock.ahead import Ahead
 from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
 from p2pcdn.lock.kept_files import NO_FILES, Files
+from p2pcdn.lock.looked import Looked
 from p2pcdn.resolve import Need, Source, Target, to_plain
 from p2pcdn.simple import File
 
@@ -49,6 +50,8 @@ class Feed:
         self._told: set[Key] = set()
         self._more = trio.Event()
         self._files: dict[tuple[str, str], Files] = {}
+        self._looked: dict[str, Looked] = {}  # by project, as it was before
+        self._told_of: dict[str, list[str]] = {}  # versions by project, which were not among it
         self.places: dict[str, LockedFile | Directory | Vcs] = {}  # by direct URL
         self.pages: dict[str, Listed | None] = {}  # those that the solver was told of, by project
 
@@ -76,13 +79,17 @@ class Feed:
                 self._nursery.start_soon(self._ahead.begin, wanted)
 
     async def get_all(
-        self, projects: Iterable[str], sources: Iterable[Source]
+        self, projects: Iterable[str], sources: Iterable[Source], *, fetched_max: int
     ) -> tuple[dict[str, bytes], dict[Source, bytes]]:
-        """The tables and metadata of just these, as they are kept. Raises what is the matter with one of them."""
+        """The tables and metadata of just these, as they are kept. Raises what is the matter with one of them, and
+        Unavailable where more than `fetched_max` would have to be fetched.
+        """
         tables, metadata = {}, {}
         wanted: dict[Key, None] = dict.fromkeys((*projects, *sources))
         for number, key in enumerate(wanted):
             self._start(key, self._needed)
+            if len(self._coming) > fetched_max:
+                raise Unavailable(f"more than {fetched_max} things would have to be fetched")
             if number % LOOKED_UP_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
         while wanted:
@@ -94,6 +101,7 @@ class Feed:
                     raise outcome
                 if isinstance(key, Source):
                     metadata[key] = outcome
+                    self._note(key)
                 else:
                     tables[key] = outcome
             if wanted:
@@ -110,10 +118,21 @@ class Feed:
             self._told.add(key)
             if isinstance(key, Source):
                 metadata.append([to_plain(key), outcome])
+                self._note(key)
             else:
                 tables.append(outcome)
         self._come.clear()
         return tables, metadata
+
+    def _note(self, source: Source) -> None:
+        if source.version not in self._looked.get(source.project, ()) and not source.url:
+            self._told_of.setdefault(source.project, []).append(source.version)
+
+    async def keep_looked_at(self) -> None:
+        """For the locks to come."""
+        for project, versions in self._told_of.items():
+            if (listed := self.pages.get(project)) is not None:
+                await self._facts.note_looked_at(listed, {one: self.files(listed, one) for one in versions})
 
     def _start(self, key: Key, limiter: trio.CapacityLimiter) -> None:
         urgent = limiter is self._needed
@@ -137,13 +156,18 @@ class Feed:
             listed = self.pages.get(key.project)
             if key.url or listed is None:
                 return None
+            if key.project not in self._looked:
+                self._looked[key.project] = self._facts.looked_at(listed)
+            if (known := self._looked[key.project].get(key.version)) is not None:
+                self._files[key.project, key.version], metadata = known
+                return metadata
             if (key.project, key.version) not in self._files:
                 self._learn_files(key, self._facts.files_at_hand(listed, key.version))
             return self._facts.metadata_at_hand(listed, self.files(listed, key.version))
-        known = self._facts.table_at_hand(key)
-        if known is None:
+        at_hand = self._facts.table_at_hand(key)
+        if at_hand is None:
             return None
-        octets, self.pages[key] = known
+        octets, self.pages[key] = at_hand
         return octets
 
     async def _fetch(self, key: Key, scope: trio.CancelScope, limiter: trio.CapacityLimiter) -> None:
@@ -209,11 +233,13 @@ async def open_feed(facts: Facts, makers: Makers = NO_MAKERS, ahead: Ahead | Non
     """
     failed: P2pcdnError | None = None
     async with trio.open_nursery() as nursery:
+        feed = Feed(facts, nursery, makers, ahead)
         try:
-            yield Feed(facts, nursery, makers, ahead)
+            yield feed
         except P2pcdnError as error:  # raised below, for a nursery makes a group of it
             failed = error
         nursery.cancel_scope.cancel()
+    await feed.keep_looked_at()
     await facts.flush()
     if failed is not None:
         raise failed

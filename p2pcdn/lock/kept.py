@@ -5,6 +5,9 @@ Tables and metadata cross the solver's pipe so, too. The files of a page have a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from p2pcdn import frames
 from p2pcdn.resolve import Metadata, Order, Source, Table, columns_of, order_of_columns
 
@@ -27,5 +30,25 @@ def encode_metadata(metadata: Metadata) -> bytes:
 
 
 def decode_metadata(source: Source, octets: bytes) -> Metadata:
+    return Metadata(source, *_said(octets))
+
+
+def without_version(octets: bytes) -> bytes:
+    """What an index lists has its version from there; so versions that say the same are the same."""
+    _, *rest = frames.decode_own(octets)
+    return frames.encode(["", *rest])
+
+
+def decode_all_metadata(encoded: Mapping[Source, bytes]) -> Iterator[Metadata]:
+    """Of a long history many versions say the same."""
+    known: dict[bytes, tuple[Any, ...]] = {}
+    for source, octets in encoded.items():
+        said = known.get(octets)
+        if said is None:
+            said = known[octets] = _said(octets)
+        yield Metadata(source, *said)
+
+
+def _said(octets: bytes) -> tuple[Any, ...]:
     version, requires_dist, provides_extra, requires_python, broken = frames.decode_own(octets)
-    return Metadata(source, version, tuple(requires_dist), tuple(provides_extra), requires_python, broken)
+    return version, tuple(requires_dist), tuple(provides_extra), requires_python, broken

@@ -85,11 +85,11 @@ class Files(Sequence[File]):
 
     def __init__(self, text: str) -> None:
         """text: a line for each file; it is taken apart where somebody looks: a series has many versions."""
-        self._text = text
+        self.text = text
 
     @cached_property
     def _rows(self) -> list[list[str]]:
-        return [line.split("\t") for line in self._text.split("\n")] if self._text else []
+        return [line.split("\t") for line in self.text.split("\n")] if self.text else []
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -103,9 +103,15 @@ class Files(Sequence[File]):
         return min(said)[1] if said else None
 
     @property
+    def attested(self) -> File | None:
+        """The first one by name that has a provenance."""
+        named = [row for row in self._rows if row[8]]
+        return _file(*min(named)) if named else None
+
+    @property
     def has_wheel(self) -> bool:
         """The first one speaks for all: a wheel, if there is any."""
-        return bool(self._rows) and self._rows[0][0].endswith(".whl")
+        return self.text.partition("\t")[0].endswith(".whl")
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import trio
@@ -19,7 +20,7 @@ from p2pcdn.lock.outcomes import LeftOut, Sparing, left_out, solutions_of, solve
 from p2pcdn.lock.publishers import Published, Publishers
 from p2pcdn.lock.room import Found, Room
 from p2pcdn.lock.solvers import SolverFailed, Solvers
-from p2pcdn.lock.targets import Cell, cell_of, listed_tags, matrix
+from p2pcdn.lock.targets import Cell, Platform, cell_of, listed_tags, matrix
 from p2pcdn.lock.wishes import Question
 from p2pcdn.resolve import LacksFiles, Solution, Target
 from p2pcdn.store import Store, Table
@@ -253,12 +254,16 @@ class Locker:
             return  # status says why; it is solved again then
 
 
-def _tags_of(served: Iterable[Any]) -> frozenset[str]:
+def _tags_of(served: Collection[Any]) -> frozenset[str]:
     """Of the wheels that their lock lists."""
-    found: set[str] = set()
-    for one in served:
-        found.update(listed_tags(one.platform, one.minor) if isinstance(one, Cell) else one.target.tags or ())
-    return frozenset(found)
+    cells = frozenset((one.platform, one.minor) for one in served if isinstance(one, Cell))
+    return _listed_tags(cells).union(*(one.target.tags or () for one in served if not isinstance(one, Cell)))
+
+
+# Of the matrices of just now: of 24 cells it is some sixty thousand tags, most of them many times.
+@lru_cache(maxsize=8)
+def _listed_tags(cells: frozenset[tuple[Platform, int]]) -> frozenset[str]:
+    return frozenset().union(*(listed_tags(*cell) for cell in cells))
 
 
 def _cells_marker(cells: Iterable[Any], solutions: Mapping[Any, Solution]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -58,10 +59,10 @@ def merge(
     """
     wanted: dict[_Place, dict[frozenset[Root], set[C]]] = defaultdict(lambda: defaultdict(set))
     children: dict[_Place, set[_Place]] = defaultdict(set)
-    for cell, solution in solutions.items():
+    for cells, solution in _alike(solutions):
         pins = {pin.project: (pin.project, pin.version, pin.url, pin.index) for pin in solution.pins}
         for project, who in reached(solution, roots).items():
-            wanted[pins[project]][ALWAYS if PROJECT in who else who].add(cell)
+            wanted[pins[project]][ALWAYS if PROJECT in who else who].update(cells)
         for edge in solution.edges:
             if edge.parent in pins and edge.child in pins:
                 children[pins[edge.parent]].add(pins[edge.child])
@@ -71,6 +72,14 @@ def merge(
 
 # A package without what differs from target to target though it is the same: project, version, URL, index.
 _Place = tuple[str, str, str, str]
+
+
+def _alike(solutions: Mapping[C, Solution]) -> Iterable[tuple[list[C], Solution]]:
+    """Most targets of a matrix share the very solution of another one."""
+    found: dict[int, tuple[list[C], Solution]] = {}
+    for cell, solution in solutions.items():
+        found.setdefault(id(solution), ([], solution))[0].append(cell)
+    return found.values()
 
 
 def _merged(place: _Place, marker: str, children: set[_Place], often: Mapping[str, int]) -> Merged:
@@ -111,13 +120,14 @@ def _walk(first: Iterable[Edge], by_parent: Mapping[tuple[str, str], Sequence[Ed
     return {project for project, _ in seen}
 
 
-def _extras(requirement: str) -> list[str]:
+@lru_cache(maxsize=1_000)
+def _extras(requirement: str) -> tuple[str, ...]:
     if "[" not in requirement:
-        return []
+        return ()
     try:
-        return [canonicalize_name(extra) for extra in Requirement(requirement).extras]
+        return tuple(canonicalize_name(extra) for extra in Requirement(requirement).extras)
     except InvalidRequirement:
-        return []
+        return ()
 
 
 def _folded(requirement: str) -> str:

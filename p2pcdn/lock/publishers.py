@@ -64,5 +64,5 @@ def _attested(package: Merged, feed: Feed) -> Wanted | None:
     listed = feed.pages.get(package.project)
     if package.url or listed is None:
         return None
-    files = [file for file in feed.files(listed, package.version) if "provenance" in file.raw]
-    return Wanted(listed.index, listed.project, min(files, key=lambda file: file.filename)) if files else None
+    file = feed.files(listed, package.version).attested
+    return Wanted(listed.index, listed.project, file) if file is not None else None

@@ -13,7 +13,7 @@ from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.index.claimed import is_sealed, may_go_to_members
 from p2pcdn.lock.certificate import Certificate, Choice, machine_of, subject_of
 from p2pcdn.lock.feed import Feed
-from p2pcdn.lock.kept import decode_metadata, decode_table
+from p2pcdn.lock.kept import decode_all_metadata, decode_table
 from p2pcdn.lock.kept_files import NO_FILES
 from p2pcdn.lock.outcomes import solutions_of
 from p2pcdn.lock.wishes import Question, preferring
@@ -26,6 +26,8 @@ C = TypeVar("C", bound=Hashable)
 
 # For so long what neighbours named is fetched, all of them together; what came is kept, and solving goes on with it.
 LOOK_TIME_S_MAX = 10.0
+# Of what they named; so much, some 20 KB each, is what a liar can make us ask for in vain. What is kept costs nothing.
+FETCHED_MAX = 512
 # Of what speaks against a word, in the audit line.
 SENTENCES_MAX = 3
 
@@ -45,6 +47,8 @@ class Found(Generic[C]):
     outcomes: dict[C, Solution | LacksFiles]
     looked_at: Collection[Source]
     projects: Collection[str]
+    # As members get it, where it stands on the very pages that a neighbour named.
+    content: bytes | None = None
 
 
 class Room:
@@ -93,13 +97,14 @@ class Room:
         try:
             looked_at = _sources(certificate.packages)
             with trio.fail_at(deadline):  # past it, what is at hand is still looked at
-                tables, metadata = await feed.get_all(certificate.pages, looked_at)
+                tables, metadata = await feed.get_all(certificate.pages, looked_at, fetched_max=FETCHED_MAX)
         except (P2pcdnError, trio.TooSlowError) as error:
             why = "it took too long" if isinstance(error, trio.TooSlowError) else str(error)
             return Refusal(f"what it names could not be looked at here: {why}", is_lie=False)
         known = await self._threads.run(_known, tables.values(), metadata)
         if (unbuilt := _unbuilt(feed, known)) is not None:
             return Refusal(f"{unbuilt.project} {unbuilt.version} would have to be built here", is_lie=False)
+        same_machine = certificate.machine == machine_of(tuple(targets.values()))
         found: dict[C, Solution | LacksFiles] = {}
         for (cell, target), chosen in zip(targets.items(), certificate.choices, strict=True):
             # Each target by itself: other threads have their turn between two of them.
@@ -107,14 +112,15 @@ class Room:
             versions = None if chosen is None else _sources(chosen)
             one = await self._threads.run(confirm, versions, looked_at, told, target, known)
             if isinstance(one, Doubt):
-                same_machine = certificate.machine == machine_of(tuple(targets.values()))
                 knows_better = one.is_sure and same_machine and _has_our_pages(certificate, feed, known)
                 return Refusal(" ".join(one.sentences[:SENTENCES_MAX]), is_lie=knows_better)
             found[cell] = one
         # What else it names decided nothing: it would be looked at each time before this lock is given again.
         read = known.projects
         named = [source for source in looked_at if source.project in read]
-        return Found(found, named, [project for project in certificate.pages if project in read])
+        projects = [project for project in certificate.pages if project in read]
+        same = same_machine and len(projects) == len(certificate.pages) and _is_of_our_pages(certificate, feed)
+        return Found(found, named, projects, content if same else None)
 
     # --- given to neighbours
 
@@ -130,18 +136,19 @@ class Room:
         subject = self._subject(question, targets, indexes)
         if subject is None:
             return {}
+        pages = {project: feed.pages[project] for project in found.projects}
+        read = {project: (page.index.url, page.version) for project, page in pages.items() if page is not None}
+        if len(read) < len(pages):
+            return {}  # that nobody has a project may be otherwise elsewhere
         choices = [_chosen(found.outcomes[cell]) for cell in targets]
         looked_at = frozenset((source.project, source.version) for source in found.looked_at)
         for project, version in looked_at.union(*(chosen for chosen in choices if chosen is not None)):
             page = feed.pages[project]
             if page is None or not feed.files(page, version).has_wheel:
                 return {}  # what a build says of itself may differ elsewhere
-        pages = {project: feed.pages[project] for project in found.projects}
-        read = {project: (page.index.url, page.version) for project, page in pages.items() if page is not None}
-        if len(read) < len(pages):
-            return {}  # that nobody has a project may be otherwise elsewhere
+        machine = machine_of(tuple(targets.values()))
         try:
-            content = Certificate(tuple(choices), read, machine_of(tuple(targets.values())), looked_at).encode()
+            content = found.content or Certificate(tuple(choices), read, machine, looked_at).encode()
         except ValueError:
             return {}
         used = sorted({index for index, _ in read.values()})
@@ -185,7 +192,7 @@ def _sources(packages: Sequence[tuple[str, str]]) -> list[Source]:
 
 def _known(tables: Iterable[bytes], metadata: Mapping[Source, bytes]) -> Knowledge:
     known = Knowledge()
-    known.learn(map(decode_table, tables), (decode_metadata(source, octets) for source, octets in metadata.items()))
+    known.learn(map(decode_table, tables), decode_all_metadata(metadata))
     return known
 
 
@@ -201,10 +208,12 @@ def _unbuilt(feed: Feed, known: Knowledge) -> Source | None:
 
 def _has_our_pages(certificate: Certificate, feed: Feed, known: Knowledge) -> bool:
     """Whether its maker read what we read; then he knows better than what he says."""
-    ours = {project: page for project, page in feed.pages.items() if page is not None}
-    for project, (index, version) in certificate.pages.items():
-        page = ours.get(project)
-        if page is None or (page.index.url, page.version) != (index, version):
-            return False
+    if not _is_of_our_pages(certificate, feed):
+        return False
     broken = (one.source for one in known.metadata.values() if one.broken)
-    return not any(feed.files(ours[one.project], one.version) for one in broken)
+    return not any(page and feed.files(page, one.version) for one in broken for page in [feed.pages[one.project]])
+
+
+def _is_of_our_pages(certificate: Certificate, feed: Feed) -> bool:
+    ours = {project: (page.index.url, page.version) for project, page in feed.pages.items() if page is not None}
+    return all(ours.get(project) == page for project, page in certificate.pages.items())

@@ -69,7 +69,7 @@ def preferring(question: Question, target: Target, found: Iterable[Solution]) ->
     wanted = question.wanted
     preferences = dict.fromkeys((*_had_by(question, target), *wanted.preferences))
     direct = _direct(wanted, target) if wanted.prefer == "lowest-direct" else None
-    for solution in found:
+    for solution in {id(solution): solution for solution in found}.values():  # most targets share one
         there = {edge.child for edge in solution.edges if not edge.parent}
         for pin in solution.pins:
             if not pin.url and (direct is None or (pin.project in direct) == (pin.project in there)):

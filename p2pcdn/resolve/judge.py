@@ -22,7 +22,9 @@ class Judgement:
         self._exclude_newer = wanted.exclude_newer
         self._only_binary = _projects(wanted.only_binary)
         self._no_binary = _projects(wanted.no_binary)
-        self._fitting: dict[tuple[str, ...], bool] = {}
+        # What was asked of the target, and answered: about sets of wheel tags, and Requires-Pythons.
+        self.fitting: dict[tuple[str, ...], bool] = {}
+        self.pythons: dict[str, bool] = {}
 
     def __call__(self, project: str, release: Release) -> str:
         """Why it cannot be used, as the rest of a sentence about it; "" where it can."""
@@ -34,7 +36,11 @@ class Judgement:
 
     def runs_on_python(self, requires_python: str) -> bool:
         """Whether the target's Python is one that this Requires-Python allows."""
-        return not requires_python or allows_python(requires_python, self.python)
+        known = self.pythons.get(requires_python)  # a version is a slow key, and this is asked of every release
+        if known is None:
+            known = not requires_python or allows_python(requires_python, self.python)
+            self.pythons[requires_python] = known
+        return known
 
     def _without_files(self, project: str, release: Release) -> str:
         sdist = release.sdist and not _among(project, self._only_binary)
@@ -42,7 +48,7 @@ class Judgement:
             return ""
         if _among(project, self._no_binary):
             return "has no sdist, and its wheels are not wanted"
-        if release.tags and self._fits(release.tags):
+        if release.tags and self.fits(release.tags):
             return ""
         if release.sdist:
             return "has no wheel for this platform, and its sdist is not wanted"
@@ -50,13 +56,14 @@ class Judgement:
             return f"has no wheel for this platform and no sdist; {release.version} has {_some(release.tags)}"
         return "has neither a wheel nor an sdist"
 
-    def _fits(self, tags: tuple[str, ...]) -> bool:
-        known = self._fitting.get(tags)
+    def fits(self, tags: tuple[str, ...]) -> bool:
+        """Whether the target can use a wheel with one of these compressed sets of tags."""
+        known = self.fitting.get(tags)
         if known is None:
             known = self._tags is None or any(
                 not self._tags.isdisjoint(expanded_tags(compressed)) for compressed in tags
             )
-            self._fitting[tags] = known
+            self.fitting[tags] = known
         return known
 
     def _old_enough(self, release: Release) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from p2pcdn.resolve.model import Metadata, Source, Table
 from p2pcdn.resolve.order import Order, columns_of, order_of_columns
+from p2pcdn.resolve.past import Past
 
 
 class Knowledge:
@@ -19,6 +20,8 @@ class Knowledge:
         self.metadata: dict[Source, Metadata] = {}
         self._tables: dict[str, Table | Order] = {}
         self._orders: dict[str, Order] = {}
+        # What searches that know nothing else have found.
+        self.past = Past()
 
     def learn(self, tables: Iterable[Table | Order] = (), metadata: Iterable[Metadata] = ()) -> None:
         for table in tables:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from p2pcdn.errors import P2pcdnError
 
@@ -99,9 +99,11 @@ class Table:
     missing: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One version of a project, by its number in an index or by a direct URL; the other one is empty."""
+class Source(NamedTuple):
+    """One version of a project, by its number in an index or by a direct URL; the other one is empty.
+
+    A search looks for thousands of them in dictionaries; a tuple is hashed without a call of Python's.
+    """
 
     project: str
     version: str = ""

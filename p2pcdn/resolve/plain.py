@@ -14,8 +14,8 @@ _ATOMS = (str, bool, int)
 
 
 def to_plain(value: Any) -> Any:
-    """A dataclass becomes the tuple of its fields; tuples, strings, numbers, booleans and None stay."""
-    if isinstance(value, tuple):
+    """A dataclass or named tuple becomes the tuple of its fields; tuples, strings, numbers, booleans and None stay."""
+    if isinstance(value, tuple):  # a named one, too
         return tuple([to_plain(part) for part in value])
     if is_dataclass(value):
         return tuple([to_plain(getattr(value, name)) for name in _names(value.__class__)])
@@ -23,7 +23,10 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(kind: type[Value], plain: Any) -> Value:
-    """The value of this dataclass that `plain` was; lists do for tuples. Raises ValueError for another shape."""
+    """The value of this dataclass or named tuple that `plain` was; lists do for tuples.
+
+    Raises ValueError for another shape.
+    """
     build: Callable[[Any], Any] = _builder(kind)  # type: ignore[arg-type]  # a class is hashable
     built = build(plain)
     assert isinstance(built, kind)
@@ -32,15 +35,15 @@ def from_plain(kind: type[Value], plain: Any) -> Value:
 
 @cache
 def _names(kind: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else kind._fields
 
 
 @cache
 def _builder(kind: Any) -> Callable[[Any], Any]:
     """What turns the plain form of one type into it."""
     origin, parts = get_origin(kind), get_args(kind)
-    if is_dataclass(kind):
-        return _dataclass_builder(kind)
+    if is_dataclass(kind) or hasattr(kind, "_fields"):
+        return _fields_builder(kind)
     if origin is tuple:
         return _tuple_builder(parts)
     if origin in (Union, UnionType):
@@ -50,7 +53,7 @@ def _builder(kind: Any) -> Callable[[Any], Any]:
     return _atom_builder(kind)
 
 
-def _dataclass_builder(kind: Any) -> Callable[[Any], Any]:
+def _fields_builder(kind: Any) -> Callable[[Any], Any]:
     hints = get_type_hints(kind)
     kinds = [hints[name] for name in _names(kind)]
     # A table has thousands of strings: they are looked at here, without a call for each.

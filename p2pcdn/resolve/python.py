@@ -47,12 +47,13 @@ class View:
         self.knowledge = knowledge
         self.metadata = knowledge.metadata
         self.judgement = Judgement(wanted, target)
-        self._markers = Markers(dict(target.environment))
+        self.markers = Markers(dict(target.environment))
         self._projects: dict[str, Project] = {}
         # What metadata says here, and what speaks against it.
         self._readings: dict[tuple[Source, str], tuple[tuple[Requirement, ...], str]] = {}
+        self._said: dict[tuple[object, ...], tuple[tuple[Requirement, ...], str]] = {}
         self._overrides = _by_project(map(parse, wanted.overrides))
-        self.constraints = _by_project(one for one in map(parse, wanted.constraints) if self._markers.hold(one.marker))
+        self.constraints = _by_project(one for one in map(parse, wanted.constraints) if self.markers.hold(one.marker))
         self.root = tuple(self._replaced(one for one in map(parse, wanted.requirements) if self._holds(one)))
         self._urls: dict[str, dict[Source, None]] = {}
 
@@ -106,25 +107,33 @@ class View:
 
     def requirements(self, source: Source, extra: str) -> tuple[Requirement, ...]:
         """What this version, whose metadata is known, requires on this target; with an extra, what this extra adds."""
-        return self._read(source, extra)[0]
+        return self.reading(source, extra)[0]
 
     def objection(self, source: Source) -> str:
         """Why the metadata of this version, which is known, makes it unusable; "" where it does not."""
-        return self._read(source, "")[1]
+        return self.reading(source, "")[1]
 
-    def _read(self, source: Source, extra: str) -> tuple[tuple[Requirement, ...], str]:
+    def reading(self, source: Source, extra: str) -> tuple[tuple[Requirement, ...], str]:
+        """Both: what it requires, and what speaks against it."""
         known = self._readings.get((source, extra))
         if known is None:
-            try:
-                required = tuple(self._replaced(self._applicable(self.metadata[source], extra)))
-                known = required, self._objection(source, required)
-            except BadRequirement as error:
-                known = (), f"has broken metadata: {error}"
+            metadata = self.metadata[source]
+            # Of a long history many versions say the same.
+            said = metadata.requires_dist, metadata.requires_python, metadata.broken, source.url, extra
+            known = self._said.get(said)
+            if known is None:
+                known = self._said[said] = self._understood(source, metadata, extra)
             self._readings[source, extra] = known
         return known
 
-    def _objection(self, source: Source, required: tuple[Requirement, ...]) -> str:
-        metadata = self.metadata[source]
+    def _understood(self, source: Source, metadata: Metadata, extra: str) -> tuple[tuple[Requirement, ...], str]:
+        try:
+            required = tuple(self._replaced(self._applicable(metadata, extra)))
+            return required, self._objection(source, metadata, required)
+        except BadRequirement as error:
+            return (), f"has broken metadata: {error}"
+
+    def _objection(self, source: Source, metadata: Metadata, required: tuple[Requirement, ...]) -> str:
         if metadata.broken:
             return f"cannot be used: {metadata.broken}"
         if not self.judgement.runs_on_python(metadata.requires_python):
@@ -145,9 +154,9 @@ class View:
         for text in metadata.requires_dist:
             one = parse(text)
             if not extra:
-                if self._markers.hold(one.marker):
+                if self.markers.hold(one.marker):
                     yield one
-            elif "extra" in one.marker and self._markers.hold(one.marker, extra) and not self._markers.hold(one.marker):
+            elif "extra" in one.marker and self.markers.hold(one.marker, extra) and not self.markers.hold(one.marker):
                 yield one
 
     def _replaced(self, requirements: Iterable[Requirement]) -> Iterator[Requirement]:
@@ -165,7 +174,7 @@ class View:
                 )
 
     def _holds(self, requirement: Requirement) -> bool:
-        return self._markers.hold(requirement.marker)
+        return self.markers.hold(requirement.marker)
 
 
 def _by_project(requirements: Iterable[Requirement]) -> dict[str, list[Requirement]]:

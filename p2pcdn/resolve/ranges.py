@@ -57,6 +57,11 @@ class Versions:
         start, stop = self._same_release(_release_rank(version))
         return sum(term.version(index) for index in range(start, stop) if self.ordered[index] == version)
 
+    def is_alone(self, index: int) -> bool:
+        """Whether no other one can be equal to it, in another spelling."""
+        ranks = self._ranks
+        return all(ranks[other] != ranks[index] for other in (index - 1, index + 1) if 0 <= other < len(ranks))
+
     def _one(self, text: str) -> int:
         operator, number = _parts(text)
         if operator == "===":

@@ -133,16 +133,18 @@ class Markers:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
-        self._known: dict[tuple[str, str], bool] = {}
+        # What was asked, as (marker, extra), and answered. failed: something that was asked is no marker.
+        self.known: dict[tuple[str, str], bool] = {}
+        self.failed = False
 
     def hold(self, marker: str, extra: str = "") -> bool:
         """Raises BadRequirement for a marker that is none."""
         if not marker:
             return True
         asked = (marker, extra if "extra" in marker else "")
-        known = self._known.get(asked)
+        known = self.known.get(asked)
         if known is None:
-            known = self._known[asked] = self._evaluate(marker, extra)
+            known = self.known[asked] = self._evaluate(marker, extra)
         return known
 
     def _evaluate(self, marker: str, extra: str) -> bool:
@@ -150,6 +152,7 @@ class Markers:
             told = tuple([(name, self._environment[name]) for name in _variables(marker) if name in self._environment])
             return _holds(marker, told, extra)
         except (ValueError, RecursionError) as error:  # also the digits that Python refuses to read
+            self.failed = True
             raise BadRequirement(f"{marker!r} is not a marker") from error
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.choice import Choice
@@ -14,6 +14,7 @@ from p2pcdn.resolve.priority import Priorities
 from p2pcdn.resolve.project import Project
 from p2pcdn.resolve.python import View, package_name, parts_of
 from p2pcdn.resolve.requirement import Requirement
+from p2pcdn.resolve.run import Runs
 from p2pcdn.resolve.solver import Solver
 from p2pcdn.resolve.term import ANYTHING, PRESENT
 
@@ -42,6 +43,8 @@ class Resolution:
         self._solver = Solver(self._refute, self._blame)
         self._choice = Choice(wanted, self.view, self._solver)
         self._prefetch = Prefetch(self.view, self._choice.of)
+        # An attempt that must stay among what is familiar looks at nothing that it has no need of.
+        self._runs = Runs() if new_max is None else None
         self._priorities = Priorities()
         # Of packages that nobody has decided: for these versions (a term), when they are to be decided.
         self._ranks: dict[str, tuple[int, tuple[int, ...]]] = {}
@@ -55,6 +58,8 @@ class Resolution:
         self._introduced: set[str] = set()
         # Versions of packages (terms) whose dependencies the solver knows.
         self._expanded: dict[str, int] = {}
+        # Versions of projects (terms) that were ever the one to try.
+        self._tried: dict[str, int] = {}
         # Versions whose metadata was wanted, or was there and decided something.
         self.looked_at: dict[Source, None] = {}
         # A project whose decision stands in the way of another too often.
@@ -68,6 +73,13 @@ class Resolution:
         """(package, index of its version)."""
         for package, version in self._solver.solution.decided.items():
             yield package, term.highest(version)
+
+    def tried_only(self) -> Iterator[tuple[str, str]]:
+        """(project, version) of those of which no other version was ever tried, and which nobody writes otherwise."""
+        for name, tried in self._tried.items():
+            project, index = self.view.known(name), term.highest(tried)
+            if tried == term.version(index) and project.versions.is_alone(index):
+                yield name, project.sources[index].version
 
     def _begin(self) -> Need | None:
         if self._begun:
@@ -146,16 +158,21 @@ class Resolution:
                 self._solver.add(self._choice.refusal(project, known))
                 return None
             index = found
+            self._tried[name] = self._tried.get(name, 0) | term.version(index)
         return self._try(package, project, index)
 
     def _try(self, package: str, project: Project, index: int) -> Need | None:
         version = term.version(index)
         if not self._expanded.get(package, 0) & version:
-            self._prefetch.tried(project, index, self._solver.solution.terms[package], lowest=self._lowest)
+            fitting = self._solver.solution.terms[package]
+            self._prefetch.tried(project, index, fitting, lowest=self._lowest)
             source = project.sources[index]
             self._look_at(source)
-            if source not in self.view.metadata:
-                return self._need(metadata=(source,))
+            run = self._run(package, project, index)
+            self.looked_at |= dict.fromkeys(run.values())
+            unread = [one for one in (source, *run.values()) if one not in self.view.metadata]
+            if unread:
+                return self._need(metadata=tuple(unread))
             objection = self.view.objection(source)
             if objection:
                 self._condemn(package, project, index, objection)
@@ -164,7 +181,9 @@ class Resolution:
             blocked = self._need_tables(requirements)
             if blocked is not None:
                 return blocked
-            if self._expand(package, version, requirements):
+            refused = self._expand(package, version, requirements)
+            self._expand_run(package, run)
+            if refused:
                 return None
         self._solver.decide(package, version)
         return None
@@ -194,6 +213,32 @@ class Resolution:
                     refused = True
         self._prefetch.follow(requirements)
         return refused
+
+    def _run(self, package: str, project: Project, index: int) -> dict[int, Source]:
+        """The versions that are read with this one: see `Runs`."""
+        if self._runs is None or "[" in package:
+            return {}
+        return self._runs.of(project, index, self._expanded.get(package, 0), lowest=self._lowest)
+
+    def _expand_run(self, package: str, run: Mapping[int, Source]) -> None:
+        """Tells the solver what these versions require, but for those that speak of projects not met before."""
+        # What is needed of a child, in one text: the versions that say so.
+        saying: dict[Requirement, int] = {}
+        expanded = self._expanded[package]
+        for index, source in run.items():
+            requirements, objection = self.view.reading(source, "")
+            if objection or not self._introduced.issuperset([one.project for one in requirements]):
+                continue
+            version = term.version(index)
+            expanded |= version
+            for one in requirements:
+                saying[one] = saying.get(one, 0) | version
+        self._expanded[package] = expanded
+        for one, versions in saying.items():
+            needed = self._needed(one)
+            self._choice.permit(package, versions, one.project, needed, one)
+            for child in _packages(one):
+                self._solver.add_dependency(package, versions, child, needed, one.text)
 
     def _require(self, one: Requirement) -> None:
         """Tells the solver what the user wants."""

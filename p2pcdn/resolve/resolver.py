@@ -46,6 +46,7 @@ class Resolver:
         self._knowledge = Knowledge() if knowledge is None else knowledge
         self._search = Resolution(wanted, target, self._knowledge)
         self._spares = spares
+        self._begins = True
         self._any_file: AnyFile | None = None
         # Once there is no solution: what is left to ask until that is said, and then what was said.
         self._ending: Generator[Need, None, NoReturn] | None = None
@@ -57,9 +58,12 @@ class Resolver:
         """
         if self._failed is not None:
             raise self._failed
+        if self._begins and (found := self._knowledge.past.solution(self._wanted, self._target)) is not None:
+            return found
+        self._begins = False
         if self._ending is None:
             try:
-                return self._search.go_on() or solution_of(self._search.view, self._search.decided())
+                return self._search.go_on() or self._found()
             except Unsatisfiable as end:
                 self._ending = self._end(end.proof)
         try:
@@ -67,6 +71,12 @@ class Resolver:
         except (NoSolution, LacksFiles) as failed:
             self._failed = failed
             raise
+
+    def _found(self) -> Solution:
+        search = self._search
+        found = solution_of(search.view, search.decided())
+        self._knowledge.past.note(self._wanted, search, found)
+        return found
 
     def learn(self, tables: Iterable[Table | Order] = (), metadata: Iterable[Metadata] = ()) -> None:
         """Takes what came, wanted or not; what is known already stays as it is.

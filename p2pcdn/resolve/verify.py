@@ -19,8 +19,10 @@ from p2pcdn.resolve.requirement import Requirement
 from p2pcdn.resolve.resolution import Impatient, Resolution
 from p2pcdn.resolve.solver import Solver, Unsatisfiable
 
-# A version that was looked at is considered for its project and for its extras, and again after going back.
+# A version that was looked at is considered for its project and for its extras, and again after going back; those of a
+# long history mostly not at all (`run.py`). All of them take half a second of a thread at most.
 CONSIDERED_A_VERSION_MAX = 16
+CONSIDERED_MAX = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,11 @@ def confirm(
     time is linear in its size. Raises BadRequirement.
     """
     known = dict.fromkeys(looked_at)
-    limited = knowledge.limited_to(known)
-    search = Resolution(wanted, target, limited, considered_max=CONSIDERED_A_VERSION_MAX * (len(known) + 1))
+    limited = knowledge if knowledge.metadata.keys() <= known.keys() else knowledge.limited_to(known)
+    if (found := limited.past.solution(wanted, target)) is not None:
+        return _as_named(found, versions)
+    most = min(CONSIDERED_A_VERSION_MAX * (len(known) + 1), CONSIDERED_MAX)
+    search = Resolution(wanted, target, limited, considered_max=most)
     try:
         blocked = search.go_on()
     except Unsatisfiable as end:
@@ -65,9 +70,15 @@ def confirm(
         return Doubt(("They lead to no end.",), is_sure=False)
     if blocked is not None:
         return Doubt(tuple(_unknown(blocked)))
+    found = solution_of(search.view, search.decided())
+    limited.past.note(wanted, search, found)
+    return _as_named(found, versions)
+
+
+def _as_named(found: Solution, versions: Iterable[Source] | None) -> Solution | Doubt:
     if versions is None:
         return Doubt(("There are versions that fit.",))
-    found, sources = solution_of(search.view, search.decided()), tuple(versions)
+    sources = tuple(versions)
     if {pin.source for pin in found.pins} == set(sources) and len(found.pins) == len(sources):
         return found
     return Doubt((_STRANGE,))

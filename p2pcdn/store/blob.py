@@ -44,8 +44,8 @@ class Blob:
     async def open(self) -> DiskFile:
         """Its file, for a blob without `content`; it is not evicted until that is closed.
 
-        Raises NotFound where the file is gone or short; its row is then gone, too: fetch it again. Raises Unavailable
-        where it is here and cannot be opened now.
+        Raises NotFound where the file is gone or short; its row is then gone, too: fetch it again. So does reading it
+        where the disk fails. Raises Unavailable where it is here and cannot be opened now.
         """
         assert self.content is None
         return await self._opener.open_blob(self.row)

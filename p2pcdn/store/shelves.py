@@ -6,6 +6,7 @@ import errno
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -37,7 +38,7 @@ class Shelves:
         except BaseException:
             self._closed(row.sha256)
             raise
-        return _CountedFile(file, lambda: self._closed(row.sha256))
+        return _CountedFile(file, partial(self._unreadable, row), lambda: self._closed(row.sha256))
 
     async def _open_whole(self, row: BlobRow) -> DiskFile:
         try:
@@ -48,11 +49,14 @@ class Shelves:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ELOOP, errno.EIO):
                 # It is here: nobody is told otherwise, who would not ask again.
-                raise Unavailable(
-                    f"{row.origin.filename or row.sha256} cannot be opened in the store: {error.strerror}."
-                ) from error
+                raise Unavailable(f"{_named(row)} cannot be opened in the store: {error.strerror}.") from error
         await self.lost(row.sha256)
-        raise NotFound(f"{row.origin.filename or row.sha256} is gone from the store; it must be fetched again.")
+        raise NotFound(f"{_named(row)} is gone from the store; it must be fetched again.")
+
+    async def _unreadable(self, row: BlobRow, error: OSError) -> NotFound:
+        """A part of an open file cannot be read. The disk would not give it to the next one who asks either."""
+        await self.lost(row.sha256)
+        return NotFound(f"{_named(row)} cannot be read in the store ({error.strerror}); it must be fetched again.")
 
     def _closed(self, sha256: Sha256) -> None:
         self.open_now[sha256] -= 1
@@ -106,12 +110,25 @@ class Shelves:
 
 
 class _CountedFile:
-    def __init__(self, file: DiskFile, closed: Callable[[], None]) -> None:
+    """unreadable: told of an error, makes it one for who reads."""
+
+    def __init__(
+        self, file: DiskFile, unreadable: Callable[[OSError], Awaitable[NotFound]], closed: Callable[[], None]
+    ) -> None:
         self._file = file
+        self._unreadable = unreadable
         self._closed: Callable[[], None] | None = closed
         self.fileno = file.fileno
-        self.pread = file.pread
         self.size_bytes = file.size_bytes
+
+    async def pread(self, size_bytes: int, offset: int) -> bytes:
+        """Raises NotFound where the disk cannot read it; its row is then gone."""
+        try:
+            return await self._file.pread(size_bytes, offset)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            raise await self._unreadable(error) from error
 
     async def pwrite(self, content: bytes | bytearray | memoryview, offset: int) -> None:
         raise OSError(errno.EBADF, "a blob is never written")
@@ -127,6 +144,10 @@ class _CountedFile:
             closed, self._closed = self._closed, None
             self._file.close()
             closed()
+
+
+def _named(row: BlobRow) -> str:
+    return row.origin.filename or row.sha256
 
 
 async def _nobody(sha256: Sha256) -> None:

@@ -366,6 +366,7 @@ def test_pdm_sees_the_node(home: Home, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [POETRY, POETRY[: POETRY.index("[tool.poetry]")]])
+@pytest.mark.slow
 def test_poetry_sees_the_node_and_no_other(home: Home, text: str) -> None:
     poetry = installer("poetry")
     home.write("poetry", text)

@@ -49,6 +49,7 @@ def start_job(start_node: StartNode, seed: RunningNode, *peers: RunningNode, sha
     return job
 
 
+@pytest.mark.slow
 def test_jobs_behind_a_seed_install_and_the_upstream_is_asked_once(
     pip: Tool, upstream: FaultyUpstream, start_node: StartNode, new_place: NewPlace
 ) -> None:

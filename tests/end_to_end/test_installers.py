@@ -48,6 +48,7 @@ def test_uv_installs_cold_and_again_with_the_upstream_gone(
     assert second.installed() == INSTALLED
 
 
+@pytest.mark.slow
 def test_a_real_environment_comes_back_after_a_restart_without_the_upstream(
     pip_new: Tool, uv: Tool, real: RealWheels, start_upstream: StartUpstream, start_node: StartNode, new_place: NewPlace
 ) -> None:

@@ -142,6 +142,7 @@ def test_who_is_of_no_group_or_of_another_gets_no_page(
     assert stranger.get("/simple/demo-base/").status == 503
 
 
+@pytest.mark.slow
 def test_a_real_environment_goes_from_one_member_to_another_without_an_upstream(
     uv: Tool, pip_new: Tool, real: RealWheels, start_upstream: StartUpstream, start_node: StartNode, new_place: NewPlace
 ) -> None:

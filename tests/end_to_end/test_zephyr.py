@@ -588,6 +588,7 @@ def test_quiet_says_nothing_and_json_says_all(project: Project) -> None:
     assert told["packages"] == 2
 
 
+@pytest.mark.slow
 def test_a_node_that_is_killed_in_the_middle_leaves_nothing_half(
     tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream, ends: ExitStack
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_guide_can_be_typed_along(guide: Path, tmp_path: Path, user: dict[str,
     assert walk.walk(guide, tmp_path, user) >= 3
 
 
+@pytest.mark.slow
 def test_the_recipes_of_ci_run_the_tests_of_a_project(
     tmp_path: Path, user: dict[str, str], index: FaultyUpstream
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from p2pcdn.errors import NotFound
 from p2pcdn.http1 import FileSlice, Growing, Limits, Request, Response, serve
 
 PAGE = b"<a>numpy</a>" * 100
@@ -150,6 +151,33 @@ async def test_a_file_that_ends_too_soon_is_cut_and_never_completed(face, exchan
     assert answer.count(b"HTTP/1.1 ") <= 1
     assert len(body(answer)) <= 1000
     assert face.released == 1
+
+
+@pytest.mark.parametrize(
+    "error", [NotFound("thing.whl cannot be read in the store."), OSError(errno.EIO, "bad sector")]
+)
+async def test_what_the_disk_cannot_read_is_told_by_the_files_own_door(error, exchange, tmp_path, caplog):
+    class Unreadable:
+        """Its descriptor can only be written to, so that sendfile fails as it does on a bad sector."""
+
+        def fileno(self) -> int:
+            return descriptor
+
+        async def pread(self, size_bytes: int, offset: int) -> bytes:
+            raise error
+
+    def piece(request: Request) -> Response:
+        return Response(200, (), FileSlice(Unreadable(), 0, 2_000_000))
+
+    descriptor = os.open(tmp_path / "thing.whl", os.O_WRONLY | os.O_CREAT)
+    try:
+        answer = await exchange(piece, GET % b"/piece")
+    finally:
+        os.close(descriptor)
+    assert body(answer) == b""
+    (told,) = [record for record in caplog.records if "broken off" in record.message]
+    assert "cannot" in told.message
+    assert told.exc_info is None, "a disk is no fault of the program"
 
 
 @pytest.mark.parametrize("path", ["/broken", "/broken-chunks", "/short"])

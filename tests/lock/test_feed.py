@@ -13,6 +13,7 @@ import trio.testing
 from p2pcdn.errors import Unavailable
 from p2pcdn.lock.facts import NEWEST_VERSIONS, PARSE_INLINE_FILES_MAX, Listed, file_for_metadata
 from p2pcdn.lock.feed import open_feed
+from p2pcdn.lock.kept import decode_metadata
 from p2pcdn.resolve import Need, Source, table_and_places_of
 from p2pcdn.simple import parse_page, told
 from tests.bench.wheels import make_wheel
@@ -74,7 +75,7 @@ async def test_of_a_large_page_the_newest_files_are_kept_and_the_others_when_one
             kept = [here.facts.files_at_hand(listed, f"1.{number}") is not None for number in range(count)]
             assert kept == [False] * (count - NEWEST_VERSIONS) + [True] * NEWEST_VERSIONS
             old = tuple(Source("a", f"1.{number}") for number in (0, 1, 2))
-            _, metadata = await feed.get_all((), old)
+            _, metadata = await feed.get_all((), old, fetched_max=len(old))
             assert [feed.files(listed, one.version).names for one in old] == [(many[at].filename,) for at in (0, 1, 2)]
             assert metadata.keys() == {*old}
         assert here.asked("/a/") == 1
@@ -113,3 +114,40 @@ async def test_an_old_version_of_one_page_does_not_wait_for_another_page(
             await trio.testing.wait_all_tasks_blocked()
             nursery.start_soon(look, b)
         assert (took_s["a"], took_s["b"]) == (3.0, 0.0)
+
+
+async def test_what_was_looked_at_stands_in_one_row_for_the_next_lock(tmp_path: Path) -> None:
+    first, second = Source("a", "1.0"), Source("a", "2.0")
+    async with room(tmp_path, make_wheel("a", "1.0", requires=["b"]), make_wheel("a", "2.0", requires=["b"])) as here:
+        for source in (first, second, second):
+            async with open_feed(here.facts) as feed:
+                _, metadata = await feed.get_all(("a",), [source], fetched_max=9)
+                listed = feed.pages["a"]
+                assert listed is not None
+                assert decode_metadata(source, metadata[source]).requires_dist == ("b",)
+                assert feed.files(listed, source.version).names == (f"a-{source.version}-py3-none-any.whl",)
+        looked = here.facts.looked_at(listed)
+        assert looked.keys() == {"1.0", "2.0"}, "and the versions of before stay"
+        assert looked["1.0"][1] == looked["2.0"][1], "what says the same is the same"
+        assert not here.facts.looked_at(replace(listed, version="another"))
+
+
+async def test_rows_of_before_are_read_where_nothing_was_looked_at(tmp_path: Path) -> None:
+    async with room(tmp_path, A) as here:
+        async with open_feed(here.facts) as feed:
+            await feed.get_all(("a",), [Source("a", "1.0")], fetched_max=9)
+            listed = feed.pages["a"]
+        assert listed is not None
+        await here.facts.store.change(values={("parsed", listed.key("l")): None})
+        async with open_feed(here.facts) as feed:
+            _, metadata = await feed.get_all(("a",), [Source("a", "1.0")], fetched_max=0)
+            assert metadata.keys() == {Source("a", "1.0")}
+        assert here.asked("/a/") == 1
+
+
+async def test_more_than_may_be_fetched_is_not_asked_for(tmp_path: Path) -> None:
+    many = [make_wheel("a", f"1.{number}") for number in range(5)]
+    async with room(tmp_path, *many) as here, open_feed(here.facts) as feed:
+        await feed.get(Need(tables=("a",)))
+        with pytest.raises(Unavailable, match="more than 3"):
+            await feed.get_all((), [Source("a", f"1.{number}") for number in range(5)], fetched_max=3)

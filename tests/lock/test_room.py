@@ -18,11 +18,11 @@ from p2pcdn.fetch import Metadata, OriginReader
 from p2pcdn.group import Claim, GroupKey, Identity
 from p2pcdn.http1 import Request, Response
 from p2pcdn.index import Pages
-from p2pcdn.lock.certificate import PACKAGES_MAX, Certificate, subject_of
+from p2pcdn.lock.certificate import PROJECTS_MAX, VERSIONS_MAX, Certificate, subject_of
 from p2pcdn.lock.facts import Facts
 from p2pcdn.lock.feed import open_feed
 from p2pcdn.lock.locker import Locked, Locker
-from p2pcdn.lock.room import LOOK_TIME_S_MAX, Room
+from p2pcdn.lock.room import FETCHED_MAX, LOOK_TIME_S_MAX, Room
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.targets import matrix
 from p2pcdn.lock.wishes import parse_question
@@ -130,6 +130,26 @@ async def test_who_had_to_go_back_spares_others_the_way(tmp_path: Path) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_a_long_history_is_taken_by_those_who_have_it(tmp_path: Path) -> None:
+    """As of boto3 with an old urllib3: each of many versions wants a newer lib."""
+    count = FETCHED_MAX + 50
+    history = [make_wheel("back", f"1.{number}", requires=["lib>=2"] if number else []) for number in range(count)]
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        first, second = await node(room, nursery, "first"), await node(room, nursery, "second")
+        fresh = await node(room, nursery, "fresh")
+        for one in (first, second, fresh):
+            one.index.files += history
+        assert not (await second.lock("back", "lib<2", "other")).from_room
+        found = await first.lock("back", "lib<2")
+        assert 'name = "back"\nversion = "1.0"' in found.text
+        taken = await second.lock("back", "lib<2")
+        assert taken.from_room
+        assert taken.text == found.text
+        assert not (await fresh.lock("back", "lib<2")).from_room, "it is more than a word is worth"
+        assert [peer.strikes for peer in fresh.member.peers] == [0, 0]
+        nursery.cancel_scope.cancel()
+
+
 def says(change: Callable[[Certificate], Certificate], of: bytes) -> bytes:
     return change(Certificate.decode(of)).encode()
 
@@ -138,7 +158,8 @@ def every(*chosen: tuple[str, str], **pages: tuple[str, str]) -> Callable[[Certi
     """The same pages, and this choice for each target."""
 
     def changed(one: Certificate) -> Certificate:
-        named = {project: one.pages.get(project, (INDEX.url, "0" * 32)) for project, _ in chosen}
+        projects = [project for project, _ in (*chosen, *one.looked_at)]
+        named = {project: one.pages.get(project, (INDEX.url, "0" * 32)) for project in projects}
         return replace(one, choices=(tuple(sorted(chosen)),) * len(one.choices), pages={**named, **pages})
 
     return changed
@@ -387,25 +408,25 @@ GOOD = Certificate(
     bytes(16),
     frozenset({("a", "1"), ("b", "2")}),
 )
-FIELDS = {
-    "machine": bytes(16),
-    "packages": [["a", "1"], ["b", "2"]],
-    "targets": [[0], [0]],
-    "pages": [["a", "u", "v"], ["b", "u", "v"]],
-}
+A, B = ["a", "u", "v", ["1"]], ["b", "u", "v", ["2"]]
+FIELDS = {"machine": bytes(16), "projects": [A, B], "targets": [[0], [0]]}
 NONE: dict[str, dict[str, object]] = {
-    "a package twice": {"packages": [["a", "1"], ["a", "1"]]},
-    "another order": {"packages": [["b", "2"], ["a", "1"]]},
-    "a package without a page": {"pages": [["a", "u", "v"]]},
-    "a page of nothing": {"pages": [["a", "u", "v"], ["b", "u", "v"], ["C!", "u", "v"]]},
+    "a project twice": {"projects": [A, A]},
+    "a version twice": {"projects": [["a", "u", "v", ["1", "1"]], B]},
+    "another order": {"projects": [B, A]},
+    "another order of versions": {"projects": [["a", "u", "v", ["2", "1"]]]},
+    "a project without a page": {"projects": [["a", ["1"]], B]},
+    "a page that is none": {"projects": [["a", "u", 1, ["1"]], B]},
     "no targets": {"targets": []},
     "a target that chooses what is not there": {"targets": [[0, 2]]},
     "a target that chooses from behind": {"targets": [[-1]]},
     "a target that chooses twice": {"targets": [[0, 0]]},
-    "a name that is none": {"packages": [["A", "1"], ["b", "2"]], "pages": [["A", "u", "v"], ["b", "u", "v"]]},
-    "an endless version": {"packages": [["a", "1" * 999], ["b", "2"]]},
-    "a number for a version": {"packages": [["a", 1], ["b", "2"]]},
-    "too many packages": {"packages": [[f"a{n}", "1"] for n in range(PACKAGES_MAX + 1)]},
+    "a name that is none": {"projects": [["A", "u", "v", ["1"]], B]},
+    "an endless version": {"projects": [["a", "u", "v", ["1" * 999]], B]},
+    "a number for a version": {"projects": [["a", "u", "v", [1]], B]},
+    "a text for its versions": {"projects": [["a", "u", "v", "1"], B]},
+    "too many projects": {"projects": [[f"a{n:03}", "u", "v", ["1"]] for n in range(PROJECTS_MAX + 1)]},
+    "too many versions": {"projects": [["a", "u", "v", [f"1.{n:04}" for n in range(VERSIONS_MAX + 1)]]]},
     "a short machine": {"machine": b"x"},
     "a field more": {"more": 1},
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from p2pcdn.resolve import Metadata, Need, Release, Resolver, Solution, Source, Table, Target, Wanted
+from p2pcdn.resolve import Knowledge, Metadata, Need, Release, Resolver, Solution, Source, Table, Target, Wanted
 
 LINUX_311 = Target.of(
     {
@@ -48,11 +48,21 @@ class Universe:
     def table(self, name: str) -> Table:
         return self.tables.get(name, Table(name, missing=f"there is no project {name}"))
 
-    def solve(self, wanted: Wanted | Iterable[str], target: Target = LINUX_311, *, likely: bool = False) -> Solution:
-        """Feeds a resolver what it needs, and (likely) what it may need. Raises NoSolution."""
+    def solve(
+        self,
+        wanted: Wanted | Iterable[str],
+        target: Target = LINUX_311,
+        *,
+        likely: bool = False,
+        knowledge: Knowledge | None = None,
+    ) -> Solution:
+        """Feeds a resolver what it needs, and (likely) what it may need. knowledge: what it knows before.
+
+        Raises NoSolution.
+        """
         if not isinstance(wanted, Wanted):
             wanted = Wanted(tuple(wanted))
-        resolver = Resolver(wanted, target)
+        resolver = Resolver(wanted, target, knowledge)
         while isinstance(answer := resolver.step(), Need):
             self.asked.append(answer)
             names = answer.tables + (answer.likely_tables if likely else ())

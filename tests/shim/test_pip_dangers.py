@@ -536,6 +536,7 @@ print(len(seen))
 """
 
 
+@pytest.mark.slow
 def test_a_change_that_dies_at_any_step_is_taken_back_or_done(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-c", _DIES, str(tmp_path)], env=environment(tmp_path), capture_output=True, text=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,21 @@ def crowd(wanted: Wanted = SMALL) -> dict[str, object]:
     assert not failures, failures
     result.pop("cpu_seconds")
     return result
+
+
+@contextmanager
+def logged(name: str, said: list[str]) -> Iterator[None]:
+    """What this logger says within it, warnings and worse, as a log shows it."""
+    handler, logger = logging.Handler(logging.WARNING), logging.getLogger(name)
+    handler.emit = lambda record: said.append(logging.Formatter().format(record))  # type: ignore[method-assign]
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 # --- the same seed, the same story
@@ -296,6 +313,40 @@ def test_power_goes_at_any_moment_and_users_get_the_file_after_it() -> None:
 
     for seed in range(5):
         _tell(story, seed=seed)
+
+
+def test_what_the_disk_cannot_read_any_more_is_fetched_anew_by_who_asks_again() -> None:
+    content = content_of(1, 3_000_000)
+    said: list[str] = []
+
+    async def story(simulation: Simulation) -> None:
+        published = simulation.upstream.publish("thing", content)
+        one = simulation.add_node(simulation.topology.nodes[0])
+        one.start()
+        await one.ready()
+        assert (await one.install("thing")).sha256 == published.sha256
+        await trio.sleep(5)
+        (bad,) = [str(path) for path in one.disk.paths() if "/blobs/" in str(path)]
+        reads = 0
+
+        def bad_sector(call: str, path: str) -> int | None:
+            nonlocal reads
+            reads += (call, path) == ("pread", bad)
+            return errno.EIO if reads > 1 else None
+
+        one.disk.faults.script = bad_sector
+        with pytest.raises((Failed, OSError)):
+            await one.install("thing")
+        assert reads > 1
+        one.disk.faults.script = None  # where it is written anew there are other sectors
+        assert (await one.install("thing")).sha256 == published.sha256
+        assert len(simulation.upstream.requests) == 2
+        await trio.sleep(5)  # until it is kept
+
+    with logged("p2pcdn", said):
+        _tell(story)
+    assert any("cannot be read in the store" in words for words in said)
+    assert not any("Traceback" in words for words in said)
 
 
 def test_a_node_stops_when_it_is_told_to() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -11,9 +12,14 @@ import trio
 
 from p2pcdn.http1 import Request, Response
 from simnet.scenarios.faults.bad_peers import BadPeer
-from simnet.scenarios.faults.plan import BAD_PEERS, KINDS, LIES, Fault, plan
+from simnet.scenarios.faults.plan import BAD_PEERS, KINDS, LATER_KINDS, LIES, Fault
+from simnet.scenarios.faults.plan import plan as plan_by
 
 BODY = bytes(range(256)) * 8
+
+
+def plan(dice: random.Random, nodes: int, horizon_s: float) -> Sequence[Fault]:
+    return plan_by(dice, random.Random(dice.random()), nodes, horizon_s)
 
 
 def test_a_seed_has_one_plan_and_all_seeds_have_every_kind() -> None:
@@ -25,7 +31,13 @@ def test_a_seed_has_one_plan_and_all_seeds_have_every_kind() -> None:
         assert all(0 <= fault.at_s < fault.until_s for fault in faults)
         bad = [fault.nodes for fault in faults if fault.kind in BAD_PEERS]
         assert len(bad) == len(set(bad)) <= 2, "honest nodes are more than half"
-    assert set(kinds) == set(KINDS)
+    assert set(kinds) == {*KINDS, *LATER_KINDS}
+
+
+def test_faults_that_came_later_leave_the_others_of_a_seed_as_they_were() -> None:
+    for seed in range(50):
+        one, other = (plan_by(random.Random(seed), random.Random(later), 5, 3.0) for later in (1, 2))
+        assert [fault for fault in one if fault.kind in KINDS] == [fault for fault in other if fault.kind in KINDS]
 
 
 def test_no_machine_loses_its_power_while_it_is_without_power() -> None:

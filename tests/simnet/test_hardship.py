@@ -48,7 +48,7 @@ def test_a_reader_that_dies_costs_one_lease_and_little_is_read_again() -> None:
 def test_behind_a_reader_that_died_nobody_waits_for_longer_than_the_lease() -> None:
     result = figures("reader-dies", Wanted(nodes=6, pieces=PIECES, upstream_rate=125_000_000.0))
     assert result["virtual_seconds"] <= result["plain_seconds"] + LEASE_S
-    assert result["upstream_bytes_per_file"] <= 1 + 3 / PIECES
+    assert result["upstream_bytes_per_file"] <= round(1 + 3 / PIECES, 4), "three pieces, in the digits of the figure"
 
 
 def test_a_reader_that_dies_and_was_the_tracker_costs_little_more_of_the_upstream() -> None:

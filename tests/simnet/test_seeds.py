@@ -84,6 +84,13 @@ def test_a_failure_is_told_with_one_command_and_unreached_branches_by_name(
     assert told.endswith("  never reached: never seen\n")
 
 
+def test_a_branch_that_a_thousand_seeds_do_not_reach_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaign, "LOST_FROM_SEEDS", 3)
+    monkeypatch.setattr(campaign, "scenario", lambda name: (lambda seed: Outcome([], ""), ("never seen",)))
+    assert campaign.main(["--scenario", "faults", "--seeds", "2"]) == 0
+    assert campaign.main(["--scenario", "faults", "--seeds", "3"]) == 1
+
+
 def test_a_campaign_says_as_json_what_it_saw(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

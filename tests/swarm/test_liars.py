@@ -59,6 +59,9 @@ LIES: dict[str, Script] = {
     "chunks": with_pieces(lambda piece: b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
     "two lengths": with_pieces(lambda piece: b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n"),
     "another protocol": with_pieces(lambda piece: b"SSH-2.0-OpenSSH_9.6\r\n\r\n"),
+    "a bitfield of another length": with_pieces(
+        lambda piece: b"HTTP/1.1 409 Conflict\r\nholds: AAAAAAAA\r\ncontent-length: 0\r\n\r\n"
+    ),
     "a manifest of another size": with_manifest(manifest_of(Sha256.of(CONTENT), CONTENT + b"x").encode()),
     "a manifest with a hash too few": with_manifest(manifest_of(Sha256.of(CONTENT), CONTENT).encode()[:-1]),
     "a manifest of noise": with_manifest(content_of(5, 300)),

@@ -11,6 +11,7 @@ from p2pcdn.swarm.neighbours.peer import ASKED_US, CONFIGURED, LOCAL, Peer
 from p2pcdn.swarm.neighbours.peers import (
     BACK_OFF_FIRST_S,
     BAN_S,
+    GREETED_AT_ONCE_MAX,
     GREETINGS_MAX,
     PEERS_MAX,
     PEERS_PER_HOST_MAX,
@@ -147,6 +148,60 @@ def test_forged_names_by_the_ten_thousand_leave_the_table_bounded_and_the_living
     assert len(peers) <= PEERS_MAX
     assert sum(peer.address.host == "203.0.113.9" for peer in peers) <= PEERS_PER_HOST_MAX
     assert set(friends) <= set(peers)
+
+
+def flooded(now: float = 0.0, names: int = 500) -> Peers:
+    """A table that has heard of so many machines that are not there."""
+    peers = table()
+    for number in range(names):
+        peers.sight(Sighting(f"10.0.{number >> 8}.{number & 255}", 7273, f"{number:032x}"), LOCAL, now)
+    return peers
+
+
+def test_who_was_named_is_greeted_at_once_and_first_whatever_rumour_said_of_it() -> None:
+    peers = flooded()
+    there = Sighting("192.0.2.1", 7273, "aa" * 16)
+    peer = peers.sight(there, LOCAL, 0.0)
+    assert peer is not None
+    assert peer.ask_at > 0.0, "rumour has it for by and by"
+    peers.sight(there._replace(instance=None), CONFIGURED, 0.1)
+    assert peers.to_greet(0.1)[0] is peer
+
+
+def test_who_asked_us_is_greeted_at_once_though_hundreds_are_said_to_be_there() -> None:
+    peers = flooded()
+    known = peers.sight(Sighting("192.0.2.1", 7273, "aa" * 16), LOCAL, 0.0)
+    for host in ("192.0.2.1", "192.0.2.2"):
+        asked = peers.sight(Sighting(host, 7273, None), ASKED_US, 0.1)
+        assert asked in peers.to_greet(0.1)
+        assert asked is known or host != "192.0.2.1"
+
+
+def test_two_dozen_names_of_nobody_keep_the_next_one_waiting_for_a_moment_only() -> None:
+    peers = flooded(names=GREETED_AT_ONCE_MAX)
+    early, late = (
+        peers.sight(Sighting(host, 7273, boot * 32), LOCAL, now)
+        for host, boot, now in (("192.0.2.1", "a", 0.1), ("192.0.2.2", "b", 1.0))
+    )
+    due = peers.to_greet(1.0)
+    assert early not in due
+    assert late in due
+
+
+def test_those_that_failed_wait_for_those_that_nobody_has_asked_yet() -> None:
+    peers = flooded(names=3)
+    first = peers.to_greet(0.0)[0]
+    peers.failed(first, "no answer", 0.0)
+    assert peers.to_greet(60.0)[-1] is first
+
+
+def test_a_room_whose_nodes_answer_is_greeted_two_dozen_at_a_time() -> None:
+    peers = table()
+    for number in range(100):
+        met_now = peers.sight(Sighting(f"10.0.0.{number}", 7273, f"{number:032x}"), ASKED_US, 0.0)
+        if met_now is not None and met_now.ask_at <= 0.0:
+            peers.answered(met_now, Hello("n", f"{number:032x}", "1"), 0.001, 0.0)
+    assert sum(peer.living for peer in peers) == GREETED_AT_ONCE_MAX
 
 
 def test_a_node_with_two_addresses_is_asked_at_one_and_shown_once() -> None:

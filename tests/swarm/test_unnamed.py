@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from p2pcdn.swarm.neighbours.peer import CONFIGURED, LOCAL
-from p2pcdn.swarm.neighbours.peers import FAILURES_MAX, PEERS_MAX, Peers
+from p2pcdn.swarm.neighbours.peers import GREETINGS_MAX, PEERS_MAX, Peers
 from p2pcdn.swarm.wire.messages import Hello
 from p2pcdn.world import Sighting
 
@@ -22,16 +22,18 @@ def test_whoever_never_answered_goes_when_it_is_no_longer_named() -> None:
     assert len(peers) == 0
 
 
-def test_whoever_answers_stays_until_it_has_failed_for_long() -> None:
+def test_whoever_answers_stays_until_it_has_failed_for_minutes() -> None:
     peers = Peers("aa" * 16, random.Random(1))
     peer = peers.sight(named(1), CONFIGURED, 0.0)
     assert peer
     peers.answered(peer, Hello("", "bb" * 16, "0"), 0.001, 0.0)
     peers.unname(named(1, gone=True))
     assert peers.to_ask(1.0, 16) == [peer]
-    for _ in range(FAILURES_MAX):
+    for _ in range(GREETINGS_MAX):
+        assert len(peers) == 1
         peers.failed(peer, "It is gone.", peer.ask_at)
     assert len(peers) == 0
+    assert peer.ask_at < 300.0, "a pod that is gone is not shown for hours"
 
 
 def test_a_liar_is_not_forgotten_because_nobody_names_it() -> None:

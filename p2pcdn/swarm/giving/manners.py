@@ -18,8 +18,7 @@ class Manners:
 
     upload_limit_bytes_s: bytes a second to all neighbours together; None where nothing limits it.
     slots: how many pieces are on their way out at once; 0 gives nothing to anybody, neither manifests nor small files.
-    prefers_to_give: whether others should ask here first, and this node be the one that reads an origin: it stands on a
-    wire and on mains power.
+    prefers_to_give: whether others should ask here first: it stands on a wire and on mains power.
     on_air: whether its link is a medium on which all take turns, and a byte between two neighbours takes two.
     """
 

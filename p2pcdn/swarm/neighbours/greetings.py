@@ -29,8 +29,11 @@ from p2pcdn.world import Announcement, Discovery, Sighting
 
 log = logging.getLogger(__name__)
 
-# Hellos under way at once; the others wait, for a forged crowd costs time-outs.
+# Hellos under way at once; the others wait, for a forged crowd costs time-outs. So many to those of whom only rumour
+# speaks, and as many to all others, who do not wait behind a crowd of nobodies.
 GREETINGS_AT_ONCE = 32
+# Who is only rumour has so long to say hello the first time, and twice as long each time after it.
+RUMOUR_PATIENCE_S = 0.5
 # Hints between discovery and the table.
 SIGHTINGS_WAITING_MAX = 256
 # Nodes that are asked whom they know when they are first met; then one of them, soon again while it names new ones, so
@@ -87,7 +90,7 @@ class Greetings:
             peer: now - max(peer.heard_at, peer.last_seen if peer.last_seen is not None else -math.inf)
             for peer in self._peers.members(now)
         }
-        named = sorted((peer for peer in ages if peer.boot is not None), key=lambda peer: ages[peer])
+        named = sorted((one for one in ages if one.boot is not None), key=lambda one: (not one.living, ages[one]))
         return [Known(peer.boot or "", str(peer.address), int(ages[peer])) for peer in named]
 
     def was_greeted(self, host: str, port: int, boot: str | None) -> None:
@@ -129,23 +132,29 @@ class Greetings:
             self._peers.unname(sighting)
 
     async def _greet_all(self) -> None:
-        at_once = trio.CapacityLimiter(GREETINGS_AT_ONCE)
         async with trio.open_nursery() as nursery:
             while True:
                 now = trio.current_time()
-                for peer in self._peers.to_greet(now):
-                    if peer not in self._greeting:
-                        self._greeting.add(peer)
-                        nursery.start_soon(self._greet, peer, at_once)
+                due = self._peers.to_greet(now)
+                for peer in self._next_of(due):
+                    self._greeting.add(peer)
+                    nursery.start_soon(self._greet, peer)
                 self._due = trio.Event()
-                wait_s = self._peers.next_greeting(now, self._greeting) - now
+                wait_s = self._peers.next_greeting(now, self._greeting.union(due)) - now
                 with trio.move_on_after(min(max(wait_s, 0.01), HELLO_EVERY_S)):
                     await self._due.wait()
 
-    async def _greet(self, peer: Peer, at_once: trio.CapacityLimiter) -> None:
+    def _next_of(self, due: Sequence[Peer]) -> list[Peer]:
+        """Those of them for whom there is room."""
+        waiting = [peer for peer in due if peer not in self._greeting]
+        busy = sum(peer.rumoured for peer in self._greeting)
+        rumoured = [peer for peer in waiting if peer.rumoured][: max(0, GREETINGS_AT_ONCE - busy)]
+        others = GREETINGS_AT_ONCE - (len(self._greeting) - busy)
+        return [peer for peer in waiting if not peer.rumoured][: max(0, others)] + rumoured
+
+    async def _greet(self, peer: Peer) -> None:
         try:
-            async with at_once:
-                await self._say_hello(peer)
+            await self._say_hello(peer)
         finally:
             self._greeting.discard(peer)
             self._due.set()
@@ -153,6 +162,8 @@ class Greetings:
     async def _say_hello(self, peer: Peer) -> None:
         began = trio.current_time()
         patience_s = self._exchange.patience.no_progress_s
+        if peer.rumoured:
+            patience_s = min(patience_s, RUMOUR_PATIENCE_S * 2 ** min(peer.failures, 20))
         try:
             with trio.fail_after(patience_s):
                 async with self._exchange.ask(

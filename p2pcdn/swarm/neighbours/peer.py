@@ -65,6 +65,11 @@ class Peer:
         return self.source == CONFIGURED
 
     @property
+    def rumoured(self) -> bool:
+        """Nobody but rumour says that somebody is there: no person named it, it never answered and never asked us."""
+        return self.hello is None and self.source not in (CONFIGURED, ASKED_US)
+
+    @property
     def living(self) -> bool:
         """It answered, and has not failed since."""
         return self.hello is not None and not self.down

@@ -13,6 +13,7 @@ from itertools import chain
 from p2pcdn.bounded import forget_oldest
 from p2pcdn.digest import Sha256
 from p2pcdn.swarm.neighbours.peer import (
+    ASKED_US,
     CONFIGURED,
     CROWD,
     HEARSAY_KEPT_S,
@@ -33,6 +34,9 @@ PEERS_MAX = 2048
 # So many are greeted as soon as they are heard of; of a larger room the others are met by and by, for a thousand nodes
 # that greet each other at once say a million hellos. Until then they are hearsay: good enough to be asked.
 GREETED_AT_ONCE_MAX = 24
+# One of them that has not answered by then holds no place: else two dozen names of nobody keep a room from meeting. Who
+# asks us is there for certain, and takes the place of one that is overdue by less.
+GREETING_OVERDUE_S, GREETING_OVERDUE_ASKED_S = 0.5, 0.05
 GREETED_BY_AND_BY_S = 300.0
 # Nodes on one address: a few users of one machine. More is somebody who makes names.
 PEERS_PER_HOST_MAX = 16
@@ -50,7 +54,8 @@ GREETING_FIRST_S = 0.25
 GREETING_MAX_S = 30.0
 # How long one that answers is not asked again whether it is there.
 HELLO_EVERY_S = 30.0
-# A sighting that never answered so often was nobody; one that once answered may sleep for an hour or two.
+# A sighting that never answered so often was nobody, and a pod that nobody names any more has gone; one that once
+# answered may sleep for an hour or two.
 GREETINGS_MAX = 6
 FAILURES_MAX = 25
 # One lie is perhaps a bad disk and costs this file, and a while; three are a habit.
@@ -75,7 +80,7 @@ class Peers:
         self._hosts: Counter[str] = Counter()  # how many of the table are at one host
         self._strangers: dict[Address, None] = {}  # those that were sighted and never answered
         self._own: dict[Address, None] = {}
-        self._at_once: set[Address] = set()  # those that were greeted as soon as they were heard of
+        self._at_once: dict[Address, float] = {}  # those that were greeted as soon as they were heard of, and when
 
     def __iter__(self) -> Iterator[Peer]:
         return iter(list(self._table.values()))
@@ -95,10 +100,15 @@ class Peers:
             if source == CONFIGURED:
                 peer.source = CONFIGURED
                 self._strangers.pop(address, None)
+                if peer.hello is None and not peer.down:
+                    peer.ask_at = min(peer.ask_at, now)  # rumour had it for "by and by"
             restarted = peer.hello is not None and sighting.instance not in (None, peer.hello.boot)
             if restarted or (peer.hello is None and source not in (CROWD, TOLD) and peer.failures):
                 # It is new, or was started anew: what failed before says little.
                 peer.ask_at = min(peer.ask_at, now + GREETING_FIRST_S * peer.failures)
+            elif source == ASKED_US and peer.hello is None and not peer.configured:
+                peer.source = ASKED_US  # it is no rumour any more
+                peer.ask_at = min(peer.ask_at, self._first_hello(address, source, now))
             return peer
         if source == CROWD and not is_literal(address.host):
             return None  # a tracker does not make us look names up
@@ -128,10 +138,20 @@ class Peers:
         """When one of whom we hear is greeted: at once while we know few, else by and by."""
         if source == CONFIGURED:
             return now
-        if source != CROWD and len(self._at_once) < GREETED_AT_ONCE_MAX:
-            self._at_once.add(address)
+        if source != CROWD and self._has_place(source, now):
+            self._at_once[address] = now
             return now
         return now + GREETED_BY_AND_BY_S * self._dice.random()
+
+    def _has_place(self, source: str, now: float) -> bool:
+        """Whether one more is greeted at once. Rumour holds a place for a moment only."""
+        if len(self._at_once) < GREETED_AT_ONCE_MAX:
+            return True
+        since = now - (GREETING_OVERDUE_ASKED_S if source == ASKED_US else GREETING_OVERDUE_S)
+        silent = next((one for one, at in self._at_once.items() if at < since and self._table[one].rumoured), None)
+        if silent is not None:
+            del self._at_once[silent]
+        return silent is not None
 
     def members(self, now: float) -> list[Peer]:
         """Everybody who counts as one of the room, but those that are left alone now; each node once.
@@ -201,11 +221,12 @@ class Peers:
         peer.failures += 1
         peer.down = True
         peer.silences += silent
-        self._at_once.discard(peer.address)
+        self._at_once.pop(peer.address, None)
         peer.ask_at = now + pause_s
         peer.quiet_until = max(peer.quiet_until, peer.ask_at)
         self.on_failed()
-        if not peer.configured and peer.failures >= (GREETINGS_MAX if new else FAILURES_MAX) and not peer.strikes:
+        failures_max = GREETINGS_MAX if new or peer.source == ONCE_CONFIGURED else FAILURES_MAX
+        if not peer.configured and peer.failures >= failures_max and not peer.strikes:
             self._forget(peer.address)
 
     def was_busy(self, peer: Peer, now: float) -> None:
@@ -267,12 +288,14 @@ class Peers:
         ]
 
     def to_greet(self, now: float) -> list[Peer]:
-        """Whose hello is due."""
-        return [
+        """Whose hello is due: those of whom only rumour speaks last, the newest of them before those that failed."""
+        due = [
             peer
-            for peer in self._table.values()
+            for peer in reversed(self._table.values())
             if peer.ask_at <= now and not (peer.banned and self.is_quiet(peer, now))
         ]
+        due.sort(key=lambda peer: (peer.rumoured, peer.failures))
+        return due
 
     def next_greeting(self, now: float, but: Collection[Peer]) -> float:
         """When `to_greet` will next have somebody who is not among these."""
@@ -305,7 +328,7 @@ class Peers:
     def _forget(self, address: Address) -> None:
         if self._table.pop(address, None) is not None:
             self._strangers.pop(address, None)
-            self._at_once.discard(address)
+            self._at_once.pop(address, None)
             self._hosts[address.host] -= 1
             if not self._hosts[address.host]:
                 del self._hosts[address.host]

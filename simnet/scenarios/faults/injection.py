@@ -6,7 +6,7 @@ import trio
 
 from p2pcdn.digest import BlobName, Sha256
 from p2pcdn.store import Store
-from simnet.disks.disk_faults import fail_once
+from simnet.disks.disk_faults import Script, fail_once
 from simnet.marks import sometimes
 from simnet.net.host import HERE, Host
 from simnet.node import SimNode
@@ -38,6 +38,15 @@ class Injection:
                 self._world.net.weather.loss += fault.number
                 await trio.sleep(last_s)
                 self._world.net.weather.loss -= fault.number
+            case "jitter":
+                self._world.net.weather.jitter_s += fault.number
+                await trio.sleep(last_s)
+                self._world.net.weather.jitter_s -= fault.number
+            case "names down":
+                self._world.net.dns.down = True
+                await trio.sleep(last_s)
+                self._world.net.dns.down = False
+                sometimes("names were looked up in vain", self._world.net.dns.in_vain)
             case "partition" | "one way":
                 await self._cut(number, fault, hosts, last_s)
             case "clog" | "swizzle":
@@ -172,7 +181,18 @@ class Injection:
                 disk.faults.script = fail_once(self._world.dice.choice(["fsync", "syncdir"]), nth)
             case "disk write":
                 disk.faults.script = fail_once(self._world.dice.choice(["pwrite", "create", "rename", "truncate"]), nth)
+            case "disk read":
+                disk.faults.script = _noted(fail_once(self._world.dice.choice(["pread", "open", "list"]), nth))
             case "disk slow":
                 disk.faults.stall_s = 0.02 * nth
         await trio.sleep(last_s)
         disk.capacity_bytes, disk.faults.script, disk.faults.stall_s = DISK_SIZE_BYTES, None, 0.0
+
+
+def _noted(script: Script) -> Script:
+    def told(call: str, path: str) -> int | None:
+        code = script(call, path)
+        sometimes("the disk could not read", code)
+        return code
+
+    return told

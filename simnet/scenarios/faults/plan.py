@@ -38,12 +38,15 @@ KINDS: dict[str, int] = {
     "disk slow": 1,
     "rot": 2,
 }
+# Those that came later are drawn by dice of their own, one in some seeds: what a kept seed once found, it tells again.
+LATER_KINDS = ("jitter", "names down", "disk read")
+LATER_IN = 1 / 4
 OF_ONE_NODE = frozenset(
     {"power", "kill", "clock", "liar", "mute", "drip", "proxy lies"}
-    | {"disk full", "disk sync", "disk write", "disk slow", "rot"}
+    | {"disk full", "disk sync", "disk write", "disk slow", "disk read", "rot"}
 )
 # No client has to notice these: neighbours, clocks and disks are not what an install depends on.
-UNSEEN = frozenset({"clock", "liar", "mute", "drip", "disk full", "disk sync", "disk write", "disk slow"})
+UNSEEN = frozenset({"clock", "jitter", "liar", "mute", "drip", "disk full", "disk sync", "disk write", "disk slow"})
 # What comes together now and then: a disk fails while the upstream lies, a machine dies while it reads.
 PAIRS = (
     ("disk full", "upstream lies"),
@@ -79,8 +82,15 @@ class Fault:
     word: str = ""
 
 
-def plan(dice: random.Random, nodes: int, horizon_s: float) -> Sequence[Fault]:
+def plan(dice: random.Random, later_dice: random.Random, nodes: int, horizon_s: float) -> Sequence[Fault]:
     """The faults of a seed, in the order of their beginnings; one in eight seeds has none."""
+    faults = _plan(dice, nodes, horizon_s)
+    if faults and later_dice.random() < LATER_IN:
+        faults.append(_draw(later_dice.choice(LATER_KINDS), later_dice, nodes, horizon_s))
+    return sorted(faults, key=lambda fault: fault.at_s)
+
+
+def _plan(dice: random.Random, nodes: int, horizon_s: float) -> list[Fault]:
     way = dice.random()
     if way < 1 / 8:
         return []
@@ -102,7 +112,7 @@ def plan(dice: random.Random, nodes: int, horizon_s: float) -> Sequence[Fault]:
             fault = replace(fault, at_s=max(0.0, at_s), until_s=max(0.0, at_s) + 3.0, nodes=nodes_hit)
         if _is_survivable([*faults, fault], nodes):
             faults.append(fault)
-    return sorted(faults, key=lambda fault: fault.at_s)
+    return faults
 
 
 def _draw(kind: str, dice: random.Random, nodes: int, horizon_s: float) -> Fault:
@@ -116,6 +126,8 @@ def _draw(kind: str, dice: random.Random, nodes: int, horizon_s: float) -> Fault
     number = 0.0
     if kind == "loss":
         number = dice.uniform(0.01, 0.15)
+    elif kind == "jitter":
+        number = dice.uniform(0.001, 0.05)
     elif kind == "clock":
         number = dice.choice(CLOCK_JUMPS_S)
     elif kind.startswith("disk"):

@@ -42,6 +42,11 @@ MARKS = (
     "rot was found by the scrub",
     "a seed without faults",
     "nodes of a group",
+    "names were looked up in vain",
+    "the disk could not read",
+    # Of the wires below:
+    "bytes had to be sent again",
+    "a machine that came back knew nothing of a connection",
 )
 
 

@@ -59,7 +59,7 @@ class World:
         self.no_certificates = directory / "no-certificates"
         self.no_certificates.mkdir()
         self.nodes: list[SimNode] = []
-        self.faults = plan(self.dice, NODES, HORIZON_S)
+        self.faults = plan(self.dice, random.Random(f"later faults {seed}"), NODES, HORIZON_S)
         self.healed_at = max((fault.until_s for fault in self.faults), default=0.0)
         self.origin_lies = any(fault.kind in ("upstream lies", "proxy lies") for fault in self.faults)
         self.unseen = all(fault.kind in UNSEEN for fault in self.faults)
