@@ -3,7 +3,9 @@
 A node that has seen everything before stands in for the index, and nginx before it says the same again: real pages with
 all their versions, each answer 20 ms late (`latency.py`). Everybody runs once before, which fills both and needs the
 network. Every run of ours begins with a node that has an empty store, started before and not measured; uv and pip
-begin without a cache. Byte code is left out by all.
+begin without a cache. Byte code is left out by all but one: pip compiles it while its user waits, unless it is told not
+to. So it stands here twice, as it is by default and with --no-compile; zephyr's node compiles behind the user's back,
+which is in none of these figures.
 
 Run it with TMPDIR=/dev/shm: on ext4 a file takes a millisecond to create after the runs before (probably because it
 passes over the inodes that were freed in the last minutes), which is far more than anybody does with it.
@@ -23,7 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.anchors import free_port, nginx_memory
-from benchmarks.compare import Figures, alternate, children_cpu_s, cpu_s, report
+from benchmarks.compare import Figures, alternate, children_cpu_s, report, tree_cpu_s
 from benchmarks.latency import far_away
 from p2pcdn_daemon.clients.client_config import pypi
 from tests.bench.clients import Workplace, tool
@@ -46,7 +48,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--only", default="", help="only the cases whose name contains this")
-    options.add_argument("--without", default="", help="without this contestant: uv or pip")
+    options.add_argument("--without", default="", help="without these contestants: the beginning of a name")
     chosen = options.parse_args()
     kept = kept_directory() / "cold-index"
     wire = f"127.0.0.1:{free_port()}"
@@ -89,7 +91,7 @@ class Race:
         self._numbers = itertools.count()
         self._place = Workplace(directory / "user")
         self.packages = 0
-        # Of each run by contestant: the command's, and that of our node and its solver while the command ran.
+        # Of each run by contestant: the command's, and that of our node and its processes while the command ran.
         self.cpu_s: dict[str, list[float]] = {}
 
     def contestants(self, requirements: Sequence[str], *, installs: bool, without: str):  # type: ignore[no-untyped-def]
@@ -98,7 +100,9 @@ class Race:
             "uv": lambda: self.uv(requirements, installs=installs),
             "pip": lambda: self.pip(requirements, installs=installs),
         }
-        return {name: run for name, run in runs.items() if name != without}
+        if installs:
+            runs["pip, its default"] = lambda: self.pip(requirements, installs=True, compiles=True)
+        return {name: run for name, run in runs.items() if not without or not name.startswith(without)}
 
     def zephyr(self, requirements: Sequence[str], *, installs: bool) -> float:
         project = self._fresh("project")
@@ -114,9 +118,9 @@ class Race:
                 "ZEPHYR_CACHE_DIR": str(self._directory / "zephyr"),
                 "ZEPHYR_PYTHON": sys.executable,
             }
-            before_s = cpu_s(node.pid)
+            before_s = tree_cpu_s(node.pid)
             spent_s = self._timed("zephyr", [sys.executable, "-m", "p2pcdn_shim.zephyr", *words], project, settings)
-            self.cpu_s["zephyr"][-1] += cpu_s(node.pid) - before_s
+            self.cpu_s["zephyr"][-1] += tree_cpu_s(node.pid) - before_s
         self.packages = (project / "pylock.toml").read_text().count("[[packages]]")
         shutil.rmtree(project)
         return spent_s
@@ -127,11 +131,14 @@ class Race:
         command = [tool("uv").command, "pip", verb[0], "--no-cache", *verb[1:]]
         return self._asked("uv", place, command, requirements, installs=installs)
 
-    def pip(self, requirements: Sequence[str], *, installs: bool) -> float:
+    def pip(self, requirements: Sequence[str], *, installs: bool, compiles: bool = False) -> float:
+        """compiles: with byte code, as it is by default."""
         place = self._fresh("pip")
         verb = ["--target", place / "target"] if installs else ["--dry-run", "--ignore-installed"]
-        command = [tool("pip-new").command, "install", "-q", "--no-cache-dir", "--no-compile", *verb]
-        return self._asked("pip", place, command, requirements, installs=True)
+        command = [tool("pip-new").command, "install", "-q", "--no-cache-dir", *verb]
+        if compiles:
+            return self._asked("pip, its default", place, command, requirements, installs=True)
+        return self._asked("pip", place, [*command, "--no-compile"], requirements, installs=True)
 
     def _asked(
         self, who: str, place: Path, command: list[str | Path], requirements: Sequence[str], *, installs: bool

@@ -89,6 +89,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def _own_cpu_s(pid: int) -> float:
+    """Its own, and those of its children that have ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    # utime and stime, the 14th and 15th field of proc_pid_stat(5), in ticks of 10 ms.
-    return (int(fields[11]) + int(fields[12])) / 100
+    # utime, stime, cutime and cstime, the 14th to 17th field of proc_pid_stat(5), in ticks of 10 ms.
+    return sum(map(int, fields[11:15])) / 100

@@ -15,8 +15,7 @@ from benchmarks.resolve_shelf import Shelf
 from p2pcdn.errors import P2pcdnError
 from p2pcdn.fetch.wheel import wheel_metadata
 from p2pcdn.resolve import Metadata, Need, Source, Table, read_metadata, table_of
-from p2pcdn.simple.model import File
-from p2pcdn.simple.parse import parse_page
+from p2pcdn.simple import File, parse_page, told
 from p2pcdn_daemon.clients.client_config import pypi
 
 # What the public index takes without complaint, and what fills a line of 20 ms.
@@ -49,7 +48,7 @@ class Fetcher:
         files = self._page(project)
         if files is None:
             return Table(project, missing=f"there is no project {project}")
-        return table_of(project, [file for several in files.values() for file in several], index=pypi().url)
+        return table_of(project, told([file for several in files.values() for file in several]), index=pypi().url)
 
     def _page(self, project: str) -> dict[str, list[File]] | None:
         if project not in self._files:
@@ -92,7 +91,7 @@ def _by_version(project: str, answer: httpx.Response) -> dict[str, list[File]]:
     kind = answer.raise_for_status().headers.get("content-type", "")
     found: dict[str, list[File]] = {}
     for file in parse_page(answer.content, kind, str(answer.url), project).files:
-        for release in table_of(project, [file]).releases:
+        for release in table_of(project, told([file])).releases:
             found.setdefault(release.version, []).append(file)
     return found
 

@@ -70,14 +70,14 @@ def _measure(node: RunningNode, project: Path, requirements: Sequence[str]) -> N
     peaks = [_zephyr(node, project, *words) for words in (("init",), ("add", *requirements))]
     zephyr_mb = max(peaks)
     after = Memory.of(node.pid)
-    solvers = [Memory.of(pid) for pid in _solvers(node.pid)]
+    helpers = [(name, Memory.of(pid)) for name, pid in _helpers(node.pid)]
     print(f"{'node, after the sync':<34} {after}")
     print(f"{'  its growth':<34} {after - before}")
-    for one in solvers:
-        print(f"{'solver':<34} {one}")
+    for name, one in helpers:
+        print(f"{name:<34} {one}")
     print(f"{'zephyr, at most':<34} RSS {zephyr_mb:6.1f} MB   (goal: under {ZEPHYR_GOAL_MB})")
     for kind in ("private", "pss", "rss"):
-        growth = getattr(after - before, kind) + sum(getattr(one, kind) for one in solvers)
+        growth = getattr(after - before, kind) + sum(getattr(one, kind) for _, one in helpers)
         print(f"together, {kind:<24} {zephyr_mb + growth:6.1f} MB   (goal: under {TOGETHER_GOAL_MB})")
     print(f"{'the most that the node had':<34} RSS {node.resident_bytes_max() / 1e6:6.1f} MB")
     wall_s, cpu_s = _lock_after_restart(node, project)
@@ -99,10 +99,12 @@ def _zephyr(node: RunningNode, project: Path, *words: str) -> float:
     return used.ru_maxrss * 1024 / 1e6
 
 
-def _solvers(pid: int) -> list[int]:
-    """Byte code is compiled meanwhile, too, by processes that end then."""
+def _helpers(pid: int) -> list[tuple[str, int]]:
+    """The node's processes that idle for a while. Byte code is compiled meanwhile, too, by processes that end then."""
     children = [child for one in Path(f"/proc/{pid}/task").glob("*/children") for child in one.read_text().split()]
-    return [int(child) for child in children if b"lock.worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    words = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    kinds = {"solver": b"lock.worker", "unpacker": b"envs.unpacker"}
+    return [(name, child) for name, word in kinds.items() for child, said in words.items() if word in said]
 
 
 def _lock_after_restart(node: RunningNode, project: Path) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from p2pcdn import frames
 from p2pcdn.bounded import forget_oldest
+from p2pcdn.digest import Sha256
 from p2pcdn.errors import P2pcdnError, StoreStopped
 from p2pcdn.index.freshness import FRESH_MAX_S, Freshness
 from p2pcdn.index.held import HeldPage
@@ -171,7 +172,11 @@ class PageShelf:
 
     async def keep(self, old: HeldPage | None, new: HeldPage, record: Mapping[str, Any]) -> None:
         """Writes a record to the store, its body packed on the way; the rest is as `keep_packed` does it."""
-        body = await self._threads.run(zlib.compress, record.get("body", b""), PACKING_LEVEL)
+        body = record.get("body", b"")
+        if len(body) <= PARSE_INLINE_BYTES_MAX:
+            body = zlib.compress(body, PACKING_LEVEL)
+        else:
+            body = await self._threads.run(zlib.compress, body, PACKING_LEVEL)
         await self.keep_packed(old, new, {**record, "body": body})
 
     async def keep_packed(self, old: HeldPage | None, new: HeldPage, record: Mapping[str, Any]) -> None:
@@ -179,14 +184,15 @@ class PageShelf:
 
         So removed stays removed, also after a crash. Where the store does not write, the page lives in memory only.
         """
-        before = {file.sha256 for file in old.page.files} if old is not None and old.page is not None else set()
-        after = {file.sha256 for file in new.page.files} if new.page is not None else set()
+        before = _digests(old)
+        # Where nothing is buried, nothing is to be dug up: a large page has thousands of digests that nobody asks for.
+        after = _digests(new) if before or self._store.has_buried() else frozenset()
         row = dict(record) if new.page is None else {**record, "version": new.version}
         try:
             await self._store.change(
                 values={("pages", f"{new.index.key}/{new.project}"): frames.encode(row)},
-                bury=[digest for digest in before - after if digest is not None],
-                unearth=[digest for digest in after - before if digest is not None],
+                bury=before - after,
+                unearth=after - before,
             )
         except StoreStopped as error:
             log.warning("the page was not kept: %s", error, extra={"project": new.project})
@@ -270,6 +276,11 @@ def _parse(body: bytes, content_type: str, url: str, project: str, *, only_its_o
     if only_its_own:
         page = replace(page, files=tuple(file for file in page.files if project in projects_of(file.filename)))
     return page, blake3(body).hexdigest(length=16)
+
+
+def _digests(held: HeldPage | None) -> frozenset[Sha256]:
+    files = held.page.files if held is not None and held.page is not None else ()
+    return frozenset(file.sha256 for file in files if file.sha256 is not None)
 
 
 def _weight(held: HeldPage) -> int:

@@ -50,6 +50,10 @@ class Ahead:
     _stood: frozenset[Source] = frozenset()
     _guessed: dict[str, tuple[Source, int]] = field(default_factory=dict)  # by project; with the size in bytes
     _places: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(AT_ONCE_MAX))
+    _tags: _Tags = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tags = _Tags(self.here.tags)
 
     def next(self, target: Target, decided: Iterable[Source], told: Told) -> list[Wanted]:
         """What to begin with, now that the search for a target stands on these versions and waits for something.
@@ -97,7 +101,7 @@ class Ahead:
         if source.url or listed is None or listed.index.flat:  # of a heap's files an installer may be refused some
             return None
         files = told.files(listed, source.version)
-        at = _best(files.names, self.here.tags)
+        at = self._tags.best(files.names)
         if at is None:
             return None
         file, size_bytes = files[at], files[at].size_bytes
@@ -108,21 +112,27 @@ class Ahead:
         return Wanted(listed.index, source.project, file)
 
 
-def _best(names: Sequence[str], tags: Sequence[str]) -> int | None:
-    """The place of the wheel with the best tag (PEP 425).
+class _Tags:
+    """The tags of this machine (PEP 425), the best first, ready to be held against the names of many wheels."""
 
-    Of the tags that a name stands for, only those of words that occur in ours are made: the others may be any number.
-    """
-    ranks = {tag: rank for rank, tag in reversed(list(enumerate(tags)))}
-    words = [frozenset(column) for column in zip(*(tag.split("-") for tag in tags), strict=False)]
-    found = []
-    for at, name in enumerate(names):
-        parts = name.removesuffix(".whl").split("-")[-3:]
-        if name.endswith(".whl") and len(parts) == len(words):
-            known = [ours.intersection(part.split(".")) for ours, part in zip(words, parts, strict=True)]
-            of_file = map("-".join, product(*known))
-            found += [(ranks[tag], at) for tag in of_file if tag in ranks]
-    return min(found)[1] if found else None
+    def __init__(self, tags: Sequence[str]) -> None:
+        self._ranks = {tag: rank for rank, tag in reversed(list(enumerate(tags)))}
+        self._words = [frozenset(column) for column in zip(*(tag.split("-") for tag in tags), strict=False)]
+
+    def best(self, names: Sequence[str]) -> int | None:
+        """The place of the wheel with the best tag.
+
+        Of the tags that a name stands for, only those of words that occur in ours are made: the others may be any
+        number.
+        """
+        found = []
+        for at, name in enumerate(names):
+            parts = name.removesuffix(".whl").split("-")[-3:]
+            if name.endswith(".whl") and len(parts) == len(self._words):
+                known = [ours.intersection(part.split(".")) for ours, part in zip(self._words, parts, strict=True)]
+                of_file = map("-".join, product(*known))
+                found += [(self._ranks[tag], at) for tag in of_file if tag in self._ranks]
+        return min(found)[1] if found else None
 
 
 def _takes(requires_python: str | None, python: str) -> bool:

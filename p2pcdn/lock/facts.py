@@ -14,6 +14,7 @@ from functools import partial
 
 import trio
 
+from p2pcdn import frames
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, Vcs
 from p2pcdn.errors import DigestMismatch, NotFound, Refused, RemoteProtocolError, StoreStopped, Unavailable
@@ -21,12 +22,12 @@ from p2pcdn.fetch import Metadata as WheelMetadata
 from p2pcdn.fetch import Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
-from p2pcdn.lock.kept import FORMAT, decode_table, encode_metadata, encode_table, without_version
-from p2pcdn.lock.kept_files import Files, decode_files, encodable, encode_files
+from p2pcdn.lock.kept import FORMAT, encode_metadata, encode_table, without_version
+from p2pcdn.lock.kept_files import Files, Row, decode_files, encodable, encode_files
 from p2pcdn.lock.looked import LOOKED_SIZE_BYTES_MAX, Looked, decode_looked, encode_looked
 from p2pcdn.names import is_normalized, normalize_project
-from p2pcdn.resolve import Metadata, Source, Table, read_metadata, table_and_files_of
-from p2pcdn.simple import File
+from p2pcdn.resolve import Metadata, Source, Table, columns_of, read_metadata, table_and_places_of, versions_of
+from p2pcdn.simple import File, plain, told
 from p2pcdn.store import Store
 from p2pcdn.world import Index, Threads
 
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 # Reading the names of more files than this takes milliseconds that other clients would wait; it goes to a thread.
 PARSE_INLINE_FILES_MAX = 200
+# Reading the head of a METADATA of this size takes less than a trip to a thread.
+READ_INLINE_BYTES_MAX = 16 * 1024
 # Of a page with more files than that, those of so many versions are kept at once, the newest; the others when one of
 # them is asked for, which is rare: locks of 14 and of 92 packages asked for no version that is not among the newest 22.
 NEWEST_VERSIONS = 32
@@ -134,17 +137,20 @@ class Facts:
         except Unavailable:
             return encode_table(Table(project, missing=f"no page {offline}")), None
         files = held.page.files if held.page is not None else ()
-        _, by_version = await self.threads.run(table_and_files_of, project, files)
-        here = [file for some in by_version.values() if self._is_here(held, project, some) for file in some]
+        _, places = await self.threads.run(table_and_places_of, project, told(files))
+        here = [files[at] for some in places.values() if self._is_here(held, project, some) for at in some]
         if not here:
             return encode_table(Table(project, missing=f"no version {offline}")), None
         octets, _ = await self.threads.run(partial(_encoded_page, project, here, held.index.url, whole=True))
         return octets, Listed(held.index, project, held.version)
 
-    def _is_here(self, held: HeldPage, project: str, files: Sequence[File]) -> bool:
-        if self.needs_files and not any(one.sha256 is not None and self.store.holds(one.sha256) for one in files):
+    def _is_here(self, held: HeldPage, project: str, places: Sequence[int]) -> bool:
+        """places: of a version's files on the page."""
+        files = held.page.files if held.page is not None else ()
+        digests = [files[at].sha256 for at in places]
+        if self.needs_files and not any(one is not None and self.store.holds(one) for one in digests):
             return False
-        wanted = Wanted(held.index, project, min(files, key=_rank))
+        wanted = Wanted(held.index, project, files[min(places, key=lambda at: _rank(plain(files, at)))])
         named, sha256 = self.metadata.name_of(wanted), wanted.file.sha256
         return any(one is not None and self.store.holds(one) for one in (named, sha256))
 
@@ -233,7 +239,10 @@ class Facts:
             content = await self.metadata.of(wanted)
         except (NotFound, RemoteProtocolError, DigestMismatch) as error:
             return _broken(str(error).rstrip("."))
-        octets = await self.threads.run(_encoded_metadata, source, content)
+        if len(content) <= READ_INLINE_BYTES_MAX:
+            octets = _encoded_metadata(source, content)
+        else:
+            octets = await self.threads.run(_encoded_metadata, source, content)
         await self._keep(f"m{FORMAT}/{Sha256.of(content)}", octets)
         return octets
 
@@ -290,14 +299,14 @@ def file_for_metadata(files: Sequence[File]) -> File | None:
     return files[0] if files else None
 
 
-def _rank(file: File) -> tuple[bool, bool, bool, int, str]:
+def _rank(row: Row) -> tuple[bool, bool, bool, int, str]:
     """A wheel before an sdist, one whose metadata lies beside it before others, a pure one, the smallest.
 
     The same for all targets: wheels of one version do not differ in their metadata.
     """
-    wheel = file.filename.endswith(".whl")
-    beside = isinstance(file.core_metadata, Sha256)
-    return (not wheel, not beside, not file.filename.endswith("-none-any.whl"), file.size_bytes or 0, file.filename)
+    filename, _, _, size_bytes, beside, *_ = row[0]
+    wheel = filename.endswith(".whl")
+    return (not wheel, not isinstance(beside, str), not filename.endswith("-none-any.whl"), size_bytes or 0, filename)
 
 
 def _encoded_page(project: str, files: Sequence[File], index: str, *, whole: bool) -> tuple[bytes, Mapping[str, bytes]]:
@@ -314,10 +323,14 @@ def _encoded_page(project: str, files: Sequence[File], index: str, *, whole: boo
 def _encoded_files(
     project: str, files: Sequence[File], index: str, *, whole: bool
 ) -> tuple[bytes, Mapping[str, bytes]]:
-    table, by_version = table_and_files_of(project, files, index=index)
-    octets = encode_table(table)
-    newest = None if whole else [one.version for one in decode_table(octets).sources[-NEWEST_VERSIONS:]]
-    return octets, encode_files({of: sorted(some, key=_rank) for of, some in by_version.items()}, newest)
+    table, places = table_and_places_of(project, told(files), index=index)
+    columns = columns_of(table)
+    newest = None if whole else versions_of(columns)[-NEWEST_VERSIONS:]
+
+    def files_of(version: str) -> list[Row]:
+        return sorted([plain(files, place) for place in places[version]], key=_rank)
+
+    return frames.encode(columns), encode_files(places, files_of, newest)
 
 
 def _encoded_metadata(source: Source, content: bytes) -> bytes:

@@ -9,11 +9,11 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import overload
+from typing import Any, overload
 
 from p2pcdn import frames
 from p2pcdn.digest import Sha256
-from p2pcdn.simple import File
+from p2pcdn.simple import File, Plain
 
 # Reading a row of this size takes some 0.1 ms, most of it for its checksum. Most projects' files fit in one.
 WHOLE_SIZE_BYTES_MAX = 64 * 1024
@@ -21,18 +21,26 @@ WHOLE_SIZE_BYTES_MAX = 64 * 1024
 SERIES_SIZE_MAX = 40
 
 
-def encode_files(by_version: Mapping[str, Sequence[File]], only: Iterable[str] | None = None) -> dict[str, bytes]:
+# A file in plain words, and its raw form.
+Row = tuple[Plain, Mapping[str, Any]]
+
+
+def encode_files(
+    versions: Iterable[str], files_of: Callable[[str], Iterable[Row]], only: Iterable[str] | None = None
+) -> dict[str, bytes]:
     """The files of a page by version, in their order, as rows by the end of their key: one row, or where that would be
     large, one for each series.
 
+    files_of: asked for the files of one version, in plain words and with their raw forms.
     only: the versions whose series are wanted now; the others' rows are not made.
     """
-    wanted = {_series(version) for version in (by_version if only is None else only)}
+    wanted = None if only is None else {_series(version) for version in only}
     series: dict[str, dict[str, str]] = {}
-    for version, files in by_version.items():
-        if (end := _series(version)) in wanted:
-            series.setdefault(end, {})[version] = "\n".join(map(_line, files))
-    packed = {end: zlib.compress(frames.encode(versions), 1) for end, versions in series.items()}
+    for version in versions:
+        end = _series(version)
+        if wanted is None or end in wanted:
+            series.setdefault(end, {})[version] = "\n".join([_line(*one) for one in files_of(version)])
+    packed = {end: zlib.compress(frames.encode(lines), 1) for end, lines in series.items()}
     if only is None and sum(map(len, packed.values())) <= WHOLE_SIZE_BYTES_MAX:
         return {"": frames.encode(packed)}
     return {"": frames.encode(None), **packed}
@@ -143,21 +151,22 @@ def _file(
     )
 
 
-def _line(file: File) -> str:
+def _line(plain: Plain, raw: Mapping[str, Any]) -> str:
     """In the order in which `_file` takes them. What is not there is empty; what is only true, or begins a reason, "+".
 
     Of its raw form, where the provenance is.
     """
-    beside, link = file.core_metadata, file.raw.get("provenance")
+    filename, url, sha256, size_bytes, beside, yanked, requires_python, upload_time = plain
+    link = raw.get("provenance")
     fields = (
-        file.filename,
-        file.url,
-        file.sha256 or "",
-        "" if file.size_bytes is None else str(file.size_bytes),
+        filename,
+        url,
+        sha256 or "",
+        "" if size_bytes is None else str(size_bytes),
         beside if isinstance(beside, str) else "+" * beside,
-        f"+{file.yanked}" if isinstance(file.yanked, str) else "+" * file.yanked,
-        file.requires_python or "",
-        file.upload_time or "",
+        f"+{yanked}" if isinstance(yanked, str) else "+" * yanked,
+        requires_python or "",
+        upload_time or "",
         link if isinstance(link, str) else "",
     )
     line = "\t".join(fields)

@@ -18,20 +18,18 @@ from p2pcdn.envs.errors import BadLock
 from p2pcdn.envs.listing import Listing
 from p2pcdn.envs.model import LockedFile, LockedPackage
 from p2pcdn.envs.record import urlsafe
-from p2pcdn.envs.unpack import unpack
 from p2pcdn.errors import DigestMismatch, NotFound, P2pcdnError
 from p2pcdn.fetch import Fetch, Wanted
 from p2pcdn.flight import Flights
 from p2pcdn.index import Pages
 from p2pcdn.provision.local import keep_file
+from p2pcdn.provision.unpacking import Unpackers
 from p2pcdn.simple import File
 from p2pcdn.store import Made, Partial, Store, Tree
 from p2pcdn.world import Index, Threads
 
 # More connections at once bring less (see `p2pcdn/lock/feed.py`), and some are refused.
 FETCHES_MAX = 16
-# Unpacking writes and hashes; two of them keep two cores and a disk busy (notes: more gained nothing).
-UNPACKINGS_MAX = 2
 # Guesses that nobody has asked for yet; wrong ones are forgotten, the oldest first.
 AHEAD_REMEMBERED_MAX = 1024
 
@@ -44,12 +42,12 @@ class Wheels:
     pages: Pages
     fetch: Fetch
     threads: Threads
+    unpackers: Unpackers
     nursery: trio.Nursery
     _flights: Flights[Sha256, Tree] = field(init=False)
     # What was fetched on a guess, until somebody asks for it: to him it is fetched, and not what the store had.
     _ahead: dict[Sha256, bool] = field(default_factory=dict)
     _fetches: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(FETCHES_MAX))
-    _unpackings: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(UNPACKINGS_MAX))
 
     def __post_init__(self) -> None:
         self._flights = Flights(self.nursery)
@@ -101,9 +99,8 @@ class Wheels:
 
     async def _unpack(self, sha256: Sha256, filename: str) -> Tree:
         async def make(wheel: Path, directory: Path) -> Made:
-            async with self._unpackings:  # the next ones go on while this one becomes durable, with others of its kind
-                listing = await self.threads.run(unpack, wheel, filename, directory)
-            return Made(listing.encode(), listing.size_bytes)
+            # The next ones go on while this one becomes durable, with others of its kind.
+            return await self.unpackers.unpack(wheel, filename, directory)
 
         return await self.store.keep_tree(sha256, make)
 

@@ -38,6 +38,7 @@ from p2pcdn.provision.provenance import Provenances
 from p2pcdn.provision.repositories import Commits
 from p2pcdn.provision.sites import Sites
 from p2pcdn.provision.toolchain import Toolchain
+from p2pcdn.provision.unpacking import Unpackers
 from p2pcdn.provision.wheels import Wheels, is_whole, sha256_of
 from p2pcdn.resolve import Source, Target
 from p2pcdn.store import Store
@@ -74,6 +75,7 @@ class Workroom:
     foreign_builds: ForeignBuilds = field(init=False)
     _solvers: Solvers = field(init=False)
     _compiler: Compiler = field(init=False)
+    _unpackers: Unpackers = field(init=False)
     _benches: OrderedDict[tuple[str, ...], Bench] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
@@ -82,6 +84,7 @@ class Workroom:
         self.foreign_builds = ForeignBuilds(self.store, self.threads, self.processes)
         self._solvers = Solvers(self.processes, self.nursery)
         self._compiler = Compiler(self.store, self.processes, self.threads, self.nursery)
+        self._unpackers = Unpackers(self.processes, self.threads, self.nursery)
         # Only what is there now: a build may begin before it is gone.
         left = list(self.store.workshop.glob("work-*"))
         self.nursery.start_soon(self._tidy, left)
@@ -104,7 +107,7 @@ class Workroom:
         key = key if asks else ("offline", *key)
         if key not in self._benches:
             pages = self._pages(rows) if rows else self.pages
-            self._benches[key] = Bench(self, pages, self._solvers, self._compiler, asks=asks)
+            self._benches[key] = Bench(self, pages, self._solvers, self._compiler, self._unpackers, asks=asks)
         self._benches.move_to_end(key)
         if len(self._benches) > BENCHES_MAX:
             self._benches.popitem(last=False)
@@ -154,7 +157,7 @@ class Bench:
     """The work with one list of indexes."""
 
     def __init__(
-        self, room: Workroom, pages: Pages, solvers: Solvers, compiler: Compiler, *, asks: bool = True
+        self, room: Workroom, pages: Pages, solvers: Solvers, compiler: Compiler, unpackers: Unpackers, *, asks: bool
     ) -> None:
         store, threads, fetch, metadata = room.store, room.threads, room.fetch, room.metadata
         if not asks:
@@ -162,7 +165,7 @@ class Bench:
         self._threads = threads
         self._asks = asks
         self.pages = pages
-        self._wheels = Wheels(store, pages, fetch, threads, room.nursery)
+        self._wheels = Wheels(store, pages, fetch, threads, unpackers, room.nursery)
         provenances = Provenances(store, room.upstream)
         publishers = Publishers(provenances.publishers if asks else _nobody)
 

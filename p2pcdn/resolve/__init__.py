@@ -50,9 +50,9 @@ from p2pcdn.resolve.model import (
     Target,
     Wanted,
 )
-from p2pcdn.resolve.order import Lazily, Order, columns_of, order_of_columns
+from p2pcdn.resolve.order import Lazily, Order, columns_of, order_of_columns, versions_of
 from p2pcdn.resolve.plain import from_plain, to_plain
-from p2pcdn.resolve.read import Listed, read_metadata, table_and_files_of, table_of
+from p2pcdn.resolve.read import Told, read_metadata, table_and_places_of, table_of
 from p2pcdn.resolve.resolver import Resolver
 from p2pcdn.resolve.verify import Doubt, confirm, verify
 
@@ -64,7 +64,6 @@ __all__ = [
     "Knowledge",
     "LacksFiles",
     "Lazily",
-    "Listed",
     "Metadata",
     "Need",
     "NoSolution",
@@ -78,6 +77,7 @@ __all__ = [
     "Source",
     "Table",
     "Target",
+    "Told",
     "Wanted",
     "columns_of",
     "confirm",
@@ -85,8 +85,9 @@ __all__ = [
     "from_plain",
     "order_of_columns",
     "read_metadata",
-    "table_and_files_of",
+    "table_and_places_of",
     "table_of",
     "to_plain",
     "verify",
+    "versions_of",
 ]

@@ -69,6 +69,11 @@ def columns_of(table: Table) -> list[Any]:
     ]
 
 
+def versions_of(columns: Sequence[Any]) -> list[str]:
+    """The versions of what `columns_of` gave, the newest last."""
+    return columns[3].split("\n") if columns[3] else []
+
+
 def order_of_columns(columns: Sequence[Any]) -> Order:
     project, index, missing, texts, ranks, lines, prereleases, reasons = columns
     texts, ranks, lines = (column.split("\n") if column else [] for column in (texts, ranks, lines))

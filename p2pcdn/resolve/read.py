@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol, TypeVar
 
 from packaging.version import Version
 
@@ -16,6 +15,8 @@ _SDIST_ENDINGS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.Z", ".
 _PLAIN = re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))*", re.ASCII)
 # Only what is not plain: pre-releases, post-releases, local versions.
 _SPELLINGS_MAX = 10_000
+# All files of a page mostly have one spelling of its name.
+_NAMES_MAX = 1024
 # Whole texts, of which nothing is asked here: how they go on is passed over.
 _LONG = frozenset({"description", "license"})
 _RUNS = re.compile(r"[-_.]+")
@@ -23,43 +24,39 @@ _RUNS = re.compile(r"[-_.]+")
 _DYNAMIC_SINCE = (2, 2)
 
 
-class Listed(Protocol):
-    """A file as a project page lists it; `simple.File` is one."""
-
-    @property
-    def filename(self) -> str: ...
-    @property
-    def yanked(self) -> bool | str: ...
-    @property
-    def requires_python(self) -> str | None: ...
-    @property
-    def upload_time(self) -> str | None: ...
+# A file as its page tells of it: filename, yanked, requires_python, upload_time; `simple.told` gives them.
+Told = tuple[str, bool | str, str | None, str | None]
 
 
-L = TypeVar("L", bound=Listed)
-
-
-def table_of(project: str, files: Iterable[Listed], *, index: str = "") -> Table:
+def table_of(project: str, files: Iterable[Told], *, index: str = "") -> Table:
     """The table of a normalized project. Files that are neither wheel nor sdist of it are left out.
 
     A yanked file counts only where all files of its version are yanked.
     """
-    return table_and_files_of(project, files, index=index)[0]
+    return table_and_places_of(project, files, index=index)[0]
 
 
-def table_and_files_of(project: str, files: Iterable[L], *, index: str = "") -> tuple[Table, dict[str, list[L]]]:
-    """The same, and by version the files of which it speaks."""
+def table_and_places_of(project: str, files: Iterable[Told], *, index: str = "") -> tuple[Table, dict[str, list[int]]]:
+    """The same, and by version the places of the files of which it speaks."""
     kept: dict[str, _Draft] = {}
     yanked: dict[str, _Draft] = {}
-    by_version: dict[str, list[L]] = {}
-    for file in files:
-        named = _version_and_tags(project, file.filename)
-        if named is not None:
-            version, tags = named
-            (kept if file.yanked is False else yanked).setdefault(version, _Draft()).add(file, tags)
-            by_version.setdefault(version, []).append(file)
+    places: dict[str, list[int]] = {}
+    for place, file in enumerate(files):
+        named = _version_and_tags(project, file[0])
+        if named is None:
+            continue
+        version, tags = named
+        drafts = kept if file[1] is False else yanked
+        draft = drafts.get(version)
+        if draft is None:
+            draft = drafts[version] = _Draft()
+        draft.add(file, tags)
+        if version in places:
+            places[version].append(place)
+        else:
+            places[version] = [place]
     releases = tuple([draft.release(version) for version, draft in (yanked | kept).items()])
-    return Table(project, releases, index), by_version
+    return Table(project, releases, index), places
 
 
 def read_metadata(source: Source, text: str, *, built: bool = True) -> Metadata:
@@ -117,12 +114,14 @@ class _Draft:
     requires_python: str = ""
     upload_time: str = ""
 
-    def add(self, file: Listed, tags: str) -> None:
-        if file.yanked is not False:
-            self.yanked = self.yanked or (file.yanked if isinstance(file.yanked, str) else "")
-        self.requires_python = self.requires_python or file.requires_python or ""
-        if file.upload_time and (not self.upload_time or file.upload_time < self.upload_time):
-            self.upload_time = file.upload_time
+    def add(self, file: Told, tags: str) -> None:
+        _, yanked, requires_python, upload_time = file
+        if yanked is not False:
+            self.yanked = self.yanked or (yanked if isinstance(yanked, str) else "")
+        if requires_python and not self.requires_python:
+            self.requires_python = requires_python
+        if upload_time and (not self.upload_time or upload_time < self.upload_time):
+            self.upload_time = upload_time
         if tags:
             self.tags[tags] = None
         else:
@@ -139,9 +138,13 @@ def _version_and_tags(project: str, filename: str) -> tuple[str, str] | None:
         if len(parts) in (5, 6) and _is_named(parts[0], project):
             return _normalized(parts[1]), "-".join(parts[-3:])
         return None
-    stem = next((filename.removesuffix(ending) for ending in _SDIST_ENDINGS if filename.endswith(ending)), "")
-    cuts = [cut for cut, sign in enumerate(stem) if sign == "-" and _is_named(stem[:cut], project)]
-    return (_normalized(stem[cuts[-1] + 1 :]), "") if cuts else None
+    if not filename.endswith(_SDIST_ENDINGS):
+        return None
+    stem = next(filename.removesuffix(ending) for ending in _SDIST_ENDINGS if filename.endswith(ending))
+    cut = stem.rfind("-")
+    while cut > 0 and not _is_named(stem[:cut], project):
+        cut = stem.rfind("-", 0, cut)
+    return (_normalized(stem[cut + 1 :]), "") if cut > 0 else None
 
 
 @lru_cache(maxsize=_SPELLINGS_MAX)
@@ -155,6 +158,7 @@ def _normalized(version: str) -> str:
         return version
 
 
+@lru_cache(maxsize=_NAMES_MAX)
 def _is_named(name: str, project: str) -> bool:
     return name == project or _RUNS.sub("-", name).lower() == project
 

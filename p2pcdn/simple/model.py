@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,6 @@ class ProjectPage:
     """
 
     project: str
-    files: tuple[File, ...]
+    files: Sequence[File]
     raw: Mapping[str, Any]
     left_out: int = 0

@@ -8,21 +8,12 @@ from collections.abc import Mapping
 from email.message import Message
 from typing import Any, NoReturn
 
-from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError
-from p2pcdn.names import is_file_name
-from p2pcdn.simple.links import absolute_url
-from p2pcdn.simple.model import FILES_MAX, File, ProjectPage
+from p2pcdn.simple.described import DescribedFiles, check_depth, kept_of
+from p2pcdn.simple.model import FILES_MAX, ProjectPage
 from p2pcdn.simple.parse_html import read_html
 
-# Known values are two deep; unknown keys may go deeper, but not so deep that writing them again could overflow a stack.
-DEPTH_MAX = 32
-
-# The key of PEP 714 first; then the ones that indexes wrote before it, of which PyPI still sends the last.
-METADATA_KEYS = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata")
-
 _VERSION = re.compile(r"([0-9]{1,9})\.[0-9]{1,9}", re.ASCII)
-_SIZE_BYTES_MAX = 2**63 - 1
 
 
 def parse_page(content: bytes, content_type: str, url: str, project: str) -> ProjectPage:
@@ -77,7 +68,7 @@ def _from_json(content: bytes, url: str, project: str) -> ProjectPage:
     # Some static indexes leave `meta` out; 1.0 demands nothing that such a page could lack.
     version = meta.get("api-version", "1.0")
     check_version(version)
-    _check_depth(page, url)
+    check_depth(page, url)
     raw = {"meta": {**meta, "api-version": str(version)}, "name": project} | {
         key: value for key, value in page.items() if key != "meta"
     }
@@ -95,72 +86,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _check_depth(value: dict[str, Any] | list[Any], url: str, depth: int = 0) -> None:
-    if depth > DEPTH_MAX:
-        raise RemoteProtocolError(f"{url}: nested deeper than {DEPTH_MAX} levels")
-    for inner in value.values() if type(value) is dict else value:
-        if type(inner) is dict or type(inner) is list:
-            _check_depth(inner, url, depth + 1)
-
-
 def _page(project: str, described: list[Any], raw: Mapping[str, Any], url: str, left_out: int) -> ProjectPage:
     if len(described) > FILES_MAX:
         raise RemoteProtocolError(f"{url}: lists more than {FILES_MAX} files")
-    files = tuple(file for file in (_file(description, url) for description in described) if file is not None)
-    return ProjectPage(project, files, raw, left_out + len(described) - len(files))
-
-
-def _file(raw: Any, page_url: str) -> File | None:
-    """None for a file that is left out. Raises RemoteProtocolError for what is no file at all."""
-    if not isinstance(raw, dict):
-        raise RemoteProtocolError(f"{page_url}: a file is no JSON object")
-    filename, link, hashes = raw.get("filename"), raw.get("url"), raw.get("hashes")
-    if not isinstance(filename, str) or not isinstance(link, str):
-        raise RemoteProtocolError(f"{page_url}: a file has no `filename` or no `url`")
-    for inner in raw.values():
-        if type(inner) is dict or type(inner) is list:
-            _check_depth(inner, page_url, 1)
-    url = absolute_url(page_url, link)
-    if url is None or not is_file_name(filename):
-        return None
-    sha256 = None
-    if isinstance(hashes, dict) and hashes.get("sha256") is not None:
-        sha256 = _sha256(hashes["sha256"])
-        if sha256 is None:
-            # Without a readable hash it would pass for a file that never had one, and nobody would check it.
-            return None
-    size = raw.get("size")
-    requires_python = raw.get("requires-python")
-    upload_time = raw.get("upload-time")
-    return File(
-        filename=filename,
-        url=url,
-        sha256=sha256,
-        size_bytes=size if type(size) is int and 0 <= size <= _SIZE_BYTES_MAX else None,
-        core_metadata=_core_metadata(raw),
-        yanked=_yanked(raw.get("yanked")),
-        requires_python=requires_python if isinstance(requires_python, str) else None,
-        upload_time=upload_time if isinstance(upload_time, str) else None,
-        raw=raw,
-    )
-
-
-def _core_metadata(raw: Mapping[str, Any]) -> Sha256 | bool:
-    # PEP 714: an older key counts only where the newer one is absent.
-    for key in METADATA_KEYS:
-        if key in raw:
-            value = raw[key]
-            return (_sha256(value.get("sha256")) or True) if isinstance(value, dict) else value is True
-    return False
-
-
-def _yanked(value: object) -> bool | str:
-    """PEP 691: true, or a non-empty string, means yanked."""
-    return value if isinstance(value, str) and value else value is True
-
-
-def _sha256(value: object) -> Sha256 | None:
-    try:
-        return Sha256(value.lower()) if isinstance(value, str) else None
-    except ValueError:
-        return None
+    kept = kept_of(described, url)
+    return ProjectPage(project, DescribedFiles(kept) if kept else (), raw, left_out + len(described) - len(kept))

@@ -9,8 +9,8 @@ from html import escape
 from typing import Any
 
 from p2pcdn.digest import Sha256
+from p2pcdn.simple.described import METADATA_KEYS
 from p2pcdn.simple.model import File, ProjectPage
-from p2pcdn.simple.parse import METADATA_KEYS
 
 Link = Callable[[File], str]
 MadeMetadata = Callable[[File], Sha256 | None]

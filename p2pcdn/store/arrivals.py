@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import trio
 
@@ -117,16 +118,23 @@ class Arrivals:
             raise self.failed(error) from error
 
     async def _begin(self, key: Sha256 | str, stem: str, size_bytes: int | None, origin: Origin) -> Partial:
-        await self._remove_files(stem)
-        journal_file = await self._disk.create(self._layout.journal(stem))
+        journal_file = await self._create(self._layout.journal(stem))
         try:
             journal = Journal(journal_file, 0)
             await journal.begin(key if isinstance(key, Sha256) else None, size_bytes, origin, self.clock.now())
-            file = await self._disk.create(self._layout.partial(stem))
+            file = await self._create(self._layout.partial(stem))
         except BaseException:
             journal_file.close()
             raise
         return self._partial(key, stem, size_bytes, origin, file, journal, Coverage())
+
+    async def _create(self, path: Path) -> DiskFile:
+        """An empty file. What a former attempt left there, of which the journal knows nothing, goes first."""
+        try:
+            return await self._disk.create(path)
+        except FileExistsError:
+            await self._disk.unlink(path)
+            return await self._disk.create(path)
 
     async def _resume(self, key: Sha256 | str, stem: str, size_bytes: int | None, origin: Origin) -> Partial | None:
         if not isinstance(key, Sha256) or stem not in self.idle:

@@ -83,6 +83,10 @@ class Catalog:
     def has(self, table: bytes, key: bytes) -> bool:
         return self.get(table, key) is not None
 
+    def has_any(self, table: bytes) -> bool:
+        """Whether the table has a row, be it rotten."""
+        return next(self.keys(table), None) is not None
+
     def scan(self, table: bytes) -> Iterator[tuple[bytes, bytes]]:
         """The rows of a table in the order of their keys; what changes meanwhile may be in it or not."""
         start = table

@@ -141,6 +141,10 @@ class Store:
         """Whether it was withdrawn and is not held again, be its bytes still here or not."""
         return self._catalog.has(BURIED, bytes.fromhex(sha256))
 
+    def has_buried(self) -> bool:
+        """Whether there is any tombstone at all; costs one look."""
+        return self._catalog.has_any(BURIED)
+
     def value(self, table: Table, key: str) -> bytes | None:
         return value_of(self._catalog, table, key)
 

@@ -130,8 +130,7 @@ class Trees:
         orphans: list[TreeKey] = []
         try:
             await disk.sync_file_system(layout.trees)
-            for one in group:
-                await self.threads.run(_put, one.new, layout.trees / one.key.name)
+            await self.threads.run(_put, [(one.new, layout.trees / one.key.name) for one in group])
             await disk.sync_directory(layout.trees)
             now = self.clock.now()
             orphans = await self.table.write(
@@ -254,9 +253,10 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _put(new: Path, path: Path) -> None:
-    remove_tree(path)  # one without a row, or one that somebody spoilt
-    os.rename(new, path)  # noqa: PTH104
+def _put(made: Iterable[tuple[Path, Path]]) -> None:
+    for new, path in made:
+        remove_tree(path)  # one without a row, or one that somebody spoilt
+        os.rename(new, path)  # noqa: PTH104
 
 
 def _names(trees: Path) -> list[str]:

@@ -17,7 +17,7 @@ from p2pcdn.flight import Flights
 from p2pcdn.http1 import Request, Response, etag_matches
 from p2pcdn.index import HeldPage, path_of
 from p2pcdn.simple import File, MediaType, ProjectPage, negotiate, render_html, render_json
-from p2pcdn.simple.parse import METADATA_KEYS
+from p2pcdn.simple.described import METADATA_KEYS
 from p2pcdn.store import Store
 from p2pcdn.web.remembered import Remembered
 from p2pcdn.web.routes import problem_response

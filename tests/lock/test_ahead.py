@@ -15,7 +15,7 @@ from p2pcdn.lock.ahead import AT_ONCE_MAX, FILE_SIZE_BYTES_MAX, SIZE_BYTES_MAX, 
 from p2pcdn.lock.facts import Listed
 from p2pcdn.lock.kept_files import Files, decode_files, encode_files
 from p2pcdn.resolve import Source, Target
-from p2pcdn.simple import File
+from p2pcdn.simple import File, plain
 from tests.worlds import INDEX
 
 MARKERS = {"sys_platform": "linux", "platform_machine": "x86_64", "python_full_version": "3.11.2"}
@@ -45,7 +45,10 @@ class Told:
         self.by_version.setdefault((source.project, source.version), []).append(file)
 
     def files(self, listed: Listed, version: str) -> Files:
-        found = decode_files(encode_files({version: self.by_version[listed.project, version]}).get, version)
+        files = self.by_version[listed.project, version]
+        found = decode_files(
+            encode_files([version], lambda _: [plain(files, at) for at in range(len(files))]).get, version
+        )
         assert found is not None
         return found[version]
 

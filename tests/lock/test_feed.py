@@ -14,8 +14,8 @@ from p2pcdn.errors import Unavailable
 from p2pcdn.lock.facts import NEWEST_VERSIONS, PARSE_INLINE_FILES_MAX, Listed, file_for_metadata
 from p2pcdn.lock.feed import open_feed
 from p2pcdn.lock.kept import decode_metadata
-from p2pcdn.resolve import Need, Source, table_and_files_of
-from p2pcdn.simple import parse_page
+from p2pcdn.resolve import Need, Source, table_and_places_of
+from p2pcdn.simple import parse_page, told
 from tests.bench.wheels import make_wheel
 from tests.lock.rooms import page_of, room
 
@@ -85,8 +85,8 @@ async def test_of_a_large_page_the_newest_files_are_kept_and_the_others_when_one
 def test_the_files_of_a_version_are_found_by_the_name_that_its_table_has() -> None:
     files = [make_wheel("a", version) for version in ("1.0", "1.0.1", "1.0a1", "1.0.alpha.1", "bad-version")]
     page = parse_page(page_of("a", files[:4]), "application/json", "https://index.example/a/", "a")
-    _, by_version = table_and_files_of("a", page.files)
-    assert {version: len(some) for version, some in by_version.items()} == {"1.0": 1, "1.0.1": 1, "1.0a1": 2}
+    _, places = table_and_places_of("a", told(page.files))
+    assert {version: len(some) for version, some in places.items()} == {"1.0": 1, "1.0.1": 1, "1.0a1": 2}
     assert file_for_metadata([]) is None
 
 

@@ -23,6 +23,7 @@ from p2pcdn.provision.attested import Attested
 from p2pcdn.provision.bytecode import Bytecode, Compiler
 from p2pcdn.provision.environment import LEASE_TIME_S, Provisioner
 from p2pcdn.provision.local import keep_file
+from p2pcdn.provision.unpacking import Unpackers
 from p2pcdn.provision.wheels import Wheels
 from p2pcdn.store import Store
 from p2pcdn_daemon.doors.processes import RealProcesses
@@ -81,7 +82,7 @@ async def provisioner(directory: Path) -> AsyncIterator[Provisioner]:
             store=store, upstream=upstream, threads=threads, clock=VirtualClock(),
             counters=Counters(), nursery=nursery, offline=False,
         )  # fmt: skip
-        wheels = Wheels(store, pages, cast(Any, None), threads, nursery)
+        wheels = Wheels(store, pages, cast(Any, None), threads, Unpackers(RealProcesses(), threads, nursery), nursery)
         compiler = Compiler(store, RealProcesses(), threads, nursery)
         attested = Attested(store, pages, upstream, None)
         yield Provisioner(store, wheels, attested, compiler, threads, nursery)

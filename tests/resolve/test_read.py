@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
 from time import process_time
+from typing import NamedTuple
 
 import cbor2
 import pytest
@@ -23,14 +23,13 @@ from p2pcdn.resolve import (
     Wanted,
     from_plain,
     read_metadata,
-    table_and_files_of,
+    table_and_places_of,
     table_of,
     to_plain,
 )
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     filename: str
     yanked: bool | str = False
     requires_python: str | None = None
@@ -71,10 +70,10 @@ def test_a_yanked_file_of_a_version_that_has_others_does_not_count() -> None:
 
 def test_one_version_in_two_spellings_is_one_release() -> None:
     files = [Row("a-1.0-beta.2.tar.gz"), Row("a-1.0b2-py3-none-any.whl"), Row("a-01.0b2.zip")]
-    table, by_version = table_and_files_of("a", [*files, Row("b-1.tar.gz")])
+    table, places = table_and_places_of("a", [Row("b-1-py3-none-any.whl"), *files, Row("b-1.tar.gz")])
     (release,) = table.releases
     assert release == Release("1.0b2", tags=("py3-none-any",), sdist=True)
-    assert by_version == {"1.0b2": files}
+    assert places == {"1.0b2": [1, 2, 3]}
 
 
 @pytest.mark.parametrize("name", ["b-1.tar.gz", "a-1.exe", "a.whl", "a-1-py3.whl", "ab-1.zip", "a-1-py3-none-any.egg"])

@@ -1,0 +1,169 @@
+"""Wheels unpacked beside the node's loop: a few in its threads, many in processes of their own.
+
+Unpacking is thousands of short steps, between which a thread wants the interpreter again that the loop has.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from p2pcdn.envs.errors import BadWheel
+from p2pcdn.envs.unpack import unpack
+from p2pcdn.store import Made
+from p2pcdn.world import Process, Processes, Threads
+
+log = logging.getLogger(__name__)
+
+# Unpacking writes and hashes; two of them keep two cores and a disk busy (notes: more gained nothing).
+UNPACKINGS_MAX = 2
+# To start a process takes as long as some ten small wheels; that pays where so many come in a row,
+ROW_MIN = 4
+# one at most so long after another.
+ROW_PAUSE_S = 2.0
+# An idle one has 14 MB for itself, and nobody knows whether another wheel comes.
+IDLE_TIME_S = 0.5
+RECEIVE_SIZE_BYTES = 256 * 1024
+# A listing of the most files that a wheel may have, with long names.
+ANSWER_SIZE_BYTES_MAX = 64 * 1024 * 1024
+# An isolated interpreter does not look where this package came from; so it is told.
+_CODE = "import sys; sys.path.insert(0, sys.argv[1]); from p2pcdn.envs.unpacker import main; main()"
+_ROOT = str(Path(__file__).parents[2])
+
+
+@dataclass(slots=True)
+class Unpackers:
+    """Used by one trio loop. Each process is held open by a task of the nursery given here."""
+
+    processes: Processes
+    threads: Threads
+    nursery: trio.Nursery
+    code: str = _CODE  # what their interpreters run; a test runs a worse one
+    _places: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(UNPACKINGS_MAX))
+    _idle: list[_Unpacker] = field(default_factory=list)
+    _started: int = 0
+    _row: int = 0
+    _last_s: float = -ROW_PAUSE_S
+
+    async def unpack(self, wheel: Path, filename: str, tree: Path) -> Made:
+        """See `envs.unpack`; it raises the same. Whoever comes when two unpack waits."""
+        async with self._places:
+            self._count()
+            if not self._idle:
+                return await self.threads.run(_unpacked, wheel, filename, tree)
+            unpacker = self._idle.pop()
+            try:
+                made = await unpacker.unpack(wheel, filename, tree)
+            except _Ended as error:
+                unpacker.leave.cancel()
+                log.warning("an unpacking process ended: %s; it is done in a thread", error)
+                return await self.threads.run(_unpacked, wheel, filename, tree)
+            except (BadWheel, OSError):
+                self._rest(unpacker)
+                raise
+            except BaseException:
+                unpacker.leave.cancel()
+                raise
+            self._rest(unpacker)
+            return made
+
+    @property
+    def idle(self) -> int:
+        """Processes that wait for a wheel."""
+        return len(self._idle)
+
+    def _count(self) -> None:
+        now = trio.current_time()
+        self._row = self._row + 1 if now - self._last_s < ROW_PAUSE_S else 1
+        self._last_s = now
+        if self._row >= ROW_MIN and self._started < UNPACKINGS_MAX:
+            self._started += 1
+            self.nursery.start_soon(self._live)
+
+    def _rest(self, unpacker: _Unpacker) -> None:
+        unpacker.leave.deadline = trio.current_time() + IDLE_TIME_S
+        self._idle.append(unpacker)
+
+    async def _live(self) -> None:
+        command = [sys.executable, "-I", "-c", self.code, _ROOT]
+        try:
+            async with self.processes.open(command, {"LC_ALL": "C.UTF-8"}) as process:
+                await self._serve(_Unpacker(process))
+        except OSError as error:
+            log.warning("no process could be started to unpack in: %s", error)
+        finally:
+            self._started -= 1
+
+    async def _serve(self, unpacker: _Unpacker) -> None:
+        """Until it was idle for long enough, or has ended."""
+        self._rest(unpacker)
+        try:
+            with unpacker.leave:
+                await _log_errors(unpacker.process)
+        finally:
+            with suppress(ValueError):
+                self._idle.remove(unpacker)
+
+
+class _Ended(Exception):
+    """The process is gone, or makes no sense."""
+
+
+@dataclass(slots=True, eq=False)
+class _Unpacker:
+    """One process; one question after another."""
+
+    process: Process
+    leave: trio.CancelScope = field(default_factory=trio.CancelScope)
+    _received: bytearray = field(default_factory=bytearray)
+
+    async def unpack(self, wheel: Path, filename: str, tree: Path) -> Made:
+        """Raises BadWheel, OSError; _Ended: then nobody knows whether it is unpacked."""
+        self.leave.deadline = float("inf")
+        question = json.dumps([str(wheel), filename, str(tree)]).encode() + b"\n"
+        try:
+            await self.process.stdin.send_all(question)
+            said: dict[str, Any] = json.loads(await self._line())
+            if "bad" in said:
+                raise BadWheel(said["bad"])
+            if "errno" in said:
+                raise OSError(said["errno"], said["text"])
+            return Made(await self._exactly(said["listing_bytes"]), said["size_bytes"])
+        except (trio.BrokenResourceError, trio.ClosedResourceError, ValueError, KeyError) as error:
+            raise _Ended(f"{type(error).__name__} {error}") from error
+
+    async def _line(self) -> bytes:
+        while (end := self._received.find(b"\n")) < 0:
+            await self._more()
+        return await self._exactly(end + 1)
+
+    async def _exactly(self, size_bytes: int) -> bytes:
+        while len(self._received) < size_bytes:
+            await self._more()
+        content = bytes(self._received[:size_bytes])
+        del self._received[:size_bytes]
+        return content
+
+    async def _more(self) -> None:
+        chunk = await self.process.stdout.receive_some(RECEIVE_SIZE_BYTES)
+        self._received += chunk
+        if not chunk or len(self._received) > ANSWER_SIZE_BYTES_MAX:
+            raise ValueError("it said no more" if not chunk else "it said too much")
+
+
+def _unpacked(wheel: Path, filename: str, tree: Path) -> Made:
+    listing = unpack(wheel, filename, tree)
+    return Made(listing.encode(), listing.size_bytes)
+
+
+async def _log_errors(process: Process) -> None:
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        while chunk := await process.stderr.receive_some(RECEIVE_SIZE_BYTES):
+            log.warning("an unpacking process says: %s", chunk.decode("utf-8", "replace").strip()[-4000:])
