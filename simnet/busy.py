@@ -1,4 +1,4 @@
-"""Processes that get no turn for a while, as on a busy machine: packets come and deadlines pass, and they see neither."""
+"""Processes that get no turn for a while, as on a busy machine: packets come, deadlines pass, and they see neither."""
 
 from __future__ import annotations
 

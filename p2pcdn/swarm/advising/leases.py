@@ -56,6 +56,7 @@ class Lease:
     read_before: int
     part: float = 0.0  # of the file, where it begins
     races: bool = False  # granted because the room was slower than its owner's wire
+    told: bool = False  # only members say that it is held: its owner asks another tracker
 
 
 class Leases:
@@ -95,6 +96,12 @@ class Leases:
             return True
         return self._grant_new(member, now)
 
+    def goes_on(self, member: Member, progress_at: float) -> None:
+        """Another tracker has granted it, who does not answer those who tell of it."""
+        self._give(member, 0.0, progress_at)
+        self.held[member.boot].told = True
+        del self.makers[member.ask.device]
+
     def part_of(self, member: Member) -> float:
         """Where in the file the one that was granted a lease is to begin, in [0, 1)."""
         return (self.held.get(member.boot) or self.waiting[member.boot]).part
@@ -103,6 +110,8 @@ class Leases:
         """It has more bytes than when it was heard last."""
         self.pace_s += (now - member.progress_at - self.pace_s) / 8
         member.progress_at = now
+        for boot in [boot for boot, lease in self.held.items() if lease.told]:
+            self.held[boot].progress_at = self._members[boot].heard_at = now  # what comes is his
         self._fruitless.pop(member.host, None)
         if member.boot in self.held and self._has_read(member.boot):
             self._lapsed = 0
