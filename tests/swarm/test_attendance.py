@@ -183,7 +183,7 @@ async def test_the_next_in_rank_hears_who_reads_and_nobody_else_does(autojump_cl
     del room.answers[FIRST]
     for _ in range(2):
         assert (await asking.ask(replace(ASK, reader=reader)))[0].reach == 2
-    assert heard == [reader, None]
+    assert heard == [replace(reader, quiet_ms=40 + round(NEXT_ANSWER_TIME_S * 1000)), None]
 
 
 async def test_the_next_in_rank_hears_that_the_first_advised_badly(autojump_clock: trio.abc.Clock) -> None:

@@ -126,9 +126,9 @@ class Crowd:
         if ask.gives != member.ask.gives:
             self.plan.wants_to_give(member.seat, gives=self._gives(ask))
         member.ask, member.heard_at = ask, now
-        member.holds = holds_of(ask)
+        before, member.holds = member.holds, holds_of(ask)
         if progressed:
-            self.leases.progressed(member, now)
+            self.leases.progressed(member, now, came=member.holds & ~before)
         if member.whole and not member.seat.source:
             self.plan.is_whole(member.seat)
         elif member.seat.source and not member.whole and ask.boot not in self.leases.held:

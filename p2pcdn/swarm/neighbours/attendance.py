@@ -109,6 +109,7 @@ class Attendance:
         self._ranks = ranks
         self._absent = absent
         self._answered: Address | None = None
+        self._began_at = 0.0  # when the question was made that is asked now
         self._silent_once: tuple[Address, float] | None = None  # and when it was asked
         self._forsaken: dict[Address, None] = {}
         self._gone: list[str] = []  # those that did not answer this time, or are passed over
@@ -120,6 +121,7 @@ class Attendance:
 
         The next one hears who did not answer, or advised badly: else it would send us there again.
         """
+        self._began_at = trio.current_time()
         for address in self._whom():
             walked = await (self._ask_ourselves(ask) if address is None else self._walk(address, ask))
             if walked is not None:
@@ -130,7 +132,14 @@ class Attendance:
     async def _ask_ourselves(self, ask: AskCrowd) -> tuple[Advice, Place]:
         """We are the next in rank; whoever comes before us and was silent once is asked once more."""
         walked = None if self._silent_once is None else await self._walk(self._silent_once[0], ask)
-        return walked or (self._tracker.advise(ask, "", trio.current_time()), Place(None))
+        return walked or (self._tracker.advise(self._aged(ask), "", trio.current_time()), Place(None))
+
+    def _aged(self, ask: AskCrowd) -> AskCrowd:
+        """Others were waited for meanwhile: as long as that nothing has come of which the question knows."""
+        if ask.reader is None:
+            return ask
+        waited_ms = round((trio.current_time() - self._began_at) * 1000)
+        return replace(ask, reader=replace(ask.reader, quiet_ms=ask.reader.quiet_ms + waited_ms))
 
     def forsake(self) -> None:
         """Whoever advised us last did so badly: the next in rank is asked from now on."""
@@ -213,8 +222,8 @@ class Attendance:
             return Advice.decode(bytes(answer.body)) if answer.status == 200 else None
 
     async def _question(self, address: Address, ask: AskCrowd) -> Advice | None:
-        if address == self._answered:
-            ask = replace(ask, reader=None)  # whoever named the reader knows it
+        # Whoever named the reader knows it.
+        ask = replace(ask, reader=None) if address == self._answered else self._aged(ask)
         again = self._silent_once is not None and address == self._silent_once[0]
         patience_s = NEXT_ANSWER_TIME_S if again or address == self._answered else ANSWER_TIME_S
         asked_at = trio.current_time()
