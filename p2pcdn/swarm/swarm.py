@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
@@ -28,7 +29,7 @@ from p2pcdn.swarm.group.claims import Claims
 from p2pcdn.swarm.group.holding import OwnHolding
 from p2pcdn.swarm.group.nearby import Nearby
 from p2pcdn.swarm.group.resolutions import Resolutions
-from p2pcdn.swarm.neighbours.attendance import Absent, Attendance
+from p2pcdn.swarm.neighbours.attendance import Absent, Attendance, Place, seen_from
 from p2pcdn.swarm.neighbours.exchange import Exchange, Patience
 from p2pcdn.swarm.neighbours.greetings import Greetings
 from p2pcdn.swarm.neighbours.meeting import Meeting, is_sealed
@@ -38,7 +39,7 @@ from p2pcdn.swarm.neighbours.silence import heard_again
 from p2pcdn.swarm.pieces.manifest import cutting
 from p2pcdn.swarm.pieces.sharing import Sharing
 from p2pcdn.swarm.pieces.tools import Tools
-from p2pcdn.swarm.wire.advice import Advice, AskCrowd
+from p2pcdn.swarm.wire.advice import Advice, AskCrowd, Reader
 from p2pcdn.swarm.wire.messages import Hello
 from p2pcdn.world import Announcement, Clock, Discovery, Network, Share, Sighting, Threads
 
@@ -275,13 +276,28 @@ class Swarm:
     def _advise(self, ask: AskCrowd, address: str) -> Advice:
         """Our answer as a tracker; or who in our eyes is it, where nobody has asked us for this file before.
 
-        Whoever has gone, as who asks has just found out, is it no more.
+        Whoever has gone, as who asks has just found out, or we have, is it no more.
         """
         if not self._tracker.knows(ask.id):
-            first = next(one for one in self._ranks(ask.id) if one is None or str(one.address) not in ask.left)
+            first = next(one for one in self._ranks(ask.id) if one is None or not self._has_gone(one, ask))
             if first is not None and first.living and first.boot != ask.boot:
                 return Advice(elsewhere=str(first.address))
-        return self._tracker.advise(ask, address, trio.current_time())
+        reader = None if ask.reader is None else self._known_reader(ask.reader, address)
+        return self._tracker.advise(replace(ask, reader=reader), address, trio.current_time())
+
+    def _has_gone(self, peer: Peer, ask: AskCrowd) -> bool:
+        absent = self._absent.is_absent(peer.address, trio.current_time(), hearsay=False)
+        return absent or str(peer.address) in ask.left
+
+    def _known_reader(self, reader: Reader, told_by: str) -> Reader | None:
+        """As we call it; None for one that does not live in our eyes: nobody is sent to an address that one tells."""
+        if reader.device == self._identity.device.public:
+            return replace(reader, address="")
+        address = seen_from(reader.address, Place(seen_from(told_by, Place(None))))
+        peers = self._peers.members(trio.current_time())
+        return next(
+            (replace(reader, address=str(one.address)) for one in peers if one.living and one.address == address), None
+        )
 
     def _hello(self) -> Hello:
         return Hello(self._node_id, self._boot, self._version, tag=self._identity.tag, sealed_port=self._sealed_port)

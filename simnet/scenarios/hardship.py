@@ -1,5 +1,5 @@
 """A flash crowd to which one thing happens: who reads the upstream dies, lies or has a thin wire, or a holder has one,
-or the upstream is slow to begin.
+the upstream is slow to begin, or machines are busy with something else.
 
 The figures stand beside those of the same crowd without it, and beside what each would have had of the upstream alone.
 """
@@ -9,12 +9,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, Any
 
 import trio
 
 from p2pcdn.digest import Sha256
 from p2pcdn.store.partial import Partial
+from p2pcdn.swarm.advising.tracker import ranked
+from p2pcdn.swarm.wire.messages import blob_id
+from simnet.busy import Busy
 from simnet.net.host import Host, here
 from simnet.net.link import GIGABIT, Link
 from simnet.node import SimNode
@@ -120,12 +124,41 @@ class UpstreamIsSlowToBegin(Trouble):
         simulation.upstream.file_faults.latency_s = FIRST_BYTE_S
 
 
+class RoomIsBusy(Trouble):
+    """No node gets a turn now and then: machines that do something else beside."""
+
+    async def before(self, simulation: Simulation, nodes: Sequence[SimNode], piece_bytes: int) -> None:
+        busy = Busy(simulation.kernel, simulation.dice)
+        for node in self._busy_ones(simulation, nodes):
+            simulation.nursery.start_soon(busy.now_and_then, node, partial(node.lives_on, node.lives))
+
+    def _busy_ones(self, simulation: Simulation, nodes: Sequence[SimNode]) -> Sequence[SimNode]:
+        return nodes
+
+
+class TrackerIsBusy(RoomIsBusy):
+    """The file's tracker does not."""
+
+    def _busy_ones(self, simulation: Simulation, nodes: Sequence[SimNode]) -> Sequence[SimNode]:
+        file = next(one for one in simulation.upstream.published.values() if one.project == PROJECT)
+        swarms = {node.node._swarm._boot: node for node in nodes if node.node is not None}
+        id_ = blob_id(nodes[0].identity.lookup_key, Sha256(file.sha256))
+        return [swarms[ranked(id_, swarms)[0]]]
+
+
+class ReaderLiesInABusyRoom(ReaderLies, RoomIsBusy):
+    """Both of it."""
+
+
 KINDS: dict[str, type[Trouble]] = {
     "reader-dies": ReaderDies,
     "reader-lies": ReaderLies,
     "thin-reader": ReaderHasAThinWire,
     "thin-holder": HolderHasAThinWire,
     "slow-upstream": UpstreamIsSlowToBegin,
+    "busy-tracker": TrackerIsBusy,
+    "busy-room": RoomIsBusy,
+    "busy-liar": ReaderLiesInABusyRoom,
 }
 
 

@@ -81,6 +81,8 @@ class Kernel:
         self.on_deadlock: Callable[[], None] = lambda: None
         # The tasks that have a turn in this round still. Nobody knows, as long as the loop is not ours.
         self.batch: Sequence[object] = (None,)
+        # Leaves out of a round those tasks whose process gets no turn now (busy.py).
+        self.sift: Callable[[list[Any]], list[Any]] | None = None
         self._heap: list[Event] = []
         self._soon: deque[Event] = deque()  # of this instant, in their order
         self._order = 0

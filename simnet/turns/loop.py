@@ -59,8 +59,12 @@ def loop(kernel: Kernel, dice: random.Random) -> Callable[..., Turns]:
 def _give_turns(kernel: Kernel, runner: Runner, dice: random.Random) -> None:
     """One to each task that can run; those that are woken meanwhile have theirs in the next round."""
     batch: list[Task] = list(runner.runq)
-    kernel.batch = batch
     runner.runq.clear()
+    if kernel.sift is not None:
+        batch = kernel.sift(batch)
+    kernel.batch = batch
+    if not batch:
+        return
     if len(batch) > 1:
         batch.sort(key=_counter)
         dice.shuffle(batch)

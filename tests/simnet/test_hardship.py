@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -90,6 +91,31 @@ def test_an_upstream_that_is_slow_to_begin_is_read_once() -> None:
     result = figures("slow-upstream")
     assert result["upstream_bytes_per_file"] <= 1 + 1 / PIECES
     assert result["virtual_seconds"] <= result["plain_seconds"] + FIRST_BYTE_S + 2 * ASKED_EVERY_S
+
+
+# The port of an office's upstream: the file takes five seconds, in which machines are busy several times.
+BUSY = Wanted(nodes=8, pieces=32, upstream_rate=6_250_000.0)
+
+
+@pytest.mark.parametrize("seed", [1, 7, 10, 11])
+def test_a_tracker_that_is_busy_for_a_second_now_and_then_makes_nobody_read_twice(seed: int) -> None:
+    """Its crowd went on at the next in rank, which let another one read: 1.89, 1.49, 1.65 and 1.06 readings."""
+    result = figures("busy-tracker", replace(BUSY, seed=seed))
+    assert result["upstream_bytes_per_file"] <= 1 + 1 / BUSY.pieces
+
+
+@pytest.mark.parametrize("seed", [2, 7, 8])
+def test_in_a_room_of_busy_machines_one_reads(seed: int) -> None:
+    """1.28, 1.67 and 1.82 readings."""
+    result = figures("busy-room", replace(BUSY, seed=seed))
+    assert result["upstream_bytes_per_file"] <= 1 + 1 / BUSY.pieces
+
+
+@pytest.mark.parametrize("seed", [2, 7])
+def test_in_a_room_of_busy_machines_one_reads_in_the_place_of_a_liar(seed: int) -> None:
+    """4.25 and 3.33 readings."""
+    result = figures("busy-liar", replace(BUSY, seed=seed))
+    assert result["upstream_bytes_per_file"] <= 2 + 1 / BUSY.pieces
 
 
 def test_the_command_prints_its_figures_as_one_object(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,10 +13,17 @@ import trio
 
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.swarm.advising.tracker import Tracker
-from p2pcdn.swarm.neighbours.attendance import ABSENT_FIRST_S, ABSENT_MAX_S, ANSWER_TIME_S, Absent, Attendance
+from p2pcdn.swarm.neighbours.attendance import (
+    ABSENT_FIRST_S,
+    ABSENT_MAX_S,
+    ANSWER_TIME_S,
+    NEXT_ANSWER_TIME_S,
+    Absent,
+    Attendance,
+)
 from p2pcdn.swarm.neighbours.peer import CONFIGURED, CROWD, TOLD, Address, Peer
 from p2pcdn.swarm.neighbours.peers import Peers
-from p2pcdn.swarm.wire.advice import Advice, AskCrowd
+from p2pcdn.swarm.wire.advice import Advice, AskCrowd, Reader
 from p2pcdn.swarm.wire.messages import Hello, read_target
 from p2pcdn.world import Sighting
 
@@ -30,6 +37,7 @@ class Room:
     def __init__(self, answers: Mapping[str, Advice | Callable[[AskCrowd], Advice]]) -> None:
         self.answers = dict(answers)
         self.of_before: set[str] = set()  # those that do not know `lied`
+        self.late_s: dict[str, float] = {}  # for how long some think about it
         self.asked: list[str] = []
         self.left: list[tuple[str, ...]] = []
 
@@ -39,7 +47,8 @@ class Room:
         self.left.append(ask.left)
         if str(address) not in self.answers:
             await trio.sleep_forever()
-        if ask.lied and str(address) in self.of_before:
+        await trio.sleep(self.late_s.get(str(address), 0.0))
+        if (ask.lied or ask.reader) and str(address) in self.of_before:
             yield SimpleNamespace(status=404, body=b"")
             return
         answer = self.answers[str(address)]
@@ -107,7 +116,74 @@ async def test_the_next_in_rank_hears_that_the_first_has_gone(autojump_clock: tr
     asking = attendance(room, [peer(1, living=True), peer(2, living=True)])
     for _ in range(2):
         assert (await asking.ask(replace(ASK, left=("192.0.2.9:7273",))))[0].reach == 1
-    assert room.left == [("192.0.2.9:7273",), *[("192.0.2.1:7273", "192.0.2.9:7273")] * 2]
+    assert room.asked == ["192.0.2.1:7273", *["192.0.2.2:7273"] * 2]
+    assert room.left[-1] == ("192.0.2.1:7273", "192.0.2.9:7273")
+
+
+FIRST, SECOND = "192.0.2.1:7273", "192.0.2.2:7273"
+
+
+def second_in_rank(ask: AskCrowd) -> Advice:
+    return Advice(reach=2) if FIRST in ask.left else Advice(elsewhere=FIRST)
+
+
+async def test_a_tracker_that_is_late_is_not_left_where_the_next_in_rank_takes_it_for_alive(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    """It was busy for more than half a second when its crowd began: the next one let a second member read."""
+    room, absent = Room({FIRST: Advice(reach=1), SECOND: second_in_rank}), Absent()
+    room.late_s[FIRST] = 0.9
+    asking = attendance(room, [peer(1, living=True), peer(2, living=True)], absent)
+    assert (await asking.ask(ASK))[0].reach == 1
+    assert (room.asked, room.left) == ([FIRST, SECOND, FIRST], [()] * 3)
+    assert not absent.is_absent(Address("192.0.2.1", 7273), trio.current_time(), hearsay=False)
+
+
+async def test_who_comes_next_himself_asks_a_late_tracker_once_more(autojump_clock: trio.abc.Clock) -> None:
+    room = Room({FIRST: Advice(reach=1)})
+    room.late_s[FIRST] = 0.9
+    assert (await attendance(room, [peer(1, living=True), None]).ask(ASK))[0].reach == 1
+
+
+async def test_a_dead_tracker_costs_a_second_more_and_only_once(autojump_clock: trio.abc.Clock) -> None:
+    room = Room({SECOND: second_in_rank})
+    asking = attendance(room, [peer(1, living=True), peer(2, living=True)])
+    for _ in range(2):
+        assert (await asking.ask(ASK))[0].reach == 2
+        assert trio.current_time() == pytest.approx(ANSWER_TIME_S + NEXT_ANSWER_TIME_S)
+    assert room.asked == [FIRST, SECOND, FIRST, SECOND, SECOND]
+
+
+async def test_a_deadline_that_we_see_late_ourselves_is_no_silence(autojump_clock: trio.testing.MockClock) -> None:
+    """Our own machine was busy: the answer may have come long before we look."""
+    room = Room({FIRST: Advice(reach=1), SECOND: Advice(reach=2)})
+    room.late_s[FIRST] = ANSWER_TIME_S - 0.1
+
+    async def stops() -> None:
+        await trio.sleep(0.1)
+        autojump_clock.jump(1.5)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stops)
+        assert (await attendance(room, [peer(1, living=True), peer(2, living=True)]).ask(ASK))[0].reach == 1
+    assert room.asked == [FIRST] * 2
+
+
+async def test_the_next_in_rank_hears_who_reads_and_nobody_else_does(autojump_clock: trio.abc.Clock) -> None:
+    room, heard = Room({FIRST: Advice(reach=1)}), list[Reader | None]()
+
+    def second(ask: AskCrowd) -> Advice:
+        heard.append(ask.reader)
+        return Advice(reach=2)
+
+    room.answers[SECOND] = second
+    asking = attendance(room, [peer(1, living=True), peer(2, living=True)])
+    reader = Reader(b"r" * 32, "192.0.2.7:7273", 40)
+    assert (await asking.ask(ASK))[0].reach == 1
+    del room.answers[FIRST]
+    for _ in range(2):
+        assert (await asking.ask(replace(ASK, reader=reader)))[0].reach == 2
+    assert heard == [replace(reader, quiet_ms=40 + round(NEXT_ANSWER_TIME_S * 1000)), None]
 
 
 async def test_the_next_in_rank_hears_that_the_first_advised_badly(autojump_clock: trio.abc.Clock) -> None:
@@ -157,7 +233,7 @@ async def test_that_a_tracker_does_not_answer_is_found_out_once_for_all_files_of
     began = trio.current_time()
     for asking in several:
         assert (await asking.ask(ASK))[0].reach == 7
-        assert room.left[-1] == (dead,), "or we were sent there again"
+    assert room.left[1:] == [(), (dead,), (dead,)], "or we were sent there again"
     assert trio.current_time() - began == pytest.approx(ANSWER_TIME_S)
     await trio.sleep(ABSENT_FIRST_S)
     room.asked.clear()

@@ -27,7 +27,7 @@ from p2pcdn.swarm.advising.tracker import CROWDS_MAX, Tracker, ranked
 from p2pcdn.swarm.advising.trial import DECIDED_AFTER_S
 from p2pcdn.swarm.pieces.rarity import Rarity
 from p2pcdn.swarm.wire import bitfield
-from p2pcdn.swarm.wire.advice import Advice, AskCrowd
+from p2pcdn.swarm.wire.advice import Advice, AskCrowd, Reader
 
 ID = "ab" * 32
 PIECES = 12
@@ -569,3 +569,73 @@ def test_one_that_reads_beside_a_slow_holder_and_is_alone_with_it_may_go_on() ->
         tell_of(crowd, 0, tick / 10, bitfield.all_of(LARGE))
         advice = tell_of(crowd, 5, tick / 10, bitfield.all_of(tick), slow=True, got=tick)
     assert advice.read
+
+
+# --- members who come from a tracker that does not answer them
+
+
+def told(number: int, reader: int, quiet_ms: int = 0, holds: int = 0) -> AskCrowd:
+    return replace(ask(number, holds), reader=Reader(device_of(reader), address(reader), quiet_ms))
+
+
+def test_who_reads_on_the_word_of_a_silent_tracker_goes_on_and_nobody_reads_beside_him() -> None:
+    crowd = Crowd()
+    for number in (1, 2, 3):
+        crowd.advise(told(number, 9), address(number), 0.0)
+    advices = [crowd.advise(ask(number), address(number), 0.1) for number in (1, 2, 3)]
+    assert not any(one.read for one in advices)
+    assert not any(one.makers for one in advices), "what is signed is believed of whom a tracker let read"
+    assert any(address(9) in one.parents for one in advices), "he is the root of the trees here, too"
+
+
+def test_the_turn_of_one_who_reads_elsewhere_lasts_while_something_comes() -> None:
+    crowd = Crowd()
+    crowd.advise(told(1, 9), address(1), 0.0)
+    at_s = 0.0
+    for pieces in range(1, 6):
+        at_s += LEASE_S - 0.5
+        assert not crowd.advise(ask(1, bitfield.all_of(pieces)), address(1), at_s).read
+    assert not crowd.advise(ask(2), address(2), at_s + LEASE_S - 0.1).read
+    assert crowd.advise(ask(2), address(2), at_s + LEASE_S + 0.1).read
+
+
+def test_he_loses_it_a_lease_after_the_last_byte_and_not_after_the_tracker_fell_silent() -> None:
+    crowd = Crowd()
+    assert not crowd.advise(told(1, 9, quiet_ms=2000), address(1), 0.0).read
+    assert not crowd.advise(ask(1), address(1), LEASE_S - 2.1).read
+    assert crowd.advise(ask(1), address(1), LEASE_S - 1.9).read
+
+
+def test_he_comes_himself_and_has_his_turn() -> None:
+    crowd = Crowd()
+    crowd.advise(told(1, 9), address(1), 0.0)
+    advice = crowd.advise(ask(9, 0b11), address(9), 0.5)
+    assert (advice.read, advice.members) == (True, 2)
+    others = crowd.advise(ask(1), address(1), 0.6)
+    assert (others.read, others.makers) == (False, ((device_of(9), address(9)),))
+
+
+def test_only_the_first_word_of_a_crowd_about_its_reader_is_heard() -> None:
+    """Who names one after the other would else keep a room waiting for ever."""
+    crowd = Crowd()
+    assert not crowd.advise(told(1, 9), address(1), 0.0).read
+    now = LEASE_S + 0.1
+    assert crowd.advise(told(2, 8), address(2), now).read
+    crowd = Crowd()
+    crowd.advise(ask(1), address(1), 0.0)
+    assert crowd.advise(told(2, 9), address(2), 0.0).makers == ((device_of(1), address(1)),)
+
+
+def test_who_distrusts_one_that_reads_elsewhere_reads_beside_him() -> None:
+    crowd = Crowd()
+    crowd.advise(told(1, 9), address(1), 0.0)
+    assert crowd.advise(replace(ask(2), distrusted=(device_of(9),)), address(2), 0.0).read
+
+
+def test_of_the_devices_that_are_told_who_reads_comes_first() -> None:
+    crowd = Crowd()
+    crowd.advise(ask(1), address(1), 0.0)
+    crowd.advise(ask(2), address(2), LEASE_S)
+    assert crowd.advise(ask(2), address(2), LEASE_S + 0.1).read
+    makers = crowd.advise(ask(3), address(3), LEASE_S + 0.2).makers
+    assert [device for device, _ in makers] == [device_of(2), device_of(1)]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.http1 import Response
 from p2pcdn.swarm.advising.crowd import ACCUSED_PER_HOST_MAX, ACCUSERS_MIN, Crowd
+from p2pcdn.swarm.advising.leases import LEASE_S
 from p2pcdn.swarm.advising.member import network_of
 from p2pcdn.swarm.advising.plan import CLASSES
 from p2pcdn.swarm.giving.slots import LAST_RETRY_MS, SLOTS_PER_FILE
@@ -224,6 +225,18 @@ def test_who_failed_its_children_does_not_come_last() -> None:
     condemn(crowd, 40, 7, lied=False)
     assert not comes_last(crowd)
     assert not tell(crowd, 1, 0.3).last
+
+
+def test_a_reader_that_was_accused_comes_last_when_its_turn_is_over() -> None:
+    crowd = a_crowd(20)
+    for _ in range(ACCUSERS_MIN):
+        condemn(crowd, 20, 0)
+    assert not comes_last(crowd), "it has its turn"
+    for number in range(20):
+        tell(crowd, number, LEASE_S - 0.1)
+    tell(crowd, 1, LEASE_S + 0.1)
+    assert comes_last(crowd) == {0}
+    assert tell(crowd, 0, LEASE_S + 0.2).parents == (None,) * CLASSES
 
 
 def test_who_comes_last_reads_the_origin_where_nobody_else_can_and_not_before() -> None:

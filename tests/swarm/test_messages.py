@@ -25,7 +25,7 @@ from p2pcdn.swarm.pieces.manifest import (
     piece_hash,
 )
 from p2pcdn.swarm.wire import bitfield
-from p2pcdn.swarm.wire.advice import Advice, AskCrowd
+from p2pcdn.swarm.wire.advice import Advice, AskCrowd, Reader
 from p2pcdn.swarm.wire.messages import (
     IDS_MAX,
     MANIFEST_SIZE_BYTES_MAX,
@@ -73,6 +73,7 @@ VALUES = st.recursive(
         AskPiece(ID, "AA", 400, True),
         AskPeers(),
         AskCrowd(ID, "ab" * 16, 7273, bytes(32)),
+        AskCrowd(ID, "ab" * 16, 7273, bytes(32), reader=Reader(b"r" * 32, "[2001:db8::7]:7273", 99_000)),
         AskCrowd(ID, "ab" * 16, 1, bytes(32), 9000, 9, "_wE", 8191, False, False, 4, (bytes(32), b"x" * 32), True),
     ],
 )

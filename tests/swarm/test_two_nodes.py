@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from p2pcdn.digest import Sha256
 from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.store import Origin
 from p2pcdn.swarm import Patience
+from p2pcdn.swarm.neighbours.peer import Address
+from p2pcdn.swarm.wire.advice import AskCrowd, Reader
 from p2pcdn.swarm.wire.messages import PUBLIC_KEY, blob_id
 from p2pcdn.world import Announcement, Sighting
 from tests.swarm.nodes import HANG_S, MIB, TestNode, content_of, node, until
@@ -311,3 +314,13 @@ async def test_a_room_reads_the_origin_once_and_passes_pieces_on_while_they_come
         assert reads == [(0, None)]
         twice = sum(it.counters.duplicate_bytes for it in room)
         assert sum(sum(it.counters.peer_bytes.values()) for it in room) == 2 * len(content) + twice
+
+
+async def test_only_of_a_living_neighbour_is_it_believed_that_it_reads(tmp_path: Path) -> None:
+    """Else whoever names an address would send a room there, and keep it waiting."""
+    async with node(tmp_path / "a") as neighbour, node(tmp_path / "b", peers=[neighbour.sighting()]) as second:
+        first = str(Address("127.0.0.1", neighbour.port))
+        for number, (where, believed) in enumerate([(first, True), ("192.0.2.7:7273", False)]):
+            ask = AskCrowd(f"{number:064x}", "ab" * 16, 7273, bytes(32), left=(first,))
+            advice = second.swarm._advise(replace(ask, reader=Reader(b"r" * 32, where, 0)), "127.0.0.1:7273")
+            assert (advice.read, advice.members) == ((False, 2) if believed else (True, 1))

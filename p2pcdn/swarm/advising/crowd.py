@@ -55,6 +55,7 @@ class Crowd:
     _coming: int = 0
     _began_at: float = 0.0
     _complaints: dict[str, int] = field(default_factory=dict)  # by host
+    _heard_who_reads: bool = False
     _accused: dict[str, int] = field(default_factory=dict)  # by host, how many it says gave it something wrong
 
     def __post_init__(self) -> None:
@@ -68,6 +69,7 @@ class Crowd:
         self._forget_the_silent(now)
         leases = self.leases
         leases.judge(now)
+        self._hear_who_reads(ask, now)
         member = self._member(ask, address, now)
         if member is None:
             return Advice(read=ask.able)  # so many at once are nobody's classroom: it helps itself
@@ -124,14 +126,31 @@ class Crowd:
         if ask.gives != member.ask.gives:
             self.plan.wants_to_give(member.seat, gives=self._gives(ask))
         member.ask, member.heard_at = ask, now
-        member.holds = holds_of(ask)
+        before, member.holds = member.holds, holds_of(ask)
         if progressed:
-            self.leases.progressed(member, now)
+            self.leases.progressed(member, now, came=member.holds & ~before)
         if member.whole and not member.seat.source:
             self.plan.is_whole(member.seat)
         elif member.seat.source and not member.whole and ask.boot not in self.leases.held:
             self.plan.is_no_source(member.seat)  # its file was wrong, or was evicted there, and it begins anew
         return member
+
+    def _hear_who_reads(self, ask: AskCrowd, now: float) -> None:
+        """The tracker of before does not answer the asking one: whoever reads on its word keeps his turn with us.
+
+        He asks that one, perhaps, and so a stand-in takes his place among the members until he comes himself. Only the
+        first word of a crowd is heard, so that it costs no more than a lease; and nobody is told to believe him for it.
+        """
+        if _stand_in(ask.device) in self.members:
+            self.leave(_stand_in(ask.device))
+        reader = ask.reader
+        if reader is None or self._heard_who_reads or self.leases.makers or reader.device == ask.device:
+            return
+        self._heard_who_reads = True
+        question = AskCrowd(ask.id, _stand_in(reader.device), ask.port, reader.device)
+        member = self._member(question, reader.address, now)
+        if member is not None:
+            self.leases.goes_on(member, now - reader.quiet_ms / 1000)
 
     def _gives(self, ask: AskCrowd) -> bool:
         """Whether this member may be a parent: where nobody would be one, as in a room of laptops, all are."""
@@ -179,7 +198,9 @@ class Crowd:
 
     def _makers(self, ask: AskCrowd, roots: Sequence[Member]) -> tuple[tuple[bytes, str], ...]:
         """Those who read it, now or before, and some of those who have it all; not the asking one: it knows itself."""
-        named = self.leases.makers | {one.ask.device: one.address for one in roots}
+        named = {one.ask.device: one.address for one in roots if one.boot != _stand_in(one.ask.device)}
+        reading = {device: address for device, address in named.items() if device in self.leases.makers}
+        named = reading | self.leases.makers | named
         passed_over = {ask.device, *ask.distrusted}
         told = [(device, address) for device, address in named.items() if device not in passed_over]
         return tuple(told[:MAKERS_TOLD_MAX])
@@ -203,6 +224,11 @@ class Crowd:
             return others
         step = 1 + len(others) // OTHERS_TOLD
         return [others[(member.number * 7 + at * step) % len(others)] for at in range(OTHERS_TOLD)]
+
+
+def _stand_in(device: bytes) -> str:
+    """What stands for the boot id of one of whom only its device is known; it is too long to be one."""
+    return device.hex()
 
 
 def _addresses(left: Sequence[str]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from p2pcdn.bounded import forget_oldest
 from p2pcdn.swarm.advising.member import Member
 from p2pcdn.swarm.advising.plan import CLASSES, Plan
 from p2pcdn.swarm.advising.trial import DECIDED_AFTER_PIECES, DECIDED_AFTER_S, Trial, by_class
+from p2pcdn.swarm.wire import bitfield
 from p2pcdn.swarm.wire.advice import MAKERS_TOLD_MAX
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Lease:
     read_before: int
     part: float = 0.0  # of the file, where it begins
     races: bool = False  # granted because the room was slower than its owner's wire
+    told: bool = False  # only members say that it is held: its owner asks another tracker
 
 
 class Leases:
@@ -95,14 +97,24 @@ class Leases:
             return True
         return self._grant_new(member, now)
 
+    def goes_on(self, member: Member, progress_at: float) -> None:
+        """Another tracker has granted it, who does not answer those who tell of it."""
+        self._give(member, 0.0, progress_at)
+        self.held[member.boot].told = True
+        del self.makers[member.ask.device]
+
     def part_of(self, member: Member) -> float:
         """Where in the file the one that was granted a lease is to begin, in [0, 1)."""
         return (self.held.get(member.boot) or self.waiting[member.boot]).part
 
-    def progressed(self, member: Member, now: float) -> None:
-        """It has more bytes than when it was heard last."""
+    def progressed(self, member: Member, now: float, came: int) -> None:
+        """It has more bytes than when it was heard last. came: pieces, a bitfield."""
         self.pace_s += (now - member.progress_at - self.pace_s) / 8
         member.progress_at = now
+        for boot, lease in self.held.items():
+            # What nobody of ours had comes of him; what members give each other does not.
+            if lease.told and came & ~bitfield.union(one.holds for one in self._members.values() if one is not member):
+                lease.progress_at = self._members[boot].heard_at = now
         self._fruitless.pop(member.host, None)
         if member.boot in self.held and self._has_read(member.boot):
             self._lapsed = 0

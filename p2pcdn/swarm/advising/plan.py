@@ -27,9 +27,13 @@ class Seat:
     source: it has all of it, or reads it: it needs no parent. reads: it is one that reads it for all.
     hands: for each class, how many children it takes. refused: whom it does not want to ask again.
     accused: whether somebody who was told to ask it complained. last: it comes last: it has no parents, and seeks none.
+    last_later: it will, when it is no source any more.
     """
 
-    __slots__ = ("accused", "children", "gives", "hands", "last", "parents", "passes_on", "reads", "refused", "source")
+    __slots__ = (
+        "accused", "children", "gives", "hands", "last", "last_later", "parents", "passes_on", "reads", "refused",
+        "source",
+    )  # fmt: skip
 
     def __init__(self, *, gives: bool) -> None:
         self.gives = gives
@@ -39,7 +43,7 @@ class Seat:
         self.parents: list[Seat | None] = [None] * CLASSES
         self.children: list[dict[Seat, None]] = [{} for _ in range(CLASSES)]
         self.refused: set[Seat] = set()
-        self.accused = self.last = False
+        self.accused = self.last = self.last_later = False
 
 
 class Plan:
@@ -101,7 +105,10 @@ class Plan:
             return
         seat.source = seat.reads = False
         self._dismiss(seat)
-        self._takes_part(seat)
+        if seat.last_later:
+            self.comes_last(seat)
+        else:
+            self._takes_part(seat)
 
     def is_too_slow(self, seat: Seat, *, classes: Sequence[int] = range(CLASSES)) -> None:
         """A source that is slower than another one, or may be: nobody asks it first for these classes any more."""
@@ -133,9 +140,10 @@ class Plan:
     def comes_last(self, seat: Seat) -> None:
         """It gives nothing that is right, so nobody's hand is kept for it: it has what the others leave.
 
-        Not a source: that keeps its own rules.
+        A source keeps its own rules, as long as it is one.
         """
         if seat.source or seat.last:
+            seat.last_later = seat.source
             return
         seat.accused = seat.last = True
         self._asks_nobody(seat)

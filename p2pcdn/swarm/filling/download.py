@@ -260,7 +260,8 @@ class Download:
 
     async def _attend(self) -> None:
         while True:
-            self._advice, place = await self._attendance.ask(self._membership.question())
+            question = self._membership.question(self._hope.silent_s(trio.current_time()))
+            self._advice, place = await self._attendance.ask(question)
             self._attended, self._advised_by = True, place
             again_s = self._advice.again_ms / 1000 * (0.9 + self._tools.dice.random() / 5)
             self._workers.advised_until = trio.current_time() + again_s
@@ -292,13 +293,15 @@ class Download:
         self._taking.leave_silent(self._membership.parents)
         for address in advice.others:
             self._peer_at(address, place)
-        for device, address in advice.makers:
+        for number, (device, address) in enumerate(advice.makers):
             if device == self._tools.identity.device.public:
                 continue
             peer = self._peer_at(address, place)
             self.belief.named[device] = peer or self.belief.named.get(device)
             if peer is not None and self._sharing.manifest is None:
                 self._sources.readers.add(peer)
+            if peer is not None and number == 0:
+                self._membership.reader_is(device, peer)
         self._workers.call_seconds()
         self._turn.follow(advice)
         self._sharing.changed.unpark_all()

@@ -10,7 +10,10 @@ from p2pcdn.swarm.filling.turn import Turn
 from p2pcdn.swarm.neighbours.peer import Peer
 from p2pcdn.swarm.pieces.sharing import Sharing
 from p2pcdn.swarm.wire import bitfield
-from p2pcdn.swarm.wire.advice import DISTRUSTED_MAKERS_MAX, LEFT_MAX, TRACKER, AskCrowd
+from p2pcdn.swarm.wire.advice import DISTRUSTED_MAKERS_MAX, LEFT_MAX, TRACKER, AskCrowd, Reader
+
+# Who has had nothing for so long does not know whether somebody reads.
+QUIET_MAX_S = 99.0
 
 
 class Membership:
@@ -46,9 +49,10 @@ class Membership:
         self.doubted: dict[bytes, None] = {}
         self._left: tuple[str, ...] = ()  # parents that lied to us, or failed us
         self._lied: dict[str, None] = {}  # those of them that did the former
+        self._reader: tuple[bytes, Peer] | None = None  # as the tracker said
 
-    def question(self) -> AskCrowd:
-        """What the tracker is asked."""
+    def question(self, quiet_s: float = 0.0) -> AskCrowd:
+        """What the tracker is asked. quiet_s: for how long nothing has come."""
         sharing, liars = self._sharing, tuple(dict.fromkeys(self._belief.distrusted))[-DISTRUSTED_MAKERS_MAX:]
         doubted = [device for device in self.doubted if device not in liars]
         # What only a manifest proved by which nobody stands any more cannot be given: others must not wait for it.
@@ -71,6 +75,7 @@ class Membership:
             left=self._left,
             read=sharing.read_bytes,
             lied=tuple(one for one in self._left if one in self._lied),
+            reader=self._reader_now(quiet_s),
         )
 
     def parents_are(self, parents: Sequence[Peer | None], told: Sequence[str | None]) -> None:
@@ -80,6 +85,18 @@ class Membership:
             for peer, name in zip(parents, told, strict=True)
             if peer is not None and name is not None
         }
+
+    def reader_is(self, device: bytes, peer: Peer) -> None:
+        """The tracker lets this one read."""
+        self._reader = device, peer
+
+    def _reader_now(self, quiet_s: float) -> Reader | None:
+        if self._reader is None or self._turn.ours:
+            return None
+        device, peer = self._reader
+        if device in self.doubted or device in self._belief.distrusted:
+            return None
+        return Reader(device, str(peer.address), round(min(quiet_s, QUIET_MAX_S) * 1000))
 
     def was_left(self, peer: Peer, lied: bool) -> bool:
         """This one failed us or, where it lied, gave something wrong. Whether that is news for the tracker."""

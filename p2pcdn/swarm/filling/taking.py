@@ -25,6 +25,9 @@ from p2pcdn.swarm.wire.messages import HOLDS, PARTS, PASSED_ON, PIECE_INDEX, Ask
 # Who is none of our parents any more is not waited for when it has said nothing for this part of our patience: a living
 # one answers within the 400 ms that it may let us wait. Behind us others hang at the same piece.
 SILENT_PART = 1 / 3
+# But one that reads the origin has its turn for three seconds, on a busy machine, too: whether it is over the tracker
+# says, and not a child that was sent elsewhere. It is only left alone for so long.
+READER_PAUSE_S = 2.0
 
 
 class Taking:
@@ -97,7 +100,9 @@ class Taking:
                 yield
         finally:
             del self._running[coming]
-        if coming.scope.cancelled_caught:
+        if coming.scope.cancelled_caught and coming.peer in self._sources.readers:
+            self._sources.rests(coming.peer, READER_PAUSE_S)
+        elif coming.scope.cancelled_caught:
             raise Unavailable("It says nothing, and the tracker sends us elsewhere.")
 
     # --- while it comes

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 ANSWER_TIME_S = 0.5
 # Once it has answered it is given more time before the crowd moves to the next one.
 NEXT_ANSWER_TIME_S = 1.0
+# A deadline that is seen so much later than it was: it is our own machine that is busy, and the answer may be here.
+LATE_S = 0.05
 # So many in rank are tried; then the node helps itself.
 TRIED_MAX = 3
 # Whoever is asked may send us on to one that it ranks higher; so often, for that one may have gone. And its advice is
@@ -107,6 +109,8 @@ class Attendance:
         self._ranks = ranks
         self._absent = absent
         self._answered: Address | None = None
+        self._began_at = 0.0  # when the question was made that is asked now
+        self._silent_once: tuple[Address, float] | None = None  # and when it was asked
         self._forsaken: dict[Address, None] = {}
         self._gone: list[str] = []  # those that did not answer this time, or are passed over
         self._living: dict[Address, int] = {}  # those that said hello to us, with their ranks
@@ -117,13 +121,25 @@ class Attendance:
 
         The next one hears who did not answer, or advised badly: else it would send us there again.
         """
+        self._began_at = trio.current_time()
         for address in self._whom():
-            if address is None:
-                return self._tracker.advise(ask, "", trio.current_time()), Place(None)
-            walked = await self._walk(address, ask)
+            walked = await (self._ask_ourselves(ask) if address is None else self._walk(address, ask))
             if walked is not None:
+                self._leave_silent()
                 return walked
         return Advice(read=ask.able), Place(None)
+
+    async def _ask_ourselves(self, ask: AskCrowd) -> tuple[Advice, Place]:
+        """We are the next in rank; whoever comes before us and was silent once is asked once more."""
+        walked = None if self._silent_once is None else await self._walk(self._silent_once[0], ask)
+        return walked or (self._tracker.advise(self._aged(ask), "", trio.current_time()), Place(None))
+
+    def _aged(self, ask: AskCrowd) -> AskCrowd:
+        """Others were waited for meanwhile: as long as that nothing has come of which the question knows."""
+        if ask.reader is None:
+            return ask
+        waited_ms = round((trio.current_time() - self._began_at) * 1000)
+        return replace(ask, reader=replace(ask.reader, quiet_ms=ask.reader.quiet_ms + waited_ms))
 
     def forsake(self) -> None:
         """Whoever advised us last did so badly: the next in rank is asked from now on."""
@@ -182,6 +198,14 @@ class Attendance:
         self._passes_over(first, "it sends us from one to the next")
         return None
 
+    def _leave_silent(self) -> None:
+        """Another one advises us, and whoever was silent before is absent."""
+        if self._silent_once is not None:
+            address, asked_at = self._silent_once
+            self._silent_once = None
+            if address != self._answered:
+                self._absent.was_silent(address, asked_at, trio.current_time())
+
     def _passes_over(self, address: Address, why: str) -> None:
         """For this file. Boot ids may be out of date, so that it is no strike."""
         log.info("%s is not asked for advice again: %s", address, why, extra={"peer": str(address), "id": self._id})
@@ -198,24 +222,39 @@ class Attendance:
             return Advice.decode(bytes(answer.body)) if answer.status == 200 else None
 
     async def _question(self, address: Address, ask: AskCrowd) -> Advice | None:
-        patience_s = NEXT_ANSWER_TIME_S if address == self._answered else ANSWER_TIME_S
+        # Whoever named the reader knows it.
+        ask = replace(ask, reader=None) if address == self._answered else self._aged(ask)
+        again = self._silent_once is not None and address == self._silent_once[0]
+        patience_s = NEXT_ANSWER_TIME_S if again or address == self._answered else ANSWER_TIME_S
         asked_at = trio.current_time()
-        self._absent.is_asked(address, asked_at)
+        advice = await self._answer_in_time(address, ask, patience_s)
+        if advice is None and trio.current_time() - asked_at > patience_s + LATE_S:
+            asked_at = trio.current_time()
+            advice = await self._answer_in_time(address, ask, patience_s)
+        now = trio.current_time()
+        if advice is not None:
+            self._absent.answered(address)
+            return advice
+        log.info("no advice of %s within %.1f s", address, now - asked_at, extra={"id": self._id})
+        may_be_busy = address in self._living and now - asked_at >= patience_s
+        if may_be_busy and self._answered is None and self._silent_once is None:
+            self._silent_once = address, asked_at
+        else:
+            self._absent.was_silent(address, asked_at, now)
+            self._gone.append(str(address))
+        return None
+
+    async def _answer_in_time(self, address: Address, ask: AskCrowd, patience_s: float) -> Advice | None:
+        self._absent.is_asked(address, trio.current_time())
         try:
             with trio.fail_after(patience_s):
                 advice = await self._answer(address, ask)
-                if advice is None and ask.lied:
-                    # A node of before: a question that accuses is none to it, and it may be the room's tracker.
-                    advice = await self._answer(address, replace(ask, lied=()))
+                if advice is None and (ask.lied or ask.reader):
+                    # A node of before: a question with these is none to it, and it may be the room's tracker.
+                    advice = await self._answer(address, replace(ask, lied=(), reader=None))
+                return advice
         except (Unavailable, RemoteProtocolError, trio.TooSlowError):
-            advice = None
-        if advice is not None:
-            self._absent.answered(address)
-        else:
-            self._absent.was_silent(address, asked_at, trio.current_time())
-            log.info("no advice of %s within %.1f s", address, trio.current_time() - asked_at, extra={"id": self._id})
-            self._gone.append(str(address))
-        return advice
+            return None
 
 
 def seen_from(address: str, place: Place) -> Address | None:

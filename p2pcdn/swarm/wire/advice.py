@@ -28,6 +28,18 @@ _HOST = re.compile(r"[0-9a-f.:]{1,45}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads the origin, as a member heard it of a tracker that does not answer now.
+
+    quiet_ms: for how long nothing of the file has come to the member.
+    """
+
+    device: bytes
+    address: str
+    quiet_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class AskCrowd:
     """I fetch this file: what shall I do, and whom shall I ask? Asked of the file's tracker, again and again.
 
@@ -39,6 +51,7 @@ class AskCrowd:
     left: parents that lied to it or failed it, as the tracker named them; `TRACKER` for the tracker. lied: those of
     them that gave something wrong.
     read: bytes that it has read of the origin itself.
+    reader: told to another tracker than the one that named it.
     """
 
     id: str
@@ -58,6 +71,7 @@ class AskCrowd:
     liars: int = 0
     read: int = 0
     lied: tuple[str, ...] = ()
+    reader: Reader | None = None
 
     def target(self) -> str:
         distrusted = ",".join(key.hex() for key in self.distrusted)
@@ -67,6 +81,7 @@ class AskCrowd:
             f"&slow={self.slow:d}&distrusted={distrusted}&left={','.join(self.left)}&liars={self.liars}"
             + (f"&read={self.read}" if self.read else "")
             + (f"&lied={','.join(self.lied)}" if self.lied else "")
+            + (f"&reader={one.device.hex()},{one.address},{one.quiet_ms}" if (one := self.reader) else "")
         )
 
 
@@ -79,6 +94,7 @@ _ASK_CROWD = re.compile(
     rf"&slow=([01])&distrusted=((?:{HEX}(?:,{HEX}){{0,{DISTRUSTED_MAKERS_MAX - 1}}})?)"
     rf"&left=({_LEFT}{{0,1024}})"
     rf"&liars=([0-{DISTRUSTED_MAKERS_MAX}])(?:&read=([1-9][0-9]{{0,12}}))?(?:&lied=({_LEFT}{{1,1024}}))?"
+    rf"(?:&reader=({HEX}),({_LEFT}{{1,300}}),(0|[1-9][0-9]{{0,5}}))?"
     # What later versions say beside it.
     rf"(?:&[a-z]{{1,16}}={_LEFT}{{0,1024}}){{0,{MORE_MAX}}}",
     re.ASCII,
@@ -110,6 +126,7 @@ def read_ask_crowd(id_: str, query: str) -> AskCrowd:
         liars=int(match[14]),
         read=int(match[15] or 0),
         lied=_left(match[16] or ""),
+        reader=Reader(bytes.fromhex(match[17]), read_address(match[18]), int(match[19])) if match[17] else None,
     )
 
 
@@ -128,7 +145,8 @@ class Advice:
     so that they need not be read again (a bitfield).
     parents: whom to ask for the pieces of each class (plan.py), None where nobody has a hand free; "" is the tracker
     itself. others: some more.
-    makers: the devices whose signature stands for a piece, and where each can be asked. again_ms: when to ask again.
+    makers: the devices whose signature stands for a piece, and where each can be asked; who reads now comes first.
+    again_ms: when to ask again.
     elsewhere: "" or the address of the node that is the tracker in the eyes of this one; the rest says nothing then.
     reach: how many pieces the others have, all together. members: how many they are, with the one who asks.
     last: hosts whose nodes come last, for they give wrong bytes (last.py).
