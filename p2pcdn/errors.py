@@ -22,7 +22,8 @@ class NotFound(P2pcdnError):
 class Unavailable(P2pcdnError):
     """Nobody who could answer answers now (503). Asking again later may help.
 
-    retry_after_s: seconds after which asking again makes sense; becomes Retry-After.
+    retry_after_s: seconds after which asking again makes sense; becomes Retry-After. inf: nothing will have changed by
+    itself, and a client that waits as long as it is told to must not wait (pip does, five times, and says nothing).
     """
 
     def __init__(self, message: str, *, retry_after_s: float = 5.0) -> None:

@@ -7,6 +7,7 @@ cannot be used. `p2pcdn run` passes on the code of what it runs.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -71,7 +72,7 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         return EXIT_UNUSABLE
     except click.UsageError as error:
         context = error.ctx.command_path if error.ctx else "p2pcdn"
-        sentence = error.format_message().rstrip(".")
+        sentence = _one_line(error.format_message())
         see = " See" if sentence.endswith("?") else "; see"
         return _say(f"{sentence}{see} `{context} --help`.", EXIT_UNUSABLE)
     except click.ClickException as error:
@@ -91,6 +92,11 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
             raise
         what = " ".join(f"{type(error).__name__}: {error}".split())
         return _say(f"This is a fault of p2pcdn ({what}); P2PCDN_DEBUG=1 shows where it is.", EXIT_REFUSED)
+
+
+def _one_line(said: str) -> str:
+    """What click says, whose choices are a line each and whose guesses stand in brackets behind a full stop."""
+    return re.sub(r"\(Did you mean (?:one of: )?(.+)\?\)$", r"Did you mean \1?", " ".join(said.split())).rstrip(".")
 
 
 def _open_missing_streams() -> None:

@@ -40,7 +40,7 @@ def main() -> None:
     except Refusal as refusal:
         head, path = {"refused": str(refusal)}, None
     except SystemExit as ended:
-        head, path = {"failed": f"it ended by SystemExit({ended.code!r})"}, None
+        head, path = {"failed": exit_reason(ended.code)}, None
     except BaseException as error:
         traceback.print_exc()
         said = str(error).strip().split("\n")[0]
@@ -55,6 +55,14 @@ def main() -> None:
     answers.flush()
     # A backend may have left threads; nobody waits for them.
     os._exit(0)
+
+
+def exit_reason(code: object) -> str:
+    """The number; of a text the first line, and all of it goes to stderr, as an interpreter does on its way out."""
+    if not isinstance(code, str):
+        return f"it ended by SystemExit({code!r})"
+    print(code, file=sys.stderr)
+    return code.strip().split("\n")[0].rstrip(".") or "it ended by SystemExit"
 
 
 def call(given: Given) -> tuple[dict[str, Any], str | None]:

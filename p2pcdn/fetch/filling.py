@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from functools import partial as bind
 from urllib.parse import urlsplit
@@ -170,7 +171,9 @@ def _offline(wanted: Wanted, lacking: P2pcdnError | None) -> Unavailable:
             f"This node is offline and does not hold all of {name}; a neighbour that may hold it did not answer in"
             " time. It may be busy: ask again."
         )
-    return Unavailable(f"This node is offline, and neither it nor a neighbour holds all of {name}.", retry_after_s=60)
+    return Unavailable(
+        f"This node is offline, and neither it nor a neighbour holds all of {name}.", retry_after_s=math.inf
+    )
 
 
 def _counted(wanted: Wanted, partial: Partial, sink: Sink) -> Sink:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
@@ -211,7 +212,7 @@ class Metadata:
         alone = f"This node is offline and does not hold the metadata of {wanted.file.filename}"
         if self._swarm.somebody_is_silent():
             raise Unavailable(f"{alone}; a neighbour that may hold it did not answer in time. Ask again.")
-        raise Unavailable(f"{alone}.", retry_after_s=60)
+        raise Unavailable(f"{alone}.", retry_after_s=math.inf)
 
 
 def _capped(content: bytearray, wanted: Wanted) -> Sink:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import re
 from collections.abc import Awaitable, Callable
@@ -125,7 +126,7 @@ class OriginReader:
         """
         if self._offline:
             raise Unavailable(
-                f"This node is offline and does not hold all of {wanted.file.filename}.", retry_after_s=60
+                f"This node is offline and does not hold all of {wanted.file.filename}.", retry_after_s=math.inf
             )
         _refuse_open_and_unhashed(wanted)
         reading = _Reading(start, end, for_room)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -225,7 +226,7 @@ class Pages:
             raise not_here(f"the page of {project} from {index.url}")
         alone = f"This node is offline and holds no page of {project} from {index.url}"
         if self._claimed is None:
-            raise Unavailable(f"{alone}.", retry_after_s=60)
+            raise Unavailable(f"{alone}.", retry_after_s=math.inf)
         # A member that has it may be met any moment, and pip waits as long as it is told to.
         others = "nor does a member of its group"
         if self._room.somebody_is_silent(index):

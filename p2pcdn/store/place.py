@@ -228,4 +228,6 @@ def _sentence(directory: Path, error: OSError) -> str:
         return f"The store {directory} lies on a read-only file system."
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"The store {directory} cannot be used by user {os.geteuid()}: permission denied."
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"The store {directory} cannot be opened: that is no directory."
     return f"The store {directory} cannot be opened: {error.strerror or error}."

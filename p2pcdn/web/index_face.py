@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hmac
 import html
+import math
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from urllib.parse import unquote
@@ -156,7 +157,7 @@ class IndexFace:
 
     async def _passed_on(self, index: Index, url: str, headers: dict[str, str], size_bytes_max: int) -> Response:
         if self._pages.offline:
-            raise Unavailable("This node is offline and does not keep this page.", retry_after_s=60)
+            raise Unavailable("This node is offline and does not keep this page.", retry_after_s=math.inf)
         passed = [("Cache-Status", "p2pcdn; fwd=bypass")]
 
         async def body() -> AsyncGenerator[bytes]:

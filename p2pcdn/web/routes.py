@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 
 from p2pcdn.envs.errors import BadLock, BadWheel, CannotInstall, CannotPlan, NothingFits
@@ -55,7 +56,8 @@ STATUS: dict[type[P2pcdnError], tuple[int, str]] = {
 def problem(error: P2pcdnError) -> Response:
     """The answer that stands for an error."""
     status, title = STATUS[type(error)]
-    headers = [("Retry-After", f"{max(1, round(error.retry_after_s))}")] if isinstance(error, Unavailable) else []
+    wait_s = error.retry_after_s if isinstance(error, Unavailable) else math.inf
+    headers = [] if wait_s == math.inf else [("Retry-After", f"{max(1, round(wait_s))}")]
     return problem_response(status, title, str(error), headers)
 
 

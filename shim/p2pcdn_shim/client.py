@@ -154,8 +154,8 @@ def candidates(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
         return
     from p2pcdn_daemon.configuration import places
 
-    if not environ.get("P2PCDN_STORE") and (usual := places.runtime_control_socket(environ)) is not None:
-        yield str(usual)
+    if not environ.get("P2PCDN_STORE"):
+        yield str(places.runtime_control_socket(environ))
     # The daemon's own settings, files and all: only reached where the usual socket is silent.
     from p2pcdn_daemon.configuration.config import ConfigError
     from p2pcdn_daemon.configuration.layers import resolve

@@ -247,6 +247,10 @@ async def test_a_build_that_fails_is_told_with_its_last_lines_and_its_log(yard: 
         ({"requires.txt": "not//a//requirement"}, "its build requirement 'not//a//requirement' cannot be read"),
         ({"name.txt": "other 1.0"}, "its backend made 'other-1.0-py3-none-any.whl', the wheel of another project"),
         ({"build.py": "import sys; sys.exit(3)"}, r"it ended by SystemExit\(3\)"),
+        (
+            {"build.py": "import sys; sys.exit('error: two modules.\\n\\nMore.')"},
+            r"tiny failed: error: two modules\. What it",
+        ),
         ({"build.py": "import os; os._exit(9)"}, "build_wheel of its backend tiny ended with exit code 9"),
         ({"build.py": "import os; os.kill(os.getpid(), 11)"}, "was ended by SIGSEGV"),
         (

@@ -156,12 +156,13 @@ def test_no_command_prints_a_traceback_for_a_fault_of_ours(tmp_path: Path) -> No
 
 
 def test_status_answers_in_five_lines() -> None:
-    assert status_lines(STATUS) == [
+    *lines, peers = status_lines(STATUS)
+    assert peers.startswith("Peers:   1 (10.0.0.2:7273); neighbours reach this node on port 7273 of every address; 2 p")
+    assert lines == [
         "Working: index on http://127.0.0.1:7272/simple/, up for 3 h 3 min, version 1.0.",
         "Saved:   1.2 GB of 1.5 GB served (80 %); 900 MB came from the store, 300 MB from peers.",
         "Upstream: 300 MB fetched in 12 file requests and 2.0 MB of pages from https://index.example/simple/.",
         "Store:   321 files with the metadata, 4.2 GB of 20.0 GB (21 %), 1 download unfinished.",
-        "Peers:   1 (10.0.0.2:7273); neighbours reach this node on 0.0.0.0:7273; 2 pieces refused as wrong.",
     ]
 
 
@@ -172,6 +173,19 @@ def test_status_of_a_new_or_unwell_node_is_five_lines_too() -> None:
     assert len(lines) == 5
     assert lines[0].startswith("NOT WELL: The disk is full; nothing new is kept; index on")
     assert lines[4].startswith("Peers:   none seen")
+    assert status_lines({**new, "offline": True})[2] == "Upstream: not asked, for this node is offline."
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["serve", "--prot", "1"], "No such option '--prot'. Did you mean '--peer-host', '--peer-port', '--port'? See"),
+        (["setup"], "Missing argument '{pip|uv|poetry|pdm|systemd}'. Choose from: pip, uv, poetry, pdm, systemd; see"),
+    ],
+)
+def test_what_click_says_is_one_sentence_too(words: list[str], said: str, tmp_path: Path) -> None:
+    run = p2pcdn(*words, home=tmp_path)
+    assert run.stderr.startswith(f"p2pcdn: {said} `p2pcdn {words[0]} --help`")
 
 
 def test_status_says_who_does_not_answer() -> None:

@@ -114,3 +114,13 @@ def test_who_names_a_store_means_the_node_of_that_store(monkeypatch: pytest.Monk
     assert control.candidates(usual)[0] == Path("/run/user/7/control.sock")
     named = resolve({"store": "/srv/s"}, {"P2PCDN_CONFIG": os.devnull})
     assert control.candidates(named) == [Path("/srv/s/control.sock")]
+
+
+def test_steps_of_a_job_without_a_session_meet_at_one_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    usual = tmp_path / "p2pcdn-4711" / "control.sock"
+    assert places.runtime_control_socket() == usual
+    assert control.candidates(resolve({}, {"P2PCDN_CONFIG": os.devnull}))[0] == usual

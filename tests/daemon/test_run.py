@@ -354,6 +354,7 @@ def test_prefetch_fills_the_node_and_list_shows_it(home: Path) -> None:
     (home / "wanted.txt").write_text("demo-app==1.0\n")
     with serving(home) as node:
         store = ["--store", str(node.store)]
+        one = p2pcdn("prefetch", "demo-lib", *store, "--python", sys.executable, home=home)
         fetched = p2pcdn("prefetch", "-r", "wanted.txt", *store, "--python", sys.executable, home=home)
         assert fetched.returncode == 0, fetched.stderr
         again = p2pcdn("prefetch", "demo-app", "--only-binary=:all:", *store, "--python", sys.executable, home=home)
@@ -371,7 +372,8 @@ def test_prefetch_fills_the_node_and_list_shows_it(home: Path) -> None:
         assert p2pcdn("gc", "--to", "0", *store, home=home).stdout.endswith("(2 files).\n")
         assert "Took in 2 files" in p2pcdn("import", "all.tar", *store, home=home).stdout
         assert "all are as they were kept" in p2pcdn("verify", *store, home=home).stdout
-    assert "The node now holds 2 files more" in fetched.stdout
+    assert "The node now holds 1 file more" in one.stdout
+    assert "In all it holds 2 files" in fetched.stdout
     assert "held all 2 files already" in again.stdout
     assert [line.split()[0] for line in listed.stdout.splitlines()] == ["project", "demo-lib"]
     assert len(unknown.stdout.splitlines()) == 2

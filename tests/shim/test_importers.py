@@ -393,6 +393,8 @@ def test_init_makes_a_project_and_keeps_what_is_there(tmp_path: Path) -> None:
     project = parse_project(file.read_text(), file)
     assert (project.name, project.version, project.dependencies) == ("my-shop", "0.1.0", ())
     assert "already" in assert_one_sentence(zephyr("init", home=tmp_path, cwd=tmp_path / "My Shop"), 2)
+    (tmp_path / "file").touch()
+    assert "cannot be made: that is no directory" in assert_one_sentence(zephyr("init", "file", home=tmp_path), 1)
     (tmp_path / "other").mkdir()
     written(tmp_path / "other", "pyproject.toml", "[tool.ruff]\nline-length = 100 # ours\n")
     assert zephyr("init", "--name", "x", home=tmp_path, cwd=tmp_path / "other").returncode == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from p2pcdn_shim.zephyr.environment import layers, venv
+from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.interpreters.probes import Probe
 from p2pcdn_shim.zephyr.project.inline_metadata import read_script
 from p2pcdn_shim.zephyr.project.requirement_list import split
@@ -86,3 +87,10 @@ def test_a_script_is_read_by_the_standards_own_example(tmp_path: Path) -> None:
     assert script is not None
     assert (script.requires_python, script.dependencies) == (">=3.11", ("requests<3", "rich"))
     assert script.toml.splitlines()[2] == 'requires-python = ">=3.11"'  # as line 3 of the file
+
+
+def test_what_is_wrong_with_the_comment_is_not_said_of_the_script(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    file.write_text("# /// script\n# dependencies = [\n# ///\n")
+    with pytest.raises(UsageError, match=r"The block `# /// script` of .*a\.py is not TOML: "):
+        read_script(file)

@@ -48,3 +48,11 @@ def test_check_names_what_does_not_fit_and_ends_with_1(filled: Path) -> None:
 
 def test_without_an_environment_it_is_said_how_to_make_one(tmp_path: Path) -> None:
     assert "zephyr venv create" in assert_one_sentence(zephyr("check", home=tmp_path), 1)
+
+
+@pytest.mark.parametrize("words", [["list"], ["freeze"], ["check"], ["show", "x"], ["rollback"]])
+def test_the_environment_that_a_project_lacks_is_made_by_a_sync(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'a'\nversion = '1'\n")
+    assert "`zephyr sync` makes it" in assert_one_sentence(zephyr(*words, home=tmp_path), 1)
+    elsewhere = assert_one_sentence(zephyr(*words, "--venv", "elsewhere", home=tmp_path), 1)
+    assert "zephyr venv create" in elsewhere

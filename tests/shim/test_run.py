@@ -71,6 +71,8 @@ def test_without_an_environment_nothing_is_run(tmp_path: Path) -> None:
 def test_a_command_that_is_not_there_is_127_and_one_that_cannot_be_run_126(project: Path, tmp_path: Path) -> None:
     missing = zephyr("run", "nothing-like-it", home=tmp_path, cwd=project)
     assert "no command 'nothing-like-it'" in assert_one_sentence(missing, 127)
+    missing = zephyr("run", "nothing.py", home=tmp_path, cwd=project)
+    assert "no file 'nothing.py'" in assert_one_sentence(missing, 127)
     (project / "data").write_text("x")
     assert "cannot be run" in assert_one_sentence(zephyr("run", "./data", home=tmp_path, cwd=project), 126)
 

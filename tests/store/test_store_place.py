@@ -33,6 +33,12 @@ async def test_the_second_node_hears_who_holds_the_store(directory: Path) -> Non
         pass
 
 
+async def test_a_file_where_the_store_should_be_is_named_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "store"):
+        assert (await refusal(place)).endswith("cannot be opened: that is no directory.")
+
+
 async def test_a_newer_format_is_refused(directory: Path) -> None:
     async with opened(directory):
         pass

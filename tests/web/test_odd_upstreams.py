@@ -53,6 +53,9 @@ async def test_an_offline_page_lists_what_is_held_now(tmp_path: Path, autojump_c
 
         await node.ask("/simple/demo/")
         node.pages.offline = True
+        status, headers, _ = await node.ask("/simple/unknown/")
+        assert status == 503
+        assert "retry-after" not in headers, "pip would wait five times for what nobody could change"
         assert await listed() == 0
         carried_in = await node.store.grow(Sha256.of(WHEEL), len(WHEEL), Origin(NAME, "demo", INDEX.key, "lan"))
         await carried_in.write(0, WHEEL)

@@ -126,10 +126,9 @@ def candidates(config: Config) -> list[Path]:
     if config.control_socket is not None:
         return [config.control_socket]
     of_store = places.store_control_socket(config.store)
-    usual = places.runtime_control_socket()
-    if config.source("store") != "default" or usual is None:
+    if config.source("store") != "default":
         return [of_store]
-    return [usual, of_store]
+    return [places.runtime_control_socket(), of_store]
 
 
 def _dial(path: Path, time_s: float) -> socket.socket:

@@ -65,4 +65,5 @@ def _held_now(before: Mapping[str, object], after: Mapping[str, tuple[str, int]]
         return f"The node held all {files} files already; it holds {len(after)} files, {total}."
     names = ", ".join(name for name, _ in new[:NAMES_SHOWN_MAX]) + (", …" if len(new) > NAMES_SHOWN_MAX else "")
     size = format_size(sum(size for _, size in new))
-    return f"The node now holds {len(new)} files more, {size}: {names}. In all it holds {len(after)} files, {total}."
+    more = "1 file" if len(new) == 1 else f"{len(new)} files"
+    return f"The node now holds {more} more, {size}: {names}. In all it holds {len(after)} files, {total}."

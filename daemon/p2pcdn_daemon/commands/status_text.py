@@ -39,6 +39,8 @@ def _saved(counts: Mapping[str, Any]) -> str:
 
 
 def _upstream(status: Mapping[str, Any]) -> str:
+    if status.get("offline"):
+        return "Upstream: not asked, for this node is offline."
     asked = status["upstream_file_requests"]
     pages = status["bytes"].get("pages_from_upstream", 0)
     text = f"{format_size(status['bytes']['from_upstream'])} fetched in {_count(asked, 'file request')}"
@@ -73,7 +75,13 @@ def _peers(status: Mapping[str, Any]) -> str:
     who += f", {faulty} with a fault (`p2pcdn peers` says which)" if faulty else ""
     room = room_text(status.get("room"))
     together = f"; {room}" if room else ""
-    return f"Peers:   {who}; neighbours reach this node on {status['peer_address']}{bad}{together}."
+    return f"Peers:   {who}; neighbours reach this node on {_own(status['peer_address'])}{bad}{together}."
+
+
+def _own(address: Any) -> str:
+    """Where the node listens, in words that a person could act on: nobody can dial the address of all addresses."""
+    host, _, port = str(address).rpartition(":")
+    return f"port {port} of every address" if host in ("0.0.0.0", "[::]") else str(address)
 
 
 def room_text(room: Any) -> str:

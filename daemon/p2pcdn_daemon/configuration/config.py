@@ -71,8 +71,9 @@ class Config:
         None,
         PATH,
         "The unix socket over which the commands reach the node; 107 bytes at most.",
-        default_text="`$XDG_RUNTIME_DIR/p2pcdn/control.sock`; for root and the system service "
-        "`/run/p2pcdn/control.sock`; always `control.sock` in the store as well",
+        default_text="`$XDG_RUNTIME_DIR/p2pcdn/control.sock`, without that variable "
+        "`/tmp/p2pcdn-<uid>/control.sock`; for root and the system service `/run/p2pcdn/control.sock`; "
+        "always `control.sock` in the store as well",
     )
     store: Path = _setting(
         Path(),

@@ -42,15 +42,19 @@ def default_config_file(environ: Mapping[str, str] = os.environ) -> Path:
     return user_config_path("p2pcdn", appauthor=False) / "config.toml"
 
 
-def runtime_control_socket(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The control socket of this user (of the system, for root) that commands look for first; None without a place."""
+def runtime_control_socket(environ: Mapping[str, str] = os.environ) -> Path:
+    """The control socket of this user (of the system, for root) that commands look for first.
+
+    A job of a CI has no session and so no XDG_RUNTIME_DIR: its steps meet in the user's temporary directory.
+    """
     given = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     if given:
         return Path(given) / CONTROL_SOCKET_NAME
     if os.geteuid() == 0:
         return SYSTEM_RUNTIME_DIRECTORY / CONTROL_SOCKET_NAME
-    runtime = environ.get("XDG_RUNTIME_DIR")
-    return Path(runtime) / "p2pcdn" / CONTROL_SOCKET_NAME if runtime else None
+    if runtime := environ.get("XDG_RUNTIME_DIR"):
+        return Path(runtime) / "p2pcdn" / CONTROL_SOCKET_NAME
+    return own_temporary_directory() / CONTROL_SOCKET_NAME
 
 
 def store_control_socket(store: Path) -> Path:

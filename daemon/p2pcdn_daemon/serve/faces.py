@@ -77,10 +77,12 @@ async def open_control_faces(config: Config, faces: Adopted, stack: AsyncExitSta
         ) from error
     faces.control.append(await _control_face(of_store, stack))
     usual = places.runtime_control_socket()
-    if usual is not None and usual != of_store:
+    if usual != of_store:
         try:
+            if usual.parent == places.own_temporary_directory():
+                places.make_own_directory(usual.parent)
             faces.control.append(await _control_face(usual, stack))
-        except CannotListen as error:
+        except (CannotListen, OSError) as error:
             log.info("commands reach this node with --store %s only: %s", config.store, error)
 
 

@@ -225,7 +225,7 @@ class Leases:
         if whole and not races and now < member.progress_at + self._patience_s:
             return False  # somebody has it all, unless he has gone since
         slow = self.roots(member.ask.distrusted) if races else []
-        log.info(
+        log.debug(
             "%s is to read the origin: it believes %d of %d readers%s",
             member.address or "this node", len(believed), len(self.held), ", and the room is slow" if races else "",
             extra={"id": member.ask.id},

@@ -321,7 +321,7 @@ class Download:
     def _start_reading(self) -> None:
         assert self._nursery is not None
         self._turn.running = True
-        log.info("reads the origin, %s", self._why_we_read(), extra={"file": self._sources.name})
+        log.debug("reads the origin, %s", self._why_we_read(), extra={"file": self._sources.name})
         self._nursery.start_soon(self._read)
 
     def _why_we_read(self) -> str:

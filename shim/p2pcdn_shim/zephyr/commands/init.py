@@ -8,7 +8,7 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.configuration.config_files import read_text
-from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters import finding
 from p2pcdn_shim.zephyr.machine.files import write_text
 
@@ -30,7 +30,11 @@ def run(call: Call) -> int:
         raise UsageError(f"{name[:60]!r} cannot be the name of a project; give it one with --name.")
     python = finding.find(call.config.python, None, call.directory)
     text = read_text(file) or ""
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "that is no directory" if directory.exists() else error.strerror or str(error)
+        raise ZephyrError(f"{directory} cannot be made: {why}.") from error
     write_text(file, new_project(text, name, f"3.{python.version[1]}", file))
     call.voice.did(f"Made the project {name} in {file}.", {"file": str(file), "name": name})
     return 0

@@ -18,6 +18,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(call: Call) -> int:
     place = named.project_place(call.config, call.directory)
+    if call.options.venv is None:
+        named.refuse_unmade(call.config, place)
     found = sorted(installed(place), key=lambda pair: normalize(pair[0]))
     width = max((len(name) for name, _ in found), default=0)
     call.voice.answer(

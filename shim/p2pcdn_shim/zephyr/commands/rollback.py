@@ -24,6 +24,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(call: Call) -> int:
     place = named.project_place(call.config, call.directory)
+    if call.options.venv is None:
+        named.refuse_unmade(call.config, place)
     venv.open_environment(place)
     try:
         with Environment(str(place), command=call.command, now_s=time.time()).locked(

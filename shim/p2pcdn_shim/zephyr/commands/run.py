@@ -94,7 +94,8 @@ def _become(command: list[str], environ: dict[str, str]) -> int:
             return _run_and_wait(command, environ)
         os.execvpe(command[0], command, environ)
     except FileNotFoundError:
-        print(f"zephyr: There is no command {command[0]!r}.", file=sys.stderr)
+        what = "file" if command[0].endswith(".py") else "command"
+        print(f"zephyr: There is no {what} {command[0]!r}.", file=sys.stderr)
         return EXIT_NOT_FOUND
     except OSError as error:
         print(f"zephyr: {command[0]!r} cannot be run: {error.strerror or error}.", file=sys.stderr)

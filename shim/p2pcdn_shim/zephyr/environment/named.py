@@ -9,7 +9,7 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr.configuration.config import Config
 from p2pcdn_shim.zephyr.environment.venv import Environment, read_settings
-from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.machine import platforms
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
@@ -32,6 +32,12 @@ def place_of(word: str | None, config: Config, directory: Path) -> Path:
 def project_place(config: Config, directory: Path) -> Path:
     """The environment of the project: `.venv` beside its pyproject.toml, else in this directory."""
     return beside_project(config, directory, config.venv)
+
+
+def refuse_unmade(config: Config, place: Path) -> None:
+    """Raises ZephyrError where the project has no environment yet: a sync makes it, with all that is locked."""
+    if config.project_file is not None and not place.exists():
+        raise ZephyrError(f"The project has no environment {place} yet; `zephyr sync` makes it.")
 
 
 def beside_project(config: Config, directory: Path, place: Path) -> Path:

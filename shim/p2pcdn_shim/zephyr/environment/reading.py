@@ -13,6 +13,8 @@ from p2pcdn_shim.zephyr.pip.target import Target
 def read_environment(call: Call) -> tuple[Target, Environment]:
     """The project's environment, or that of --venv. Raises ZephyrError."""
     place = named.project_place(call.config, call.directory)
+    if call.options.venv is None:
+        named.refuse_unmade(call.config, place)
     try:
         target = Target(venv.open_environment(place).python)
     except PipError as error:

@@ -48,7 +48,11 @@ def _toml(text: str, block: re.Match[str]) -> str:
 
 
 def _script(file: Path, toml: str) -> Script:
-    table, reader = parse_toml(toml, file), Reader(toml, file)
+    try:
+        table, reader = parse_toml(toml, file), Reader(toml, file)
+    except UsageError as error:
+        said = str(error).removeprefix(f"{file} ")
+        raise UsageError(f"The block `# /// script` of {file} {said}") from error
     return Script(
         file,
         toml,

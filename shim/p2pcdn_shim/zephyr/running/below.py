@@ -32,8 +32,7 @@ def find_below(call: Call) -> venv.Environment | None:
         return venv.open_environment(place)
     if active and _has_the_python(call, Path(active)):
         return venv.open_environment(Path(active))
-    if config.project_file is not None and not place.exists():
-        raise ZephyrError(f"The project has no environment {place} yet; `zephyr sync` makes it.")
+    named.refuse_unmade(config, place)
     return None if options.above or asks_for_a_python(call) else venv.open_environment(place)
 
 
