@@ -154,6 +154,23 @@ def test_what_cannot_be_had_leaves_no_layer_behind(project: Project) -> None:
     assert list((project.directory.parent / "cache" / "layers").glob("[0-9a-f]*")) == []
 
 
+def test_many_who_want_the_same_at_once_get_it(project: Project) -> None:
+    project.zephyr("sync")
+    for number in range(3):
+        words = ("run", "--quiet", "--with", f"demo-tool,demo-lib<{number + 3}", "show.py", "demo_tool")
+        for running in [project.start(*words) for _ in range(4)]:
+            with running:
+                assert running.communicate(timeout=120) == ("demo_tool 1.0\n", "")
+    assert len(layers_of(project)) == 3
+
+
+def test_a_layer_whose_interpreter_is_gone_is_made_anew(project: Project) -> None:
+    project.zephyr("sync")
+    for _ in range(2):
+        assert run(project, "--with", "demo-tool", "show.py", "demo_tool") == ("demo_tool 1.0\n", "")
+        (layers_of(project)[0] / "bin" / "python").unlink()
+
+
 def test_without_a_project_there_is_an_environment_of_these_packages_alone(project: Project, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -35,10 +35,11 @@ def find_above(call: Call, below: venv.Environment | None, script: Script | None
 def _environment_of(call: Call, layer: layers.Layer, *, upgrade: bool) -> venv.Environment:
     """Made where it is not there yet, and held for as long as this process lives, or what it becomes."""
     place = layers.place_of(call, layer)
-    if upgrade or layers.may_change(call, layer) or not layers.hold(place):
+    anew = upgrade or layers.may_change(call, layer)
+    if anew or not layers.hold(place):
         from p2pcdn_shim.zephyr.environment.layering import make
 
-        make(call, place, layer, upgrade=upgrade)
+        make(call, place, layer, anew=anew, upgrade=upgrade)
         if not layers.hold(place):
             raise ZephyrError(f"{place} was removed while it was made; try again.")
     return venv.open_environment(place)
