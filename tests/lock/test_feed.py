@@ -149,5 +149,20 @@ async def test_more_than_may_be_fetched_is_not_asked_for(tmp_path: Path) -> None
     many = [make_wheel("a", f"1.{number}") for number in range(5)]
     async with room(tmp_path, *many) as here, open_feed(here.facts) as feed:
         await feed.get(Need(tables=("a",)))
-        with pytest.raises(Unavailable, match="more than 3"):
+        with pytest.raises(Unavailable, match="more things"):
             await feed.get_all((), [Source("a", f"1.{number}") for number in range(5)], fetched_max=3)
+
+
+async def test_what_is_kept_costs_nothing_though_its_page_is_to_be_asked_for_again(tmp_path: Path) -> None:
+    many = [make_wheel("a", f"1.{number}") for number in range(5)]
+    sources = [Source("a", f"1.{number}") for number in range(5)]
+    async with room(tmp_path, *many) as here:
+        async with open_feed(here.facts) as feed:
+            await feed.get_all(("a",), sources, fetched_max=9)
+        here.clock.ahead_s += 24 * 3600
+        async with open_feed(here.facts) as feed:
+            with pytest.raises(Unavailable, match="more things"):
+                await feed.get_all(("a",), sources, fetched_max=0)
+        async with open_feed(here.facts) as feed:
+            _, metadata = await feed.get_all(("a",), sources, fetched_max=1)
+            assert metadata.keys() == {*sources}
