@@ -189,8 +189,8 @@ def test_a_directory_is_looked_at_every_time(project: Project) -> None:
     for version in ("1.0", "2.0"):
         (local / "backend.py").write_text(backend_of(make_wheel("demo-local", version)))
         (local / "pyproject.toml").write_text(f"{backend}[project]\n{info.format(version)}")
-        said, _ = run(project, "--with", "./local", "show.py", "demo_local")
-        assert said == f"demo_local {version}\n"
+        for words in (("--with", "./local"), ("--directory", "local", "--venv", "../.venv", "--with", ".")):
+            assert run(project, *words, "show.py", "demo_local")[0] == f"demo_local {version}\n"
 
 
 SCRIPT = """# /// script

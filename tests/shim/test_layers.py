@@ -73,6 +73,24 @@ def test_a_layer_whose_interpreter_is_gone_is_none(interpreter: Probe, tmp_path:
 
 
 @pytest.mark.parametrize(
+    ("requirement", "is_place"),
+    [
+        (".", True),
+        ("../other", True),
+        ("./local[more]", True),
+        ("~/a-1.0-py3-none-any.whl", True),
+        ("a @ file:///home/me/a", True),
+        ("git+file:///home/me/a", True),
+        ("a>=1,<2; sys_platform != 'win32'", False),
+        ("a @ https://host.example/a.whl", False),
+        ("git+ssh://git@host.example/a.git", False),
+    ],
+)
+def test_what_lies_on_this_machine_may_change_under_the_same_words(requirement: str, is_place: bool) -> None:
+    assert layers.is_place(requirement) == is_place
+
+
+@pytest.mark.parametrize(
     ("text", "found"),
     [
         ("flask", ["flask"]),

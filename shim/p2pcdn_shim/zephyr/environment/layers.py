@@ -56,9 +56,14 @@ def place_of(call: Call, layer: Layer) -> Path:
     return platforms.cache_directory() / "layers" / _key(call, layer)
 
 
-def may_change(call: Call, layer: Layer) -> bool:
-    """Whether something is named that may be another thing tomorrow under the same words: a directory of the user's."""
-    return any("file:" in text or ("/" in text and (call.directory / text).is_dir()) for text in layer.requirements)
+def may_change(layer: Layer) -> bool:
+    """Whether something is named that may be another thing tomorrow under the same words: a file or directory."""
+    return any(map(is_place, layer.requirements))
+
+
+def is_place(requirement: str) -> bool:
+    """Whether it names something of this machine: `.`, `./local[extra]`, `../a.whl`, `a @ file:///…`."""
+    return requirement.startswith(".") or "file:" in requirement or ("/" in requirement and "://" not in requirement)
 
 
 def is_whole(place: Path) -> bool:
@@ -144,7 +149,7 @@ def _key(call: Call, layer: Layer) -> str:
     """Names what a layer comes of: the same words elsewhere may mean another directory."""
     config = call.config
     settings = [repr(getattr(config, name)) for name in _SETTINGS]
-    here = str(call.directory) if any("/" in text for text in layer.requirements) else ""
+    here = str(call.directory) if may_change(layer) else ""
     python = layer.interpreter
     return digest(
         f"{FORMAT}", *layer.requirements, "", here, repr(asking.options_of(config)), *settings,

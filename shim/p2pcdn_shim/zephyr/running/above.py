@@ -35,7 +35,7 @@ def find_above(call: Call, below: venv.Environment | None, script: Script | None
 def _environment_of(call: Call, layer: layers.Layer, *, upgrade: bool) -> venv.Environment:
     """Made where it is not there yet, and held for as long as this process lives, or what it becomes."""
     place = layers.place_of(call, layer)
-    anew = upgrade or layers.may_change(call, layer)
+    anew = upgrade or layers.may_change(layer)
     if anew or not layers.hold(place):
         from p2pcdn_shim.zephyr.environment.layering import make
 
