@@ -15,6 +15,7 @@ import pytest
 from tests.bench.node import RunningNode
 from tests.bench.upstream import FaultyUpstream
 from tests.bench.wheels import backend_of, make_wheel
+from tests.end_to_end.conftest import StartNode, StartUpstream
 from tests.end_to_end.test_zephyr import Project
 
 LIB, NEW_LIB = make_wheel("demo-lib"), make_wheel("demo-lib", "2.0")
@@ -169,6 +170,20 @@ def test_a_layer_whose_interpreter_is_gone_is_made_anew(project: Project) -> Non
     for _ in range(2):
         assert run(project, "--with", "demo-tool", "show.py", "demo_tool") == ("demo_tool 1.0\n", "")
         (layers_of(project)[0] / "bin" / "python").unlink()
+
+
+def test_no_password_of_a_url_lies_in_the_cache(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    upstream = start_upstream([LIB, TOOL])
+    project = Project(tmp_path / "project", start_node(upstream))
+    project.write([])
+    project.zephyr("sync")
+    url = upstream.file_url(TOOL.filename).replace("://", "://me:hush-hush@")
+    assert run(project, "--with", f"demo-tool @ {url}", "--", "python", "-c", "import demo_tool") == ("", "")
+    files = [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+    assert layers_of(project)[0] / ".layer" in files
+    assert not [file for file in files if b"hush-hush" in file.read_bytes()]
 
 
 def test_without_a_project_there_is_an_environment_of_these_packages_alone(project: Project, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from p2pcdn.envs.scripts import shebang
 from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.configuration.urls import without_secrets
 from p2pcdn_shim.zephyr.environment import direct_urls, syncing, venv
 from p2pcdn_shim.zephyr.environment.installed import installed
 from p2pcdn_shim.zephyr.environment.interpreter import interpreter_of, scheme_of
@@ -49,7 +50,7 @@ def _make(call: Call, place: Path, layer: Layer, *, upgrade: bool) -> None:
             _fill(call, place, layer, upgrade=upgrade)
         if layer.below is not None:
             _lay_over(place, layer, layer.below)
-        (place / MARK).write_text(f"{' '.join(layer.requirements)}\n", encoding="utf-8")
+        (place / MARK).write_text(f"{without_secrets(' '.join(layer.requirements))}\n", encoding="utf-8")
     except BaseException:
         if settings is None and venv.read_settings(place) is not None:
             remove(place)
