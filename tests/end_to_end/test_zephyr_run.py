@@ -151,6 +151,7 @@ def test_what_cannot_be_had_leaves_no_layer_behind(project: Project) -> None:
     project.zephyr("sync")
     assert "nonsuch" in project.zephyr("run", "--with", "demo-nonsuch", "show.py", code=1)
     assert "'a b' is no requirement" in project.zephyr("run", "--with", "a b", "show.py", code=2)
+    assert "--with names no package" in project.zephyr("run", "--with", "rich", "--with", " ,", "show.py", code=2)
     assert "neither does" in project.zephyr("run", "--upgrade", "show.py", code=2)
     assert list((project.directory.parent / "cache" / "layers").glob("[0-9a-f]*")) == []
 
