@@ -84,6 +84,14 @@ def scratch_of(tree: Path) -> Path:
     return tree.with_name(f".{tree.name}.{os.urandom(8).hex()}{_LEFTOVER}")
 
 
+def remove_leftovers(tree: Path) -> None:
+    """Takes away what killed processes left of unpacking this tree, which nobody unpacks now; what resists stays."""
+    for path in tree.parent.iterdir():
+        if path.name.startswith(f".{tree.name}.") and is_leftover(path.name):
+            with suppress(OSError):
+                remove_tree(path)
+
+
 def is_leftover(name: str) -> bool:
     """Whether a directory of this name beside the trees is what a killed unpacking left: the next start may remove
     it.

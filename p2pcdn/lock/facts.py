@@ -83,8 +83,8 @@ class Listed:
 class Facts:
     """Used by one trio loop. Whoever asks for the same at the same time asks the index once (`Pages`, `Metadata`).
 
-    needs_files: where nobody is asked (`Pages.asks`), only versions are known that have a file in the store, for they
-    will be installed; else those whose metadata is there.
+    needs_files: where nobody is asked (`Pages.asks`), versions are known by the files in the store alone, for they will
+    be installed; else by all their files, where their metadata is there.
     """
 
     pages: Pages
@@ -138,21 +138,22 @@ class Facts:
             return encode_table(Table(project, missing=f"no page {offline}")), None
         files = held.page.files if held.page is not None else ()
         _, places = await self.threads.run(table_and_places_of, project, told(files))
-        here = [files[at] for some in places.values() if self._is_here(held, project, some) for at in some]
+        here = [files[at] for some in places.values() for at in self._here(held, project, some)]
         if not here:
             return encode_table(Table(project, missing=f"no version {offline}")), None
         octets, _ = await self.threads.run(partial(_encoded_page, project, here, held.index.url, whole=True))
         return octets, Listed(held.index, project, held.version)
 
-    def _is_here(self, held: HeldPage, project: str, places: Sequence[int]) -> bool:
-        """places: of a version's files on the page."""
+    def _here(self, held: HeldPage, project: str, places: Sequence[int]) -> list[int]:
+        """Of the places of a version's files on the page those that count; none where its metadata is not here."""
         files = held.page.files if held.page is not None else ()
-        digests = [files[at].sha256 for at in places]
-        if self.needs_files and not any(one is not None and self.store.holds(one) for one in digests):
-            return False
         wanted = Wanted(held.index, project, files[min(places, key=lambda at: _rank(plain(files, at)))])
-        named, sha256 = self.metadata.name_of(wanted), wanted.file.sha256
-        return any(one is not None and self.store.holds(one) for one in (named, sha256))
+        if not (self._holds(self.metadata.name_of(wanted)) or self._holds(wanted.file.sha256)):
+            return []
+        return [at for at in places if not self.needs_files or self._holds(files[at].sha256)]
+
+    def _holds(self, digest: Sha256 | None) -> bool:
+        return digest is not None and self.store.holds(digest)
 
     async def _read(self, held: HeldPage, listed: Listed, *, whole: bool) -> tuple[bytes, Mapping[str, bytes]]:
         """The table and the files of a page, kept from now on; of a large one the newest, or, as a whole, all."""

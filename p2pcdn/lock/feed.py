@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -32,6 +32,7 @@ LIKELY_WAITING_MAX = 500
 LOOKED_UP_AT_ONCE = 32
 
 Key = str | Source
+K = TypeVar("K", str, Source)
 
 
 class Feed:
@@ -84,12 +85,22 @@ class Feed:
         """The tables and metadata of just these, as they are kept. Raises what is the matter with one of them, and
         Unavailable where more than `fetched_max` would have to be fetched.
         """
-        tables, metadata = {}, {}
-        wanted: dict[Key, None] = dict.fromkeys((*projects, *sources))
+        # Whether metadata is kept is known where its page is.
+        tables, fetched = await self._all(projects, fetched_max)
+        metadata, _ = await self._all(sources, fetched_max - fetched)
+        for source in metadata:
+            self._note(source)
+        return tables, metadata
+
+    async def _all(self, keys: Iterable[K], fetched_max: int) -> tuple[dict[K, bytes], int]:
+        """And how many of them had to be fetched."""
+        fetched, found = 0, {}
+        wanted = dict.fromkeys(keys)
         for number, key in enumerate(wanted):
             self._start(key, self._needed)
-            if len(self._coming) > fetched_max:
-                raise Unavailable(f"more than {fetched_max} things would have to be fetched")
+            fetched += key in self._coming
+            if fetched > fetched_max:
+                raise Unavailable("more things would have to be fetched than it is worth")
             if number % LOOKED_UP_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
         while wanted:
@@ -99,14 +110,10 @@ class Feed:
                 outcome = self._come.pop(key)
                 if isinstance(outcome, P2pcdnError):
                     raise outcome
-                if isinstance(key, Source):
-                    metadata[key] = outcome
-                    self._note(key)
-                else:
-                    tables[key] = outcome
+                found[key] = outcome
             if wanted:
                 await self._more.wait()
-        return tables, metadata
+        return found, fetched
 
     def _hand_over(self, needed: list[Key]) -> tuple[list[bytes], list[list[Any]]]:
         tables, metadata = [], []

@@ -16,7 +16,7 @@ from typing import Any
 import trio
 
 from p2pcdn.envs.errors import BadWheel
-from p2pcdn.envs.unpack import unpack
+from p2pcdn.envs.unpack import remove_leftovers, unpack
 from p2pcdn.store import Made
 from p2pcdn.world import Process, Processes, Threads
 
@@ -35,6 +35,7 @@ RECEIVE_SIZE_BYTES = 256 * 1024
 ANSWER_SIZE_BYTES_MAX = 64 * 1024 * 1024
 # An isolated interpreter does not look where this package came from; so it is told.
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from p2pcdn.envs.unpacker import main; main()"
+_BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 _ROOT = str(Path(__file__).parents[2])
 
 
@@ -63,6 +64,7 @@ class Unpackers:
                 made = await unpacker.unpack(wheel, filename, tree)
             except _Ended as error:
                 unpacker.leave.cancel()
+                await unpacker.gone.wait()  # one that makes no sense may still write
                 log.warning("an unpacking process ended: %s; it is done in a thread", error)
                 return await self.threads.run(_unpacked, wheel, filename, tree)
             except (BadWheel, OSError):
@@ -93,13 +95,19 @@ class Unpackers:
 
     async def _live(self) -> None:
         command = [sys.executable, "-I", "-c", self.code, _ROOT]
+        unpacker: _Unpacker | None = None
         try:
             async with self.processes.open(command, {"LC_ALL": "C.UTF-8"}) as process:
-                await self._serve(_Unpacker(process))
+                unpacker = _Unpacker(process)
+                await self._serve(unpacker)
+            if unpacker.tree is not None:
+                await self.threads.run(remove_leftovers, unpacker.tree)
         except OSError as error:
             log.warning("no process could be started to unpack in: %s", error)
         finally:
             self._started -= 1
+            if unpacker is not None:
+                unpacker.gone.set()
 
     async def _serve(self, unpacker: _Unpacker) -> None:
         """Until it was idle for long enough, or has ended."""
@@ -122,21 +130,26 @@ class _Unpacker:
 
     process: Process
     leave: trio.CancelScope = field(default_factory=trio.CancelScope)
+    gone: trio.Event = field(default_factory=trio.Event)
+    tree: Path | None = None  # what it unpacks
     _received: bytearray = field(default_factory=bytearray)
 
     async def unpack(self, wheel: Path, filename: str, tree: Path) -> Made:
         """Raises BadWheel, OSError; _Ended: then nobody knows whether it is unpacked."""
         self.leave.deadline = float("inf")
+        self.tree = tree
         question = json.dumps([str(wheel), filename, str(tree)]).encode() + b"\n"
         try:
             await self.process.stdin.send_all(question)
             said: dict[str, Any] = json.loads(await self._line())
+            listing = await self._exactly(said.get("listing_bytes", 0))
+            self.tree = None
             if "bad" in said:
                 raise BadWheel(said["bad"])
             if "errno" in said:
                 raise OSError(said["errno"], said["text"])
-            return Made(await self._exactly(said["listing_bytes"]), said["size_bytes"])
-        except (trio.BrokenResourceError, trio.ClosedResourceError, ValueError, KeyError) as error:
+            return Made(listing, said["size_bytes"])
+        except (*_BROKEN, ValueError, LookupError, TypeError, AttributeError) as error:
             raise _Ended(f"{type(error).__name__} {error}") from error
 
     async def _line(self) -> bytes:
@@ -164,6 +177,6 @@ def _unpacked(wheel: Path, filename: str, tree: Path) -> Made:
 
 
 async def _log_errors(process: Process) -> None:
-    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+    with suppress(*_BROKEN):
         while chunk := await process.stderr.receive_some(RECEIVE_SIZE_BYTES):
             log.warning("an unpacking process says: %s", chunk.decode("utf-8", "replace").strip()[-4000:])

@@ -15,6 +15,7 @@ import pytest
 from tests.bench.node import RunningNode
 from tests.bench.upstream import FaultyUpstream
 from tests.bench.wheels import backend_of, make_wheel
+from tests.end_to_end.conftest import StartNode, StartUpstream
 from tests.end_to_end.test_zephyr import Project
 
 LIB, NEW_LIB = make_wheel("demo-lib"), make_wheel("demo-lib", "2.0")
@@ -150,8 +151,40 @@ def test_what_cannot_be_had_leaves_no_layer_behind(project: Project) -> None:
     project.zephyr("sync")
     assert "nonsuch" in project.zephyr("run", "--with", "demo-nonsuch", "show.py", code=1)
     assert "'a b' is no requirement" in project.zephyr("run", "--with", "a b", "show.py", code=2)
+    assert "--with names no package" in project.zephyr("run", "--with", "rich", "--with", " ,", "show.py", code=2)
     assert "neither does" in project.zephyr("run", "--upgrade", "show.py", code=2)
     assert list((project.directory.parent / "cache" / "layers").glob("[0-9a-f]*")) == []
+
+
+def test_many_who_want_the_same_at_once_get_it(project: Project) -> None:
+    project.zephyr("sync")
+    for number in range(3):
+        words = ("run", "--quiet", "--with", f"demo-tool,demo-lib<{number + 3}", "show.py", "demo_tool")
+        for running in [project.start(*words) for _ in range(4)]:
+            with running:
+                assert running.communicate(timeout=120) == ("demo_tool 1.0\n", "")
+    assert len(layers_of(project)) == 3
+
+
+def test_a_layer_whose_interpreter_is_gone_is_made_anew(project: Project) -> None:
+    project.zephyr("sync")
+    for _ in range(2):
+        assert run(project, "--with", "demo-tool", "show.py", "demo_tool") == ("demo_tool 1.0\n", "")
+        (layers_of(project)[0] / "bin" / "python").unlink()
+
+
+def test_no_password_of_a_url_lies_in_the_cache(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    upstream = start_upstream([LIB, TOOL])
+    project = Project(tmp_path / "project", start_node(upstream))
+    project.write([])
+    project.zephyr("sync")
+    url = upstream.file_url(TOOL.filename).replace("://", "://me:hush-hush@")
+    assert run(project, "--with", f"demo-tool @ {url}", "--", "python", "-c", "import demo_tool") == ("", "")
+    files = [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+    assert layers_of(project)[0] / ".layer" in files
+    assert not [file for file in files if b"hush-hush" in file.read_bytes()]
 
 
 def test_without_a_project_there_is_an_environment_of_these_packages_alone(project: Project, tmp_path: Path) -> None:
@@ -172,8 +205,8 @@ def test_a_directory_is_looked_at_every_time(project: Project) -> None:
     for version in ("1.0", "2.0"):
         (local / "backend.py").write_text(backend_of(make_wheel("demo-local", version)))
         (local / "pyproject.toml").write_text(f"{backend}[project]\n{info.format(version)}")
-        said, _ = run(project, "--with", "./local", "show.py", "demo_local")
-        assert said == f"demo_local {version}\n"
+        for words in (("--with", "./local"), ("--directory", "local", "--venv", "../.venv", "--with", ".")):
+            assert run(project, *words, "show.py", "demo_local")[0] == f"demo_local {version}\n"
 
 
 SCRIPT = """# /// script

@@ -11,13 +11,14 @@ import trio
 import trio.testing
 
 from p2pcdn.errors import Unavailable
-from p2pcdn.lock.facts import NEWEST_VERSIONS, PARSE_INLINE_FILES_MAX, Listed, file_for_metadata
+from p2pcdn.lock.facts import NEWEST_VERSIONS, PARSE_INLINE_FILES_MAX, Facts, Listed, file_for_metadata
 from p2pcdn.lock.feed import open_feed
-from p2pcdn.lock.kept import decode_metadata
+from p2pcdn.lock.kept import decode_metadata, decode_table
 from p2pcdn.resolve import Need, Source, table_and_places_of
 from p2pcdn.simple import parse_page, told
 from tests.bench.wheels import make_wheel
 from tests.lock.rooms import page_of, room
+from tests.store.stores import WHEEL, keep
 
 A, B = make_wheel("a"), make_wheel("b")
 
@@ -149,5 +150,38 @@ async def test_more_than_may_be_fetched_is_not_asked_for(tmp_path: Path) -> None
     many = [make_wheel("a", f"1.{number}") for number in range(5)]
     async with room(tmp_path, *many) as here, open_feed(here.facts) as feed:
         await feed.get(Need(tables=("a",)))
-        with pytest.raises(Unavailable, match="more than 3"):
+        with pytest.raises(Unavailable, match="more things"):
             await feed.get_all((), [Source("a", f"1.{number}") for number in range(5)], fetched_max=3)
+
+
+async def test_what_is_kept_costs_nothing_though_its_page_is_to_be_asked_for_again(tmp_path: Path) -> None:
+    many = [make_wheel("a", f"1.{number}") for number in range(5)]
+    sources = [Source("a", f"1.{number}") for number in range(5)]
+    async with room(tmp_path, *many) as here:
+        async with open_feed(here.facts) as feed:
+            await feed.get_all(("a",), sources, fetched_max=9)
+        here.clock.ahead_s += 24 * 3600
+        async with open_feed(here.facts) as feed:
+            with pytest.raises(Unavailable, match="more things"):
+                await feed.get_all(("a",), sources, fetched_max=0)
+        async with open_feed(here.facts) as feed:
+            _, metadata = await feed.get_all(("a",), sources, fetched_max=1)
+            assert metadata.keys() == {*sources}
+
+
+async def test_where_nobody_is_asked_a_wheel_for_another_machine_makes_no_version_installable(tmp_path: Path) -> None:
+    old, new = make_wheel("a", "1.0"), make_wheel("a", "2.0")
+    other = replace(new, filename="a-2.0-cp39-cp39-win_amd64.whl", content=new.content + b" ")
+    async with room(tmp_path, old, new, other) as here:
+        facts = here.facts
+        await facts.table("a")
+        for one in (old, other):
+            await keep(facts.store, one.content)
+        for one in (old, new):
+            assert one.metadata is not None
+            await facts.store.keep_small(one.metadata, WHEEL, expected=None)
+        for needs_files, tags in ((False, {"py3-none-any", "cp39-cp39-win_amd64"}), (True, {"cp39-cp39-win_amd64"})):
+            view = Facts(facts.pages.unasking(), facts.metadata.unasking(), facts.store, facts.threads, needs_files)
+            octets, _ = await view.table("a")
+            releases = {one.version: set(one.tags) for one in decode_table(octets).releases}
+            assert releases == {"1.0": {"py3-none-any"}, "2.0": tags}

@@ -91,14 +91,51 @@ async def test_a_process_says_what_is_wrong_and_goes_on(tmp_path: Path) -> None:
     assert [name for name in names(tmp_path) if not name.startswith("row")] == ["blob", "good"]
 
 
-@pytest.mark.parametrize("code", ["input(); print('{')", "input()", "input(); print('{\"listing_bytes\": 7}')"])
+@pytest.mark.parametrize(
+    "code", ["input(); print('{')", "input()", "input(); print('{\"listing_bytes\": 7}')", "input(); print([])"]
+)
 async def test_where_a_process_ends_or_makes_no_sense_a_thread_does_it(tmp_path: Path, code: str) -> None:
     async with unpackers(code=code) as (them, threads):
         await unpack_a_row(them, tmp_path)
         in_threads = threads.runs
         made = await them.unpack(*wheel(tmp_path), tmp_path / "tree")
-        assert threads.runs == in_threads + 1
+        assert threads.runs == in_threads + 2  # what the process may have left is taken away before
     assert Listing.decode(made.listing).project == "a"
+
+
+# What it had begun to write is there when it says so, and then it hangs.
+HANGS = """
+import json, os, sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from p2pcdn.envs.unpack import scratch_of
+scratch_of(Path(json.loads(input())[2])).mkdir()
+sys.stderr.write("begun"), sys.stderr.flush()
+{then}
+"""
+
+
+async def test_what_a_killed_process_had_begun_is_taken_away(tmp_path: Path) -> None:
+    async with unpackers(code=HANGS.format(then="os.kill(os.getpid(), 9)")) as (them, _):
+        await unpack_a_row(them, tmp_path)
+        made = await them.unpack(*wheel(tmp_path), tmp_path / "tree")
+    assert Listing.decode(made.listing).project == "a"
+    assert [name for name in names(tmp_path) if not name.startswith("row")] == ["blob", "tree"]
+
+
+async def test_who_is_cancelled_leaves_neither_a_process_nor_half_a_tree(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with unpackers(code=HANGS.format(then="time.sleep(1000)")) as (them, _):
+        await unpack_a_row(them, tmp_path)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(them.unpack, *wheel(tmp_path), tmp_path / "tree")
+            while "begun" not in caplog.text:
+                await trio.testing.wait_all_tasks_blocked(cushion=0.02)
+            nursery.cancel_scope.cancel()
+        while len(them.nursery.child_tasks) > them.idle:
+            await trio.testing.wait_all_tasks_blocked(cushion=0.02)
+        assert [name for name in names(tmp_path) if not name.startswith("row")] == ["blob"]
 
 
 async def test_no_more_than_so_many_processes_run_and_all_wheels_come_through(tmp_path: Path) -> None:

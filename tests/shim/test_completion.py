@@ -62,6 +62,19 @@ def test_choices_and_commands_of_commands_are_completed(tmp_path: Path) -> None:
     assert words(tmp_path, "config", "index") == ["index-url", "index"]
 
 
+def test_what_a_stranger_calls_by_a_command_is_not_put_where_the_next_enter_runs_it(
+    project: Path, tmp_path: Path
+) -> None:
+    for file, line in {
+        "pyproject.toml": '"b; reboot" = []\n"a$(reboot)" = []\n',
+        "pylock.toml": '[[packages]]\nname = "x$(reboot)"\n[[packages]]\nname = "two\\nlines`reboot`"\n',
+    }.items():
+        with (project / file).open("a") as opened:
+            opened.write(line)
+    assert words(tmp_path, "sync", "--group", "", cwd=project) == ["dev", "docs"]
+    assert words(tmp_path, "update", "", cwd=project) == ["flask", "rich"]
+
+
 def test_names_are_those_of_the_project_and_of_the_environments(
     interpreter: Probe, project: Path, tmp_path: Path
 ) -> None:

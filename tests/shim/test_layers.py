@@ -12,6 +12,7 @@ import pytest
 from p2pcdn_shim.zephyr.environment import layers, venv
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.interpreters.probes import Probe
+from p2pcdn_shim.zephyr.machine import platforms
 from p2pcdn_shim.zephyr.project.inline_metadata import read_script
 from p2pcdn_shim.zephyr.project.requirement_list import split
 
@@ -51,6 +52,43 @@ def test_a_layer_that_was_never_finished_is_none(interpreter: Probe, tmp_path: P
     place = venv.create(tmp_path / "half", interpreter).path
     assert not layers.hold(place)
     assert not layers.hold(tmp_path / "nowhere")
+
+
+def test_what_nobody_finished_goes_and_what_somebody_makes_stays(interpreter: Probe, tmp_path: Path) -> None:
+    half, making = tmp_path / ("a" * 32), tmp_path / ("b" * 32)
+    for place in (half, making):
+        venv.create(place, interpreter)
+    killed = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=subprocess.PIPE, check=True)
+    left = tmp_path / f".{'c' * 32}.new-{int(killed.stdout)}"
+    left.mkdir()
+    with layers.turn(making, "zephyr run", print):
+        layers.sweep(tmp_path)
+    assert [place.exists() for place in (half, making, left)] == [False, True, False]
+
+
+def test_a_layer_whose_interpreter_is_gone_is_none(interpreter: Probe, tmp_path: Path) -> None:
+    place = made(tmp_path, interpreter, "a", 1)
+    assert layers.hold(place)
+    platforms.python_of(place).unlink()
+    assert not layers.hold(place)
+
+
+@pytest.mark.parametrize(
+    ("requirement", "is_place"),
+    [
+        (".", True),
+        ("../other", True),
+        ("./local[more]", True),
+        ("~/a-1.0-py3-none-any.whl", True),
+        ("a @ file:///home/me/a", True),
+        ("git+file:///home/me/a", True),
+        ("a>=1,<2; sys_platform != 'win32'", False),
+        ("a @ https://host.example/a.whl", False),
+        ("git+ssh://git@host.example/a.git", False),
+    ],
+)
+def test_what_lies_on_this_machine_may_change_under_the_same_words(requirement: str, is_place: bool) -> None:
+    assert layers.is_place(requirement) == is_place
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,20 @@ def test_a_command_that_is_not_there_is_127_and_one_that_cannot_be_run_126(proje
     assert "cannot be run" in assert_one_sentence(zephyr("run", "./data", home=tmp_path, cwd=project), 126)
 
 
+def test_a_command_whose_interpreter_is_gone_is_told_from_one_that_is_not_there(project: Path, tmp_path: Path) -> None:
+    (project / "old").write_text("#!/nowhere/python\n")
+    (project / "old").chmod(0o755)
+    sentence = assert_one_sentence(zephyr("run", "./old", home=tmp_path, cwd=project), 126)
+    assert "The interpreter that ./old names" in sentence
+
+
+@pytest.mark.skipif(os.name == "nt", reason="it has no such signals")
+def test_no_signal_is_ignored_in_a_command_that_was_not_before(project: Path, tmp_path: Path) -> None:
+    script = "yes 2>&1 | head -n 1; trap - PIPE; kill -PIPE $$; echo alive"
+    run = zephyr("run", "--", "sh", "-c", script, home=tmp_path, cwd=project)
+    assert (run.returncode, run.stdout, run.stderr) == (-signal.SIGPIPE, "y\n", "")
+
+
 def test_standard_input_goes_to_the_command(project: Path, tmp_path: Path) -> None:
     run = subprocess.run(
         [*COMMAND, "run", "cat"],

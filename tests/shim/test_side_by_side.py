@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import threading
 
 import pytest
 
@@ -59,11 +60,14 @@ def test_an_error_is_raised_when_nobody_is_at_work_any_more(cores: int) -> None:
 
 def test_an_interruption_ends_the_others_too(cores: int) -> None:
     done: list[int] = []
-    main = _thread.get_ident()
+    main, interrupted = _thread.get_ident(), threading.Event()
 
     def work(thing: int) -> None:
-        if _thread.get_ident() == main and thing > 10:
+        if thing > 10 and _thread.get_ident() == main:
+            interrupted.set()
             raise KeyboardInterrupt
+        if thing > 10:
+            interrupted.wait(60)  # else the others may have done all before it gets its turn
         done.append(thing)
 
     with pytest.raises(KeyboardInterrupt):

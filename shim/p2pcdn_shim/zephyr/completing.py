@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import REMAINDER, Action, ArgumentParser, _SubParsersAction
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # What a shell completes by itself.
 FILES, RUNNABLE = ":files", ":commands"
+# A shell inserts a word as it is: what a stranger's project calls `x$(reboot)` would be run at the next Enter.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def answer(words: Sequence[str]) -> int:
@@ -92,7 +95,7 @@ def _values(action: Action, typed: str, known: _Known) -> Iterator[str]:
     elif action.choices is not None:
         yield from _named(dict.fromkeys(map(str, action.choices), ""), typed)
     elif action.metavar in ("NAME", "NAME|PATH", "SETTING"):
-        yield from _named(dict.fromkeys(known.by_dest(action.dest), ""), typed)
+        yield from _named({name: "" for name in known.by_dest(action.dest) if _NAME.fullmatch(name)}, typed)
         if action.metavar == "NAME|PATH":
             yield FILES
     elif action.metavar in ("DIR", "FILE", "PLACE", "PYTHON", "LINKS", "REQUIREMENT"):

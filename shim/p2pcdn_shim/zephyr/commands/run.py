@@ -92,14 +92,28 @@ def _become(command: list[str], environ: dict[str, str]) -> int:
     try:
         if os.name == "nt":
             return _run_and_wait(command, environ)
+        _give_signals_back()
         os.execvpe(command[0], command, environ)
     except FileNotFoundError:
+        from shutil import which
+
+        if (found := which(command[0], path=environ["PATH"])) is not None:
+            print(f"zephyr: The interpreter that {found} names in its first line is gone.", file=sys.stderr)
+            return EXIT_NOT_EXECUTABLE
         what = "file" if command[0].endswith(".py") else "command"
         print(f"zephyr: There is no {what} {command[0]!r}.", file=sys.stderr)
         return EXIT_NOT_FOUND
     except OSError as error:
         print(f"zephyr: {command[0]!r} cannot be run: {error.strerror or error}.", file=sys.stderr)
         return EXIT_NOT_EXECUTABLE
+
+
+def _give_signals_back() -> None:
+    """Python ignores these, and what is ignored stays so in the command: `yes` would not end where `head` has."""
+    import signal
+
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _run_and_wait(command: list[str], environ: dict[str, str]) -> int:

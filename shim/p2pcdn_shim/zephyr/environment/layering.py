@@ -7,10 +7,11 @@ from pathlib import Path
 
 from p2pcdn.envs.scripts import shebang
 from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.configuration.urls import without_secrets
 from p2pcdn_shim.zephyr.environment import direct_urls, syncing, venv
 from p2pcdn_shim.zephyr.environment.installed import installed
 from p2pcdn_shim.zephyr.environment.interpreter import interpreter_of, scheme_of
-from p2pcdn_shim.zephyr.environment.layers import MARK, Layer, remove, sweep
+from p2pcdn_shim.zephyr.environment.layers import MARK, Layer, is_whole, remove, sweep, turn
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.interpreters.probes import probe
 from p2pcdn_shim.zephyr.machine import platforms
@@ -21,24 +22,39 @@ from p2pcdn_shim.zephyr.project.pyproject import name_of, normalize
 HEAD_SIZE_BYTES = 512
 
 
-def make(call: Call, place: Path, layer: Layer, *, upgrade: bool) -> None:
-    """Makes a layer at its place, or brings one that is there up to date. Raises NodeRefused, ZephyrError."""
+def make(call: Call, place: Path, layer: Layer, *, anew: bool, upgrade: bool) -> None:
+    """Makes a layer at its place. Raises NodeRefused, ZephyrError.
+
+    anew: one that is there is brought up to date; else it stays, for somebody was faster.
+    """
     if call.config.link_mode == "env":  # there, site-packages is a tree of the store, and holds no `.pth` of ours
         call.config = call.config.but(link_mode=None)
-    is_new = venv.read_settings(place) is None
     try:
-        if is_new:
+        with turn(place, call.command, call.voice.note):
+            if anew or not is_whole(place):
+                _make(call, place, layer, upgrade=upgrade)
+    except OSError as error:
+        raise ZephyrError(f"No environment can be made at {place}: {error.strerror or error}.") from error
+    sweep(place.parent, command=call.command)
+
+
+def _make(call: Call, place: Path, layer: Layer, *, upgrade: bool) -> None:
+    settings = venv.read_settings(place)
+    if settings is not None and venv.Environment(place, settings).is_broken:
+        remove(place)
+        settings = None
+    try:
+        if settings is None:
             _create(place, layer)
         if layer.requirements:
             _fill(call, place, layer, upgrade=upgrade)
         if layer.below is not None:
             _lay_over(place, layer, layer.below)
-        (place / MARK).write_text(f"{' '.join(layer.requirements)}\n", encoding="utf-8")
+        (place / MARK).write_text(f"{without_secrets(' '.join(layer.requirements))}\n", encoding="utf-8")
     except BaseException:
-        if is_new and venv.read_settings(place) is not None:
+        if settings is None and venv.read_settings(place) is not None:
             remove(place)
         raise
-    sweep(place.parent)
 
 
 def _create(place: Path, layer: Layer) -> None:

@@ -51,7 +51,7 @@ def create(
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - a link must stay a link
     _check_place(path, clear=clear)
-    _sweep(path)
+    sweep(path)
     prompt = prompt or (path.parent.name if path.name == ".venv" else path.name) or "venv"
     new = path.with_name(f".{path.name}.new-{os.getpid()}")
     try:
@@ -110,7 +110,7 @@ def remove(path: Path) -> None:
         raise ZephyrError(f"{path} cannot be removed: {error.strerror or error}.") from error
 
 
-def _sweep(path: Path) -> None:
+def sweep(path: Path) -> None:
     """Takes away what killed commands left beside an environment: half a new one, half of one that was removed."""
     if not path.parent.is_dir():
         return

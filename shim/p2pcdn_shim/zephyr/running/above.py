@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.configuration.config import resolve
 from p2pcdn_shim.zephyr.environment import layers, venv
@@ -23,8 +25,10 @@ def find_above(call: Call, below: venv.Environment | None, script: Script | None
         _take_settings_of(call, script)
     if call.options.upgrade and not (call.options.above or script is not None):
         raise UsageError("--upgrade takes the newest of what --with or a script asks for; neither does.")
-    asked = [one for text in call.options.above for one in split(text)]
-    requirements = (*(script.dependencies if script is not None else ()), *asked)
+    asked = [split(text) for text in call.options.above]
+    if not all(asked):
+        raise UsageError("--with names no package: give a requirement, such as --with rich.")
+    requirements = (*(script.dependencies if script is not None else ()), *chain(*asked))
     interpreter = probe(below.python) if below is not None else _interpreter(call, script)
     prompt = below.settings.get("prompt") if below is not None else None
     prompt = prompt or (script.file.stem if script is not None else "zephyr")
@@ -35,10 +39,11 @@ def find_above(call: Call, below: venv.Environment | None, script: Script | None
 def _environment_of(call: Call, layer: layers.Layer, *, upgrade: bool) -> venv.Environment:
     """Made where it is not there yet, and held for as long as this process lives, or what it becomes."""
     place = layers.place_of(call, layer)
-    if upgrade or layers.may_change(call, layer) or not layers.hold(place):
+    anew = upgrade or layers.may_change(layer)
+    if anew or not layers.hold(place):
         from p2pcdn_shim.zephyr.environment.layering import make
 
-        make(call, place, layer, upgrade=upgrade)
+        make(call, place, layer, anew=anew, upgrade=upgrade)
         if not layers.hold(place):
             raise ZephyrError(f"{place} was removed while it was made; try again.")
     return venv.open_environment(place)
