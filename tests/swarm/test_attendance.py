@@ -17,6 +17,7 @@ from p2pcdn.swarm.neighbours.attendance import (
     ABSENT_FIRST_S,
     ABSENT_MAX_S,
     ANSWER_TIME_S,
+    FOUND_OUT_S,
     NEXT_ANSWER_TIME_S,
     Absent,
     Attendance,
@@ -167,6 +168,15 @@ async def test_a_tracker_that_was_found_to_be_dead_costs_the_files_after_it_half
         began = trio.current_time()
         await attendance(room, ranks, absent).ask(ASK)
         assert trio.current_time() - began == pytest.approx(ANSWER_TIME_S), file
+
+
+async def test_one_that_was_silent_long_ago_is_given_a_second_chance_again(autojump_clock: trio.abc.Clock) -> None:
+    """It was found out before it had met us, or slept; and now it is busy for a second."""
+    room, absent, ranks = Room({}), Absent(), [peer(1, living=True), None]
+    await attendance(room, ranks, absent).ask(ASK)
+    await trio.sleep(FOUND_OUT_S + 1)
+    room.answers[FIRST], room.late_s[FIRST] = Advice(reach=1), 0.9
+    assert (await attendance(room, ranks, absent).ask(ASK))[0].reach == 1
 
 
 async def test_what_one_file_finds_out_of_a_tracker_the_others_do_not_wait_for(autojump_clock: trio.abc.Clock) -> None:

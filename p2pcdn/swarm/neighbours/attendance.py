@@ -36,6 +36,9 @@ SENT_ON_MAX, STEPS_MAX = 2, 6
 # only busy, and a room with two trackers has two readers. One of whom we only heard is perhaps nobody, until it says
 # hello to us.
 ABSENT_FIRST_S, ABSENT_MAX_S, HEARSAY_ABSENT_S = 1.0, 30.0, 60.0
+# One that was silent not longer ago than this, and has not answered since, gets no second chance. After it the dead are
+# known to be down, and others are only busy again.
+FOUND_OUT_S = 60.0
 # Those that were silent last; a room has one tracker a file.
 ABSENT_REMEMBERED = 256
 
@@ -70,9 +73,10 @@ class Absent:
         silence = self._silences.get(address)
         return silence is not None and now < (silence.hearsay_until if hearsay else silence.until)
 
-    def is_found_out(self, address: Address) -> bool:
-        """Whether it has not answered since it was silent."""
-        return address in self._silences
+    def is_found_out(self, address: Address, now: float) -> bool:
+        """Whether it was silent not long ago, and has not answered since."""
+        silence = self._silences.get(address)
+        return silence is not None and now - silence.noted_at < FOUND_OUT_S
 
     def is_asked(self, address: Address, now: float) -> None:
         """One download tries it again: the others go on without it until it has answered."""
@@ -244,7 +248,7 @@ class Attendance:
             return advice
         log.info("no advice of %s within %.1f s", address, now - asked_at, extra={"id": self._id})
         waited = address in self._living and now - asked_at >= patience_s
-        is_news = self._silent_once is None and not self._absent.is_found_out(address)
+        is_news = self._silent_once is None and not self._absent.is_found_out(address, now)
         if waited and is_news and self._answered is None:
             self._silent_once = address, asked_at
         else:
