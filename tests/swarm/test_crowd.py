@@ -606,6 +606,17 @@ def test_he_loses_it_a_lease_after_the_last_byte_and_not_after_the_tracker_fell_
     assert crowd.advise(ask(1), address(1), LEASE_S - 1.9).read
 
 
+def test_a_turn_that_was_over_when_it_was_told_of_is_none_and_costs_nobody_his() -> None:
+    """Who said so of an honest one had it come last, and the next reader that died be waited for twice as long."""
+    crowd = Crowd()
+    assert crowd.advise(told(1, 9, quiet_ms=99_000), address(1), 0.0).read
+    for at_s in (1.0, 2.0, 3.0):
+        assert crowd.advise(ask(1), address(1), at_s).read
+        crowd.advise(ask(9), address(9), at_s)
+    now = LEASE_S + 0.1
+    assert crowd.advise(ask(9), address(9), now).read, "the first one brought nothing"
+
+
 def test_he_comes_himself_and_has_his_turn() -> None:
     crowd = Crowd()
     crowd.advise(told(1, 9), address(1), 0.0)

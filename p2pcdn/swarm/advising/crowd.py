@@ -147,6 +147,8 @@ class Crowd:
         if reader is None or self._heard_who_reads or self.leases.makers or reader.device == ask.device:
             return
         self._heard_who_reads = True
+        if reader.quiet_ms >= LEASE_S * 1000:
+            return  # his turn was over before anybody told us of it
         question = AskCrowd(ask.id, _stand_in(reader.device), ask.port, reader.device)
         member = self._member(question, reader.address, now)
         if member is not None:
