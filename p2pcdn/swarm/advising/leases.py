@@ -6,15 +6,17 @@ More read where the word of one is not taken, where one keeps what it reads, or 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from p2pcdn.bounded import forget_oldest
 from p2pcdn.swarm.advising.member import Member
+from p2pcdn.swarm.advising.parts import ALL, Part, take_part
 from p2pcdn.swarm.advising.plan import CLASSES, Plan
 from p2pcdn.swarm.advising.trial import DECIDED_AFTER_PIECES, DECIDED_AFTER_S, Trial, by_class
 from p2pcdn.swarm.wire import bitfield
-from p2pcdn.swarm.wire.advice import MAKERS_TOLD_MAX
+from p2pcdn.swarm.wire.advice import MAKERS_TOLD_MAX, READERS_MAX
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +36,16 @@ PACE_FACTOR, PATIENCE_MAX_S = 3.0, 9.0
 HURRY_S = 1.5
 # A reader of which others have less than half of so many pieces, or more, after the time of a lease, has a thin wire.
 HOARD_PIECES_MIN = 16
-# Readers at the same time: one, and those who do not take its word.
-LEASES_MAX = 4
+# Readers at the same time: one, those who do not take its word, and as many as a room may have where one connection to
+# the upstream is the limit.
+LEASES_MAX = READERS_MAX
 # Of these for one host: in open mode anybody may draw boot ids, and who holds all of them keeps everybody waiting.
 LEASES_PER_HOST_MAX = 2
-# Where the first, second, third and fourth of them begins, so that they meet each other late.
-PARTS = (0.0, 0.5, 0.25, 0.75)
+# Where one begins that reads beside a reader whose word it takes and whose pieces it cannot wait for, so that they meet
+# late.
+MIDDLE = 0.5
+# Where several read, each asks again so soon; twice that is the time in which it surely hears what its part is now.
+SEVERAL_AGAIN_MS, HEARD_FACTOR = 80, 2
 # Hosts whose leases brought nothing, and those whose reader was no quicker than the room.
 HOSTS_REMEMBERED = 2048
 
@@ -55,7 +61,8 @@ class Lease:
     progress_at: float
     since: float
     read_before: int
-    part: float = 0.0  # of the file, where it begins
+    begin: float = 0.0  # where in the file, in [0, 1)
+    part: int = ALL  # what it is to read, a bitfield
     races: bool = False  # granted because the room was slower than its owner's wire
     told: bool = False  # only members say that it is held: its owner asks another tracker
 
@@ -94,18 +101,30 @@ class Leases:
             self._end(member.boot)  # its wire was no quicker than the room
         elif lease is not None:
             lease.progress_at = max(lease.progress_at, member.progress_at)
-            return True
+            if self._has_part(member, lease, now):
+                return True
+            lease.progress_at = now  # others read what is left, and it may be wanted when one of them dies
+            return False
         return self._grant_new(member, now)
 
     def goes_on(self, member: Member, progress_at: float) -> None:
         """Another tracker has granted it, who does not answer those who tell of it."""
-        self._give(member, 0.0, progress_at)
+        self._give(member, progress_at)
         self.held[member.boot].told = True
         del self.makers[member.ask.device]
 
-    def part_of(self, member: Member) -> float:
+    def begin_of(self, member: Member) -> float:
         """Where in the file the one that was granted a lease is to begin, in [0, 1)."""
-        return (self.held.get(member.boot) or self.waiting[member.boot]).part
+        return (self.held.get(member.boot) or self.waiting[member.boot]).begin
+
+    def left_to_others(self, member: Member) -> int:
+        """The pieces that others read, a bitfield."""
+        lease = self.held.get(member.boot)
+        return 0 if lease is None else bitfield.all_of(member.ask.pieces) & ~lease.part
+
+    def are_several(self) -> bool:
+        """Whether several read, each its part: what one takes over of another's that one is to hear soon."""
+        return any(lease.part != ALL for lease in self.held.values())
 
     def progressed(self, member: Member, now: float, came: int) -> None:
         """It has more bytes than when it was heard last. came: pieces, a bitfield."""
@@ -224,19 +243,25 @@ class Leases:
         )
         if whole and not races and now < member.progress_at + self._patience_s:
             return False  # somebody has it all, unless he has gone since
+        beside = [] if races else self._beside(member, now)
+        part = self._part(member, beside, member.ask.readers - len(beside) + 1, now) if beside else ALL
+        if not part or (believed and not races and not self._is_cut(member, distrusted)):
+            return False
         slow = self.roots(member.ask.distrusted) if races else []
         log.info(
             "%s is to read the origin: it believes %d of %d readers%s",
             member.address or "this node", len(believed), len(self.held), ", and the room is slow" if races else "",
             extra={"id": member.ask.id},
         )  # fmt: skip
-        self._give(member, 0.0 if races else PARTS[len(believed)], now, races=races)
+        self._give(member, now, begin=MIDDLE if believed and not beside and not races else 0.0, part=part, races=races)
         if races:
             self._try(member, slow, now)
         return True
 
-    def _give(self, member: Member, part: float, now: float, *, races: bool = False) -> None:
-        self.held[member.boot] = Lease(member.ask.device, now, now, member.ask.read, part, races)
+    def _give(
+        self, member: Member, now: float, *, begin: float = 0.0, part: int = ALL, races: bool = False
+    ) -> None:
+        self.held[member.boot] = Lease(member.ask.device, now, now, member.ask.read, begin, part, races)
         self._plan.becomes_source(member.seat, reads=not races)
         self.makers.pop(member.ask.device, None)
         self.makers[member.ask.device] = member.address
@@ -280,7 +305,7 @@ class Leases:
             self._end(boot)
         self.waiting.clear()
         if not self.held and not member.whole:
-            self._give(member, lease.part, now)
+            self._give(member, now, begin=lease.begin)
         return False
 
     def _end_doubted(self, distrusted: Sequence[bytes]) -> bool:
@@ -296,6 +321,57 @@ class Leases:
                 self._is_fruitless(boot)
                 return True
         return False
+
+    # --- several that read, each its part
+
+    def _beside(self, member: Member, now: float) -> list[tuple[Lease, Member]]:
+        """Those with whom this one shares the reading: where so many may read, it waits for their pieces."""
+        if member.ask.readers < 2:
+            return []
+        distrusted, hoards = member.ask.distrusted, self.hoarder(now, member.ask.distrusted)
+        others = [(lease, self._members[boot]) for boot, lease in self.held.items() if boot != member.boot]
+        return [
+            (lease, one)
+            for lease, one in others
+            if lease.device not in distrusted and not lease.races and one is not hoards
+            if one.ask.pieces == member.ask.pieces
+        ]
+
+    def _is_cut(self, member: Member, distrusted: Sequence[bytes]) -> bool:
+        """Whether it and those who read know how the file is cut, so that each can be given a part of it."""
+        readers = [self._members[boot] for boot, lease in self.held.items() if lease.device not in distrusted]
+        return all(one.ask.pieces for one in (member, *readers))
+
+    def _has_part(self, member: Member, lease: Lease, now: float) -> bool:
+        """Whether there is something that this reader is to read: the rest of its part, or what it takes over."""
+        beside = self._beside(member, now)
+        if not beside:
+            lease.part = ALL
+        elif not lease.part & self._lacking(member):
+            lease.part = self._part(member, beside, 2, now)
+        return lease.part != 0
+
+    def _lacking(self, member: Member) -> int:
+        """The pieces that neither it has nor anybody from whom it would take them."""
+        ask = member.ask
+        believed = (one for one in self._members.values() if one.ask.device not in ask.distrusted)
+        here = bitfield.union(one.holds for one in believed if one.ask.pieces == ask.pieces)
+        return bitfield.all_of(ask.pieces) & ~(here | member.holds)
+
+    def _part(self, member: Member, beside: Sequence[tuple[Lease, Member]], of: int, now: float) -> int:
+        """What it reads from now on, taken from those who read beside it; 0 where nobody has anything to spare."""
+        parts = [Part(lease.part, self._reach(lease, one, now)) for lease, one in beside]
+        taken = take_part(self._lacking(member), parts, of)
+        for lease, _ in beside:
+            lease.part &= ~taken
+        return taken
+
+    def _reach(self, lease: Lease, reader: Member, now: float) -> int:
+        """So many pieces it may come to read before it hears that some of its part is another's."""
+        ask, read_for_s = reader.ask, reader.heard_at - lease.since
+        read = (ask.read - lease.read_before) * ask.pieces / max(ask.size_bytes, 1)
+        unheard_s = now - reader.heard_at + HEARD_FACTOR * SEVERAL_AGAIN_MS / 1000
+        return 1 + math.ceil(read / read_for_s * unheard_s) if read_for_s > 0 else 1
 
     # --- one that reads beside a slow room
 
