@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from p2pcdn.bounded import forget_oldest
-from p2pcdn.swarm.advising.leases import LEASE_S, SEVERAL_AGAIN_MS, Leases
+from p2pcdn.swarm.advising.lease import SEVERAL_AGAIN_MS
+from p2pcdn.swarm.advising.leases import LEASE_S, Leases
 from p2pcdn.swarm.advising.member import Member, holds_of, host_of
 from p2pcdn.swarm.advising.plan import CLASSES, Plan, Seat
 from p2pcdn.swarm.wire import bitfield
@@ -81,6 +82,7 @@ class Crowd:
         passed_over = leases.passed_over_for(member)
         if reads and (hoards := leases.hoarder(now, ask.distrusted)) is not None:
             passed_over |= {hoards.boot}
+        member.again_ms = self._again_ms(member, now) if gathering_s <= 0 else round(gathering_s * 1000) + 1
         held = 0
         for one in others:
             believed = one.ask.device not in ask.distrusted and one.is_free_of_liars_of(ask)
@@ -92,7 +94,7 @@ class Crowd:
             parents=self._parents(member, roots) if gathering_s <= 0 else (),
             others=tuple(one.address for one in self._others(member, others)) if gathering_s <= 0 else (),
             makers=self._makers(ask, roots),
-            again_ms=self._again_ms(member, now) if gathering_s <= 0 else round(gathering_s * 1000) + 1,
+            again_ms=member.again_ms,
             reach=held.bit_count(),
             part=leases.begin_of(member) if reads else 0.0,
             members=len(self.members),
@@ -229,7 +231,7 @@ class Crowd:
 
 
 def _in_turn(member: Member, roots: Sequence[Member]) -> tuple[str, ...]:
-    """For each class that one of these of which it lacks most; where they have as much, others than its like are sent to."""
+    """For each class the one of these that has most of what it lacks; of several such not the same for everybody."""
     if len(roots) <= 1:
         return tuple(one.address for one in roots)
     roots = [roots[(member.number + at) % len(roots)] for at in range(len(roots))]

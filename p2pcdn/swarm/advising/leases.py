@@ -6,17 +6,16 @@ More read where the word of one is not taken, where one keeps what it reads, or 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from p2pcdn.bounded import forget_oldest
+from p2pcdn.swarm.advising.lease import Lease
 from p2pcdn.swarm.advising.member import Member
-from p2pcdn.swarm.advising.parts import ALL, Part, take_part
+from p2pcdn.swarm.advising.parts import ALL, Part, lacking, take_part
 from p2pcdn.swarm.advising.plan import CLASSES, Plan
 from p2pcdn.swarm.advising.trial import DECIDED_AFTER_PIECES, DECIDED_AFTER_S, Trial, by_class
 from p2pcdn.swarm.wire import bitfield
-from p2pcdn.swarm.wire.advice import MAKERS_TOLD_MAX, READERS_MAX
+from p2pcdn.swarm.wire.advice import MAKERS_TOLD_MAX
 
 log = logging.getLogger(__name__)
 
@@ -36,35 +35,19 @@ PACE_FACTOR, PATIENCE_MAX_S = 3.0, 9.0
 HURRY_S = 1.5
 # A reader of which others have less than half of so many pieces, or more, after the time of a lease, has a thin wire.
 HOARD_PIECES_MIN = 16
-# Readers at the same time: one, those who do not take its word, and as many as a room may have where one connection to
-# the upstream is the limit.
-LEASES_MAX = READERS_MAX
+# Readers at the same time: one, and those who do not take its word; more only where so many may read.
+LEASES_MAX = 4
 # Of these for one host: in open mode anybody may draw boot ids, and who holds all of them keeps everybody waiting.
 LEASES_PER_HOST_MAX = 2
 # Where one begins that reads beside a reader whose word it takes and whose pieces it cannot wait for, so that they meet
 # late.
 MIDDLE = 0.5
-# Where several read, each asks again so soon; twice that is the time in which it surely hears what its part is now.
-SEVERAL_AGAIN_MS, HEARD_FACTOR = 80, 2
+# A reader whom others are not to ask first, as on Wi-Fi, leaves the rest to one whom they are, where it is as much.
+HANDED_OVER_PIECES_MIN = 16
+# But not where it reads more than so many a second: a room that is as quick waits longer for the change than for the air.
+HANDED_OVER_PIECES_S_MAX = 32
 # Hosts whose leases brought nothing, and those whose reader was no quicker than the room.
 HOSTS_REMEMBERED = 2048
-
-
-@dataclass(slots=True)
-class Lease:
-    """The right to read the origin. progress_at: when its owner last had more bytes than before.
-
-    read_before: what its owner had read of the origin when it got it.
-    """
-
-    device: bytes
-    progress_at: float
-    since: float
-    read_before: int
-    begin: float = 0.0  # where in the file, in [0, 1)
-    part: int = ALL  # what it is to read, a bitfield
-    races: bool = False  # granted because the room was slower than its owner's wire
-    told: bool = False  # only members say that it is held: its owner asks another tracker
 
 
 class Leases:
@@ -103,6 +86,9 @@ class Leases:
             lease.progress_at = max(lease.progress_at, member.progress_at)
             if self._has_part(member, lease, now):
                 return True
+            if lease.leaves:
+                self._end(member.boot)
+                return False
             lease.progress_at = now  # others read what is left, and it may be wanted when one of them dies
             return False
         return self._grant_new(member, now)
@@ -229,11 +215,13 @@ class Leases:
         return member.seat.last or member.host in self._fruitless
 
     def _grant_new(self, member: Member, now: float) -> bool:
+        if self._takes_over(member, now):
+            return True
         distrusted = member.ask.distrusted
         believed = [one for one in self.held.values() if one.device not in distrusted]
         races = member.ask.slow and self.trial is None and member.host not in self._beaten
         enough = member.ask.readers + (races or self.hoarder(now, distrusted) is not None)
-        if len(believed) >= enough or (len(self.held) >= LEASES_MAX and not self._end_doubted(distrusted)):
+        if len(believed) >= enough or (len(self.held) >= max(LEASES_MAX, enough) and not self._end_doubted(distrusted)):
             return False
         if sum(self._members[boot].host == member.host for boot in self.held) >= LEASES_PER_HOST_MAX:
             return False
@@ -258,9 +246,7 @@ class Leases:
             self._try(member, slow, now)
         return True
 
-    def _give(
-        self, member: Member, now: float, *, begin: float = 0.0, part: int = ALL, races: bool = False
-    ) -> None:
+    def _give(self, member: Member, now: float, *, begin: float = 0.0, part: int = ALL, races: bool = False) -> None:
         self.held[member.boot] = Lease(member.ask.device, now, now, member.ask.read, begin, part, races)
         self._plan.becomes_source(member.seat, reads=not races)
         self.makers.pop(member.ask.device, None)
@@ -326,7 +312,7 @@ class Leases:
 
     def _beside(self, member: Member, now: float) -> list[tuple[Lease, Member]]:
         """Those with whom this one shares the reading: where so many may read, it waits for their pieces."""
-        if member.ask.readers < 2:
+        if member.ask.readers < 2 and not any(lease.leaves for lease in self.held.values()):
             return []
         distrusted, hoards = member.ask.distrusted, self.hoarder(now, member.ask.distrusted)
         others = [(lease, self._members[boot]) for boot, lease in self.held.items() if boot != member.boot]
@@ -346,32 +332,37 @@ class Leases:
         """Whether there is something that this reader is to read: the rest of its part, or what it takes over."""
         beside = self._beside(member, now)
         if not beside:
-            lease.part = ALL
-        elif not lease.part & self._lacking(member):
+            lease.part, lease.leaves = ALL, False
+        elif not lease.leaves and not lease.part & lacking(member, self._members.values()):
             lease.part = self._part(member, beside, 2, now)
-        return lease.part != 0
-
-    def _lacking(self, member: Member) -> int:
-        """The pieces that neither it has nor anybody from whom it would take them."""
-        ask = member.ask
-        believed = (one for one in self._members.values() if one.ask.device not in ask.distrusted)
-        here = bitfield.union(one.holds for one in believed if one.ask.pieces == ask.pieces)
-        return bitfield.all_of(ask.pieces) & ~(here | member.holds)
+        return bool(lease.part & lacking(member, self._members.values())) or not member.ask.pieces
 
     def _part(self, member: Member, beside: Sequence[tuple[Lease, Member]], of: int, now: float) -> int:
         """What it reads from now on, taken from those who read beside it; 0 where nobody has anything to spare."""
-        parts = [Part(lease.part, self._reach(lease, one, now)) for lease, one in beside]
-        taken = take_part(self._lacking(member), parts, of)
+        parts = [Part(lease.part, lease.reach(one, now)) for lease, one in beside]
+        taken = take_part(lacking(member, self._members.values()), parts, of)
         for lease, _ in beside:
             lease.part &= ~taken
         return taken
 
-    def _reach(self, lease: Lease, reader: Member, now: float) -> int:
-        """So many pieces it may come to read before it hears that some of its part is another's."""
-        ask, read_for_s = reader.ask, reader.heard_at - lease.since
-        read = (ask.read - lease.read_before) * ask.pieces / max(ask.size_bytes, 1)
-        unheard_s = now - reader.heard_at + HEARD_FACTOR * SEVERAL_AGAIN_MS / 1000
-        return 1 + math.ceil(read / read_for_s * unheard_s) if read_for_s > 0 else 1
+    def _takes_over(self, member: Member, now: float) -> bool:
+        """Whether it reads the rest from now on, for it is on a wire and the one that reads is not."""
+        if len(self.held) != 1 or self.trial is not None or not member.ask.gives or not member.ask.pieces:
+            return False
+        [(boot, lease)] = self.held.items()
+        reader = self._members[boot]
+        if reader.ask.gives or not self._has_read(boot) or lease.device in member.ask.distrusted:
+            return False
+        if lease.pieces_s(reader) > HANDED_OVER_PIECES_S_MAX:
+            return False
+        left = lease.part & lacking(member, self._members.values())
+        count = left.bit_count() - lease.reach(reader, now)
+        if reader.ask.pieces != member.ask.pieces or count < HANDED_OVER_PIECES_MIN:
+            return False
+        part = bitfield.last(left, count)
+        lease.part, lease.leaves = lease.part & ~part, True
+        self._give(member, now, part=part)
+        return True
 
     # --- one that reads beside a slow room
 
