@@ -58,8 +58,7 @@ async def _in_scope(user: object, node: object, *, task_status: trio.TaskStatus[
         await user(node)  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("readers", range(1, 9))
+@pytest.mark.parametrize(("readers", "seed"), [(1, 1), (2, 2), (3, 1), (5, 2), (8, 1)])
 def test_where_a_connection_is_the_limit_so_many_readers_are_so_much_quicker(readers: int, seed: int) -> None:
     took_s, pieces = fetched(readers, seed, connection=CONNECTION_BYTES_S)
     assert took_s <= 1.1 * ALONE_S / readers + 0.2
