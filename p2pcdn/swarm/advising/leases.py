@@ -44,7 +44,7 @@ LEASES_PER_HOST_MAX = 2
 MIDDLE = 0.5
 # A reader whom others are not to ask first, as on Wi-Fi, leaves the rest to one whom they are, where it is as much.
 HANDED_OVER_PIECES_MIN = 16
-# But not where it reads more than so many a second: a room that is as quick waits longer for the change than for the air.
+# But not where it reads more than so many a second: so quick a room waits longer for the change than for the air.
 HANDED_OVER_PIECES_S_MAX = 32
 # Hosts whose leases brought nothing, and those whose reader was no quicker than the room.
 HOSTS_REMEMBERED = 2048
