@@ -220,7 +220,8 @@ class Leases:
         distrusted = member.ask.distrusted
         believed = [one for one in self.held.values() if one.device not in distrusted]
         races = member.ask.slow and self.trial is None and member.host not in self._beaten
-        enough = member.ask.readers + (races or self.hoarder(now, distrusted) is not None)
+        races_or_hoarded = races or self.hoarder(now, distrusted) is not None
+        enough = member.ask.readers + races_or_hoarded
         if len(believed) >= enough or (len(self.held) >= max(LEASES_MAX, enough) and not self._end_doubted(distrusted)):
             return False
         if sum(self._members[boot].host == member.host for boot in self.held) >= LEASES_PER_HOST_MAX:
@@ -233,7 +234,7 @@ class Leases:
             return False  # somebody has it all, unless he has gone since
         beside = [] if races else self._beside(member, now)
         part = self._part(member, beside, member.ask.readers - len(beside) + 1, now) if beside else ALL
-        if not part or (believed and not races and not self._is_cut(member, distrusted)):
+        if not part or (believed and not races_or_hoarded and not self._is_cut(member, distrusted)):
             return False
         slow = self.roots(member.ask.distrusted) if races else []
         log.debug(
@@ -331,9 +332,10 @@ class Leases:
     def _has_part(self, member: Member, lease: Lease, now: float) -> bool:
         """Whether there is something that this reader is to read: the rest of its part, or what it takes over."""
         beside = self._beside(member, now)
-        if not beside:
+        if lease.races or not beside:
             lease.part, lease.leaves = ALL, False
-        elif not lease.leaves and not lease.part & lacking(member, self._members.values()):
+            return True  # also beside a holder of all of it that is slow
+        if not lease.leaves and not lease.part & lacking(member, self._members.values()):
             lease.part = self._part(member, beside, 2, now)
         return bool(lease.part & lacking(member, self._members.values())) or not member.ask.pieces
 
