@@ -42,7 +42,7 @@ class Settings:
 
     identity: the node's device key, and the group it is in. piece_size_bytes: into which files are cut for neighbours,
     the same at all of them; None: by the file's size (a simulation scales pieces down with its links).
-    origin_readers: how many nodes of a room may read one file from its upstream at once (1 to 4), each its part.
+    origin_readers: how many nodes of a room may read one file from its upstream at once (1 to 8), each its part.
     manners: how much the machine gives to neighbours at the start; `Node.mind` tells a change.
     """
 

@@ -23,6 +23,7 @@ from simnet.net.tcp import listen
 PORT = 80
 # A body leaves in parts of this size, so that it can stop, or lie, in its middle.
 PART_SIZE_BYTES = 64 * 1024
+PACED_SIZE_BYTES = 16 * 1024
 LIMITS = Limits(connections_max=100_000, idle_time_s=75.0)
 
 
@@ -77,6 +78,7 @@ class SimUpstream:
     index_faults: Faults = field(default_factory=Faults)
     file_faults: Faults = field(default_factory=Faults)
     requests: list[tuple[str, str]] = field(default_factory=list)
+    connection_bytes_s: float | None = None  # what one connection gives, where that and not the line is the limit
     says_sizes: bool = True  # as an index of the JSON API does; one of plain HTML does not
     hashless: str = ""  # the name of a file whose hash the pages leave out
 
@@ -148,6 +150,8 @@ class SimUpstream:
         if asked:
             headers.append(("content-range", f"bytes {start}-{end - 1}/{size}"))
         body = _body(one.content, start, end, faults, max(PART_SIZE_BYTES, self.net.bulk_from_bytes))
+        if self.connection_bytes_s is not None:
+            body = _paced(body, self.connection_bytes_s)
         return Response(206 if asked else 200, headers, body, size_bytes=end - start)
 
     async def _delay(self, faults: Faults) -> None:
@@ -181,6 +185,14 @@ async def _body(content: bytes, start: int, end: int, faults: Faults, part_size_
                 await trio.sleep_forever()
         given += len(part)
         yield part
+
+
+async def _paced(body: AsyncIterator[bytes], bytes_s: float) -> AsyncIterator[bytes]:
+    async for part in body:
+        for at in range(0, len(part), PACED_SIZE_BYTES):
+            paced = part[at : at + PACED_SIZE_BYTES]
+            yield paced
+            await trio.sleep(len(paced) / bytes_s)
 
 
 def content_of(seed: object, size_bytes: int) -> bytes:

@@ -27,7 +27,7 @@ class Shelves:
     def __init__(self, layout: Layout, disk: Disk) -> None:
         self.layout = layout
         self.disk = disk
-        self.lost: Callable[[Sha256], Awaitable[None]] = _nobody  # told of a row whose file is gone or short
+        self.lost: Callable[[BlobRow], Awaitable[None]] = _nobody  # told of a row whose file is gone, short or bad
         self.open_now: Counter[Sha256] = Counter()
         self._known: set[str] = set()
         self._being_named: Counter[BlobName] = Counter()
@@ -53,12 +53,12 @@ class Shelves:
             if error.errno not in (errno.ENOENT, errno.ELOOP, errno.EIO):
                 # It is here: nobody is told otherwise, who would not ask again.
                 raise Unavailable(f"{_named(row)} cannot be opened in the store: {error.strerror}.") from error
-        await self.lost(row.sha256)
+        await self.lost(row)
         raise NotFound(f"{_named(row)} is gone from the store; it must be fetched again.")
 
     async def _unreadable(self, row: BlobRow, error: OSError) -> NotFound:
         """A part of an open file cannot be read. The disk would not give it to the next one who asks either."""
-        await self.lost(row.sha256)
+        await self.lost(row)
         return NotFound(f"{_named(row)} cannot be read in the store ({error.strerror}); it must be fetched again.")
 
     def _closed(self, sha256: Sha256) -> None:
@@ -160,5 +160,5 @@ def _named(row: BlobRow) -> str:
     return row.origin.filename or row.sha256
 
 
-async def _nobody(sha256: Sha256) -> None:
+async def _nobody(row: BlobRow) -> None:
     """Before the store is open nobody loses anything."""

@@ -298,11 +298,15 @@ class Store:
 
     # --- below
 
-    async def _lost(self, sha256: Sha256) -> None:
+    async def _lost(self, row: BlobRow) -> None:
+        """Drops it, but not what was kept anew since somebody opened the file that is bad."""
+        now = self._table.row(row.sha256)
+        if now is not None and now.kept_at != row.kept_at:
+            return
         try:
-            await self.drop(sha256)
+            await self.drop(row.sha256)
         except StoreStopped:
-            self._table.forget(sha256)
+            self._table.forget(row.sha256)
 
     async def _write_marks(self) -> None:
         try:

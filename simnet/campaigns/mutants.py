@@ -278,7 +278,7 @@ async def _drain_askew(self: OriginReader, wanted: Any, response: Any, sink: Any
 
 def _grants_all(self: Leases, member: Member, now: float) -> bool:
     if member.boot not in self.held:
-        self._give(member, 0.0, now)
+        self._give(member, now)
     return True
 
 

@@ -674,3 +674,22 @@ async def test_who_names_another_user_is_not_answered_as_the_first() -> None:
                 await read(response)
         sent = [asked.fields["authorization"] for asked in server.asked]
         assert sent == [Credentials(user, None).authorization() for user in ("first", "second")]
+
+
+async def test_a_server_that_hangs_up_a_moment_after_its_answer_is_asked_over_new_connections() -> None:
+    """It did not say so: the connection looks open when the answer has been read."""
+    read_it = trio.Event()
+
+    async def once(stream: trio.abc.Stream, asked: Asked) -> None:
+        await stream.send_all(answer(200, WHEEL))
+        await read_it.wait()
+
+    async with serving({"/thing.whl": once}) as server:
+        index = index_at(server.url("/simple/"))
+        async with upstream_of(index) as upstream:
+            for _ in range(3):
+                assert await whole(upstream, index, server.url("/thing.whl")) == (200, WHEEL)
+                read_it.set()
+                await trio.testing.wait_all_tasks_blocked()
+                read_it = trio.Event()
+        assert server.accepted == 3

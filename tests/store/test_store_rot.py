@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import pytest
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import NotFound, StoreUnusable
 from p2pcdn.store import Store
-from tests.store.stores import MIB, WHEEL, content_of, keep, open_store, opened
+from tests.store.stores import MIB, WHEEL, HandClock, content_of, keep, open_store, opened
+
+CONTENT = content_of(9, MIB)
 
 
 def flip(path: Path, bit: int) -> None:
@@ -138,6 +141,28 @@ async def test_a_broken_tree_is_found_after_a_life_that_ended_by_a_kill(director
         assert files <= set(blobs)
         assert store.summary().blobs == len(files) >= 30
     assert (directory / "catalog.rotten").exists()
+
+
+async def test_who_still_reads_a_bad_sector_does_not_drop_what_was_fetched_anew(directory: Path) -> None:
+    clock = HandClock()
+    async with opened(directory, clock=clock) as store:
+        blob = await keep(store, CONTENT)
+        first, second = await blob.open(), await blob.open()
+        unreadable = os.open("/proc/self/mem", os.O_RDONLY)  # whose first page is mapped nowhere: EIO
+        for file in (first, second):
+            os.dup2(unreadable, file.fileno())
+        with pytest.raises(NotFound, match="cannot be read"):
+            await first.pread(100, 0)
+        assert store.blob(blob.sha256) is None, "who asks again has it"
+        clock.time += 1
+        await keep(store, CONTENT)
+        with pytest.raises(NotFound, match="cannot be read"):
+            await second.pread_into(memoryview(bytearray(100)), 0)
+        anew = store.blob(blob.sha256)
+        assert anew is not None
+        assert await anew.read() == CONTENT
+        for number in (unreadable, first.fileno(), second.fileno()):
+            os.close(number)
 
 
 async def test_a_rebuild_keeps_the_rows_that_are_whole(directory: Path) -> None:

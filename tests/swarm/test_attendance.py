@@ -17,6 +17,7 @@ from p2pcdn.swarm.neighbours.attendance import (
     ABSENT_FIRST_S,
     ABSENT_MAX_S,
     ANSWER_TIME_S,
+    FOUND_OUT_S,
     NEXT_ANSWER_TIME_S,
     Absent,
     Attendance,
@@ -152,6 +153,63 @@ async def test_a_dead_tracker_costs_a_second_more_and_only_once(autojump_clock: 
         assert (await asking.ask(ASK))[0].reach == 2
         assert trio.current_time() == pytest.approx(ANSWER_TIME_S + NEXT_ANSWER_TIME_S)
     assert room.asked == [FIRST, SECOND, FIRST, SECOND, SECOND]
+
+
+@pytest.mark.parametrize("next_one", [2, None])
+async def test_a_tracker_that_was_found_to_be_dead_costs_the_files_after_it_half_a_second(
+    autojump_clock: trio.abc.Clock, next_one: int | None
+) -> None:
+    """Each new file gave it a second chance: a second and a half, whenever the pause was over."""
+    room, absent = Room({SECOND: second_in_rank}), Absent()
+    ranks = [peer(1, living=True), None if next_one is None else peer(next_one, living=True)]
+    await attendance(room, ranks, absent).ask(ASK)
+    for file in range(3):
+        await trio.sleep(ABSENT_MAX_S)
+        began = trio.current_time()
+        await attendance(room, ranks, absent).ask(ASK)
+        assert trio.current_time() - began == pytest.approx(ANSWER_TIME_S), file
+
+
+async def test_one_that_was_silent_long_ago_is_given_a_second_chance_again(autojump_clock: trio.abc.Clock) -> None:
+    """It was found out before it had met us, or slept; and now it is busy for a second."""
+    room, absent, ranks = Room({}), Absent(), [peer(1, living=True), None]
+    await attendance(room, ranks, absent).ask(ASK)
+    await trio.sleep(FOUND_OUT_S + 1)
+    room.answers[FIRST], room.late_s[FIRST] = Advice(reach=1), 0.9
+    assert (await attendance(room, ranks, absent).ask(ASK))[0].reach == 1
+
+
+async def test_what_one_file_finds_out_of_a_tracker_the_others_do_not_wait_for(autojump_clock: trio.abc.Clock) -> None:
+    room, absent, took_s = Room({}), Absent(), list[float]()
+
+    async def fetch(after_s: float) -> None:
+        await trio.sleep(after_s)
+        began = trio.current_time()
+        await attendance(room, [peer(1, living=True), None], absent).ask(ASK)
+        took_s.append(trio.current_time() - began)
+
+    async with trio.open_nursery() as nursery:
+        for after_s in (0.0, 1.4):
+            nursery.start_soon(fetch, after_s)
+    assert took_s == [pytest.approx(ANSWER_TIME_S + NEXT_ANSWER_TIME_S), pytest.approx(ANSWER_TIME_S)]
+
+
+async def test_one_that_was_silent_is_found_out_where_nobody_else_answers_either(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    absent, ranks = Absent(), [peer(number, living=True) for number in (1, 2, 3)]
+    assert (await attendance(Room({}), ranks, absent).ask(ASK))[0].read
+    now = trio.current_time()
+    assert absent.is_absent(ranks[0].address, now, hearsay=False)
+
+
+async def test_one_that_was_late_and_sends_us_on_is_not_absent(autojump_clock: trio.abc.Clock) -> None:
+    third = "192.0.2.3:7273"
+    room, absent = Room({FIRST: Advice(elsewhere=third), SECOND: second_in_rank, third: Advice(reach=3)}), Absent()
+    room.late_s[FIRST] = 0.9
+    advice, _ = await attendance(room, [peer(1, living=True), peer(2, living=True)], absent).ask(ASK)
+    assert advice.reach == 3
+    assert not absent.is_absent(Address("192.0.2.1", 7273), trio.current_time(), hearsay=False)
 
 
 async def test_a_deadline_that_we_see_late_ourselves_is_no_silence(autojump_clock: trio.testing.MockClock) -> None:

@@ -244,7 +244,59 @@ def test_where_one_connection_is_the_limit_several_read_each_its_part() -> None:
         for number in range(5)
     ]
     assert [one.read for one in advice] == [True, True, True, False, False]
-    assert [one.part for one in advice] == [0.0, 0.5, 0.25, 0.0, 0.0]
+    assert [left_by(one) for one in advice[1:3]] == [0b1111 << 8, 0b1111 << 4], "a third of it each, from its end"
+    first = crowd.advise(AskCrowd(ID, boot(0), 1, device_of(0), 1200, PIECES, readers=3), address(0), 0.1)
+    assert left_by(first) == 0b1111
+
+
+def left_by(advice: Advice) -> int:
+    """The pieces that it is to read."""
+    held = bitfield.decode(advice.held, PIECES) if advice.held else 0
+    return bitfield.all_of(PIECES) & ~held if advice.read else 0
+
+
+def test_who_has_read_its_part_takes_half_of_what_another_one_has_left_and_no_two_read_the_same() -> None:
+    crowd = Crowd()
+
+    def reads(number: int, now: float, holds: int) -> int:
+        return left_by(crowd.advise(replace(ask(number, holds), readers=2), address(number), now))
+
+    reads(0, 0.0, 0)
+    assert reads(1, 0.0, 0) == 0b111111 << 6
+    reads(0, 1.0, 0b1)
+    assert reads(1, 1.1, 0b111111 << 6) == 0b11 << 4, "half of five"
+    assert reads(0, 1.2, 0b1) == 0b1111, "what it has, and three more"
+    assert reads(1, 1.3, 0b111111110000) == 0b1000, "what the other one may have begun stays his"
+    assert reads(1, 1.4, 0b111111111000) == 0b0, "it is done, and waits"
+    for tick in range(15, 60):
+        last = reads(1, tick / 10, 0b111111111000)
+        if last:
+            break
+    assert last & 0b111 == 0b110
+    assert tick / 10 <= 1.2 + LEASE_S + 0.2, "until the other one has been silent for a lease"
+
+
+@pytest.mark.parametrize(("wired", "taken_over"), [(True, True), (False, False)])
+def test_a_reader_on_the_air_leaves_the_rest_to_one_on_a_wire(wired: bool, taken_over: bool) -> None:
+    crowd, pieces = Crowd(), 64
+
+    def asks(number: int, now: float, holds: int, *, gives: bool) -> Advice:
+        question = AskCrowd(ID, boot(number), 1, device_of(number), 6400, pieces, bitfield.encode(holds, pieces))
+        question = replace(question, gives=gives, got=holds.bit_count() * 100, read=holds.bit_count() * 100)
+        return crowd.advise(question, address(number), now)
+
+    assert asks(0, 0.0, 0, gives=False).read
+    assert not asks(1, 0.1, 0, gives=wired).read, "nothing is known of the reading yet"
+    assert asks(0, 0.5, 0b1, gives=False).read
+    advice = asks(1, 0.6, 0, gives=wired)
+    assert advice.read == taken_over
+    if taken_over:
+        held = bitfield.decode(advice.held, pieces)
+        first = asks(0, 0.7, 0b1, gives=False)
+        assert bitfield.decode(first.held, pieces) & ~0b1 == bitfield.all_of(pieces) & ~held, "each its part"
+        assert not asks(0, 1.0, held, gives=False).read
+        assert asks(1, 1.0 + LEASE_S - 0.5, 0, gives=True).read
+        assert list(crowd.leases.held) == [boot(1)]
 
 
 def test_a_reader_that_keeps_what_it_reads_gets_one_beside_it() -> None:
@@ -604,6 +656,17 @@ def test_he_loses_it_a_lease_after_the_last_byte_and_not_after_the_tracker_fell_
     assert not crowd.advise(told(1, 9, quiet_ms=2000), address(1), 0.0).read
     assert not crowd.advise(ask(1), address(1), LEASE_S - 2.1).read
     assert crowd.advise(ask(1), address(1), LEASE_S - 1.9).read
+
+
+def test_a_turn_that_was_over_when_it_was_told_of_is_none_and_costs_nobody_his() -> None:
+    """Who said so of an honest one had it come last, and the next reader that died be waited for twice as long."""
+    crowd = Crowd()
+    assert crowd.advise(told(1, 9, quiet_ms=99_000), address(1), 0.0).read
+    for at_s in (1.0, 2.0, 3.0):
+        assert crowd.advise(ask(1), address(1), at_s).read
+        crowd.advise(ask(9), address(9), at_s)
+    now = LEASE_S + 0.1
+    assert crowd.advise(ask(9), address(9), now).read, "the first one brought nothing"
 
 
 def test_he_comes_himself_and_has_his_turn() -> None:

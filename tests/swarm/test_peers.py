@@ -177,6 +177,19 @@ def test_who_asked_us_is_greeted_at_once_though_hundreds_are_said_to_be_there() 
         assert asked is known or host != "192.0.2.1"
 
 
+def test_who_asked_us_is_no_rumour_though_it_was_too_busy_for_our_first_hello() -> None:
+    """A rumour has half a second; that of a busy neighbour, once past, kept it behind each new name of nobody."""
+    peers = table()
+    busy = peers.sight(Sighting("192.0.2.1", 7273, "aa" * 16), LOCAL, 0.0)
+    assert busy is not None
+    peers.failed(busy, "no answer in time", 0.5)
+    for number in range(100):
+        peers.sight(Sighting(f"10.0.0.{number}", 7273, f"{number:032x}"), LOCAL, 0.5)
+    peers.sight(Sighting("192.0.2.1", 7273, None), ASKED_US, 0.6)
+    assert not busy.rumoured
+    assert peers.to_greet(busy.ask_at)[0] is busy
+
+
 def test_two_dozen_names_of_nobody_keep_the_next_one_waiting_for_a_moment_only() -> None:
     peers = flooded(names=GREETED_AT_ONCE_MAX)
     early, late = (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
 
 from p2pcdn.digest import Sha256
+from p2pcdn.errors import NotFound
 from p2pcdn.http1 import FileSlice, Request, Response
 from p2pcdn.store import Origin
 from p2pcdn.swarm.giving.manners import SLOTS
@@ -102,6 +104,24 @@ async def test_a_piece_leaves_as_a_slice_of_the_file(tmp_path: Path) -> None:
         assert answer.release is not None
         answer.release()
         assert (await ask_piece(it.swarm, CONTENT, 12)).status == 404
+
+
+async def test_a_file_that_was_fetched_anew_is_given_and_not_the_one_that_is_still_open(tmp_path: Path) -> None:
+    """A bad sector drops a blob; neighbours whose questions kept its file open had nothing of the next one."""
+    async with node(tmp_path / "a") as it:
+        for _ in range(2):
+            await it.keep(CONTENT)
+            answer = await ask_piece(it.swarm, CONTENT, 1)
+            assert isinstance(answer.body, FileSlice)
+            assert answer.release is not None
+            at, size_bytes = answer.body.offset, answer.body.size_bytes
+            assert await answer.body.file.pread(size_bytes, at) == CONTENT[at : at + size_bytes]
+            answer.release()
+            unreadable = os.open("/proc/self/mem", os.O_RDONLY)  # whose first page is mapped nowhere: EIO
+            os.dup2(unreadable, answer.body.file.fileno())
+            with pytest.raises(NotFound):
+                await answer.body.file.pread(100, 0)
+            os.close(unreadable)
 
 
 async def test_a_full_node_refuses_at_once_and_gives_again_when_a_slot_is_free(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from p2pcdn.swarm.wire.advice import READERS_MAX
 from p2pcdn_daemon.configuration.quantities import format_size, parse_duration, parse_size
 from p2pcdn_daemon.configuration.urls import without_credentials
 
@@ -162,6 +163,7 @@ FORMAT = Kind("text|json", _one_of("text", "json"), form="text or json")
 PEER = Kind("HOST:PORT", _host_and_port, form="HOST:PORT")
 PEER_DNS = Kind("NAME[:PORT]", _peer_dns, form="NAME:PORT or name of SRV records")
 METERED = Kind("auto|yes|no", _one_of("auto", "yes", "no"), form="auto, yes or no")
-READERS = Kind("1|2|3|4", lambda text: int(_one_of("1", "2", "3", "4")(text)), form="1, 2, 3 or 4")
+_READERS = [str(number) for number in range(1, READERS_MAX + 1)]
+READERS = Kind("NUMBER", lambda text: int(_one_of(*_READERS)(text)), form=f"1 to {READERS_MAX}")
 PROXY = Kind("URL", _proxy, form="URL of a proxy")
 UPSTREAM = Kind("URL", _upstream, lambda upstream: cast(UpstreamSetting, upstream).public_url, form="URL or directory")

@@ -30,8 +30,8 @@ CONNECTIONS_IDLE_MAX = 48
 # Shorter than the idle time of usual servers and balancers (60 s and more), so that we hang up first.
 IDLE_TIME_S = 30.0
 
-# For so long a connection counts as open after it was found so. Who asks over one that was closed meanwhile asks again
-# over another, as he does when it is closed a moment after any look.
+# For so long an idle connection counts as open after it was found so. Whoever is given one that was closed meanwhile
+# finds that out before he asks, and is given another.
 HANGS_UP_UNSEEN_S = 0.1
 
 
@@ -130,7 +130,7 @@ class Dial(httpcore.AsyncNetworkBackend):
 
 
 class _Wire(httpcore.AsyncNetworkStream):
-    """A connection, asked only so often whether its other end has hung up.
+    """A connection, asked only so often whether its other end has hung up, and before each request after the first.
 
     The pool asks that of all its idle ones, by a system call each, whenever a request begins or ends: ten thousand
     times for the 92 packages of a web application.
@@ -140,11 +140,17 @@ class _Wire(httpcore.AsyncNetworkStream):
         self._stream = stream
         self._readable = False
         self._asked_s = -math.inf
+        self._answered = False  # since the last word of ours
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        self._answered = True
         return await self._stream.read(max_bytes, timeout)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Raises ConnectionNotAvailable where the other end hung up behind its last answer: the pool takes another."""
+        if self._answered and self._stream.get_extra_info("is_readable"):
+            raise httpcore.ConnectionNotAvailable
+        self._answered = False
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from p2pcdn.bounded import forget_oldest
+from p2pcdn.swarm.advising.lease import SEVERAL_AGAIN_MS
 from p2pcdn.swarm.advising.leases import LEASE_S, Leases
 from p2pcdn.swarm.advising.member import Member, holds_of, host_of
 from p2pcdn.swarm.advising.plan import CLASSES, Plan, Seat
@@ -81,6 +82,7 @@ class Crowd:
         passed_over = leases.passed_over_for(member)
         if reads and (hoards := leases.hoarder(now, ask.distrusted)) is not None:
             passed_over |= {hoards.boot}
+        member.again_ms = self._again_ms(member, now) if gathering_s <= 0 else round(gathering_s * 1000) + 1
         held = 0
         for one in others:
             believed = one.ask.device not in ask.distrusted and one.is_free_of_liars_of(ask)
@@ -88,13 +90,13 @@ class Crowd:
                 held |= one.holds
         return Advice(
             read=reads,
-            held=bitfield.encode(held, ask.pieces) if reads and ask.pieces else "",
+            held=bitfield.encode(held | leases.left_to_others(member), ask.pieces) if reads and ask.pieces else "",
             parents=self._parents(member, roots) if gathering_s <= 0 else (),
             others=tuple(one.address for one in self._others(member, others)) if gathering_s <= 0 else (),
             makers=self._makers(ask, roots),
-            again_ms=self._again_ms(member, now) if gathering_s <= 0 else round(gathering_s * 1000) + 1,
+            again_ms=member.again_ms,
             reach=held.bit_count(),
-            part=leases.part_of(member) if reads else 0.0,
+            part=leases.begin_of(member) if reads else 0.0,
             members=len(self.members),
             last=self._last(),
             size_bytes=next((one.ask.size_bytes for one in roots if one.ask.pieces), None),
@@ -147,6 +149,8 @@ class Crowd:
         if reader is None or self._heard_who_reads or self.leases.makers or reader.device == ask.device:
             return
         self._heard_who_reads = True
+        if reader.quiet_ms >= LEASE_S * 1000:
+            return  # his turn was over before anybody told us of it
         question = AskCrowd(ask.id, _stand_in(reader.device), ask.port, reader.device)
         member = self._member(question, reader.address, now)
         if member is not None:
@@ -209,12 +213,14 @@ class Crowd:
         soon_ms = AGAIN_MS[min(member.asked, len(AGAIN_MS)) - 1]
         if self.leases.is_near_its_end(now) and self.leases.pace_s < HURRY_PACE_S:
             soon_ms = min(soon_ms, HURRY_MS)
+        if member.boot in self.leases.held and self.leases.are_several():
+            return min(soon_ms, SEVERAL_AGAIN_MS)
         return min(AGAIN_MS[-1], soon_ms * -(-len(self.members) // AGAIN_MEMBERS))
 
     def _parents(self, member: Member, roots: Sequence[Member]) -> tuple[str | None, ...]:
         """For each class whom to ask, None where nobody has a hand free. Who reads or has it all asks its like."""
         if member.seat.source or not roots:
-            return tuple(one.address for one in roots if one is not member)[:CLASSES]
+            return _in_turn(member, [one for one in roots if one is not member])
         return tuple(None if parent is None else self._by_seat[parent].address for parent in member.seat.parents)
 
     def _others(self, member: Member, others: Sequence[Member]) -> list[Member]:
@@ -224,6 +230,15 @@ class Crowd:
             return others
         step = 1 + len(others) // OTHERS_TOLD
         return [others[(member.number * 7 + at * step) % len(others)] for at in range(OTHERS_TOLD)]
+
+
+def _in_turn(member: Member, roots: Sequence[Member]) -> tuple[str, ...]:
+    """For each class the one of these that has most of what it lacks; of several such not the same for everybody."""
+    if len(roots) <= 1:
+        return tuple(one.address for one in roots)
+    roots = [roots[(member.number + at) % len(roots)] for at in range(len(roots))]
+    lacking = [~member.holds & bitfield.each_third(klass, member.ask.pieces) for klass in range(CLASSES)]
+    return tuple(max(roots, key=lambda one: (one.holds & want).bit_count()).address for want in lacking)
 
 
 def _stand_in(device: bytes) -> str:

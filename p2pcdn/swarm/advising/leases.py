@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from p2pcdn.bounded import forget_oldest
+from p2pcdn.swarm.advising.lease import Lease
 from p2pcdn.swarm.advising.member import Member
+from p2pcdn.swarm.advising.parts import ALL, Part, lacking, take_part
 from p2pcdn.swarm.advising.plan import CLASSES, Plan
 from p2pcdn.swarm.advising.trial import DECIDED_AFTER_PIECES, DECIDED_AFTER_S, Trial, by_class
 from p2pcdn.swarm.wire import bitfield
@@ -34,30 +35,19 @@ PACE_FACTOR, PATIENCE_MAX_S = 3.0, 9.0
 HURRY_S = 1.5
 # A reader of which others have less than half of so many pieces, or more, after the time of a lease, has a thin wire.
 HOARD_PIECES_MIN = 16
-# Readers at the same time: one, and those who do not take its word.
+# Readers at the same time: one, and those who do not take its word; more only where so many may read.
 LEASES_MAX = 4
 # Of these for one host: in open mode anybody may draw boot ids, and who holds all of them keeps everybody waiting.
 LEASES_PER_HOST_MAX = 2
-# Where the first, second, third and fourth of them begins, so that they meet each other late.
-PARTS = (0.0, 0.5, 0.25, 0.75)
+# Where one begins that reads beside a reader whose word it takes and whose pieces it cannot wait for, so that they meet
+# late.
+MIDDLE = 0.5
+# A reader whom others are not to ask first, as on Wi-Fi, leaves the rest to one whom they are, where it is as much.
+HANDED_OVER_PIECES_MIN = 16
+# But not where it reads more than so many a second: so quick a room waits longer for the change than for the air.
+HANDED_OVER_PIECES_S_MAX = 32
 # Hosts whose leases brought nothing, and those whose reader was no quicker than the room.
 HOSTS_REMEMBERED = 2048
-
-
-@dataclass(slots=True)
-class Lease:
-    """The right to read the origin. progress_at: when its owner last had more bytes than before.
-
-    read_before: what its owner had read of the origin when it got it.
-    """
-
-    device: bytes
-    progress_at: float
-    since: float
-    read_before: int
-    part: float = 0.0  # of the file, where it begins
-    races: bool = False  # granted because the room was slower than its owner's wire
-    told: bool = False  # only members say that it is held: its owner asks another tracker
 
 
 class Leases:
@@ -94,18 +84,33 @@ class Leases:
             self._end(member.boot)  # its wire was no quicker than the room
         elif lease is not None:
             lease.progress_at = max(lease.progress_at, member.progress_at)
-            return True
+            if self._has_part(member, lease, now):
+                return True
+            if lease.leaves:
+                self._end(member.boot)
+                return False
+            lease.progress_at = now  # others read what is left, and it may be wanted when one of them dies
+            return False
         return self._grant_new(member, now)
 
     def goes_on(self, member: Member, progress_at: float) -> None:
         """Another tracker has granted it, who does not answer those who tell of it."""
-        self._give(member, 0.0, progress_at)
+        self._give(member, progress_at)
         self.held[member.boot].told = True
         del self.makers[member.ask.device]
 
-    def part_of(self, member: Member) -> float:
+    def begin_of(self, member: Member) -> float:
         """Where in the file the one that was granted a lease is to begin, in [0, 1)."""
-        return (self.held.get(member.boot) or self.waiting[member.boot]).part
+        return (self.held.get(member.boot) or self.waiting[member.boot]).begin
+
+    def left_to_others(self, member: Member) -> int:
+        """The pieces that others read, a bitfield."""
+        lease = self.held.get(member.boot)
+        return 0 if lease is None else bitfield.all_of(member.ask.pieces) & ~lease.part
+
+    def are_several(self) -> bool:
+        """Whether several read, each its part: what one takes over of another's that one is to hear soon."""
+        return any(lease.part != ALL for lease in self.held.values())
 
     def progressed(self, member: Member, now: float, came: int) -> None:
         """It has more bytes than when it was heard last. came: pieces, a bitfield."""
@@ -210,11 +215,14 @@ class Leases:
         return member.seat.last or member.host in self._fruitless
 
     def _grant_new(self, member: Member, now: float) -> bool:
+        if self._takes_over(member, now):
+            return True
         distrusted = member.ask.distrusted
         believed = [one for one in self.held.values() if one.device not in distrusted]
         races = member.ask.slow and self.trial is None and member.host not in self._beaten
-        enough = member.ask.readers + (races or self.hoarder(now, distrusted) is not None)
-        if len(believed) >= enough or (len(self.held) >= LEASES_MAX and not self._end_doubted(distrusted)):
+        races_or_hoarded = races or self.hoarder(now, distrusted) is not None
+        enough = member.ask.readers + races_or_hoarded
+        if len(believed) >= enough or (len(self.held) >= max(LEASES_MAX, enough) and not self._end_doubted(distrusted)):
             return False
         if sum(self._members[boot].host == member.host for boot in self.held) >= LEASES_PER_HOST_MAX:
             return False
@@ -224,19 +232,23 @@ class Leases:
         )
         if whole and not races and now < member.progress_at + self._patience_s:
             return False  # somebody has it all, unless he has gone since
+        beside = [] if races else self._beside(member, now)
+        part = self._part(member, beside, member.ask.readers - len(beside) + 1, now) if beside else ALL
+        if not part or (believed and not races_or_hoarded and not self._is_cut(member, distrusted)):
+            return False
         slow = self.roots(member.ask.distrusted) if races else []
         log.debug(
             "%s is to read the origin: it believes %d of %d readers%s",
             member.address or "this node", len(believed), len(self.held), ", and the room is slow" if races else "",
             extra={"id": member.ask.id},
         )  # fmt: skip
-        self._give(member, 0.0 if races else PARTS[len(believed)], now, races=races)
+        self._give(member, now, begin=MIDDLE if believed and not beside and not races else 0.0, part=part, races=races)
         if races:
             self._try(member, slow, now)
         return True
 
-    def _give(self, member: Member, part: float, now: float, *, races: bool = False) -> None:
-        self.held[member.boot] = Lease(member.ask.device, now, now, member.ask.read, part, races)
+    def _give(self, member: Member, now: float, *, begin: float = 0.0, part: int = ALL, races: bool = False) -> None:
+        self.held[member.boot] = Lease(member.ask.device, now, now, member.ask.read, begin, part, races)
         self._plan.becomes_source(member.seat, reads=not races)
         self.makers.pop(member.ask.device, None)
         self.makers[member.ask.device] = member.address
@@ -280,7 +292,7 @@ class Leases:
             self._end(boot)
         self.waiting.clear()
         if not self.held and not member.whole:
-            self._give(member, lease.part, now)
+            self._give(member, now, begin=lease.begin)
         return False
 
     def _end_doubted(self, distrusted: Sequence[bytes]) -> bool:
@@ -296,6 +308,63 @@ class Leases:
                 self._is_fruitless(boot)
                 return True
         return False
+
+    # --- several that read, each its part
+
+    def _beside(self, member: Member, now: float) -> list[tuple[Lease, Member]]:
+        """Those with whom this one shares the reading: where so many may read, it waits for their pieces."""
+        if member.ask.readers < 2 and not any(lease.leaves for lease in self.held.values()):
+            return []
+        distrusted, hoards = member.ask.distrusted, self.hoarder(now, member.ask.distrusted)
+        others = [(lease, self._members[boot]) for boot, lease in self.held.items() if boot != member.boot]
+        return [
+            (lease, one)
+            for lease, one in others
+            if lease.device not in distrusted and not lease.races and one is not hoards
+            if one.ask.pieces == member.ask.pieces
+        ]
+
+    def _is_cut(self, member: Member, distrusted: Sequence[bytes]) -> bool:
+        """Whether it and those who read know how the file is cut, so that each can be given a part of it."""
+        readers = [self._members[boot] for boot, lease in self.held.items() if lease.device not in distrusted]
+        return all(one.ask.pieces for one in (member, *readers))
+
+    def _has_part(self, member: Member, lease: Lease, now: float) -> bool:
+        """Whether there is something that this reader is to read: the rest of its part, or what it takes over."""
+        beside = self._beside(member, now)
+        if lease.races or not beside:
+            lease.part, lease.leaves = ALL, False
+            return True  # also beside a holder of all of it that is slow
+        if not lease.leaves and not lease.part & lacking(member, self._members.values()):
+            lease.part = self._part(member, beside, 2, now)
+        return bool(lease.part & lacking(member, self._members.values())) or not member.ask.pieces
+
+    def _part(self, member: Member, beside: Sequence[tuple[Lease, Member]], of: int, now: float) -> int:
+        """What it reads from now on, taken from those who read beside it; 0 where nobody has anything to spare."""
+        parts = [Part(lease.part, lease.reach(one, now)) for lease, one in beside]
+        taken = take_part(lacking(member, self._members.values()), parts, of)
+        for lease, _ in beside:
+            lease.part &= ~taken
+        return taken
+
+    def _takes_over(self, member: Member, now: float) -> bool:
+        """Whether it reads the rest from now on, for it is on a wire and the one that reads is not."""
+        if len(self.held) != 1 or self.trial is not None or not member.ask.gives or not member.ask.pieces:
+            return False
+        [(boot, lease)] = self.held.items()
+        reader = self._members[boot]
+        if reader.ask.gives or not self._has_read(boot) or lease.device in member.ask.distrusted:
+            return False
+        if lease.pieces_s(reader) > HANDED_OVER_PIECES_S_MAX:
+            return False
+        left = lease.part & lacking(member, self._members.values())
+        count = left.bit_count() - lease.reach(reader, now)
+        if reader.ask.pieces != member.ask.pieces or count < HANDED_OVER_PIECES_MIN:
+            return False
+        part = bitfield.last(left, count)
+        lease.part, lease.leaves = lease.part & ~part, True
+        self._give(member, now, part=part)
+        return True
 
     # --- one that reads beside a slow room
 

@@ -15,6 +15,7 @@ _LOOPBACK = "0000:0000:0000:0000"  # the first half of ::1
 @dataclass(slots=True, eq=False)
 class Member:
     """number: in the order of coming. seat: its places in the plan. progress_at: when it had more than before.
+    again_ms: when it was told to ask again.
 
     accusers: hosts of those to whom it gave something wrong.
     """
@@ -29,6 +30,7 @@ class Member:
     host: str
     holds: int = 0
     asked: int = 0
+    again_ms: int = 0
     accusers: set[str] = field(default_factory=set)
 
     @property

@@ -223,7 +223,8 @@ class Download:
         self._hope.begins_anew(now)
         self._attendance.forsake()
         proof = self._sharing.manifest_proof
-        self._doubt([device for device, _ in self._advice.makers] + ([proof.maker] if proof is not None else []))
+        makers = [device for device, _ in self._advice.makers] + ([proof.maker] if proof is not None else [])
+        self._doubt([*makers, *self._membership.reading()])
         return True
 
     def _doubt(self, devices: Collection[bytes]) -> None:

@@ -90,6 +90,10 @@ class Membership:
         """The tracker lets this one read."""
         self._reader = device, peer
 
+    def reading(self) -> Collection[bytes]:
+        """The device that reads the origin, as was said last; the next tracker hears of it, unless it is doubted."""
+        return [] if self._reader is None else [self._reader[0]]
+
     def _reader_now(self, quiet_s: float) -> Reader | None:
         if self._reader is None or self._turn.ours:
             return None

@@ -44,6 +44,7 @@ class Turn:
         self.ours = False
         self.running = False
         self.ahead = 0
+        self._piece: int | None = None  # that comes now: what is begun is read to its end
 
     @property
     def able(self) -> bool:
@@ -100,6 +101,7 @@ class Turn:
             self._go_on_while_needed(at + len(content), run)
 
         assert self._read_origin is not None
+        self._piece = None
         self._go_on_while_needed(run.start, run)
         await self._read_origin(run.start, run.end, take)
 
@@ -141,8 +143,9 @@ class Turn:
         index = at // cut.piece_size_bytes
         self.ahead = ((1 << READ_AHEAD_PIECES) - 1) << index & bitfield.all_of(cut.pieces)
         there = self._sharing.here if run.insist else self._sharing.here | self._held_by_others(cut)
-        if at % cut.piece_size_bytes == 0 and index < cut.pieces and there >> index & 1:
+        if index != self._piece and index < cut.pieces and there >> index & 1:
             raise _Enough
+        self._piece = index
 
     def _held_by_others(self, cut: Cut) -> int:
         try:

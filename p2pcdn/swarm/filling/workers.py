@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from itertools import islice
 
 import trio
 
@@ -165,7 +164,9 @@ class Workers:
             return self._without_others(left), False
         most = max(map(self._free_of, range(CLASSES)), key=int.bit_count)
         if most.bit_count() >= HELPED_PIECES_MIN:
-            return _last_half(most), True
+            return bitfield.last(
+                most, most.bit_count() // 2
+            ), True  # who reads for a client needs the first ones sooner
         overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._sources.answer_time_s)
         overdue = self._taking.overdue(trio.current_time() - overdue_s)
         return self._sharing.missing & ~self._turn.ahead & overdue, True
@@ -174,9 +175,3 @@ class Workers:
 def _turns(*, on_air: bool) -> list[range]:
     """The classes of each worker. Where the air is shared one question is under way: more would all be slower."""
     return [range(CLASSES)] if on_air else [range(klass, klass + 1) for klass in range(CLASSES)]
-
-
-def _last_half(pieces: int) -> int:
-    """The last of these pieces (a bitfield): who reads for a client needs the first ones sooner."""
-    last = islice(bitfield.ones(pieces), (pieces.bit_count() + 1) // 2, None)
-    return sum(1 << index for index in last)

@@ -7,6 +7,7 @@ from collections import OrderedDict
 import trio
 
 from p2pcdn.digest import Sha256
+from p2pcdn.store import Blob
 from p2pcdn.world import DiskFile
 
 # Blobs that stay open between two pieces. An open one is not evicted, so not for long.
@@ -20,18 +21,22 @@ class OpenFiles:
     def __init__(self) -> None:
         self._open: OrderedDict[Sha256, OpenFile] = OrderedDict()
 
-    def get(self, sha256: Sha256) -> OpenFile | None:
-        opened = self._open.get(sha256)
-        if opened is not None:
-            self._open.move_to_end(sha256)
+    def get(self, blob: Blob) -> OpenFile | None:
+        opened = self._open.get(blob.sha256)
+        if opened is None:
+            return None
+        if opened.kept_at != blob.row.kept_at:
+            self.forget(blob.sha256)  # that one was dropped, and this one kept anew
+            return None
+        self._open.move_to_end(blob.sha256)
         return opened
 
-    def add(self, sha256: Sha256, file: DiskFile) -> OpenFile:
-        there = self._open.get(sha256)
+    def add(self, blob: Blob, file: DiskFile) -> OpenFile:
+        there = self.get(blob)
         if there is not None:
             file.close()
             return there
-        opened = self._open[sha256] = OpenFile(sha256, file)
+        opened = self._open[blob.sha256] = OpenFile(blob, file)
         if len(self._open) > OPEN_FILES_MAX:
             idle = next((one for one in self._open.values() if not one.users and one is not opened), None)
             if idle is not None:
@@ -60,12 +65,16 @@ class OpenFiles:
 
 
 class OpenFile:
-    """users: pieces that are on their way out of it. left_at: when one last went, or it was opened."""
+    """users: pieces that are on their way out of it. left_at: when one last went, or it was opened.
 
-    __slots__ = ("file", "left_at", "sha256", "users")
+    kept_at: of the blob's row.
+    """
 
-    def __init__(self, sha256: Sha256, file: DiskFile) -> None:
-        self.sha256 = sha256
+    __slots__ = ("file", "kept_at", "left_at", "sha256", "users")
+
+    def __init__(self, blob: Blob, file: DiskFile) -> None:
+        self.sha256 = blob.sha256
+        self.kept_at = blob.row.kept_at
         self.file = file
         self.users = 0
         self.left_at = trio.current_time()

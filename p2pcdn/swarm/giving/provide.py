@@ -407,7 +407,7 @@ class Provider:
         if blob.content is not None:
             self._slots.spend(end - start)
             return Response(200, headers, blob.content[start:end])
-        opened = self._files.get(blob.sha256)
+        opened = self._files.get(blob)
         if opened is None:
             return self._open_and_send(blob, headers, start, end - start, host)
         return self._send(opened, headers, start, end - start, host)
@@ -415,7 +415,7 @@ class Provider:
     async def _open_and_send(self, blob: Blob, headers: Headers, start: int, size_bytes: int, host: str) -> Response:
         done = self._slots.take(blob.sha256, host, self._slot_came_free)
         try:
-            opened = self._files.get(blob.sha256) or self._files.add(blob.sha256, await blob.open())
+            opened = self._files.get(blob) or self._files.add(blob, await blob.open())
         except NotFound:
             self._directory.remove(blob.sha256)
             return _NOT_HELD

@@ -36,6 +36,9 @@ SENT_ON_MAX, STEPS_MAX = 2, 6
 # only busy, and a room with two trackers has two readers. One of whom we only heard is perhaps nobody, until it says
 # hello to us.
 ABSENT_FIRST_S, ABSENT_MAX_S, HEARSAY_ABSENT_S = 1.0, 30.0, 60.0
+# One that was silent not longer ago than this, and has not answered since, gets no second chance. After it the dead are
+# known to be down, and others are only busy again.
+FOUND_OUT_S = 60.0
 # Those that were silent last; a room has one tracker a file.
 ABSENT_REMEMBERED = 256
 
@@ -69,6 +72,11 @@ class Absent:
     def is_absent(self, address: Address, now: float, *, hearsay: bool) -> bool:
         silence = self._silences.get(address)
         return silence is not None and now < (silence.hearsay_until if hearsay else silence.until)
+
+    def is_found_out(self, address: Address, now: float) -> bool:
+        """Whether it was silent not long ago, and has not answered since."""
+        silence = self._silences.get(address)
+        return silence is not None and now - silence.noted_at < FOUND_OUT_S
 
     def is_asked(self, address: Address, now: float) -> None:
         """One download tries it again: the others go on without it until it has answered."""
@@ -122,16 +130,19 @@ class Attendance:
         The next one hears who did not answer, or advised badly: else it would send us there again.
         """
         self._began_at = trio.current_time()
+        walked = None
         for address in self._whom():
             walked = await (self._ask_ourselves(ask) if address is None else self._walk(address, ask))
             if walked is not None:
-                self._leave_silent()
-                return walked
-        return Advice(read=ask.able), Place(None)
+                break
+        self._leave_silent()
+        return walked or (Advice(read=ask.able), Place(None))
 
     async def _ask_ourselves(self, ask: AskCrowd) -> tuple[Advice, Place]:
         """We are the next in rank; whoever comes before us and was silent once is asked once more."""
-        walked = None if self._silent_once is None else await self._walk(self._silent_once[0], ask)
+        walked = None
+        if self._silent_once is not None and not self._is_passed_over(self._silent_once[0]):
+            walked = await self._walk(self._silent_once[0], ask)
         return walked or (self._tracker.advise(self._aged(ask), "", trio.current_time()), Place(None))
 
     def _aged(self, ask: AskCrowd) -> AskCrowd:
@@ -199,12 +210,10 @@ class Attendance:
         return None
 
     def _leave_silent(self) -> None:
-        """Another one advises us, and whoever was silent before is absent."""
+        """Whoever was silent, and has not answered since, is absent."""
         if self._silent_once is not None:
-            address, asked_at = self._silent_once
+            self._absent.was_silent(*self._silent_once, trio.current_time())
             self._silent_once = None
-            if address != self._answered:
-                self._absent.was_silent(address, asked_at, trio.current_time())
 
     def _passes_over(self, address: Address, why: str) -> None:
         """For this file. Boot ids may be out of date, so that it is no strike."""
@@ -234,10 +243,13 @@ class Attendance:
         now = trio.current_time()
         if advice is not None:
             self._absent.answered(address)
+            if again:
+                self._silent_once = None
             return advice
         log.info("no advice of %s within %.1f s", address, now - asked_at, extra={"id": self._id})
-        may_be_busy = address in self._living and now - asked_at >= patience_s
-        if may_be_busy and self._answered is None and self._silent_once is None:
+        waited = address in self._living and now - asked_at >= patience_s
+        is_news = self._silent_once is None and not self._absent.is_found_out(address, now)
+        if waited and is_news and self._answered is None:
             self._silent_once = address, asked_at
         else:
             self._absent.was_silent(address, asked_at, now)

@@ -102,12 +102,14 @@ class Peers:
                 self._strangers.pop(address, None)
                 if peer.hello is None and not peer.down:
                     peer.ask_at = min(peer.ask_at, now)  # rumour had it for "by and by"
+            asks_unmet = source == ASKED_US and peer.hello is None and not peer.configured
+            if asks_unmet:
+                peer.source = ASKED_US  # it is no rumour any more
             restarted = peer.hello is not None and sighting.instance not in (None, peer.hello.boot)
             if restarted or (peer.hello is None and source not in (CROWD, TOLD) and peer.failures):
                 # It is new, or was started anew: what failed before says little.
                 peer.ask_at = min(peer.ask_at, now + GREETING_FIRST_S * peer.failures)
-            elif source == ASKED_US and peer.hello is None and not peer.configured:
-                peer.source = ASKED_US  # it is no rumour any more
+            elif asks_unmet:
                 peer.ask_at = min(peer.ask_at, self._first_hello(address, source, now))
             return peer
         if source == CROWD and not is_literal(address.host):

@@ -12,6 +12,8 @@ from p2pcdn.swarm.wire.strict import HEX, SIZE_BYTES_MAX, read_address, read_map
 
 # What a tracker says: a few addresses, a few keys, and a bit for each piece.
 CROWD_SIZE_BYTES_MAX = 16 * 1024
+# So many may read the origin at once where one connection to it is the limit.
+READERS_MAX = 8
 # Makers whose word one asker does not take; more, and it reads the upstream itself.
 DISTRUSTED_MAKERS_MAX = 4
 # Parents that one asker complains about; and how it writes the tracker itself, whose own address is nobody's to say.
@@ -90,7 +92,7 @@ _LEFT = r"[0-9A-Za-z.:%_\[\],-]"
 _ASK_CROWD = re.compile(
     rf"boot=([0-9a-f]{{32}})&port=([1-9][0-9]{{0,4}})&device=({HEX})&size=(0|[1-9][0-9]{{0,10}})"
     rf"&pieces=(0|[1-9][0-9]{{0,3}})"
-    rf"&holds=([0-9A-Za-z_-]{{0,1368}})&got=(0|[1-9][0-9]{{0,12}})&able=([01])&gives=([01])&readers=([1-4])"
+    rf"&holds=([0-9A-Za-z_-]{{0,1368}})&got=(0|[1-9][0-9]{{0,12}})&able=([01])&gives=([01])&readers=([1-{READERS_MAX}])"
     rf"&slow=([01])&distrusted=((?:{HEX}(?:,{HEX}){{0,{DISTRUSTED_MAKERS_MAX - 1}}})?)"
     rf"&left=({_LEFT}{{0,1024}})"
     rf"&liars=([0-{DISTRUSTED_MAKERS_MAX}])(?:&read=([1-9][0-9]{{0,12}}))?(?:&lied=({_LEFT}{{1,1024}}))?"
@@ -141,8 +143,8 @@ def _left(text: str) -> tuple[str, ...]:
 class Advice:
     """What a tracker tells one of those who fetch a file.
 
-    read: read the upstream, beginning at this `part` of the file, in [0, 1). held: with it, which pieces others have,
-    so that they need not be read again (a bitfield).
+    read: read the upstream, beginning at this `part` of the file, in [0, 1). held: with it, which pieces others have or
+    are to read, so that they need not be read again (a bitfield).
     parents: whom to ask for the pieces of each class (plan.py), None where nobody has a hand free; "" is the tracker
     itself. others: some more.
     makers: the devices whose signature stands for a piece, and where each can be asked; who reads now comes first.

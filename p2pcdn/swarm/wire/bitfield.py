@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, reduce
+from itertools import islice
 from operator import or_
 
 from p2pcdn.errors import RemoteProtocolError
@@ -62,3 +63,8 @@ def ones(bits: int) -> Iterator[int]:
 def lowest(bits: int) -> int:
     """The number of the first bit that is set; there must be one."""
     return (bits & -bits).bit_length() - 1
+
+
+def last(bits: int, count: int) -> int:
+    """The last so many of those that are set; there must be as many."""
+    return bits & -1 << next(islice(ones(bits), bits.bit_count() - count, None))
