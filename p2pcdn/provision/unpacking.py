@@ -22,7 +22,7 @@ from p2pcdn.world import Process, Processes, Threads
 
 log = logging.getLogger(__name__)
 
-# Unpacking writes and hashes; two of them keep two cores and a disk busy (notes: more gained nothing).
+# Unpacking writes and hashes; two of them keep two cores and a disk busy, and more gained nothing.
 UNPACKINGS_MAX = 2
 # To start a process takes as long as some ten small wheels; that pays where so many come in a row,
 ROW_MIN = 4

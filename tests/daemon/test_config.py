@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2pcdn.swarm.wire import advice
 from p2pcdn_daemon.clients.client_config import pip_files
 from p2pcdn_daemon.configuration.config import SETTINGS, Config, ConfigError
 from p2pcdn_daemon.configuration.documentation import documentation_table
-from p2pcdn_daemon.configuration.kinds import UpstreamSetting
+from p2pcdn_daemon.configuration.kinds import READERS_MAX, UpstreamSetting
 from p2pcdn_daemon.configuration.layers import resolve
 from p2pcdn_daemon.configuration.quantities import format_duration, format_size, parse_duration, parse_size
 from p2pcdn_daemon.configuration.urls import without_credentials
@@ -35,6 +36,10 @@ def test_a_flag_beats_the_environment_and_the_environment_the_file(tmp_path: Pat
     assert config.source("store-size") == "environment P2PCDN_STORE_SIZE"
     assert config.source("host") == f"file {tmp_path / 'config.toml'}"
     assert config.source("log-level") == "default"
+
+
+def test_as_many_may_read_the_origin_as_a_question_between_nodes_can_say() -> None:
+    assert READERS_MAX == advice.READERS_MAX
 
 
 def test_every_setting_can_be_given_in_all_three_ways(tmp_path: Path) -> None:

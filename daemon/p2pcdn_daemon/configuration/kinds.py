@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from p2pcdn.swarm.wire.advice import READERS_MAX
 from p2pcdn_daemon.configuration.quantities import format_size, parse_duration, parse_size
 from p2pcdn_daemon.configuration.urls import without_credentials
 
@@ -163,6 +162,8 @@ FORMAT = Kind("text|json", _one_of("text", "json"), form="text or json")
 PEER = Kind("HOST:PORT", _host_and_port, form="HOST:PORT")
 PEER_DNS = Kind("NAME[:PORT]", _peer_dns, form="NAME:PORT or name of SRV records")
 METERED = Kind("auto|yes|no", _one_of("auto", "yes", "no"), form="auto, yes or no")
+# As many as the question between nodes can say (`swarm.wire.advice`), for which no command that asks loads the swarm.
+READERS_MAX = 8
 _READERS = [str(number) for number in range(1, READERS_MAX + 1)]
 READERS = Kind("NUMBER", lambda text: int(_one_of(*_READERS)(text)), form=f"1 to {READERS_MAX}")
 PROXY = Kind("URL", _proxy, form="URL of a proxy")
