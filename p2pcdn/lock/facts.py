@@ -11,6 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 import trio
 
@@ -83,15 +84,16 @@ class Listed:
 class Facts:
     """Used by one trio loop. Whoever asks for the same at the same time asks the index once (`Pages`, `Metadata`).
 
-    needs_files: where nobody is asked (`Pages.asks`), versions are known by the files in the store alone, for they will
-    be installed; else by all their files, where their metadata is there.
+    needs_files: where nobody is asked (`Pages.asks`), and what is found is installed at once. "one": the versions are
+    known of which a file is in the store, with all their files, for a lock of many machines; "each": those files alone,
+    for the one machine that is asked for. Else the versions whose metadata is there.
     """
 
     pages: Pages
     metadata: WheelMetadata
     store: Store
     threads: Threads
-    needs_files: bool = False
+    needs_files: Literal["", "one", "each"] = ""
     _pending: dict[str, bytes] = field(default_factory=dict)
     _unwritten_size_bytes: int = 0
     _rereading: dict[str, trio.Lock] = field(default_factory=dict)
@@ -150,7 +152,10 @@ class Facts:
         wanted = Wanted(held.index, project, files[min(places, key=lambda at: _rank(plain(files, at)))])
         if not (self._holds(self.metadata.name_of(wanted)) or self._holds(wanted.file.sha256)):
             return []
-        return [at for at in places if not self.needs_files or self._holds(files[at].sha256)]
+        here = [at for at in places if self._holds(files[at].sha256)]
+        if self.needs_files == "each":
+            return here
+        return list(places) if here or not self.needs_files else []
 
     def _holds(self, digest: Sha256 | None) -> bool:
         return digest is not None and self.store.holds(digest)

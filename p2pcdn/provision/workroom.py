@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import trio
 
@@ -169,13 +169,14 @@ class Bench:
         provenances = Provenances(store, room.upstream)
         publishers = Publishers(provenances.publishers if asks else _nobody)
 
-        def locker(*, needs_files: bool) -> Locker:
+        def locker(needs_files: Literal["", "one", "each"]) -> Locker:
             facts = Facts(pages, metadata, store, threads, needs_files=needs_files)
             return Locker(facts, solvers, store, room.version, room.neighbours if asks else None, publishers)
 
-        self._locker = locker(needs_files=False)
-        # What is installed at once, too, where files come from nowhere.
-        self._installing = self._locker if asks else locker(needs_files=True)
+        self._locker = locker("")
+        # What is installed at once, too, where files come from nowhere: of a lock, and of one machine's resolution.
+        self._locks_to_install = self._locker if asks else locker("one")
+        self._resolves_to_install = self._locker if asks else locker("each")
         self._builds = Builds(store, fetch, threads, room.processes, self._ready_for_a_build)
         self.sites = room.sites
         commits = Commits(store, threads, room.repositories if asks else None)
@@ -189,14 +190,14 @@ class Bench:
         """
         makers = self._makers(replace(terms, pinned=question.commits))
         here = terms.toolchain.markers if terms.toolchain is not None else None
-        locker = self._locker if installs is None else self._installing
+        locker = self._locker if installs is None else self._locks_to_install
         return await self._hashed(partial(locker.lock, question, makers, here, self._ahead(question, installs)))
 
     async def resolve(
         self, question: Question, one: OneTarget, terms: Terms, installs: LockTarget | None = None
     ) -> Locked:
         makers = self._makers(replace(terms, pinned=question.commits))
-        locker = self._locker if installs is None else self._installing
+        locker = self._locker if installs is None else self._resolves_to_install
         return await self._hashed(partial(locker.resolve, question, one, makers, ahead=self._ahead(question, installs)))
 
     def _ahead(self, question: Question, installs: LockTarget | None) -> Ahead | None:
@@ -246,7 +247,7 @@ class Bench:
         """What a build requires, chosen and made ready as anything else is."""
         question = parse_question({"requirements": list(requirements)})
         one = OneTarget("the build", Target.of(toolchain.markers, toolchain.tags))
-        resolve = partial(self._installing.resolve, question, one, self._makers(Terms(toolchain)), above)
+        resolve = partial(self._resolves_to_install.resolve, question, one, self._makers(Terms(toolchain)), above)
         locked = await self._hashed(resolve)
         target = LockTarget(toolchain.markers, toolchain.tags)
         wanted = Asked(locked.text, target, toolchain.scheme, demand=dict(toolchain.demand), offline=not self._asks)

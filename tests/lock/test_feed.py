@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import trio
@@ -180,7 +181,9 @@ async def test_where_nobody_is_asked_a_wheel_for_another_machine_makes_no_versio
         for one in (old, new):
             assert one.metadata is not None
             await facts.store.keep_small(one.metadata, WHEEL, expected=None)
-        for needs_files, tags in ((False, {"py3-none-any", "cp39-cp39-win_amd64"}), (True, {"cp39-cp39-win_amd64"})):
+        both, one = {"py3-none-any", "cp39-cp39-win_amd64"}, {"cp39-cp39-win_amd64"}
+        modes: tuple[tuple[Literal["", "one", "each"], set[str]], ...] = (("", both), ("one", both), ("each", one))
+        for needs_files, tags in modes:
             view = Facts(facts.pages.unasking(), facts.metadata.unasking(), facts.store, facts.threads, needs_files)
             octets, _ = await view.table("a")
             releases = {one.version: set(one.tags) for one in decode_table(octets).releases}
