@@ -29,7 +29,7 @@ def _working(status: Mapping[str, Any]) -> str:
 def _saved(counts: Mapping[str, Any]) -> str:
     served, fetched = counts["served"], counts["from_upstream"]
     if not served:
-        return "Saved:   nothing yet; no file went through this node since it started."
+        return "Saved:   nothing yet; its index has served no file since it started."
     near = max(served - fetched, 0)
     # No sum: what was fetched for a client that left, or is only now on its way, has not been served.
     return (
