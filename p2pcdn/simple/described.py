@@ -41,14 +41,7 @@ class DescribedFiles(Sequence[File]):
     def told(self) -> Iterator[Told]:
         """Of all of them in their order, without making them."""
         for raw, _ in self._kept:
-            get = raw.get
-            yanked, requires_python, upload_time = get("yanked"), get("requires-python"), get("upload-time")
-            yield (
-                raw["filename"],
-                False if yanked is False else _yanked(yanked),
-                requires_python if isinstance(requires_python, str) else None,
-                upload_time if isinstance(upload_time, str) else None,
-            )
+            yield (raw["filename"], *_of_version(raw))
 
     def plain(self, at: int) -> tuple[Plain, Mapping[str, Any]]:
         """One of them, and its raw form, without making it."""
@@ -133,15 +126,22 @@ def _file(raw: Mapping[str, Any], url: str) -> File:
 
 
 def _plain(raw: Mapping[str, Any], url: str) -> Plain:
-    get = raw.get
-    hashes, size, requires_python, upload_time = get("hashes"), get("size"), get("requires-python"), get("upload-time")
+    hashes, size = raw.get("hashes"), raw.get("size")
     return (
         raw["filename"],
         url,
         _sha256(hashes.get("sha256")) if isinstance(hashes, dict) else None,
         size if type(size) is int and 0 <= size <= _SIZE_BYTES_MAX else None,
         _core_metadata(raw),
-        _yanked(get("yanked")),
+        *_of_version(raw),
+    )
+
+
+def _of_version(raw: Mapping[str, Any]) -> tuple[bool | str, str | None, str | None]:
+    """What a file says of its version: yanked, requires_python, upload_time."""
+    requires_python, upload_time = raw.get("requires-python"), raw.get("upload-time")
+    return (
+        _yanked(raw.get("yanked")),
         requires_python if isinstance(requires_python, str) else None,
         upload_time if isinstance(upload_time, str) else None,
     )

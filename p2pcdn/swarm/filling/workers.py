@@ -164,9 +164,8 @@ class Workers:
             return self._without_others(left), False
         most = max(map(self._free_of, range(CLASSES)), key=int.bit_count)
         if most.bit_count() >= HELPED_PIECES_MIN:
-            return bitfield.last(
-                most, most.bit_count() // 2
-            ), True  # who reads for a client needs the first ones sooner
+            # Who reads for a client needs the first ones sooner.
+            return bitfield.last(most, most.bit_count() // 2), True
         overdue_s = max(OVERDUE_MIN_S, OVERDUE_FACTOR * self._sources.answer_time_s)
         overdue = self._taking.overdue(trio.current_time() - overdue_s)
         return self._sharing.missing & ~self._turn.ahead & overdue, True
