@@ -80,6 +80,10 @@ class StoreUnusable(P2pcdnError):
     """The store cannot be opened: held by another node, of a newer format, read-only. The daemon exits with 2."""
 
 
+class StoreUnreadable(StoreUnusable):
+    """The disk failed while the store was opened; what it keeps is as it was. The daemon exits with 1: try again."""
+
+
 class StoreStopped(P2pcdnError):
     """The store stopped writing (disk full, a failed fsync, a panic of the catalog). Bytes pass through unkept."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ from p2pcdn.store.resume import matches, verified_pieces
 from p2pcdn.store.rows import BlobRow, Origin
 from p2pcdn.store.shelves import Shelves
 from p2pcdn.world import Clock, DiskFile, Threads
+
+_log = logging.getLogger("p2pcdn.store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,18 +255,32 @@ class Arrivals:
     # --- partials nobody grows
 
     async def find_idle(self) -> None:
-        """At the start: what a former life left behind. Raises OSError."""
+        """At the start: what a former life left behind. Raises OSError where not even their names can be read."""
         names = set(await self._disk.list(self._layout.partials))
         for stem in sorted({name.removesuffix(".journal") for name in names}):
-            past = await self._past(stem) if f"{stem}.journal" in names else Past()
-            if stem in names and past.sha256 is not None:
-                file = await self._disk.open(self._layout.partial(stem))
-                self.idle[stem] = Idle(file.size_bytes(), past.touched_at)
-                file.close()
-                continue
-            if past.named is not None and stem not in names:
-                await self._adopt(past)
-            await self._remove_files(stem)
+            try:
+                resumable = await self._find(stem, names)
+            except OSError as error:
+                # A part of a file is worth less than a node that starts.
+                _log.warning(
+                    "What had come of %s cannot be read (%s); it is fetched anew.", stem, error.strerror or error
+                )
+                resumable = False
+            if not resumable:
+                with suppress(OSError):
+                    await self._remove_files(stem)
+
+    async def _find(self, stem: str, names: Container[str]) -> bool:
+        """Whether it is here to be resumed. Raises OSError."""
+        past = await self._past(stem) if f"{stem}.journal" in names else Past()
+        if stem in names and past.sha256 is not None:
+            file = await self._disk.open(self._layout.partial(stem))
+            self.idle[stem] = Idle(file.size_bytes(), past.touched_at)
+            file.close()
+            return True
+        if past.named is not None and stem not in names:
+            await self._adopt(past)
+        return False
 
     async def _past(self, stem: str) -> Past:
         file = await self._disk.open(self._layout.journal(stem))

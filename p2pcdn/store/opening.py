@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from p2pcdn.digest import BlobName
-from p2pcdn.errors import StoreStopped, StoreUnusable
+from p2pcdn.errors import StoreStopped, StoreUnreadable
 from p2pcdn.store.arrivals import Arrivals
 from p2pcdn.store.background import Background
 from p2pcdn.store.blob_table import BlobTable
@@ -46,17 +46,20 @@ class Parts:
 async def open_parts(
     directory: Path, disk: Disk, threads: Threads, clock: Clock, dice: random.Random, limits: StoreLimits
 ) -> Parts:
-    """As `Store.open`. Raises StoreUnusable."""
+    """As `Store.open`. Raises StoreUnusable, and of it StoreUnreadable where the disk failed."""
     layout = Layout(directory)
     held = await threads.run(claim, layout)
     try:
         return await _open_claimed(layout, held, disk, threads, clock, dice, limits)
     except OSError as error:
         held.release()
-        raise StoreUnusable(f"The store {directory} cannot be opened: {error.strerror or error}.") from error
+        raise StoreUnreadable(
+            f"The store {directory} cannot be opened now: {error.strerror or error}. What it keeps is as it was; "
+            "start the node again, and look at the disk should that not help."
+        ) from error
     except StoreStopped as error:
         held.release()
-        raise StoreUnusable(f"The store {directory} cannot be opened. {error}") from error
+        raise StoreUnreadable(f"The store {directory} cannot be opened now. {error}") from error
     except BaseException:
         held.release()
         raise

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import socket
 import stat
@@ -148,6 +149,26 @@ def test_a_node_stopped_before_it_is_ready_ends_with_0(home: Path) -> None:
         code, log, _ = node.end()
     assert code == 0, log
     assert "Traceback" not in log
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace, and the right to trace")
+def test_a_disk_that_fails_at_the_start_asks_for_another_start(home: Path) -> None:
+    with serving(home) as node:
+        assert node.end()[0] == 0
+    tracer = ["strace", "-f", "-qq", "-o", os.devnull, "-P", str(node.store / "partials")]
+    serve = [*COMMAND, "serve", "--port", "0", "--peer-port", "0", "--no-mdns", "--store", str(node.store)]
+    run = subprocess.run(
+        [*tracer, "-e", "inject=getdents64:error=EIO", *serve],
+        env=environment(home),
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIME_S_MAX,
+    )
+    assert run.returncode == 1, "by 2 systemd would leave it down"
+    [sentence] = run.stderr.splitlines()
+    assert sentence.endswith("start the node again, and look at the disk should that not help.")
 
 
 def test_the_ready_line_goes_to_the_descriptor_too_which_is_closed(home: Path) -> None:

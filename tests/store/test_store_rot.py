@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import NotFound, StoreUnusable
+from p2pcdn.errors import NotFound, StoreUnreadable, StoreUnusable
 from p2pcdn.store import Store
+from p2pcdn.store.layout import Layout
+from simnet.disks.disk import SimDisk
+from simnet.disks.disk_faults import fail_once
 from tests.store.stores import MIB, WHEEL, HandClock, content_of, keep, open_store, opened
 
 CONTENT = content_of(9, MIB)
@@ -163,6 +166,40 @@ async def test_who_still_reads_a_bad_sector_does_not_drop_what_was_fetched_anew(
         assert await anew.read() == CONTENT
         for number in (unreadable, first.fileno(), second.fileno()):
             os.close(number)
+
+
+@pytest.mark.parametrize("call", ["open", "pread"])
+async def test_what_is_left_of_a_download_and_cannot_be_read_keeps_no_store_shut(directory: Path, call: str) -> None:
+    layout = Layout(directory)
+    disk = SimDisk(random.Random(3), rooms=[layout.blobs, layout.partials], paced=False)
+    store = await open_store(directory, disk=disk)
+    whole = await keep(store, content_of(1, MIB))
+    for content in (CONTENT, content_of(10, MIB)):
+        partial = await store.grow(Sha256.of(content), MIB, WHEEL)
+        await partial.write(0, content[: MIB // 2])
+        await partial.settle()
+    store.abandon()
+    disk.faults.script = fail_once(call, 1)  # type: ignore[arg-type]
+    async with opened(directory, disk=disk) as store:
+        assert store.holds(whole.sha256)
+        assert store.summary().partials == 1, "the other can be read"
+        for content in (CONTENT, content_of(10, MIB)):
+            assert await (await keep(store, content)).read() == content
+
+
+async def test_a_store_whose_rooms_cannot_be_read_now_is_as_it_was_at_the_next_start(directory: Path) -> None:
+    layout = Layout(directory)
+    disk = SimDisk(random.Random(3), rooms=[layout.blobs, layout.partials], paced=False)
+    store = await open_store(directory, disk=disk)
+    partial = await store.grow(Sha256.of(CONTENT), MIB, WHEEL)
+    await partial.write(0, CONTENT[: MIB // 2])
+    await partial.settle()
+    store.abandon()
+    disk.faults.script = fail_once("list", 1)
+    with pytest.raises(StoreUnreadable, match=r"What it keeps is as it was; start the node again"):
+        await open_store(directory, disk=disk)
+    async with opened(directory, disk=disk) as store:
+        assert store.summary().partials == 1
 
 
 async def test_a_rebuild_keeps_the_rows_that_are_whole(directory: Path) -> None:

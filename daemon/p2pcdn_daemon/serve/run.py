@@ -15,7 +15,7 @@ import click
 import trio
 
 from p2pcdn import __version__
-from p2pcdn.errors import StoreUnusable
+from p2pcdn.errors import StoreUnreadable, StoreUnusable
 from p2pcdn.group import Identity
 from p2pcdn.node import Node, Settings
 from p2pcdn.store import Store, StoreLimits
@@ -50,13 +50,15 @@ from p2pcdn_daemon.upstream.upstream import UpstreamSettings, open_upstream
 
 log = logging.getLogger(__name__)
 
+# A later start may succeed, and systemd tries one; after 2 it does not.
+EXIT_AGAIN = 1
 EXIT_UNUSABLE = 2
 # How often the links and the battery are looked at: some files of the kernel's, a millisecond.
 LOOK_AT_MACHINE_EVERY_S = 30.0
 
 
 def serve(config: Config, *, ready_fd: int | None = None, errand: Errand | None = None) -> int:
-    """Runs a node until SIGTERM or SIGINT and returns the exit code: 0, or 2 after one sentence on stderr.
+    """Runs a node until SIGTERM or SIGINT and returns the exit code: 0, or 1 or 2 after one sentence on stderr.
 
     errand: a command with which the node ends; signals go to it, its exit code is ours, and stdout belongs to it.
     """
@@ -77,7 +79,7 @@ def serve(config: Config, *, ready_fd: int | None = None, errand: Errand | None 
         if not isinstance(error, (CannotListen, StoreUnusable, ConfigError)):
             raise
         click.echo(f"p2pcdn: {error}", err=True)
-        return EXIT_UNUSABLE
+        return EXIT_AGAIN if isinstance(error, StoreUnreadable) else EXIT_UNUSABLE
 
 
 async def _serve(config: Config, ready: Ready, errand: Errand | None) -> int:
