@@ -120,7 +120,7 @@ class Swarm:
         self.resolutions = Resolutions(self._tools, everybody, self._identity, clock)
         id_of, grouped = self._directory.id_of, self._identity.group is not None
         self.nearby = Nearby(self._tools, everybody, id_of=id_of, grouped=grouped)
-        gives, pages = self._provider.may_share, self.claims.count
+        gives, pages = self._provider.givable.may_share, self.claims.count
         self._holding = OwnHolding(store, id_of=id_of, gives=gives, grouped=grouped, pages=pages)
         # The peer face: what neighbours ask of us; in a group what members ask, and over TLS.
         self.answer: Handler = self._answer if self._meeting is None else self._meeting.door.guard(self._answer)
@@ -197,16 +197,16 @@ class Swarm:
             distrusted_makers=self._convictions.wrong_makers(sha256),
         )
         self._convictions.remember(partial, download.belief, sharing)
-        self._provider.share(sharing)
+        self._provider.outgoing.share(sharing)
         try:
             await download.run(peers)
         except Unavailable as error:
-            self._provider.unshare(sharing)
+            self._provider.outgoing.unshare(sharing)
             if self.somebody_is_silent() and read_origin is None:
                 raise Unanswered(str(error)) from error  # who was not asked may have it
             raise
         except BaseException:
-            self._provider.unshare(sharing)
+            self._provider.outgoing.unshare(sharing)
             raise
         self._running.start_soon(download.tell_that_all_is_here)
 
@@ -234,7 +234,7 @@ class Swarm:
         """The whole file's hash was wrong although every piece was as its maker said: nobody takes his word again."""
         sharing = self._convictions.distrust(partial)
         if sharing is not None:
-            self._provider.unshare(sharing)
+            self._provider.outgoing.unshare(sharing)
 
     def _answer(self, request: Request) -> Response | Awaitable[Response]:
         if not self._manners.slots:

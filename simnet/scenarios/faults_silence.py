@@ -11,7 +11,7 @@ import random
 import trio
 
 from p2pcdn.group import GroupKey
-from p2pcdn.swarm.neighbours.exchange import NO_PROGRESS_S
+from p2pcdn.swarm.neighbours.conversation import NO_PROGRESS_S
 from simnet.campaigns.outcome import Outcome
 from simnet.marks import sometimes
 from simnet.node import Options, SimNode

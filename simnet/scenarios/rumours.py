@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import trio
 
-from p2pcdn.swarm.neighbours.exchange import NO_PROGRESS_S
+from p2pcdn.swarm.neighbours.conversation import NO_PROGRESS_S
 from p2pcdn.world import Sighting
 from simnet.campaigns.outcome import Outcome
 from simnet.marks import sometimes

@@ -17,7 +17,7 @@ from p2pcdn.errors import Unavailable
 from p2pcdn.fetch import Fetch, Metadata, OriginReader
 from p2pcdn.fetch.filling import SILENCE_WAIT_S
 from p2pcdn.store import Blob
-from p2pcdn.swarm.neighbours.exchange import NO_PROGRESS_S
+from p2pcdn.swarm.neighbours.conversation import NO_PROGRESS_S
 from tests.fetch.test_fetch import wanted
 from tests.swarm.nodes import PUBLIC, content_of
 from tests.swarm.test_virtual_time import CONTENT, Wires, two

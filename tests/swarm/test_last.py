@@ -148,7 +148,7 @@ async def growing(it: TestNode) -> Sharing:
     sharing.adopt(manifest_of(FILE, CONTENT))
     await partial.write(0, CONTENT)
     sharing.here = sharing.provable = bitfield.all_of(sharing.pieces)
-    it.swarm._provider.share(sharing)
+    it.swarm._provider.outgoing.share(sharing)
     return sharing
 
 

@@ -14,7 +14,7 @@ import trio.testing
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import DigestMismatch, Unavailable
 from p2pcdn.swarm import Patience
-from p2pcdn.swarm.neighbours.exchange import NO_PROGRESS_S
+from p2pcdn.swarm.neighbours.conversation import NO_PROGRESS_S
 from p2pcdn.swarm.pieces.manifest import manifest_of
 from p2pcdn.swarm.wire.messages import PUBLIC_KEY, blob_id
 from tests.swarm.nodes import HANG_S, MIB, PUBLIC, SHORT, content_of, fake, honest, node, ok

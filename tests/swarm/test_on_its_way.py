@@ -16,7 +16,7 @@ from p2pcdn.group import Device, Identity
 from p2pcdn.http1 import Request, Response
 from p2pcdn.store import Partial
 from p2pcdn.swarm import Swarm
-from p2pcdn.swarm.neighbours.exchange import NO_PROGRESS_S
+from p2pcdn.swarm.neighbours.conversation import NO_PROGRESS_S
 from p2pcdn.swarm.pieces.manifest import cut_of, part_hashes, piece_hash, prove_piece
 from p2pcdn.swarm.wire import bitfield
 from p2pcdn.swarm.wire.advice import Advice

@@ -20,7 +20,7 @@ from p2pcdn.store import Partial
 from p2pcdn.swarm.filling.sources import BROKEN_OFF_MAX, PIECES_PER_BREAK, Sources
 from p2pcdn.swarm.filling.taking import Taking, _Coming
 from p2pcdn.swarm.giving.manners import Manners
-from p2pcdn.swarm.giving.provide import WAITING_PER_FILE
+from p2pcdn.swarm.giving.outgoing import WAITING_PER_FILE
 from p2pcdn.swarm.giving.slots import SLOTS_PER_FILE
 from p2pcdn.swarm.neighbours.peer import Address, Peer
 from p2pcdn.swarm.pieces.arrival import Arrival
@@ -131,7 +131,7 @@ async def test_who_waits_when_a_file_becomes_whole_is_served_as_slots_come_free(
     async with node(tmp_path / "a") as it:
         partial = await it.wants(CONTENT)
         sharing = sharing_of(partial)
-        it.swarm._provider.share(sharing)
+        it.swarm._provider.outgoing.share(sharing)
         path, _, query = AskPiece(sharing.id, bitfield.encode(1, CUT.pieces), wait_ms, True).target().partition("?")
         answers: list[Response] = []
 
@@ -166,7 +166,7 @@ async def test_who_waits_for_a_slot_that_another_file_had_is_served_when_it_come
         assert [one.status for one in given] == [200] * SLOTS
         partial = await it.wants(CONTENT)
         sharing = sharing_of(partial)
-        it.swarm._provider.share(sharing)
+        it.swarm._provider.outgoing.share(sharing)
         await partial.write(0, CONTENT)
         sharing.adopt(manifest_of(FILE, CONTENT))
         sharing.note(0, None, parts_of(0), sharing.manifest)
@@ -190,7 +190,7 @@ async def test_who_waits_for_a_slot_that_another_file_had_is_served_when_it_come
 async def test_one_host_cannot_keep_others_from_waiting(tmp_path: Path) -> None:
     async with node(tmp_path / "a") as it:
         sharing = sharing_of(await it.wants(CONTENT))
-        it.swarm._provider.share(sharing)
+        it.swarm._provider.outgoing.share(sharing)
         path, _, query = AskPiece(sharing.id, bitfield.encode(1, CUT.pieces), 1000, True).target().partition("?")
         async with trio.open_nursery() as nursery:
             for _ in range(WAITING_PER_FILE):
@@ -262,7 +262,7 @@ async def test_who_waits_behind_an_upload_limit_is_served_when_it_allows_more(
         provider, partial = it.swarm._provider, await it.wants(CONTENT)
         it.swarm.mind(Manners(upload_limit_bytes_s=MIB))
         sharing = sharing_of(partial)
-        provider.share(sharing)
+        provider.outgoing.share(sharing)
         path, _, query = AskPiece(sharing.id, bitfield.encode(1, CUT.pieces), 2000, True).target().partition("?")
         answers: list[Response] = []
 

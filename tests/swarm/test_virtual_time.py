@@ -22,7 +22,8 @@ from p2pcdn.swarm import Swarm
 from p2pcdn.swarm.filling.download import LOOK_EVERY_S
 from p2pcdn.swarm.filling.hope import TURN_TOLD_S
 from p2pcdn.swarm.filling.reading import Sink
-from p2pcdn.swarm.neighbours.exchange import DIAL_TIME_S, NO_PROGRESS_S
+from p2pcdn.swarm.neighbours.conversation import NO_PROGRESS_S
+from p2pcdn.swarm.neighbours.exchange import DIAL_TIME_S
 from p2pcdn.swarm.pieces.manifest import cut_of
 from p2pcdn.swarm.wire import bitfield
 from p2pcdn.swarm.wire.advice import Advice, AskCrowd

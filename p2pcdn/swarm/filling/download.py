@@ -24,7 +24,7 @@ from p2pcdn.swarm.filling.taking import Taking
 from p2pcdn.swarm.filling.turn import Turn
 from p2pcdn.swarm.filling.workers import Workers
 from p2pcdn.swarm.neighbours.attendance import Attendance, Place, seen_from
-from p2pcdn.swarm.neighbours.exchange import PROGRESS_SIZE_BYTES_MIN
+from p2pcdn.swarm.neighbours.conversation import PROGRESS_SIZE_BYTES_MIN
 from p2pcdn.swarm.neighbours.peer import CROWD, Peer
 from p2pcdn.swarm.pieces.sharing import Sharing
 from p2pcdn.swarm.pieces.tools import Tools

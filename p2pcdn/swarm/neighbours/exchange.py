@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hmac import compare_digest
 from mmap import mmap
 from typing import Protocol
@@ -13,6 +14,8 @@ from typing import Protocol
 import trio
 
 from p2pcdn.errors import RemoteProtocolError, Unanswered, Unavailable
+from p2pcdn.swarm.neighbours.conversation import NO_PROGRESS_S, Stale, converse
+from p2pcdn.swarm.neighbours.line import SLOTS_PER_PEER, Line, Turn
 from p2pcdn.swarm.neighbours.link import Link
 from p2pcdn.swarm.neighbours.meeting import MEET_PATH, MEETING_SIZE_BYTES_MAX, TICKET_PROOF, Meeting
 from p2pcdn.swarm.neighbours.peer import Address
@@ -20,21 +23,8 @@ from p2pcdn.swarm.wire.connection import Answer, Reading, Watch, buffer_size, en
 from p2pcdn.swarm.wire.messages import MANIFEST_SIZE_BYTES_MAX
 from p2pcdn.world import Network
 
-# A neighbour that says nothing for so long has gone, and whoever waits goes elsewhere.
-NO_PROGRESS_S = 3.0
-# One that lets bytes drip to keep us waiting: so many must come in that time, or a quarter of the piece, or all that is
-# left.
-PROGRESS_SIZE_BYTES_MIN = 256 * 1024
-# More than a head: a part of a piece.
-PART_SIZE_BYTES_MIN = 1024
-# An answer that is not whole after this part of the watchdog's time is read as it comes.
-SLOW_PART = 1 / 6
 # A connection of the LAN takes a millisecond. Two seconds are one lost SYN and its repetition.
 DIAL_TIME_S = 2.0
-# Pieces under way from one peer, for all files: as many as it has slots, so that it need not refuse.
-SLOTS_PER_PEER = 3
-# Other questions under way to one peer: small, and answered from memory.
-QUESTIONS_PER_PEER = 4
 # Our server at the other end closes idle connections after 75 s.
 IDLE_TIME_S = 30.0
 # Buffers kept while nobody uses them: as many as one file needs.
@@ -57,49 +47,6 @@ class Patience:
 
     no_progress_s: float = NO_PROGRESS_S
     dial_time_s: float = DIAL_TIME_S
-
-
-@dataclass(slots=True)
-class _Line:
-    """What we have with one peer."""
-
-    slots: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(SLOTS_PER_PEER))
-    questions: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(QUESTIONS_PER_PEER))
-    idle: list[Link] = field(default_factory=list)
-    idle_sealed: list[Link] = field(default_factory=list)
-    users: int = 0
-    heard_at: float = -math.inf  # when a part of a piece came
-    meeting: trio.Lock | None = None
-    failed_meetings: int = 0
-    not_met: Unavailable = field(default_factory=lambda: Unavailable(""))
-
-    def links(self, *, sealed: bool) -> list[Link]:
-        return self.idle_sealed if sealed else self.idle
-
-
-class _Turn:
-    """One of so many questions under way to a peer. Nobody waits where there is room."""
-
-    __slots__ = ("_limit", "_line")
-
-    def __init__(self, line: _Line, limit: trio.CapacityLimiter) -> None:
-        self._line = line
-        self._limit = limit
-
-    async def __aenter__(self) -> None:
-        self._line.users += 1
-        try:
-            self._limit.acquire_nowait()
-        except trio.WouldBlock:
-            try:
-                await self._limit.acquire()
-            except BaseException:
-                self._line.users -= 1
-                raise
-
-    async def __aexit__(self, *_: object) -> None:
-        self._limit.release()
-        self._line.users -= 1
 
 
 class _Asked(AbstractAsyncContextManager[Answer]):
@@ -155,7 +102,7 @@ class Exchange:
         self.patience = patience
         self._network = network
         self._meeting = meeting
-        self._lines: dict[Address, _Line] = {}
+        self._lines: dict[Address, Line] = {}
         self._buffers: list[bytearray | mmap] = []
 
     def free_slots(self, address: Address) -> int:
@@ -171,12 +118,12 @@ class Exchange:
     def slot(self, address: Address) -> AbstractAsyncContextManager[None]:
         """Waits for the turn to ask a peer for a piece."""
         line = self._line(address)
-        return _Turn(line, line.slots)
+        return Turn(line, line.slots)
 
     def question(self, address: Address) -> AbstractAsyncContextManager[None]:
         """Waits for the turn to ask a peer something small."""
         line = self._line(address)
-        return _Turn(line, line.questions)
+        return Turn(line, line.questions)
 
     def ask(
         self,
@@ -226,10 +173,10 @@ class Exchange:
 
     # --- below
 
-    def _line(self, address: Address) -> _Line:
+    def _line(self, address: Address) -> Line:
         line = self._lines.get(address)
         if line is None:
-            line = self._lines[address] = _Line()
+            line = self._lines[address] = Line()
         return line
 
     def _buffer(self, size_bytes: int) -> bytearray | mmap:
@@ -247,13 +194,13 @@ class Exchange:
         if len(buffer) > POOLED_SIZE_BYTES_MIN and len(self._buffers) < BUFFERS_KEPT:
             self._buffers.append(buffer)
 
-    async def _converse(self, line: _Line, question: _Question) -> tuple[Answer, Link]:
+    async def _converse(self, line: Line, question: _Question) -> tuple[Answer, Link]:
         links = line.links(sealed=question.sealed)
         while links:
             link = links.pop()
             try:
-                return await self._once(line, link, question.request(), question.reading(link.device)), link
-            except _Stale:
+                return await self._ask(line, link, question.request(), question.reading(link.device)), link
+            except Stale:
                 continue
         if self._meeting is not None:
             return await self._as_member(self._meeting, line, question)
@@ -261,11 +208,11 @@ class Exchange:
             raise Unavailable("Only members of a group ask each other over TLS.")
         link = await self._dial(line, question.address)
         try:
-            return await self._once(line, link, question.request(), question.reading()), link
-        except _Stale as error:
+            return await self._ask(line, link, question.request(), question.reading()), link
+        except Stale as error:
             raise Unavailable(f"{question.address} closed the connection instead of answering.") from error
 
-    async def _as_member(self, meeting: Meeting, line: _Line, question: _Question) -> tuple[Answer, Link]:
+    async def _as_member(self, meeting: Meeting, line: Line, question: _Question) -> tuple[Answer, Link]:
         """Asks on a new connection, which begins with a ticket; where it is not taken any more, once more after a
         meeting."""
         address, sealed = question.address, question.sealed
@@ -279,8 +226,8 @@ class Exchange:
             link = link or await self._dial(line, address, question.sealed_port, given.device)
             try:
                 reading = question.reading(given.device)
-                answer = await self._once(line, link, question.request(given.ticket), reading)
-            except _Stale as error:
+                answer = await self._ask(line, link, question.request(given.ticket), reading)
+            except Stale as error:
                 raise Unavailable(f"{address} closed the connection instead of answering.") from error
             if compare_digest(answer.headers.get(TICKET_PROOF, "").encode(), given.proof.encode()):
                 link.device = given.device
@@ -291,7 +238,7 @@ class Exchange:
                 raise Unavailable(f"It answers with {answer.status} and does not prove that it is a member.")
         raise Unavailable("It does not take us for a member of its group.")
 
-    async def _met(self, meeting: Meeting, line: _Line, question: _Question) -> Link | None:
+    async def _met(self, meeting: Meeting, line: Line, question: _Question) -> Link | None:
         """Sees to it that we have met. The connection over which that happened, if it did so now."""
         if meeting.has_met(question.address, sealed=question.sealed):
             return None
@@ -311,7 +258,7 @@ class Exchange:
                 line.not_met = Unanswered(str(error)) if silent else Unavailable(str(error))
                 raise
 
-    async def _meet(self, meeting: Meeting, line: _Line, question: _Question) -> Link:
+    async def _meet(self, meeting: Meeting, line: Line, question: _Question) -> Link:
         address, sealed = question.address, question.sealed
         device = meeting.device_of(address) if sealed else None
         if sealed and device is None:
@@ -321,8 +268,8 @@ class Exchange:
         request = encode_request(MEET_PATH + knock.encode(), str(address))
         buffer = memoryview(bytearray(buffer_size(MEETING_SIZE_BYTES_MAX)))
         try:
-            answer = await self._once(line, link, request, Reading(buffer, MEETING_SIZE_BYTES_MAX))
-        except _Stale as error:
+            answer = await self._ask(line, link, request, Reading(buffer, MEETING_SIZE_BYTES_MAX))
+        except Stale as error:
             raise Unavailable(f"{address} closed the connection instead of answering.") from error
         met = False
         try:
@@ -337,7 +284,7 @@ class Exchange:
                 await link.close()
         return link
 
-    async def _dial(self, line: _Line, address: Address, sealed_port: int = 0, device: bytes = b"") -> Link:
+    async def _dial(self, line: Line, address: Address, sealed_port: int = 0, device: bytes = b"") -> Link:
         """sealed_port, device: over TLS, and only if it is this device."""
         try:
             with trio.fail_after(self.patience.dial_time_s):
@@ -350,71 +297,8 @@ class Exchange:
             raise kind(f"{address} cannot be reached: {_why(error)}.") from error
         return Link(stream)
 
-    async def _once(self, line: _Line, link: Link, request: bytes, reading: Reading) -> Answer:
-        """Asks on one connection, and closes it unless a whole answer came."""
-        whole = False
-        try:
-            answer = await self._watched(line, link, request, reading)
-            whole = True
-            return answer
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
-            if not reading.begun:
-                raise _Stale from error
-            raise Unavailable("The connection broke in the middle of an answer.") from error
-        finally:
-            if not whole:
-                await link.close()
-
-    async def _watched(self, line: _Line, link: Link, request: bytes, reading: Reading) -> Answer:
-        """Reads it in few large parts; where it is slow as it comes, so that the watchdog sees every byte."""
-        progress = _Progress(min(PROGRESS_SIZE_BYTES_MIN, reading.body_size_bytes_max // 4), trio.current_time())
-        patience_s, unsent = self.patience.no_progress_s, link.send_now(request)
-        # A busy neighbour has often answered before we look, and where nothing is waited for no watchdog need run.
-        came = None if unsent else link.read_now(reading.space())
-        if came is not None and (answer := _take(line, reading, came, progress)) is not None:
-            return answer
-        with trio.move_on_after(patience_s * SLOW_PART if link.waits_for_many else patience_s):
-            if unsent:
-                await link.send(unsent)
-                unsent = b""
-            while True:
-                size_bytes = await link.receive(reading.space(), reading.wanted_bytes)
-                if (answer := _take(line, reading, size_bytes, progress)) is not None:
-                    return answer
-        with trio.CancelScope() as watchdog:
-            came = await link.receive_now(reading.space()) if not unsent else None
-            while not unsent:
-                if came is not None and (answer := _take(line, reading, came, progress)) is not None:
-                    return answer
-                watchdog.deadline = progress.at + patience_s
-                came = await link.receive(reading.space())
-        raise Unanswered(f"Too little came for {patience_s:g} s.")
-
-
-@dataclass(slots=True)
-class _Progress:
-    """When so many bytes had come, as often as they did."""
-
-    step_bytes: int
-    at: float
-    came_bytes: int = 0
-
-    def note(self, size_bytes: int, now: float) -> None:
-        self.came_bytes += size_bytes
-        if self.came_bytes >= self.step_bytes:
-            self.came_bytes = 0
-            self.at = now
-
-
-def _take(line: _Line, reading: Reading, size_bytes: int, progress: _Progress) -> Answer | None:
-    """So many bytes came."""
-    if size_bytes == 0:
-        raise trio.BrokenResourceError("the other end closed")
-    now = trio.current_time()
-    if size_bytes >= PART_SIZE_BYTES_MIN:
-        line.heard_at = now
-    progress.note(size_bytes, now)
-    return reading.received(size_bytes)
+    def _ask(self, line: Line, link: Link, request: bytes, reading: Reading) -> Awaitable[Answer]:
+        return converse(line, link, request, reading, self.patience.no_progress_s)
 
 
 @dataclass(slots=True)
@@ -437,10 +321,6 @@ class _Question:
 
     def reading(self, device: bytes = b"") -> Reading:
         return Reading(self.view, self.body_size_bytes_max, self.watch, device)
-
-
-class _Stale(Exception):
-    """The connection ended before the first byte of an answer: the other end had closed it while it was idle."""
 
 
 def _why(error: OSError | trio.TooSlowError) -> str:

@@ -37,6 +37,11 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def bare_host(address: str) -> str:
+    """The host of `host:port`, as `Address` writes it, without brackets."""
+    return address.rpartition(":")[0].removeprefix("[").removesuffix("]")
+
+
 @dataclass(slots=True, eq=False)
 class Peer:
     """One neighbour; all times are trio's. Changed by `Peers` only."""
