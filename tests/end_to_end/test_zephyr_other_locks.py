@@ -1,4 +1,4 @@
-"""Locks of real tools, of projects that have groups and extras: `zephyr sync` installs what the tool itself would."""
+"""Locks that cross from tool to tool: `zephyr sync` installs of theirs what they would, and pdm what ours say."""
 
 from __future__ import annotations
 
@@ -41,16 +41,17 @@ def project(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, index: Fau
         yield made
 
 
-def write_lock(tool: Tool, project: Project, *commands: list[str]) -> None:
+def run_with(tool: Tool, project: Project, *commands: list[str]) -> Workplace:
     user = Workplace(project.directory.parent / "user")
     for words in commands:
         done = user.run(tool.command, *words, cwd=project.directory)
         assert done.returncode == 0, done.stderr
+    return user
 
 
 def test_what_pdm_installs_by_default_is_installed(project: Project, pdm: Tool) -> None:
     """pdm calls what the project itself requires a group, and has it among the lock's default groups."""
-    write_lock(pdm, project, ["config", "--local", "lock.format", "pylock"], ["lock", "-q", "-G", ":all"])
+    run_with(pdm, project, ["config", "--local", "lock.format", "pylock"], ["lock", "-q", "-G", ":all"])
     assert 'default-groups = ["default"]' in project.lock
     for words, more in (
         ((), {"demo-dev"}),
@@ -72,10 +73,18 @@ def test_a_lock_without_groups_is_all_that_there_is_to_install(
         "uv": [["lock", "-q", "--default-index", index.url], ["export", "-q", "--frozen", "-o", "pylock.toml"]],
         "pip-new": [["lock", "-q", "--index-url", index.url, "demo-app", "-o", "pylock.toml"]],
     }
-    write_lock(tool_or_skip(name), project, *commands[name])
+    run_with(tool_or_skip(name), project, *commands[name])
     written = OWN | ({"demo-dev"} if name == "uv" else set())  # uv exports the group dev unasked
     for words in ((), ("--no-default-groups",), ("--all-groups", "--all-extras")):
         project.zephyr("sync", "--no-project", *words)
         assert project.installed().keys() == written, words
     assert "The lock has no dependency group docs" in project.zephyr("sync", "--group", "docs", code=1)
     assert project.installed().keys() == written
+
+
+def test_pdm_installs_a_lock_of_every_platform(project: Project, pdm: Tool) -> None:
+    project.zephyr("lock")
+    before = project.lock
+    user = run_with(pdm, project, ["config", "--local", "lock.format", "pylock"], ["sync", "-q", "--no-self"])
+    assert user.installed().keys() >= OWN | {"demo-dev"}
+    assert project.lock == before
