@@ -30,7 +30,7 @@ lacking.py                      whether only files are missing
 verify.py                       whether somebody else's choice of versions is the one that we would have made
 """
 
-from p2pcdn.resolve.judge import expanded_tags
+from p2pcdn.resolve.judge import expanded_tags, moment_of
 from p2pcdn.resolve.knowledge import Knowledge
 from p2pcdn.resolve.model import (
     ALL_PROJECTS,
@@ -83,6 +83,7 @@ __all__ = [
     "confirm",
     "expanded_tags",
     "from_plain",
+    "moment_of",
     "order_of_columns",
     "read_metadata",
     "table_and_places_of",

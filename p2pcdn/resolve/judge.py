@@ -71,7 +71,7 @@ class Judgement:
             return False
         assert self._cutoff is not None
         try:
-            return _time(release.upload_time) < self._cutoff
+            return moment_of(release.upload_time) < self._cutoff
         except ValueError:
             return False
 
@@ -88,12 +88,13 @@ def _some(tags: tuple[str, ...], most: int = 3) -> str:
 
 def _cutoff(text: str) -> datetime:
     try:
-        return _time(text)
+        return moment_of(text)
     except ValueError as error:
         raise BadRequirement(f"{text!r} is not a time (ISO 8601), as in 2026-03-01T00:00:00Z") from error
 
 
-def _time(text: str) -> datetime:
+def moment_of(text: str) -> datetime:
+    """A time of ISO 8601, in UTC where it does not say. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
