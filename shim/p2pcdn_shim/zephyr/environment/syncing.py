@@ -91,7 +91,8 @@ def sync(
         question,
         "Fetching",
         "environment",
-        (lambda: _load(mode)) if not held["have"] else None,
+        unbuilt="Nothing was installed.",
+        meanwhile=(lambda: _load(mode)) if not held["have"] else None,
     )
     wheels = ready["wheels"]
     notes = tuple(ready["notes"])
