@@ -123,6 +123,26 @@ def test_bad_input_is_one_sentence_and_code_2(words: list[str], tmp_path: Path) 
     assert_one_sentence(zephyr(*words, home=tmp_path), 2)
 
 
+def test_a_word_that_is_no_generation_is_told_what_one_is(tmp_path: Path) -> None:
+    for word in ("abc", "1.0"):
+        said = assert_one_sentence(zephyr("rollback", word, home=tmp_path), 2)
+        assert said.startswith(f"'{word}' is no generation.")
+        assert "`zephyr history` lists them" in said
+
+
+def test_a_name_that_no_environment_has_is_told_which_there_are(tmp_path: Path) -> None:
+    for words in (["venv", "activate", "bar"], ["run", "--venv", "bar", "--", "true"]):
+        said = assert_one_sentence(zephyr(*words, home=tmp_path), 1)
+        assert (
+            said == "There is no environment 'bar'; `zephyr venv create bar` makes it. There is none with a name yet."
+        )
+    zephyr("venv", "create", "foo", home=tmp_path)
+    zephyr("venv", "create", "baz", home=tmp_path)
+    assert assert_one_sentence(zephyr("venv", "activate", "bar", home=tmp_path), 1).endswith("There is baz, foo.")
+    said = assert_one_sentence(zephyr("venv", "activate", "./bar", home=tmp_path), 1)
+    assert said.endswith(f"does not exist; `zephyr venv create '{tmp_path}/bar'` makes it.")
+
+
 def test_a_word_that_is_nearly_a_command_is_guessed(tmp_path: Path) -> None:
     assert assert_one_sentence(zephyr("vevn", home=tmp_path), 2).endswith("did you mean 'venv'?")
 
