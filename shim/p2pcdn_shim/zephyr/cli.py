@@ -192,8 +192,8 @@ ADVICE = {
     "The upstream sent wrong bytes": "Nothing was installed. If the lock was edited, `zephyr lock` makes it anew; else "
     "the index gives another file than it did, and should be asked why.",
     "A wheel that is not installed": "Its authors must mend it; another version may do.",
-    "This machine has no sandbox": "Your own project can be left out (`zephyr sync --no-project`); `allow-unsandboxed-"
-    "builds` builds it all the same, and is written down in the history.",
+    "This machine has no sandbox": "Where it is your own project, `zephyr sync --no-project` leaves it out; "
+    "`allow-unsandboxed-builds` builds it all the same, and is written down in the history.",
     "The store does not write": "Nothing was installed; make room on its disk and try again.",
 }
 
