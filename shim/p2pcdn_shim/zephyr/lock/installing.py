@@ -156,7 +156,7 @@ def _chosen(call: Call, project: Project, lock: str) -> syncing.Chosen:
     return syncing.Chosen(
         lock,
         () if only else _extras(options, project),
-        only or _groups(call, project),
+        only or _groups(call, project, lock),
         _requested(project),
         project=own,
         base=str(project.file.parent),
@@ -187,11 +187,13 @@ def _extras(options: Mapping[str, Any], project: Project) -> tuple[str, ...]:
     return tuple(project.extras) if options.get("all_extras") else tuple(map(normalize, options.get("extra", ())))
 
 
-def _groups(call: Call, project: Project) -> tuple[str, ...]:
+def _groups(call: Call, project: Project, lock: str) -> tuple[str, ...]:
     options = vars(call.options)
     default = () if options.get("no_default_groups") else map(normalize, call.config.default_groups)
+    # What other programs call what the project itself needs (pdm: "default"), and no group of the user's (PEP 751).
+    found = [name for name in lock_file.named_in(lock, "default-groups") if name not in project.groups]
     # A default group that the project does not have is nobody's mistake.
-    found = [name for name in default if name in project.groups]
+    found += [name for name in default if name in project.groups]
     found += project.groups if options.get("all_groups") else ()
     found += map(normalize, options.get("group", ()))
     without = set(map(normalize, options.get("no_group", ())))

@@ -51,10 +51,12 @@ def left_out_of(text: str) -> list[str]:
 
 
 def named_in(text: str, kind: str) -> list[str]:
-    """The extras or dependency-groups of a lock, normalized; none of one that cannot be read."""
+    """The extras, dependency-groups or default-groups of a lock, normalized; none of one that cannot be read."""
+    head, _, _ = text.partition("\n[[packages]]")  # they stand before the packages, which need not be read
+    if kind not in head:
+        return []
     import tomllib
 
-    head, _, _ = text.partition("\n[[packages]]")  # they stand before the packages, which need not be read
     try:
         names = tomllib.loads(head).get(kind, [])
     except tomllib.TOMLDecodeError:
