@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar
 
 import trio
 
+from p2pcdn.store.place import Claim
 from simnet.disks.disk_faults import PowerCut
 from simnet.turns.kernel import pause
 
@@ -31,7 +32,12 @@ class SimThreads:
         await trio.lowlevel.checkpoint_if_cancelled()
         await self._wait()
         value = function(*args, **kwargs)
-        await self._wait()
+        try:
+            await self._wait()
+        except PowerCut:
+            if isinstance(value, Claim):
+                value.release()  # flock(2): a lock goes with the process that held it, and ours goes on
+            raise
         return value
 
     async def _wait(self) -> None:

@@ -18,6 +18,7 @@ FLOORS: dict[str, float] = {
     "p2pcdn.errors": 1,
     "p2pcdn.bounded": 1,
     "p2pcdn.digest": 1,
+    "p2pcdn.sizes": 1,
     "p2pcdn.frames": 2,
     "p2pcdn.names": 2,
     "p2pcdn.trust": 2,

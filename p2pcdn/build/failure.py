@@ -15,4 +15,4 @@ def whole_sentence(name: str, why: Unbuilt | OSError, log: BuildLog) -> BuildFai
     half = f"{why.strerror} ({why.filename})" if isinstance(why, OSError) and why.filename else str(why)
     output = log.last_lines()
     where = f" What it wrote is in {log.path}." if output else ""
-    return BuildFailed(f"{name} could not be built: {half}.{where} Nothing was installed.", output=output, log=log.path)
+    return BuildFailed(f"{name} could not be built: {half}.{where}", output=output, log=log.path)

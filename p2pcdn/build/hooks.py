@@ -17,6 +17,7 @@ from p2pcdn.build.source import NO_SOURCES
 from p2pcdn.names import is_file_name
 from p2pcdn.sandbox.run import Outcome, how_it_ended
 from p2pcdn.sandbox.spec import MIB, Limits
+from p2pcdn.sizes import format_size
 from p2pcdn.world import Threads
 
 Hook = Literal[
@@ -122,10 +123,10 @@ class _Reader:
             self._head += before
             self._in_file = bool(newline)
             if len(self._head) > HEAD_SIZE_BYTES_MAX:
-                raise Unbuilt(f"its backend answered with more than {HEAD_SIZE_BYTES_MAX:,} bytes of JSON")
+                raise Unbuilt(f"its backend answered with more than {format_size(HEAD_SIZE_BYTES_MAX)} of JSON")
         self.size_bytes += len(part)
         if self.size_bytes > WHEEL_SIZE_BYTES_MAX:
-            raise Unbuilt(f"its wheel has more than {WHEEL_SIZE_BYTES_MAX:,} bytes")
+            raise Unbuilt(f"its wheel has more than {format_size(WHEEL_SIZE_BYTES_MAX)}")
         if part:
             await self._threads.run(self._file.write, part)
 

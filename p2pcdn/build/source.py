@@ -18,6 +18,7 @@ from p2pcdn.build.project import PYPROJECT_SIZE_BYTES_MAX
 from p2pcdn.build.unpack import unpack
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import DigestMismatch
+from p2pcdn.sizes import format_size
 
 # Directories in a tree that are no sources, and often larger than the sources; and every environment.
 NO_SOURCES = ("__pycache__", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", "node_modules")
@@ -85,7 +86,7 @@ def read_pyproject(tree: Path, subdirectory: str) -> bytes | None:
         return None
     state = path.lstat()
     if not stat.S_ISREG(state.st_mode) or state.st_size > PYPROJECT_SIZE_BYTES_MAX:
-        raise Unbuilt(f"its pyproject.toml is no file, or has more than {PYPROJECT_SIZE_BYTES_MAX:,} bytes")
+        raise Unbuilt(f"its pyproject.toml is no file, or has more than {format_size(PYPROJECT_SIZE_BYTES_MAX)}")
     return path.read_bytes()
 
 

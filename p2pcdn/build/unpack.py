@@ -20,6 +20,7 @@ from typing import IO, cast
 
 from p2pcdn.build.members import MEMBERS_MAX, Member, check_together, safe_path
 from p2pcdn.errors import Refused
+from p2pcdn.sizes import format_size
 
 MIB = 1024 * 1024
 # As much as a build may have of scratch; the largest sdists on PyPI unpack to 1 GiB.
@@ -102,7 +103,7 @@ class _BoundedInfo(tarfile.TarInfo):
 
     def _proc_member(self, tape: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type in _EXTENDED and self.size > EXTENDED_SIZE_BYTES_MAX:
-            raise Refused(f"a header in it has more than {EXTENDED_SIZE_BYTES_MAX:,} bytes")
+            raise Refused(f"a header in it has more than {format_size(EXTENDED_SIZE_BYTES_MAX)}")
         return super()._proc_member(tape)  # type: ignore[misc,no-any-return]
 
 
@@ -116,7 +117,7 @@ def _check_directory(archive: Path) -> None:
         raise Refused("it is no zip archive")
     size_bytes = int.from_bytes(tail[at + 12 : at + 16], "little")
     if size_bytes > DIRECTORY_SIZE_BYTES_MAX or tail[max(0, at - 20) : at].startswith(b"PK\x06\x07"):
-        raise Refused(f"its directory has more than {DIRECTORY_SIZE_BYTES_MAX:,} bytes")
+        raise Refused(f"its directory has more than {format_size(DIRECTORY_SIZE_BYTES_MAX)}")
 
 
 def _unpack_entries(
@@ -147,7 +148,7 @@ def _packed(archive: Path) -> IO[bytes]:
 
 def _check_size(size_bytes: int, packed_bytes: int) -> None:
     if size_bytes > UNPACKED_SIZE_BYTES_MAX:
-        raise Refused(f"it unpacks to more than {UNPACKED_SIZE_BYTES_MAX:,} bytes")
+        raise Refused(f"it unpacks to more than {format_size(UNPACKED_SIZE_BYTES_MAX)}")
     if size_bytes > RATIO_FROM_SIZE_BYTES and size_bytes > RATIO_MAX * packed_bytes:
         raise Refused(f"it unpacks to more than {RATIO_MAX} times its size")
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from p2pcdn.envs.errors import BadWheel
+from p2pcdn.sizes import format_size
 
 # The wheel with the most files on PyPI has some 30,000.
 MEMBERS_MAX = 100_000
@@ -81,7 +82,7 @@ class Archive:
     def read(self, member: Member, size_bytes_max: int) -> bytes:
         """All of a member that is not larger than that."""
         if member.size_bytes > size_bytes_max:
-            raise self._bad(f"{member.name} has more than {size_bytes_max} bytes")
+            raise self._bad(f"{member.name} has more than {format_size(size_bytes_max)}")
         return b"".join(self.chunks(member))
 
     def chunks(self, member: Member) -> Iterator[bytes]:

@@ -139,10 +139,9 @@ def _built(change: Change, places: Places, new: str) -> Installed:
         paths = carried.paths
     else:
         paths = []
-    digest = change.after.digest() if change.after else ""
-    write_own(
-        new, change.after, paths, {"generation": change.entry["generation"], "plan": digest, "entry": change.entry}
-    )
+    digest, content = (change.after.digest(), change.after.content()) if change.after else ("", "")
+    state = {"generation": change.entry["generation"], "plan": digest, "content": content, "entry": change.entry}
+    write_own(new, change.after, paths, state)
     done.phases_s["carry"] = perf_counter() - began_s
     if change.durable:
         write_out(new)

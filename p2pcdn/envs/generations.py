@@ -173,8 +173,9 @@ class Environment:
         if generation is None and kept:
             generation = kept[-1]
         if generation is None or generation not in kept:
-            others = f"There are {', '.join(map(str, kept))}." if kept else "None is kept."
-            raise CannotInstall(f"There is no generation {generation or 'before this one'} to go back to. {others}")
+            which = "before this one" if generation is None else generation
+            others = f"Kept: {', '.join(map(str, kept))}." if kept else "None is kept."
+            raise CannotInstall(f"There is no generation {which} to go back to. {others}")
         old = self._places.generation(generation)
         before, after = self.plan(), plan_of(old)
         entry = {**self._entry(), **history.changes(before, after, {}), "rollback_to": generation}

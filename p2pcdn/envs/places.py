@@ -111,12 +111,13 @@ def number_of(tree: str) -> int:
 
 
 def plan_of(tree: str) -> Plan | None:
-    """The plan that a tree was made of; None where it says of none that we can read. Its digest is that of the whole
-    plan, of which link mode `env` carried out a part.
+    """The plan that a tree was made of; None where it says of none that we can read. Its digest and content are those
+    of the whole plan, of which link mode `env` carried out a part.
     """
     try:
         with open(f"{tree}/{OWN}/plan.json", "rb") as file:
-            return Plan.decode(file.read(), str(state_of(tree).get("plan", "")))
+            state = state_of(tree)
+            return Plan.decode(file.read(), str(state.get("plan", "")), str(state.get("content", "")))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

@@ -136,6 +136,7 @@ class Plan:
     """
 
     __slots__ = (
+        "_content",
         "_digest",
         "_encoded",
         "conflicts",
@@ -176,6 +177,7 @@ class Plan:
         self.conflicts = tuple(conflicts)
         self._encoded = b""
         self._digest = ""
+        self._content = ""
 
     def encode(self) -> bytes:
         """The same bytes for the same plan."""
@@ -197,11 +199,11 @@ class Plan:
         return self._encoded
 
     @classmethod
-    def decode(cls, content: bytes, digest: str = "") -> Plan:
+    def decode(cls, encoded: bytes, digest: str = "", content: str = "") -> Plan:
         """Raises ValueError for what this version did not write. Whoever gives it must be trusted: paths are not
-        checked, nor is the digest, where they told it.
+        checked, nor are digest and content, where they told them.
         """
-        value = json.loads(content)
+        value = json.loads(encoded)
         if not isinstance(value, dict) or value.get("format") != FORMAT:
             raise ValueError("not a plan of this format")
         try:
@@ -219,17 +221,24 @@ class Plan:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a plan of this format: {error!r}") from error
-        plan._encoded = content
+        plan._encoded = encoded
         plan._digest = digest
+        plan._content = content
         return plan
 
     def digest(self) -> str:
         """The sha256 of its encoding: two environments with one digest hold the same."""
         if not self._digest:
-            from hashlib import sha256  # OpenSSL takes 3 ms to load; who was told the digest has no need of it.
-
-            self._digest = sha256(self.encode()).hexdigest()
+            self._digest = _sha256(self.encode())
         return self._digest
+
+    def content(self) -> str:
+        """The sha256 of what decides all but the byte code: whatever store the wheels came out of, and when."""
+        if not self._content:
+            rows = [[one.row() for one in some] for some in (self.wheels, self.scripts, self.writes)]
+            value = [self.python, self.site, self.windows, *rows, [record.path for record in self.records]]
+            self._content = _sha256(json.dumps(value).encode())
+        return self._content
 
     def outside_site(self) -> Plan:
         """What is left to do where site-packages are one link to a tree (link mode `env`): a tenth, as a rule.
@@ -278,6 +287,12 @@ class Plan:
             f"{path} is in {loser} and in {winner}, and not the same: {winner}'s was taken."
             for path, winner, loser in pairs
         ]
+
+
+def _sha256(octets: bytes) -> str:
+    from hashlib import sha256  # OpenSSL takes 3 ms to load; who was told a digest has no need of it.
+
+    return sha256(octets).hexdigest()
 
 
 def script_name(path: str, *, windows: bool) -> str:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from p2pcdn.lock.solvers import Session
+import trio
+
+from p2pcdn.errors import Unavailable
+from p2pcdn.lock.solvers import Session, SolverFailed
 from p2pcdn.lock.targets import Cell, by_environment, names_of
 from p2pcdn.lock.wishes import Question, preferring
-from p2pcdn.resolve import LacksFiles, NoSolution, Solution, Target
+from p2pcdn.resolve import THIS_PLATFORM, LacksFiles, NoSolution, Solution, Target, Wanted, this_python
 
 C = TypeVar("C", bound=Hashable)
 
-# Of so many targets it is said why they fail; then the others are not tried.
-FAILURES_MAX = 6
+# So many reasons why targets fail are told; then the others are not tried.
+REASONS_MAX = 6
+# Who could hear why there is no lock waits for so long to hear for which targets. The hardest known input takes 5 s.
+REST_TIME_S_MAX = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,32 +70,88 @@ async def solve(
 
     sparing: None where no target may be left out. Raises NoSolution, and what a session raises.
     """
-    outcomes: dict[C, Solution | LacksFiles] = {}
-    failures: dict[C, NoSolution] = {}
-    for cell, target in targets.items():
+    search = _Search(session, question, targets)
+    await search.resolve(targets, spares=sparing is not None)
+    if not search.failures and (must := unsparable(search.outcomes, sparing)):
+        # Once more, for now it is asked what can be done about it.
+        await search.resolve(must, spares=False)
+    if search.failures:
+        raise search.report()
+    return search.outcomes
+
+
+class _Search(Generic[C]):
+    """What becomes of each target. failures: why some have no solution, each reason once, with those that have it."""
+
+    def __init__(self, session: Session, question: Question, targets: Mapping[C, Target]) -> None:
+        self.outcomes: dict[C, Solution | LacksFiles] = {}
+        self.failures: dict[tuple[str, ...], tuple[NoSolution, list[C]]] = {}
+        self._session = session
+        self._question = question
+        self._targets = targets
+        self._untried = 0
+
+    async def resolve(self, cells: Collection[C], *, spares: bool) -> None:
+        """Where one fails, the others are still tried, so that the report can say of all which they are.
+
+        What the first of them took to load and to learn is known then, and each of the others takes a hundredth.
+        """
+        self._untried = len(cells)
+        with trio.CancelScope() as rest:
+            for cell in cells:
+                try:
+                    await self._resolve(cell, spares=spares)
+                except (SolverFailed, Unavailable):
+                    if not self.failures:
+                        raise
+                    return  # that others fail is worth more than that of this one nobody knows
+                self._untried -= 1
+                if len(self.failures) == REASONS_MAX:
+                    return
+                if self.failures:
+                    rest.deadline = min(rest.deadline, trio.current_time() + REST_TIME_S_MAX)
+
+    async def _resolve(self, cell: C, *, spares: bool) -> None:
+        target = self._targets[cell]
+        told = preferring(self._question, target, solutions_of(self.outcomes).values())
         try:
-            told = preferring(question, target, solutions_of(outcomes).values())
-            outcomes[cell] = await session.resolve(told, target, spares=sparing is not None)
+            self.outcomes[cell] = await self._session.resolve(told, target, spares=spares, advises=not self.failures)
         except LacksFiles as outcome:
-            outcomes[cell] = outcome
+            self.outcomes[cell] = outcome
         except NoSolution as error:
-            failures[cell] = error
-            if len(failures) == FAILURES_MAX:
-                break
-    untried = len(targets) - len(outcomes) - len(failures)
-    if not failures and (must := unsparable(outcomes, sparing)):
-        for cell in must[:FAILURES_MAX]:
-            # Once more, for now it is asked what can be done about it.
-            try:
-                await session.resolve(
-                    preferring(question, targets[cell], solutions_of(outcomes).values()), targets[cell]
-                )
-            except NoSolution as error:
-                failures[cell] = error
-        untried = len(must) - len(failures)
-    if failures:
-        raise _for_targets(failures, untried=untried, of=len(targets))
-    return outcomes
+            proof = _of_any_python(error.sentences, target)
+            if self.failures and proof not in self.failures:
+                error = await self._advised(told, target, error, spares=spares)
+            self.failures.setdefault(proof, (error, []))[1].append(cell)
+
+    async def _advised(self, told: Wanted, target: Target, error: NoSolution, *, spares: bool) -> NoSolution:
+        """The same once more, with what can be done about it: to look for that takes as long, and is done once."""
+        try:
+            await self._session.resolve(told, target, spares=spares)
+        except NoSolution as advised:
+            return advised
+        return error
+
+    def report(self) -> NoSolution:
+        """One report of all. It names the targets, unless all fail for one reason that fits each."""
+        if len(self.failures) == 1:
+            ((proof, (error, failing)),) = self.failures.items()
+            if len(self._targets) == 1:
+                return error
+            if len(failing) == len(self._targets) and not any(THIS_PLATFORM in text for text in proof):
+                return NoSolution(proof, error.suggestion, error.requirements)
+        sentences = []
+        for proof, (error, failing) in self.failures.items():
+            cells: list[Any] = failing  # one interpreter alone was dealt with above
+            sentences.append(f"For {names_of(cells)}{' and perhaps others' if self._untried else ''}:")
+            sentences += [f"  {text}" for text in (*proof, *([error.suggestion] if error.suggestion else ()))]
+        wanted = dict.fromkeys(text for error, _ in self.failures.values() for text in error.requirements)
+        return NoSolution(tuple(sentences), requirements=tuple(wanted))
+
+
+def _of_any_python(sentences: Sequence[str], target: Target) -> tuple[str, ...]:
+    """Without the Python that they were found for: the report names all of which they are true, or none."""
+    return tuple(text.replace(this_python(target.python), "") for text in sentences)
 
 
 def solutions_of(outcomes: Mapping[C, Solution | LacksFiles]) -> dict[C, Solution]:
@@ -111,18 +172,3 @@ def left_out(outcomes: Mapping[Any, Solution | LacksFiles]) -> tuple[LeftOut, ..
         if isinstance(outcome, LacksFiles):
             by_reason.setdefault("; ".join(outcome.clauses), []).append(cell)
     return tuple(LeftOut(tuple(cell.name for cell in cells), names_of(cells), why) for why, cells in by_reason.items())
-
-
-def _for_targets(failures: Mapping[Any, NoSolution], *, untried: int, of: int) -> NoSolution:
-    """One report of those of several targets; equal ones are said once."""
-    if of == 1:
-        return next(iter(failures.values()))
-    same: dict[tuple[tuple[str, ...], str], list[Cell]] = {}
-    for cell, error in failures.items():
-        same.setdefault((error.sentences, error.suggestion), []).append(cell)
-    sentences = []
-    for (proof, suggestion), cells in same.items():
-        sentences.append(f"For {names_of(cells)}{' and perhaps others' if untried else ''}:")
-        sentences += [f"  {sentence}" for sentence in (*proof, *([suggestion] if suggestion else ()))]
-    wanted = dict.fromkeys(text for error in failures.values() for text in error.requirements)
-    return NoSolution(tuple(sentences), requirements=tuple(wanted))

@@ -116,12 +116,13 @@ class Session:
         self.looked_at: dict[Source, None] = {}
         self.projects: dict[str, None] = {}
 
-    async def resolve(self, wanted: Wanted, target: Target, *, spares: bool = False) -> Solution:
+    async def resolve(self, wanted: Wanted, target: Target, *, spares: bool = False, advises: bool = True) -> Solution:
         """Raises NoSolution, BadRequirement, SolverFailed, and Unavailable where an index does not answer.
 
-        spares: raises LacksFiles where only files are missing for this target.
+        spares: raises LacksFiles where only files are missing for this target. advises: a suggestion is looked for.
         """
-        asked = {"do": "resolve", "wanted": to_plain(wanted), "target": to_plain(target), "spares": spares}
+        how = {"spares": spares, "advises": advises}
+        asked = {"do": "resolve", "wanted": to_plain(wanted), "target": to_plain(target), **how}
         said = await self._child.ask(asked)
         while said["say"] == "need":
             self._feed.stands_on(target, [from_plain(Source, one) for one in said["stands_on"]])

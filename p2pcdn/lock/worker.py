@@ -4,7 +4,8 @@ A session is the targets of one lock: what was learned for the first of them is 
 first; each of its messages gets one answer, but `forget`, which gets none:
 
     {"do": "forget"}                                               a new session begins
-    {"do": "resolve", "wanted": W, "target": T, "spares": bool}    need, solved, lacking (if it spares), none or bad
+    {"do": "resolve", "wanted": W, "target": T,                    need, solved, lacking (if it spares), none or bad
+     "spares": bool, "advises": bool}
     {"do": "learn", "tables": [...], "metadata": [...]}            the same
 """
 
@@ -53,7 +54,8 @@ class Session:
         try:
             if message["do"] == "resolve":
                 wanted, target = from_plain(Wanted, message["wanted"]), from_plain(Target, message["target"])
-                self._resolver = Resolver(wanted, target, self._knowledge, spares=message["spares"])
+                how = {name: bool(message[name]) for name in ("spares", "advises")}
+                self._resolver = Resolver(wanted, target, self._knowledge, **how)
             else:
                 self._learn(message["tables"], message["metadata"])
             return self._step()

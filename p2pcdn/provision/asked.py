@@ -108,13 +108,13 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An environment that only has to be linked. plan: encoded; digest: of the plan; wheels: in the plan's order.
+    """An environment that only has to be linked. plan: encoded; wheels: in the plan's order.
 
-    same: the digests of all plans of the same choice. They differ in byte code only, which came later.
+    digest, content: of the plan; the second is the same for plans that differ in byte code only.
     """
 
     plan: bytes
     digest: str
+    content: str
     wheels: tuple[Told, ...]
     notes: tuple[str, ...]
-    same: tuple[str, ...]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from p2pcdn.envs.direct_url import direct_url
 from p2pcdn.envs.errors import NothingFits
 from p2pcdn.envs.listing import Listing
 from p2pcdn.envs.model import Chosen, Directory, LockedFile, LockedPackage
+from p2pcdn.envs.plan import Plan
 from p2pcdn.envs.planning import ReadyWheel, make_plan
 from p2pcdn.envs.pylock import read_lock
 from p2pcdn.envs.selection import select
@@ -99,7 +99,8 @@ class Provisioner:
             if asked.bytecode.wait:
                 return None
             self.nursery.start_soon(self._compile_later, uncompiled, asked.bytecode)
-        ready = Ready(record["plan"], record["digest"], tuple(told), tuple(record["notes"]), tuple(record["same"]))
+        content = record.get("content") or Plan.decode(record["plan"]).content()
+        ready = Ready(record["plan"], record["digest"], content, tuple(told), tuple(record["notes"]))
         if uncompiled and asked.bytecode is not None:
             self._lease(_blobs(told))
             return ready  # it will be another one when they are compiled
@@ -273,23 +274,11 @@ class Provisioner:
             )
             for one, wheel, tree, code in zip(chosen, wheels, trees, codes, strict=True)
         )
-        plan, digest, notes = await self.threads.run(_plan, asked, told, wheels, trees, codes)
-        ready = Ready(plan, digest, told, notes, await self._same(asked, told, digest))
+        plan, notes = await self.threads.run(_plan, asked, told, wheels, trees, codes)
+        ready = Ready(plan.encode(), plan.digest(), plan.content(), told, notes)
         if all(not (one.kind == "directory" or one.package.is_editable) or one.package.name == "" for one in chosen):
             await self._keep(asked, ready)  # else its sources may be others the next time
         return ready
-
-    async def _same(self, asked: Asked, told: Sequence[Told], digest: str) -> tuple[str, ...]:
-        """The digests of all plans of these wheels that were made so far: they differ in byte code only."""
-        wheels = " ".join(one.sha256 for one in told)
-        key = f"same/{hashlib.sha256(f'{asked.digest()} {wheels}'.encode()).hexdigest()}"
-        octets = self.store.value("environments", key)
-        former: list[str] = frames.decode_own(octets) if octets is not None else []
-        if digest in former:
-            return tuple(former)
-        with suppress(StoreStopped):  # status says why; another generation is made once too often then
-            await self.store.change(values={("environments", key): frames.encode([*former, digest])})
-        return *former, digest
 
     def _kept(self, asked: Asked) -> dict[str, Any] | None:
         octets = self.store.value("environments", f"plan/{asked.digest()}")
@@ -301,8 +290,8 @@ class Provisioner:
             "wheels": rows,
             "plan": ready.plan,
             "digest": ready.digest,
+            "content": ready.content,
             "notes": list(ready.notes),
-            "same": list(ready.same),
         }
         try:
             await self.store.change(values={("environments", f"plan/{asked.digest()}"): frames.encode(record)})
@@ -338,7 +327,7 @@ def _plan(
     made: Sequence[Wheel],
     trees: Sequence[Tree],
     codes: Sequence[Tree | None],
-) -> tuple[bytes, str, tuple[str, ...]]:
+) -> tuple[Plan, tuple[str, ...]]:
     listings = [Listing.decode(tree.listing) for tree in trees]
     requested: Any = frozenset(asked.requested)
     wheels = [
@@ -353,5 +342,5 @@ def _plan(
         for listing, one, wheel, code in zip(listings, told, made, codes, strict=True)
     ]
     plan = make_plan(wheels, asked.scheme)
-    notes = (note for listing in listings for note in listing.notes)
-    return plan.encode(), plan.digest(), tuple(notes)
+    plan.digest(), plan.content()  # here, and not in the loop
+    return plan, tuple(note for listing in listings for note in listing.notes)

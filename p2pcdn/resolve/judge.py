@@ -11,6 +11,9 @@ from packaging.version import Version
 from p2pcdn.resolve.model import ALL_PROJECTS, BadRequirement, Release, Target, Wanted
 from p2pcdn.resolve.requirement import allows_python, normalize
 
+# What a sentence that is about one target calls it.
+THIS_PLATFORM = "this platform"
+
 
 class Judgement:
     """Judges releases for one target, by what was wanted; called with a project's name and a release."""
@@ -29,7 +32,7 @@ class Judgement:
     def __call__(self, project: str, release: Release) -> str:
         """Why it cannot be used, as the rest of a sentence about it; "" where it can."""
         if not self.runs_on_python(release.requires_python):
-            return f"needs Python {release.requires_python} (this is {self.python})"
+            return f"needs Python {release.requires_python}{this_python(self.python)}"
         if self._cutoff is not None and not self._old_enough(release):
             return f"is not older than {self._exclude_newer}"
         return self._without_files(project, release)
@@ -51,9 +54,9 @@ class Judgement:
         if release.tags and self.fits(release.tags):
             return ""
         if release.sdist:
-            return "has no wheel for this platform, and its sdist is not wanted"
+            return f"has no wheel for {THIS_PLATFORM}, and its sdist is not wanted"
         if release.tags:
-            return f"has no wheel for this platform and no sdist; {release.version} has {_some(release.tags)}"
+            return f"has no wheel for {THIS_PLATFORM} and no sdist; {release.version} has {_some(release.tags)}"
         return "has neither a wheel nor an sdist"
 
     def fits(self, tags: tuple[str, ...]) -> bool:
@@ -74,6 +77,11 @@ class Judgement:
             return moment_of(release.upload_time) < self._cutoff
         except ValueError:
             return False
+
+
+def this_python(version: object) -> str:
+    """What follows in a sentence on the Python that is needed."""
+    return f" (this is {version})"
 
 
 @lru_cache(maxsize=10_000)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 
-from p2pcdn.resolve.judge import Judgement
+from p2pcdn.resolve.judge import Judgement, this_python
 from p2pcdn.resolve.knowledge import Knowledge
 from p2pcdn.resolve.model import BadRequirement, Metadata, Source, Target, Wanted
 from p2pcdn.resolve.project import Project, project_at
@@ -137,7 +137,7 @@ class View:
         if metadata.broken:
             return f"cannot be used: {metadata.broken}"
         if not self.judgement.runs_on_python(metadata.requires_python):
-            return f"needs Python {metadata.requires_python} (this is {self.judgement.python})"
+            return f"needs Python {metadata.requires_python}{this_python(self.judgement.python)}"
         strange = next((one for one in required if one.url and not self._may_name(source, one)), None)
         return f"requires {strange.text}, and {ONLY_YOU}" if strange else ""
 

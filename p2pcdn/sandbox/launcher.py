@@ -149,7 +149,7 @@ def _watch_over(program: int, memory_bytes: int | None, complain: int) -> int:
         if process == program:
             return status
         if memory_bytes is not None and memory.is_over(memory_bytes):
-            _end_all(complain, f"sandbox: ended, for it took more than {memory_bytes:,} bytes of memory\n")
+            _end_all(complain, f"sandbox: ended, for it took more than {memory_bytes >> 20:,} MiB of memory\n")
             return kernel.SIGKILL
 
 

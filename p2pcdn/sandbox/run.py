@@ -17,6 +17,7 @@ import p2pcdn
 from p2pcdn.errors import SandboxUnusable
 from p2pcdn.sandbox.plan import REPORT_SIZE_BYTES_MAX, encode, read_report
 from p2pcdn.sandbox.spec import Limits, Spec, outside, plan
+from p2pcdn.sizes import format_size
 from p2pcdn.world import Process, Processes
 
 if TYPE_CHECKING:
@@ -166,10 +167,10 @@ def how_it_ended(outcome: Outcome, limits: Limits) -> str:
         return "left something running that holds its output open"
     if outcome.broke:
         size_bytes = {"stdout_bytes": limits.stdout_bytes, "stderr_bytes": limits.stderr_bytes}[outcome.broke]
-        return f"was ended because it wrote more than {size_bytes:,} bytes of output"
+        return f"was ended because it wrote more than {format_size(size_bytes)} of output"
     sentences = {
         -signal.SIGXCPU: f"used more than {limits.cpu_s} s of processor time",
-        -signal.SIGXFSZ: f"wrote a file of more than {limits.file_bytes:,} bytes",
+        -signal.SIGXFSZ: f"wrote a file of more than {format_size(limits.file_bytes)}",
         -signal.SIGSYS: "made a system call of another machine's",
         -signal.SIGKILL: "was killed (by the kernel, where memory ran out)",
     }

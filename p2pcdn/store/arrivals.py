@@ -13,6 +13,7 @@ import trio
 
 from p2pcdn.digest import BlobName, Sha256
 from p2pcdn.errors import StoreStopped
+from p2pcdn.sizes import format_size
 from p2pcdn.store.background import Background
 from p2pcdn.store.blob import Blob
 from p2pcdn.store.blob_table import BlobTable, put_row
@@ -110,7 +111,8 @@ class Arrivals:
             short = await self._short_of(wanted)
         if short > 0:
             raise self._health.no_room(
-                f"The disk has no room for {origin.filename}: it lacks {short} bytes. New files pass through unkept."
+                f"The disk has no room for {origin.filename}: it lacks {format_size(short)}."
+                " New files pass through unkept."
             )
         self._health.room_again()
 

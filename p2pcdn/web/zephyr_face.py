@@ -80,7 +80,7 @@ class ZephyrFace:
 
     async def _post_environment(self, request: Request) -> Response:
         value = await asked_object(request, BODY_SIZE_BYTES_MAX)
-        bench, have = self._bench(value), value.get("have")
+        bench, have = self._bench(value), (value.get("have"), value.get("have_content"))
         asked = await bench.with_build(_environment(value), _terms(value))
         site_of = _absolute(value, "site")
         ready = bench.provisioner.again(asked)
@@ -179,18 +179,20 @@ def _text_or_none(value: Mapping[str, Any], name: str) -> str | None:
     return text
 
 
-def _ready_lines(asked: Asked, ready: Ready, have: object, site: Site | None) -> list[bytes]:
+def _ready_lines(asked: Asked, ready: Ready, have: tuple[object, object], site: Site | None) -> list[bytes]:
     """What there is to link, and then the plan itself, unless who asked has it already.
 
-    site: where site-packages are one link; then the plan is what is left.
+    have: the digest and the content of the plan that he has. site: where site-packages are one link; then the plan is
+    what is left.
 
     An environment without byte code is as good as one that has it, unless somebody waits for byte code: Python makes
     it by itself, and nobody wants a new generation for that.
     """
     waits = asked.bytecode is not None and asked.bytecode.wait
-    has_it = have == ready.digest if waits else have in ready.same
+    has_it = have[0] == ready.digest or (have[1] == ready.content and not waits)
     told = {
         "digest": ready.digest,
+        "content": ready.content,
         "wheels": [{name: getattr(one, name) for name in _TOLD} for one in ready.wheels],
         "notes": list(ready.notes),
         "site": str(site.tree) if site is not None else "",

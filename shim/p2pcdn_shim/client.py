@@ -46,10 +46,14 @@ class NodeRefused(Exception):
 
 
 class Client:
-    """One running node, asked question by question; each has a connection of its own. Several threads may use it."""
+    """One running node, asked question by question; each has a connection of its own. Several threads may use it.
 
-    def __init__(self, path: str) -> None:
+    path: its socket. temporary: its store goes when it ends, which is soon.
+    """
+
+    def __init__(self, path: str, *, temporary: bool = False) -> None:
         self.path = path
+        self.temporary = temporary
 
     def get(self, target: str, query: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
         """The JSON object at a target. Raises NoNode and NodeRefused."""

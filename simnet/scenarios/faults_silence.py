@@ -1,7 +1,7 @@
 """A neighbour that has the file falls silent, before it is asked or amid its pieces: who waits for it goes elsewhere.
 
 The larger fault scenario heals its faults, and there others cover for a node that waits too long. Here nobody does, and
-what the promise says of a faulty peer is measured: three seconds, and what the upstream takes.
+what the promise says of a faulty peer is measured, from its silence on: three seconds, and what the upstream takes.
 """
 
 from __future__ import annotations
@@ -46,15 +46,16 @@ def run(seed: int) -> Outcome:
         await trio.sleep_until(BEGIN_S + MEETING_S)
         await nodes[0].install("thing")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_fall_silent, nodes[0], dice, len(content) * SCALE / nodes[0].host.up.rate)
+            silent_at = _silence_of(dice, len(content) * SCALE / nodes[0].host.up.rate)
+            nursery.start_soon(_fall_silent, nodes[0], silent_at, dice)
             for node in nodes[1:]:
-                nursery.start_soon(user, node)
+                nursery.start_soon(user, node, silent_at)
 
-    async def user(node: SimNode) -> None:
+    async def user(node: SimNode, silent_at: float) -> None:
         await trio.sleep(0.001)
         began = trio.current_time()
         got = await node.install("thing")
-        took_s = trio.current_time() - began
+        took_s = trio.current_time() - max(began, silent_at)
         if got.sha256 != published.sha256:
             failures.append(f"{node.host} gave wrong bytes to its user")
         if took_s > NO_PROGRESS_S + MARGIN_S:
@@ -68,12 +69,15 @@ def run(seed: int) -> Outcome:
     return Outcome([*simulation.failures, *failures], simulation.kernel.digest())
 
 
-async def _fall_silent(node: SimNode, dice: random.Random, file_s: float) -> None:
-    """file_s: what the whole file takes on its wire."""
+def _silence_of(dice: random.Random, file_s: float) -> float:
+    """When it falls silent. file_s: what the whole file takes on its wire."""
     before = dice.random() < 0.4
-    if not before:
-        await trio.sleep(0.001 + dice.uniform(0, file_s))
     sometimes("it fell silent before it was asked" if before else "it fell silent amid pieces")
+    return trio.current_time() + (0.0 if before else 0.001 + dice.uniform(0, file_s))
+
+
+async def _fall_silent(node: SimNode, at: float, dice: random.Random) -> None:
+    await trio.sleep_until(at)
     if dice.random() < 0.5:
         sometimes("its power went")
         node.power_off()

@@ -169,11 +169,15 @@ class Story:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end, life, nursery.cancel_scope)
             try:
-                life.store = await self._open()
-                self._check(life.store)
+                store = await self._open()
+                if life.is_over():
+                    store.abandon()  # it came too late: what it could not read any more it did without
+                    return
+                life.store = store
+                self._check(store)
                 async with trio.open_nursery() as workers:
                     for _ in range(WORKERS):
-                        workers.start_soon(self._work, life, life.store)
+                        workers.start_soon(self._work, life, store)
             except (P2pcdnError, OSError) as error:
                 # A disk that fails under the first calls is a sentence for the user, and the next start finds all.
                 if not life.is_over() and not self.may_stop:

@@ -152,7 +152,7 @@ def test_bombs_are_cut_at_their_limit(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(Refused, match="more than 50 times its size"):
         unpack(tmp_path / "demo-1.0.zip", tmp_path / "out")
     monkeypatch.setattr(unpack_module, "UNPACKED_SIZE_BYTES_MAX", 50_000)
-    with pytest.raises(Refused, match="more than 50,000 bytes"):
+    with pytest.raises(Refused, match=r"more than 50\.0 kB"):
         unpack(tmp_path / "demo-1.0.tar.gz", tmp_path / "out")
 
 
@@ -160,7 +160,7 @@ def test_headers_that_would_fill_the_memory_are_refused_unread(tmp_path: Path, m
     def long_header(archive: tarfile.TarFile) -> None:
         add(archive, "demo/file", pax_headers={"comment": "x" * 2_000_000})
 
-    with pytest.raises(Refused, match="a header in it has more than 1,048,576 bytes"):
+    with pytest.raises(Refused, match=r"a header in it has more than 1\.0 MB"):
         unpack(tar(tmp_path / "a.tar.gz", long_header, format=tarfile.PAX_FORMAT), tmp_path / "out")
     monkeypatch.setattr(unpack_module, "MEMBERS_MAX", 5)
     with pytest.raises(Refused, match="more than 5 members"):
@@ -169,7 +169,7 @@ def test_headers_that_would_fill_the_memory_are_refused_unread(tmp_path: Path, m
     with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
         for at in range(8):
             archive.writestr(f"demo/{at}", b"x")
-    with pytest.raises(Refused, match="its directory has more than 100 bytes"):
+    with pytest.raises(Refused, match="its directory has more than 100 B"):
         unpack(tmp_path / "c.zip", tmp_path / "out")
 
 

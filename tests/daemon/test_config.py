@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2pcdn.sizes import format_size
 from p2pcdn.swarm.wire import advice
 from p2pcdn_daemon.clients.client_config import pip_files
 from p2pcdn_daemon.configuration.config import SETTINGS, Config, ConfigError
 from p2pcdn_daemon.configuration.documentation import documentation_table
 from p2pcdn_daemon.configuration.kinds import READERS_MAX, UpstreamSetting
 from p2pcdn_daemon.configuration.layers import resolve
-from p2pcdn_daemon.configuration.quantities import format_duration, format_size, parse_duration, parse_size
+from p2pcdn_daemon.configuration.quantities import format_duration, parse_duration, parse_size
 from p2pcdn_daemon.configuration.urls import without_credentials
 from p2pcdn_daemon.upstream.credentials import Netrc
 from tests.daemon.nodes import ROOT, assert_one_sentence, p2pcdn

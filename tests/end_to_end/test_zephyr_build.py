@@ -75,6 +75,9 @@ def test_what_cannot_be_built_is_a_sentence_and_leaves_nothing(project: Project,
     project.file("backend.py").write_text(backend.replace("return name", "raise OSError('no paper')"))
     told = project.zephyr("build", code=1)
     assert "no paper" in told
+    assert "What it wrote is in " in told
+    assert f"Nothing was put into {project.file('dist')}." in told
+    assert "installed" not in told
     project.file("backend.py").write_text(backend.replace("    return name", "    return 'nothing.txt'"))
     assert "nothing.txt" in project.zephyr("build", "--sdist", code=1)
     assert not project.file("dist").exists()

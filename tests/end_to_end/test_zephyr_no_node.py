@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.node import RunningNode
 from tests.bench.upstream import Cut, FaultyUpstream, ShortBody, Style, WrongBytes
 from tests.bench.wheels import make_wheel
 from tests.end_to_end.conftest import StartUpstream
@@ -36,7 +37,7 @@ class Alone:
             f'[tool.zephyr]\nindex-url = "{index.url}"\nno-node = true\n'
         )
 
-    def zephyr(self, *words: str, code: int = 0) -> str:
+    def zephyr(self, *words: str, code: int = 0, **more: str) -> str:
         kept = {
             name: text for name, text in os.environ.items() if not name.startswith(("PIP_", "UV_", "P2PCDN_", "XDG_"))
         }
@@ -49,7 +50,8 @@ class Alone:
             "ZEPHYR_PYTHON": sys.executable,
         }
         command = [sys.executable, "-m", "p2pcdn_shim.zephyr", *words]
-        done = subprocess.run(command, cwd=self.directory, env=kept | own, capture_output=True, text=True, timeout=120)
+        environment = kept | own | more
+        done = subprocess.run(command, cwd=self.directory, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr
@@ -89,3 +91,38 @@ def test_corrupted_and_short_downloads_are_told_and_change_nothing(alone: Alone,
         told = alone.zephyr("sync", code=1)
         assert BIG.filename in told
         assert alone.installed() == {"demo_lib"}
+
+
+def test_what_another_store_has_compiled_meanwhile_makes_no_new_generation(
+    alone: Alone, index: FaultyUpstream, tmp_path: Path
+) -> None:
+    alone.write(index, "demo-lib")
+    with RunningNode(tmp_path / "node", upstreams=[index]) as node:
+        asks_node = {"P2PCDN_CONTROL_SOCKET": str(node.control_socket), "ZEPHYR_NO_NODE": "false"}
+        alone.zephyr("sync", "--compile-bytecode", **asks_node)
+        first = alone.zephyr("history")
+        assert "already" in alone.zephyr("sync", ZEPHYR_NO_NODE="true")  # whose store has no byte code
+        assert "already" in alone.zephyr("sync", **asks_node)
+        assert alone.zephyr("history") == first
+
+
+def test_the_ports_and_the_store_of_the_node_that_runs_are_left_to_it(
+    alone: Alone, index: FaultyUpstream, tmp_path: Path
+) -> None:
+    alone.write(index, "demo-lib")
+    with RunningNode(tmp_path / "node", upstreams=[index]) as node:
+        ports = {"P2PCDN_PORT": str(node.address[1]), "P2PCDN_PEER_PORT": node.peer_address.rpartition(":")[2]}
+        alone.zephyr("sync", P2PCDN_STORE=str(node.store), **ports)
+    assert alone.installed() == {"demo_lib"}
+
+
+def test_packages_are_no_link_into_a_store_that_goes_with_the_command(
+    alone: Alone, index: FaultyUpstream, tmp_path: Path
+) -> None:
+    alone.write(index, "demo-lib")
+    with RunningNode(tmp_path / "node", upstreams=[index]) as node:
+        told = alone.zephyr("sync", "--link-mode", "env", code=1, P2PCDN_STORE=str(node.store))
+        assert "--link-mode env makes the packages a link" in told
+        assert not alone.installed()
+    alone.zephyr("sync", "--link-mode", "env", P2PCDN_STORE=str(node.store))
+    assert alone.installed() == {"demo_lib"}

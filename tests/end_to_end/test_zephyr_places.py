@@ -206,6 +206,18 @@ def test_a_lock_that_leads_to_an_open_host_that_nobody_trusts_is_refused(project
     assert "trusted-host = ['files.invalid']" in project.zephyr("sync", "--frozen", code=1)
 
 
+def test_what_another_program_calls_the_needs_of_the_project_itself_is_installed(project: Project) -> None:
+    project.file(LIB.filename).write_bytes(LIB.content)
+    project.file("pylock.toml").write_text(
+        'lock-version = "1.0"\ndependency-groups = ["default"]\ndefault-groups = ["default"]\ncreated-by = "pdm"\n'
+        '[[packages]]\nname = "demo-lib"\nversion = "1.0"\nmarker = "\'default\' in dependency_groups"\n'
+        f'wheels = [{{ path = "{LIB.filename}", hashes = {{ sha256 = "{LIB.sha256}" }} }}]\n'
+    )
+    for words in (["sync"], ["sync", "--no-default-groups"]):
+        project.zephyr(*words)
+        assert project.installed() == {"demo-lib": "1.0"}
+
+
 def test_a_requirements_file_with_repositories_and_paths_comes_over_whole(
     project: Project, repository: Repository
 ) -> None:

@@ -180,7 +180,7 @@ def test_a_rollback_brings_back_what_was_and_needs_no_store(root: Path) -> None:
         assert [one["current"] for one in environment.generations()] == [True, False, False, False, False]
         environment.rollback(1)
         assert without_own(files_below(root)) == before
-        with pytest.raises(CannotInstall, match=r"no generation 99 to go back to\. There are 0, 1, 2, 3, 4"):
+        with pytest.raises(CannotInstall, match=r"no generation 99 to go back to\. Kept: 0, 1, 2, 3, 4"):
             environment.rollback(99)
 
 

@@ -132,6 +132,26 @@ async def test_conflicts_are_told_for_the_targets_that_have_them(tmp_path: Path)
             await here.lock("nosuch")
 
 
+async def test_a_conflict_of_all_targets_is_told_without_naming_them(tmp_path: Path) -> None:
+    async with room(tmp_path, make_wheel("one", "1.0"), make_wheel("one", "2.0")) as here:
+        with pytest.raises(NoSolution) as caught:
+            await here.lock("one<2", "one>=2", requires_python=">=3.8")
+        assert str(caught.value).startswith("Because you require one")
+        assert "  " not in str(caught.value)
+
+
+async def test_all_targets_with_a_conflict_are_named_where_others_have_none(tmp_path: Path) -> None:
+    young = make_wheel("young", "1.0", requires_python=">=3.12")
+    async with room(tmp_path, young, make_wheel("one", "1.0"), make_wheel("one", "2.0")) as here:
+        with pytest.raises(NoSolution) as caught:
+            await here.lock("young", "one<2; python_version == '3.13'", "one>=2", requires_python=">=3.9")
+        conflict, old = str(caught.value).split("\nFor ")
+        assert conflict.startswith("For Python 3.13:\n  Because you require one")
+        said = "Python 3.11, 3.10 and 3.9:\n  Because you require young and young needs Python >=3.12, "
+        assert old.startswith(said)
+        assert "Choose Python 3.12 or newer" in old
+
+
 async def test_an_index_that_does_not_answer_is_no_contradiction(tmp_path: Path) -> None:
     async with room(tmp_path, *FILES) as here:
         here.index.down = True

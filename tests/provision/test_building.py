@@ -72,7 +72,7 @@ def test_the_environment_of_a_build_is_one_also_where_its_wheels_have_scripts(tm
     tools = Toolchain(Path(sys.executable).resolve(), {}, (), Scheme.of_venv(f"3.{sys.version_info[1]}"))
     plan = make_plan([ReadyWheel(listing, "thing-1-py3-none-any.whl", "ab" * 32)], tools.scheme)
     told = Told("thing", "1", "thing-1-py3-none-any.whl", "ab" * 32, "", "store", str(tree))
-    ready = Ready(plan.encode(), plan.digest(), (told,), (), ())
+    ready = Ready(plan.encode(), plan.digest(), plan.content(), (told,), ())
     directory = installed(tmp_path / "environments", ready, tools)
     assert (directory / "bin" / "run").is_file()
     code = "import thing, sys; print(thing.answer, sys.prefix)"

@@ -227,7 +227,7 @@ async def test_the_memory_of_all_processes_together_meets_its_limit(processes: R
     limits = Limits(address_space_bytes=512 * MIB, memory_bytes=128 * MIB, wall_s=30)
     outcome = await run(processes, replace(spec(), limits=limits), python(code))
     assert (outcome.code, outcome.broke) == (-signal.SIGKILL, None)
-    assert outcome.stderr == b"sandbox: ended, for it took more than 134,217,728 bytes of memory\n"
+    assert outcome.stderr == b"sandbox: ended, for it took more than 128 MiB of memory\n"
 
 
 async def test_a_program_whose_complaints_nobody_reads_meets_that_limit_too(processes: RealProcesses) -> None:

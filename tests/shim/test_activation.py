@@ -128,7 +128,7 @@ def test_with_the_hook_a_shell_enters_environments_by_itself(shell: str, tmp_pat
     ]  # fmt: skip
     path = environment(tmp_path)["PATH"]
     named = f"{tmp_path}/.local/share/zephyr/venvs"
-    sentence = f"zephyr: The environment {named}/nowhere does not exist; make one with `zephyr venv create`.\n"
+    sentence = "zephyr: There is no environment 'nowhere'; `zephyr venv create nowhere` makes it. There is myproject.\n"
     said = run_in(shell, "\n".join(script), tmp_path, stderr=sentence, PATH=f"{tmp_path}/bin:{path}")
     assert said[0] == f"{named}/myproject"
     assert said[1].startswith("usage: zephyr venv activate")

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn_shim.zephyr.cli import help_text
+from p2pcdn_shim.zephyr import errors
+from p2pcdn_shim.zephyr.cli import ADVICE, KINDS, help_text
 from p2pcdn_shim.zephyr.command_line.parser import Parser
 from p2pcdn_shim.zephyr.commands import COMMANDS, load
+from p2pcdn_shim.zephyr.errors import ZephyrError
 from tests.shim.zephyr import COMMAND, ROOT, assert_one_sentence, environment, zephyr
 
 
@@ -123,6 +125,26 @@ def test_bad_input_is_one_sentence_and_code_2(words: list[str], tmp_path: Path) 
     assert_one_sentence(zephyr(*words, home=tmp_path), 2)
 
 
+def test_a_word_that_is_no_generation_is_told_what_one_is(tmp_path: Path) -> None:
+    for word in ("abc", "1.0"):
+        said = assert_one_sentence(zephyr("rollback", word, home=tmp_path), 2)
+        assert said.startswith(f"'{word}' is no generation.")
+        assert "`zephyr history` lists them" in said
+
+
+def test_a_name_that_no_environment_has_is_told_which_there_are(tmp_path: Path) -> None:
+    for words in (["venv", "activate", "bar"], ["run", "--venv", "bar", "--", "true"]):
+        said = assert_one_sentence(zephyr(*words, home=tmp_path), 1)
+        assert (
+            said == "There is no environment 'bar'; `zephyr venv create bar` makes it. There is none with a name yet."
+        )
+    zephyr("venv", "create", "foo", home=tmp_path)
+    zephyr("venv", "create", "baz", home=tmp_path)
+    assert assert_one_sentence(zephyr("venv", "activate", "bar", home=tmp_path), 1).endswith("There is baz, foo.")
+    said = assert_one_sentence(zephyr("venv", "activate", "./bar", home=tmp_path), 1)
+    assert said.endswith(f"does not exist; `zephyr venv create '{tmp_path}/bar'` makes it.")
+
+
 def test_a_word_that_is_nearly_a_command_is_guessed(tmp_path: Path) -> None:
     assert assert_one_sentence(zephyr("vevn", home=tmp_path), 2).endswith("did you mean 'venv'?")
 
@@ -188,3 +210,53 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
         check=False,
     )
     assert (run.returncode, run.stderr) == (0, "")
+
+
+def error_of(run: subprocess.CompletedProcess[str], code: int) -> str:
+    """A command that failed with --json: its document, whose message is the sentence on stderr. Returns its kind."""
+    assert run.returncode == code
+    (error,) = json.loads(run.stdout).values()
+    assert run.stderr == f"zephyr: {error['message']}\n"
+    return str(error["kind"])
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "code"),
+    [
+        (["--json", "nonsense"], "usage", 2),
+        (["--json", "venv", "create", "--nonsense"], "usage", 2),
+        (["venv", "create", "a b", "--json"], "usage", 2),
+        (["venv", "remove", "--json", "nosuch"], "failed", 1),
+        (["--json", "rollback", "abc"], "usage", 2),
+        (["run", "--json", "--", "nosuch"], "not-found", 127),
+        (["--json", "run", "--", "/"], "not-executable", 126),
+        (["lock", "--json", "--directory", "project"], "failed", 1),
+    ],
+)
+def test_a_program_gets_the_error_as_a_document(words: list[str], kind: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "pyproject.toml").write_text('[project]\nname = "p"\ndependencies = ["a"]\n')
+    variables = {"P2PCDN_STORE": "/dev/null/nowhere"}
+    zephyr("venv", "create", home=tmp_path)
+    assert error_of(zephyr(*words, home=tmp_path, variables=variables), code) == kind
+
+
+@pytest.mark.parametrize("words", [["run", "--", "sh", "-c", "exit 3", "--json"], ["run", "nosuch", "--json"]])
+def test_a_flag_of_the_command_that_is_run_asks_nothing_of_zephyr(words: list[str], tmp_path: Path) -> None:
+    zephyr("venv", "create", home=tmp_path)
+    assert zephyr(*words, home=tmp_path).stdout == ""
+
+
+def test_what_is_said_of_a_problem_is_said_of_one_that_a_node_has() -> None:
+    from p2pcdn.web.routes import STATUS
+
+    assert {*ADVICE, *KINDS} <= {title for _, title in STATUS.values()}
+    documented = set(re.findall(r"`([a-z-]+)`", (ROOT / "docs/zephyr.md").read_text().partition("| kind |")[2]))
+    assert documented >= {*KINDS.values(), "fault", "interrupted", *(one.kind for one in every_error())}
+
+
+def every_error() -> list[type[ZephyrError]]:
+    return [
+        ZephyrError,
+        *(one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, ZephyrError)),
+    ]

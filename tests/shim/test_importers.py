@@ -496,3 +496,21 @@ def test_a_requirement_without_a_name_is_told_without_its_password(tmp_path: Pat
             typed_at(text, tmp_path)
         assert "host.example" in str(told.value)
         assert "secret" not in str(told.value)
+
+
+def test_the_node_that_poetry_was_pointed_at_is_no_index_of_the_project(tmp_path: Path) -> None:
+    pointed = (
+        "[tool.poetry]\nname = 'p'\nversion = '1'\n"
+        "[[tool.poetry.source]]\nname = 'p2pcdn'\nurl = 'http://127.0.0.1:7272/simple/'\npriority = 'primary'\n"
+        "[[tool.poetry.source]]\nname = 'corp'\nurl = 'https://corp.example/simple/'\n"
+    )
+    found = read_poetry(written(tmp_path, "pyproject.toml", pointed))
+    assert [index.name for index in found.indexes] == ["corp"]
+    assert found.notes == ("The source p2pcdn is the node itself, which zephyr asks in any case.",)
+
+
+@pytest.mark.parametrize("words", [["sync"], ["add", "six"], ["lock", "--check"]])
+def test_a_project_of_poetry_alone_is_told_how_to_take_it_over(words: list[str], tmp_path: Path) -> None:
+    written(tmp_path, "pyproject.toml", "[tool.poetry]\nname = 'p'\nversion = '1'\n")
+    said = assert_one_sentence(zephyr(*words, home=tmp_path), 2)
+    assert said.endswith("`zephyr import pyproject.toml` takes that over.")

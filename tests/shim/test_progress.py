@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from p2pcdn_shim.zephyr.terminal import progress as under_test
-from p2pcdn_shim.zephyr.terminal.progress import Progress
+from p2pcdn_shim.zephyr.terminal.progress import Progress, line_of
 from p2pcdn_shim.zephyr.terminal.voice import Voice
 
 
@@ -33,9 +33,9 @@ def test_a_terminal_sees_one_line_that_is_gone_at_the_end(monkeypatch: pytest.Mo
     monkeypatch.setattr(under_test, "REDRAW_S", 0.0)
     with terminal() as seen, Progress(Voice(), "Fetching") as progress:
         progress.show(1, 3, "numpy")
-        progress.show(2, None, "x" * 100)
+        progress.show(2, None, f"short-{'x' * 100}")
     said = seen.getvalue()
-    assert said.split("\r\x1b[K") == ["", "Fetching: 1/3 numpy", f"Fetching: 2 {'x' * 40}", ""]
+    assert said.split("\r\x1b[K") == ["", "Fetching: 1/3 numpy", "Fetching: 2 short", ""]
     assert "\n" not in said
 
 
@@ -58,3 +58,19 @@ def test_a_pipe_sees_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress(Voice(), "Fetching") as progress:
         progress.show(1, 3)
     assert capsys.readouterr().err == ""
+
+
+WHEEL = "some_extensions_of_somebody-4.15.0-cp311-cp311-manylinux_2_28_x86_64.manylinux_2_17_x86_64.whl"
+# Every line that may be seen, the widest first: whole parts of it are missing, from the right.
+LINES = [
+    *(f"Fetching: 12/340 {'-'.join(WHEEL.split('-')[:parts])}" for parts in range(5, 0, -1)),
+    "Fetching: 12/340",
+    "Fetching",
+    "",
+]
+
+
+@pytest.mark.parametrize("columns", [*range(1, 20), *range(40, 201)])
+def test_a_line_loses_whole_parts_and_fits(columns: int) -> None:
+    fitting = [line for line in LINES if len(line) < columns]
+    assert line_of("Fetching", "12/340", WHEEL, columns) == fitting[0]

@@ -176,7 +176,7 @@ def test_an_environment_whose_interpreter_is_gone_gets_a_sentence(interpreter: P
     assert venv.Environment(made.path, made.settings).is_broken
     with pytest.raises(ZephyrError, match=rf"is gone: Python {interpreter.full_version} in .*--clear"):
         venv.open_environment(made.path)
-    with pytest.raises(ZephyrError, match="does not exist; make one"):
+    with pytest.raises(ZephyrError, match=r"does not exist; `zephyr venv create .*nowhere'` makes it"):
         venv.open_environment(tmp_path / "nowhere")
 
 

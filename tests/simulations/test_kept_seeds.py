@@ -25,6 +25,8 @@ KEPT = [
     ("faults-silence", 4, "a gone holder's manifest came back by a neighbour, and kept the reader from reading: 7 s"),
     ("faults-silence", 107, "who had read all that nobody had asked the tracker what was missing a second later"),
     ("faults", 141, "who had the lease and nothing to read turned round at full speed"),
+    ("faults", 100355, "a bad read among interrupted downloads kept a node from starting"),
+    ("reader-dies", 63, "workers asked a dead parent again just before they had new ones, and hung a second at it"),
     ("rumours", 0, "neighbours that the DNS named were not greeted behind a crowd of forged announcements"),
 ]
 SMALL = {

@@ -17,12 +17,12 @@ from typing import Any
 
 import click
 
+from p2pcdn.sizes import format_size
 from p2pcdn_daemon.clients.interpreter import with_pip
 from p2pcdn_daemon.commands.control import Control, NodeRefused
 from p2pcdn_daemon.commands.demo_index import DemoIndex, make_wheels
 from p2pcdn_daemon.commands.status_text import print_table
 from p2pcdn_daemon.configuration import places
-from p2pcdn_daemon.configuration.quantities import format_size
 
 # Far more than a busy machine needs; what takes longer hangs.
 READY_TIME_S_MAX = 30.0

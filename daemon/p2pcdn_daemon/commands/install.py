@@ -136,7 +136,7 @@ def _project(client: str) -> Path | None:
 @click.command()
 @click.option("--keep", is_flag=True, help="Leaves the directory of the demonstration behind and names it.")
 def demo(keep: bool) -> None:
-    """Shows in ten seconds where every byte of an install comes from.
+    """Shows within half a minute where every byte of an install comes from.
 
     Starts an index of its own with packages that it makes, two nodes and a pip install on each, all on this machine and
     in a temporary directory. Exits with 1 when the second node asked the index for a file that the first one had.

@@ -13,12 +13,12 @@ from typing import Any, BinaryIO
 
 import click
 
+from p2pcdn.sizes import format_size
 from p2pcdn_daemon.commands import control, options
 from p2pcdn_daemon.commands.control import CHUNK_SIZE_BYTES, NodeRefused
 from p2pcdn_daemon.commands.progress import Progress
 from p2pcdn_daemon.configuration.config import ConfigError
 from p2pcdn_daemon.configuration.kinds import SIZE
-from p2pcdn_daemon.configuration.quantities import format_size
 
 
 @click.command()

@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from p2pcdn.sizes import format_size
 from p2pcdn_daemon.clients.environment import index_environment
 from p2pcdn_daemon.clients.interpreter import with_pip
 from p2pcdn_daemon.commands.control import Control
 from p2pcdn_daemon.commands.status_text import METADATA_ENDING
-from p2pcdn_daemon.configuration.quantities import format_size
 
 # What would let pip take a file from elsewhere than from the node, or leave the node unasked.
 _ELSEWHERE = ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX", "PIP_CACHE_DIR", "PIP_DEST", "PIP_TARGET")

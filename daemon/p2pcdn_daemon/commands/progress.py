@@ -6,7 +6,7 @@ import sys
 import time
 from types import TracebackType
 
-from p2pcdn_daemon.configuration.quantities import format_size
+from p2pcdn.sizes import format_size
 
 # Drawn more often, the terminal would be the slowest part.
 REDRAW_S = 0.1

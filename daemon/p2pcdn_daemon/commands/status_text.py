@@ -6,7 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from p2pcdn_daemon.configuration.quantities import format_duration, format_size
+from p2pcdn.sizes import format_size
+from p2pcdn_daemon.configuration.quantities import format_duration
 
 
 def status_lines(status: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from p2pcdn_daemon.configuration.quantities import format_size, parse_duration, parse_size
+from p2pcdn.sizes import format_size
+from p2pcdn_daemon.configuration.quantities import parse_duration, parse_size
 from p2pcdn_daemon.configuration.urls import without_credentials
 
 SHARES = ("never", "group", "lan")

@@ -34,16 +34,6 @@ def _parse(text: str, units: dict[str, int], what: str) -> float:
     return float(match[1]) * unit if "." in match[1] else int(match[1]) * unit
 
 
-def format_size(size_bytes: int | float) -> str:
-    """Three figures and a decimal unit: "0 B", "999 B", "1.2 GB"."""
-    amount = float(size_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 999.5:
-            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 99.95 else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} TB"
-
-
 def format_duration(seconds: float) -> str:
     """The two largest units: "45 s", "3 min 5 s", "2 d 4 h"."""
     left = round(seconds)

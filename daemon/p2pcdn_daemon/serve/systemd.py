@@ -56,9 +56,14 @@ def install(*, user: bool, directory: Path | None = None) -> list[str]:
 
 
 def uninstall(*, user: bool, directory: Path | None = None) -> list[str]:
-    """Stops the node and removes its units; the store stays. Raises ConfigError."""
+    """Stops the node and removes its units; the store stays. Raises ConfigError.
+
+    Without a systemd to talk to, the units are removed all the same.
+    """
     target = directory or _directory(user)
-    lines = _systemctl_if_it_can(user, ["disable", "--now", *UNITS]) if directory is None else []
+    tells = directory is None and any((target / name).exists() for name in UNITS)
+    why_not = _why_no_systemd(user) if tells else ""
+    lines = _systemctl_if_it_can(user, ["disable", "--now", *UNITS]) if tells and not why_not else []
     for name in UNITS:
         path = target / name
         try:
@@ -68,8 +73,8 @@ def uninstall(*, user: bool, directory: Path | None = None) -> list[str]:
             lines.append(f"{path}: was not there.")
         except OSError as error:
             raise ConfigError(f"{path} cannot be removed: {error.strerror}{_root_hint(user)}.") from error
-    if directory is None:
-        lines += _systemctl_if_it_can(user, ["daemon-reload"])
+    if tells:
+        lines += [why_not] if why_not else _systemctl_if_it_can(user, ["daemon-reload"])
     lines.append("What the node keeps is still there; see `store` in `p2pcdn config`.")
     return lines
 
@@ -129,11 +134,24 @@ def _systemctl(user: bool, *calls: list[str]) -> list[str]:
 
 
 def _systemctl_if_it_can(user: bool, *calls: list[str]) -> list[str]:
-    """Without a systemd to talk to, the units can be removed all the same."""
     try:
         return _systemctl(user, *calls)
     except ConfigError as error:
         return [str(error)]
+
+
+def _why_no_systemd(user: bool) -> str:
+    """A sentence where there is no systemd to talk to; "" where there is one."""
+    systemctl = shutil.which("systemctl")
+    if systemctl is None:
+        return "There is no systemctl on this machine, so no systemd was told."
+    asked = [systemctl, *(["--user"] if user else []), "show", "--property=Version"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if not done.returncode:
+        return ""
+    why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    of = "of your session " if user else ""
+    return f"The systemd {of}does not answer ({why.rstrip('.')}), so it was not told."
 
 
 def _take_back(units: list[Path]) -> None:

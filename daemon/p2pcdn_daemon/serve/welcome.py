@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from p2pcdn.sizes import format_size
 from p2pcdn_daemon.configuration.config import Config
-from p2pcdn_daemon.configuration.quantities import format_size
 
 
 def welcome(config: Config, index_url: str, upstream_urls: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from p2pcdn.errors import Refused, Unavailable
+from p2pcdn.sizes import format_size
 
 # The list of all projects of PyPI is about 40 MB, its largest page about as much; five times that is not a page.
 UNPACKED_SIZE_BYTES_MAX = 256 * 1024 * 1024
@@ -29,7 +30,7 @@ async def unpacked(
     async for part in body:
         packed_bytes += len(part)
         if packed_bytes > size_bytes_max:  # empty members and blocks can follow each other without end
-            raise Refused(f"{host} sent more than {size_bytes_max} bytes of gzip; it was cut.")
+            raise Refused(f"{host} sent more than {format_size(size_bytes_max)} of gzip; it was cut.")
         full = False
         # A full step may have left something inside zlib, although all input went in.
         while part or full:
@@ -44,7 +45,9 @@ async def unpacked(
             part = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
             size_bytes += len(content)
             if size_bytes > size_bytes_max:
-                raise Refused(f"{host} sent a body that unpacks to more than {size_bytes_max} bytes; it was cut.")
+                raise Refused(
+                    f"{host} sent a body that unpacks to more than {format_size(size_bytes_max)}; it was cut."
+                )
             if content:
                 yield content
     if begun and not unpack.eof:

@@ -41,6 +41,7 @@ class Taking:
         self._tools = tools
         self.right_at = -math.inf
         self._running: dict[_Coming, None] = {}
+        self._silent: set[Peer] = set()  # readers that were left, and have not answered since
 
     def coming(self, begun_after: float) -> int:
         """The pieces that are on their way to us since that time, or here and not kept yet; a bitfield."""
@@ -84,11 +85,14 @@ class Taking:
     def leave_silent(self, parents: Collection[Peer]) -> None:
         """We have parents anew: who is none of them, and says nothing, is not waited for any more.
 
-        Whose answer is here has said all: it is our own disk that we wait for then.
+        Whose answer is here has said all: it is our own disk that we wait for then. Who was left for its silence, and
+        was only asked again because it was a parent still, has had its time.
         """
         silent_since = trio.current_time() - self._sources.patience_s * SILENT_PART
         for coming in self._running:
-            heard_at = max(coming.asked_at, self._tools.exchange.heard_at(coming.peer.address))
+            heard_at = self._tools.exchange.heard_at(coming.peer.address)
+            if coming.peer not in self._silent:
+                heard_at = max(heard_at, coming.asked_at)
             if not coming.answered and coming.peer not in parents and heard_at < silent_since:
                 coming.scope.cancel()
 
@@ -101,6 +105,7 @@ class Taking:
         finally:
             del self._running[coming]
         if coming.scope.cancelled_caught and coming.peer in self._sources.readers:
+            self._silent.add(coming.peer)
             self._sources.rests(coming.peer, READER_PAUSE_S)
         elif coming.scope.cancelled_caught:
             raise Unavailable("It says nothing, and the tracker sends us elsewhere.")
@@ -153,6 +158,7 @@ class Taking:
 
     async def _answered(self, coming: _Coming, answer: Answer) -> None:
         coming.answered = True
+        self._silent.discard(coming.peer)
         if answer.status == 200:
             await self._take_in(coming, answer, trio.current_time() - coming.asked_at)
         else:

@@ -19,6 +19,7 @@ from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from p2pcdn_shim.zephyr.terminal.voice import Voice
 
 # A command is over before a collection of cycles would pay; one that makes very many objects still gets one.
 OBJECTS_BEFORE_COLLECTION = 100_000
@@ -28,7 +29,8 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and ends the process."""
     gc.set_threshold(OBJECTS_BEFORE_COLLECTION)
     _open_missing_streams()
-    _leave(_guarded(sys.argv[1:] if words is None else list(words)))
+    words = sys.argv[1:] if words is None else list(words)
+    _leave(_guarded(words, _Listener(words)))
 
 
 def _leave(code: int) -> NoReturn:
@@ -51,29 +53,55 @@ def _open_missing_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
-def _guarded(words: list[str]) -> int:
+class _Listener:
+    """Who hears how a command fails. as_json: a program does, and has no answer yet; what was typed says so until the
+    flags are known.
+    """
+
+    def __init__(self, words: list[str]) -> None:
+        own = words[: words.index("--")] if "--" in words else words
+        self._as_json = "--json" in own and "pip" not in own[:1]
+        self.voice: Voice | None = None
+
+    @property
+    def as_json(self) -> bool:
+        return self._as_json if self.voice is None else self.voice.as_json and not self.voice.printed
+
+    def told(self, sentence: str, kind: str, code: int) -> int:
+        """In words on stderr, and with --json besides as the document on stdout that a program waits for."""
+        print(f"zephyr: {sentence}", file=sys.stderr)
+        if self.as_json:
+            import json
+
+            print(json.dumps({"error": {"kind": kind, "message": sentence}}, indent=2, ensure_ascii=False))
+        return code
+
+
+def _guarded(words: list[str], listener: _Listener) -> int:
     try:
-        code = _run(words)
+        code = _run(words, listener)
         sys.stdout.flush()
         return code
     except ZephyrError as error:
-        return _say(str(error), error.exit_code)
+        return listener.told(str(error), error.kind, error.exit_code)
     except KeyboardInterrupt:
-        return _say("Interrupted; nothing is half done, and what was fetched is kept.", EXIT_INTERRUPTED)
+        sentence = "Interrupted; nothing is half done, and what was fetched is kept."
+        return listener.told(sentence, "interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has enough; nothing is left to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if (sentence := _of_the_client(error)) is not None:
-            return _say(sentence, EXIT_FAILED)
+        if (of_the_node := _of_the_client(error)) is not None:
+            return listener.told(*of_the_node, EXIT_FAILED)
         if os.environ.get("ZEPHYR_DEBUG"):
             raise
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        return _say(f"This is a fault of zephyr ({what}); ZEPHYR_DEBUG=1 shows where it is.", EXIT_FAILED)
+        sentence = f"This is a fault of zephyr ({what}); ZEPHYR_DEBUG=1 shows where it is."
+        return listener.told(sentence, "fault", EXIT_FAILED)
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str], listener: _Listener) -> int:
     if words in (["--version"], ["-V"]):
         from p2pcdn import __version__
 
@@ -87,7 +115,7 @@ def _run(words: list[str]) -> int:
 
     leading, name, rest = split(words)
     if name == "help" and not leading:
-        return _run([*rest[:1], "--help"])
+        return _run([*rest[:1], "--help"], listener)
     if name is None:
         return _help(leading)
     if name == "pip" and not leading:
@@ -106,7 +134,7 @@ def _run(words: list[str]) -> int:
     from p2pcdn_shim.zephyr.terminal.voice import Voice
 
     options = _options(command, name, [*leading, *rest])
-    voice = Voice(verbosity=options.verbose, quiet=options.quiet, as_json=options.json)
+    listener.voice = voice = Voice(verbosity=options.verbose, quiet=options.quiet, as_json=options.json)
     call = Call(options, voice)
     code = int(command.run(call))
     if call.settled and name == "sync" and not voice.has_warned:
@@ -164,21 +192,25 @@ ADVICE = {
     "The upstream sent wrong bytes": "Nothing was installed. If the lock was edited, `zephyr lock` makes it anew; else "
     "the index gives another file than it did, and should be asked why.",
     "A wheel that is not installed": "Its authors must mend it; another version may do.",
-    "This machine has no sandbox": "Your own project can be left out (`zephyr sync --no-project`); `allow-unsandboxed-"
-    "builds` builds it all the same, and is written down in the history.",
+    "This machine has no sandbox": "Where it is your own project, `zephyr sync --no-project` leaves it out; "
+    "`allow-unsandboxed-builds` builds it all the same, and is written down in the history.",
     "The store does not write": "Nothing was installed; make room on its disk and try again.",
 }
 
+# Of the same titles, those that a program does something about; all others have merely "failed".
+KINDS = {
+    "No versions fit together": "no-solution",
+    "Nothing in the lock fits": "no-solution",
+    "The build failed": "build-failed",
+    "Not available now": "unavailable",
+    "The upstream asks for time": "unavailable",
+}
 
-def _of_the_client(error: Exception) -> str | None:
-    """The sentence of NoNode and NodeRefused; they are only known where the client was loaded."""
+
+def _of_the_client(error: Exception) -> tuple[str, str] | None:
+    """Sentence and kind of NoNode and NodeRefused; they are only known where the client was loaded."""
     client = sys.modules.get("p2pcdn_shim.client")
     if client is not None and isinstance(error, (client.NoNode, client.NodeRefused)):
-        advice = ADVICE.get((getattr(error, "problem", None) or {}).get("title", ""), "")
-        return f"{error} {advice}".strip()
+        title = (getattr(error, "problem", None) or {}).get("title", "")
+        return f"{error} {ADVICE.get(title, '')}".strip(), KINDS.get(title, ZephyrError.kind)
     return None
-
-
-def _say(sentence: str, code: int) -> int:
-    print(f"zephyr: {sentence}", file=sys.stderr)
-    return code

@@ -10,15 +10,34 @@ EXIT_INTERRUPTED = 130
 
 
 class ZephyrError(Exception):
-    """It cannot be done. The message says what, why, and what to do; what was there is as it was."""
+    """It cannot be done. The message says what, why, and what to do; what was there is as it was.
+
+    kind: the word by which a program tells it from others (`--json`).
+    """
 
     exit_code = EXIT_FAILED
+    kind = "failed"
 
 
 class UsageError(ZephyrError):
     """What was typed or configured cannot be meant."""
 
     exit_code = EXIT_USAGE
+    kind = "usage"
+
+
+class NotExecutable(ZephyrError):
+    """The command of `zephyr run` is there and cannot be run."""
+
+    exit_code = EXIT_NOT_EXECUTABLE
+    kind = "not-executable"
+
+
+class NoCommand(ZephyrError):
+    """The command of `zephyr run` is not there."""
+
+    exit_code = EXIT_NOT_FOUND
+    kind = "not-found"
 
 
 class ChangedMeanwhile(ZephyrError):

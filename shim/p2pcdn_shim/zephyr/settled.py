@@ -20,7 +20,7 @@ except ImportError:
 
 # Calls that are remembered, each in a file of some 500 bytes; where two share a place, the later one has it.
 PLACES = 256
-FORMAT = 1
+FORMAT = 2
 # A file that was touched so short a time before a call began may have changed while it ran, and is not relied upon:
 # clocks of file systems tick every 10 ms at most, and those of two machines that share one differ by some more.
 TOUCHED_BEFORE_NS = 1_000_000_000

@@ -48,7 +48,9 @@ def run(call: Call) -> int:
         "settings": _settings(options.config_setting),
     }
     with call.node() as client:
-        built = long_answer(client, call.voice, "/v1/distributions", question, "Building", "built")[0]
+        unbuilt = f"Nothing was put into {output}."
+        answer = long_answer(client, call.voice, "/v1/distributions", question, "Building", "built", unbuilt=unbuilt)
+        built = answer[0]
         files = [_copied(Path(one["path"]), output) for one in built]
     for file, one in zip(files, built, strict=True):
         call.voice.detail(f"{file.name} was {one['how']}.")

@@ -9,7 +9,7 @@ from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.generations import Environment
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.environment import named, sweeping, venv
-from p2pcdn_shim.zephyr.errors import ZephyrError
+from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.lock import lock_file
 
 DESCRIPTION = """Makes the environment hold again what an earlier generation of it held: the one before, or the one
@@ -18,11 +18,12 @@ stay."""
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("generation", nargs="?", type=int, metavar="N", help="Which generation; else the one before.")
+    parser.add_argument("generation", nargs="?", metavar="N", help="Which generation; else the one before.")
     parser.add_argument("--venv", metavar="DIR", help="The environment, instead of the project's .venv.")
 
 
 def run(call: Call) -> int:
+    generation = _generation(call.options.generation)
     place = named.project_place(call.config, call.directory)
     if call.options.venv is None:
         named.refuse_unmade(call.config, place)
@@ -31,7 +32,7 @@ def run(call: Call) -> int:
         with Environment(str(place), command=call.command, now_s=time.time()).locked(
             wait=call.voice.note
         ) as environment:
-            outcome = environment.rollback(call.options.generation)
+            outcome = environment.rollback(generation)
     except CannotInstall as error:
         raise ZephyrError(str(error)) from error
     for sign, names in (("-", outcome.removed), ("+", outcome.added)):
@@ -55,3 +56,13 @@ def run(call: Call) -> int:
         )
     sweeping.start(place, call.config.generations)
     return 0
+
+
+def _generation(word: str | None) -> int | None:
+    """The number that was typed; None where there is none. Raises UsageError."""
+    if word is None or (word.isascii() and word.isdecimal()):
+        return int(word) if word is not None else None
+    raise UsageError(
+        f"{word[:60]!r} is no generation. Each change of the environment has a number, its generation, and"
+        " `zephyr history` lists them; without one, `zephyr rollback` goes back to the one before."
+    )

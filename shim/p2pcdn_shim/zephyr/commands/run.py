@@ -11,7 +11,7 @@ from pathlib import Path
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_index_flags, add_selection_flags
 from p2pcdn_shim.zephyr.environment import venv
-from p2pcdn_shim.zephyr.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, UsageError
+from p2pcdn_shim.zephyr.errors import NoCommand, NotExecutable, UsageError
 from p2pcdn_shim.zephyr.machine import platforms
 from p2pcdn_shim.zephyr.running.below import find_below
 
@@ -94,18 +94,15 @@ def _become(command: list[str], environ: dict[str, str]) -> int:
             return _run_and_wait(command, environ)
         _give_signals_back()
         os.execvpe(command[0], command, environ)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
         from shutil import which
 
         if (found := which(command[0], path=environ["PATH"])) is not None:
-            print(f"zephyr: The interpreter that {found} names in its first line is gone.", file=sys.stderr)
-            return EXIT_NOT_EXECUTABLE
+            raise NotExecutable(f"The interpreter that {found} names in its first line is gone.") from error
         what = "file" if command[0].endswith(".py") else "command"
-        print(f"zephyr: There is no {what} {command[0]!r}.", file=sys.stderr)
-        return EXIT_NOT_FOUND
+        raise NoCommand(f"There is no {what} {command[0]!r}.") from error
     except OSError as error:
-        print(f"zephyr: {command[0]!r} cannot be run: {error.strerror or error}.", file=sys.stderr)
-        return EXIT_NOT_EXECUTABLE
+        raise NotExecutable(f"{command[0]!r} cannot be run: {error.strerror or error}.") from error
 
 
 def _give_signals_back() -> None:

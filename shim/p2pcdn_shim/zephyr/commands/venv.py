@@ -86,7 +86,7 @@ def _remove(call: Call) -> int:
 
 
 def _activate(call: Call) -> int:
-    environment = venv.open_environment(_place(call))
+    environment = named.open_meant(call.options.place, call.config, call.directory)
     words = activation.entering_words(environment.path, call.options.shell or _shell())
     call.voice.answer([words], {"path": str(environment.path), "words": words})
     return 0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.configuration.config import Config
-from p2pcdn_shim.zephyr.environment.venv import Environment, read_settings
+from p2pcdn_shim.zephyr.environment.venv import Environment, open_environment, read_settings
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.machine import platforms
 
@@ -27,6 +27,16 @@ def place_of(word: str | None, config: Config, directory: Path) -> Path:
     if not re.fullmatch(_NAME, word):
         raise UsageError(f"{word[:60]!r} is neither the name of an environment nor a path (./{word[:20]}).")
     return named_directory(config) / word
+
+
+def open_meant(word: str | None, config: Config, directory: Path) -> Environment:
+    """The environment that a word means, with an interpreter that is there. Raises UsageError, ZephyrError."""
+    place = place_of(word, config, directory)
+    if word is not None and place.parent == named_directory(config) and not place.exists():
+        others = ", ".join(one.path.name for one in named(config))
+        there = f"There is {others}." if others else "There is none with a name yet."
+        raise ZephyrError(f"There is no environment {word!r}; `zephyr venv create {word}` makes it. {there}")
+    return open_environment(place)
 
 
 def project_place(config: Config, directory: Path) -> Path:

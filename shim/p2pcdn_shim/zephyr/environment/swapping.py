@@ -46,7 +46,7 @@ def swap(
     this was chosen for; None: it does not matter. held: gives the digest of what the environment holds.
     """
     wheels: Sequence[dict[str, str]] = ready["wheels"]
-    plan = Plan.decode(encoded, ready["digest"])
+    plan = Plan.decode(encoded, ready["digest"], ready["content"])
     sources = [Source(one["tree"], one["bytecode"]) for one in wheels]
     provenance = {
         planned.project: {

@@ -9,7 +9,7 @@ from p2pcdn.envs.places import state_of
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.environment import named, venv
 from p2pcdn_shim.zephyr.environment.interpreter import interpreter_of, scheme_of
-from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters.probes import Probe
 from p2pcdn_shim.zephyr.node.answers import long_answer
 from p2pcdn_shim.zephyr.terminal.voice import packages
@@ -73,6 +73,11 @@ def sync(
     these ChangedMeanwhile; then the environment is as it was.
     """
     mode = _link_mode(call)
+    if mode == "env" and client.temporary:
+        raise ZephyrError(
+            "--link-mode env makes the packages a link into the store of the node, and with --no-node that is a"
+            " temporary one while your own node runs. Leave --no-node or the link mode out. Nothing was installed."
+        )
     site = place / scheme_of(interpreter).purelib
     held = _held(place, site, mode)
     question = _question(call, interpreter, chosen, held)
@@ -86,7 +91,8 @@ def sync(
         question,
         "Fetching",
         "environment",
-        (lambda: _load(mode)) if not held else None,
+        unbuilt="Nothing was installed.",
+        meanwhile=(lambda: _load(mode)) if not held["have"] else None,
     )
     wheels = ready["wheels"]
     notes = tuple(ready["notes"])
@@ -104,7 +110,7 @@ def sync(
                 link_mode=mode,
                 exact=chosen.exact,
                 on_top_of=chosen.on_top_of,
-                held=lambda: _held(place, site, mode),
+                held=lambda: _held(place, site, mode)["have"],
             )
     compiled = question["bytecode"] is None or all(one["bytecode"] for one in wheels)
     fixed = chosen.project is None and not any(word in chosen.lock for word in ("directory", "editable"))
@@ -128,17 +134,17 @@ def stood_on(place: Path) -> list[str]:
     return [*(f"{place}/{name}" for name in own), *map(str, sites), str(venv.open_environment(place).python)]
 
 
-def _held(place: Path, site: Path, mode: LinkMode) -> str:
-    """The digest of the plan that the environment holds in this way of linking; "" for none.
+def _held(place: Path, site: Path, mode: LinkMode) -> dict[str, str]:
+    """The plan that the environment holds in this way of linking, by its digest and its content; "" for none.
 
     Nobody waits for that: it is looked up without the environment's lock, and again within it.
     """
-    if venv.read_settings(place) is None or site.is_symlink() != (mode == "env"):
-        return ""
-    return str(state_of(str(place)).get("plan", ""))
+    linked = site.is_dir() and site.is_symlink() == (mode == "env")
+    state = state_of(str(place)) if linked and venv.read_settings(place) is not None else {}
+    return {"have": str(state.get("plan", "")), "have_content": str(state.get("content", ""))}
 
 
-def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict[str, Any]:
+def _question(call: Call, interpreter: Probe, chosen: Chosen, held: dict[str, str]) -> dict[str, Any]:
     wait = call.config.compile_bytecode
     compiled = {"interpreter": interpreter.executable, "cache_tag": interpreter.cache_tag, "wait": wait is True}
     return {
@@ -151,7 +157,7 @@ def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict
         "base": chosen.base,
         "checkouts": str(named.beside_project(call.config, call.directory, call.config.checkouts)),
         "bytecode": compiled if wait is not False and interpreter.cache_tag else None,
-        "have": have,
+        **held,
         **({"only": list(chosen.only)} if chosen.only is not None else {}),
     }
 

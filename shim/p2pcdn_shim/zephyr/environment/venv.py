@@ -69,8 +69,9 @@ def open_environment(path: Path) -> Environment:
     """The environment at path, with an interpreter that is there. Raises ZephyrError, saying what to do."""
     settings = read_settings(path)
     if settings is None:
-        what = "is no virtual environment" if path.exists() else "does not exist"
-        raise ZephyrError(f"The environment {path} {what}; make one with `zephyr venv create`.")
+        if path.exists():
+            raise ZephyrError(f"{path} is no virtual environment; `zephyr venv create` makes one in another place.")
+        raise ZephyrError(f"The environment {path} does not exist; `zephyr venv create '{path}'` makes it.")
     environment = Environment(path, settings)
     if environment.is_broken:
         raise ZephyrError(

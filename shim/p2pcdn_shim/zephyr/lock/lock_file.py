@@ -57,10 +57,13 @@ def left_out_of(text: str) -> list[str]:
 
 def named_in(text: str, kind: str) -> list[str]:
     """The extras, dependency-groups or default-groups of a lock, normalized; none of one that cannot be read."""
+    head = text[: _end_of_head(text)]
+    if kind not in head:
+        return []
     import tomllib
 
     try:
-        names = tomllib.loads(text[: _end_of_head(text)]).get(kind, [])
+        names = tomllib.loads(head).get(kind, [])
     except tomllib.TOMLDecodeError:
         return []  # the node says what is wrong with it
     return [normalize(name) for name in names if isinstance(name, str)] if isinstance(names, list) else []

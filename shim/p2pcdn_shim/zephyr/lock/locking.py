@@ -20,10 +20,16 @@ if TYPE_CHECKING:
 
 
 def project_of(call: Call) -> Project:
-    """The project that the command works in. Raises UsageError outside one."""
+    """The project that the command works in. Raises UsageError outside one, and in one of poetry's."""
     if call.config.project_file is None:
         raise UsageError(f"There is no pyproject.toml in {call.directory} or above it; `zephyr init` makes one.")
-    return read_project(call.config.project_file)
+    project = read_project(call.config.project_file)
+    if project.is_of_poetry:
+        raise UsageError(
+            f"{project.file} says in [tool.poetry] what the project needs, and has no [project];"
+            " `zephyr import pyproject.toml` takes that over."
+        )
+    return project
 
 
 def is_fresh(call: Call, project: Project, text: str | None) -> bool:

@@ -21,11 +21,13 @@ def long_answer(
     question: dict[str, Any],
     doing: str,
     key: str,
+    unbuilt: str,
     meanwhile: Callable[[], None] | None = None,
 ) -> tuple[Any, bytes | None]:
     """What the node says under `key` when a long work is done, and the line after it, if there is one.
 
-    Progress is drawn. meanwhile: called once while the node is at work. Raises NodeRefused.
+    Progress is drawn. unbuilt: what is true where a build has failed. meanwhile: called once while the node is at work.
+    Raises NodeRefused.
     """
     import json
 
@@ -43,7 +45,10 @@ def long_answer(
                 step = said["progress"]
                 progress.show(step["done"], step["of"], step["what"])
             elif "error" in said:
-                raise NodeRefused(said["error"]["detail"], status=said["error"]["status"], problem=said["error"])
+                why = said["error"]["detail"]
+                if said["error"]["title"] == "The build failed":
+                    why = f"{why} {unbuilt}"
+                raise NodeRefused(why, status=said["error"]["status"], problem=said["error"])
             else:
                 found = said[key]
     if found is None:

@@ -59,10 +59,11 @@ def private_node(voice: Voice, environ: Mapping[str, str] = os.environ) -> Itera
     with tempfile.TemporaryDirectory(prefix="zephyr-") as directory:
         socket = Path(directory) / "control.sock"
         log = Path(directory) / "node.log"
-        command = ["serve", "--ephemeral", "--control-socket", str(socket)]
+        command = ["serve", "--ephemeral", "--control-socket", str(socket), *_free_ports(environ)]
         store = _store_that_nobody_holds(environ)
         if store is None:
             voice.note("The store belongs to the node that runs; this command works with a temporary one.")
+            environ = {name: text for name, text in environ.items() if name != "P2PCDN_STORE"}
         else:
             command += ["--store", str(store)]
         with _open_log(log) as opened:
@@ -70,7 +71,7 @@ def private_node(voice: Voice, environ: Mapping[str, str] = os.environ) -> Itera
         try:
             if not _wait_ready(node, ready):
                 raise ZephyrError(_did_not_start(node, log))
-            yield Client(str(socket))
+            yield Client(str(socket), temporary=store is None)
         finally:
             _end(node)
 

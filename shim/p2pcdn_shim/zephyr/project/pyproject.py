@@ -18,6 +18,7 @@ class Project(Value):
     """Requirements are text of PEP 508, in the file's order. extras, groups: by normalized name; groups flattened.
 
     dynamic: the fields that only the build knows. is_package: whether it can be built (it has a [build-system]).
+    is_of_poetry: what it needs stands in [tool.poetry] alone.
     """
 
     file: Path
@@ -29,6 +30,7 @@ class Project(Value):
     groups: Mapping[str, tuple[str, ...]]
     dynamic: frozenset[str]
     is_package: bool
+    is_of_poetry: bool
 
     @property
     def all_requirements(self) -> list[str]:
@@ -71,6 +73,7 @@ def parse_project(text: str, file: Path) -> Project:
         groups=reader.groups(whole),
         dynamic=frozenset(reader.texts(table, "dynamic", "project")),
         is_package="build-system" in whole,
+        is_of_poetry="project" not in whole and "poetry" in reader.table(whole, "tool", ""),
     )
 
 

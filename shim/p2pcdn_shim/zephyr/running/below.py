@@ -19,10 +19,10 @@ def find_below(call: Call) -> venv.Environment | None:
     config, options = call.config, call.options
     if options.place is not None:
         refuse_selection(call, "--venv names another environment than the project's")
-        place = named.place_of(options.place, config, call.directory)
-        if not _has_the_python(call, place):
-            raise ZephyrError(f"{place} has another Python than --python asks for; nothing was run.")
-        return venv.open_environment(place)
+        meant = named.open_meant(options.place, config, call.directory)
+        if not _has_the_python(call, meant.path):
+            raise ZephyrError(f"{meant.path} has another Python than --python asks for; nothing was run.")
+        return meant
     place = named.project_place(config, call.directory)
     if config.project_file is not None:
         place = _of_the_python(call, place, config.project_file)

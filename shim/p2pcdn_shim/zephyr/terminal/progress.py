@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -10,8 +11,8 @@ from p2pcdn_shim.zephyr.terminal.voice import Voice
 
 # Drawn more often, the terminal would be the slowest part.
 REDRAW_S = 0.1
-# What fits beside the numbers on a terminal of 80 columns; a longer name is cut.
-WHAT_LENGTH_MAX = 40
+# Of a terminal that does not say how wide it is.
+COLUMNS_USUAL = 80
 
 
 class Progress:
@@ -32,7 +33,7 @@ class Progress:
             return
         self._drawn_at_s = now_s
         counted = f"{done}/{of}" if of else str(done)
-        self._draw(f"{self._verb}: {counted} {what[:WHAT_LENGTH_MAX]}".rstrip())
+        self._draw(line_of(self._verb, counted, what, _columns()))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -43,3 +44,23 @@ class Progress:
     def _draw(self, text: str) -> None:
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
+
+
+def line_of(verb: str, counted: str, what: str, columns: int) -> str:
+    """What of "Fetching: 3/10 numpy-2.3.0-cp311-cp311-linux_x86_64.whl" fits, without the last column, whose letter
+    would move the cursor down. From the right, whole parts are left out: tags, version, name, how many, the verb.
+    """
+    start = f"{verb}: {counted}"
+    while what and len(f"{start} {what}") >= columns:
+        what = what.rpartition("-")[0]
+    line = f"{start} {what}" if what else start
+    if len(line) >= columns:
+        line = verb
+    return line if len(line) < columns else ""
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or COLUMNS_USUAL
+    except (OSError, ValueError):
+        return COLUMNS_USUAL

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from packaging.markers import InvalidMarker, Marker
 
+from p2pcdn_daemon.clients.setup_toml import SOURCE_NAME
 from p2pcdn_shim.zephyr.configuration.config_files import parse_toml, read_text
 from p2pcdn_shim.zephyr.configuration.settings import IndexSetting
 from p2pcdn_shim.zephyr.configuration.urls import path_url
@@ -149,6 +150,9 @@ class _Importer:
             name, url, priority = source.get("name"), source.get("url"), source.get("priority", "primary")
             if not url:
                 continue  # poetry's own word for PyPI
+            if name == SOURCE_NAME:
+                self._notes.append(f"The source {name} is the node itself, which zephyr asks in any case.")
+                continue
             try:
                 yield index_without_secrets(
                     url,
