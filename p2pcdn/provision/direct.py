@@ -30,7 +30,7 @@ from p2pcdn.provision.repositories import (
 from p2pcdn.provision.toolchain import Toolchain
 from p2pcdn.resolve import Source
 from p2pcdn.simple import File
-from p2pcdn.store import Blob, Partial, Store
+from p2pcdn.store import Blob, Store
 from p2pcdn.world import Index, MoreIndexes, Threads
 
 
@@ -147,8 +147,7 @@ class Direct:
             username, password = (unquote(one) if one is not None else None for one in (parts.username, parts.password))
             named = self.more_indexes.index(urljoin(place, ".").partition("?")[0], username, password)
             wanted = replace(wanted, index=replace(named, share="never"))
-        held = await self.fetch.open(wanted)
-        return await held.wait_finished() if isinstance(held, Partial) else held
+        return await self.fetch.whole(wanted)
 
     def _wanted(self, project: str, place: str, name: str, sha256: Sha256 | None) -> Wanted:
         file = File(name, place, sha256, None, False, False, None, None, {})
