@@ -303,3 +303,27 @@ def test_a_script_is_run_by_the_python_of_the_environment(project: Project) -> N
     project.zephyr("sync")
     project.file("script.py").write_text("import demo_lib, sys\nprint(sys.argv[1:], sys.prefix)\n")
     assert project.zephyr("run", "script.py", "-v", "x").split() == ["['-v',", "'x']", str(project.file(".venv"))]
+
+
+def test_the_project_s_own_name_is_never_looked_for_in_an_index(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    """Whoever has registered it there is somebody else; in extras and groups it stands for what the project needs."""
+    stranger = make_wheel("demo", "6.6")
+    upstream = start_upstream([LIB, TOOL, APP, stranger])
+    project = Project(tmp_path / "project", start_node(upstream))
+    for text, more in (
+        ("demo[some]", {"demo-app", "demo-lib"}),
+        ("Demo[some] ; python_version > '3'", {"demo-app", "demo-lib"}),
+        ("demo[some]>=0.1; python_version < '3'", set[str]()),
+        ("demo [ some , all ] >= 0.1", {"demo-app", "demo-lib"}),
+        ("demo", set[str]()),
+    ):
+        extras = f'some = ["demo-app ; sys_platform != \'nowhere\'"]\nall = ["{text}"]\n'
+        project.write(
+            ["demo-tool"], f'[project.optional-dependencies]\n{extras}[dependency-groups]\ndev = ["{text}"]\n'
+        )
+        for words in (("--extra", "all", "--no-dev"), ()):
+            project.zephyr("sync", *words)
+            assert project.installed().keys() == {"demo-tool"} | more, (text, words)
+    assert not upstream.seen("*/demo/")
