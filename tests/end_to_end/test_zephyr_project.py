@@ -327,3 +327,16 @@ def test_the_project_s_own_name_is_never_looked_for_in_an_index(
             project.zephyr("sync", *words)
             assert project.installed().keys() == {"demo-tool"} | more, (text, words)
     assert not upstream.seen("*/demo/")
+
+
+def test_that_only_its_build_knows_what_a_project_needs_is_told(project: Project) -> None:
+    backend = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    own = '[project]\nname = "demo"\nversion = "1"\n'
+    for text, is_told in (
+        (f'{backend}{own}dynamic = ["dependencies"]\n', True),
+        (backend, True),  # a setup.py says all
+        (f'{backend}{own}dynamic = ["readme"]\ndependencies = ["demo-lib"]\n', False),
+        (f'{own}dependencies = ["demo-lib"]\n', False),
+    ):
+        project.file("pyproject.toml").write_text(text)
+        assert ("leaves to its build backend" in project.zephyr("lock")) == is_told, text
