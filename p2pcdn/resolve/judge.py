@@ -33,8 +33,8 @@ class Judgement:
         """Why it cannot be used, as the rest of a sentence about it; "" where it can."""
         if not self.runs_on_python(release.requires_python):
             return f"needs Python {release.requires_python}{this_python(self.python)}"
-        if self._cutoff is not None and not self._old_enough(release):
-            return f"is not older than {self._exclude_newer}"
+        if self._cutoff is not None and (why := self._too_new(release, self._cutoff)):
+            return why
         return self._without_files(project, release)
 
     def runs_on_python(self, requires_python: str) -> bool:
@@ -69,14 +69,12 @@ class Judgement:
             self.fitting[tags] = known
         return known
 
-    def _old_enough(self, release: Release) -> bool:
-        if not release.upload_time:
-            return False
-        assert self._cutoff is not None
+    def _too_new(self, release: Release, cutoff: datetime) -> str:
         try:
-            return moment_of(release.upload_time) < self._cutoff
+            is_older = moment_of(release.upload_time) < cutoff
         except ValueError:
-            return False
+            return f"has no upload time that could be older than {self._exclude_newer}"
+        return "" if is_older else f"is not older than {self._exclude_newer}"
 
 
 def this_python(version: object) -> str:
