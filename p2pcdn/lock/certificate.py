@@ -37,7 +37,7 @@ _KIND = frozenset(
         "sys_platform",
     }
 )
-_SUBJECT_CONTEXT = "p2pcdn 2026 resolution v3"
+_SUBJECT_CONTEXT = "p2pcdn 2026 resolution v4"
 
 # (project, version), sorted.
 Choice = tuple[tuple[str, str], ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -192,13 +192,14 @@ def _sources(packages: Sequence[tuple[str, str]]) -> list[Source]:
 
 def _known(tables: Iterable[bytes], metadata: Mapping[Source, bytes]) -> Knowledge:
     known = Knowledge()
-    known.learn(map(decode_table, tables), decode_all_metadata(metadata))
+    known.learn(map(decode_table, tables))
+    known.learn_alike(decode_all_metadata(metadata))
     return known
 
 
 def _unbuilt(feed: Feed, known: Knowledge) -> Source | None:
     """One of which we know nothing because nothing is built here: we might choose it, and would else pass it over."""
-    for source in (one.source for one in known.metadata.values() if one.broken):
+    for source in _broken(known):
         page = feed.pages.get(source.project)
         files = feed.files(page, source.version) if page is not None else NO_FILES
         if files and not files.has_wheel:
@@ -210,8 +211,12 @@ def _has_our_pages(certificate: Certificate, feed: Feed, known: Knowledge) -> bo
     """Whether its maker read what we read; then he knows better than what he says."""
     if not _is_of_our_pages(certificate, feed):
         return False
-    broken = (one.source for one in known.metadata.values() if one.broken)
-    return not any(page and feed.files(page, one.version) for one in broken for page in [feed.pages[one.project]])
+    pages = ((one, feed.pages[one.project]) for one in _broken(known))
+    return not any(page and feed.files(page, one.version) for one, page in pages)
+
+
+def _broken(known: Knowledge) -> Iterator[Source]:
+    return (source for source, one in known.metadata.items() if one.broken)
 
 
 def _is_of_our_pages(certificate: Certificate, feed: Feed) -> bool:
