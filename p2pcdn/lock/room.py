@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, starmap
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 import trio
@@ -95,7 +97,7 @@ class Room:
         if len(certificate.choices) != len(targets):
             return Refusal("it is for other targets", is_lie=True)
         try:
-            looked_at = _sources(certificate.packages)
+            looked_at = _sources(certificate.looked_at)
             with trio.fail_at(deadline):  # past it, what is at hand is still looked at
                 tables, metadata = await feed.get_all(certificate.pages, looked_at, fetched_max=FETCHED_MAX)
         except (P2pcdnError, trio.TooSlowError) as error:
@@ -141,14 +143,10 @@ class Room:
         if len(read) < len(pages):
             return {}  # that nobody has a project may be otherwise elsewhere
         choices = [_chosen(found.outcomes[cell]) for cell in targets]
-        looked_at = frozenset((source.project, source.version) for source in found.looked_at)
-        for project, version in looked_at.union(*(chosen for chosen in choices if chosen is not None)):
-            page = feed.pages[project]
-            if page is None or not feed.files(page, version).has_wheel:
-                return {}  # what a build says of itself may differ elsewhere
-        machine = machine_of(tuple(targets.values()))
+        if not _have_wheels(feed, chain(map(itemgetter(0, 1), found.looked_at), *filter(None, choices))):
+            return {}  # what a build says of itself may differ elsewhere
         try:
-            content = found.content or Certificate(tuple(choices), read, machine, looked_at).encode()
+            content = found.content or _certificate(targets, choices, read, found).encode()
         except ValueError:
             return {}
         used = sorted({index for index, _ in read.values()})
@@ -186,8 +184,26 @@ def _chosen(outcome: Solution | LacksFiles) -> Choice | None:
     return tuple((pin.project, pin.version) for pin in outcome.pins)
 
 
+def _have_wheels(feed: Feed, packages: Iterable[tuple[str, str]]) -> bool:
+    versions: dict[str, list[str]] = {}
+    for project, version in packages:
+        versions.setdefault(project, []).append(version)
+    pages = ((feed.pages[project], some) for project, some in versions.items())
+    return all(page is not None and feed.have_wheels(page, some) for page, some in pages)
+
+
+def _certificate(
+    targets: Mapping[C, Target],
+    choices: Sequence[Choice | None],
+    read: Mapping[str, tuple[str, str]],
+    found: Found[C],
+) -> Certificate:
+    looked_at = [(source.project, source.version) for source in found.looked_at]
+    return Certificate(tuple(choices), read, machine_of(tuple(targets.values())), looked_at)
+
+
 def _sources(packages: Sequence[tuple[str, str]]) -> list[Source]:
-    return [Source(project, version) for project, version in packages]
+    return [*starmap(Source, packages)]
 
 
 def _known(tables: Iterable[bytes], metadata: Mapping[Source, bytes]) -> Knowledge:
