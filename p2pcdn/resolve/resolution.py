@@ -8,7 +8,8 @@ from p2pcdn.resolve import term
 from p2pcdn.resolve.choice import Choice
 from p2pcdn.resolve.incompatibility import Asked, Depends, Incompatibility, SameVersion, Unusable
 from p2pcdn.resolve.knowledge import Knowledge
-from p2pcdn.resolve.model import Need, Source, Target, Wanted
+from p2pcdn.resolve.model import Need, Solution, Source, Target, Wanted
+from p2pcdn.resolve.outcome import solution_of
 from p2pcdn.resolve.prefetch import Prefetch
 from p2pcdn.resolve.priority import Priorities
 from p2pcdn.resolve.project import Project
@@ -40,6 +41,7 @@ class Resolution:
         never. Raises BadRequirement.
         """
         self.view = View(wanted, target, knowledge)
+        self._wanted, self._past = wanted, knowledge.past
         self._solver = Solver(self._refute, self._blame)
         self._choice = Choice(wanted, self.view, self._solver)
         self._prefetch = Prefetch(self.view, self._choice.of)
@@ -72,12 +74,26 @@ class Resolution:
         """As far as what is known leads: until all is decided (None). Raises Unsatisfiable, Impatient."""
         return self._begin() or self._solve()
 
+    def solution(self) -> Solution:
+        """What was decided, when all is; who would come to the same for another target need not search again."""
+        view = self.view
+        found = solution_of(view, self.decided())
+        self._past.note(
+            self._wanted,
+            found,
+            markers=view.markers,
+            judgement=view.judgement,
+            projects=view.projects,
+            tried_only=self._tried_only(),
+        )
+        return found
+
     def decided(self) -> Iterator[tuple[str, int]]:
         """(package, index of its version)."""
         for package, version in self._solver.solution.decided.items():
             yield package, term.highest(version)
 
-    def tried_only(self) -> Iterator[tuple[str, str]]:
+    def _tried_only(self) -> Iterator[tuple[str, str]]:
         """(project, version) of those of which no other version was ever tried, and which nobody writes otherwise."""
         for name, tried in self._tried.items():
             project, index = self.view.known(name), term.highest(tried)
