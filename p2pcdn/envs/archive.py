@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import stat
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from p2pcdn import inflate
 from p2pcdn.envs.errors import BadWheel
 
 # The wheel with the most files on PyPI has some 30,000.
@@ -88,7 +88,7 @@ class Archive:
         """Its bytes, in parts; after the last one the length and the CRC-32 were right."""
         checksum, size_bytes = 0, 0
         for chunk in self._inflated(member) if member.method == _DEFLATED else self._packed(member):
-            checksum = zlib.crc32(chunk, checksum)
+            checksum = inflate.crc32(chunk, checksum)
             size_bytes += len(chunk)
             yield chunk
         if size_bytes != member.size_bytes or checksum != member.crc:
@@ -103,7 +103,7 @@ class Archive:
             yield content
 
     def _inflated(self, member: Member) -> Iterator[bytes]:
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        inflater = inflate.decompressobj(-inflate.MAX_WBITS)
         left = member.size_bytes
         try:
             for packed in self._packed(member):
@@ -115,7 +115,7 @@ class Archive:
                         raise self._bad(f"{member.name} holds more than its directory says")
                     yield chunk
                     packed = inflater.unconsumed_tail
-        except zlib.error as error:
+        except inflate.Broken as error:
             raise self._bad(f"{member.name} cannot be unpacked: {error}") from error
         if not inflater.eof:
             raise self._bad(f"{member.name} is cut off")
