@@ -17,6 +17,7 @@ FLOORS: dict[str, float] = {
     "p2pcdn": 0,
     "p2pcdn.errors": 1,
     "p2pcdn.bounded": 1,
+    "p2pcdn.inflate": 1,
     "p2pcdn.digest": 1,
     "p2pcdn.sizes": 1,
     "p2pcdn.frames": 2,

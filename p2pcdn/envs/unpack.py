@@ -181,7 +181,8 @@ class _Writer:
             raise BadWheel(
                 f"{self._wheel.filename}: {member.name} is not what its RECORD says. Nothing of it was kept."
             )
-        return urlsafe(sha256.digest()), first
+        digest = urlsafe(sha256.digest())
+        return (row.digest if row is not None and row.digest == digest else digest), first  # one string, not two
 
 
 def shebang_of(first: bytes) -> Shebang:

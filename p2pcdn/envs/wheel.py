@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import configparser
 import csv
-import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,6 +28,8 @@ RECORD_HASHES = frozenset({"sha256", "sha384", "sha512"})
 # RECORD cannot list itself, and its signatures (PEP 815: no more written) are made after it.
 UNRECORDED = frozenset({"RECORD", "RECORD.jws", "RECORD.p7s"})
 _PARTS = frozenset(get_args(Part)) - {"root"}
+# What the csv module is to be given: lines with their ends, whatever the end is.
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _ENTRY_POINT = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<attribute>[\w.]+)\s*(\[[^\]]*\])?\s*")
 
@@ -196,13 +197,14 @@ class _Reader:
         for path, row in self._record_rows(f"{info}/RECORD"):
             if self._forgiving and (path not in self._members or row.algorithm not in RECORD_HASHES):
                 continue
-            if record.setdefault(path, row) != row:
+            member = self._members.get(path)
+            if record.setdefault(member.name if member is not None else path, row) != row:
                 raise self._bad(f"RECORD says two things of {path}")
-            if path not in self._members:
+            if member is None:
                 raise self._bad(f"RECORD lists {path[:200]}, which is not in the wheel")
             if row.algorithm not in RECORD_HASHES and path not in unrecorded:
                 raise self._bad(f"RECORD has no hash of {path}, or a weak one")
-            if row.size_bytes not in (-1, self._members[path].size_bytes):
+            if row.size_bytes not in (-1, member.size_bytes):
                 raise self._bad(f"{path} has another size than RECORD says")
         for member in files:
             if member.name not in record and member.name not in unrecorded and not self._forgiving:
@@ -214,7 +216,8 @@ class _Reader:
             return
         text = self._text(path, RECORD_SIZE_BYTES_MAX)
         try:
-            for row in csv.reader(io.StringIO(text, newline=""), strict=True):
+            # A StringIO would have four bytes for each letter: 3 MB more for a wheel of 5,600 files.
+            for row in csv.reader((line[0] for line in _LINE.finditer(text)), strict=True):
                 if row:
                     name, digest, size = (*row, "", "")[:3] if self._forgiving else row
                     algorithm, _, value = digest.partition("=")

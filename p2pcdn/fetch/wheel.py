@@ -27,6 +27,7 @@ _MEMBER = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _STORED, _DEFLATED = 0, 8
 _ENCRYPTED = 0x1
+_METADATA = b"/metadata"
 
 
 async def wheel_metadata(filename: str, size_bytes: int, read: Read, tail: bytes = b"") -> bytes:
@@ -93,7 +94,8 @@ async def _member(filename: str, directory: bytes, size_bytes: int, read: Read) 
             break
         member = directory[at + _MEMBER.size :][:n_name]
         at += _MEMBER.size + n_name + n_extra + n_comment
-        if _folded(member.decode("utf-8", "replace")) != wanted:
+        # The loop reads this of every wheel; to fold ten thousand names would hold it up for a tenth of a second.
+        if member[-len(_METADATA) :].lower() != _METADATA or _folded(member.decode("utf-8", "replace")) != wanted:
             continue
         if flags & _ENCRYPTED or method not in (_STORED, _DEFLATED) or max(packed, full) > METADATA_SIZE_BYTES_MAX:
             raise RemoteProtocolError(f"{filename}: its METADATA is encrypted, oddly packed or too large")

@@ -37,7 +37,7 @@ _KIND = frozenset(
         "sys_platform",
     }
 )
-_SUBJECT_CONTEXT = "p2pcdn 2026 resolution v3"
+_SUBJECT_CONTEXT = "p2pcdn 2026 resolution v4"
 
 # (project, version), sorted.
 Choice = tuple[tuple[str, str], ...]
@@ -48,7 +48,8 @@ class Certificate:
     """choices: for each target, in the order of the question's matrix, (project, version), sorted; None where there are
     none for want of files.
 
-    looked_at: what else a resolution has to know of (`Resolver.looked_at`), in any order.
+    looked_at: what else a resolution has to know of (`Resolver.looked_at`), in any order; of one that was decoded all
+    that is named, sorted.
     pages: (URL of the index, version of the page) of each project whose table it has to know.
     machine: see `machine_of`.
     """
@@ -56,12 +57,12 @@ class Certificate:
     choices: tuple[Choice | None, ...]
     pages: Mapping[str, tuple[str, str]]
     machine: bytes
-    looked_at: frozenset[tuple[str, str]] = frozenset()
+    looked_at: Sequence[tuple[str, str]] = ()
 
     @property
     def packages(self) -> list[tuple[str, str]]:
         """All that are named, each once, sorted."""
-        return sorted(self.looked_at.union(*(chosen for chosen in self.choices if chosen is not None)))
+        return sorted({*self.looked_at}.union(*(chosen for chosen in self.choices if chosen is not None)))
 
     def encode(self) -> bytes:
         """Raises ValueError for one that would be taken by nobody."""
@@ -101,7 +102,7 @@ class Certificate:
             None if target is None else tuple(packages[at] for at in _places(target, packages)) for target in targets
         )
         pages = {project: (index, version) for project, index, version, _ in rows}
-        return cls(choices, pages, fields["machine"], frozenset(packages))
+        return cls(choices, pages, fields["machine"], tuple(packages))
 
 
 def _rows(value: object) -> list[tuple[str, str, str, list[str]]]:
@@ -111,9 +112,9 @@ def _rows(value: object) -> list[tuple[str, str, str, list[str]]]:
     for row in value:
         if not (isinstance(row, list) and len(row) == 4 and isinstance(row[3], list)):
             raise RemoteProtocolError("its projects are none")
-        if not all(isinstance(text, str) for text in (*row[:3], *row[3])) or not is_normalized(row[0]):
+        if {*map(type, row[:3]), *map(type, row[3])} != {str} or not is_normalized(row[0]):
             raise RemoteProtocolError("its projects are none")
-        if row[3] != sorted(set(row[3])) or any(len(version) > VERSION_SIZE_MAX for version in row[3]):
+        if row[3] != sorted(set(row[3])) or max(map(len, row[3]), default=0) > VERSION_SIZE_MAX:
             raise RemoteProtocolError("its versions are none")
     projects = [row[0] for row in value]
     if projects != sorted(set(projects)):

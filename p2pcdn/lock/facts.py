@@ -27,7 +27,7 @@ from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
 from p2pcdn.lock.kept import FORMAT, encode_metadata, encode_table, without_version
 from p2pcdn.lock.kept_files import Files, Row, decode_files, encodable, encode_files
-from p2pcdn.lock.looked import LOOKED_SIZE_BYTES_MAX, Looked, decode_looked, encode_looked
+from p2pcdn.lock.looked import LOOKED_SIZE_BYTES_MAX, NOTHING_LOOKED_AT, Looked, decode_looked, encode_looked
 from p2pcdn.names import is_normalized, normalize_project
 from p2pcdn.resolve import (
     Metadata,
@@ -229,7 +229,7 @@ class Facts:
     def looked_at(self, listed: Listed) -> Looked:
         """What locks of before have looked at, if the page has stayed the same."""
         octets = self._kept(listed.key("l"))
-        return decode_looked(octets) if octets is not None else {}
+        return decode_looked(octets) if octets is not None else NOTHING_LOOKED_AT
 
     async def note_looked_at(self, listed: Listed, by_version: Mapping[str, Files]) -> None:
         """The next lock finds these versions in one row, as far as they are kept at all."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import trio
@@ -16,7 +18,7 @@ from p2pcdn.fetch import Wanted, digest_of
 from p2pcdn.lock.ahead import Ahead
 from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
 from p2pcdn.lock.kept_files import NO_FILES, Files
-from p2pcdn.lock.looked import Looked
+from p2pcdn.lock.looked import NOTHING_LOOKED_AT, Looked
 from p2pcdn.resolve import Need, Source, Target, to_plain
 from p2pcdn.simple import File
 
@@ -87,10 +89,19 @@ class Feed:
         """
         # Whether metadata is kept is known where its page is.
         tables, fetched = await self._all(projects, fetched_max)
-        metadata, _ = await self._all(sources, fetched_max - fetched)
-        for source in metadata:
+        metadata: dict[Source, bytes] = {}
+        others: list[Source] = []
+        for project, some in groupby(sources, attrgetter("project")):  # thousands, of a few rows
+            known = self._looked_at(project).metadata
+            for source in some:
+                if (said := known.get(source.version)) is not None:
+                    metadata[source] = said
+                else:
+                    others.append(source)
+        of_others, _ = await self._all(others, fetched_max - fetched)
+        for source in of_others:
             self._note(source)
-        return tables, metadata
+        return tables, metadata | of_others
 
     async def _all(self, keys: Iterable[K], fetched_max: int) -> tuple[dict[K, bytes], int]:
         """And how many of them had to be fetched."""
@@ -131,6 +142,15 @@ class Feed:
         self._come.clear()
         return tables, metadata
 
+    def _looked_at(self, project: str) -> Looked:
+        known = self._looked.get(project)
+        if known is None:
+            listed = self.pages.get(project)
+            if listed is None:
+                return NOTHING_LOOKED_AT  # until its page is known
+            known = self._looked[project] = self._facts.looked_at(listed)
+        return known
+
     def _note(self, source: Source) -> None:
         if source.version not in self._looked.get(source.project, ()) and not source.url:
             self._told_of.setdefault(source.project, []).append(source.version)
@@ -163,11 +183,8 @@ class Feed:
             listed = self.pages.get(key.project)
             if key.url or listed is None:
                 return None
-            if key.project not in self._looked:
-                self._looked[key.project] = self._facts.looked_at(listed)
-            if (known := self._looked[key.project].get(key.version)) is not None:
-                self._files[key.project, key.version], metadata = known
-                return metadata
+            if (known := self._looked_at(key.project).metadata.get(key.version)) is not None:
+                return known
             if (key.project, key.version) not in self._files:
                 self._learn_files(key, self._facts.files_at_hand(listed, key.version))
             return self._facts.metadata_at_hand(listed, self.files(listed, key.version))
@@ -225,7 +242,16 @@ class Feed:
         """The files of one version of a page, first the one whose metadata speaks for it; none before that was asked.
         For any thread.
         """
-        return self._files.get((listed.project, version), NO_FILES)
+        known = self._files.get((listed.project, version))
+        if known is None:
+            known, _ = self._looked.get(listed.project, NOTHING_LOOKED_AT).get(version, (NO_FILES, b""))
+        return known
+
+    def have_wheels(self, listed: Listed, versions: Sequence[str]) -> bool:
+        """Whether each of these versions has one."""
+        looked = self._looked.get(listed.project, NOTHING_LOOKED_AT)
+        others = {*versions} - looked.metadata.keys()
+        return looked.unbuilt.isdisjoint(versions) and all(self.files(listed, one).has_wheel for one in others)
 
     def sha256_of(self, listed: Listed, file: File) -> Sha256 | None:
         """As the index gives it, else of the bytes that this node got from there; None where none has come."""

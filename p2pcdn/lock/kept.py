@@ -5,14 +5,14 @@ Tables and metadata cross the solver's pipe so, too. The files of a page have a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from p2pcdn import frames
 from p2pcdn.resolve import Metadata, Order, Source, Table, columns_of, order_of_columns
 
 # Counted up when the tables, metadata or files of this version could not be read by another one.
-FORMAT = 6
+FORMAT = 7
 
 
 def encode_table(table: Table) -> bytes:
@@ -39,14 +39,13 @@ def without_version(octets: bytes) -> bytes:
     return frames.encode(["", *rest])
 
 
-def decode_all_metadata(encoded: Mapping[Source, bytes]) -> Iterator[Metadata]:
-    """Of a long history many versions say the same."""
-    known: dict[bytes, tuple[Any, ...]] = {}
-    for source, octets in encoded.items():
-        said = known.get(octets)
-        if said is None:
-            said = known[octets] = _said(octets)
-        yield Metadata(source, *said)
+def decode_all_metadata(encoded: Mapping[Source, bytes]) -> dict[Source, Metadata]:
+    """Of a long history many versions say the same: they have one value."""
+    known: dict[bytes, Metadata] = {}
+    return {
+        source: known.get(octets) or known.setdefault(octets, decode_metadata(source, octets))
+        for source, octets in encoded.items()
+    }
 
 
 def _said(octets: bytes) -> tuple[Any, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, starmap
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 import trio
@@ -95,7 +97,7 @@ class Room:
         if len(certificate.choices) != len(targets):
             return Refusal("it is for other targets", is_lie=True)
         try:
-            looked_at = _sources(certificate.packages)
+            looked_at = _sources(certificate.looked_at)
             with trio.fail_at(deadline):  # past it, what is at hand is still looked at
                 tables, metadata = await feed.get_all(certificate.pages, looked_at, fetched_max=FETCHED_MAX)
         except (P2pcdnError, trio.TooSlowError) as error:
@@ -141,14 +143,10 @@ class Room:
         if len(read) < len(pages):
             return {}  # that nobody has a project may be otherwise elsewhere
         choices = [_chosen(found.outcomes[cell]) for cell in targets]
-        looked_at = frozenset((source.project, source.version) for source in found.looked_at)
-        for project, version in looked_at.union(*(chosen for chosen in choices if chosen is not None)):
-            page = feed.pages[project]
-            if page is None or not feed.files(page, version).has_wheel:
-                return {}  # what a build says of itself may differ elsewhere
-        machine = machine_of(tuple(targets.values()))
+        if not _have_wheels(feed, chain(map(itemgetter(0, 1), found.looked_at), *filter(None, choices))):
+            return {}  # what a build says of itself may differ elsewhere
         try:
-            content = found.content or Certificate(tuple(choices), read, machine, looked_at).encode()
+            content = found.content or _certificate(targets, choices, read, found).encode()
         except ValueError:
             return {}
         used = sorted({index for index, _ in read.values()})
@@ -186,19 +184,38 @@ def _chosen(outcome: Solution | LacksFiles) -> Choice | None:
     return tuple((pin.project, pin.version) for pin in outcome.pins)
 
 
+def _have_wheels(feed: Feed, packages: Iterable[tuple[str, str]]) -> bool:
+    versions: dict[str, list[str]] = {}
+    for project, version in packages:
+        versions.setdefault(project, []).append(version)
+    pages = ((feed.pages[project], some) for project, some in versions.items())
+    return all(page is not None and feed.have_wheels(page, some) for page, some in pages)
+
+
+def _certificate(
+    targets: Mapping[C, Target],
+    choices: Sequence[Choice | None],
+    read: Mapping[str, tuple[str, str]],
+    found: Found[C],
+) -> Certificate:
+    looked_at = [(source.project, source.version) for source in found.looked_at]
+    return Certificate(tuple(choices), read, machine_of(tuple(targets.values())), looked_at)
+
+
 def _sources(packages: Sequence[tuple[str, str]]) -> list[Source]:
-    return [Source(project, version) for project, version in packages]
+    return [*starmap(Source, packages)]
 
 
 def _known(tables: Iterable[bytes], metadata: Mapping[Source, bytes]) -> Knowledge:
     known = Knowledge()
-    known.learn(map(decode_table, tables), decode_all_metadata(metadata))
+    known.learn(map(decode_table, tables))
+    known.learn_alike(decode_all_metadata(metadata))
     return known
 
 
 def _unbuilt(feed: Feed, known: Knowledge) -> Source | None:
     """One of which we know nothing because nothing is built here: we might choose it, and would else pass it over."""
-    for source in (one.source for one in known.metadata.values() if one.broken):
+    for source in _broken(known):
         page = feed.pages.get(source.project)
         files = feed.files(page, source.version) if page is not None else NO_FILES
         if files and not files.has_wheel:
@@ -210,8 +227,12 @@ def _has_our_pages(certificate: Certificate, feed: Feed, known: Knowledge) -> bo
     """Whether its maker read what we read; then he knows better than what he says."""
     if not _is_of_our_pages(certificate, feed):
         return False
-    broken = (one.source for one in known.metadata.values() if one.broken)
-    return not any(page and feed.files(page, one.version) for one in broken for page in [feed.pages[one.project]])
+    pages = ((one, feed.pages[one.project]) for one in _broken(known))
+    return not any(page and feed.files(page, one.version) for one, page in pages)
+
+
+def _broken(known: Knowledge) -> Iterator[Source]:
+    return (source for source, one in known.metadata.items() if one.broken)
 
 
 def _is_of_our_pages(certificate: Certificate, feed: Feed) -> bool:

@@ -17,7 +17,7 @@ import sys
 from typing import Any, BinaryIO
 
 from p2pcdn.lock import pipe
-from p2pcdn.lock.kept import decode_metadata, decode_table
+from p2pcdn.lock.kept import decode_all_metadata, decode_table
 from p2pcdn.resolve import (
     BadRequirement,
     Knowledge,
@@ -68,9 +68,9 @@ class Session:
     def _learn(self, tables: list[bytes], metadata: list[list[Any]]) -> None:
         """tables: encoded; metadata: [source, the encoded rest], so that the node need not decode what it kept."""
         assert self._resolver is not None
-        self._resolver.learn(
-            [decode_table(octets) for octets in tables],
-            [decode_metadata(from_plain(Source, source), octets) for source, octets in metadata],
+        self._knowledge.learn(map(decode_table, tables))
+        self._knowledge.learn_alike(
+            decode_all_metadata({from_plain(Source, source): octets for source, octets in metadata})
         )
 
     def _step(self) -> dict[str, Any]:

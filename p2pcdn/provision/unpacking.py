@@ -35,6 +35,10 @@ RECEIVE_SIZE_BYTES = 256 * 1024
 ANSWER_SIZE_BYTES_MAX = 64 * 1024 * 1024
 # An isolated interpreter does not look where this package came from; so it is told.
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from p2pcdn.envs.unpacker import main; main()"
+# As the node looks after its own memory (`allocator.py`): glibc else keeps what the largest wheel needed, 4 MB each.
+_ENVIRONMENT = {"LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"} | dict.fromkeys(
+    ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(256 * 1024)
+)
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 _ROOT = str(Path(__file__).parents[2])
 
@@ -97,7 +101,7 @@ class Unpackers:
         command = [sys.executable, "-I", "-c", self.code, _ROOT]
         unpacker: _Unpacker | None = None
         try:
-            async with self.processes.open(command, {"LC_ALL": "C.UTF-8"}) as process:
+            async with self.processes.open(command, _ENVIRONMENT) as process:
                 unpacker = _Unpacker(process)
                 await self._serve(unpacker)
             if unpacker.tree is not None:

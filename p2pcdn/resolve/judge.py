@@ -23,6 +23,7 @@ class Judgement:
         self._tags = None if target.tags is None else frozenset(target.tags)
         self._cutoff = None if wanted.exclude_newer is None else _cutoff(wanted.exclude_newer)
         self._exclude_newer = wanted.exclude_newer
+        self.minds_age = self._cutoff is not None
         self._only_binary = _projects(wanted.only_binary)
         self._no_binary = _projects(wanted.no_binary)
         # What was asked of the target, and answered: about sets of wheel tags, and Requires-Pythons.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from p2pcdn.resolve.model import Metadata, Source, Table
 from p2pcdn.resolve.order import Order, columns_of, order_of_columns
@@ -30,6 +30,11 @@ class Knowledge:
                 self._tables.setdefault(project, table)
         for one in metadata:
             self.metadata.setdefault(one.source, one)
+
+    def learn_alike(self, metadata: Mapping[Source, Metadata]) -> None:
+        """The same; versions that say the same may have one value, whose own source is that of one of them."""
+        for source, one in metadata.items():
+            self.metadata.setdefault(source, one)
 
     @property
     def projects(self) -> frozenset[str]:

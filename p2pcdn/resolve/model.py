@@ -111,9 +111,8 @@ class Source(NamedTuple):
     url: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
-    """What METADATA or PKG-INFO says (core metadata), or why nobody can know.
+class Metadata(NamedTuple):
+    """What METADATA or PKG-INFO says (core metadata), or why nobody can know. A tuple, as there are thousands.
 
     version: what it says of itself; for a direct URL the only word there is.
     provides_extra: normalized.

@@ -28,13 +28,14 @@ class Order:
         versions: Versions,
         releases: Sequence[Release],
         sources: Sequence[Source],
+        lines: Sequence[str],
         *,
         prereleases: int,
         yanked: int,
         index: str = "",
         missing: str = "",
     ) -> None:
-        """prereleases, yanked: terms."""
+        """lines: what is said of each release, as it is kept (`_line`). prereleases, yanked: terms."""
         self.name = name
         self.index = index
         self.missing = missing
@@ -43,6 +44,11 @@ class Order:
         self.sources = sources
         self.prereleases = prereleases
         self.yanked = yanked
+        self._lines = lines
+
+    def kind(self, number: int) -> str:
+        """Releases of one kind want the same Python and have files of the same tags; their times may differ."""
+        return self._lines[number].rpartition("\t")[0]
 
 
 def columns_of(table: Table) -> list[Any]:
@@ -80,7 +86,7 @@ def order_of_columns(columns: Sequence[Any]) -> Order:
     yanked: dict[int, str] = dict(reasons)
 
     def release(number: int) -> Release:
-        python, time, tags, sdist = lines[number].split("\t")
+        python, tags, sdist, time = lines[number].split("\t")
         return Release(texts[number], python, yanked.get(number), time, tuple(tags.split()), bool(sdist))
 
     return Order(
@@ -88,6 +94,7 @@ def order_of_columns(columns: Sequence[Any]) -> Order:
         Versions(Lazily(len(texts), lambda number: Version(texts[number])), ranks),
         Lazily(len(texts), release),
         Lazily(len(texts), lambda number: Source(project, texts[number])),
+        lines,
         prereleases=int.from_bytes(prereleases, "big"),
         yanked=_numbers(yanked),
         index=index,
@@ -96,9 +103,9 @@ def order_of_columns(columns: Sequence[Any]) -> Order:
 
 
 def _line(one: Release) -> str:
-    """Requires-Python, the upload time, the tags, and whether it has an sdist."""
+    """Requires-Python, the tags, whether it has an sdist, and the upload time, in which most releases differ."""
     return "\t".join(
-        [_field(one.requires_python), _field(one.upload_time), " ".join(one.tags), "s" if one.sdist else ""]
+        [_field(one.requires_python), " ".join(one.tags), "s" if one.sdist else "", _field(one.upload_time)]
     )
 
 
@@ -115,6 +122,7 @@ def order_at(name: str, found: Iterable[tuple[Version, Release, Source]]) -> Ord
         Versions([version for version, _, _ in rows]),
         [release for _, release, _ in rows],
         [source for _, _, source in rows],
+        [_line(release) for _, release, _ in rows],
         # What stands at a direct URL was asked for, whatever its version.
         prereleases=NOTHING,
         yanked=NOTHING,

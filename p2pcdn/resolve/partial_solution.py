@@ -26,6 +26,8 @@ class PartialSolution:
     def __init__(self) -> None:
         self.terms: dict[str, int] = {}
         self.decided: dict[str, int] = {}
+        # What holds without any decision, and so for ever.
+        self.certain: dict[str, int] = {}
         self._undecided: dict[str, int] | None = {}  # None: to be looked for anew
         self._trail: list[Assignment] = []
         self._positions: dict[str, list[int]] = {}
@@ -105,8 +107,11 @@ class PartialSolution:
         before = self.terms.get(package, ANYTHING)
         total = before & own
         self._positions.setdefault(package, []).append(len(self._trail))
-        self._trail.append(Assignment(package, own, total, self.level, cause))
+        level = self.level
+        self._trail.append(Assignment(package, own, total, level, cause))
         self.terms[package] = total
+        if not level:
+            self.certain[package] = total
         if self._undecided is not None and is_positive(total) and package not in self.decided:
             if before != ANYTHING and not is_positive(before):
                 self._undecided = None  # its place is not the last one

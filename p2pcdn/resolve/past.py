@@ -7,16 +7,13 @@ asked, and the same is wanted, the same search would come to the same solution.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from p2pcdn.resolve.judge import Judgement
 from p2pcdn.resolve.model import BadRequirement, Solution, Target, Wanted
 from p2pcdn.resolve.requirement import Markers, normalize
-
-if TYPE_CHECKING:
-    from p2pcdn.resolve.resolution import Resolution  # which stands on a knowledge, and so on this
 
 Q = TypeVar("Q")
 
@@ -57,13 +54,25 @@ class Past:
     def __init__(self) -> None:
         self._searches: list[_Search] = []
 
-    def note(self, wanted: Wanted, search: Resolution, solution: Solution) -> None:
-        """search: that found it, and remembers what it asked and tried."""
-        view, preferred = search.view, _preferred(wanted)
-        if not view.markers.failed:
-            of_them = {project: preferred.get(project, ()) for project in view.projects}
-            plain, only = replace(wanted, preferences=()), dict(search.tried_only())
-            self._searches.append(_Search(plain, of_them, only, view.markers, view.judgement, solution))
+    def note(
+        self,
+        wanted: Wanted,
+        solution: Solution,
+        *,
+        markers: Markers,
+        judgement: Judgement,
+        projects: Iterable[str],
+        tried_only: Iterable[tuple[str, str]],
+    ) -> None:
+        """markers, judgement: of the search that found it; they remember what they were asked.
+
+        projects: at which it looked. tried_only: of these, with their versions, those of which it tried no other one.
+        """
+        if not markers.failed:
+            preferred = _preferred(wanted)
+            of_them = {project: preferred.get(project, ()) for project in projects}
+            plain = replace(wanted, preferences=())
+            self._searches.append(_Search(plain, of_them, dict(tried_only), markers, judgement, solution))
 
     def solution(self, wanted: Wanted, target: Target) -> Solution | None:
         """What a search for this target would find; None where that is not known."""

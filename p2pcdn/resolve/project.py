@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from packaging.version import Version
 
 from p2pcdn.resolve import term
+from p2pcdn.resolve.judge import Judgement
 from p2pcdn.resolve.model import Metadata, Release
 from p2pcdn.resolve.order import Order, order_at
 from p2pcdn.resolve.term import NOTHING
-
-# Says why a release cannot be used; "" where it can.
-Judge = Callable[[str, Release], str]
 
 
 class Project:
     """An order, and which of its releases can be used. They are judged when somebody asks for them."""
 
-    def __init__(self, order: Order, judge: Judge) -> None:
+    def __init__(self, order: Order, judge: Judgement) -> None:
         self.name = order.name
         self.index = order.index
         self.missing = order.missing
@@ -27,8 +25,11 @@ class Project:
         self.sources = order.sources
         self.prereleases = order.prereleases
         self.yanked = order.yanked
+        self._kind = order.kind
         self._judge = judge
         self._usable = NOTHING
+        # Kinds of releases that have wheels and can be used, whichever of them it is.
+        self._usable_wheels: set[str] = set()
         # What is known to be unusable, and why.
         self.useless = NOTHING
         self._reasons: dict[int, str] = {}
@@ -45,6 +46,17 @@ class Project:
             else:
                 self._usable |= term.version(index)
         return reason
+
+    def is_usable_wheel(self, index: int) -> bool:
+        """Whether this version, which is not known to be useless, can be used and has wheels."""
+        kind = self._kind(index)
+        if kind in self._usable_wheels:
+            return True
+        if not self.releases[index].tags or self.why_not(index):
+            return False
+        if not self._judge.minds_age:
+            self._usable_wheels.add(kind)
+        return True
 
     def condemn(self, index: int, reason: str) -> None:
         """This version cannot be used."""
@@ -69,7 +81,7 @@ class Project:
         return _where(source.url == url for source in self.sources)
 
 
-def project_at(name: str, found: Iterable[Metadata], judge: Judge) -> Project:
+def project_at(name: str, found: Iterable[Metadata], judge: Judgement) -> Project:
     """Out of what direct URLs gave. One that is broken stays, with its reason."""
     rows = []
     broken = {}

@@ -6,10 +6,12 @@ flask says for `extra == "async"`. So packages are named `project` or `project[e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+from p2pcdn.resolve import term
 from p2pcdn.resolve.judge import Judgement, this_python
 from p2pcdn.resolve.knowledge import Knowledge
 from p2pcdn.resolve.model import BadRequirement, Metadata, Source, Target, Wanted
@@ -19,6 +21,9 @@ from p2pcdn.resolve.requirement import Markers, Requirement, parse
 # The names of one resolution; a hundred thousand packages are no environment.
 _NAMES_MAX = 100_000
 
+
+# What a version requires, and what its metadata has against it, if anything.
+Reading = tuple[tuple[Requirement, ...], str]
 
 ONLY_YOU = "only you may name a URL: require that, too"
 
@@ -50,8 +55,9 @@ class View:
         self.markers = Markers(dict(target.environment))
         self._projects: dict[str, Project] = {}
         # What metadata says here, and what speaks against it.
-        self._readings: dict[tuple[Source, str], tuple[tuple[Requirement, ...], str]] = {}
-        self._said: dict[tuple[object, ...], tuple[tuple[Requirement, ...], str]] = {}
+        self._readings: dict[tuple[int, str, str], Reading] = {}
+        # What a line of metadata, with or without an extra, comes to: by extra and line.
+        self._meant: defaultdict[str, dict[str, tuple[Requirement, ...]]] = defaultdict(dict)
         self._overrides = _by_project(map(parse, wanted.overrides))
         self.constraints = _by_project(one for one in map(parse, wanted.constraints) if self.markers.hold(one.marker))
         self.root = tuple(self._replaced(one for one in map(parse, wanted.requirements) if self._holds(one)))
@@ -113,33 +119,47 @@ class View:
         """Why the metadata of this version, which is known, makes it unusable; "" where it does not."""
         return self.reading(source, "")[1]
 
-    def reading(self, source: Source, extra: str) -> tuple[tuple[Requirement, ...], str]:
+    def readings(self, run: Mapping[int, Source]) -> Iterator[tuple[int, Reading]]:
+        """Of versions of one project, by index: what it is that some of them say (a term), each once."""
+        versions: dict[int, int] = {}
+        first: dict[int, Source] = {}
+        for index, source in run.items():
+            said = id(self.metadata[source])
+            versions[said] = versions.get(said, 0) | term.version(index)
+            first.setdefault(said, source)
+        return ((some, self.reading(first[said], "")) for said, some in versions.items())
+
+    def reading(self, source: Source, extra: str) -> Reading:
         """Both: what it requires, and what speaks against it."""
-        known = self._readings.get((source, extra))
+        metadata = self.metadata[source]
+        # Of a long history many versions say the same; they stand there with one value (`Knowledge.learn_alike`).
+        said = id(metadata), source.url, extra
+        known = self._readings.get(said)
         if known is None:
-            metadata = self.metadata[source]
-            # Of a long history many versions say the same.
-            said = metadata.requires_dist, metadata.requires_python, metadata.broken, source.url, extra
-            known = self._said.get(said)
-            if known is None:
-                known = self._said[said] = self._understood(source, metadata, extra)
-            self._readings[source, extra] = known
+            known = self._readings[said] = self._understood(source, metadata, extra)
         return known
 
-    def _understood(self, source: Source, metadata: Metadata, extra: str) -> tuple[tuple[Requirement, ...], str]:
+    def _understood(self, source: Source, metadata: Metadata, extra: str) -> Reading:
         try:
-            required = tuple(self._replaced(self._applicable(metadata, extra)))
-            return required, self._objection(source, metadata, required)
+            meant = self._meant[extra]
+            required: list[Requirement] = []
+            for text in metadata.requires_dist:
+                if (some := meant.get(text)) is None:
+                    some = meant[text] = self._meaning(parse(text), extra)
+                required += some
+            return tuple(required), self._objection(source, metadata, required)
         except BadRequirement as error:
             return (), f"has broken metadata: {error}"
 
-    def _objection(self, source: Source, metadata: Metadata, required: tuple[Requirement, ...]) -> str:
+    def _objection(self, source: Source, metadata: Metadata, required: Sequence[Requirement]) -> str:
         if metadata.broken:
             return f"cannot be used: {metadata.broken}"
         if not self.judgement.runs_on_python(metadata.requires_python):
             return f"needs Python {metadata.requires_python}{this_python(self.judgement.python)}"
-        strange = next((one for one in required if one.url and not self._may_name(source, one)), None)
-        return f"requires {strange.text}, and {ONLY_YOU}" if strange else ""
+        for one in required:
+            if one.url and not self._may_name(source, one):
+                return f"requires {one.text}, and {ONLY_YOU}"
+        return ""
 
     def provides(self, source: Source, extra: str) -> bool:
         """Whether it has the extra. Metadata that names none at all may be older than `Provides-Extra`."""
@@ -150,14 +170,15 @@ class View:
             requirement.project, ()
         )
 
-    def _applicable(self, metadata: Metadata, extra: str) -> Iterator[Requirement]:
-        for text in metadata.requires_dist:
-            one = parse(text)
-            if not extra:
-                if self.markers.hold(one.marker):
-                    yield one
-            elif "extra" in one.marker and self.markers.hold(one.marker, extra) and not self.markers.hold(one.marker):
-                yield one
+    def _meaning(self, one: Requirement, extra: str) -> tuple[Requirement, ...]:
+        """What comes of it here: for the version itself, or what the extra adds to that."""
+        if not extra:
+            holds = self.markers.hold(one.marker)
+        else:
+            holds = "extra" in one.marker and self.markers.hold(one.marker, extra) and not self.markers.hold(one.marker)
+        if not holds:
+            return ()
+        return tuple(self._replaced((one,))) if one.project in self._overrides else (one,)
 
     def _replaced(self, requirements: Iterable[Requirement]) -> Iterator[Requirement]:
         """With the user's overrides in their place."""

@@ -11,7 +11,7 @@ from packaging.specifiers import InvalidSpecifier, Specifier
 from packaging.version import InvalidVersion, Version
 
 from p2pcdn.resolve import term
-from p2pcdn.resolve.term import NOTHING, PRESENT
+from p2pcdn.resolve.term import ANYTHING, NOTHING, PRESENT
 
 _SPECIFIER = re.compile(r"\s*(~=|===|==|!=|<=|>=|<|>)\s*([^\s,;)]+)\s*")
 # A final version without an epoch.
@@ -37,6 +37,7 @@ class Versions:
         self._ranks = ranks if ranks is not None else [*map(rank, ordered)]
         self.all = term.versions(0, len(ordered))
         self._terms: dict[str, int] = {"": PRESENT}
+        self._clauses: dict[str, int] = {}
 
     def matching(self, specifiers: str) -> int:
         """The versions that all of these comma-separated specifiers allow, pre-releases included: a positive term.
@@ -47,8 +48,11 @@ class Versions:
         if known is None:
             known = self.all
             for text in specifiers.split(","):
-                if text.strip():
-                    known &= self._one(text)
+                # What bounds a version from above bounds many of its neighbours, too.
+                one = self._clauses.get(text)
+                if one is None:
+                    one = self._clauses[text] = self._one(text) if text.strip() else ANYTHING
+                known &= one
             self._terms[specifiers] = known
         return known
 

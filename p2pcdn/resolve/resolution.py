@@ -8,13 +8,14 @@ from p2pcdn.resolve import term
 from p2pcdn.resolve.choice import Choice
 from p2pcdn.resolve.incompatibility import Asked, Depends, Incompatibility, SameVersion, Unusable
 from p2pcdn.resolve.knowledge import Knowledge
-from p2pcdn.resolve.model import Need, Source, Target, Wanted
+from p2pcdn.resolve.model import Need, Solution, Source, Target, Wanted
+from p2pcdn.resolve.outcome import solution_of
 from p2pcdn.resolve.prefetch import Prefetch
 from p2pcdn.resolve.priority import Priorities
 from p2pcdn.resolve.project import Project
 from p2pcdn.resolve.python import View, package_name, parts_of
 from p2pcdn.resolve.requirement import Requirement
-from p2pcdn.resolve.run import Runs
+from p2pcdn.resolve.run import Refused, Runs
 from p2pcdn.resolve.solver import Solver
 from p2pcdn.resolve.term import ANYTHING, PRESENT
 
@@ -40,6 +41,7 @@ class Resolution:
         never. Raises BadRequirement.
         """
         self.view = View(wanted, target, knowledge)
+        self._wanted, self._past = wanted, knowledge.past
         self._solver = Solver(self._refute, self._blame)
         self._choice = Choice(wanted, self.view, self._solver)
         self._prefetch = Prefetch(self.view, self._choice.of)
@@ -58,6 +60,9 @@ class Resolution:
         self._introduced: set[str] = set()
         # Versions of packages (terms) whose dependencies the solver knows.
         self._expanded: dict[str, int] = {}
+        # What was read with a version that was tried. It is told when another one is to be tried: by then it may be
+        # certain that none of them will do, which is one fact.
+        self._unsaid: dict[str, dict[int, Source]] = {}
         # Versions of projects (terms) that were ever the one to try.
         self._tried: dict[str, int] = {}
         # Versions whose metadata was wanted, or was there and decided something.
@@ -69,12 +74,26 @@ class Resolution:
         """As far as what is known leads: until all is decided (None). Raises Unsatisfiable, Impatient."""
         return self._begin() or self._solve()
 
+    def solution(self) -> Solution:
+        """What was decided, when all is; who would come to the same for another target need not search again."""
+        view = self.view
+        found = solution_of(view, self.decided())
+        self._past.note(
+            self._wanted,
+            found,
+            markers=view.markers,
+            judgement=view.judgement,
+            projects=view.projects,
+            tried_only=self._tried_only(),
+        )
+        return found
+
     def decided(self) -> Iterator[tuple[str, int]]:
         """(package, index of its version)."""
         for package, version in self._solver.solution.decided.items():
             yield package, term.highest(version)
 
-    def tried_only(self) -> Iterator[tuple[str, str]]:
+    def _tried_only(self) -> Iterator[tuple[str, str]]:
         """(project, version) of those of which no other version was ever tried, and which nobody writes otherwise."""
         for name, tried in self._tried.items():
             project, index = self.view.known(name), term.highest(tried)
@@ -105,6 +124,9 @@ class Resolution:
             package = self._next_package()
             if package is None:
                 return None
+            if package in self._unsaid:
+                self._expand_run(*self._unsaid.popitem())  # what was read last rules out what was read before
+                continue
             if self._considered == self._considered_max:
                 raise Impatient
             self._considered += 1
@@ -182,7 +204,8 @@ class Resolution:
             if blocked is not None:
                 return blocked
             refused = self._expand(package, version, requirements)
-            self._expand_run(package, run)
+            if run:
+                self._unsaid[package] = run
             if refused:
                 return None
         self._solver.decide(package, version)
@@ -224,21 +247,31 @@ class Resolution:
         """Tells the solver what these versions require, but for those that speak of projects not met before."""
         # What is needed of a child, in one text: the versions that say so.
         saying: dict[Requirement, int] = {}
-        expanded = self._expanded[package]
-        for index, source in run.items():
-            requirements, objection = self.view.reading(source, "")
+        refused = Refused(package)
+        for versions, (requirements, objection) in self.view.readings(run):
             if objection or not self._introduced.issuperset([one.project for one in requirements]):
                 continue
-            version = term.version(index)
-            expanded |= version
-            for one in requirements:
-                saying[one] = saying.get(one, 0) | version
-        self._expanded[package] = expanded
+            self._expanded[package] |= versions
+            if not self._refuse(requirements, versions, refused):
+                for one in requirements:
+                    saying[one] = saying.get(one, 0) | versions
+        for incompatibility in refused.told():
+            self._solver.add(incompatibility)
         for one, versions in saying.items():
             needed = self._needed(one)
             self._choice.permit(package, versions, one.project, needed, one)
             for child in _packages(one):
                 self._solver.add_dependency(package, versions, child, needed, one.text)
+
+    def _refuse(self, requirements: tuple[Requirement, ...], versions: int, refused: Refused) -> bool:
+        """Whether one of these requires what cannot be, whatever is decided; then it is noted."""
+        certain = self._solver.solution.certain
+        for one in requirements:
+            needed = self._needed(one)
+            if needed and not needed & certain.get(one.project, ANYTHING) and one.project != refused.package:
+                refused.note(versions, one, needed)
+                return True
+        return False
 
     def _require(self, one: Requirement) -> None:
         """Tells the solver what the user wants."""

@@ -63,7 +63,7 @@ class Resolver:
         self._begins = False
         if self._ending is None:
             try:
-                return self._search.go_on() or self._found()
+                return self._search.go_on() or self._search.solution()
             except Unsatisfiable as end:
                 self._ending = self._end(end.proof)
         try:
@@ -71,12 +71,6 @@ class Resolver:
         except (NoSolution, LacksFiles) as failed:
             self._failed = failed
             raise
-
-    def _found(self) -> Solution:
-        search = self._search
-        found = solution_of(search.view, search.decided())
-        self._knowledge.past.note(self._wanted, search, found)
-        return found
 
     def learn(self, tables: Iterable[Table | Order] = (), metadata: Iterable[Metadata] = ()) -> None:
         """Takes what came, wanted or not; what is known already stays as it is.

@@ -8,11 +8,15 @@ so everybody who searches comes to the same.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 
 from p2pcdn.resolve import term
+from p2pcdn.resolve.incompatibility import Depends, Incompatibility
 from p2pcdn.resolve.model import Source
 from p2pcdn.resolve.project import Project
+from p2pcdn.resolve.requirement import Requirement
+from p2pcdn.resolve.term import ANYTHING, NOTHING
 
 # Until then a search goes version by version, as uv's does.
 TRIED_BEFORE = 20
@@ -46,8 +50,31 @@ class Runs:
     def _next(self, project: Project, index: int, told: int, length: int, lowest: bool) -> dict[int, Source]:
         here = term.version(index)
         beyond = ~(here | here - 1) if lowest else here - 1
-        ordinary = project.versions.all & ~(project.prereleases | project.yanked)
+        ordinary = project.versions.all & ~(project.prereleases | project.yanked | project.useless)
         walk = (term.upwards if lowest else term.downwards)(beyond & ordinary & ~told)
         # An sdist may have to be built to be asked: not on a mere suspicion.
-        readable = (other for other in walk if project.releases[other].tags and not project.why_not(other))
+        readable = filter(project.is_usable_wheel, walk)
         return {other: project.sources[other] for other in islice(readable, length)}
+
+
+class Refused:
+    """Versions of a run that cannot be chosen, whatever is decided, each for one of its requirements.
+
+    By project that they require, they are one fact: not what each says of it, but what all of them do, which is enough
+    for ever. Told one by one they would be looked at and derived one by one.
+    """
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+        # The versions, what any of them needs (terms), and in which words.
+        self._by_child: dict[str, tuple[int, int, str]] = {}
+
+    def note(self, versions: int, because_of: Requirement, needed: int) -> None:
+        before, all_needed, text = self._by_child.get(because_of.project, (NOTHING, NOTHING, because_of.text))
+        said = text if text == because_of.text else ""
+        self._by_child[because_of.project] = before | versions, all_needed | needed, said
+
+    def told(self) -> Iterator[Incompatibility]:
+        for child, (versions, needed, text) in self._by_child.items():
+            terms = {child: ANYTHING & ~needed, self.package: versions}
+            yield Incompatibility(terms, Depends(self.package, child, needed, text))

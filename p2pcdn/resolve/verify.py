@@ -70,9 +70,7 @@ def confirm(
         return Doubt(("They lead to no end.",), is_sure=False)
     if blocked is not None:
         return Doubt(tuple(_unknown(blocked)))
-    found = solution_of(search.view, search.decided())
-    limited.past.note(wanted, search, found)
-    return _as_named(found, versions)
+    return _as_named(search.solution(), versions)
 
 
 def _as_named(found: Solution, versions: Iterable[Source] | None) -> Solution | Doubt:

@@ -75,7 +75,7 @@ def opened(key: bytes, stored: bytes | None) -> bytes | None:
 
 
 def _checksum(key: bytes, value: bytes) -> bytes:
-    return blake3(len(key).to_bytes(2, "big") + key + value).digest(CHECKSUM_SIZE_BYTES)
+    return blake3(len(key).to_bytes(2, "big") + key).update(value).digest(CHECKSUM_SIZE_BYTES)
 
 
 # flags, size_bytes, kept_at, used_at, BLAKE3 name; then the origin as a frame.

@@ -12,12 +12,13 @@ import trio
 import trio.testing
 
 from p2pcdn.errors import Unavailable
-from p2pcdn.lock.facts import NEWEST_VERSIONS, PARSE_INLINE_FILES_MAX, Facts, Listed, file_for_metadata
+from p2pcdn.fetch import Wanted
+from p2pcdn.lock.facts import NEWEST_VERSIONS, PARSE_INLINE_FILES_MAX, Facts, Listed, Makers, file_for_metadata
 from p2pcdn.lock.feed import open_feed
 from p2pcdn.lock.kept import decode_metadata, decode_table
 from p2pcdn.resolve import Need, Source, table_and_places_of
 from p2pcdn.simple import parse_page, told
-from tests.bench.wheels import make_wheel
+from tests.bench.wheels import Distribution, make_wheel
 from tests.lock.rooms import page_of, room
 from tests.store.stores import WHEEL, keep
 
@@ -132,6 +133,27 @@ async def test_what_was_looked_at_stands_in_one_row_for_the_next_lock(tmp_path: 
         assert looked.keys() == {"1.0", "2.0"}, "and the versions of before stay"
         assert looked["1.0"][1] == looked["2.0"][1], "what says the same is the same"
         assert not here.facts.looked_at(replace(listed, version="another"))
+
+
+async def test_that_a_version_has_no_wheel_is_known_of_its_row_as_of_its_files(tmp_path: Path) -> None:
+    sdist = Distribution("a-2.0.tar.gz", "a", "2.0", b"an sdist", b"Metadata-Version: 2.2\nName: a\nVersion: 2.0\n")
+    sources = [Source("a", "1.0"), Source("a", "2.0")]
+    known = []
+    async with room(tmp_path, make_wheel("a", "1.0"), sdist) as here:
+
+        async def built(_: Wanted) -> bytes:
+            return b"Metadata-Version: 2.2\nName: a\nVersion: 2.0\n"
+
+        for _ in range(2):
+            async with open_feed(here.facts, Makers(of_sdist=built)) as feed:
+                await feed.get_all(("a",), sources, fetched_max=9)
+                listed = feed.pages["a"]
+                assert listed is not None
+                known.append([feed.have_wheels(listed, [one.version]) for one in sources])
+                assert not feed.have_wheels(listed, ["1.0", "2.0"])
+                assert not feed.have_wheels(listed, ["3.0"])
+        assert known == [[True, False], [True, False]]
+        assert here.facts.looked_at(listed).unbuilt == {"2.0"}
 
 
 async def test_rows_of_before_are_read_where_nothing_was_looked_at(tmp_path: Path) -> None:

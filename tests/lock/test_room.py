@@ -210,7 +210,7 @@ async def test_pages_that_decide_nothing_are_not_remembered_nor_passed_on(tmp_pa
         more = replace(
             honest,
             pages={**honest.pages, "other": (INDEX.url, "0" * 32)},
-            looked_at=honest.looked_at | {("other", "1.0")},
+            looked_at=(*honest.looked_at, ("other", "1.0")),
         )
         room.leaves(first.member)
         await room.stranger("talker", giving(more.encode()))
@@ -224,7 +224,7 @@ async def test_nobody_passes_over_a_version_that_we_would_have_built(tmp_path: P
     async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
         first = await node(room, nursery, "first")
         await first.lock()
-        content = says(lambda one: replace(one, looked_at=one.looked_at | {("lib", "3.0")}), first.content)
+        content = says(lambda one: replace(one, looked_at=(*one.looked_at, ("lib", "3.0"))), first.content)
         room.leaves(first.member)
         await room.stranger("liar", giving(content))
         second = await node(room, nursery, "second")
@@ -326,7 +326,7 @@ async def test_liars_who_name_what_is_slow_cost_one_wait_together(
             second.index.files.append(make_wheel(slow))
             second.index.delays_s[f"/{slow}/"] = 1000.0
             content = every((slow, "1.0"))(replace(GOOD, choices=(GOOD.choices[0],) * len(TARGETS), pages={}))
-            await room.stranger(slow, giving(replace(content, looked_at=frozenset()).encode(), identity(slow)))
+            await room.stranger(slow, giving(replace(content, looked_at=()).encode(), identity(slow)))
         assert second.locker.room is not None
         looked = trio.current_time()
         async with open_feed(second.locker.facts) as feed:
@@ -406,7 +406,7 @@ GOOD = Certificate(
     ((("a", "1"),), (("a", "1"),)),
     {"a": ("u", "v"), "b": ("u", "v")},
     bytes(16),
-    frozenset({("a", "1"), ("b", "2")}),
+    (("a", "1"), ("b", "2")),
 )
 A, B = ["a", "u", "v", ["1"]], ["b", "u", "v", ["2"]]
 FIELDS = {"machine": bytes(16), "projects": [A, B], "targets": [[0], [0]]}

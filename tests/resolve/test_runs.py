@@ -83,6 +83,32 @@ def test_a_long_history_is_read_in_a_few_questions() -> None:
     assert len(world.asked) < 25
 
 
+def test_what_only_a_decision_rules_out_comes_back_without_it_and_with_all_that_it_requires() -> None:
+    history = {f"1.{number}": ["d>=2"] for number in range(5, 9)} | {f"1.{number}": ["c<3"] for number in range(4)}
+    packages = {
+        "x": {"1": [], "2": ["c>=3"]},
+        "a": history | {"1.4": ["c<2"]},
+        "c": {"1": [], "2": [], "3": []},
+        "d": {"1": [], "2": []},
+    }
+    found = pins(of_wheels(packages).solve(["x", "a", "d<2"]))
+    assert found == {"x": "1", "a": "1.4", "c": "1", "d": "1"}
+
+
+def test_a_long_history_that_leads_nowhere_is_told_in_a_few_sentences() -> None:
+    many = {f"1.{number}": [f"b==1.{number}"] for number in range(60)}
+    world = of_wheels({"a": many, "b": {version: ["c>=2"] for version in many}, "c": {"1": [], "2": []}})
+    with pytest.raises(NoSolution) as none:
+        world.solve(["a", "c<2"])
+    assert none.value.sentences == (
+        "You require c<2.",
+        "You require a.",
+        "b depends on c>=2.",
+        "a depends on some versions of b.",
+        "So your requirements cannot all be met.",
+    )
+
+
 def test_what_would_have_to_be_built_is_not_read_on_suspicion() -> None:
     world = Universe()
     for number in range(9):

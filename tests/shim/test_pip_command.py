@@ -177,6 +177,48 @@ def test_freeze_check_and_show_say_what_is_there(site: Site) -> None:
     assert site.pip("show", "nobody", code=1).stderr == "WARNING: Package(s) not found: nobody\n"
 
 
+_HOOK = """
+import sys
+from importlib.metadata import Distribution, DistributionFinder
+
+class Invented(Distribution):
+    def locate_file(self, path):
+        return path
+
+    def read_text(self, name):
+        return "Metadata-Version: 2.1\\nName: lib\\nVersion: 1.0\\n" if name == "METADATA" else None
+
+class Hook(DistributionFinder):
+    def find_spec(self, *_):
+        return None
+
+    def find_distributions(self, context=None):
+        return [Invented()]
+
+class Broken(Hook):
+    def find_distributions(self, context=None):
+        raise RuntimeError
+
+sys.meta_path += [Broken(), Hook()]
+"""
+
+
+def test_what_an_import_hook_speaks_of_is_there_and_cannot_be_taken_away(site: Site) -> None:
+    (site.packages / "hook.py").write_text(_HOOK)
+    (site.packages / "hook.pth").write_text("import hook\n")  # Debian has a sitecustomize of its own
+    site.wheel("app", "1.0", needs=["lib==1.0"])
+    assert "Requirement already satisfied: lib==1.0 in <memory>" in site.install("app").stdout
+    assert site.pip("freeze").stdout == "app==1.0\nlib==1.0\n"
+    places = [one["metadata_location"] for one in json.loads(site.pip("inspect").stdout)["installed"]]
+    assert places == [str(site.packages / "app-1.0.dist-info"), None]
+    before = site.files()
+    assert "Not uninstalling lib at <memory>" in site.pip("uninstall", "-y", "lib").stdout
+    assert site.files() == before
+    site.wheel("lib", "2.0")
+    site.install("--no-deps", "lib==2.0")
+    assert site.pip("freeze").stdout == "app==1.0\nlib==2.0\n"  # what lies in a directory counts more
+
+
 def test_options_come_from_variables_and_files_too(site: Site) -> None:
     site.wheel("lib", "1.0")
     run = site.pip("install", "lib", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(site.wheels))

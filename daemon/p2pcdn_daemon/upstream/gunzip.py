@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
+from p2pcdn import inflate
 from p2pcdn.errors import Refused, Unavailable
 from p2pcdn.sizes import format_size
 
@@ -14,7 +14,7 @@ UNPACKED_SIZE_BYTES_MAX = 256 * 1024 * 1024
 # What is unpacked at once, so that 64 KiB from the wire never become 64 MiB in memory.
 STEP_SIZE_BYTES = 256 * 1024
 
-_GZIP = 16 + zlib.MAX_WBITS
+_GZIP = 16 + inflate.MAX_WBITS
 
 
 async def unpacked(
@@ -25,7 +25,7 @@ async def unpacked(
     Raises Refused beyond size_bytes_max, packed or unpacked; Unavailable where the body is cut or is no gzip.
     """
     size_bytes = packed_bytes = 0
-    unpack = zlib.decompressobj(_GZIP)
+    unpack = inflate.decompressobj(_GZIP)
     begun = False
     async for part in body:
         packed_bytes += len(part)
@@ -35,11 +35,11 @@ async def unpacked(
         # A full step may have left something inside zlib, although all input went in.
         while part or full:
             if unpack.eof:
-                unpack = zlib.decompressobj(_GZIP)
+                unpack = inflate.decompressobj(_GZIP)
             begun = True
             try:
                 content = unpack.decompress(part, STEP_SIZE_BYTES)
-            except zlib.error as error:
+            except inflate.Broken as error:
                 raise Unavailable(f"{host} sent a broken gzip body ({error}); nothing of it was kept.") from error
             full = len(content) == STEP_SIZE_BYTES and not unpack.eof
             part = unpack.unused_data if unpack.eof else unpack.unconsumed_tail

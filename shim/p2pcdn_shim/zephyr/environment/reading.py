@@ -19,7 +19,7 @@ def read_environment(call: Call) -> tuple[Target, Environment]:
         target = Target(venv.open_environment(place).python)
     except PipError as error:
         raise ZephyrError(str(error)) from error
-    environment = Environment(target.path)
+    environment = Environment(target.path, target.invented)
     environment.all  # noqa: B018 - it is read now, so that what is invalid is known
     for name, location in environment.invalid:
         call.voice.warn(f"{location} holds {name!r}, which is no project's name; it is left out.")

@@ -124,6 +124,11 @@ class Distribution:
         """What is installed: the directory of the package, or of the link to it."""
         return self.link.parent if self.link is not None else self.location
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether it lies nowhere."""
+        return False
+
     def is_below(self, directory: str) -> bool:
         return _is_below(self.where, directory)
 
@@ -191,11 +196,33 @@ class Distribution:
         return found
 
 
-class Environment:
-    """All that is installed in some directories; the first of a name counts, as for Python."""
+class InMemory(Distribution):
+    """One of which only the METADATA is known: it is yet to come, or an import hook of the interpreter speaks of it."""
 
-    def __init__(self, path: Iterable[str]) -> None:
+    def __init__(self, text: str) -> None:
+        super().__init__(Path(os.devnull), Path("<memory>"))
+        self._text = text
+
+    @property
+    def is_in_memory(self) -> bool:
+        return True
+
+    def is_below(self, directory: str) -> bool:
+        return False
+
+    def read(self, name: str) -> str | None:
+        return self._text if name == "METADATA" else None
+
+
+class Environment:
+    """All that is installed in some directories; the first of a name counts, as for Python.
+
+    invented: the METADATA of what lies in none of them, but an import hook says that it is there.
+    """
+
+    def __init__(self, path: Iterable[str], invented: Iterable[str] = ()) -> None:
         self.path = list(dict.fromkeys(path))
+        self._invented = tuple(invented)
         # (name, location) of what is there under a name that no project can have.
         self.invalid: list[tuple[str, str]] = []
 
@@ -203,18 +230,20 @@ class Environment:
     def all(self) -> dict[str, Distribution]:
         found: dict[str, Distribution] = {}
         for directory in self.path:
-            for one in distributions_in(Path(directory)):
-                if not _NAME.fullmatch(one.project):
-                    self.invalid.append((one.project, str(one.location)))
-                elif one.project not in found:
-                    found[one.project] = one
-                elif (
-                    found[one.project].link is None
-                    and one.link is not None
-                    and one.location == found[one.project].location
-                ):
-                    found[one.project] = one  # the same, and how it came to be there
+            self._gather(distributions_in(Path(directory)), found)
+        self._gather(map(InMemory, self._invented), found)
         return found
+
+    def _gather(self, ones: Iterable[Distribution], found: dict[str, Distribution]) -> None:
+        for one in ones:
+            if not _NAME.fullmatch(one.project):
+                self.invalid.append((one.project, str(one.location)))
+            elif one.project not in found:
+                found[one.project] = one
+            elif (
+                found[one.project].link is None and one.link is not None and one.location == found[one.project].location
+            ):
+                found[one.project] = one  # the same, and how it came to be there
 
     def get(self, name: str) -> Distribution | None:
         return self.all.get(normalize(name))

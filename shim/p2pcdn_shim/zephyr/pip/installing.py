@@ -13,7 +13,7 @@ from p2pcdn_shim.zephyr.pip.cli import Run
 from p2pcdn_shim.zephyr.pip.controls import normalize
 from p2pcdn_shim.zephyr.pip.direct_urls import direct_url_of, text_of
 from p2pcdn_shim.zephyr.pip.errors import PipError
-from p2pcdn_shim.zephyr.pip.installed import Distribution, Environment
+from p2pcdn_shim.zephyr.pip.installed import Distribution, Environment, InMemory
 from p2pcdn_shim.zephyr.pip.job import Job
 from p2pcdn_shim.zephyr.pip.making import Maker, name_of
 from p2pcdn_shim.zephyr.pip.outcome import Chosen, Outcome
@@ -248,13 +248,10 @@ class Installing:
         return ["\n".join([head, *lines])]
 
     def _coming(self, changes: list[Chosen]) -> Iterator[tuple[str, Package]]:
-        from email.parser import HeaderParser
-
         for one in changes:
             assert one.prepared is not None
-            told = _Told(HeaderParser().parsestr(one.prepared.metadata))
             try:
-                yield one.project, package_of(told, self._job.markers)
+                yield one.project, package_of(InMemory(one.prepared.metadata), self._job.markers)
             except ValueError:
                 continue
 
@@ -284,16 +281,3 @@ class Installing:
                 "Running pip as the 'root' user can result in broken permissions and conflicting behaviour with"
                 " the system package manager. It is recommended to use a virtual environment instead."
             )
-
-
-class _Told(Distribution):
-    """What comes, as if it were installed."""
-
-    def __init__(self, message: object) -> None:
-        super().__init__(Path(os.devnull), Path(os.devnull))
-        self.__dict__["metadata"] = message
-        self.__dict__["name"] = str(message["Name"])  # type: ignore[index]
-        self.__dict__["project"] = normalize(self.name)
-
-    def read(self, name: str) -> str | None:
-        return None

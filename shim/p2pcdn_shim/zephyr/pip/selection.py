@@ -21,7 +21,7 @@ def environment_of(target: Target, voice: PipVoice, paths: Iterable[str] | None 
 
     What is there under a name that no project can have is told.
     """
-    environment = Environment(target.path if paths is None else paths)
+    environment = Environment(target.path, target.invented) if paths is None else Environment(paths)
     environment.all  # noqa: B018 - it is read now, so that what is invalid is known
     for name, location in environment.invalid:
         voice.warn(f"Ignoring invalid distribution {name} ({location})")
@@ -47,7 +47,7 @@ def without(found: list[Distribution], names: Iterable[str] | None) -> list[Dist
 
 def is_local(target: Target, one: Distribution) -> bool:
     """Whether it is the environment's own, and not one that it only sees."""
-    return not target.is_environment or one.is_below(target.prefix)
+    return not one.is_in_memory and (not target.is_environment or one.is_below(target.prefix))
 
 
 def pinned(one: Distribution) -> str:

@@ -36,6 +36,11 @@ class Target:
         return list(self._said["path"])
 
     @property
+    def invented(self) -> list[str]:
+        """The metadata of packages that lie in none of them, of which an import hook speaks."""
+        return list(self._said["invented"])
+
+    @property
     def prefix(self) -> str:
         return str(self._said["prefix"])
 

@@ -39,10 +39,29 @@ def default_paths() -> dict[str, str]:
     return found
 
 
+def invented() -> list[str]:
+    """The metadata of packages that lie in no directory: an import hook says that they are there."""
+    own = "_frozen_importlib_external"  # PathFinder, which reads the directories
+    finders = [one for one in sys.meta_path if hasattr(one, "find_distributions") and one.__module__ != own]
+    return [text for finder in finders for text in invented_by(finder)]
+
+
+def invented_by(finder: object) -> list[str]:
+    from importlib.metadata import DistributionFinder
+
+    try:
+        found = finder.find_distributions(DistributionFinder.Context())  # type: ignore[attr-defined]
+        texts = [one.read_text("METADATA") for one in found if getattr(one, "_path", None) is None]
+    except Exception:  # a hook that fails hides only what it would have said
+        return []
+    return [text for text in texts if isinstance(text, str)]
+
+
 print(
     json.dumps(
         {
             "path": [os.path.abspath(one) for one in sys.path[1:] if one],
+            "invented": invented(),
             "prefix": os.path.abspath(sys.prefix),
             "base_prefix": os.path.abspath(sys.base_prefix),
             "executable": sys.executable,

@@ -16,7 +16,8 @@ def run(run: Run) -> int:
 
     installed = []
     for one in selected(run.target, run.voice, run.options):
-        row: dict[str, object] = {"metadata": metadata_json(one.metadata), "metadata_location": str(one.info)}
+        place = None if one.is_in_memory else str(one.info)
+        row: dict[str, object] = {"metadata": metadata_json(one.metadata), "metadata_location": place}
         if one.direct_url is not None:
             row["direct_url"] = one.direct_url
         if one.installer:
