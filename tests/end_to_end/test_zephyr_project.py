@@ -340,3 +340,12 @@ def test_that_only_its_build_knows_what_a_project_needs_is_told(project: Project
     ):
         project.file("pyproject.toml").write_text(text)
         assert ("leaves to its build backend" in project.zephyr("lock")) == is_told, text
+
+
+def test_a_lock_that_is_written_anew_is_said_to_be_though_no_version_changes(project: Project) -> None:
+    project.write(["demo-lib"])
+    assert "Locked 1 package" in project.zephyr("lock")
+    assert "is as it should be" in project.zephyr("lock")
+    project.write(["demo-lib>=0.1"])
+    assert "Locked 1 package" in project.zephyr("lock")
+    assert "is as it should be" in project.zephyr("lock")
