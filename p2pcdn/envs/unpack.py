@@ -186,12 +186,12 @@ class _Writer:
 
 
 def shebang_of(first: bytes) -> Shebang:
-    """What the first line of a script asks for: `#!python` and `#!pythonw` are replaced in each environment (PEP
-    427).
+    """What the first line of a script asks for: one that begins with `#!python`, be it `#!python3`, is replaced in each
+    environment (PEP 427).
     """
-    line = first.split(b"\n", 1)[0].rstrip(b"\r")
-    word = line.split(b" ", 1)[0]
-    return "pythonw" if word == b"#!pythonw" else "python" if word == b"#!python" else ""
+    if not first.startswith(b"#!python"):
+        return ""
+    return "pythonw" if first.startswith(b"#!pythonw") else "python"
 
 
 def _write_record(listing: Listing, scratch: Path) -> None:

@@ -88,6 +88,20 @@ class Fetch:
             await self._name(held, wanted)
         return held
 
+    async def whole(self, wanted: Wanted) -> Blob:
+        """The whole file, for who needs all of it before he begins.
+
+        A line or a proxy that spoils bytes mostly does it once: what is not the file that was named is asked for once
+        more, by whoever has not passed any of it on. Raises DigestMismatch the second time, and as `open` does.
+        """
+        with suppress(DigestMismatch):
+            return await self._arrived(wanted)
+        return await self._arrived(wanted)
+
+    async def _arrived(self, wanted: Wanted) -> Blob:
+        held = await self.open(wanted)
+        return await held.wait_finished() if isinstance(held, Partial) else held
+
     async def _name(self, blob: Blob, wanted: Wanted) -> None:
         """A page says what this is whose row was lost; from now on neighbours get it, too."""
         with suppress(NotFound, StoreStopped):

@@ -12,7 +12,16 @@ from functools import partial
 import trio
 
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import NotFound, P2pcdnError, Refused, RemoteProtocolError, StoreStopped, Unavailable, not_here
+from p2pcdn.errors import (
+    DigestMismatch,
+    NotFound,
+    P2pcdnError,
+    Refused,
+    RemoteProtocolError,
+    StoreStopped,
+    Unavailable,
+    not_here,
+)
 from p2pcdn.fetch.filling import SILENCE_WAIT_S
 from p2pcdn.fetch.origin import OriginReader, Sink, Wanted
 from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX, TAIL_SIZE_BYTES, Read, wheel_metadata
@@ -100,9 +109,11 @@ class Metadata:
     async def _get(self, wanted: Wanted) -> bytes:
         declared = wanted.file.core_metadata
         if isinstance(declared, Sha256) and self._asks:
-            content = await self._read_declared(wanted, declared)
-            await self._keep(content, wanted, declared)
-            return content
+            # What was spoilt on the way mostly comes whole the second time; else its version would count as broken, and
+            # an older one be locked in its place.
+            with suppress(DigestMismatch):
+                return await self._declared(wanted, declared)
+            return await self._declared(wanted, declared)
         blob = self._store.blob(wanted.file.sha256) if wanted.file.sha256 is not None else None
         if blob is not None:
             with suppress(NotFound):
@@ -110,6 +121,11 @@ class Metadata:
         if not self._asks:
             raise not_here(f"the metadata of {wanted.file.filename}")
         return await self._range_read(wanted)
+
+    async def _declared(self, wanted: Wanted, declared: Sha256) -> bytes:
+        content = await self._read_declared(wanted, declared)
+        await self._keep(content, wanted, declared)
+        return content
 
     async def _read_declared(self, wanted: Wanted, declared: Sha256) -> bytes:
         if self._swarm.may_ask_for(wanted.origin):

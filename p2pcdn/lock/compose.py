@@ -90,7 +90,7 @@ def _environments(targets: Targets) -> tuple[str, ...]:
         if cell.name not in missing:
             served.setdefault(cell.platform, []).append(cell.minor)
     minors = sorted({cell.minor for cell in targets.cells})
-    return tuple(both(platform.marker, minors_marker(sorted(some), minors)) for platform, some in served.items())
+    return tuple(both(platform.environment, minors_marker(sorted(some), minors)) for platform, some in served.items())
 
 
 def _told(left_out: Sequence[LeftOut]) -> dict[str, list[str]]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
 
@@ -27,7 +29,16 @@ from p2pcdn.lock.kept import FORMAT, encode_metadata, encode_table, without_vers
 from p2pcdn.lock.kept_files import Files, Row, decode_files, encodable, encode_files
 from p2pcdn.lock.looked import LOOKED_SIZE_BYTES_MAX, NOTHING_LOOKED_AT, Looked, decode_looked, encode_looked
 from p2pcdn.names import is_normalized, normalize_project
-from p2pcdn.resolve import Metadata, Source, Table, columns_of, read_metadata, table_and_places_of, versions_of
+from p2pcdn.resolve import (
+    Metadata,
+    Source,
+    Table,
+    columns_of,
+    moment_of,
+    read_metadata,
+    table_and_places_of,
+    versions_of,
+)
 from p2pcdn.simple import File, plain, told
 from p2pcdn.store import Store
 from p2pcdn.world import Index, Threads
@@ -69,15 +80,20 @@ NO_MAKERS = Makers()
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Where a project is listed: the index that owns it, and the version of its page, which says what it is."""
+    """Where a project is listed: the index that owns it, and the version of its page, which says what it is.
+
+    until: only its files of before count; None: all.
+    """
 
     index: Index
     project: str
     version: str
+    until: datetime | None = None
 
     def key(self, kind: str) -> str:
         """Under which its table (t), its files (f), what locks looked at of it (l) are kept."""
-        return f"{kind}{FORMAT}/{self.index.key}/{self.project}/{self.version}"
+        until = f"@{self.until.astimezone(UTC):%Y%m%dT%H%M%S.%f}" if self.until is not None else ""
+        return f"{kind}{FORMAT}/{self.index.key}/{self.project}/{self.version}{until}"
 
 
 @dataclass(slots=True)
@@ -87,6 +103,7 @@ class Facts:
     needs_files: where nobody is asked (`Pages.asks`), and what is found is installed at once. "one": the versions are
     known of which a file is in the store, with all their files, for a lock of many machines; "each": those files alone,
     for the one machine that is asked for. Else the versions whose metadata is there.
+    until: what was uploaded later does not exist (`as_of`).
     """
 
     pages: Pages
@@ -94,16 +111,25 @@ class Facts:
     store: Store
     threads: Threads
     needs_files: Literal["", "one", "each"] = ""
+    until: datetime | None = None
     _pending: dict[str, bytes] = field(default_factory=dict)
     _unwritten_size_bytes: int = 0
     _rereading: dict[str, trio.Lock] = field(default_factory=dict)
+
+    def as_of(self, exclude_newer: str | None) -> Facts:
+        """The same indexes as they were at a time (ISO 8601); of what is no time, the resolver says so."""
+        if exclude_newer is None:
+            return self
+        with suppress(ValueError):
+            return replace(self, until=moment_of(exclude_newer))
+        return self
 
     def table_at_hand(self, project: str) -> tuple[bytes, Listed] | None:
         """The encoded Table of a project, and the page that it is of, if that needs no waiting."""
         fresh = self.pages.fresh_version(project)
         if fresh is None:
             return None
-        listed = Listed(fresh[0], project, fresh[1])
+        listed = Listed(fresh[0], project, fresh[1], self.until)
         octets = self._kept(listed.key("t"))
         return (octets, listed) if octets is not None else None
 
@@ -123,7 +149,7 @@ class Facts:
             held = known or await self.pages.project(project, wait_s=PAGE_WAIT_S)
         except NotFound as error:
             return encode_table(Table(project, missing=str(error))), None
-        listed = Listed(held.index, project, held.version)
+        listed = Listed(held.index, project, held.version, self.until)
         octets = self._kept(listed.key("t")) or (await self._read(held, listed, whole=False))[0]
         if known is None:
             self.pages.let_go(held)  # no client asked for it: the next lock does without
@@ -143,8 +169,9 @@ class Facts:
         here = [files[at] for some in places.values() for at in self._here(held, project, some)]
         if not here:
             return encode_table(Table(project, missing=f"no version {offline}")), None
-        octets, _ = await self.threads.run(partial(_encoded_page, project, here, held.index.url, whole=True))
-        return octets, Listed(held.index, project, held.version)
+        encode = partial(_encoded_page, project, here, held.index.url, whole=True, until=self.until)
+        octets, _ = await self.threads.run(encode)
+        return octets, Listed(held.index, project, held.version, self.until)
 
     def _here(self, held: HeldPage, project: str, places: Sequence[int]) -> list[int]:
         """Of the places of a version's files on the page those that count; none where its metadata is not here."""
@@ -164,9 +191,9 @@ class Facts:
         """The table and the files of a page, kept from now on; of a large one the newest, or, as a whole, all."""
         files = held.page.files if held.page is not None else ()
         if len(files) <= PARSE_INLINE_FILES_MAX:
-            table, rows = _encoded_page(listed.project, files, held.index.url, whole=True)
+            table, rows = _encoded_page(listed.project, files, held.index.url, whole=True, until=listed.until)
         else:
-            encode = partial(_encoded_page, listed.project, files, held.index.url, whole=whole)
+            encode = partial(_encoded_page, listed.project, files, held.index.url, whole=whole, until=listed.until)
             table, rows = await self.threads.run(encode)
         await self._keep(listed.key("t"), table)
         for end, octets in rows.items():
@@ -315,15 +342,37 @@ def _rank(row: Row) -> tuple[bool, bool, bool, int, str]:
     return (not wheel, not isinstance(beside, str), not filename.endswith("-none-any.whl"), size_bytes or 0, filename)
 
 
-def _encoded_page(project: str, files: Sequence[File], index: str, *, whole: bool) -> tuple[bytes, Mapping[str, bytes]]:
+def _encoded_page(
+    project: str, files: Sequence[File], index: str, *, whole: bool, until: datetime | None
+) -> tuple[bytes, Mapping[str, bytes]]:
     """The table of a page, and the rows of its files; of each version, first the one whose metadata speaks for it.
 
-    whole: the files of all versions, and not only of the newest.
+    whole: the files of all versions, and not only of the newest. until: without what was uploaded later.
     """
+    if until is not None:
+        files = _of_before(project, files, until)
     try:
         return _encoded_files(project, files, index, whole=whole)
     except UnicodeEncodeError:
         return _encoded_files(project, [encodable(file) for file in files], index, whole=whole)
+
+
+def _of_before(project: str, files: Sequence[File], until: datetime) -> Sequence[File]:
+    """Without what was uploaded later, or without a time, beside older files of its version; where all of a version
+    came later, they stay, and the resolver says that it is too new.
+    """
+    every = list(told(files))
+    older = {at for at, one in enumerate(every) if _is_older(one[3], until)}
+    _, places = table_and_places_of(project, every)
+    kept = [at for some in places.values() for at in ([one for one in some if one in older] or some)]
+    return [files[at] for at in sorted(kept)]
+
+
+def _is_older(upload_time: str | None, until: datetime) -> bool:
+    try:
+        return moment_of(upload_time or "") < until
+    except ValueError:
+        return False
 
 
 def _encoded_files(

@@ -180,7 +180,8 @@ class Locker:
 
     async def _new(self, key: str, job: _Job) -> Locked:
         within = bool(job.within)
-        opened = open_feed(self.facts, job.makers, job.ahead)
+        facts = self.facts.as_of(job.question.fields["exclude_newer"])
+        opened = open_feed(facts, job.makers, job.ahead)
         async with opened as feed, self.solvers.session(feed, within=within) as session:
             with trio.move_on_after(LOCK_TIME_S_MAX) as scope:
                 outcomes = await solve(session, job.question, job.targets, job.sparing)
@@ -204,7 +205,7 @@ class Locker:
         """Out of what a neighbour found, once it is confirmed against our own pages; None where we solve ourselves."""
         if self.room is None:
             return None
-        async with open_feed(self.facts) as feed:
+        async with open_feed(self.facts.as_of(job.question.fields["exclude_newer"])) as feed:
             found = await self.room.find(job.question, job.targets, self.facts.pages.all_indexes, feed)
             if found is None or unsparable(found.outcomes, job.sparing):
                 return None

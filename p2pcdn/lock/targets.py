@@ -43,6 +43,13 @@ class Platform:
     def marker(self) -> str:
         return f"sys_platform == '{self.sys_platform}' and platform_machine == '{self.platform_machine}'"
 
+    @property
+    def environment(self) -> str:
+        """The same, as a lock's `environments` say it: pdm knows its targets by these two variables, and fails at a
+        lock that names them by others.
+        """
+        return f"platform_system == '{self.platform_system}' and platform_machine == '{self.platform_machine}'"
+
 
 PLATFORMS = (
     Platform("Linux x86-64", "linux", "x86_64", "posix", "Linux"),

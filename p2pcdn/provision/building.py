@@ -33,7 +33,7 @@ from p2pcdn.provision.local import keep_file
 from p2pcdn.provision.toolchain import Toolchain, installed
 from p2pcdn.resolve import Source as Named
 from p2pcdn.resolve import read_metadata
-from p2pcdn.store import Partial, Store
+from p2pcdn.store import Store
 from p2pcdn.world import Processes, Threads
 
 # A build requirement that must itself be built, and so on: honest chains have two or three links.
@@ -190,8 +190,7 @@ class Builds:
 
     async def _sdist(self, wanted: Wanted) -> tuple[Path, Sha256]:
         """Its file under its own name, by which the backend and its errors know it."""
-        held = await self.fetch.open(wanted)
-        blob = await held.wait_finished() if isinstance(held, Partial) else held
+        blob = await self.fetch.whole(wanted)
         return await self.threads.run(named_link, self.store, blob.sha256, wanted.file.filename), blob.sha256
 
     async def _environment(self, requirements: tuple[str, ...], python: Path) -> Environment:

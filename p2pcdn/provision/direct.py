@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
@@ -11,12 +11,13 @@ from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage, Vcs
 from p2pcdn.envs.places import make_ignored
 from p2pcdn.envs.pylock_text import without_credentials
-from p2pcdn.errors import DigestMismatch, Refused
+from p2pcdn.errors import Refused
 from p2pcdn.fetch import Fetch, Metadata, Wanted
 from p2pcdn.names import is_file_name
 from p2pcdn.provision.asked import Wheel
 from p2pcdn.provision.building import Builds
 from p2pcdn.provision.local import keep_file
+from p2pcdn.provision.promised import Promise, check, promises
 from p2pcdn.provision.repositories import (
     Commits,
     Pinned,
@@ -29,7 +30,7 @@ from p2pcdn.provision.repositories import (
 from p2pcdn.provision.toolchain import Toolchain
 from p2pcdn.resolve import Source
 from p2pcdn.simple import File
-from p2pcdn.store import Blob, Partial, Store
+from p2pcdn.store import Blob, Store
 from p2pcdn.world import Index, MoreIndexes, Threads
 
 
@@ -74,8 +75,7 @@ class Direct:
         if is_repository(source.url):
             return await self._of_repository(source, terms)
         parts = urlsplit(source.url)
-        fragment = parse_qs(parts.fragment)
-        subdirectory = fragment.get("subdirectory", [None])[0]
+        subdirectory = parse_qs(parts.fragment).get("subdirectory", [None])[0]
         if parts.scheme not in ("http", "https", "file"):
             raise Refused(
                 f"{source.project} comes from a URL of the kind {parts.scheme[:20]!r}, and packages are taken from "
@@ -87,7 +87,7 @@ class Direct:
         if parts.scheme == "file" and await self.threads.run(path.is_dir):
             where = Directory(str(path), subdirectory=subdirectory)
             return await self.builds.metadata_of_directory(where, _given(terms, source.project)), where
-        blob, name = await self._blob(source, path, fragment.get("sha256", [None])[0])
+        blob, name = await self._blob(source, path, promises(source.project, parts.fragment))
         file = LockedFile(
             name, {"sha256": str(blob.sha256)}, place, size_bytes=blob.size_bytes, subdirectory=subdirectory
         )
@@ -127,16 +127,19 @@ class Direct:
             told = f"{package.name} is at commit {commit[:12]} in {directory}, on top of the locked {locked[:12]}."
         return Directory(str(directory), editable=True, subdirectory=package.vcs.subdirectory), commit, told
 
-    async def _blob(self, source: Source, path: Path, sha256: str | None) -> tuple[Blob, str]:
+    async def _blob(self, source: Source, path: Path, promised: Sequence[Promise]) -> tuple[Blob, str]:
         place, name = without_credentials(source.url), path.name
         if not is_file_name(name):
             raise Refused(f"{source.project} comes from {place}, whose last part is no file name.")
-        expected = _expected(source.project, sha256)
         if place.startswith("file:"):
             blob = await keep_file(self.store, self.threads, path, source.project)
-            if expected not in (None, blob.sha256):
-                raise DigestMismatch(name, expected=f"sha256:{expected}", got=f"sha256:{blob.sha256}")
-            return blob, name
+        else:
+            expected = next((Sha256(digest) for algorithm, digest in promised if algorithm == "sha256"), None)
+            blob = await self._fetched(source, place, name, expected)
+        await check(name, blob, promised, self.threads)
+        return blob, name
+
+    async def _fetched(self, source: Source, place: str, name: str, expected: Sha256 | None) -> Blob:
         wanted = self._wanted(source.project, place, name, expected)
         if self.more_indexes is not None:
             # The user named this host, so it may be one of his own network; and he may have given a password.
@@ -144,21 +147,12 @@ class Direct:
             username, password = (unquote(one) if one is not None else None for one in (parts.username, parts.password))
             named = self.more_indexes.index(urljoin(place, ".").partition("?")[0], username, password)
             wanted = replace(wanted, index=replace(named, share="never"))
-        held = await self.fetch.open(wanted)
-        return (await held.wait_finished() if isinstance(held, Partial) else held), name
+        return await self.fetch.whole(wanted)
 
     def _wanted(self, project: str, place: str, name: str, sha256: Sha256 | None) -> Wanted:
         file = File(name, place, sha256, None, False, False, None, None, {})
         # No index vouches for it, and whether its host may be asked without TLS was decided before.
         return Wanted(replace(self.default, share="never", url=urljoin(place, "/")), project, file)
-
-
-def _expected(project: str, sha256: str | None) -> Sha256 | None:
-    """What a URL's fragment says that the file must be. Raises Refused."""
-    try:
-        return Sha256(sha256.lower()) if sha256 is not None else None
-    except ValueError as error:
-        raise Refused(f"{project} comes from a URL whose sha256 has not 64 hexadecimal digits.") from error
 
 
 def _given(terms: Terms, project: str) -> Toolchain:

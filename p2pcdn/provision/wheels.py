@@ -25,7 +25,7 @@ from p2pcdn.index import Pages
 from p2pcdn.provision.local import keep_file
 from p2pcdn.provision.unpacking import Unpackers
 from p2pcdn.simple import File
-from p2pcdn.store import Made, Partial, Store, Tree
+from p2pcdn.store import Made, Store, Tree
 from p2pcdn.world import Index, Threads
 
 # More connections at once bring less (see `p2pcdn/lock/feed.py`), and some are refused.
@@ -114,9 +114,7 @@ class Wheels:
         await self._open(await self.wanted(package, file, sha256))
 
     async def _open(self, wanted: Wanted) -> None:
-        opened = await self.fetch.open(wanted)
-        if isinstance(opened, Partial):
-            await opened.wait_finished()
+        await self.fetch.whole(wanted)
 
     def is_of_an_index(self, package: LockedPackage) -> bool:
         """Whether the lock names an index that is asked here: its user trusts it."""
@@ -129,8 +127,7 @@ class Wheels:
         async def one(wanted: Wanted) -> None:
             try:
                 async with self._fetches:
-                    held = await self.fetch.open(wanted)
-                    blob = await held.wait_finished() if isinstance(held, Partial) else held
+                    blob = await self.fetch.whole(wanted)
                 # The download notes it too, a moment after its file is whole.
                 await self.store.change(values={("trusted", wanted.key): blob.sha256.encode()})
             except P2pcdnError as error:  # raised below, for a nursery makes a group of it

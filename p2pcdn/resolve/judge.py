@@ -34,8 +34,8 @@ class Judgement:
         """Why it cannot be used, as the rest of a sentence about it; "" where it can."""
         if not self.runs_on_python(release.requires_python):
             return f"needs Python {release.requires_python}{this_python(self.python)}"
-        if self._cutoff is not None and not self._old_enough(release):
-            return f"is not older than {self._exclude_newer}"
+        if self._cutoff is not None and (why := self._too_new(release, self._cutoff)):
+            return why
         return self._without_files(project, release)
 
     def runs_on_python(self, requires_python: str) -> bool:
@@ -70,14 +70,12 @@ class Judgement:
             self.fitting[tags] = known
         return known
 
-    def _old_enough(self, release: Release) -> bool:
-        if not release.upload_time:
-            return False
-        assert self._cutoff is not None
+    def _too_new(self, release: Release, cutoff: datetime) -> str:
         try:
-            return _time(release.upload_time) < self._cutoff
+            is_older = moment_of(release.upload_time) < cutoff
         except ValueError:
-            return False
+            return f"has no upload time that could be older than {self._exclude_newer}"
+        return "" if is_older else f"is not older than {self._exclude_newer}"
 
 
 def this_python(version: object) -> str:
@@ -97,12 +95,13 @@ def _some(tags: tuple[str, ...], most: int = 3) -> str:
 
 def _cutoff(text: str) -> datetime:
     try:
-        return _time(text)
+        return moment_of(text)
     except ValueError as error:
         raise BadRequirement(f"{text!r} is not a time (ISO 8601), as in 2026-03-01T00:00:00Z") from error
 
 
-def _time(text: str) -> datetime:
+def moment_of(text: str) -> datetime:
+    """A time of ISO 8601, in UTC where it does not say. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

@@ -31,6 +31,7 @@ class Wanted:
     prereleases: "if-necessary" is the policy of PEP 440 and pip: where a requirement names a pre-release, or where no
         final version fits. `prerelease_projects` may have theirs in any case.
     exclude_newer: ISO 8601; versions whose first file came later do not exist. Versions without a time do not either.
+        That later files of older versions are not told of is up to who makes the tables.
     preferences: (project, version) out of an old lock; tried first where they fit, the first of several that fits.
     only_binary, no_binary: projects whose sdists, whose wheels do not count; `:all:` names every one.
     """

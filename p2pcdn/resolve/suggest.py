@@ -32,7 +32,22 @@ def suggestion(
         return plain
     if permission := (yield from _permission(facts, view, wanted, attempt)):
         return permission
-    return (yield from _loosen(facts, wanted, attempt)) or _mend(facts, view)
+    return (yield from _loosen(facts, wanted, attempt)) or _age(facts, view, wanted) or _mend(facts, view)
+
+
+def _age(facts: list[Incompatibility], view: View, wanted: Wanted) -> str:
+    """Where something would do that came too late, or nobody knows when."""
+    if wanted.exclude_newer is None:
+        return ""
+    ageless = Judgement(replace(wanted, exclude_newer=None), view.target)
+    for one in facts:
+        for releases in _releases(one, view) if isinstance(one.cause, Unusable) else ():
+            if usable := [(project, release) for project, release in releases if not ageless(project, release)]:
+                project, oldest = usable[-1]
+                if not oldest.upload_time:
+                    return f"Choose without exclude-newer: the index does not say when {project} was uploaded."
+                return f"Choose a later exclude-newer: {project} {oldest.version} is of {oldest.upload_time}."
+    return ""
 
 
 def _mend(facts: list[Incompatibility], view: View) -> str:

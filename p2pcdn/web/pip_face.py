@@ -19,7 +19,6 @@ from p2pcdn.provision.building import named_link
 from p2pcdn.provision.foreign import Goal
 from p2pcdn.provision.repositories import Commits, archive_name, parse_place
 from p2pcdn.simple import File
-from p2pcdn.store import Partial
 from p2pcdn.web.control_face import Route, asked_object
 from p2pcdn.web.routes import json_response
 from p2pcdn.web.zephyr_face import indexes_of, variables_of
@@ -92,8 +91,7 @@ class PipFace:
     async def _post_file(self, request: Request) -> Response:
         """A file of a project's page, kept in the store under its own name; where it lies there."""
         wanted = await self._wanted(await asked_object(request))
-        opened = await self._workroom.fetch.open(wanted)
-        blob = await opened.wait_finished() if isinstance(opened, Partial) else opened
+        blob = await self._workroom.fetch.whole(wanted)
         filename = wanted.file.filename
         path = await self._workroom.threads.run(named_link, self._workroom.store, blob.sha256, filename)
         return json_response({"path": str(path), "sha256": str(blob.sha256), "size": blob.size_bytes})

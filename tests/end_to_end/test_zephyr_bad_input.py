@@ -9,8 +9,8 @@ import pytest
 
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.machine.files import write_texts
-from tests.bench.upstream import Hang, Style
-from tests.bench.wheels import Distribution, make_wheel
+from tests.bench.upstream import Fault, Hang, ShortBody, Style, WrongBytes
+from tests.bench.wheels import Distribution, make_sdist, make_wheel
 from tests.end_to_end.conftest import StartNode, StartUpstream
 from tests.end_to_end.test_zephyr import Project
 
@@ -51,6 +51,27 @@ def test_what_fails_after_the_lock_brings_everything_back(
     assert running.returncode == 130
     assert "Interrupted; nothing is half done" in told
     assert (project.file("pyproject.toml").read_text(), project.lock, project.installed()) == before
+
+
+@pytest.mark.parametrize("fault", [WrongBytes(), ShortBody(30)])
+def test_what_comes_spoilt_once_is_asked_for_again_and_what_always_does_is_told(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream, fault: Fault
+) -> None:
+    upstream = start_upstream([LIB, make_wheel("demo-lib", "2.0"), make_sdist("demo-source"), SLOW])
+    project = Project(tmp_path / "project", start_node(upstream))
+    project.write(["demo-lib", "demo-source"])
+    upstream.fault("*.metadata", fault, times=1)
+    upstream.fault("*.tar.gz", fault, times=1)
+    project.zephyr("lock")
+    assert 'version = "2.0"' in project.lock
+    upstream.fault("*.whl", fault, times=1)
+    project.zephyr("sync")
+    assert project.installed() == {"demo-lib": "2.0", "demo-source": "1.0"}
+    project.write(["demo-slow"])
+    upstream.fault("*.whl", fault)
+    assert f"{SLOW.filename}: expected sha256:{SLOW.sha256}" in project.zephyr("sync", code=1)
+    assert len(upstream.file_gets("*.whl")) == 4
+    assert project.installed() == {"demo-lib": "2.0", "demo-source": "1.0"}
 
 
 def test_a_broken_lock_is_told_with_what_to_do(

@@ -303,3 +303,49 @@ def test_a_script_is_run_by_the_python_of_the_environment(project: Project) -> N
     project.zephyr("sync")
     project.file("script.py").write_text("import demo_lib, sys\nprint(sys.argv[1:], sys.prefix)\n")
     assert project.zephyr("run", "script.py", "-v", "x").split() == ["['-v',", "'x']", str(project.file(".venv"))]
+
+
+def test_the_project_s_own_name_is_never_looked_for_in_an_index(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    """Whoever has registered it there is somebody else; in extras and groups it stands for what the project needs."""
+    stranger = make_wheel("demo", "6.6")
+    upstream = start_upstream([LIB, TOOL, APP, stranger])
+    project = Project(tmp_path / "project", start_node(upstream))
+    for text, more in (
+        ("demo[some]", {"demo-app", "demo-lib"}),
+        ("Demo[some] ; python_version > '3'", {"demo-app", "demo-lib"}),
+        ("demo[some]>=0.1; python_version < '3'", set[str]()),
+        ("demo [ some , all ] >= 0.1", {"demo-app", "demo-lib"}),
+        ("demo", set[str]()),
+    ):
+        extras = f'some = ["demo-app ; sys_platform != \'nowhere\'"]\nall = ["{text}"]\n'
+        project.write(
+            ["demo-tool"], f'[project.optional-dependencies]\n{extras}[dependency-groups]\ndev = ["{text}"]\n'
+        )
+        for words in (("--extra", "all", "--no-dev"), ()):
+            project.zephyr("sync", *words)
+            assert project.installed().keys() == {"demo-tool"} | more, (text, words)
+    assert not upstream.seen("*/demo/")
+
+
+def test_that_only_its_build_knows_what_a_project_needs_is_told(project: Project) -> None:
+    backend = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    own = '[project]\nname = "demo"\nversion = "1"\n'
+    for text, is_told in (
+        (f'{backend}{own}dynamic = ["dependencies"]\n', True),
+        (backend, True),  # a setup.py says all
+        (f'{backend}{own}dynamic = ["readme"]\ndependencies = ["demo-lib"]\n', False),
+        (f'{own}dependencies = ["demo-lib"]\n', False),
+    ):
+        project.file("pyproject.toml").write_text(text)
+        assert ("leaves to its build backend" in project.zephyr("lock")) == is_told, text
+
+
+def test_a_lock_that_is_written_anew_is_said_to_be_though_no_version_changes(project: Project) -> None:
+    project.write(["demo-lib"])
+    assert "Locked 1 package" in project.zephyr("lock")
+    assert "is as it should be" in project.zephyr("lock")
+    project.write(["demo-lib>=0.1"])
+    assert "Locked 1 package" in project.zephyr("lock")
+    assert "is as it should be" in project.zephyr("lock")

@@ -34,6 +34,7 @@ DEMO = MadeWheel(
         "demo/__init__.py": b"version = '1'\ndef main():\n    print('hello', version)\n",
         "demo/data.bin": b"\0" * 1000,
         "demo-1.0.data/scripts/old": b"#!python\nimport demo; print('old', demo.version)\n",
+        "demo-1.0.data/scripts/three": b"#!python3 -s\nimport demo; print('three', demo.version)\n",
         "demo-1.0.data/scripts/raw": b"#!/bin/sh\necho raw\n",
         "demo-1.0.data/data/share/demo.txt": b"shared",
         "demo-1.0.data/headers/demo.h": b"//",
@@ -55,11 +56,20 @@ def test_an_installed_wheel_runs(tmp_path: Path) -> None:
     assert sum(done.how.values()) == sum(len(one.names) for one in plan.links)
     assert set(done.phases_s) == {"links", "writes"}
     # Where it will stand: `generations` swaps it in; here it is enough to move it.
-    for name in ("bin/demo-run", "bin/old", "bin/raw", "share/demo.txt", f"{SITE}/demo", f"{SITE}/native.so"):
+    for name in (
+        "bin/demo-run",
+        "bin/old",
+        "bin/three",
+        "bin/raw",
+        "share/demo.txt",
+        f"{SITE}/demo",
+        f"{SITE}/native.so",
+    ):
         (root / name).parent.mkdir(exist_ok=True)
         (tmp_path / "new" / name).rename(root / name)
     assert output(root / "bin/demo-run") == "hello 1"
     assert output(root / "bin/old") == "old 1"
+    assert output(root / "bin/three") == "three 1"
     assert output(root / "bin/raw") == "raw"
     assert (tmp_path / "new/include/site" / f"python{PYTHON}" / "demo/demo.h").exists()
 

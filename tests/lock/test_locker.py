@@ -210,3 +210,30 @@ def test_the_matrix_is_what_the_project_and_its_environments_allow() -> None:
     for wrong in ((">=4", []), ("bad", []), (">=3.9", ["sys_platform == 'beos'"]), (">=3.9", ["nonsense"])):
         with pytest.raises(BadRequirement):
             matrix(*wrong)
+
+
+async def test_a_file_that_was_put_beside_an_older_one_later_is_as_new_as_it_is(tmp_path: Path) -> None:
+    """Whoever has taken over a project can add a file to any of its versions; a cutoff is there to be safe of it."""
+    one, two = make_wheel("lib", "1.0"), make_wheel("lib", "2.0")
+    files = {
+        "lib-1.0-py3-none-any.whl": (one, "2024-01-01T00:00:00Z"),
+        "lib-1.0-cp312-cp312-manylinux_2_17_x86_64.whl": (one, "2025-01-01T00:00:00.5Z"),
+        "lib-2.0-cp312-cp312-win_amd64.whl": (two, "2024-01-01T00:00:00+01:00"),
+        "lib-2.0-py3-none-any.whl": (two, "2025-01-01T00:00:00Z"),
+        "lib-2.0-py2.py3-none-any.whl": (two, None),
+    }
+    async with room(tmp_path, *(replace(wheel, filename=name) for name, (wheel, _) in files.items())) as here:
+        here.index.odd_files = {name: {"upload-time": time} for name, (_, time) in files.items()}
+        before = await here.lock("lib", requires_python="==3.12.*", exclude_newer="2024-06-01T00:00:00Z")
+        assert pins(before) == {"lib 1.0"}  # of 2.0 only Windows had a file then
+        assert [name for name in files if f'"{name}"' in before.text] == ["lib-1.0-py3-none-any.whl"]
+        later = await here.lock("lib", requires_python="==3.12.*", exclude_newer="2025-06-01T00:00:00Z")
+        assert pins(later) == {"lib 2.0"}
+        assert "py2.py3" not in later.text
+        now = await here.lock("lib", requires_python="==3.12.*")
+        assert pins(now) == {"lib 2.0"}
+        assert all(name in now.text for name in files if "2.0" in name)
+        with pytest.raises(NoSolution, match="is not older than 2023"):
+            await here.lock("lib", exclude_newer="2023-01-01T00:00:00Z")
+        with pytest.raises(BadRequirement, match="is not a time"):
+            await here.lock("lib", exclude_newer="yesterday")

@@ -206,6 +206,19 @@ def test_versions_that_are_newer_than_the_user_wants_do_not_exist() -> None:
         world.solve(Wanted(("a>1",), exclude_newer="2026-01-01T00:00:00Z"))
 
 
+def test_what_is_too_new_is_told_with_its_time_and_what_has_none_as_such() -> None:
+    world = Universe()
+    world.add("a", "1", upload_time="2025-01-01T00:00:00Z")
+    world.add("a", "2", upload_time="2026-01-01T00:00:00Z")
+    world.add("b", "1")
+    with pytest.raises(NoSolution) as told:
+        world.solve(Wanted(("a",), exclude_newer="2024-01-01T00:00:00Z"))
+    assert told.value.suggestion == "Choose a later exclude-newer: a 1 is of 2025-01-01T00:00:00Z."
+    with pytest.raises(NoSolution, match="b has no upload time that could be older than 2024") as told:
+        world.solve(Wanted(("b",), exclude_newer="2024-01-01T00:00:00Z"))
+    assert told.value.suggestion == "Choose without exclude-newer: the index does not say when b was uploaded."
+
+
 def test_an_old_lock_is_kept_where_it_fits() -> None:
     world = universe({"a": {"1": ["b"], "2": ["b"]}, "b": {"1": [], "2": [], "3": []}})
     old = (("a", "1"), ("b", "2"), ("gone", "1"), ("b", "nonsense"))

@@ -43,8 +43,9 @@ def _lock(call: Call) -> int:
     names = lock_file.known_names(file, call.options.upgrade_package)
     with call.node() as client:
         locked = locking.make(call, client, project, upgrade=call.options.upgrade or names)
+    is_new = lock_file.read(file) != locked.text  # also where no version is another, but a file or its place
     changes = locking.write(call, file, locked.text)
-    did = f"Locked {packages(locked.packages)} in {file}." if changes else f"{file} is as it should be."
+    did = f"Locked {packages(locked.packages)} in {file}." if is_new else f"{file} is as it should be."
     told = {"packages": locked.packages, "changes": changes, "left_out": lock_file.left_out_of(locked.text)}
     call.voice.did(did, {"file": str(file), **told})
     return 0

@@ -155,7 +155,7 @@ def _chosen(call: Call, project: Project, lock: str) -> syncing.Chosen:
     _check_named(project, "", "dependency group", only, project.groups)  # what is in one, no lock says
     return syncing.Chosen(
         lock,
-        () if only else _extras(options, project),
+        () if only else _extras(options, project, lock),
         only or _groups(call, project, lock),
         _requested(project),
         project=own,
@@ -183,24 +183,33 @@ def _check_named(project: Project, lock: str, what: str, names: Iterable[str], k
             raise UsageError(f"{project.file} has no {what} {name[:60]!r}; {there}.")
 
 
-def _extras(options: Mapping[str, Any], project: Project) -> tuple[str, ...]:
-    return tuple(project.extras) if options.get("all_extras") else tuple(map(normalize, options.get("extra", ())))
+def _extras(options: Mapping[str, Any], project: Project, lock: str) -> tuple[str, ...]:
+    if not options.get("all_extras"):
+        return tuple(map(normalize, options.get("extra", ())))
+    return tuple(project.extras if lock_file.is_ours(lock) else lock_file.named_in(lock, "extras"))
 
 
 def _groups(call: Call, project: Project, lock: str) -> tuple[str, ...]:
     options = vars(call.options)
-    default = () if options.get("no_default_groups") else map(normalize, call.config.default_groups)
-    # What other programs call what the project itself needs (pdm: "default"), and no group of the user's (PEP 751).
-    found = [name for name in lock_file.named_in(lock, "default-groups") if name not in project.groups]
-    # A default group that the project does not have is nobody's mistake.
-    found += [name for name in default if name in project.groups]
-    found += project.groups if options.get("all_groups") else ()
-    found += map(normalize, options.get("group", ()))
+    locked = list(project.groups) if lock_file.is_ours(lock) else lock_file.named_in(lock, "dependency-groups")
+    named = list(map(normalize, options.get("group", ())))
+    found = [*_default_groups(call, project, lock, locked), *(locked if options.get("all_groups") else ()), *named]
     without = set(map(normalize, options.get("no_group", ())))
-    for name in without.difference(project.groups, map(normalize, call.config.default_groups)):
+    for name in without.difference(project.groups, locked, map(normalize, call.config.default_groups)):
         raise UsageError(f"{project.file} has no dependency group {name[:60]!r} to leave out.")
     without |= {"dev"} if options.get("no_dev") else set()
     return tuple(name for name in dict.fromkeys(found) if name not in without)
+
+
+def _default_groups(call: Call, project: Project, lock: str, locked: Collection[str]) -> list[str]:
+    """Those that nobody has to name. locked: the groups that the lock knows."""
+    # A default group that the project does not have is nobody's mistake; nor is one that another program did not lock.
+    ours = [name for name in map(normalize, call.config.default_groups) if name in project.groups and name in locked]
+    theirs = [] if lock_file.is_ours(lock) else lock_file.named_in(lock, "default-groups")
+    if vars(call.options).get("no_default_groups"):
+        # What the project itself requires is one of the lock's groups, too, where pdm wrote it.
+        return [name for name in theirs if name not in project.groups]
+    return [*ours, *theirs]
 
 
 def _requested(project: Project) -> tuple[str, ...]:

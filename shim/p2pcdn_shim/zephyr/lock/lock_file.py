@@ -38,6 +38,11 @@ def inputs_of(text: str) -> str:
     return match[1] if match else ""
 
 
+def is_ours(text: str) -> bool:
+    """Whether zephyr wrote this lock, of whichever pyproject.toml."""
+    return re.compile(r'^created-by = "zephyr"$', re.MULTILINE).search(text, 0, _end_of_head(text)) is not None
+
+
 def left_out_of(text: str) -> list[str]:
     """What a lock of zephyr's says of environments that it does not serve, a sentence each."""
     import tomllib
@@ -52,7 +57,7 @@ def left_out_of(text: str) -> list[str]:
 
 def named_in(text: str, kind: str) -> list[str]:
     """The extras, dependency-groups or default-groups of a lock, normalized; none of one that cannot be read."""
-    head, _, _ = text.partition("\n[[packages]]")  # they stand before the packages, which need not be read
+    head = text[: _end_of_head(text)]
     if kind not in head:
         return []
     import tomllib
@@ -62,6 +67,12 @@ def named_in(text: str, kind: str) -> list[str]:
     except tomllib.TOMLDecodeError:
         return []  # the node says what is wrong with it
     return [normalize(name) for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _end_of_head(text: str) -> int:
+    """Where what a lock says of itself ends: it stands before the packages, which need not be read."""
+    found = text.find("\n[[packages]]")
+    return found if found >= 0 else len(text)
 
 
 def packages_of(text: str, file: Path) -> list[Mapping[str, Any]]:

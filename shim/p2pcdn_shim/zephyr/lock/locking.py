@@ -53,6 +53,11 @@ def make(
     former: the old one; the project's own where none is given. installs: it is installed at once, so the node fetches
     meanwhile what it can. Raises NodeRefused, UsageError.
     """
+    if project.leaves_needs_to_its_build:
+        call.voice.warn(
+            f"What {project.file} leaves to its build backend to say (its dependencies) is not locked: write it under"
+            " [project] there. `zephyr install .` installs the project with what its build says."
+        )
     former = former or lock_file.read(lock_file.place_of(project.file))
     builder = {**some_interpreter(call), "installs": installs}
     locked = asking.ask_lock(client, asking.question_of(project, call.config), builder, former, upgrade)

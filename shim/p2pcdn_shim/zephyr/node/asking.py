@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from p2pcdn_shim.zephyr.configuration.indexes import Index
 
 
+# A requirement of PEP 508 that names no URL.
+_NAMED = re.compile(
+    r"\s*(?P<name>[A-Za-z0-9._-]+)\s*(\[(?P<extras>[^\]]*)\])?\s*(\(?[<>=!~][^;@]*)?(;(?P<marker>.*))?", re.DOTALL
+)
+
+
 class Locked(Value):
     """A lock as the node gave it. again: it stood there from before, for nothing that it depends on has changed."""
 
@@ -93,17 +99,34 @@ def sources_of(config: Config) -> dict[str, list[str]]:
 
 
 def own_extras_put_in(project: Project, texts: Iterable[str], seen: frozenset[str] = frozenset()) -> list[str]:
-    """The requirements, with what `project[extra]` stands for in the project's own extras and groups."""
+    """The requirements, with what the project's own name stands for in its extras and groups: for what `project[extra]`
+    requires, and alone for what the project does.
+
+    No index is asked for that name, however it is written: whoever has it there is somebody else.
+    """
     found: list[str] = []
     for text in texts:
-        own = re.fullmatch(r"\s*([A-Za-z0-9._-]+)\s*\[([^\]]*)\]\s*", text)
-        if own is None or project.name is None or normalize(own[1]) != normalize(project.name):
+        own = _NAMED.fullmatch(text)
+        if own is None or project.name is None or normalize(own["name"]) != normalize(project.name):
             found.append(text)
             continue
-        for extra in (normalize(word.strip()) for word in own[2].split(",")):
+        for extra in [normalize(word.strip()) for word in (own["extras"] or "").split(",")]:
             if extra not in seen:
-                found += own_extras_put_in(project, project.extras.get(extra, ()), seen | {extra})
+                listed = project.extras.get(extra, ()) if extra else project.dependencies
+                inner = own_extras_put_in(project, listed, seen | {extra})
+                found += [_only_where(one, own["marker"] or "") for one in inner]
     return list(dict.fromkeys(found))
+
+
+def _only_where(requirement: str, marker: str) -> str:
+    """The requirement, where this marker holds as well."""
+    if not marker.strip():
+        return requirement
+    # In a URL a semicolon is one of its signs, unless a blank stands before it (PEP 508).
+    is_url = re.match(r"\s*[\w.-]+\s*(\[[^\]]*\])?\s*@", requirement)
+    head, _, before = requirement.partition(" ;" if is_url else ";")
+    both = f"({before.strip()}) and ({marker.strip()})" if before.strip() else marker.strip()
+    return f"{head.strip()} ; {both}"
 
 
 def ask_lock(

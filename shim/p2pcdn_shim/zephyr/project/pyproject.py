@@ -33,6 +33,11 @@ class Project(Value):
     is_of_poetry: bool
 
     @property
+    def leaves_needs_to_its_build(self) -> bool:
+        """Whether only its build backend can say what the project needs (setup.py, or `dynamic`)."""
+        return self.is_package and (self.name is None or "dependencies" in self.dynamic)
+
+    @property
     def all_requirements(self) -> list[str]:
         """Its dependencies, those of all extras and of all groups."""
         return self.requirements(extras=self.extras, groups=self.groups)
