@@ -140,9 +140,13 @@ def _built(change: Change, places: Places, new: str) -> Installed:
     else:
         paths = []
     digest = change.after.digest() if change.after else ""
-    write_own(
-        new, change.after, paths, {"generation": change.entry["generation"], "plan": digest, "entry": change.entry}
-    )
+    state = {
+        "generation": change.entry["generation"],
+        "plan": digest,
+        "distributions": change.after.distributions() if change.after else [],
+        "entry": change.entry,
+    }
+    write_own(new, change.after, paths, state)
     done.phases_s["carry"] = perf_counter() - began_s
     if change.durable:
         write_out(new)

@@ -84,6 +84,26 @@ def test_a_foreign_lock_whose_marker_means_nothing_is_told_and_changes_nothing(
     assert "nothing can decide" in project.zephyr("pip", "install", "-r", "pylock.toml", code=1)
 
 
+def test_a_sync_brings_back_what_another_program_took_and_takes_out_what_it_put_there(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    project = Project(tmp_path / "project", start_node(start_upstream([LIB, SLOW])))
+    project.write(["demo-lib"])
+    project.zephyr("sync")
+    pip = ("pip", "--python", str(project.file(".venv/bin/python")))
+    project.zephyr(*pip, "uninstall", "-y", "demo-lib")
+    assert project.installed() == {}
+    project.zephyr("sync")
+    assert project.installed() == {"demo-lib": "1.0"}
+    project.zephyr(*pip, "install", "demo-slow")
+    project.zephyr("install", "demo-lib")
+    assert project.installed() == {"demo-lib": "1.0", "demo-slow": "1.0"}, "only a sync is exact"
+    assert "demo_slow 1.0 is in no lock here, and was taken out" in project.zephyr("sync")
+    assert project.installed() == {"demo-lib": "1.0"}
+    assert "holds its 1 package already" in project.zephyr("sync")
+    assert "holds its 1 package already" in project.zephyr("sync", "--frozen")
+
+
 def test_of_two_files_neither_is_written_where_one_cannot_be(tmp_path: Path) -> None:
     one, two = tmp_path / "one.txt", tmp_path / "nowhere" / "two.txt"
     one.write_text("before")

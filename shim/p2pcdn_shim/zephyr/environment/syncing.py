@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
-from p2pcdn.envs.places import state_of
+from p2pcdn.envs.held import held_plan
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.environment import named, venv
 from p2pcdn_shim.zephyr.environment.interpreter import interpreter_of, scheme_of
@@ -73,8 +73,8 @@ def sync(
     these ChangedMeanwhile; then the environment is as it was.
     """
     mode = _link_mode(call)
-    site = place / scheme_of(interpreter).purelib
-    held = _held(place, site, mode)
+    site = scheme_of(interpreter).purelib
+    held = _held(place, site, mode, exact=chosen.exact)
     question = _question(call, interpreter, chosen, held)
     if mode == "env":
         question["site"] = str(place)
@@ -104,7 +104,7 @@ def sync(
                 link_mode=mode,
                 exact=chosen.exact,
                 on_top_of=chosen.on_top_of,
-                held=lambda: _held(place, site, mode),
+                held=lambda: _held(place, site, mode, exact=chosen.exact),
             )
     compiled = question["bytecode"] is None or all(one["bytecode"] for one in wheels)
     fixed = chosen.project is None and not any(word in chosen.lock for word in ("directory", "editable"))
@@ -128,14 +128,15 @@ def stood_on(place: Path) -> list[str]:
     return [*(f"{place}/{name}" for name in own), *map(str, sites), str(venv.open_environment(place).python)]
 
 
-def _held(place: Path, site: Path, mode: LinkMode) -> str:
-    """The digest of the plan that the environment holds in this way of linking; "" for none.
+def _held(place: Path, site: str, mode: LinkMode, *, exact: bool) -> str:
+    """The digest of the plan that the environment holds in this way of linking; "" for none, and where others have
+    changed that.
 
     Nobody waits for that: it is looked up without the environment's lock, and again within it.
     """
-    if venv.read_settings(place) is None or site.is_symlink() != (mode == "env"):
+    if venv.read_settings(place) is None or (place / site).is_symlink() != (mode == "env"):
         return ""
-    return str(state_of(str(place)).get("plan", ""))
+    return held_plan(str(place), site, exact=exact)
 
 
 def _question(call: Call, interpreter: Probe, chosen: Chosen, have: str) -> dict[str, Any]:
