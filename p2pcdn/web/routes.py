@@ -60,7 +60,12 @@ def problem(error: P2pcdnError) -> Response:
     status, title = STATUS[type(error)]
     wait_s = error.retry_after_s if isinstance(error, Unavailable) else math.inf
     headers = [] if wait_s == math.inf else [("Retry-After", f"{max(1, round(wait_s))}")]
-    return problem_response(status, title, str(error), headers)
+    return problem_response(status, title, detail_of(error), headers)
+
+
+def detail_of(error: P2pcdnError) -> str:
+    """Its sentence, and those that were added on its way."""
+    return " ".join([str(error), *getattr(error, "__notes__", ())])
 
 
 def problem_response(status: int, title: str, detail: str, headers: Sequence[tuple[str, str]] = ()) -> Response:
