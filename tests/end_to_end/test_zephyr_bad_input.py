@@ -13,6 +13,7 @@ from tests.bench.upstream import Hang, Style
 from tests.bench.wheels import Distribution, make_wheel
 from tests.end_to_end.conftest import StartNode, StartUpstream
 from tests.end_to_end.test_zephyr import Project
+from tests.envs.made import MadeWheel
 
 LIB = make_wheel("demo-lib")
 SLOW = make_wheel("demo-slow", size_bytes=200_000)
@@ -51,6 +52,26 @@ def test_what_fails_after_the_lock_brings_everything_back(
     assert running.returncode == 130
     assert "Interrupted; nothing is half done" in told
     assert (project.file("pyproject.toml").read_text(), project.lock, project.installed()) == before
+
+
+def test_no_package_speaks_to_the_users_terminal(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    loud = MadeWheel({"demo_loud.py": b""}, "demo-loud", record="\x1b[2J\x9b31m\u202egnp.py,sha256=00,1\n").content()
+    asking = b"Metadata-Version: 2.1\nName: demo-asking\nVersion: 1.0\nRequires-Dist: \x1b]0;mine\x07 >> 1\n"
+    files = [
+        LIB,
+        Distribution("demo_loud-1.0-py3-none-any.whl", "demo-loud", "1.0", loud, make_wheel("demo-loud").metadata),
+        Distribution("demo_asking-1.0-py3-none-any.whl", "demo-asking", "1.0", make_wheel("x").content, asking),
+    ]
+    project = Project(tmp_path / "project", start_node(start_upstream(files, Style(other_host=False))))
+    project.write(["demo-lib"])
+    project.zephyr("sync")
+    pip = ("pip", "--python", str(project.file(".venv/bin/python")))
+    for words in (("add", "demo-loud"), ("add", "demo-asking"), (*pip, "install", "demo-asking")):
+        told = project.zephyr(*words, code=1)
+        assert all(sign.isprintable() or sign == "\n" for sign in told), repr(told)
+        assert "\\x1b" in told
 
 
 def test_a_broken_lock_is_told_with_what_to_do(
