@@ -23,6 +23,7 @@ from p2pcdn.errors import (
     Unanswered,
     Unavailable,
 )
+from p2pcdn.fetch import MetadataTooLarge
 from p2pcdn.http1 import Response
 from p2pcdn.lock.solvers import SolverFailed
 from p2pcdn.provision.bytecode import CompileFailed
@@ -32,6 +33,7 @@ from p2pcdn.resolve import BadRequirement, NoSolution
 STATUS: dict[type[P2pcdnError], tuple[int, str]] = {
     NotFound: (404, "Not found"),
     Refused: (403, "Refused"),
+    MetadataTooLarge: (403, "Refused"),
     DigestMismatch: (502, "The upstream sent wrong bytes"),
     RemoteProtocolError: (502, "The upstream's answer makes no sense"),
     Unavailable: (503, "Not available now"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.machine.files import write_texts
 from tests.bench.upstream import Hang, Style
@@ -52,6 +54,18 @@ def test_what_fails_after_the_lock_brings_everything_back(
     assert running.returncode == 130
     assert "Interrupted; nothing is half done" in told
     assert (project.file("pyproject.toml").read_text(), project.lock, project.installed()) == before
+
+
+def test_a_version_whose_metadata_is_a_flood_is_passed_over(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    flood = b"Metadata-Version: 2.1\nName: demo-flood\nVersion: 2.0\n\n" + b"x" * METADATA_SIZE_BYTES_MAX
+    files = [make_wheel("demo-flood", "1.0"), replace(make_wheel("demo-flood", "2.0"), metadata=flood)]
+    project = Project(tmp_path / "project", start_node(start_upstream(files, Style(other_host=False))))
+    project.write([])
+    project.zephyr("add", "demo-flood")
+    assert project.installed() == {"demo-flood": "1.0"}
+    assert "has more than 16 MiB" in project.zephyr("add", "demo-flood>=2", code=1)
 
 
 def test_no_package_speaks_to_the_users_terminal(
