@@ -139,6 +139,17 @@ def test_a_sync_brings_back_what_another_program_took_and_takes_out_what_it_put_
     assert "holds its 1 package already" in project.zephyr("sync", "--frozen")
 
 
+def test_an_index_that_cannot_be_reached_is_told_with_what_works_without_it(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    project = Project(tmp_path / "project", start_node(start_upstream([LIB])))
+    project.write(["demo-lib"])
+    told = project.zephyr("sync", "--index-url", "http://127.0.0.1:9/simple/", code=1)
+    assert "127.0.0.1:9 cannot be reached" in told
+    assert "`--offline` works with what is in the store" in told
+    assert "works with" not in project.zephyr("sync", "--offline", code=1)
+
+
 def test_of_two_files_neither_is_written_where_one_cannot_be(tmp_path: Path) -> None:
     one, two = tmp_path / "one.txt", tmp_path / "nowhere" / "two.txt"
     one.write_text("before")

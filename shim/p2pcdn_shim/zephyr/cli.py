@@ -166,6 +166,7 @@ ADVICE = {
     "A wheel that is not installed": "Its authors must mend it; another version may do.",
     "This machine has no sandbox": "Your own project can be left out (`zephyr sync --no-project`); `allow-unsandboxed-"
     "builds` builds it all the same, and is written down in the history.",
+    "Not available now": "Look at your network; `--offline` works with what is in the store.",
     "The store does not write": "Nothing was installed; make room on its disk and try again.",
 }
 
@@ -174,7 +175,8 @@ def _of_the_client(error: Exception) -> str | None:
     """The sentence of NoNode and NodeRefused; they are only known where the client was loaded."""
     client = sys.modules.get("p2pcdn_shim.client")
     if client is not None and isinstance(error, (client.NoNode, client.NodeRefused)):
-        advice = ADVICE.get((getattr(error, "problem", None) or {}).get("title", ""), "")
+        title = (getattr(error, "problem", None) or {}).get("title", "")
+        advice = ADVICE.get(title, "") if "ffline" not in str(error) else ""
         return f"{error} {advice}".strip()
     return None
 
