@@ -150,6 +150,19 @@ def test_an_index_that_cannot_be_reached_is_told_with_what_works_without_it(
     assert "works with" not in project.zephyr("sync", "--offline", code=1)
 
 
+def test_a_pyproject_that_was_emptied_empties_nothing(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    project = Project(tmp_path / "project", start_node(start_upstream([LIB])))
+    project.write(["demo-lib"])
+    project.zephyr("sync")
+    lock = project.lock
+    project.file("pyproject.toml").write_text("")
+    for command in ("sync", "lock", "update"):
+        assert "has no [project], and asks for nothing" in project.zephyr(command, code=2)
+    assert (project.lock, project.installed()) == (lock, {"demo-lib": "1.0"})
+
+
 def test_of_two_files_neither_is_written_where_one_cannot_be(tmp_path: Path) -> None:
     one, two = tmp_path / "one.txt", tmp_path / "nowhere" / "two.txt"
     one.write_text("before")

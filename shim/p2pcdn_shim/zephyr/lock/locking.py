@@ -47,6 +47,9 @@ def make(
     former: the old one; the project's own where none is given. installs: it is installed at once, so the node fetches
     meanwhile what it can. Raises NodeRefused, UsageError.
     """
+    if project.name is None and not (project.dependencies or project.extras or project.groups):
+        # An editor that found no room leaves an empty file, and an empty lock would empty the environment.
+        raise UsageError(f"{project.file} has no [project], and asks for nothing; `zephyr init` makes one.")
     former = former or lock_file.read(lock_file.place_of(project.file))
     builder = {**some_interpreter(call), "installs": installs}
     locked = asking.ask_lock(client, asking.question_of(project, call.config), builder, former, upgrade)
