@@ -58,6 +58,9 @@ def make(
             f"What {project.file} leaves to its build backend to say (its dependencies) is not locked: write it under"
             " [project] there. `zephyr install .` installs the project with what its build says."
         )
+    if project.name is None and not (project.dependencies or project.extras or project.groups):
+        # An editor that found no room leaves an empty file, and an empty lock would empty the environment.
+        raise UsageError(f"{project.file} has no [project], and asks for nothing; `zephyr init` makes one.")
     former = former or lock_file.read(lock_file.place_of(project.file))
     builder = {**some_interpreter(call), "installs": installs}
     locked = asking.ask_lock(client, asking.question_of(project, call.config), builder, former, upgrade)
