@@ -109,6 +109,24 @@ def test_no_package_speaks_to_the_users_terminal(
         assert "\\x1b" in told
 
 
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ('dependencies = ["demo-lib >> 1"]', "'demo-lib >> 1' is not a requirement"),
+        ("dependencies = ['demo-lib; pythonn > \"3\"']", "'pythonn > \"3\"' is not a marker"),
+        ('requires-python = ">>3.11"', "'>>3.11' is not a version specifier"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_with_its_file_and_line(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream, line: str, wrong: str
+) -> None:
+    project = Project(tmp_path / "project", start_node(start_upstream([LIB])))
+    project.file("pyproject.toml").write_text(f'[project]\nname = "demo"\nversion = "1"\n{line}\n')
+    told = project.zephyr("lock", code=2)
+    assert f"{project.file('pyproject.toml')}, line 4: " in told
+    assert wrong in told
+
+
 def test_a_broken_lock_is_told_with_what_to_do(
     tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
 ) -> None:
