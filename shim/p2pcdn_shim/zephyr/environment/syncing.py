@@ -31,8 +31,9 @@ class Chosen(Value):
 
     on_top_of: the digest of the plan of the environment that this was chosen for; None: it does not matter.
     exact: what others installed goes, too. project: the directory of the user's own project, installed so that its
-    sources stay in use; None: it is not. base: the directory of the lock, where paths in it begin. only: these projects
-    with what they need, and nothing else of the lock; None: all of it.
+    sources stay in use; None: it is not. project_said: names what its build says of it, so that it is installed anew
+    where that changes; "" where nobody asked. base: the directory of the lock, where paths in it begin. only: these
+    projects with what they need, and nothing else of the lock; None: all of it.
     """
 
     lock: str
@@ -41,6 +42,7 @@ class Chosen(Value):
     requested: tuple[str, ...] = ()
     exact: bool = True
     project: str | None = None
+    project_said: str = ""
     base: str | None = None
     on_top_of: str | None = None
     only: tuple[str, ...] | None = None
@@ -161,6 +163,7 @@ def _question(call: Call, interpreter: Probe, chosen: Chosen, held: dict[str, st
         "checkouts": str(named.beside_project(call.config, call.directory, call.config.checkouts)),
         "bytecode": compiled if wait is not False and interpreter.cache_tag else None,
         **held,
+        **({"project_said": chosen.project_said} if chosen.project_said else {}),
         **({"only": list(chosen.only)} if chosen.only is not None else {}),
     }
 
