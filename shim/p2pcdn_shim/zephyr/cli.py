@@ -71,9 +71,9 @@ class _Listener:
         """In words on stderr, and with --json besides as the document on stdout that a program waits for."""
         print(f"zephyr: {sentence}", file=sys.stderr)
         if self.as_json:
-            import json
+            from p2pcdn_shim.zephyr.terminal.voice import document
 
-            print(json.dumps({"error": {"kind": kind, "message": sentence}}, indent=2, ensure_ascii=False))
+            print(document({"error": {"kind": kind, "message": sentence}}))
         return code
 
 

@@ -16,6 +16,18 @@ def packages(number: int) -> str:
     return f"{number} package{'' if number == 1 else 's'}"
 
 
+def document(value: Any) -> str:
+    """The value as one JSON document that stdout can write: a path may have octets that are no letters."""
+    import json
+
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=2)
+    return text
+
+
 class Voice:
     """One run's way of speaking. verbosity: 0, or how often -v was given.
 
@@ -32,9 +44,7 @@ class Voice:
     def answer(self, lines: Iterable[str], value: Any) -> None:
         """What was asked for: the lines, or with --json the value as one JSON document. --quiet does not silence it."""
         if self.as_json:
-            import json
-
-            lines = [json.dumps(value, indent=2, ensure_ascii=False)]
+            lines = [document(value)]
         for line in lines:
             print(line)
             self.printed += f"{line}\n"
