@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Literal
 
@@ -82,7 +82,7 @@ NO_MAKERS = Makers()
 class Listed:
     """Where a project is listed: the index that owns it, and the version of its page, which says what it is.
 
-    until: only its files of before count; None: all.
+    until: only its files of before count, in UTC; None: all.
     """
 
     index: Index
@@ -92,7 +92,7 @@ class Listed:
 
     def key(self, kind: str) -> str:
         """Under which its table (t), its files (f), what locks looked at of it (l) are kept."""
-        until = f"@{self.until.astimezone(UTC):%Y%m%dT%H%M%S.%f}" if self.until is not None else ""
+        until = f"@{self.until:%Y%m%dT%H%M%S.%f}" if self.until is not None else ""
         return f"{kind}{FORMAT}/{self.index.key}/{self.project}/{self.version}{until}"
 
 
