@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -20,7 +20,15 @@ import trio
 from p2pcdn import frames
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, Vcs
-from p2pcdn.errors import DigestMismatch, NotFound, Refused, RemoteProtocolError, StoreStopped, Unavailable
+from p2pcdn.errors import (
+    DigestMismatch,
+    NotFound,
+    P2pcdnError,
+    Refused,
+    RemoteProtocolError,
+    StoreStopped,
+    Unavailable,
+)
 from p2pcdn.fetch import Metadata as WheelMetadata
 from p2pcdn.fetch import Wanted
 from p2pcdn.index import Pages
@@ -253,12 +261,17 @@ class Facts:
         return self._kept(f"m{FORMAT}/{name}") if name is not None else None
 
     async def metadata_of(
-        self, source: Source, listed: Listed, files: Sequence[File], of_sdist: OfSdist | None
+        self,
+        source: Source,
+        listed: Listed,
+        files: Sequence[File],
+        of_sdist: OfSdist | None,
+        spoilt: MutableMapping[Source, str],
     ) -> bytes:
         """The encoded rest of a Metadata: all but its source. files: those of the version, of the page `listed`.
 
-        Raises Unavailable, Refused: then nobody can say; and BuildFailed, SandboxUnusable. What is wrong with a wheel
-        itself is a `broken` one.
+        spoilt: gets why it is a `broken` one where other bytes came than the index names. Raises Unavailable, Refused:
+        then nobody can say; and BuildFailed, SandboxUnusable. What is wrong with a wheel itself is a `broken` one.
         """
         if (known := self.metadata_at_hand(listed, files)) is not None:
             return known
@@ -271,7 +284,9 @@ class Facts:
         try:
             content = await self.metadata.of(wanted)
         except (NotFound, RemoteProtocolError, DigestMismatch) as error:
-            return _broken(str(error).rstrip("."))
+            if isinstance(error, DigestMismatch):
+                spoilt[source] = str(error)
+            return _broken(error)
         if len(content) <= READ_INLINE_BYTES_MAX:
             octets = _encoded_metadata(source, content)
         else:
@@ -296,7 +311,7 @@ class Facts:
         try:
             content, place = await of_url(source)
         except (NotFound, Refused, RemoteProtocolError, DigestMismatch) as error:
-            return _broken(str(error).rstrip(".")), None
+            return _broken(error), None
         if (name := name_in(content)) != source.project:
             return _broken(f"what is there calls itself {name or 'nothing'}"), None
         return await self.threads.run(_encoded_metadata, source, content), place
@@ -401,5 +416,5 @@ def name_in(content: bytes) -> str:
         return ""
 
 
-def _broken(why: str) -> bytes:
-    return encode_metadata(Metadata(Source(""), broken=why))
+def _broken(why: str | P2pcdnError) -> bytes:
+    return encode_metadata(Metadata(Source(""), broken=str(why).rstrip(".")))
