@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
@@ -221,6 +222,17 @@ async def test_a_store_whose_rooms_cannot_be_read_now_is_as_it_was_at_the_next_s
         await open_store(directory, disk=disk)
     async with opened(directory, disk=disk) as store:
         assert store.summary().partials == 1
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+async def test_what_no_later_start_finds_otherwise_is_not_called_a_failing_disk(directory: Path, code: int) -> None:
+    layout = Layout(directory)
+    disk = SimDisk(random.Random(3), rooms=[layout.blobs, layout.partials], paced=False)
+    disk.faults.script = fail_once("list", 1, code)
+    with pytest.raises(StoreUnusable) as told:
+        await open_store(directory, disk=disk)
+    assert not isinstance(told.value, StoreUnreadable)
+    assert str(told.value) == f"The store {directory} cannot be opened: {os.strerror(code)}."
 
 
 async def test_a_rebuild_keeps_the_rows_that_are_whole(directory: Path) -> None:
