@@ -30,7 +30,7 @@ from p2pcdn.errors import (
     Unavailable,
 )
 from p2pcdn.fetch import Metadata as WheelMetadata
-from p2pcdn.fetch import Wanted
+from p2pcdn.fetch import MetadataTooLarge, Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
 from p2pcdn.lock.kept import FORMAT, encode_metadata, encode_table, without_version
@@ -270,7 +270,7 @@ class Facts:
     ) -> bytes:
         """The encoded rest of a Metadata: all but its source. files: those of the version, of the page `listed`.
 
-        spoilt: gets why it is a `broken` one where other bytes came than the index names. Raises Unavailable, Refused:
+        spoilt: gets why it is a `broken` one where no such bytes came as the index names. Raises Unavailable, Refused:
         then nobody can say; and BuildFailed, SandboxUnusable. What is wrong with a wheel itself is a `broken` one.
         """
         if (known := self.metadata_at_hand(listed, files)) is not None:
@@ -283,8 +283,8 @@ class Facts:
             return await self._of_sdist(source, wanted, of_sdist)
         try:
             content = await self.metadata.of(wanted)
-        except (NotFound, RemoteProtocolError, DigestMismatch) as error:
-            if isinstance(error, DigestMismatch):
+        except (NotFound, RemoteProtocolError, DigestMismatch, MetadataTooLarge) as error:
+            if isinstance(error, DigestMismatch | MetadataTooLarge):
                 spoilt[source] = str(error)
             return _broken(error)
         if len(content) <= READ_INLINE_BYTES_MAX:

@@ -258,10 +258,8 @@ class Locker:
 
 
 def _left_aside(source: Source, why: str) -> str:
-    return (
-        f"{source.project} {source.version} was left aside, for its metadata is not what the index names ({why}); an"
-        " upgrade asks for it again."
-    )
+    told = f"{source.project} {source.version} was left aside, for its metadata came wrong"
+    return f"{told} ({why.rstrip('.')}); an upgrade asks for it again."
 
 
 def _tags_of(served: Collection[Any]) -> frozenset[str]:

@@ -28,7 +28,7 @@ from p2pcdn.provision.building import Kind, Progress
 from p2pcdn.provision.sites import Site
 from p2pcdn.resolve import Target
 from p2pcdn.web.control_face import Route, asked_object
-from p2pcdn.web.routes import STATUS, json_response
+from p2pcdn.web.routes import STATUS, detail_of, json_response
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class ZephyrFace:
                 lines = await work(progress)
             except P2pcdnError as error:
                 status, title = STATUS[type(error)]
-                await send.send(_line({"error": {"status": status, "title": title, "detail": str(error)}}))
+                await send.send(_line({"error": {"status": status, "title": title, "detail": detail_of(error)}}))
                 return
             except Exception:  # in the node's nursery it would end everything
                 log.exception("what zephyr asked for was not done")

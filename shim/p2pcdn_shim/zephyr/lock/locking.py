@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from p2pcdn_shim.client import NodeRefused
 from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.configuration.config_files import read_text
 from p2pcdn_shim.zephyr.environment.interpreter import some_interpreter
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.lock import lock_file
@@ -58,12 +61,28 @@ def make(
             f"What {project.file} leaves to its build backend to say (its dependencies) is not locked: write it under"
             " [project] there. `zephyr install .` installs the project with what its build says."
         )
+    if project.name is None and not (project.dependencies or project.extras or project.groups):
+        # An editor that found no room leaves an empty file, and an empty lock would empty the environment.
+        raise UsageError(f"{project.file} has no [project], and asks for nothing; `zephyr init` makes one.")
     former = former or lock_file.read(lock_file.place_of(project.file))
     builder = {**some_interpreter(call), "installs": installs}
-    locked = asking.ask_lock(client, asking.question_of(project, call.config), builder, former, upgrade)
+    try:
+        locked = asking.ask_lock(client, asking.question_of(project, call.config), builder, former, upgrade)
+    except NodeRefused as error:
+        raise _with_its_line(project, error) from error
     for warning in locked.warnings:
         call.voice.warn(warning)
     return locked
+
+
+def _with_its_line(project: Project, error: NodeRefused) -> Exception:
+    """What the node cannot read, where it stands in the project's own file; else as the node says it."""
+    wrong = re.search(r"(['\"])(.+)\1 is not ", str(error))
+    if wrong and error.problem.get("title") == "Not a requirement":
+        for number, line in enumerate((read_text(project.file) or "").splitlines(), 1):
+            if wrong[2] in line:
+                return UsageError(f"{project.file}, line {number}: {str(error).removesuffix('.')}.")
+    return error
 
 
 def write(call: Call, file: Path, text: str) -> list[str]:

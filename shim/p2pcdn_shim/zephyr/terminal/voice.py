@@ -28,6 +28,13 @@ def document(value: Any) -> str:
     return text
 
 
+def harmless(text: str) -> str:
+    """With all spelled out that a terminal would obey: packages and indexes have their words in our sentences."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else repr(sign)[1:-1] for sign in text)
+
+
 class Voice:
     """One run's way of speaking. verbosity: 0, or how often -v was given.
 
@@ -45,6 +52,8 @@ class Voice:
         """What was asked for: the lines, or with --json the value as one JSON document. --quiet does not silence it."""
         if self.as_json:
             lines = [document(value)]
+        elif sys.stdout.isatty():  # a program that reads it gets it as it is
+            lines = map(harmless, lines)
         for line in lines:
             print(line)
             self.printed += f"{line}\n"
@@ -63,7 +72,7 @@ class Voice:
         """What the user must know."""
         self.has_warned = True
         sys.stdout.flush()
-        print(f"zephyr: {sentence}", file=sys.stderr)
+        print(f"zephyr: {harmless(sentence)}", file=sys.stderr)
 
     def detail(self, sentence: str, *, level: int = 1) -> None:
         """What only who asked with so many -v wants to know."""
