@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Literal
 
@@ -20,7 +20,15 @@ import trio
 from p2pcdn import frames
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, Vcs
-from p2pcdn.errors import DigestMismatch, NotFound, Refused, RemoteProtocolError, StoreStopped, Unavailable
+from p2pcdn.errors import (
+    DigestMismatch,
+    NotFound,
+    P2pcdnError,
+    Refused,
+    RemoteProtocolError,
+    StoreStopped,
+    Unavailable,
+)
 from p2pcdn.fetch import Metadata as WheelMetadata
 from p2pcdn.fetch import MetadataTooLarge, Wanted
 from p2pcdn.index import Pages
@@ -82,7 +90,7 @@ NO_MAKERS = Makers()
 class Listed:
     """Where a project is listed: the index that owns it, and the version of its page, which says what it is.
 
-    until: only its files of before count; None: all.
+    until: only its files of before count, in UTC; None: all.
     """
 
     index: Index
@@ -92,7 +100,7 @@ class Listed:
 
     def key(self, kind: str) -> str:
         """Under which its table (t), its files (f), what locks looked at of it (l) are kept."""
-        until = f"@{self.until.astimezone(UTC):%Y%m%dT%H%M%S.%f}" if self.until is not None else ""
+        until = f"@{self.until:%Y%m%dT%H%M%S.%f}" if self.until is not None else ""
         return f"{kind}{FORMAT}/{self.index.key}/{self.project}/{self.version}{until}"
 
 
@@ -253,12 +261,17 @@ class Facts:
         return self._kept(f"m{FORMAT}/{name}") if name is not None else None
 
     async def metadata_of(
-        self, source: Source, listed: Listed, files: Sequence[File], of_sdist: OfSdist | None
+        self,
+        source: Source,
+        listed: Listed,
+        files: Sequence[File],
+        of_sdist: OfSdist | None,
+        spoilt: MutableMapping[Source, str],
     ) -> bytes:
         """The encoded rest of a Metadata: all but its source. files: those of the version, of the page `listed`.
 
-        Raises Unavailable, Refused: then nobody can say; and BuildFailed, SandboxUnusable. What is wrong with a wheel
-        itself is a `broken` one.
+        spoilt: gets why it is a `broken` one where no such bytes came as the index names. Raises Unavailable, Refused:
+        then nobody can say; and BuildFailed, SandboxUnusable. What is wrong with a wheel itself is a `broken` one.
         """
         if (known := self.metadata_at_hand(listed, files)) is not None:
             return known
@@ -271,7 +284,9 @@ class Facts:
         try:
             content = await self.metadata.of(wanted)
         except (NotFound, RemoteProtocolError, DigestMismatch, MetadataTooLarge) as error:
-            return _broken(str(error).rstrip("."))
+            if isinstance(error, DigestMismatch | MetadataTooLarge):
+                spoilt[source] = str(error)
+            return _broken(error)
         if len(content) <= READ_INLINE_BYTES_MAX:
             octets = _encoded_metadata(source, content)
         else:
@@ -296,7 +311,7 @@ class Facts:
         try:
             content, place = await of_url(source)
         except (NotFound, Refused, RemoteProtocolError, DigestMismatch) as error:
-            return _broken(str(error).rstrip(".")), None
+            return _broken(error), None
         if (name := name_in(content)) != source.project:
             return _broken(f"what is there calls itself {name or 'nothing'}"), None
         return await self.threads.run(_encoded_metadata, source, content), place
@@ -401,5 +416,5 @@ def name_in(content: bytes) -> str:
         return ""
 
 
-def _broken(why: str) -> bytes:
-    return encode_metadata(Metadata(Source(""), broken=why))
+def _broken(why: str | P2pcdnError) -> bytes:
+    return encode_metadata(Metadata(Source(""), broken=str(why).rstrip(".")))

@@ -57,6 +57,8 @@ class Feed:
         self._told_of: dict[str, list[str]] = {}  # versions by project, which were not among it
         self.places: dict[str, LockedFile | Directory | Vcs] = {}  # by direct URL
         self.pages: dict[str, Listed | None] = {}  # those that the solver was told of, by project
+        # Why versions count as broken of which other metadata came than their index names.
+        self.spoilt: dict[Source, str] = {}
 
     async def get(self, need: Need) -> tuple[list[bytes], list[list[Any]]]:
         """Waits until something that is needed has come, and gives it with all else that has.
@@ -230,7 +232,7 @@ class Feed:
         if (source.project, source.version) not in self._files:
             self._learn_files(source, await self._facts.files(listed, source.version))
         files = self.files(listed, source.version)
-        return await self._facts.metadata_of(source, listed, files, self._makers.of_sdist)
+        return await self._facts.metadata_of(source, listed, files, self._makers.of_sdist, self.spoilt)
 
     def _learn_files(self, source: Source, by_version: Mapping[str, Files] | None) -> None:
         """by_version: of this source and of those that are kept beside it; None where that is not known yet."""

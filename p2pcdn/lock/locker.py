@@ -22,7 +22,7 @@ from p2pcdn.lock.room import Found, Room
 from p2pcdn.lock.solvers import SolverFailed, Solvers
 from p2pcdn.lock.targets import Cell, Platform, cell_of, listed_tags, matrix
 from p2pcdn.lock.wishes import Question
-from p2pcdn.resolve import LacksFiles, Solution, Target
+from p2pcdn.resolve import Solution, Source, Target
 from p2pcdn.store import Store, Table
 
 # Whoever asked waits for ten minutes; before that he hears why there is no lock.
@@ -34,7 +34,7 @@ PAGES_AT_ONCE_MAX = 16
 @dataclass(frozen=True, slots=True)
 class Locked:
     """A lock. left_out: what of its matrix it does not serve; warnings say that, too. open: something that it should
-    say could not be asked.
+    say could not be asked, or came wrong.
 
     again: it came from memory, for nothing that it stands on has changed. from_room: a neighbour had found it, and we
     only confirmed it.
@@ -193,12 +193,12 @@ class Locker:
             if job.ahead is not None:
                 pins = (pin for solution in solutions_of(outcomes).values() for pin in solution.pins)
                 job.ahead.note({(pin.project, pin.version) for pin in pins})
-            locked = await self._composed(job, outcomes, feed)
+            found = Found(outcomes, session.looked_at, session.projects)
+            locked = await self._composed(job, found, feed)
             # Of what is in the store by chance nothing follows for who asks an index.
             if self.facts.pages.asks and not (locked.open or feed.places or None in feed.pages.values()):
                 # What stands at a URL may be another the next time; a project that nobody has may appear any minute.
-                offered = self._offered(job, Found(outcomes, session.looked_at, session.projects), feed)
-                await self._keep(key, locked, feed.pages, offered)
+                await self._keep(key, locked, feed.pages, self._offered(job, found, feed))
             return locked
 
     async def _from_room(self, key: str, job: _Job) -> Locked | None:
@@ -209,16 +209,16 @@ class Locker:
             found = await self.room.find(job.question, job.targets, self.facts.pages.all_indexes, feed)
             if found is None or unsparable(found.outcomes, job.sparing):
                 return None
-            locked = replace(await self._composed(job, found.outcomes, feed), from_room=True)
+            locked = replace(await self._composed(job, found, feed), from_room=True)
             pages = {project: feed.pages[project] for project in found.projects}
             if not locked.open:
                 await self._keep(key, locked, pages, self._offered(job, found, feed))
             return locked
 
-    async def _composed(self, job: _Job, outcomes: Mapping[Any, Solution | LacksFiles], feed: Feed) -> Locked:
-        solutions, out = solutions_of(outcomes), left_out(outcomes)
+    async def _composed(self, job: _Job, found: Found[Any], feed: Feed) -> Locked:
+        solutions, out = solutions_of(found.outcomes), left_out(found.outcomes)
         merged = merge(solutions, job.question.roots, lambda cells: _cells_marker(cells, solutions))
-        cells = [cell for cell in outcomes if isinstance(cell, Cell)]
+        cells = [cell for cell in found.outcomes if isinstance(cell, Cell)]
         published: Published = {}
         unasked: list[str] = []
         if self.publishers is not None and cells:
@@ -226,8 +226,9 @@ class Locker:
         targets = Targets(_tags_of(solutions), cells, out, published)
         composed = await self.facts.threads.run(compose, job.question.fields, merged, targets, feed)
         warnings = dict.fromkeys(text for solution in solutions.values() for text in solution.warnings)
-        told = [*(one.sentence for one in out), *unasked]
-        return Locked(composed.text, len(merged), (*told, *warnings, *composed.warnings), out, bool(unasked))
+        aside = [_left_aside(one, why) for one, why in feed.spoilt.items() if one in found.looked_at]
+        told = [*(one.sentence for one in out), *aside, *unasked]
+        return Locked(composed.text, len(merged), (*told, *warnings, *composed.warnings), out, bool(unasked or aside))
 
     def _offered(self, job: _Job, found: Found[Any], feed: Feed) -> Mapping[tuple[Table, str], bytes]:
         if self.room is None:
@@ -254,6 +255,11 @@ class Locker:
             await self.store.change(values={("environments", key): frames.encode(record), **offered})
         except StoreStopped:
             return  # status says why; it is solved again then
+
+
+def _left_aside(source: Source, why: str) -> str:
+    told = f"{source.project} {source.version} was left aside, for its metadata came wrong"
+    return f"{told} ({why.rstrip('.')}); an upgrade asks for it again."
 
 
 def _tags_of(served: Collection[Any]) -> frozenset[str]:

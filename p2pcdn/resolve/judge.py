@@ -101,9 +101,14 @@ def _cutoff(text: str) -> datetime:
 
 
 def moment_of(text: str) -> datetime:
-    """A time of ISO 8601, in UTC where it does not say. Raises ValueError."""
+    """A time of ISO 8601, in UTC; so is one that does not say where. Raises ValueError."""
     moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is in no year that can be reckoned with") from error
 
 
 def _projects(names: tuple[str, ...]) -> frozenset[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from packaging.version import Version
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.judge import Judgement
-from p2pcdn.resolve.model import Metadata, Release
+from p2pcdn.resolve.model import Metadata, Release, Source
 from p2pcdn.resolve.order import Order, order_at
 from p2pcdn.resolve.term import NOTHING
 
@@ -81,22 +81,25 @@ class Project:
         return _where(source.url == url for source in self.sources)
 
 
-def project_at(name: str, found: Iterable[Metadata], judge: Judgement) -> Project:
-    """Out of what direct URLs gave. One that is broken stays, with its reason."""
+def project_at(name: str, found: Mapping[Source, Metadata], judge: Judgement) -> Project:
+    """Out of what direct URLs gave. One that is broken stays, with its reason.
+
+    Metadata of two URLs that say the same may be one value, so where it is from is not asked of itself.
+    """
     rows = []
     broken = {}
-    for one in found:
+    for source, said in found.items():
         try:
-            version = Version(one.version)
+            version = Version(said.version)
         except ValueError:
             version = Version("0")
-            broken[one.source] = f"cannot be used: its metadata says {one.version!r}, which is no version"
-        wheel = one.source.url.partition("#")[0].rpartition("/")[2].removesuffix(".whl")
-        tags = ("-".join(wheel.split("-")[-3:]),) if ".whl" in one.source.url and wheel.count("-") >= 4 else ()
-        release = Release(str(version), one.requires_python, tags=tags, sdist=not tags)
-        rows.append((version, release, one.source))
-        if one.broken:
-            broken[one.source] = f"cannot be used: {one.broken}"
+            broken[source] = f"cannot be used: its metadata says {said.version!r}, which is no version"
+        wheel = source.url.partition("#")[0].rpartition("/")[2].removesuffix(".whl")
+        tags = ("-".join(wheel.split("-")[-3:]),) if ".whl" in source.url and wheel.count("-") >= 4 else ()
+        release = Release(str(version), said.requires_python, tags=tags, sdist=not tags)
+        rows.append((version, release, source))
+        if said.broken:
+            broken[source] = f"cannot be used: {said.broken}"
     project = Project(order_at(name, rows), judge)
     for source, reason in broken.items():
         project.condemn(project.sources.index(source), reason)

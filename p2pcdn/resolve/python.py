@@ -69,7 +69,7 @@ class View:
         if known is not None:
             return known
         if name in self._urls:
-            known = project_at(name, [self.metadata[one] for one in self._urls[name]], self.judgement)
+            known = project_at(name, {one: self.metadata[one] for one in self._urls[name]}, self.judgement)
         elif (order := self.knowledge.order(name)) is not None:
             known = Project(order, self.judgement)
         if known is not None:

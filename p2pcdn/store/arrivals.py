@@ -261,14 +261,15 @@ class Arrivals:
         names = set(await self._disk.list(self._layout.partials))
         for stem in sorted({name.removesuffix(".journal") for name in names}):
             try:
-                resumable = await self._find(stem, names)
+                stays = await self._find(stem, names)
             except OSError as error:
                 # A part of a file is worth less than a node that starts.
                 _log.warning(
                     "What had come of %s cannot be read (%s); it is fetched anew.", stem, error.strerror or error
                 )
-                resumable = False
-            if not resumable:
+                # A journal alone may be that of a whole file without a row, which the next start can still adopt.
+                stays = stem not in names
+            if not stays:
                 with suppress(OSError):
                     await self._remove_files(stem)
 
@@ -298,7 +299,7 @@ class Arrivals:
             return
         try:
             file = await self._disk.open(self._layout.blob(name))
-        except OSError:
+        except FileNotFoundError:
             return
         whole = file.size_bytes() == past.size_bytes
         file.close()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from dataclasses import dataclass
 from pathlib import Path
 
 from p2pcdn.digest import BlobName
-from p2pcdn.errors import StoreStopped, StoreUnreadable
+from p2pcdn.errors import StoreStopped, StoreUnreadable, StoreUnusable
 from p2pcdn.store.arrivals import Arrivals
 from p2pcdn.store.background import Background
 from p2pcdn.store.blob_table import BlobTable
@@ -23,6 +24,9 @@ from p2pcdn.store.shelves import Shelves
 from p2pcdn.store.trees import Trees
 from p2pcdn.store.verify import adopt_unknown
 from p2pcdn.world import Clock, Disk, Threads
+
+# What no later start finds otherwise, until somebody has put it right; the disk has not failed.
+FOR_GOOD = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ async def open_parts(
         return await _open_claimed(layout, held, disk, threads, clock, dice, limits)
     except OSError as error:
         held.release()
+        if error.errno in FOR_GOOD:
+            raise StoreUnusable(f"The store {directory} cannot be opened: {error.strerror}.") from error
         raise StoreUnreadable(
             f"The store {directory} cannot be opened now: {error.strerror or error}. What it keeps is as it was; "
             "start the node again, and look at the disk should that not help."

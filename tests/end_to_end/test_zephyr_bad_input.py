@@ -77,6 +77,23 @@ def test_what_comes_spoilt_once_is_asked_for_again_and_what_always_does_is_told(
     assert project.installed() == {"demo-lib": "2.0", "demo-source": "1.0"}
 
 
+def test_metadata_that_always_comes_spoilt_is_told_and_the_lock_without_its_version_not_remembered(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    """Whoever can spoil one answer on its way, again and again, could else have an old version locked in silence."""
+    upstream = start_upstream([LIB, make_wheel("demo-lib", "2.0")])
+    project = Project(tmp_path / "project", start_node(upstream))
+    project.write(["demo-lib"])
+    upstream.fault("*-2.0-*.metadata", WrongBytes())
+    said = project.zephyr("lock")
+    assert 'version = "1.0"' in project.lock
+    assert said.count("demo-lib 2.0 was left aside, for its metadata came wrong") == 1
+    upstream.heal()
+    project.file("pylock.toml").unlink()
+    assert "left aside" not in project.zephyr("lock")
+    assert 'version = "2.0"' in project.lock
+
+
 def test_a_version_whose_metadata_is_a_flood_is_passed_over(
     tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
 ) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import trio
 
+from p2pcdn.envs.model import LockedFile
+from p2pcdn.lock.facts import Makers
 from p2pcdn.lock.feed import open_feed
 from p2pcdn.lock.solvers import SolverFailed
 from p2pcdn.lock.targets import PLATFORMS, Cell
-from p2pcdn.resolve import Wanted
+from p2pcdn.resolve import Source, Wanted
 from tests.bench.wheels import make_wheel
 from tests.lock.rooms import Room, room
 
@@ -72,6 +74,23 @@ async def test_a_solver_is_kept_for_the_next_question_and_knows_nothing_of_the_l
             assert session._child is child
             solution = await session.resolve(Wanted(("app",)), TARGET)
         assert solution.pins[0].version == "2.0"
+
+
+async def test_two_urls_may_give_what_says_the_same_but_for_its_name(tmp_path: Path) -> None:
+    urls = {name: f"https://host.example/{name}-1.0-py3-none-any.whl" for name in ("one", "two")}
+
+    async def of_url(source: Source) -> tuple[bytes, LockedFile]:
+        return f"Metadata-Version: 2.1\nName: {source.project}\nVersion: 1.0\n".encode(), LockedFile(
+            "x", {}, source.url
+        )
+
+    async with (
+        room(tmp_path) as here,
+        open_feed(here.facts, Makers(of_url=of_url)) as feed,
+        here.solvers.session(feed) as session,
+    ):
+        solution = await session.resolve(Wanted(tuple(f"{name} @ {url}" for name, url in urls.items())), TARGET)
+        assert {pin.project: pin.url for pin in solution.pins} == urls
 
 
 async def test_a_caller_who_leaves_in_the_middle_leaves_no_solver_behind(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -228,6 +229,7 @@ def error_of(run: subprocess.CompletedProcess[str], code: int) -> str:
         (["venv", "create", "a b", "--json"], "usage", 2),
         (["venv", "remove", "--json", "nosuch"], "failed", 1),
         (["--json", "rollback", "abc"], "usage", 2),
+        (["--json", "rollback", "9" * 5000], "usage", 2),
         (["run", "--json", "--", "nosuch"], "not-found", 127),
         (["--json", "run", "--", "/"], "not-executable", 126),
         (["lock", "--json", "--directory", "project"], "failed", 1),
@@ -239,6 +241,14 @@ def test_a_program_gets_the_error_as_a_document(words: list[str], kind: str, cod
     variables = {"P2PCDN_STORE": "/dev/null/nowhere"}
     zephyr("venv", "create", home=tmp_path)
     assert error_of(zephyr(*words, home=tmp_path, variables=variables), code) == kind
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "utf-8:surrogateescape", "ascii:strict"])
+def test_an_error_that_names_what_is_no_text_is_a_document_all_the_same(encoding: str, tmp_path: Path) -> None:
+    words = ["--json", "--directory", os.fsdecode("é".encode() + b"\xff"), "lock"]
+    run = zephyr(*words, home=tmp_path, variables={"PYTHONIOENCODING": encoding})
+    assert run.returncode == 2
+    assert json.loads(run.stdout)["error"]["message"] == f"There is no directory {tmp_path}/é\udcff."
 
 
 @pytest.mark.parametrize("words", [["run", "--", "sh", "-c", "exit 3", "--json"], ["run", "nosuch", "--json"]])

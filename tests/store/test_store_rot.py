@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
@@ -11,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from p2pcdn.digest import Sha256
-from p2pcdn.errors import NotFound, StoreUnreadable, StoreUnusable
+from p2pcdn.digest import BlobName, Sha256
+from p2pcdn.errors import NotFound, StoreStopped, StoreUnreadable, StoreUnusable
 from p2pcdn.store import Store
 from p2pcdn.store.layout import Layout
 from simnet.disks.disk import SimDisk
@@ -187,6 +188,27 @@ async def test_what_is_left_of_a_download_and_cannot_be_read_keeps_no_store_shut
             assert await (await keep(store, content)).read() == content
 
 
+@pytest.mark.parametrize("call", ["open", "syncdir"])
+async def test_a_whole_file_that_has_no_row_yet_is_adopted_by_the_start_that_can_read_it(
+    directory: Path, call: str
+) -> None:
+    layout = Layout(directory)
+    disk = SimDisk(random.Random(3), rooms=[layout.blobs, layout.partials], paced=False)
+    store = await open_store(directory, disk=disk)
+    partial = await store.grow(Sha256.of(CONTENT), MIB, WHEEL)
+    await partial.write(0, CONTENT)
+    shelf = layout.shelf(BlobName.of(CONTENT))
+    disk.faults.script = fail_once("syncdir", 1, within=str(shelf))
+    with pytest.raises(StoreStopped):
+        await partial.finish()
+    store.abandon()
+    disk.faults.script = fail_once(call, 1, within=str(shelf))  # type: ignore[arg-type]
+    await (await open_store(directory, disk=disk)).close()
+    async with opened(directory, disk=disk) as store:
+        assert store.holds(Sha256.of(CONTENT))
+        assert store.summary().blobs == 1
+
+
 async def test_a_store_whose_rooms_cannot_be_read_now_is_as_it_was_at_the_next_start(directory: Path) -> None:
     layout = Layout(directory)
     disk = SimDisk(random.Random(3), rooms=[layout.blobs, layout.partials], paced=False)
@@ -200,6 +222,17 @@ async def test_a_store_whose_rooms_cannot_be_read_now_is_as_it_was_at_the_next_s
         await open_store(directory, disk=disk)
     async with opened(directory, disk=disk) as store:
         assert store.summary().partials == 1
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+async def test_what_no_later_start_finds_otherwise_is_not_called_a_failing_disk(directory: Path, code: int) -> None:
+    layout = Layout(directory)
+    disk = SimDisk(random.Random(3), rooms=[layout.blobs, layout.partials], paced=False)
+    disk.faults.script = fail_once("list", 1, code)
+    with pytest.raises(StoreUnusable) as told:
+        await open_store(directory, disk=disk)
+    assert not isinstance(told.value, StoreUnreadable)
+    assert str(told.value) == f"The store {directory} cannot be opened: {os.strerror(code)}."
 
 
 async def test_a_rebuild_keeps_the_rows_that_are_whole(directory: Path) -> None:

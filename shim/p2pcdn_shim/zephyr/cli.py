@@ -69,13 +69,11 @@ class _Listener:
 
     def told(self, sentence: str, kind: str, code: int) -> int:
         """In words on stderr, and with --json besides as the document on stdout that a program waits for."""
-        from p2pcdn_shim.zephyr.terminal.voice import harmless
+        from p2pcdn_shim.zephyr.terminal.voice import document, harmless
 
         print(f"zephyr: {harmless(sentence)}", file=sys.stderr)
         if self.as_json:
-            import json
-
-            print(json.dumps({"error": {"kind": kind, "message": sentence}}, indent=2, ensure_ascii=False))
+            print(document({"error": {"kind": kind, "message": sentence}}))
         return code
 
 

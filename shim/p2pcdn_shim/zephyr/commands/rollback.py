@@ -17,6 +17,10 @@ whose number is given (`zephyr history` lists them). Needs neither network nor n
 stay."""
 
 
+# No environment has ever been changed so often, and Python refuses to read thousands of digits.
+DIGITS_MAX = 18
+
+
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("generation", nargs="?", metavar="N", help="Which generation; else the one before.")
     parser.add_argument("--venv", metavar="DIR", help="The environment, instead of the project's .venv.")
@@ -60,7 +64,7 @@ def run(call: Call) -> int:
 
 def _generation(word: str | None) -> int | None:
     """The number that was typed; None where there is none. Raises UsageError."""
-    if word is None or (word.isascii() and word.isdecimal()):
+    if word is None or (word.isascii() and word.isdecimal() and len(word) <= DIGITS_MAX):
         return int(word) if word is not None else None
     raise UsageError(
         f"{word[:60]!r} is no generation. Each change of the environment has a number, its generation, and"

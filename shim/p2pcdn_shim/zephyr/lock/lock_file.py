@@ -25,8 +25,13 @@ def place_of(project_file: Path) -> Path:
 
 
 def read(file: Path) -> str | None:
-    """The text of a lock; None where there is none. Raises UsageError for one that cannot be read."""
-    return read_text(file, LOCK_SIZE_BYTES_MAX)
+    """The text of a lock; None where there is none. Raises UsageError for one that cannot be read.
+
+    Its lines end as zephyr ends them: git may have made others of that (`core.autocrlf`), and what is looked for here
+    is looked for in lines.
+    """
+    text = read_text(file, LOCK_SIZE_BYTES_MAX)
+    return text.replace("\r\n", "\n") if text is not None else None
 
 
 def inputs_of(text: str) -> str:

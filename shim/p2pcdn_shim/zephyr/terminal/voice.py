@@ -16,6 +16,18 @@ def packages(number: int) -> str:
     return f"{number} package{'' if number == 1 else 's'}"
 
 
+def document(value: Any) -> str:
+    """The value as one JSON document that stdout can write: a path may have octets that are no letters."""
+    import json
+
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=2)
+    return text
+
+
 def harmless(text: str) -> str:
     """With all spelled out that a terminal would obey: packages and indexes have their words in our sentences."""
     if text.isprintable():
@@ -39,9 +51,7 @@ class Voice:
     def answer(self, lines: Iterable[str], value: Any) -> None:
         """What was asked for: the lines, or with --json the value as one JSON document. --quiet does not silence it."""
         if self.as_json:
-            import json
-
-            lines = [json.dumps(value, indent=2, ensure_ascii=False)]
+            lines = [document(value)]
         elif sys.stdout.isatty():  # a program that reads it gets it as it is
             lines = map(harmless, lines)
         for line in lines:
