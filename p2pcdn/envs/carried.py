@@ -11,7 +11,7 @@ from p2pcdn.envs.places import OWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from p2pcdn.envs.plan import Plan
 
@@ -39,6 +39,15 @@ def carry(
     CannotInstall where something would have to go there, and OSError.
     """
     return _Carrying(old, new, before, after, frozenset(dropped), sealed).run()
+
+
+def told_of(hidden: Iterable[str]) -> list[str]:
+    """A sentence for each of others' files whose place the plan took.
+
+    None for byte code: Python writes that by itself wherever a module is imported before the store has it, so it is
+    nobody's work, and there are hundreds of them.
+    """
+    return [f"{path} was there already; the plan's took its place." for path in hidden if not path.endswith(".pyc")]
 
 
 def foreign_distributions(root: str, site: str, ours: Collection[str]) -> Iterator[tuple[str, str]]:

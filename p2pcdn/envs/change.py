@@ -8,7 +8,7 @@ import stat
 from time import perf_counter
 
 from p2pcdn.envs import history
-from p2pcdn.envs.carried import carry
+from p2pcdn.envs.carried import carry, told_of
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.install import sentence
 from p2pcdn.envs.places import carried_of, names, number_of, state_of, write_own
@@ -135,7 +135,7 @@ def _built(change: Change, places: Places, new: str) -> Installed:
             dropped=change.dropped,
             sealed=change.sealed,
         )
-        done.told += [f"{path} was there already; the plan's took its place." for path in carried.hidden]
+        done.told += told_of(carried.hidden)
         paths = carried.paths
     else:
         paths = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 
+from p2pcdn.envs.carried import told_of
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.link import write_all
 from p2pcdn.envs.places import OWN, plan_of
@@ -41,7 +42,7 @@ def apply(places: Places, new: str, dropped: Collection[str]) -> list[str]:
         raise CannotInstall(
             f"{places.root} was changed half-way, and no further: {error}. The next command goes on from there."
         ) from error
-    return [f"{path} was there already; the plan's took its place." for path in hidden]
+    return told_of(hidden)
 
 
 def finish_apply(places: Places) -> None:

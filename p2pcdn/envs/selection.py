@@ -77,7 +77,7 @@ class _Selection:
                     f"The lock has {package.name} twice for this environment, as {other.version} and as"
                     f" {package.version}; it must be locked again."
                 )
-            self._check_python(package.requires_python, _called(package))
+            self._check_python(package.requires_python, _called(package), self._hold_back(package))
             yield self._choice(package)
 
     def _meant(self) -> list[LockedPackage]:
@@ -112,12 +112,25 @@ class _Selection:
             why = " ".join(["", *_left_out(self._lock)])
             raise NothingFits(f"The lock was not made for {self._here()}; it was made for: {named}.{why}")
 
-    def _check_python(self, specifier: str | None, who: str) -> None:
+    def _check_python(self, specifier: str | None, who: str, otherwise: str = "") -> None:
         if specifier and not SpecifierSet(specifier).contains(self._target.python, prereleases=True):
             raise NothingFits(
                 f"{who} needs Python {specifier}, and this environment has {self._target.python}; make it anew with"
-                " one that fits."
+                f" one that fits{otherwise}."
             )
+
+    def _hold_back(self, package: LockedPackage) -> str:
+        """What else helps where only the patch release of the Python is too old.
+
+        Whoever has the Python of a distribution cannot choose that, and a lock is made for the newest patch release
+        of each minor (`p2pcdn.lock.targets`).
+        """
+        newest = ".".join([*self._target.python.split(".")[:2], "99"])
+        if package.version is None or not package.requires_python:
+            return ""
+        if not SpecifierSet(package.requires_python).contains(newest):
+            return ""
+        return f", or hold it back: `--constraints '{package.name}<{package.version}'`"
 
     def _holds(self, marker: str, whose: str) -> bool:
         try:

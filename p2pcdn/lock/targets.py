@@ -16,6 +16,8 @@ from p2pcdn.resolve import BadRequirement, Target
 # The minors of Python 3 that zephyr makes environments for, each with the patch release that stands for it: markers
 # that name a patch mostly speak of old faults, and a current interpreter has none of them.
 PATCHES = {8: 20, 9: 23, 10: 18, 11: 13, 12: 11, 13: 8, 14: 0}
+# More than any minor has had.
+_PATCH_MAX = 40
 # For a project that does not say which Pythons it takes: those that get fixes.
 DEFAULT_REQUIRES_PYTHON = ">=3.10"
 # What the oldest Linux still has that gets fixes and is in common use (Ubuntu 22.04). Who has an older one is told when
@@ -63,10 +65,14 @@ PLATFORMS = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the matrix: CPython 3.`minor` on one platform."""
+    """One cell of the matrix: CPython 3.`minor` on one platform.
+
+    patch: which release of it stands for the others, where the project does not take the usual one.
+    """
 
     platform: Platform
     minor: int
+    patch: int | None = None
 
     @property
     def name(self) -> str:
@@ -74,7 +80,7 @@ class Cell:
 
     @property
     def environment(self) -> dict[str, str]:
-        full = f"3.{self.minor}.{PATCHES[self.minor]}"
+        full = f"3.{self.minor}.{PATCHES[self.minor] if self.patch is None else self.patch}"
         return {
             "implementation_name": "cpython",
             "implementation_version": full,
@@ -104,11 +110,15 @@ def matrix(requires_python: str, environments: Sequence[str] = ()) -> tuple[Cell
         pythons = SpecifierSet(requires_python or DEFAULT_REQUIRES_PYTHON)
     except InvalidSpecifier as error:
         raise BadRequirement(f"requires-python {requires_python!r} is not a version specifier.") from error
-    minors = [minor for minor in sorted(PATCHES, reverse=True) if pythons.contains(f"3.{minor}.{PATCHES[minor]}")]
-    if not minors:
+    patches = {minor: patch for minor in sorted(PATCHES, reverse=True) if (patch := _patch(pythons, minor)) is not None}
+    if not patches:
         known = f"3.{min(PATCHES)} to 3.{max(PATCHES)}"
         raise BadRequirement(f"requires-python {requires_python!r} allows no Python that zephyr knows ({known}).")
-    cells = [Cell(platform, minor) for minor in minors for platform in PLATFORMS]
+    cells = [
+        Cell(platform, minor, None if patch == PATCHES[minor] else patch)
+        for minor, patch in patches.items()
+        for platform in PLATFORMS
+    ]
     if not environments:
         return tuple(cells)
     markers = [_marker(text) for text in environments]
@@ -118,6 +128,13 @@ def matrix(requires_python: str, environments: Sequence[str] = ()) -> tuple[Cell
                 f"No environment that zephyr knows, and that requires-python allows, fulfils {text!r}."
             )
     return tuple(cell for cell in cells if any(_holds(marker, cell) for marker in markers))
+
+
+def _patch(pythons: SpecifierSet, minor: int) -> int | None:
+    """The patch release nearest to the usual one that a project takes, an older one first; None where it takes none."""
+    usual = PATCHES[minor]
+    nearest = [*range(usual, -1, -1), *range(usual + 1, _PATCH_MAX)]
+    return next((patch for patch in nearest if pythons.contains(f"3.{minor}.{patch}")), None)
 
 
 def by_environment(cells: Sequence[Cell], environments: Sequence[str]) -> list[frozenset[Cell]]:

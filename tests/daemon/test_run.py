@@ -391,7 +391,10 @@ def test_prefetch_fills_the_node_and_list_shows_it(home: Path) -> None:
         exported = p2pcdn("export", "all.tar", *store, home=home)
         assert p2pcdn("pin", "demo-app", *store, home=home).stdout == "Pinned 2 files of demo-app.\n"
         assert p2pcdn("gc", "--to", "0", *store, home=home).stdout.endswith("(2 files).\n")
-        assert "Took in 2 files" in p2pcdn("import", "all.tar", *store, home=home).stdout
+        first = p2pcdn("import", "all.tar", *store, home=home).stdout
+        assert "Took in 2 files" in first
+        assert "Nothing" not in first
+        assert "Nothing in it was new" in p2pcdn("import", "all.tar", *store, home=home).stdout
         assert "all are as they were kept" in p2pcdn("verify", *store, home=home).stdout
     assert "The node now holds 1 file more" in one.stdout
     assert "In all it holds 2 files" in fetched.stdout

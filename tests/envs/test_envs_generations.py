@@ -8,16 +8,18 @@ import shutil
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.generations import Environment
-from p2pcdn.envs.install import install_site
+from p2pcdn.envs.install import Source, install_site
 from p2pcdn.envs.plan import Plan
+from p2pcdn.envs.planning import make_plan
 from tests.envs.made import MadeWheel, files_below
-from tests.envs.ready import SITE, bare_venv, open_environment, planned
+from tests.envs.ready import SCHEME, SITE, bare_venv, open_environment, planned, ready
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,6 +113,25 @@ def test_a_users_file_in_a_wheels_place_is_told_and_kept_in_the_old_generation(r
     with open_environment(root) as environment:
         environment.rollback()
     assert (root / SITE / "a/__init__.py").read_text() == "mine"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_byte_code_that_python_wrote_first_gives_way_without_a_word(root: Path, whole: bool) -> None:
+    """An import is often faster than the node's compiler, and the next change brings the store's byte code."""
+    name = f"a/__pycache__/__init__.{sys.implementation.cache_tag}.pyc"
+    trees = root.parent / "trees"
+    found, sources = ready(trees, wheel("a"))
+    compiled = root.parent / "code"
+    (compiled / name).parent.mkdir(parents=True)
+    (compiled / name).write_bytes(b"the store's")
+    with open_environment(root, whole=whole) as environment:
+        environment.sync(make_plan(found, SCHEME), sources, python=f"{root}/bin/python")
+        (root / SITE / name).parent.mkdir()
+        (root / SITE / name).write_bytes(b"python's")
+        plan = make_plan([replace(found[0], bytecode=(name,))], SCHEME)
+        done = environment.sync(plan, [Source(sources[0].tree, str(compiled))], python=f"{root}/bin/python")
+    assert done.told == ()
+    assert (root / SITE / name).read_bytes() == b"the store's"
 
 
 def pip_installed(root: Path, project: str, *files: str) -> None:

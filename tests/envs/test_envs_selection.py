@@ -144,6 +144,13 @@ def test_another_python_is_said() -> None:
         chosen(package("a", "py3-none-any", requires_python="<3.9"))
 
 
+def test_who_has_an_older_patch_release_is_told_how_to_hold_a_package_back() -> None:
+    with pytest.raises(NothingFits, match=r"one that fits, or hold it back: `--constraints 'a<2\.1'`\.$"):
+        chosen(package("a", "py3-none-any", requires_python=">=3.11.5"))
+    with pytest.raises(NothingFits, match=r"make it anew with one that fits\.$"):
+        chosen(package("a", "py3-none-any", requires_python=">=3.12"))
+
+
 def test_sources_that_are_no_files_are_handed_on() -> None:
     whole = lock(LockedPackage("a", directory=Directory(".", editable=True)), LockedPackage("b", vcs=Vcs("git", "f0")))
     assert [one.kind for one in select(whole, target())] == ["directory", "vcs"]

@@ -205,6 +205,9 @@ async def test_what_is_no_requirement_is_told_in_the_users_words(tmp_path: Path)
 def test_the_matrix_is_what_the_project_and_its_environments_allow() -> None:
     assert len(matrix(">=3.11")) == 4 * 6
     assert {cell.minor for cell in matrix(">=3.9,<3.12")} == {9, 10, 11}
+    # Of a project that takes other patch releases than the usual one, one of those stands for the minor.
+    for takes, full in (("==3.11.2", "3.11.2"), (">=3.11,<3.11.5", "3.11.4"), (">=3.9.24,<3.10", "3.9.24")):
+        assert {cell.environment["python_full_version"] for cell in matrix(takes)} == {full}
     linux = matrix(">=3.13", ["sys_platform == 'linux' and platform_machine == 'x86_64'"])
     assert [cell.name for cell in linux] == ["Python 3.14 on Linux x86-64", "Python 3.13 on Linux x86-64"]
     for wrong in ((">=4", []), ("bad", []), (">=3.9", ["sys_platform == 'beos'"]), (">=3.9", ["nonsense"])):

@@ -7,16 +7,18 @@ import os
 import re
 import subprocess
 import sys
-from argparse import _HelpAction, _StoreAction, _SubParsersAction
+from argparse import Namespace, _HelpAction, _StoreAction, _SubParsersAction
 from pathlib import Path
 
 import pytest
 
 from p2pcdn_shim.zephyr import errors
 from p2pcdn_shim.zephyr.cli import ADVICE, KINDS, help_text
+from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.parser import Parser
 from p2pcdn_shim.zephyr.commands import COMMANDS, load
 from p2pcdn_shim.zephyr.errors import ZephyrError
+from p2pcdn_shim.zephyr.terminal.voice import Voice
 from tests.shim.zephyr import COMMAND, ROOT, assert_one_sentence, environment, zephyr
 
 
@@ -148,6 +150,20 @@ def test_a_name_that_no_environment_has_is_told_which_there_are(tmp_path: Path) 
 
 def test_a_word_that_is_nearly_a_command_is_guessed(tmp_path: Path) -> None:
     assert assert_one_sentence(zephyr("vevn", home=tmp_path), 2).endswith("did you mean 'venv'?")
+
+
+def test_a_flag_that_is_nearly_one_is_guessed(tmp_path: Path) -> None:
+    said = assert_one_sentence(zephyr("list", "--jsn", home=tmp_path), 2)
+    assert said == "Unrecognized arguments: --jsn; did you mean --json; see `zephyr list --help`."
+    said = assert_one_sentence(zephyr("sync", "--frozn=1", home=tmp_path), 2)
+    assert "did you mean --frozen" in said
+    assert "did you mean" not in assert_one_sentence(zephyr("list", "--zzzzz", home=tmp_path), 2)
+    assert "did you mean" not in assert_one_sentence(zephyr("why", home=tmp_path), 2)
+
+
+def test_the_history_says_what_was_typed_as_a_shell_takes_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["zephyr", "add", "pandas>=2", "t @ https://u:it's@host.example/t.zip", "six"])
+    assert Call(Namespace(), Voice()).command == "zephyr add 'pandas>=2' 't @ https://host.example/t.zip' six"
 
 
 def test_flags_that_every_command_has_may_stand_before_it_and_after_it(tmp_path: Path) -> None:

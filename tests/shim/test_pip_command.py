@@ -24,6 +24,14 @@ def test_the_interpreter_may_be_named_behind_install_too(site: Site) -> None:
     assert "before" in site.pip("list", f"--python={site.venv}", code=1).stderr
 
 
+def test_the_help_names_the_commands_however_it_is_asked_for(site: Site) -> None:
+    bare = site.pip().stdout
+    assert "zephyr pip <command> [options]" in bare
+    assert "  install    Install packages." in bare
+    assert site.pip("help").stdout == site.pip("--help").stdout == site.pip("-h").stdout == bare
+    assert "zephyr pip <command> [options]\n" in site.pip("--no-such-flag", code=2).stderr
+
+
 def test_a_package_comes_with_what_it_needs_and_goes_without_a_trace(site: Site) -> None:
     before = site.files()
     site.wheel("app", "1.0", needs=["lib>=2"])

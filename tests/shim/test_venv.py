@@ -209,7 +209,12 @@ def test_names_and_paths_on_the_command_line(tmp_path: Path) -> None:
     assert [row["path"] for row in rows] == [str(project / ".venv"), str(named)]
     assert zephyr("venv", "remove", "myproject", home=tmp_path).stdout == f"Removed {named}.\n"
     assert not named.exists()
-    assert "does not exist" in assert_one_sentence(zephyr("venv", "remove", "myproject", home=tmp_path), 1)
+    gone = assert_one_sentence(zephyr("venv", "remove", "myproject", home=tmp_path), 1)
+    assert gone == "There is no environment 'myproject'. There is none with a name yet."
+    # A path without a slash is a name: who forgot that is asked.
+    forgotten = assert_one_sentence(zephyr("venv", "remove", "here", home=tmp_path, cwd=project / "deep"), 1)
+    assert forgotten.endswith("Did you mean ./here?")
+    assert (project / "deep" / "here" / "pyvenv.cfg").exists()
 
 
 def test_an_environment_is_not_made_where_the_path_cannot_name_it(tmp_path: Path) -> None:

@@ -169,7 +169,8 @@ def import_(file: Path, as_json: bool, **flags: Any) -> None:
     if as_json:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
-        print(f"Took in {answer['blobs']} files and {answer['pages']} project pages from {file}.")
+        nothing = "" if answer["blobs"] or answer["pages"] or refused else " Nothing in it was new to this node."
+        print(f"Took in {answer['blobs']} files and {answer['pages']} project pages from {file}.{nothing}")
         for one in refused:
             name, why = str(one.get("name")), str(one.get("why"))
             click.echo(f"p2pcdn: refused {name}: {why.removeprefix(f'{name}: ')}", err=True)

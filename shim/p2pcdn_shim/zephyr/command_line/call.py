@@ -53,13 +53,16 @@ class Call:
 
     @property
     def command(self) -> str:
-        """What was typed, for the audit log; without the passwords in it."""
-        typed = " ".join(["zephyr", *sys.argv[1:]])
-        if "@" not in typed:
-            return typed
-        from p2pcdn_shim.zephyr.configuration.urls import without_secrets
+        """What was typed, for the audit log, as a shell would take it again; without the passwords in it."""
+        from shlex import join
 
-        return without_secrets(typed)
+        typed = sys.argv[1:]
+        if any("@" in word for word in typed):
+            from p2pcdn_shim.zephyr.configuration.urls import without_secrets
+
+            # Before they are quoted: a quote inside of a password would hide its end.
+            typed = [without_secrets(word) for word in typed]
+        return join(["zephyr", *typed])
 
     def node(self) -> AbstractContextManager[Client]:
         """The node: the user's, started if none runs, or with --no-node one that ends with the block.

@@ -38,7 +38,18 @@ class Parser(ArgumentParser):
         return super().parse_known_args(*words, **more)
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message[:1].upper()}{message[1:].rstrip('.')}; see `{self.prog} --help`.")
+        said = f"{message[:1].upper()}{message[1:].rstrip('.')}"
+        raise UsageError(f"{said}{self._meant(message)}; see `{self.prog} --help`.")
+
+    def _meant(self, message: str) -> str:
+        """The flag that is written almost like the first one that nobody knows."""
+        words = message.removeprefix("unrecognized arguments: ").split(" ")
+        if words[0] == message.partition(" ")[0] or not words[0].startswith("--"):
+            return ""
+        from difflib import get_close_matches
+
+        near = get_close_matches(words[0].partition("=")[0], self._option_string_actions, n=1)
+        return f"; did you mean {near[0]}" if near else ""
 
 
 def add_sub_commands(parser: ArgumentParser) -> Callable[[str, Callable[[Call], int], str], ArgumentParser]:

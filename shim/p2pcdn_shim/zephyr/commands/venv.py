@@ -80,6 +80,7 @@ def _remove(call: Call) -> int:
     active = os.environ.get("VIRTUAL_ENV")
     if active and Path(active).resolve() == place.resolve():
         raise UsageError(f"{place} is active in this shell; leave it with `deactivate` first.")
+    named.refuse_unnamed(call.options.place, call.config, call.directory)
     venv.remove(place)
     call.voice.did(f"Removed {place}.", {"path": str(place)})
     return 0

@@ -33,10 +33,17 @@ def open_meant(word: str | None, config: Config, directory: Path) -> Environment
     """The environment that a word means, with an interpreter that is there. Raises UsageError, ZephyrError."""
     place = place_of(word, config, directory)
     if word is not None and place.parent == named_directory(config) and not place.exists():
-        others = ", ".join(one.path.name for one in named(config))
-        there = f"There is {others}." if others else "There is none with a name yet."
+        there = _whats_there(config)
         raise ZephyrError(f"There is no environment {word!r}; `zephyr venv create {word}` makes it. {there}")
     return open_environment(place)
+
+
+def refuse_unnamed(word: str | None, config: Config, directory: Path) -> None:
+    """Raises ZephyrError for a word that is the name of no environment, and asks whether a path was meant."""
+    place = place_of(word, config, directory)
+    if word is not None and place.parent == named_directory(config) and not place.exists():
+        beside = f" Did you mean ./{word}?" if (directory / word).exists() else ""
+        raise ZephyrError(f"There is no environment {word!r}. {_whats_there(config)}{beside}")
 
 
 def project_place(config: Config, directory: Path) -> Path:
@@ -69,3 +76,9 @@ def named(config: Config) -> Iterator[Environment]:
     for place in places:
         if re.fullmatch(_NAME, place.name) and (settings := read_settings(place)) is not None:
             yield Environment(place, settings)
+
+
+def _whats_there(config: Config) -> str:
+    """A sentence: which environments have a name."""
+    others = ", ".join(one.path.name for one in named(config))
+    return f"There is {others}." if others else "There is none with a name yet."

@@ -77,7 +77,7 @@ def main(words: Sequence[str]) -> int:
 
 def _main(words: list[str]) -> int:
     leading, name, rest = split(words)
-    general = general_parser("")
+    general = general_parser()
     early, _ = general.parse_args(leading)
     if early.version:
         from p2pcdn import __version__
@@ -149,8 +149,15 @@ def split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
     return words[:at], words[at], words[at + 1 :]
 
 
-def general_parser(name: str) -> Parser:
-    parser = Parser(name, None)
+class _Door(Parser):
+    """Of what stands before a command; its help is the one that names the commands."""
+
+    def print_help(self, file: Any = None) -> None:
+        _help([])
+
+
+def general_parser() -> Parser:
+    parser = _Door("", None)
     parser.add_option_group(_general(parser))
     return parser
 
@@ -196,7 +203,7 @@ def _help(names: list[str]) -> int:
     for name, sentence in COMMANDS.items():
         print(f"  {name:<{width}}  {sentence}")
     print()
-    print(general_parser("").format_option_help())
+    print(general_parser().format_option_help())
     return 0
 
 

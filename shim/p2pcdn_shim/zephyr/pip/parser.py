@@ -19,7 +19,7 @@ class Parser(optparse.OptionParser):
     """One command's."""
 
     def __init__(self, name: str, configuration: Configuration | None, **settings: Any) -> None:
-        usage = settings.pop("usage", None) or "\n  zephyr pip %prog [options]"
+        usage = settings.pop("usage", None) or "\n  %prog <command> [options]"
         text = usage.replace("%prog", f"zephyr pip {name}".rstrip())
         formatter = optparse.IndentedHelpFormatter(indent_increment=1, max_help_position=30)
         super().__init__(usage=text, formatter=formatter, add_help_option=False, **settings)
