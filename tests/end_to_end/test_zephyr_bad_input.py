@@ -9,7 +9,7 @@ import pytest
 
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.machine.files import write_texts
-from tests.bench.upstream import Fault, Hang, ShortBody, Style, WrongBytes
+from tests.bench.upstream import Fault, Hang, ShortBody, Status, Style, WrongBytes
 from tests.bench.wheels import Distribution, make_sdist, make_wheel
 from tests.end_to_end.conftest import StartNode, StartUpstream
 from tests.end_to_end.test_zephyr import Project
@@ -72,6 +72,22 @@ def test_what_comes_spoilt_once_is_asked_for_again_and_what_always_does_is_told(
     assert f"{SLOW.filename}: expected sha256:{SLOW.sha256}" in project.zephyr("sync", code=1)
     assert len(upstream.file_gets("*.whl")) == 4
     assert project.installed() == {"demo-lib": "2.0", "demo-source": "1.0"}
+
+
+@pytest.mark.parametrize("fault", [Status(404), WrongBytes()], ids=["missing", "spoilt"])
+def test_a_version_whose_declared_metadata_is_not_to_be_had_is_locked_all_the_same(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream, fault: Fault
+) -> None:
+    newer = make_wheel("demo-lib", "2.0")
+    undeclared = Distribution(newer.filename, "demo-lib", "2.0", newer.content, newer.metadata + b"Keywords: other\n")
+    for name, two in (("same", newer), ("other", undeclared)):
+        upstream = start_upstream([LIB, two])
+        project = Project(tmp_path / name, start_node(upstream))
+        project.write(["demo-lib"])
+        upstream.fault("*-2.0-*.metadata", fault)
+        project.zephyr("sync")
+        assert 'version = "2.0"' in project.lock
+        assert project.installed() == {"demo-lib": "2.0"}
 
 
 def test_a_broken_lock_is_told_with_what_to_do(
