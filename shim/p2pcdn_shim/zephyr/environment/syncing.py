@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
-from p2pcdn.envs.places import state_of
+from p2pcdn.envs.places import Places, state_of
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.environment import named, venv
 from p2pcdn_shim.zephyr.environment.interpreter import interpreter_of, scheme_of
+from p2pcdn_shim.zephyr.environment.recovering import recover
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters.probes import Probe
 from p2pcdn_shim.zephyr.node.answers import long_answer
@@ -128,10 +129,20 @@ def _load(mode: LinkMode) -> None:
 
 
 def stood_on(place: Path) -> list[str]:
-    """The files of an environment that say what it holds."""
+    """The files of an environment that say what it holds, and the directory in which a killed command leaves something.
+    None of them where something is left there now: the same call has to look again.
+    """
+    beside = Places(str(place))
+    if beside.is_littered():
+        return []
     sites = (*place.glob("lib/*/site-packages"), *place.glob("Lib/site-packages"))
     own = (venv.CONFIG_NAME, ".zephyr/generation.json")
-    return [*(f"{place}/{name}" for name in own), *map(str, sites), str(venv.open_environment(place).python)]
+    return [
+        beside.state,
+        *(f"{place}/{name}" for name in own),
+        *map(str, sites),
+        str(venv.open_environment(place).python),
+    ]
 
 
 def _held(place: Path, site: Path, mode: LinkMode) -> dict[str, str]:
@@ -187,6 +198,7 @@ def tell(call: Call, place: Path, synced: Synced, *, by_the_way: bool = False) -
         "removed": list(outcome.removed) if outcome is not None else [],
     }
     if outcome is None:
+        recover(call, place)
         if by_the_way:
             return
         call.voice.did(f"{place} holds its {packages(synced.packages)} already.", value)
