@@ -249,7 +249,7 @@ async def test_a_file_without_a_hash_is_not_fetched_over_plain_http_for_an_index
 
 async def test_a_404_of_the_file_host_is_a_404(tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:
     async with scripted(tmp_path, lambda url, headers: Answer(status=404)) as (world, _):
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFound, match=rf"files\.example has no file {NAME}\."):
             await world.get(wanted())
 
 
