@@ -153,6 +153,9 @@ class Environment:
                 side_by_side=side_by_side,
             )
             done.told[:0] = plan.told()
+            if link_mode != "env":
+                # What was asked for is often not to be had: reflinks need a file system that knows them.
+                entry["link_mode"] = _ways_taken(done.how) or link_mode
             return done
 
         before = self.plan()
@@ -225,3 +228,9 @@ class Environment:
             for path in files_of_distribution(self.root, info)
             if path not in ours
         }
+
+
+def _ways_taken(how: dict[str, int]) -> str:
+    """How files came, the way of most of them first: `hardlink`, `hardlink, copy`."""
+    ways = sorted(((count, way) for way, count in how.items() if count), reverse=True)
+    return ", ".join(way for _, way in ways)
