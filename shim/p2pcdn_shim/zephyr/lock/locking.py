@@ -58,6 +58,8 @@ def make(
             f"What {project.file} leaves to its build backend to say (its dependencies) is not locked: write it under"
             " [project] there. `zephyr install .` installs the project with what its build says."
         )
+    for extra in asking.lacking_own_extras(project):
+        call.voice.warn(f"{project.name} has no extra {extra!r}, which {project.file} names; it is left out.")
     former = former or lock_file.read(lock_file.place_of(project.file))
     builder = {**some_interpreter(call), "installs": installs}
     locked = asking.ask_lock(client, asking.question_of(project, call.config), builder, former, upgrade)
