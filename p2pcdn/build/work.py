@@ -11,6 +11,7 @@ from pathlib import Path
 import trio
 
 from p2pcdn.build.cell import Cell, SandboxCell, bare_cell, cell_in_place, sandbox_cell
+from p2pcdn.build.failure import Unbuilt
 from p2pcdn.build.hooks import HEAD_SIZE_BYTES_MAX, WHEEL_SIZE_BYTES_MAX, Answer, Ask, Hook, call
 from p2pcdn.build.interpreter import Interpreter
 from p2pcdn.build.key import Inputs, Options, build_key
@@ -20,6 +21,7 @@ from p2pcdn.build.seams import Environment, MakeEnvironment
 from p2pcdn.build.source import environments_in, put_aside, repositories_in
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import P2pcdnError
+from p2pcdn.resolve import NoSolution
 from p2pcdn.sandbox.probe import check
 from p2pcdn.sandbox.run import Layers
 from p2pcdn.sandbox.spec import Limits
@@ -140,6 +142,9 @@ class Work:
     async def _make_environment(self, requirements: tuple[str, ...]) -> None:
         try:
             self.environment = await self.tools.make_environment(requirements, self.interpreter.python)
+        except NoSolution as error:  # else it would pass for one of whoever needs what is built here
+            needs = f"no versions fit of what it needs for that ({', '.join(requirements)})"
+            raise Unbuilt(f"{needs}. {str(error).rstrip('.')}") from error
         except P2pcdnError as error:
             error.add_note(f"This was for the build of {self.name}, which needs {', '.join(requirements)}.")
             raise

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from p2pcdn.envs.plan import Plan
 
+# What makes environments stays in them, though no lock names it.
+TOOLS = frozenset({"pip", "setuptools", "wheel"})
+
 
 class Carried:
     """What was carried, by path; `hidden`: others' files that the plan has too, and which therefore stay behind."""

@@ -140,7 +140,13 @@ def _built(change: Change, places: Places, new: str) -> Installed:
     else:
         paths = []
     digest, content = (change.after.digest(), change.after.content()) if change.after else ("", "")
-    state = {"generation": change.entry["generation"], "plan": digest, "content": content, "entry": change.entry}
+    state = {
+        "generation": change.entry["generation"],
+        "plan": digest,
+        "content": content,
+        "distributions": change.after.distributions() if change.after else [],
+        "entry": change.entry,
+    }
     write_own(new, change.after, paths, state)
     done.phases_s["carry"] = perf_counter() - began_s
     if change.durable:

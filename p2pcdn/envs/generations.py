@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from p2pcdn.envs import history
-from p2pcdn.envs.carried import files_of_distribution, foreign_distributions, normalized
+from p2pcdn.envs.carried import TOOLS, files_of_distribution, foreign_distributions, normalized
 from p2pcdn.envs.change import Change, carry_out, recover, remove
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.install import Installed, install, one_by_one, sentence
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from p2pcdn.envs.history import Provenance
     from p2pcdn.envs.install import Launcher, LinkMode, SideBySide, Source
     from p2pcdn.envs.plan import Plan
-
-# What makes environments stays in them, though no lock names it.
-TOOLS = frozenset({"pip", "setuptools", "wheel"})
 
 
 class Outcome:
@@ -152,16 +149,18 @@ class Environment:
                 launcher=launcher,
                 side_by_side=side_by_side,
             )
-            done.told[:0] = plan.told()
+            done.told[:0] = [*plan.told(), *strangers]
             if link_mode != "env":
                 # What was asked for is often not to be had: reflinks need a file system that knows them.
                 entry["link_mode"] = _ways_taken(done.how) or link_mode
             return done
 
         before = self.plan()
+        going = self._going(before, plan, exact=exact)
+        strangers = [_told_of(info) for project, info in going if project not in _projects(plan)]
         notes = {"link_mode": link_mode, "conflicts": plan.told(), **({"site_tree": site_tree} if site_tree else {})}
         entry = {**self._entry(), **history.changes(before, plan, provenance or {}), **notes}
-        dropped = self._dropped(before, plan, exact=exact)
+        dropped = self._dropped(before, [info for _, info in going])
         sealed = plan.site if link_mode == "env" else ""
         return self._change(Change(build, before, plan, entry, dropped=dropped, sealed=sealed, durable=durable))
 
@@ -214,20 +213,31 @@ class Environment:
             "pid": os.getpid(),
         }
 
-    def _dropped(self, before: Plan | None, plan: Plan, *, exact: bool) -> set[str]:
-        """The files of others' distributions that go."""
+    def _going(self, before: Plan | None, plan: Plan, *, exact: bool) -> list[tuple[str, str]]:
+        """The distributions of others that go: project and .dist-info."""
         if os.path.islink(f"{self.root}/{plan.site}"):
-            return set()  # nobody can have put one there
-        planned = {normalized(wheel.project) for wheel in plan.wheels}
-        ours = frozenset(before.paths()) if before else frozenset()
-        found = foreign_distributions(self.root, plan.site, ours)
-        return {
-            path
-            for project, info in found
-            if project in planned or (exact and project not in TOOLS)
-            for path in files_of_distribution(self.root, info)
-            if path not in ours
-        }
+            return []  # nobody can have put one there
+        planned = _projects(plan)
+        found = foreign_distributions(self.root, plan.site, _paths(before))
+        return [(project, info) for project, info in found if project in planned or (exact and project not in TOOLS)]
+
+    def _dropped(self, before: Plan | None, infos: Sequence[str]) -> set[str]:
+        """The files of those."""
+        ours = _paths(before)
+        return {path for info in infos for path in files_of_distribution(self.root, info) if path not in ours}
+
+
+def _projects(plan: Plan) -> set[str]:
+    return {normalized(wheel.project) for wheel in plan.wheels}
+
+
+def _paths(plan: Plan | None) -> frozenset[str]:
+    return frozenset(plan.paths()) if plan else frozenset()
+
+
+def _told_of(info: str) -> str:
+    project, _, version = os.path.basename(info).removesuffix(".dist-info").rpartition("-")
+    return f"{project} {version} is in no lock here, and was taken out; the former generation has it."
 
 
 def _ways_taken(how: dict[str, int]) -> str:

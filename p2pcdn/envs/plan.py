@@ -270,6 +270,10 @@ class Plan:
                 yield links.target + name
         yield from self.written()
 
+    def distributions(self) -> list[str]:
+        """The names of its .dist-info directories."""
+        return [record.path.split("/")[-2] for record in self.records]
+
     def written(self) -> Iterator[str]:
         """Those of them that are no links."""
         for record in self.records:

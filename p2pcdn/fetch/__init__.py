@@ -2,7 +2,7 @@
 
 from p2pcdn.fetch.deliver import Delivery
 from p2pcdn.fetch.fetch import Fetch, digest_of
-from p2pcdn.fetch.metadata import Metadata
+from p2pcdn.fetch.metadata import Metadata, MetadataTooLarge
 from p2pcdn.fetch.origin import FOR_ROOM, OriginReader, Wanted
 
-__all__ = ["FOR_ROOM", "Delivery", "Fetch", "Metadata", "OriginReader", "Wanted", "digest_of"]
+__all__ = ["FOR_ROOM", "Delivery", "Fetch", "Metadata", "MetadataTooLarge", "OriginReader", "Wanted", "digest_of"]

@@ -32,6 +32,10 @@ from p2pcdn.swarm import Swarm
 log = logging.getLogger(__name__)
 
 
+class MetadataTooLarge(Refused):
+    """A wheel's own fault: another version of the project may do."""
+
+
 class Metadata:
     """Gives metadata, one flight per wheel. What it made itself is noted in the store's table "metadata"."""
 
@@ -300,6 +304,8 @@ def _capped(content: bytearray, wanted: Wanted) -> Sink:
     async def take(_: int, chunk: bytes) -> None:
         content.extend(chunk)
         if len(content) > METADATA_SIZE_BYTES_MAX:
-            raise Refused(f"The metadata of {wanted.file.filename} is too large; it was cut.")
+            raise MetadataTooLarge(
+                f"The metadata of {wanted.file.filename} has more than {METADATA_SIZE_BYTES_MAX >> 20} MiB; it was cut."
+            )
 
     return take

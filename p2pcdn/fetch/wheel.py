@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from p2pcdn.errors import RemoteProtocolError
 
@@ -19,6 +19,8 @@ TAIL_SIZE_BYTES = 64 * 1024
 BEFORE_DIRECTORY_SIZE_BYTES = 32 * 1024
 # A directory of 100,000 members has some 10 MiB.
 DIRECTORY_SIZE_BYTES_MAX = 32 * 1024 * 1024
+# More are not unpacked either (`envs/archive.py`); so many are looked through in the time of one long step of the node.
+MEMBERS_MAX = 100_000
 # The longest METADATA on PyPI has some 1 MiB: a README with pictures in it.
 METADATA_SIZE_BYTES_MAX = 16 * 1024 * 1024
 
@@ -85,15 +87,7 @@ async def _member(filename: str, directory: bytes, size_bytes: int, read: Read) 
         raise RemoteProtocolError(f"{filename} is not the name of a wheel")
     name, version = parts[:2]
     wanted = _folded(f"{name}-{version}.dist-info/METADATA")
-    at = 0
-    while at + _MEMBER.size <= len(directory):
-        sign, _, _, flags, method, _, _, crc, packed, full, n_name, n_extra, n_comment, _, _, _, local_at = (
-            _MEMBER.unpack_from(directory, at)
-        )
-        if sign != b"PK\x01\x02":
-            break
-        member = directory[at + _MEMBER.size :][:n_name]
-        at += _MEMBER.size + n_name + n_extra + n_comment
+    for member, flags, method, crc, packed, full, local_at in _members(filename, directory):
         # The loop reads this of every wheel; to fold ten thousand names would hold it up for a tenth of a second.
         if member[-len(_METADATA) :].lower() != _METADATA or _folded(member.decode("utf-8", "replace")) != wanted:
             continue
@@ -102,6 +96,23 @@ async def _member(filename: str, directory: bytes, size_bytes: int, read: Read) 
         packed_bytes = await _packed(local_at, packed, size_bytes, read)
         return _unpacked(filename, packed_bytes, method, full, crc)
     raise RemoteProtocolError(f"{filename}: no METADATA in it")
+
+
+def _members(filename: str, directory: bytes) -> Iterator[tuple[bytes, int, int, int, int, int, int]]:
+    """Name, flags, method, checksum, both sizes and offset of each member, up to where it is a directory no more."""
+    at = 0
+    for _ in range(MEMBERS_MAX):
+        if at + _MEMBER.size > len(directory):
+            return
+        sign, _, _, flags, method, _, _, crc, packed, full, n_name, n_extra, n_comment, _, _, _, local_at = (
+            _MEMBER.unpack_from(directory, at)
+        )
+        if sign != b"PK\x01\x02":
+            return
+        name_at = at + _MEMBER.size
+        at = name_at + n_name + n_extra + n_comment
+        yield directory[name_at : name_at + n_name], flags, method, crc, packed, full, local_at
+    raise RemoteProtocolError(f"{filename}: it has more than {MEMBERS_MAX} members")
 
 
 async def _packed(local_at: int, packed: int, size_bytes: int, read: Read) -> bytes:

@@ -22,7 +22,7 @@ from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, Vcs
 from p2pcdn.errors import DigestMismatch, NotFound, Refused, RemoteProtocolError, StoreStopped, Unavailable
 from p2pcdn.fetch import Metadata as WheelMetadata
-from p2pcdn.fetch import Wanted
+from p2pcdn.fetch import MetadataTooLarge, Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
 from p2pcdn.lock.kept import FORMAT, encode_metadata, encode_table, without_version
@@ -273,7 +273,7 @@ class Facts:
             return await self._of_sdist(source, wanted, of_sdist)
         try:
             content = await self.metadata.of(wanted)
-        except (NotFound, RemoteProtocolError, DigestMismatch) as error:
+        except (NotFound, RemoteProtocolError, DigestMismatch, MetadataTooLarge) as error:
             return _broken(str(error).rstrip("."))
         if len(content) <= READ_INLINE_BYTES_MAX:
             octets = _encoded_metadata(source, content)

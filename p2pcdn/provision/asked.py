@@ -52,10 +52,10 @@ class Asked:
     build: how a package without a fitting wheel becomes one; None: it does not.
     requested: the projects that the user named himself. bytecode: None where nobody wants any. project: the directory
     of the user's own project, which is installed so that its sources stay in use (PEP 660); state: names its build's
-    settings. base: the directory of the lock, where the paths in it begin. demand: of which
-    projects an attestation is demanded (`attested.Demand`). trusted_hosts: may be asked over plain http.
-    checkouts: the directory for repositories that are editable; "" where there may be none. only: these projects with
-    what they need; None: all of the lock. offline: no index is asked for anything.
+    settings, and what it says of the project where that was asked. base: the directory of the lock, where the paths in
+    it begin. demand: of which projects an attestation is demanded (`attested.Demand`). trusted_hosts: may be asked over
+    plain http. checkouts: the directory for repositories that are editable; "" where there may be none. only: these
+    projects with what they need; None: all of the lock. offline: no index is asked for anything.
     """
 
     lock: str

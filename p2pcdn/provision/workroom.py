@@ -34,6 +34,7 @@ from p2pcdn.provision.bytecode import Compiler
 from p2pcdn.provision.direct import Direct, Terms
 from p2pcdn.provision.environment import Provisioner
 from p2pcdn.provision.foreign import ForeignBuilds
+from p2pcdn.provision.needs import Needs, read_needs
 from p2pcdn.provision.provenance import Provenances
 from p2pcdn.provision.repositories import Commits
 from p2pcdn.provision.sites import Sites
@@ -223,11 +224,17 @@ class Bench:
             raise Refused(f"What is at {without_credentials(url)} does not say what it is called; write `NAME @ URL`.")
         return name
 
+    async def needs_of(self, directory: Directory, toolchain: Toolchain) -> Needs:
+        """What a project requires, by the metadata of its own build. Raises Refused where that cannot be read, and what
+        `Builds.metadata_of_directory` raises.
+        """
+        return read_needs(await self._builds.metadata_of_directory(directory, toolchain), directory.path)
+
     async def with_build(self, asked: Asked, terms: Terms) -> Asked:
         """The same environment; what in it has no wheel the toolchain of these terms builds."""
         if terms.toolchain is None:
             return asked
-        state = await self._threads.run(state_of, Path(asked.project)) if asked.project else ""
+        state = await self._threads.run(state_of, Path(asked.project)) + asked.state if asked.project else ""
         build = _Build(self._builds, self._wheels, self._direct, terms, terms.toolchain)
         return replace(asked, build=build, state=state)
 

@@ -17,6 +17,8 @@ _PLAIN = re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))*", re.ASCII)
 _SPELLINGS_MAX = 10_000
 # All files of a page mostly have one spelling of its name.
 _NAMES_MAX = 1024
+# Some name two thousand, with all their extras. Each may be a page to be fetched and read.
+REQUIREMENTS_MAX = 10_000
 # Whole texts, of which nothing is asked here: how they go on is passed over.
 _LONG = frozenset({"description", "license"})
 _RUNS = re.compile(r"[-_.]+")
@@ -70,12 +72,14 @@ def read_metadata(source: Source, text: str, *, built: bool = True) -> Metadata:
     version = (found.get("version") or [""])[0]
     if not version or "name" not in found:
         return Metadata(source, broken="its metadata has no name or no version")
+    if len(required := found.get("requires-dist", ())) > REQUIREMENTS_MAX:
+        return Metadata(source, version, broken=f"it requires {len(required)} things, and {REQUIREMENTS_MAX} are read")
     if not built and _open(found):
         return Metadata(source, version, broken="its dependencies are known only after a build")
     return Metadata(
         source,
         version=version,
-        requires_dist=tuple(found.get("requires-dist", ())),
+        requires_dist=tuple(required),
         provides_extra=tuple([_RUNS.sub("-", extra).lower() for extra in found.get("provides-extra", ())]),
         requires_python=(found.get("requires-python") or [""])[0],
     )

@@ -23,6 +23,7 @@ from p2pcdn.errors import (
     Unanswered,
     Unavailable,
 )
+from p2pcdn.fetch import MetadataTooLarge
 from p2pcdn.http1 import Response
 from p2pcdn.lock.solvers import SolverFailed
 from p2pcdn.provision.bytecode import CompileFailed
@@ -32,6 +33,7 @@ from p2pcdn.resolve import BadRequirement, NoSolution
 STATUS: dict[type[P2pcdnError], tuple[int, str]] = {
     NotFound: (404, "Not found"),
     Refused: (403, "Refused"),
+    MetadataTooLarge: (403, "Refused"),
     DigestMismatch: (502, "The upstream sent wrong bytes"),
     RemoteProtocolError: (502, "The upstream's answer makes no sense"),
     Unavailable: (503, "Not available now"),
@@ -60,7 +62,12 @@ def problem(error: P2pcdnError) -> Response:
     status, title = STATUS[type(error)]
     wait_s = error.retry_after_s if isinstance(error, Unavailable) else math.inf
     headers = [] if wait_s == math.inf else [("Retry-After", f"{max(1, round(wait_s))}")]
-    return problem_response(status, title, str(error), headers)
+    return problem_response(status, title, detail_of(error), headers)
+
+
+def detail_of(error: P2pcdnError) -> str:
+    """Its sentence, and those that were added on its way."""
+    return " ".join([str(error), *getattr(error, "__notes__", ())])
 
 
 def problem_response(status: int, title: str, detail: str, headers: Sequence[tuple[str, str]] = ()) -> Response:

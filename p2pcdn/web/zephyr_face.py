@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from p2pcdn.provision.building import Kind, Progress
 from p2pcdn.provision.sites import Site
 from p2pcdn.resolve import Target
 from p2pcdn.web.control_face import Route, asked_object
-from p2pcdn.web.routes import STATUS, json_response
+from p2pcdn.web.routes import STATUS, detail_of, json_response
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class ZephyrFace:
             ("POST", "/v1/lock"): self._post_lock,
             ("POST", "/v1/resolve"): self._post_resolve,
             ("POST", "/v1/name"): self._post_name,
+            ("POST", "/v1/needs"): self._post_needs,
             ("POST", "/v1/environment"): self._post_environment,
             ("POST", "/v1/distributions"): self._post_distributions,
         }
@@ -77,6 +78,14 @@ class ZephyrFace:
         if not isinstance(url, str) or not url.isprintable():
             raise RemoteProtocolError("url is a text.")
         return json_response({"name": await self._bench(asked).name_at(url, _terms(asked))})
+
+    async def _post_needs(self, request: Request) -> Response:
+        """What a project requires, by the word of its own build."""
+        asked = await asked_object(request)
+        toolchain, directory = _toolchain(asked), _absolute(asked, "directory")
+        if toolchain is None or not directory:
+            raise RemoteProtocolError("A build is of a directory, by an interpreter.")
+        return json_response(asdict(await self._bench(asked).needs_of(Directory(directory), toolchain)))
 
     async def _post_environment(self, request: Request) -> Response:
         value = await asked_object(request, BODY_SIZE_BYTES_MAX)
@@ -127,7 +136,7 @@ class ZephyrFace:
                 lines = await work(progress)
             except P2pcdnError as error:
                 status, title = STATUS[type(error)]
-                await send.send(_line({"error": {"status": status, "title": title, "detail": str(error)}}))
+                await send.send(_line({"error": {"status": status, "title": title, "detail": detail_of(error)}}))
                 return
             except Exception:  # in the node's nursery it would end everything
                 log.exception("what zephyr asked for was not done")
@@ -261,6 +270,7 @@ def _environment(asked: Mapping[str, Any]) -> Asked:
         bytecode=_bytecode(asked.get("bytecode")),
         project=_absolute(asked, "project"),
         base=_absolute(asked, "base"),
+        state=_text_or_none(asked, "project_said") or "",
         trusted_hosts=_texts(asked, "trusted_hosts"),
         checkouts=_absolute(asked, "checkouts"),
         demand=dict(_demand(asked)),

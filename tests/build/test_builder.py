@@ -17,6 +17,7 @@ import trio
 from p2pcdn.build import Environment, Options, Sdist, Tree, hooks
 from p2pcdn.digest import Sha256
 from p2pcdn.errors import BuildFailed, DigestMismatch, NotFound, SandboxUnusable
+from p2pcdn.resolve import NoSolution
 from p2pcdn.sandbox import probe
 from p2pcdn_daemon.doors.processes import RealProcess, RealProcesses
 from tests.build.conftest import PYTHON, Yard
@@ -279,6 +280,15 @@ async def test_requirements_that_cannot_be_had_say_for_what_they_were(yard: Yard
     with pytest.raises(NotFound, match="no wheel for nowhere>=3") as caught:
         await yard.builder().wheel(source, PYTHON)
     assert caught.value.__notes__ == ["This was for the build of demo-1.0.tar.gz, which needs nowhere>=3."]
+
+
+async def test_requirements_of_a_build_that_do_not_fit_are_no_contradiction_of_the_users(yard: Yard) -> None:
+    async def make_environment(requirements: tuple[str, ...], python: Path) -> Environment:
+        raise NoSolution(("Because you require tiny and there is no tiny, your requirements cannot all be met.",))
+
+    yard.environments = make_environment  # type: ignore[assignment]
+    with pytest.raises(BuildFailed, match=r"demo-1.0.tar.gz could not be built: no versions fit .* \(tiny\)\. Because"):
+        await yard.builder().wheel(sdist(yard.place, {}), PYTHON)
 
 
 async def test_a_requirement_that_cannot_be_built_speaks_for_itself(yard: Yard) -> None:

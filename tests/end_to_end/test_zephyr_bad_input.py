@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.machine.files import write_texts
 from tests.bench.upstream import Fault, Hang, ShortBody, Status, Style, WrongBytes
 from tests.bench.wheels import Distribution, make_sdist, make_wheel
 from tests.end_to_end.conftest import StartNode, StartUpstream
 from tests.end_to_end.test_zephyr import Project
+from tests.envs.made import MadeWheel
 
 LIB = make_wheel("demo-lib")
 SLOW = make_wheel("demo-slow", size_bytes=200_000)
@@ -90,6 +93,56 @@ def test_a_version_whose_declared_metadata_is_not_to_be_had_is_locked_all_the_sa
         assert project.installed() == {"demo-lib": "2.0"}
 
 
+def test_a_version_whose_metadata_is_a_flood_is_passed_over(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    flood = b"Metadata-Version: 2.1\nName: demo-flood\nVersion: 2.0\n\n" + b"x" * METADATA_SIZE_BYTES_MAX
+    files = [make_wheel("demo-flood", "1.0"), replace(make_wheel("demo-flood", "2.0"), metadata=flood)]
+    project = Project(tmp_path / "project", start_node(start_upstream(files, Style(other_host=False))))
+    project.write([])
+    project.zephyr("add", "demo-flood")
+    assert project.installed() == {"demo-flood": "1.0"}
+    assert "has more than 16 MiB" in project.zephyr("add", "demo-flood>=2", code=1)
+
+
+def test_no_package_speaks_to_the_users_terminal(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    loud = MadeWheel({"demo_loud.py": b""}, "demo-loud", record="\x1b[2J\x9b31m\u202egnp.py,sha256=00,1\n").content()
+    asking = b"Metadata-Version: 2.1\nName: demo-asking\nVersion: 1.0\nRequires-Dist: \x1b]0;mine\x07 >> 1\n"
+    files = [
+        LIB,
+        Distribution("demo_loud-1.0-py3-none-any.whl", "demo-loud", "1.0", loud, make_wheel("demo-loud").metadata),
+        Distribution("demo_asking-1.0-py3-none-any.whl", "demo-asking", "1.0", make_wheel("x").content, asking),
+    ]
+    project = Project(tmp_path / "project", start_node(start_upstream(files, Style(other_host=False))))
+    project.write(["demo-lib"])
+    project.zephyr("sync")
+    pip = ("pip", "--python", str(project.file(".venv/bin/python")))
+    for words in (("add", "demo-loud"), ("add", "demo-asking"), (*pip, "install", "demo-asking")):
+        told = project.zephyr(*words, code=1)
+        assert all(sign.isprintable() or sign == "\n" for sign in told), repr(told)
+        assert "\\x1b" in told
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ('dependencies = ["demo-lib >> 1"]', "'demo-lib >> 1' is not a requirement"),
+        ("dependencies = ['demo-lib; pythonn > \"3\"']", "'pythonn > \"3\"' is not a marker"),
+        ('requires-python = ">>3.11"', "'>>3.11' is not a version specifier"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_with_its_file_and_line(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream, line: str, wrong: str
+) -> None:
+    project = Project(tmp_path / "project", start_node(start_upstream([LIB])))
+    project.file("pyproject.toml").write_text(f'[project]\nname = "demo"\nversion = "1"\n{line}\n')
+    told = project.zephyr("lock", code=2)
+    assert f"{project.file('pyproject.toml')}, line 4: " in told
+    assert wrong in told
+
+
 def test_a_broken_lock_is_told_with_what_to_do(
     tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
 ) -> None:
@@ -119,6 +172,50 @@ def test_a_foreign_lock_whose_marker_means_nothing_is_told_and_changes_nothing(
         assert "Mend pylock.toml, or delete it" in told
     assert (project.lock, project.installed()) == (senseless, {"demo-lib": "1.0"})
     assert "nothing can decide" in project.zephyr("pip", "install", "-r", "pylock.toml", code=1)
+
+
+def test_a_sync_brings_back_what_another_program_took_and_takes_out_what_it_put_there(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    project = Project(tmp_path / "project", start_node(start_upstream([LIB, SLOW])))
+    project.write(["demo-lib"])
+    project.zephyr("sync")
+    pip = ("pip", "--python", str(project.file(".venv/bin/python")))
+    project.zephyr(*pip, "uninstall", "-y", "demo-lib")
+    assert project.installed() == {}
+    project.zephyr("sync")
+    assert project.installed() == {"demo-lib": "1.0"}
+    project.zephyr(*pip, "install", "demo-slow")
+    project.zephyr("install", "demo-lib")
+    assert project.installed() == {"demo-lib": "1.0", "demo-slow": "1.0"}, "only a sync is exact"
+    assert "demo_slow 1.0 is in no lock here, and was taken out" in project.zephyr("sync")
+    assert project.installed() == {"demo-lib": "1.0"}
+    assert "holds its 1 package already" in project.zephyr("sync")
+    assert "holds its 1 package already" in project.zephyr("sync", "--frozen")
+
+
+def test_an_index_that_cannot_be_reached_is_told_with_what_works_without_it(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    project = Project(tmp_path / "project", start_node(start_upstream([LIB])))
+    project.write(["demo-lib"])
+    told = project.zephyr("sync", "--index-url", "http://127.0.0.1:9/simple/", code=1)
+    assert "127.0.0.1:9 cannot be reached" in told
+    assert "`--offline` works with what is in the store" in told
+    assert "works with" not in project.zephyr("sync", "--offline", code=1)
+
+
+def test_a_pyproject_that_was_emptied_empties_nothing(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    project = Project(tmp_path / "project", start_node(start_upstream([LIB])))
+    project.write(["demo-lib"])
+    project.zephyr("sync")
+    lock = project.lock
+    project.file("pyproject.toml").write_text("")
+    for command in ("sync", "lock", "update"):
+        assert "has no [project], and asks for nothing" in project.zephyr(command, code=2)
+    assert (project.lock, project.installed()) == (lock, {"demo-lib": "1.0"})
 
 
 def test_of_two_files_neither_is_written_where_one_cannot_be(tmp_path: Path) -> None:

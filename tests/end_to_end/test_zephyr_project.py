@@ -329,17 +329,18 @@ def test_the_project_s_own_name_is_never_looked_for_in_an_index(
     assert not upstream.seen("*/demo/")
 
 
-def test_that_only_its_build_knows_what_a_project_needs_is_told(project: Project) -> None:
-    backend = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+def test_a_project_that_says_itself_what_it_needs_is_not_built_for_its_lock(project: Project) -> None:
+    backend = '[build-system]\nrequires = []\nbuild-backend = "nowhere"\nbackend-path = ["."]\n'
     own = '[project]\nname = "demo"\nversion = "1"\n'
-    for text, is_told in (
+    for text, is_built in (
         (f'{backend}{own}dynamic = ["dependencies"]\n', True),
+        (f'{backend}{own}dynamic = ["requires-python"]\n', True),
         (backend, True),  # a setup.py says all
         (f'{backend}{own}dynamic = ["readme"]\ndependencies = ["demo-lib"]\n', False),
         (f'{own}dependencies = ["demo-lib"]\n', False),
     ):
         project.file("pyproject.toml").write_text(text)
-        assert ("leaves to its build backend" in project.zephyr("lock")) == is_told, text
+        assert ("'nowhere' cannot be imported" in project.zephyr("lock", code=int(is_built))) == is_built, text
 
 
 def test_a_lock_that_is_written_anew_is_said_to_be_though_no_version_changes(project: Project) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import random
+import time
 import zipfile
 
 import pytest
@@ -84,6 +86,27 @@ async def test_metadata_at_the_beginning_of_a_large_wheel_costs_one_more_questio
     content, asked = buffer.getvalue(), list[int]()
     assert await wheel_metadata(NAME, len(content), reader(content, asked)) == METADATA
     assert len(asked) == 2
+
+
+async def test_ten_times_the_members_take_ten_times_as_long_and_no_hundred_times() -> None:
+    few, many = wheel(extra_files=1_000), wheel(extra_files=10_000)
+
+    async def seconds(content: bytes) -> float:
+        best_s = math.inf
+        for _ in range(3):
+            began_s = time.process_time()
+            assert await wheel_metadata(NAME, len(content), reader(content)) == METADATA
+            best_s = min(best_s, time.process_time() - began_s)
+        return best_s
+
+    assert await seconds(many) < 35 * await seconds(few)
+
+
+async def test_a_wheel_with_too_many_members_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = wheel(extra_files=100)
+    monkeypatch.setattr("p2pcdn.fetch.wheel.MEMBERS_MAX", 100)
+    with pytest.raises(RemoteProtocolError, match="more than 100 members"):
+        await wheel_metadata(NAME, len(content), reader(content))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"<html>sorry</html>" * 100, wheel("other-1.0.dist-info/METADATA")])

@@ -27,6 +27,7 @@ from p2pcdn.resolve import (
     table_of,
     to_plain,
 )
+from p2pcdn.resolve.read import REQUIREMENTS_MAX
 
 
 class Row(NamedTuple):
@@ -105,6 +106,13 @@ def test_a_header_of_very_many_lines_takes_time_by_its_length_alone() -> None:
 
     # Sixteen times as many; by the square of its length it would take some two hundred times as long.
     assert took_s(64_000) < 60 * min(took_s(4_000) for _ in range(5))
+
+
+def test_metadata_that_requires_without_end_is_broken() -> None:
+    head = "Metadata-Version: 2.1\nName: a\nVersion: 1\n"
+    flood = "".join(f"Requires-Dist: b{number}\n" for number in range(REQUIREMENTS_MAX + 1))
+    assert "requires 10001 things" in read_metadata(Source("a", "1"), head + flood).broken
+    assert not read_metadata(Source("a", "1"), head + flood.rpartition("Requires-Dist")[0]).broken
 
 
 def test_metadata_without_a_name_is_broken() -> None:

@@ -212,6 +212,15 @@ def test_names_and_paths_on_the_command_line(tmp_path: Path) -> None:
     assert "does not exist" in assert_one_sentence(zephyr("venv", "remove", "myproject", home=tmp_path), 1)
 
 
+def test_an_environment_is_not_made_where_the_path_cannot_name_it(tmp_path: Path) -> None:
+    place = tmp_path / "a:b"
+    place.mkdir()
+    assert "':' separates the places in PATH" in assert_one_sentence(
+        zephyr("venv", "create", "./e", home=tmp_path, cwd=place), 2
+    )
+    assert list(place.iterdir()) == []
+
+
 def test_the_environment_that_is_active_is_not_removed(tmp_path: Path) -> None:
     zephyr("venv", "create", "./e", home=tmp_path)
     run = zephyr("venv", "remove", "./e", home=tmp_path, variables={"VIRTUAL_ENV": str(tmp_path / "e")})

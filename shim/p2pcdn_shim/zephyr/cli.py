@@ -69,7 +69,9 @@ class _Listener:
 
     def told(self, sentence: str, kind: str, code: int) -> int:
         """In words on stderr, and with --json besides as the document on stdout that a program waits for."""
-        print(f"zephyr: {sentence}", file=sys.stderr)
+        from p2pcdn_shim.zephyr.terminal.voice import harmless
+
+        print(f"zephyr: {harmless(sentence)}", file=sys.stderr)
         if self.as_json:
             import json
 
@@ -194,6 +196,7 @@ ADVICE = {
     "A wheel that is not installed": "Its authors must mend it; another version may do.",
     "This machine has no sandbox": "Where it is your own project, `zephyr sync --no-project` leaves it out; "
     "`allow-unsandboxed-builds` builds it all the same, and is written down in the history.",
+    "Not available now": "Look at your network; `--offline` works with what is in the store.",
     "The store does not write": "Nothing was installed; make room on its disk and try again.",
 }
 
@@ -212,5 +215,6 @@ def _of_the_client(error: Exception) -> tuple[str, str] | None:
     client = sys.modules.get("p2pcdn_shim.client")
     if client is not None and isinstance(error, (client.NoNode, client.NodeRefused)):
         title = (getattr(error, "problem", None) or {}).get("title", "")
-        return f"{error} {ADVICE.get(title, '')}".strip(), KINDS.get(title, ZephyrError.kind)
+        advice = ADVICE.get(title, "") if "ffline" not in str(error) else ""
+        return f"{error} {advice}".strip(), KINDS.get(title, ZephyrError.kind)
     return None

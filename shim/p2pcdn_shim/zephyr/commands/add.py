@@ -10,10 +10,10 @@ from p2pcdn_shim.zephyr.configuration.config_files import read_text
 from p2pcdn_shim.zephyr.configuration.urls import without_secrets
 from p2pcdn_shim.zephyr.environment import direct_urls, named, syncing
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
-from p2pcdn_shim.zephyr.lock import installing, lock_file, locking, turn
+from p2pcdn_shim.zephyr.lock import installing, lock_file, locking, own_build, turn
 from p2pcdn_shim.zephyr.machine.files import write_texts
 from p2pcdn_shim.zephyr.project import project_edit
-from p2pcdn_shim.zephyr.project.pyproject import Project, name_of, parse_project
+from p2pcdn_shim.zephyr.project.pyproject import Project, name_of
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def run(call: Call) -> int:
 
 def _add(call: Call) -> int:
     project = locking.project_of(call)
+    _refuse_dynamic(project, where_of(call.options))
     call.options.requirements, call.options.editables = direct_urls.typed_with_editables(call)
     _refuse_twice(call.options.requirements)
     for text in call.options.requirements:
@@ -48,7 +49,18 @@ def _add(call: Call) -> int:
         before = read_text(project.file)
         if before is None:
             raise UsageError(f"{project.file} is gone; nothing was changed.")
+        project = own_build.asked(call, project, client)
         return change(call, client, project, before, *_added(call, client, project, before))
+
+
+def _refuse_dynamic(project: Project, where: project_edit.Where) -> None:
+    """What the build says must not stand under [project], too, where no backend would look at it. Raises UsageError."""
+    field = "optional-dependencies" if where.extra is not None else "dependencies"
+    if where.group is None and project.leaves_needs_to_its_build and field in project.dynamic:
+        raise UsageError(
+            f"{project.file} leaves its {field} to its build backend to say: write the requirement where that reads it,"
+            " such as in setup.py, and `zephyr sync` takes it from there. --group adds to a group."
+        )
 
 
 def _refuse_twice(requirements: list[str]) -> None:
@@ -80,7 +92,7 @@ def change(call: Call, client: Client, project: Project, before: str, text: str,
         call.voice.did(did, {"file": str(project.file), "changes": changes})
         return 0
     try:
-        synced = installing.bring(call, client, parse_project(text, project.file), lock)
+        synced = installing.bring(call, client, project.edited(text), lock)
     except BaseException:
         write_texts({project.file: before} if former is None else {project.file: before, file: former})
         if former is None:
@@ -97,11 +109,11 @@ def _added(call: Call, client: Client, project: Project, before: str) -> tuple[s
     text = project_edit.add(before, call.options.requirements, where, file=project.file)
     text = project_edit.add_editables(text, call.options.editables, file=project.file)
     call.config = call.config.but(editable=(*call.config.editable, *call.options.editables))
-    locked = locking.make(call, client, parse_project(text, project.file), installs=not call.options.no_sync)
+    locked = locking.make(call, client, project.edited(text), installs=not call.options.no_sync)
     bounded = [_with_bound(one, locked.text, call) for one in call.options.requirements]
     if bounded != call.options.requirements:
         text = project_edit.add(text, bounded, where, file=project.file)
-        locked = locking.make(call, client, parse_project(text, project.file), former=locked.text)
+        locked = locking.make(call, client, project.edited(text), former=locked.text)
     return text, locked.text
 
 

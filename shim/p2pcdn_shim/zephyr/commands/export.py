@@ -42,7 +42,10 @@ def _requirements(call: Call) -> int:
         lines = requirements_of(lock, options.extra, options.group, hashes=not options.no_hashes)
     else:
         call.voice.note(f"There is no {lock.name}: this is what the project asks for, without versions and hashes.")
-        lines = read_project(call.config.project_file).requirements(extras=options.extra, groups=options.group)
+        from p2pcdn_shim.zephyr.lock import own_build
+
+        project = own_build.asked(call, read_project(call.config.project_file))
+        lines = project.requirements(extras=options.extra, groups=options.group)
     if options.output is None:
         call.voice.answer(lines, {"requirements": lines})
         return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_choice_flags, add_index_flags
 from p2pcdn_shim.zephyr.errors import EXIT_FAILED, UsageError
-from p2pcdn_shim.zephyr.lock import lock_file, locking, turn
+from p2pcdn_shim.zephyr.lock import lock_file, locking, own_build, turn
 from p2pcdn_shim.zephyr.project.pyproject import Project
 from p2pcdn_shim.zephyr.terminal.voice import packages
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
@@ -42,6 +42,7 @@ def _lock(call: Call) -> int:
     file = lock_file.place_of(project.file)
     names = lock_file.known_names(file, call.options.upgrade_package)
     with call.node() as client:
+        project = own_build.asked(call, project, client, anew=True)
         locked = locking.make(call, client, project, upgrade=call.options.upgrade or names)
     is_new = lock_file.read(file) != locked.text  # also where no version is another, but a file or its place
     changes = locking.write(call, file, locked.text)
@@ -54,6 +55,8 @@ def _lock(call: Call) -> int:
 def _check(call: Call, project: Project) -> int:
     file = lock_file.place_of(project.file)
     text = lock_file.read(file)
+    if text is not None:
+        project = own_build.asked(call, project, anew=True)
     fresh = locking.is_fresh(call, project, text)
     if text is None:
         sentence = f"There is no {file}; `zephyr lock` makes it."

@@ -9,9 +9,9 @@ from p2pcdn_shim.zephyr.command_line.flags import add_install_flags, add_where_f
 from p2pcdn_shim.zephyr.commands.add import change
 from p2pcdn_shim.zephyr.configuration.config_files import read_text
 from p2pcdn_shim.zephyr.environment import named
-from p2pcdn_shim.zephyr.lock import locking, turn
+from p2pcdn_shim.zephyr.lock import locking, own_build, turn
 from p2pcdn_shim.zephyr.project import project_edit
-from p2pcdn_shim.zephyr.project.pyproject import name_of, normalize, parse_project
+from p2pcdn_shim.zephyr.project.pyproject import name_of, normalize
 
 DESCRIPTION = """Takes requirements out of pyproject.toml, locks the project and syncs its environment."""
 
@@ -29,15 +29,15 @@ def run(call: Call) -> int:
 
 
 def _remove(call: Call) -> int:
-    project = locking.project_of(call)
+    project = own_build.asked(call, locking.project_of(call))
     before = read_text(project.file) or ""
     text, _ = project_edit.remove(before, call.options.names, where_of(call.options), file=project.file)
-    left = set(map(name_of, parse_project(text, project.file).all_requirements))
+    left = set(map(name_of, project.edited(text).all_requirements))
     gone = [name for name in map(normalize, call.options.names) if name not in left]
     text = project_edit.drop_editables(text, gone, file=project.file)
     call.config = call.config.but(editable=tuple(one for one in call.config.editable if normalize(one) not in gone))
     with call.node() as client:
-        locked = locking.make(call, client, parse_project(text, project.file), installs=not call.options.no_sync)
+        locked = locking.make(call, client, project.edited(text), installs=not call.options.no_sync)
         code = change(call, client, project, before, text, locked.text)
     for name in gone:
         if (place := named.beside_project(call.config, call.directory, call.config.checkouts) / name).is_dir():

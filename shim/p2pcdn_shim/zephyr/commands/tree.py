@@ -45,7 +45,7 @@ def packages_of(call: Call, project: Project) -> list[Mapping[str, Any]]:
     text = lock_file.read(file)
     if text is None:
         raise UsageError(f"There is no {file}; `zephyr lock` makes it.")
-    if not locking.is_fresh(call, project, text):
+    if not project.awaits_its_build and not locking.is_fresh(call, project, text):
         call.voice.note(f"{file} was made of another pyproject.toml, or of other settings; this is what it says.")
     return lock_file.packages_of(text, file)
 

@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_install_flags
-from p2pcdn_shim.zephyr.lock import installing, lock_file, locking, turn
+from p2pcdn_shim.zephyr.lock import installing, lock_file, locking, own_build, turn
 
 DESCRIPTION = """Locks the newest versions that pyproject.toml allows, of all packages or of those that are named, and
 syncs the environment."""
@@ -28,6 +28,7 @@ def _update(call: Call) -> int:
     file = lock_file.place_of(project.file)
     names = lock_file.known_names(file, call.options.names)
     with call.node() as client:
+        project = own_build.asked(call, project, client, anew=True)
         locked = locking.make(call, client, project, upgrade=names or True, installs=not call.options.no_sync)
         changes = locking.write(call, file, locked.text)
         if not call.options.no_sync:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
-from p2pcdn.envs.places import Places, state_of
+from p2pcdn.envs.held import held_plan
+from p2pcdn.envs.places import Places
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.environment import named, venv
 from p2pcdn_shim.zephyr.environment.interpreter import interpreter_of, scheme_of
@@ -32,8 +33,9 @@ class Chosen(Value):
 
     on_top_of: the digest of the plan of the environment that this was chosen for; None: it does not matter.
     exact: what others installed goes, too. project: the directory of the user's own project, installed so that its
-    sources stay in use; None: it is not. base: the directory of the lock, where paths in it begin. only: these projects
-    with what they need, and nothing else of the lock; None: all of it.
+    sources stay in use; None: it is not. project_said: names what its build says of it, so that it is installed anew
+    where that changes; "" where nobody asked. base: the directory of the lock, where paths in it begin. only: these
+    projects with what they need, and nothing else of the lock; None: all of it.
     """
 
     lock: str
@@ -42,6 +44,7 @@ class Chosen(Value):
     requested: tuple[str, ...] = ()
     exact: bool = True
     project: str | None = None
+    project_said: str = ""
     base: str | None = None
     on_top_of: str | None = None
     only: tuple[str, ...] | None = None
@@ -79,8 +82,8 @@ def sync(
             "--link-mode env makes the packages a link into the store of the node, and with --no-node that is a"
             " temporary one while your own node runs. Leave --no-node or the link mode out. Nothing was installed."
         )
-    site = place / scheme_of(interpreter).purelib
-    held = _held(place, site, mode)
+    site = scheme_of(interpreter).purelib
+    held = _held(place, site, mode, exact=chosen.exact)
     question = _question(call, interpreter, chosen, held)
     if mode == "env":
         question["site"] = str(place)
@@ -111,7 +114,7 @@ def sync(
                 link_mode=mode,
                 exact=chosen.exact,
                 on_top_of=chosen.on_top_of,
-                held=lambda: _held(place, site, mode)["have"],
+                held=lambda: _held(place, site, mode, exact=chosen.exact)["have"],
             )
     compiled = question["bytecode"] is None or all(one["bytecode"] for one in wheels)
     fixed = chosen.project is None and not any(word in chosen.lock for word in ("directory", "editable"))
@@ -145,14 +148,17 @@ def stood_on(place: Path) -> list[str]:
     ]
 
 
-def _held(place: Path, site: Path, mode: LinkMode) -> dict[str, str]:
-    """The plan that the environment holds in this way of linking, by its digest and its content; "" for none.
+def _held(place: Path, site: str, mode: LinkMode, *, exact: bool) -> dict[str, str]:
+    """The plan that the environment holds in this way of linking, by its digest and its content; "" for none, and
+    where others have changed that.
 
     Nobody waits for that: it is looked up without the environment's lock, and again within it.
     """
-    linked = site.is_dir() and site.is_symlink() == (mode == "env")
-    state = state_of(str(place)) if linked and venv.read_settings(place) is not None else {}
-    return {"have": str(state.get("plan", "")), "have_content": str(state.get("content", ""))}
+    packages = place / site
+    linked = packages.is_dir() and packages.is_symlink() == (mode == "env")
+    whole = linked and venv.read_settings(place) is not None
+    digest, content = held_plan(str(place), site, exact=exact) if whole else ("", "")
+    return {"have": digest, "have_content": content}
 
 
 def _question(call: Call, interpreter: Probe, chosen: Chosen, held: dict[str, str]) -> dict[str, Any]:
@@ -169,6 +175,7 @@ def _question(call: Call, interpreter: Probe, chosen: Chosen, held: dict[str, st
         "checkouts": str(named.beside_project(call.config, call.directory, call.config.checkouts)),
         "bytecode": compiled if wait is not False and interpreter.cache_tag else None,
         **held,
+        **({"project_said": chosen.project_said} if chosen.project_said else {}),
         **({"only": list(chosen.only)} if chosen.only is not None else {}),
     }
 

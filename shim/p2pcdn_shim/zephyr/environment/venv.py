@@ -128,6 +128,12 @@ def sweep(path: Path) -> None:
 
 
 def _check_place(path: Path, *, clear: bool) -> None:
+    # The PATH cannot name its commands: another Python would run in its place, in silence.
+    if os.pathsep in str(path):
+        raise UsageError(
+            f"No environment can be made at {path}: {os.pathsep!r} separates the places in PATH. "
+            "Rename the directory, or name another place with --venv."
+        )
     try:
         is_there = path.is_symlink() or path.exists()
         is_empty = is_there and path.is_dir() and not any(path.iterdir())
@@ -136,7 +142,9 @@ def _check_place(path: Path, *, clear: bool) -> None:
     if not is_there or (is_empty and not path.is_symlink()):
         return
     if read_settings(path) is None:
-        raise UsageError(f"{path} is there and is no virtual environment; it was left as it is.")
+        raise UsageError(
+            f"{path} is there and is no virtual environment; it was left as it is. Move it away, or name another place."
+        )
     if not clear:
         raise UsageError(f"{path} is an environment already; `--clear` makes it anew, without its packages.")
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from p2pcdn.envs.places import OWN
-from p2pcdn_shim.zephyr.lock import lock_file
+from p2pcdn_shim.zephyr.lock import build_files, lock_file
 
 # In an environment: when it was last found to hold what the lock says, by the file's own time.
 CHECKED = "checked"
@@ -16,12 +16,15 @@ CHECKED = "checked"
 def is_behind(place: Path, project_file: Path) -> bool:
     """Whether pyproject.toml or its lock is newer than the environment; never where there is no lock.
 
+    The other files of a project whose build says what it needs count as pyproject.toml does (`build_files`).
+
     Newer than its last change, for who has changed it since meant it so, or than the last look at both (`looked_at`).
     """
     lock_ns = _touched_ns(lock_file.place_of(project_file))
     own = place / OWN
     looked_at_ns = max(_touched_ns(own / "generation.json"), _touched_ns(own / CHECKED))
-    return lock_ns > 0 and max(lock_ns, _touched_ns(project_file)) > looked_at_ns
+    touched_ns = max(lock_ns, _touched_ns(project_file), build_files.touched_ns(project_file.parent))
+    return lock_ns > 0 and touched_ns > looked_at_ns
 
 
 def looked_at(place: Path, began_ns: int) -> None:

@@ -12,7 +12,7 @@ from p2pcdn_shim.zephyr.configuration.config import user_config_file
 from p2pcdn_shim.zephyr.environment import named, syncing
 from p2pcdn_shim.zephyr.environment.interpreter import interpreter_at
 from p2pcdn_shim.zephyr.errors import ChangedMeanwhile, UsageError, ZephyrError
-from p2pcdn_shim.zephyr.lock import behind, lock_file, locking
+from p2pcdn_shim.zephyr.lock import behind, build_files, lock_file, locking, own_build
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import Project, name_of, normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
@@ -34,7 +34,7 @@ def sync_project(call: Call) -> int:
 
 
 def _sync_project(call: Call) -> int:
-    project = locking.project_of(call)
+    project = _project(call)
     lock = _as_it_is(call, project)
     with call.node() as client:
         if lock is None:
@@ -59,7 +59,7 @@ def follow(call: Call, place: Path) -> None:
 
 
 def _follow(call: Call, place: Path) -> None:
-    project = locking.project_of(call)
+    project = _project(call)
     lock = _as_it_is(call, project)
     with call.node() as client:
         if lock is None:
@@ -67,6 +67,16 @@ def _follow(call: Call, place: Path) -> None:
             call.config = call.config.but(venv=place)  # which was read again, in the project's turn
         synced = bring(call, client, project, lock, _turn_of(call, project, lock), exact=False)
     syncing.tell(call, place, synced, by_the_way=True)
+
+
+def _project(call: Call) -> Project:
+    """The project; where its lock is taken as it is, no build is asked whether it is still the project's."""
+    project = locking.project_of(call)
+    if call.options.frozen or not project.awaits_its_build:
+        return project
+    lock = lock_file.read(lock_file.place_of(project.file))
+    is_of_another_program = lock is not None and not lock_file.inputs_of(lock)
+    return project if is_of_another_program else own_build.asked(call, project)
 
 
 def _as_it_is(call: Call, project: Project) -> str | None:
@@ -113,17 +123,20 @@ def install_lock(
     place = named.project_place(call.config, call.directory)
     syncing.tell(call, place, synced)
     if synced.settled and (stood_on := syncing.stood_on(place)):
-        call.settled = [*_stood_on(call, project.file), *stood_on]
+        call.settled = [*_stood_on(call, project), *stood_on]
     return 0
 
 
-def _stood_on(call: Call, project_file: Path) -> list[str]:
+def _stood_on(call: Call, project: Project) -> list[str]:
     """The files that say what is wanted: settings, the project where it was looked for, its lock."""
     config_file = call.options.config_file
     settings = call.directory / config_file if config_file else user_config_file()
     folders = [call.directory, *call.directory.parents]
-    looked_at = folders[: folders.index(project_file.parent) + 1]
-    return [str(settings), *(f"{folder}/pyproject.toml" for folder in looked_at), str(lock_file.place_of(project_file))]
+    root = project.file.parent
+    looked_at = folders[: folders.index(root) + 1]
+    built = [str(root), *map(str, build_files.files_of(root))] if project.leaves_needs_to_its_build else []
+    lock = lock_file.place_of(project.file)
+    return [str(settings), *(f"{folder}/pyproject.toml" for folder in looked_at), str(lock), *built]
 
 
 def bring(
@@ -159,6 +172,7 @@ def _chosen(call: Call, project: Project, lock: str) -> syncing.Chosen:
         only or _groups(call, project, lock),
         _requested(project),
         project=own,
+        project_said=own_build.digest_of(project.said),
         base=str(project.file.parent),
         only=_asked_by(project, only) if only else None,
     )
@@ -186,7 +200,8 @@ def _check_named(project: Project, lock: str, what: str, names: Iterable[str], k
 def _extras(options: Mapping[str, Any], project: Project, lock: str) -> tuple[str, ...]:
     if not options.get("all_extras"):
         return tuple(map(normalize, options.get("extra", ())))
-    return tuple(project.extras if lock_file.is_ours(lock) else lock_file.named_in(lock, "extras"))
+    is_known = lock_file.is_ours(lock) and not project.awaits_its_build
+    return tuple(project.extras if is_known else lock_file.named_in(lock, "extras"))
 
 
 def _groups(call: Call, project: Project, lock: str) -> tuple[str, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from p2pcdn_shim.client import NodeRefused
 from p2pcdn_shim.zephyr.command_line.call import Call
+from p2pcdn_shim.zephyr.configuration.config_files import read_text
 from p2pcdn_shim.zephyr.environment.interpreter import some_interpreter
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.lock import lock_file
+from p2pcdn_shim.zephyr.lock import lock_file, own_build
 from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import Project, read_project
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
 
 
 def project_of(call: Call) -> Project:
-    """The project that the command works in. Raises UsageError outside one, and in one of poetry's."""
+    """The project that the command works in. Raises UsageError outside one, and in one of poetry's.
+
+    What it leaves to its build to say is there if that is remembered; else `own_build.asked` asks for it.
+    """
     if call.config.project_file is None:
         raise UsageError(f"There is no pyproject.toml in {call.directory} or above it; `zephyr init` makes one.")
     project = read_project(call.config.project_file)
@@ -29,7 +35,7 @@ def project_of(call: Call) -> Project:
             f"{project.file} says in [tool.poetry] what the project needs, and has no [project];"
             " `zephyr import pyproject.toml` takes that over."
         )
-    return project
+    return own_build.remembered(call, project)
 
 
 def is_fresh(call: Call, project: Project, text: str | None) -> bool:
@@ -53,19 +59,31 @@ def make(
     former: the old one; the project's own where none is given. installs: it is installed at once, so the node fetches
     meanwhile what it can. Raises NodeRefused, UsageError.
     """
-    if project.leaves_needs_to_its_build:
-        call.voice.warn(
-            f"What {project.file} leaves to its build backend to say (its dependencies) is not locked: write it under"
-            " [project] there. `zephyr install .` installs the project with what its build says."
-        )
+    project = own_build.asked(call, project, client)
+    if project.name is None and not (project.dependencies or project.extras or project.groups):
+        # An editor that found no room leaves an empty file, and an empty lock would empty the environment.
+        raise UsageError(f"{project.file} has no [project], and asks for nothing; `zephyr init` makes one.")
     for extra in asking.lacking_own_extras(project):
         call.voice.warn(f"{project.name} has no extra {extra!r}, which {project.file} names; it is left out.")
     former = former or lock_file.read(lock_file.place_of(project.file))
     builder = {**some_interpreter(call), "installs": installs}
-    locked = asking.ask_lock(client, asking.question_of(project, call.config), builder, former, upgrade)
+    try:
+        locked = asking.ask_lock(client, asking.question_of(project, call.config), builder, former, upgrade)
+    except NodeRefused as error:
+        raise _with_its_line(project, error) from error
     for warning in locked.warnings:
         call.voice.warn(warning)
     return locked
+
+
+def _with_its_line(project: Project, error: NodeRefused) -> Exception:
+    """What the node cannot read, where it stands in the project's own file; else as the node says it."""
+    wrong = re.search(r"(['\"])(.+)\1 is not ", str(error))
+    if wrong and error.problem.get("title") == "Not a requirement":
+        for number, line in enumerate((read_text(project.file) or "").splitlines(), 1):
+            if wrong[2] in line:
+                return UsageError(f"{project.file}, line {number}: {str(error).removesuffix('.')}.")
+    return error
 
 
 def write(call: Call, file: Path, text: str) -> list[str]:
@@ -86,7 +104,7 @@ def current(call: Call, client: Client) -> tuple[Project, str]:
     from p2pcdn_shim.zephyr.lock import turn  # nearly all find a lock that fits
 
     with turn.of_project(call):
-        project = project_of(call)
+        project = own_build.asked(call, project_of(call), client)
         if (text := fitting(call, project)) is None:
             text = make(call, client, project, installs=True).text
             write(call, lock_file.place_of(project.file), text)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from p2pcdn_shim.zephyr.terminal.voice import harmless
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,10 +60,10 @@ class PipVoice:
         self._say(text, 1, sys.stderr)
 
     def warn(self, text: str) -> None:
-        self._say(self._marked(f"WARNING: {text}", _YELLOW), -1, sys.stderr)
+        self._say(self._marked(f"WARNING: {harmless(text)}", _YELLOW), -1, sys.stderr)
 
     def error(self, text: str) -> None:
-        self._say(self._marked(f"ERROR: {text}", _RED), -2, sys.stderr)
+        self._say(self._marked(f"ERROR: {harmless(text)}", _RED), -2, sys.stderr)
 
     def plain_error(self, text: str) -> None:
         """On stderr, without a mark."""

@@ -14,11 +14,25 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# The fields of [project] that decide what is locked. Where there is no [project], its build says all of them.
+NEEDS = frozenset({"requires-python", "dependencies", "optional-dependencies"})
+
+
+class BuildSays(Value):
+    """What a project's build says of it, as far as a lock depends on that. extras: by normalized name."""
+
+    name: str
+    requires_python: str
+    dependencies: tuple[str, ...]
+    extras: Mapping[str, tuple[str, ...]]
+
+
 class Project(Value):
     """Requirements are text of PEP 508, in the file's order. extras, groups: by normalized name; groups flattened.
 
     dynamic: the fields that only the build knows. is_package: whether it can be built (it has a [build-system]).
-    is_of_poetry: what it needs stands in [tool.poetry] alone.
+    is_of_poetry: what it needs stands in [tool.poetry] alone. said: what its build said of the dynamic ones, which are
+    taken from there then.
     """
 
     file: Path
@@ -31,11 +45,33 @@ class Project(Value):
     dynamic: frozenset[str]
     is_package: bool
     is_of_poetry: bool
+    said: BuildSays | None = None
 
     @property
     def leaves_needs_to_its_build(self) -> bool:
         """Whether only its build backend can say what the project needs (setup.py, or `dynamic`)."""
-        return self.is_package and (self.name is None or "dependencies" in self.dynamic)
+        return self.is_package and not self.dynamic.isdisjoint(NEEDS)
+
+    @property
+    def awaits_its_build(self) -> bool:
+        """Whether that has not been asked yet, so that nobody knows what the project needs."""
+        return self.leaves_needs_to_its_build and self.said is None
+
+    def as_built(self, said: BuildSays | None) -> Project:
+        """The same, with what its build says in the place of what is dynamic; None: that was not asked."""
+        if said is None:
+            return self
+        return self.but(
+            said=said,
+            name=self.name or said.name,
+            requires_python=said.requires_python if "requires-python" in self.dynamic else self.requires_python,
+            dependencies=said.dependencies if "dependencies" in self.dynamic else self.dependencies,
+            extras=said.extras if "optional-dependencies" in self.dynamic else self.extras,
+        )
+
+    def edited(self, text: str) -> Project:
+        """The project as another text of its pyproject.toml has it; its build says what it said. Raises UsageError."""
+        return parse_project(text, self.file).as_built(self.said)
 
     @property
     def all_requirements(self) -> list[str]:
@@ -68,15 +104,17 @@ def parse_project(text: str, file: Path) -> Project:
     reader = Reader(text, file)
     table = reader.table(whole, "project", "")
     extras = reader.table(table, "optional-dependencies", "project")
+    name = reader.text(table, "name")
+    dynamic = frozenset(reader.texts(table, "dynamic", "project"))
     return Project(
         file=file,
-        name=reader.text(table, "name"),
+        name=name,
         version=reader.text(table, "version"),
         requires_python=reader.text(table, "requires-python"),
         dependencies=tuple(reader.texts(table, "dependencies", "project")),
         extras={normalize(name): tuple(reader.texts(extras, name, "project.optional-dependencies")) for name in extras},
         groups=reader.groups(whole),
-        dynamic=frozenset(reader.texts(table, "dynamic", "project")),
+        dynamic=dynamic if name is not None else dynamic | NEEDS,
         is_package="build-system" in whole,
         is_of_poetry="project" not in whole and "poetry" in reader.table(whole, "tool", ""),
     )

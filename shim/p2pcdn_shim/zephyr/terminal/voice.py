@@ -16,6 +16,13 @@ def packages(number: int) -> str:
     return f"{number} package{'' if number == 1 else 's'}"
 
 
+def harmless(text: str) -> str:
+    """With all spelled out that a terminal would obey: packages and indexes have their words in our sentences."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else repr(sign)[1:-1] for sign in text)
+
+
 class Voice:
     """One run's way of speaking. verbosity: 0, or how often -v was given.
 
@@ -35,6 +42,8 @@ class Voice:
             import json
 
             lines = [json.dumps(value, indent=2, ensure_ascii=False)]
+        elif sys.stdout.isatty():  # a program that reads it gets it as it is
+            lines = map(harmless, lines)
         for line in lines:
             print(line)
             self.printed += f"{line}\n"
@@ -53,7 +62,7 @@ class Voice:
         """What the user must know."""
         self.has_warned = True
         sys.stdout.flush()
-        print(f"zephyr: {sentence}", file=sys.stderr)
+        print(f"zephyr: {harmless(sentence)}", file=sys.stderr)
 
     def detail(self, sentence: str, *, level: int = 1) -> None:
         """What only who asked with so many -v wants to know."""
