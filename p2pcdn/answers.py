@@ -13,8 +13,12 @@ RETRY_AFTER_DEFAULT_S = 5.0
 RETRY_AFTER_MAX_S = 3600.0
 
 
-def refusal(status: int, headers: Mapping[str, str], url: str) -> P2pcdnError | None:
+def refusal(
+    status: int, headers: Mapping[str, str], url: str, what: str = "such project or file"
+) -> P2pcdnError | None:
     """The error that an upstream's status stands for, or None for an answer with content (200, 206, 304).
+
+    what: was asked for, as it stands behind "has no".
 
     A 401 is never handed on: pip would ask for a user name on the terminal. Only the upstream's own 404 and 410 become
     our 404, so that a client never takes an upstream that is down for a project that does not exist.
@@ -23,7 +27,7 @@ def refusal(status: int, headers: Mapping[str, str], url: str) -> P2pcdnError | 
     if status in (200, 206, 304):
         return None
     if status in (404, 410):
-        return NotFound(f"{host} has no such project or file.")
+        return NotFound(f"{_place(url) or host} has no {what}.")
     if status in (401, 403, 407, 451):
         return Refused(
             f"{host} refused us with {status}. If it wants a user name and a password, give them to the node "
@@ -34,6 +38,11 @@ def refusal(status: int, headers: Mapping[str, str], url: str) -> P2pcdnError | 
     if status == 429 or "retry-after" in headers:
         return Busy(sentence, retry_after_s=wait_s, down=status != 429)
     return Unavailable(sentence, retry_after_s=wait_s)
+
+
+def _place(url: str) -> str:
+    """The host, and the port that tells an index of this machine from others, without a user's name."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _seconds(retry_after: str | None) -> float:

@@ -169,6 +169,7 @@ class Node:
             origin=origin,
             nursery=nursery,
             offline=self._settings.offline,
+            whole=lambda wanted: fetch.whole(wanted),  # which tells this one of what it keeps
             on_change=page_desk.forget,
         )
         fetch = Fetch(

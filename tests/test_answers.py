@@ -22,6 +22,11 @@ def test_only_the_upstreams_own_404_or_410_is_not_found(status: int) -> None:
     assert isinstance(refusal(410, {}, URL), NotFound)
 
 
+def test_what_is_not_there_is_named_with_the_port_and_without_the_user() -> None:
+    error = refusal(404, {}, "http://user:secret@127.0.0.1:8000/files/x-1.0.whl", "file x-1.0.whl")
+    assert str(error) == "127.0.0.1:8000 has no file x-1.0.whl."
+
+
 @pytest.mark.parametrize("status", [401, 403, 407, 451])
 def test_a_refusal_says_where_credentials_go_and_is_never_a_401(status: int) -> None:
     error = refusal(status, {}, URL)

@@ -150,6 +150,9 @@ class Environment:
                 side_by_side=side_by_side,
             )
             done.told[:0] = [*plan.told(), *strangers]
+            if link_mode != "env":
+                # What was asked for is often not to be had: reflinks need a file system that knows them.
+                entry["link_mode"] = _ways_taken(done.how) or link_mode
             return done
 
         before = self.plan()
@@ -235,3 +238,9 @@ def _paths(plan: Plan | None) -> frozenset[str]:
 def _told_of(info: str) -> str:
     project, _, version = os.path.basename(info).removesuffix(".dist-info").rpartition("-")
     return f"{project} {version} is in no lock here, and was taken out; the former generation has it."
+
+
+def _ways_taken(how: dict[str, int]) -> str:
+    """How files came, the way of most of them first: `hardlink`, `hardlink, copy`."""
+    ways = sorted(((count, way) for way, count in how.items() if count), reverse=True)
+    return ", ".join(way for _, way in ways)

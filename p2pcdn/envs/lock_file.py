@@ -13,6 +13,15 @@ if TYPE_CHECKING:
 _OWNER_SIZE_BYTES_MAX = 4096
 
 
+class Busy(Exception):
+    """Somebody else has the right, and who wanted it does not wait."""
+
+
+def do_not_wait(_: str) -> None:
+    """The `wait` of a LockFile for whom there is another time. Raises Busy."""
+    raise Busy
+
+
 class LockFile:
     """The right to change what the file stands for; given back by `release`, or by the end of the process, however it
     ends.

@@ -17,13 +17,12 @@ from __future__ import annotations
 import json
 import os
 
-from p2pcdn.envs.link import write_file
-from p2pcdn.envs.plan import Plan
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
+
+    from p2pcdn.envs.plan import Plan
 
 
 # The directory that holds what zephyr keeps inside an environment, and the one beside it.
@@ -60,6 +59,12 @@ class Places:
         """Makes the directories, and keeps them out of the project's repository. Raises OSError."""
         make_ignored(self.shared)
         os.makedirs(self.generations, exist_ok=True)
+
+    def is_littered(self) -> bool:
+        """Whether there is what only a command that runs leaves here, or one that was killed. Costs a look at a
+        directory of few names.
+        """
+        return any(name.startswith("next-") or name in ("journal", "applying") for name in names(self.state))
 
     def trashed(self) -> list[str]:
         """The trees that were taken out of the way."""
@@ -114,6 +119,8 @@ def plan_of(tree: str) -> Plan | None:
     """The plan that a tree was made of; None where it says of none that we can read. Its digest and content are those
     of the whole plan, of which link mode `env` carried out a part.
     """
+    from p2pcdn.envs.plan import Plan  # who only looks whether all is clean reads none
+
     try:
         with open(f"{tree}/{OWN}/plan.json", "rb") as file:
             state = state_of(tree)
@@ -133,6 +140,8 @@ def carried_of(tree: str) -> list[str]:
 
 def write_own(tree: str, plan: Plan | None, carried: Sequence[str], state: Mapping[str, Any]) -> None:
     """Makes a tree a generation; its state comes last. Raises OSError."""
+    from p2pcdn.envs.link import write_file
+
     os.mkdir(f"{tree}/{OWN}")
     contents = {"carried": json.dumps(list(carried)).encode(), "generation": json.dumps(state).encode()}
     if plan is not None:

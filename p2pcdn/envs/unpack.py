@@ -143,7 +143,8 @@ class _Writer:
                 continue
             yield self._entry(member)
         if skipped:
-            self.notes = (f"{self._wheel.filename} brings {skipped} files of byte code; they were left out.",)
+            brought = "a file of byte code; it was" if skipped == 1 else f"{skipped} files of byte code; they were"
+            self.notes = (f"{self._wheel.filename} brings {brought} left out.",)
 
     def _entry(self, member: Member) -> Entry:
         name = member.name

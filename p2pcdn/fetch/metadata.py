@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from copy import copy
 from functools import partial
@@ -24,7 +24,7 @@ from p2pcdn.errors import (
 )
 from p2pcdn.fetch.filling import SILENCE_WAIT_S
 from p2pcdn.fetch.origin import OriginReader, Sink, Wanted
-from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX, TAIL_SIZE_BYTES, Read, wheel_metadata
+from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX, TAIL_SIZE_BYTES, wheel_metadata
 from p2pcdn.flight import Flights
 from p2pcdn.store import SMALL_BLOB_SIZE_BYTES_MAX, Blob, Store
 from p2pcdn.swarm import Swarm
@@ -47,13 +47,17 @@ class Metadata:
         origin: OriginReader,
         nursery: trio.Nursery,
         offline: bool,
+        whole: Callable[[Wanted], Awaitable[Blob]],
         on_change: Callable[[str], None],
     ) -> None:
-        """on_change: told the project of a wheel whose page can say more now: a file or metadata of it is held."""
+        """whole: fetches all of a file, and gives it only where its hash is right, as `Fetch.whole` does.
+        on_change: told the project of a wheel whose page can say more now: a file or metadata of it is held.
+        """
         self._store = store
         self._swarm = swarm
         self._origin = origin
         self._offline = offline
+        self._whole = whole
         self._on_change = on_change
         self._flights: Flights[tuple[str, Sha256 | bool], bytes] = Flights(nursery)
         # Indexes, by key, that did not give the end of a file of unknown length.
@@ -71,11 +75,16 @@ class Metadata:
     async def of(self, wanted: Wanted) -> bytes:
         """The METADATA of a wheel, or of an sdist whose index gives it (PEP 658 is for both).
 
+        Where the index names a hash of it and a whole wheel has another METADATA, it is the wheel's: see `own_name_of`.
         Raises NotFound where there is none, Unavailable, Refused, DigestMismatch.
         """
         blob = self._held(wanted)
         if blob is not None:
             with suppress(NotFound):  # its file was lost: it is read again
+                return await blob.read()
+        own = self.own_name_of(wanted)
+        if own is not None and (blob := self._store.blob(own)) is not None:
+            with suppress(NotFound):
                 return await blob.read()
         if not isinstance(wanted.file.core_metadata, Sha256) and not wanted.file.filename.endswith(".whl"):
             raise NotFound(f"{wanted.file.filename} is not a wheel, and its index gives no metadata of it.")
@@ -91,6 +100,13 @@ class Metadata:
         named = self.name_of(wanted)
         return self._store.blob(named) if named is not None else None
 
+    def own_name_of(self, wanted: Wanted) -> Sha256 | None:
+        """The sha256 of the METADATA that a whole wheel was found to have, where its index declares another one and
+        does not give it. None where nobody has had to look.
+        """
+        found = self._store.value("metadata", _own_key(wanted))
+        return Sha256(found.decode()) if found is not None else None
+
     def name_of(self, wanted: Wanted) -> Sha256 | None:
         """Its sha256: as the index gives it, else as this node made it."""
         if isinstance(wanted.file.core_metadata, Sha256):
@@ -103,7 +119,7 @@ class Metadata:
         name = wanted.file.filename
         if name.endswith(".whl") and not isinstance(wanted.file.core_metadata, Sha256):
             try:
-                await self._take_out_of(wanted, blob)
+                await self._noted(wanted, await self._taken_out_of(wanted, blob))
             except (P2pcdnError, OSError) as error:
                 log.info("no metadata could be taken out of the wheel: %s", error, extra={"file": name})
         self._on_change(wanted.project)
@@ -113,18 +129,48 @@ class Metadata:
     async def _get(self, wanted: Wanted) -> bytes:
         declared = wanted.file.core_metadata
         if isinstance(declared, Sha256) and self._asks:
-            # What was spoilt on the way mostly comes whole the second time; else its version would count as broken, and
-            # an older one be locked in its place.
-            with suppress(DigestMismatch):
-                return await self._declared(wanted, declared)
-            return await self._declared(wanted, declared)
+            try:
+                return await self._declared_or_once_more(wanted, declared)
+            except (NotFound, DigestMismatch) as error:
+                return await self._out_of_the_wheel(wanted, declared, error)
         blob = self._store.blob(wanted.file.sha256) if wanted.file.sha256 is not None else None
         if blob is not None:
             with suppress(NotFound):
-                return await self._take_out_of(wanted, blob)
+                return await self._noted(wanted, await self._taken_out_of(wanted, blob))
         if not self._asks:
             raise not_here(f"the metadata of {wanted.file.filename}")
-        return await self._range_read(wanted)
+        return await self._noted(wanted, await self._range_read(wanted))
+
+    async def _declared_or_once_more(self, wanted: Wanted, declared: Sha256) -> bytes:
+        """What was spoilt on the way mostly comes whole the second time."""
+        with suppress(DigestMismatch):
+            return await self._declared(wanted, declared)
+        return await self._declared(wanted, declared)
+
+    async def _out_of_the_wheel(self, wanted: Wanted, declared: Sha256, missing: P2pcdnError) -> bytes:
+        """What an index declares and does not give stands in the wheel, too; without it the version would count as
+        broken, and an older one be locked in its place.
+
+        What the index named is taken from anywhere. Something else only from a wheel that is whole and what the index
+        says by its own hash: that is what would be installed. Raises `missing` where there is neither.
+        """
+        if not wanted.file.filename.endswith(".whl"):
+            raise missing
+        log.info("the metadata is read out of the wheel: %s", missing, extra={"file": wanted.file.filename})
+        try:
+            return await self._noted(wanted, await self._trusted(wanted, declared, missing))
+        except NotFound:
+            raise missing from None
+
+    async def _trusted(self, wanted: Wanted, declared: Sha256, missing: P2pcdnError) -> bytes:
+        if wanted.file.sha256 is None or not self._store.holds(wanted.file.sha256):
+            with suppress(RemoteProtocolError):  # spoilt bytes, too: the whole wheel is checked
+                content = await self._range_read(wanted)
+                if Sha256.of(content) == declared:
+                    return content
+        if wanted.file.sha256 is None:
+            raise missing
+        return await self._taken_out_of(wanted, await self._whole(wanted))
 
     async def _declared(self, wanted: Wanted, declared: Sha256) -> bytes:
         content = await self._read_declared(wanted, declared)
@@ -149,14 +195,14 @@ class Metadata:
             if content is not None or not self._offline or not await self._swarm.heard_again(until):
                 return content
 
-    async def _take_out_of(self, wanted: Wanted, blob: Blob) -> bytes:
+    async def _taken_out_of(self, wanted: Wanted, blob: Blob) -> bytes:
         file = await blob.open()
         try:
 
             async def read(offset: int, size_bytes: int) -> bytes:
                 return await file.pread(size_bytes, offset)
 
-            return await self._made(wanted, blob.size_bytes, read)
+            return await wheel_metadata(wanted.file.filename, blob.size_bytes, read)
         finally:
             file.close()
 
@@ -173,11 +219,12 @@ class Metadata:
             return bytes(received)
 
         try:
-            return await self._made(wanted, size, read, tail)
+            return await wheel_metadata(wanted.file.filename, size, read, tail)
         except (RemoteProtocolError, Unavailable):
             if said[-1] == size:
                 raise
-        return await self._made(wanted, said[-1], read)  # the index's page has another size, and is wrong
+        # The index's page has another size, and is wrong.
+        return await wheel_metadata(wanted.file.filename, said[-1], read)
 
     async def _size_and_tail(self, wanted: Wanted) -> tuple[int, bytes]:
         """How long a wheel is, and its last bytes where they came with the answer."""
@@ -198,12 +245,21 @@ class Metadata:
             raise Unavailable(f"The upstream does not say how long {wanted.file.filename} is.")
         return sizes[0]
 
-    async def _made(self, wanted: Wanted, size_bytes: int, read: Read, tail: bytes = b"") -> bytes:
-        content = await wheel_metadata(wanted.file.filename, size_bytes, read, tail)
-        digest = Sha256.of(content)
+    async def _noted(self, wanted: Wanted, content: bytes) -> bytes:
+        """Keeps what was read out of a wheel, and under which name, where the index names none or another."""
+        digest, declared = Sha256.of(content), wanted.file.core_metadata
         await self._keep(content, wanted, digest)
+        if digest == declared:
+            return content
+        if isinstance(declared, Sha256):
+            log.warning(
+                "the index names other metadata than the wheel has; the whole wheel has the hash that the index names "
+                "for it, so the wheel is believed",
+                extra={"file": wanted.file.filename, "expected": declared, "got": digest},
+            )
+        key = _own_key(wanted) if isinstance(declared, Sha256) else wanted.key
         try:
-            await self._store.change(values={("metadata", wanted.key): digest.encode()})
+            await self._store.change(values={("metadata", key): digest.encode()})
         except StoreStopped as error:
             log.info("metadata was not kept: %s", error)
         self._on_change(wanted.project)
@@ -233,6 +289,13 @@ class Metadata:
         if self._swarm.somebody_is_silent():
             raise Unavailable(f"{alone}; a neighbour that may hold it did not answer in time. Ask again.")
         raise Unavailable(f"{alone}.", retry_after_s=math.inf)
+
+
+def _own_key(wanted: Wanted) -> str:
+    """Under the wheel and what an index declares of it: what another index read of the same wheel's places, with no
+    hash to check it by, stands under the wheel alone.
+    """
+    return f"{wanted.key}/{wanted.file.core_metadata}"
 
 
 def _capped(content: bytearray, wanted: Wanted) -> Sink:

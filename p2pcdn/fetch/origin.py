@@ -154,7 +154,7 @@ class OriginReader:
         async with self._upstream.get(wanted.index, wanted.file.url, headers) as response:
             if response.status in _NO_SUFFIX:
                 return None
-            error = refusal(response.status, response.headers, response.url)
+            error = refusal(response.status, response.headers, response.url, f"file {wanted.file.filename}")
             if error is not None:
                 raise error
             match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
@@ -174,7 +174,7 @@ class OriginReader:
             if reading.at and response.headers.get("content-range") == f"bytes */{reading.at}":
                 reading.end = reading.at  # 416: there is nothing behind what we have (RFC 9110, section 15.5.17)
                 return
-            error = refusal(response.status, response.headers, response.url)
+            error = refusal(response.status, response.headers, response.url, f"file {wanted.file.filename}")
             if error is not None:
                 raise error
             _refuse_another(wanted, response, reading)

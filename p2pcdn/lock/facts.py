@@ -258,7 +258,10 @@ class Facts:
         if not file.filename.endswith(".whl"):
             return self._kept(f"s{FORMAT}/{wanted.key}")
         name = self.metadata.name_of(wanted)
-        return self._kept(f"m{FORMAT}/{name}") if name is not None else None
+        known = self._kept(f"m{FORMAT}/{name}") if name is not None else None
+        if known is None and (own := self.metadata.own_name_of(wanted)) is not None:
+            known = self._kept(f"m{FORMAT}/{own}")
+        return known
 
     async def metadata_of(
         self,

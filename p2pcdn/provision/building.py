@@ -31,8 +31,8 @@ from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX
 from p2pcdn.provision.asked import Ready, Wheel
 from p2pcdn.provision.local import keep_file
 from p2pcdn.provision.toolchain import Toolchain, installed
+from p2pcdn.resolve import NoSolution, read_metadata
 from p2pcdn.resolve import Source as Named
-from p2pcdn.resolve import read_metadata
 from p2pcdn.store import Store
 from p2pcdn.world import Processes, Threads
 
@@ -195,8 +195,11 @@ class Builds:
 
     async def _environment(self, requirements: tuple[str, ...], python: Path) -> Environment:
         """Build requirements, installed where they stay for the next build with the same ones."""
-        toolchain = _toolchain.get()
-        ready = await self.make_ready(requirements, toolchain, _above.get())
+        toolchain, above = _toolchain.get(), _above.get()
+        try:
+            ready = await self.make_ready(requirements, toolchain, above)
+        except NoSolution as error:
+            raise _unmet(above[-1], requirements, error) from error
         directory = await self.threads.run(installed, self.store.workshop / "environments", ready, toolchain)
         pins = tuple(f"{one.project}=={one.version} --hash=sha256:{one.sha256}" for one in ready.wheels)
         return Environment(directory, directory / "bin" / "python", pins)
@@ -204,6 +207,12 @@ class Builds:
 
 def _how(built: Built) -> str:
     return "built in a sandbox" if built.bare_because is None else f"built without a sandbox: {built.bare_because}"
+
+
+def _unmet(name: str, requirements: tuple[str, ...], error: NoSolution) -> BuildFailed:
+    """Its proof speaks to whoever requires something; here that is the build, and not the user."""
+    proof = str(error).replace("you require", "its build requires").replace("your requirements", "what it requires")
+    return BuildFailed(f"{name} could not be built: {', '.join(requirements)} cannot be had for its build.\n{proof}")
 
 
 @contextmanager

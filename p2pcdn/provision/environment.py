@@ -49,6 +49,14 @@ NAMES_MAX = 5
 Progress = Callable[[int, int, str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What of a lock is installed, dependencies first. notes: sentences for the user, of its reader."""
+
+    chosen: tuple[Chosen, ...]
+    notes: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Provisioner:
     """Used by one trio loop."""
@@ -62,13 +70,13 @@ class Provisioner:
     _leases: dict[frozenset[Sha256], float] = field(default_factory=dict)
     _answered: dict[str, Ready] = field(default_factory=dict)
 
-    async def choose(self, asked: Asked) -> list[Chosen]:
-        """What of the lock is installed, dependencies first. Raises BadLock, NothingFits, Refused for plain http."""
-        chosen = await self.threads.run(_choose, asked)
-        for one in chosen:
+    async def choose(self, asked: Asked) -> Selected:
+        """Raises BadLock, NothingFits, Refused for plain http."""
+        selected = await self.threads.run(_choose, asked)
+        for one in selected.chosen:
             if one.file is not None and one.file.url is not None and not self.wheels.is_of_an_index(one.package):
                 refuse_plain_http(one.package.name, one.file.url, asked.trusted_hosts)
-        return chosen
+        return selected
 
     def again(self, asked: Asked) -> Ready | None:
         """The environment as it was answered before, if all its trees are here; no waiting, and no look at the lock."""
@@ -106,11 +114,12 @@ class Provisioner:
             return ready  # it will be another one when they are compiled
         return self._remember(digest, ready)
 
-    async def provide(self, asked: Asked, chosen: Sequence[Chosen], progress: Progress) -> Ready:
+    async def provide(self, asked: Asked, selected: Selected, progress: Progress) -> Ready:
         """Raises what `Wheels.tree` raises, NothingFits, CannotPlan, CompileFailed where byte code is waited for.
 
         And Refused, where an index would be asked and none is to be.
         """
+        chosen = selected.chosen
         if asked.offline:
             self._refuse_to_ask(chosen)
         with self.store.spared([sha256_of(one.file) for one in chosen if one.file is not None]):
@@ -120,7 +129,7 @@ class Provisioner:
             wheels, trees = await self._trees(asked, chosen, progress)
             if asked.bytecode is not None and asked.bytecode.wait:
                 await self.compiler.compile(trees, asked.bytecode)
-            ready = await self._planned(asked, chosen, wheels, trees, publishers)
+            ready = await self._planned(asked, selected, wheels, trees, publishers)
             told += [wheel.note for wheel in wheels if wheel.note]
             ready = replace(ready, notes=(*told, *ready.notes))
             self._lease(_blobs(ready.wheels))
@@ -254,11 +263,12 @@ class Provisioner:
     async def _planned(
         self,
         asked: Asked,
-        chosen: Sequence[Chosen],
+        selected: Selected,
         wheels: Sequence[Wheel],
         trees: Sequence[Tree],
         publishers: Mapping[Sha256, str],
     ) -> Ready:
+        chosen = selected.chosen
         codes = [self._bytecode(tree.key.sha256, asked.bytecode) for tree in trees]
         told = tuple(
             Told(
@@ -275,7 +285,7 @@ class Provisioner:
             for one, wheel, tree, code in zip(chosen, wheels, trees, codes, strict=True)
         )
         plan, notes = await self.threads.run(_plan, asked, told, wheels, trees, codes)
-        ready = Ready(plan.encode(), plan.digest(), plan.content(), told, notes)
+        ready = Ready(plan.encode(), plan.digest(), plan.content(), told, (*selected.notes, *notes))
         if all(not (one.kind == "directory" or one.package.is_editable) or one.package.name == "" for one in chosen):
             await self._keep(asked, ready)  # else its sources may be others the next time
         return ready
@@ -312,13 +322,13 @@ def _blobs(wheels: Sequence[Told]) -> frozenset[Sha256]:
     return frozenset(Sha256(one.sha256) for one in wheels)
 
 
-def _choose(asked: Asked) -> list[Chosen]:
+def _choose(asked: Asked) -> Selected:
     lock = read_lock(asked.lock.encode(), "The lock")
     selected = select(lock, asked.target, extras=asked.extras, groups=asked.groups, only=asked.only)
     chosen = dependencies_first([located(one, asked.base) for one in selected])
-    if not asked.project:
-        return chosen
-    return [*chosen, Chosen(LockedPackage("", directory=Directory(asked.project, editable=True)), "directory")]
+    if asked.project:
+        chosen.append(Chosen(LockedPackage("", directory=Directory(asked.project, editable=True)), "directory"))
+    return Selected(tuple(chosen), lock.notes)
 
 
 def _plan(

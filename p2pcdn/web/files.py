@@ -10,7 +10,7 @@ import trio
 
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
-from p2pcdn.errors import NotFound, StoreStopped
+from p2pcdn.errors import DigestMismatch, NotFound, StoreStopped
 from p2pcdn.fetch import FOR_ROOM, Delivery, Fetch, Metadata, Wanted
 from p2pcdn.http1 import (
     UNSATISFIABLE,
@@ -69,8 +69,12 @@ class FileDesk:
         raise NotFound(f"{wanted.file.filename} vanished twice while it was being opened.")
 
     async def metadata(self, request: Request, wanted: Wanted) -> Response:
-        """The METADATA of a wheel (PEP 658)."""
-        return self._metadata_response(request, wanted, await self._metadata.of(wanted))
+        """The METADATA of a wheel (PEP 658). Raises DigestMismatch where it is not what the page names."""
+        content, declared = await self._metadata.of(wanted), wanted.file.core_metadata
+        if isinstance(declared, Sha256) and (got := Sha256.of(content)) != declared:
+            name = f"{wanted.file.filename}.metadata"
+            raise DigestMismatch(name, expected=f"sha256:{declared}", got=f"sha256:{got}")
+        return self._metadata_response(request, wanted, content)
 
     def ready_metadata(self, request: Request, wanted: Wanted) -> Response | None:
         """The same, if it needs no waiting."""

@@ -96,10 +96,10 @@ class ZephyrFace:
         if ready is not None:
             site = await bench.sites.make(ready, Path(site_of)) if site_of else None
             return _lines_response(_ready_lines(asked, ready, have, site))
-        chosen = await bench.provisioner.choose(asked)
+        selected = await bench.provisioner.choose(asked)
 
         async def make_ready(progress: Progress) -> list[bytes]:
-            ready = await bench.provisioner.provide(asked, chosen, progress)
+            ready = await bench.provisioner.provide(asked, selected, progress)
             site = await bench.sites.make(ready, Path(site_of)) if site_of else None
             return _ready_lines(asked, ready, have, site)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from p2pcdn.envs.lock_file import LockFile
 from p2pcdn.envs.unpack import remove_tree
 from tests.bench.node import RunningNode
 from tests.bench.upstream import FaultyUpstream, Style
@@ -280,6 +281,31 @@ def test_a_sync_with_nothing_to_do_changes_nothing(project: Project) -> None:
     before = json.loads(project.zephyr("history", "--json"))
     assert "already" in project.zephyr("sync")
     assert json.loads(project.zephyr("history", "--json")) == before
+
+
+def test_what_a_killed_command_left_goes_with_the_next_one_that_changes_nothing(lonely: Project) -> None:
+    lonely.zephyr("sync", "--no-compile-bytecode")
+    beside = lonely.file(".zephyr/.venv")
+
+    def leave() -> Path:
+        """What a sync that is killed leaves: a generation that was begun."""
+        (beside / "next-7" / "lib").mkdir(parents=True)
+        return beside / "next-7"
+
+    for words in (("list",), ("freeze",), ("history",), ("sync",), ("sync", "--no-compile-bytecode")):
+        if words[-1] == "--no-compile-bytecode":  # until it is answered at once
+            for _ in range(100):
+                lonely.zephyr(*words)
+                if any(lonely.directory.parent.glob("cache/settled/*")):
+                    break
+        left = leave()
+        turn = LockFile(str(beside / "lock"), "zephyr sync", lambda _: None)
+        lonely.zephyr(*words)
+        assert left.exists(), "somebody is making it at this moment"
+        turn.release()
+        lonely.zephyr(*words)
+        assert not left.exists()
+    assert lonely.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
 
 
 def test_groups_and_extras_are_installed_where_they_are_named(project: Project) -> None:

@@ -11,7 +11,7 @@ import pytest
 from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.machine.files import write_texts
-from tests.bench.upstream import Fault, Hang, ShortBody, Style, WrongBytes
+from tests.bench.upstream import Fault, Hang, ShortBody, Status, Style, WrongBytes
 from tests.bench.wheels import Distribution, make_sdist, make_wheel
 from tests.end_to_end.conftest import StartNode, StartUpstream
 from tests.end_to_end.test_zephyr import Project
@@ -77,7 +77,7 @@ def test_what_comes_spoilt_once_is_asked_for_again_and_what_always_does_is_told(
     assert project.installed() == {"demo-lib": "2.0", "demo-source": "1.0"}
 
 
-def test_metadata_that_always_comes_spoilt_is_told_and_the_lock_without_its_version_not_remembered(
+def test_a_version_that_always_comes_spoilt_is_told_and_the_lock_without_it_not_remembered(
     tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
 ) -> None:
     """Whoever can spoil one answer on its way, again and again, could else have an old version locked in silence."""
@@ -85,13 +85,30 @@ def test_metadata_that_always_comes_spoilt_is_told_and_the_lock_without_its_vers
     project = Project(tmp_path / "project", start_node(upstream))
     project.write(["demo-lib"])
     upstream.fault("*-2.0-*.metadata", WrongBytes())
+    upstream.fault("*-2.0-*.whl", Status(404))  # which has its metadata, too
     said = project.zephyr("lock")
-    assert 'version = "1.0"' in project.lock
+    assert 'name = "demo-lib"\nversion = "1.0"' in project.lock
     assert said.count("demo-lib 2.0 was left aside, for its metadata came wrong") == 1
     upstream.heal()
     project.file("pylock.toml").unlink()
     assert "left aside" not in project.zephyr("lock")
     assert 'version = "2.0"' in project.lock
+
+
+@pytest.mark.parametrize("fault", [Status(404), WrongBytes()], ids=["missing", "spoilt"])
+def test_a_version_whose_declared_metadata_is_not_to_be_had_is_locked_all_the_same(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream, fault: Fault
+) -> None:
+    newer = make_wheel("demo-lib", "2.0")
+    undeclared = Distribution(newer.filename, "demo-lib", "2.0", newer.content, newer.metadata + b"Keywords: other\n")
+    for name, two in (("same", newer), ("other", undeclared)):
+        upstream = start_upstream([LIB, two])
+        project = Project(tmp_path / name, start_node(upstream))
+        project.write(["demo-lib"])
+        upstream.fault("*-2.0-*.metadata", fault)
+        project.zephyr("sync")
+        assert 'version = "2.0"' in project.lock
+        assert project.installed() == {"demo-lib": "2.0"}
 
 
 def test_a_version_whose_metadata_is_a_flood_is_passed_over(

@@ -94,3 +94,12 @@ def test_what_a_build_requires_is_attested_where_that_is_demanded(project: Proje
     # The wheel of before was built with what nobody attests: it is not taken.
     file.write_text(f'{file.read_text()}\n[tool.zephyr]\nrequire-attestations = ["demo-lib"]\n')
     assert "demo_lib-1.0-py3-none-any.whl has no attestation" in project.zephyr("build", "--wheel", code=1)
+
+
+def test_what_a_build_requires_and_nobody_has_is_told_as_that(project: Project) -> None:
+    file = project.file("pyproject.toml")
+    file.write_text(file.read_text().replace("requires = []", 'requires = ["demo-lib", "demo-nowhere>=2"]'))
+    told = project.zephyr("build", code=1)
+    assert f"{project.directory} could not be built: demo-lib, demo-nowhere>=2 cannot be had for its build." in told
+    assert "its build requires demo-nowhere>=2" in told
+    assert "you" not in told.split()

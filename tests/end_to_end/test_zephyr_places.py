@@ -206,6 +206,18 @@ def test_a_lock_that_leads_to_an_open_host_that_nobody_trusts_is_refused(project
     assert "trusted-host = ['files.invalid']" in project.zephyr("sync", "--frozen", code=1)
 
 
+def test_a_lock_of_a_newer_version_is_installed_and_told_each_time(project: Project) -> None:
+    project.file(LIB.filename).write_bytes(LIB.content)
+    project.file("pylock.toml").write_text(
+        'lock-version = "1.1"\ncreated-by = "somebody"\nfuture = 1\n[[packages]]\nname = "demo-lib"\nversion = "1.0"\n'
+        f'wheels = [{{ path = "{LIB.filename}", hashes = {{ sha256 = "{LIB.sha256}" }} }}]\n'
+    )
+    for _ in range(2):
+        told = project.zephyr("sync", "--frozen")
+        assert told.count("newer lock-version 1.1; what 1.0 does not know was ignored") == 1
+    assert project.installed() == {"demo-lib": "1.0"}
+
+
 def test_what_another_program_calls_the_needs_of_the_project_itself_is_installed(project: Project) -> None:
     project.file(LIB.filename).write_bytes(LIB.content)
     project.file("pylock.toml").write_text(

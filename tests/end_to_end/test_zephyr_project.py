@@ -350,3 +350,14 @@ def test_a_lock_that_is_written_anew_is_said_to_be_though_no_version_changes(pro
     project.write(["demo-lib>=0.1"])
     assert "Locked 1 package" in project.zephyr("lock")
     assert "is as it should be" in project.zephyr("lock")
+
+
+def test_an_extra_that_the_project_names_of_itself_and_does_not_have_is_told(project: Project) -> None:
+    project.write(
+        ["demo-tool", "Demo[Some.Thing] ; python_version > '3'"], "[dependency-groups]\ndev = ['demo[some-thing]']\n"
+    )
+    told = project.zephyr("lock")
+    assert (
+        told.count(f"demo has no extra 'some-thing', which {project.file('pyproject.toml')} names; it is left out.")
+        == 1
+    )

@@ -238,6 +238,13 @@ def test_the_history_says_what_came_from_where_and_what_runs_at_each_start(root:
     assert second["removed"] == [{"project": "a", "version": "1.0"}]
 
 
+@pytest.mark.parametrize("asked", ["reflink", "hardlink", "copy"])
+def test_the_history_says_how_files_were_linked_and_not_how_they_were_to_be(root: Path, asked: str) -> None:
+    done = sync(root, wheel("a"), link_mode=asked)
+    (entry,) = Environment(str(root), command="", now_s=0).history()
+    assert set(entry["link_mode"].split(", ")) == {way for way, count in done.how.items() if count}  # type: ignore[attr-defined]
+
+
 def test_a_history_whose_last_line_was_cut_is_read_and_goes_on(root: Path) -> None:
     sync(root, wheel("a"))
     log = root.parent / ".zephyr/.venv/history.jsonl"

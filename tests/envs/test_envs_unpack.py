@@ -109,7 +109,7 @@ def test_byte_code_in_a_wheel_is_left_out_and_told(tmp_path: Path) -> None:
     wheel = MadeWheel({"demo/a.py": b"", "demo/__pycache__/a.cpython-311.pyc": b"evil"})
     listing, tree = unpacked(tmp_path, wheel.content())
     assert not (tree / "demo/__pycache__").exists()
-    assert "1 files of byte code" in listing.notes[0]
+    assert "brings a file of byte code; it was left out" in listing.notes[0]
 
 
 def test_a_newer_minor_format_is_told_and_a_newer_major_one_refused(tmp_path: Path) -> None:

@@ -51,7 +51,13 @@ class Scripted:
         self.changed: list[str] = []
         swarm = self.swarm = lonely_swarm(store, self.counters)
         self.metadata = Metadata(
-            store=store, swarm=swarm, origin=origin, nursery=nursery, offline=False, on_change=self.changed.append
+            store=store,
+            swarm=swarm,
+            origin=origin,
+            nursery=nursery,
+            offline=False,
+            whole=lambda wanted: self.fetch.whole(wanted),
+            on_change=self.changed.append,
         )
         self.fetch = Fetch(
             store=store,
@@ -243,7 +249,7 @@ async def test_a_file_without_a_hash_is_not_fetched_over_plain_http_for_an_index
 
 async def test_a_404_of_the_file_host_is_a_404(tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:
     async with scripted(tmp_path, lambda url, headers: Answer(status=404)) as (world, _):
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFound, match=rf"files\.example has no file {NAME}\."):
             await world.get(wanted())
 
 
@@ -353,3 +359,61 @@ async def test_metadata_that_is_not_what_the_index_says_is_refused(
         world.now = lambda url, headers: Answer(METADATA)
         assert await world.metadata.of(declared) == METADATA
         assert world.upstream.asked[-1][0].endswith(".whl.metadata")
+
+
+def declaring(metadata: bytes, content: bytes, *, hashed: bool = True) -> Wanted:
+    what = wanted(content, hashed=hashed)
+    return dataclasses.replace(what, file=dataclasses.replace(what.file, core_metadata=Sha256.of(metadata)))
+
+
+def serving(beside: Answer, content: bytes) -> Script:
+    """An upstream that answers so beside a wheel, and gives what is asked of the wheel."""
+    return lambda url, headers: beside if url.endswith(".metadata") else Answer(content)
+
+
+OTHER = METADATA + b"Requires-Dist: other\n"
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+@pytest.mark.parametrize("beside", [Answer(status=404), Answer(b"lies")], ids=["missing", "spoilt"])
+async def test_declared_metadata_that_is_not_given_is_read_out_of_the_wheel(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, beside: Answer, hashed: bool
+) -> None:
+    content = wheel()
+    what = declaring(METADATA, content, hashed=hashed)
+    async with scripted(tmp_path, serving(beside, content)) as (world, _store):
+        assert await world.metadata.of(what) == METADATA
+        assert world.metadata.at_hand(what) == METADATA
+        assert world.counters.upstream_bytes[INDEX.url] < len(content) / 10, "some places of the wheel"
+
+
+@pytest.mark.parametrize("beside", [Answer(status=404), Answer(METADATA)], ids=["missing", "of no such hash"])
+async def test_where_wheel_and_index_say_other_metadata_the_whole_wheel_is_believed_and_that_is_logged(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, caplog: pytest.LogCaptureFixture, beside: Answer
+) -> None:
+    content = wheel()
+    what = declaring(OTHER, content)
+    async with scripted(tmp_path, serving(beside, content)) as (world, store):
+        assert await world.metadata.of(what) == METADATA
+        assert what.file.sha256 is not None
+        assert store.holds(what.file.sha256), "the wheel came whole"
+        assert "the wheel is believed" in caplog.text
+        assert world.metadata.name_of(what) == Sha256.of(OTHER), "nothing else is given under that name"
+        assert world.metadata.at_hand(what) is None
+        asked = len(world.upstream.asked)
+        assert await world.metadata.of(what) == METADATA
+        assert len(world.upstream.asked) == asked
+
+
+@pytest.mark.parametrize(
+    "what", [declaring(OTHER, wheel(), hashed=False), declaring(OTHER, b"another wheel")], ids=["none", "another"]
+)
+async def test_metadata_of_neither_hash_is_never_believed(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, what: Wanted
+) -> None:
+    """The wheel's hash is not given, or is not that of what comes."""
+    async with scripted(tmp_path, serving(Answer(METADATA), wheel())) as (world, store):
+        with pytest.raises(DigestMismatch):
+            await world.metadata.of(what)
+        assert world.metadata.own_name_of(what) is None
+        assert not store.holds(Sha256.of(METADATA))

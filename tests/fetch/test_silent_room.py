@@ -73,7 +73,13 @@ async def student_of(tmp_path: Path) -> AsyncIterator[Student]:
             store=store, swarm=swarm, origin=origin, counters=counters, nursery=nursery, offline=True, on_kept=kept
         )
         metadata = Metadata(
-            store=store, swarm=swarm, origin=origin, nursery=nursery, offline=True, on_change=lambda project: None
+            store=store,
+            swarm=swarm,
+            origin=origin,
+            nursery=nursery,
+            offline=True,
+            whole=fetch.whole,
+            on_change=lambda project: None,
         )
         await swarm._exchange.close()  # or it would be asked over a connection that began before
         yield Student(fetch, metadata, wires)

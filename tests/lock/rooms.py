@@ -14,7 +14,7 @@ from typing import Any
 import trio
 
 from p2pcdn.counters import Counters
-from p2pcdn.fetch import Metadata, OriginReader
+from p2pcdn.fetch import Fetch, Metadata, OriginReader, Wanted
 from p2pcdn.index import Pages
 from p2pcdn.lock.facts import Facts
 from p2pcdn.lock.locker import Locked, Locker
@@ -22,6 +22,7 @@ from p2pcdn.lock.publishers import Publishers
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.wishes import parse_question
 from p2pcdn.provision.provenance import Provenances
+from p2pcdn.store import Blob, Store
 from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.bench.wheels import Distribution
 from tests.worlds import INDEX, Answer, InlineThreads, ScriptedUpstream, VirtualClock, lonely_swarm, open_store
@@ -62,6 +63,8 @@ class ScriptedIndex:
             content = json.dumps({"attestation_bundles": bundles}).encode()
             return Answer(content, delay_s=delay_s) if publisher else Answer(status=503)
         for one in self.files:
+            if url.endswith(one.filename):
+                return Answer(one.content, delay_s=delay_s)
             if url.endswith(f"{one.filename}.metadata"):
                 return Answer(one.metadata or b"", delay_s=delay_s)
         return Answer(status=404)
@@ -114,6 +117,26 @@ class Room:
         return sum(url.endswith(end) for url, _ in self.upstream.asked)
 
 
+def metadata_in(store: Store, upstream: ScriptedUpstream, counters: Counters, nursery: trio.Nursery) -> Metadata:
+    """Without neighbours."""
+    swarm, origin = lonely_swarm(store, counters), OriginReader(upstream, counters, random.Random(1))
+
+    async def kept(wanted: Wanted, blob: Blob) -> None: ...
+
+    fetch = Fetch(
+        store=store, swarm=swarm, origin=origin, counters=counters, nursery=nursery, offline=False, on_kept=kept
+    )
+    return Metadata(
+        store=store,
+        swarm=swarm,
+        origin=origin,
+        nursery=nursery,
+        offline=False,
+        whole=fetch.whole,
+        on_change=lambda project: None,
+    )
+
+
 @asynccontextmanager
 async def room(directory: Path, *files: Distribution, **settings: Any) -> AsyncIterator[Room]:
     index = ScriptedIndex(list(files))
@@ -130,15 +153,7 @@ async def room(directory: Path, *files: Distribution, **settings: Any) -> AsyncI
             nursery=nursery,
             offline=False,
         )
-        metadata = Metadata(
-            store=store,
-            swarm=lonely_swarm(store, counters),
-            origin=OriginReader(upstream, counters, random.Random(1)),
-            nursery=nursery,
-            offline=False,
-            on_change=lambda project: None,
-        )
-        facts = Facts(pages, metadata, store, threads)
+        facts = Facts(pages, metadata_in(store, upstream, counters, nursery), store, threads)
         solvers = Solvers(RealProcesses(), nursery, **settings)
         publishers = Publishers(Provenances(store, upstream).publishers)
         yield Room(index, upstream, clock, facts, solvers, Locker(facts, solvers, store, "1", publishers=publishers))

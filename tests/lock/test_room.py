@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,6 @@ import trio.testing
 
 from p2pcdn import frames
 from p2pcdn.errors import RemoteProtocolError
-from p2pcdn.fetch import Metadata, OriginReader
 from p2pcdn.group import Claim, GroupKey, Identity
 from p2pcdn.http1 import Request, Response
 from p2pcdn.index import Pages
@@ -29,10 +27,10 @@ from p2pcdn.lock.wishes import parse_question
 from p2pcdn.swarm.group.resolutions import ANSWER_SIZE_BYTES_MAX, ASKED_AT_ONCE, KIND, READ_MAX, Refusal
 from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.bench.wheels import Distribution, make_wheel
-from tests.lock.rooms import ScriptedIndex
+from tests.lock.rooms import ScriptedIndex, metadata_in
 from tests.swarm.rooms import GROUP, OTHER_GROUP, Handler, Member, identity, room_in
 from tests.swarm.rooms import Room as Wires
-from tests.worlds import INDEX, InlineThreads, lonely_swarm
+from tests.worlds import INDEX, InlineThreads
 
 APP = make_wheel("app", requires=["lib>=1"])
 FILES = [APP, make_wheel("lib", "1.0"), make_wheel("lib", "2.0"), make_wheel("other")]
@@ -71,14 +69,7 @@ class Node:
 async def node(room: Wires, nursery: trio.Nursery, name: str, group: GroupKey | None = GROUP) -> Node:
     index = ScriptedIndex([*FILES])
     member = await room.member(name, index.answer, group=group, indexes=(LAN,))
-    metadata = Metadata(
-        store=member.store,
-        swarm=lonely_swarm(member.store, member.counters),
-        origin=OriginReader(member.upstream, member.counters, random.Random(1)),
-        nursery=nursery,
-        offline=False,
-        on_change=lambda project: None,
-    )
+    metadata = metadata_in(member.store, member.upstream, member.counters, nursery)
     threads, solvers = InlineThreads(), Solvers(RealProcesses(), nursery)
     neighbours = Room(member.resolutions, member.store, threads, (LAN,), "1")
     facts = Facts(member.pages, metadata, member.store, threads)

@@ -92,7 +92,13 @@ class Face:
         origin = OriginReader(self.upstream, self.counters, random.Random(1))
         swarm = lonely_swarm(store, self.counters)
         metadata = Metadata(
-            store=store, swarm=swarm, origin=origin, nursery=nursery, offline=False, on_change=desk.forget
+            store=store,
+            swarm=swarm,
+            origin=origin,
+            nursery=nursery,
+            offline=False,
+            whole=lambda wanted: fetch.whole(wanted),
+            on_change=desk.forget,
         )
         fetch = Fetch(
             store=store,

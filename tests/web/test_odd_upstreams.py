@@ -19,6 +19,7 @@ from p2pcdn.http1 import Request, serve_connection
 from p2pcdn.store import UNKNOWN, Origin
 from p2pcdn.web.metrics import metrics_response
 from p2pcdn.world import UpstreamResponse
+from tests.bench.wheels import make_wheel
 from tests.web.test_index_face import JSON_TYPE, NAME, PATH, WHEEL, Face, body_of, face, page, upstream
 from tests.worlds import INDEX, LIMITS, SECOND, Answer
 
@@ -245,6 +246,24 @@ async def test_what_one_index_says_of_metadata_answers_for_no_other(
             for path in paths:
                 clients.start_soon(ask, path)
         assert [statuses[path] for path in paths] == [200, 502]
+
+
+async def test_a_wheels_own_metadata_is_never_given_under_the_hash_of_another(
+    tmp_path: Path, autojump_clock: trio.abc.Clock
+) -> None:
+    """A lock may read it, for the whole wheel is right; who asks for what the page names gets that or none."""
+    wheel = make_wheel("demo")
+
+    def script(url: str, headers: Mapping[str, str]) -> Answer:
+        if url.endswith("/demo/"):
+            hashes = {"hashes": {"sha256": wheel.sha256}, "core-metadata": _sha256(b"other"), "size": None}
+            return Answer(page(**hashes), headers={"content-type": JSON_TYPE})
+        return Answer(status=404) if url.endswith(".metadata") else Answer(wheel.content)
+
+    async with face(tmp_path, script) as node:
+        for _ in range(2):
+            assert (await node.ask(f"{PATH}.metadata"))[0] == 502
+        assert node.store.holds(Sha256(wheel.sha256)), "it was looked into"
 
 
 async def test_a_blob_whose_row_was_lost_is_named_by_the_page_that_lists_it(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from p2pcdn.envs.generations import Environment
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.environment import named
+from p2pcdn_shim.zephyr.environment.recovering import recover
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(call: Call) -> int:
     place = named.project_place(call.config, call.directory)
+    recover(call, place)
     environment = Environment(str(place), command="", now_s=0.0)
     entries = environment.history()
     kept = {one["generation"] for one in environment.generations()}

@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.environment import named
 from p2pcdn_shim.zephyr.environment.installed import installed
+from p2pcdn_shim.zephyr.environment.recovering import recover
 from p2pcdn_shim.zephyr.project.pyproject import normalize
 
 DESCRIPTION = """Lists the packages of the environment (.venv; --venv names another), whoever installed them."""
@@ -20,6 +21,7 @@ def run(call: Call) -> int:
     place = named.project_place(call.config, call.directory)
     if call.options.venv is None:
         named.refuse_unmade(call.config, place)
+    recover(call, place)
     found = sorted(installed(place), key=lambda pair: normalize(pair[0]))
     width = max((len(name) for name, _ in found), default=0)
     call.voice.answer(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from p2pcdn.envs.lock_file import LockFile
+from p2pcdn.envs.lock_file import Busy, LockFile, do_not_wait
 from p2pcdn.envs.places import OWN, make_ignored, names, state_of
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.environment import venv
@@ -102,14 +102,6 @@ def turn(place: Path, command: str, wait: Callable[[str], None]) -> Iterator[Non
         held.release()
 
 
-class _Busy(Exception):
-    """Somebody else is at it."""
-
-
-def _do_not_wait(_: str) -> None:
-    raise _Busy
-
-
 def sweep(directory: Path, kept: int = LAYERS_MAX, *, command: str = "zephyr") -> None:
     """Removes the layers that were used the longest ago, all but so many, and those that nobody finished.
 
@@ -120,7 +112,7 @@ def sweep(directory: Path, kept: int = LAYERS_MAX, *, command: str = "zephyr") -
     halves = {found[1] for name in names(str(directory)) if (found := _NAME.fullmatch(name))}.difference(whole)
     for name in (*halves, *whole[: max(0, len(whole) - kept)]):
         place = directory / name
-        with suppress(OSError, ZephyrError, _Busy), turn(place, command, _do_not_wait):
+        with suppress(OSError, ZephyrError, Busy), turn(place, command, do_not_wait):
             if name in halves and (place / MARK).exists():
                 continue  # somebody was just finishing it
             _remove_unused(place)

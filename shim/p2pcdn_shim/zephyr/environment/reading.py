@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.environment import named, venv
+from p2pcdn_shim.zephyr.environment.recovering import recover
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.pip.installed import Environment
@@ -15,6 +16,7 @@ def read_environment(call: Call) -> tuple[Target, Environment]:
     place = named.project_place(call.config, call.directory)
     if call.options.venv is None:
         named.refuse_unmade(call.config, place)
+    recover(call, place)
     try:
         target = Target(venv.open_environment(place).python)
     except PipError as error:

@@ -6,9 +6,11 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from p2pcdn.envs.held import held_plan
+from p2pcdn.envs.places import Places
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.environment import named, venv
 from p2pcdn_shim.zephyr.environment.interpreter import interpreter_of, scheme_of
+from p2pcdn_shim.zephyr.environment.recovering import recover
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters.probes import Probe
 from p2pcdn_shim.zephyr.node.answers import long_answer
@@ -130,10 +132,20 @@ def _load(mode: LinkMode) -> None:
 
 
 def stood_on(place: Path) -> list[str]:
-    """The files of an environment that say what it holds."""
+    """The files of an environment that say what it holds, and the directory in which a killed command leaves something.
+    None of them where something is left there now: the same call has to look again.
+    """
+    beside = Places(str(place))
+    if beside.is_littered():
+        return []
     sites = (*place.glob("lib/*/site-packages"), *place.glob("Lib/site-packages"))
     own = (venv.CONFIG_NAME, ".zephyr/generation.json")
-    return [*(f"{place}/{name}" for name in own), *map(str, sites), str(venv.open_environment(place).python)]
+    return [
+        beside.state,
+        *(f"{place}/{name}" for name in own),
+        *map(str, sites),
+        str(venv.open_environment(place).python),
+    ]
 
 
 def _held(place: Path, site: str, mode: LinkMode, *, exact: bool) -> dict[str, str]:
@@ -193,6 +205,7 @@ def tell(call: Call, place: Path, synced: Synced, *, by_the_way: bool = False) -
         "removed": list(outcome.removed) if outcome is not None else [],
     }
     if outcome is None:
+        recover(call, place)
         if by_the_way:
             return
         call.voice.did(f"{place} holds its {packages(synced.packages)} already.", value)

@@ -121,9 +121,9 @@ def install_lock(
     """
     synced = bring(call, client, project, lock, before_change)
     place = named.project_place(call.config, call.directory)
-    if synced.settled:
-        call.settled = [*_stood_on(call, project), *syncing.stood_on(place)]
     syncing.tell(call, place, synced)
+    if synced.settled and (stood_on := syncing.stood_on(place)):
+        call.settled = [*_stood_on(call, project), *stood_on]
     return 0
 
 

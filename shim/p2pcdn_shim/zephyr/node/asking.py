@@ -106,16 +106,36 @@ def own_extras_put_in(project: Project, texts: Iterable[str], seen: frozenset[st
     """
     found: list[str] = []
     for text in texts:
-        own = _NAMED.fullmatch(text)
-        if own is None or project.name is None or normalize(own["name"]) != normalize(project.name):
+        own = _own_name(project, text)
+        if own is None:
             found.append(text)
             continue
-        for extra in [normalize(word.strip()) for word in (own["extras"] or "").split(",")]:
+        for extra in _extras_in(own):
             if extra not in seen:
                 listed = project.extras.get(extra, ()) if extra else project.dependencies
                 inner = own_extras_put_in(project, listed, seen | {extra})
                 found += [_only_where(one, own["marker"] or "") for one in inner]
     return list(dict.fromkeys(found))
+
+
+def lacking_own_extras(project: Project) -> list[str]:
+    """The extras that the project names of itself and does not have."""
+    lists = [project.dependencies, *project.extras.values(), *project.groups.values()]
+    named = [own for texts in lists for text in texts if (own := _own_name(project, text)) is not None]
+    asked = dict.fromkeys(extra for own in named for extra in _extras_in(own) if extra)
+    return [extra for extra in asked if extra not in project.extras]
+
+
+def _own_name(project: Project, text: str) -> re.Match[str] | None:
+    """A requirement of the project itself, taken apart; None for one of another project."""
+    own = _NAMED.fullmatch(text)
+    is_own = own is not None and project.name is not None and normalize(own["name"]) == normalize(project.name)
+    return own if is_own else None
+
+
+def _extras_in(own: re.Match[str]) -> list[str]:
+    """Normalized; "" for the project without one."""
+    return [normalize(word.strip()) for word in (own["extras"] or "").split(",")]
 
 
 def _only_where(requirement: str, marker: str) -> str:

@@ -41,6 +41,8 @@ def locked_asks(file: str, target: Target, web: Web, voice: PipVoice, links: dic
         lock = read_lock(content, file)
     except P2pcdnError as error:
         raise PipError(f"Invalid pylock file {file!r}: {error}") from error
+    for note in lock.notes:
+        voice.warn(note)
     try:
         chosen = select(lock, target, extras=(), groups=None)
     except P2pcdnError as error:
