@@ -13,9 +13,9 @@ from packaging.tags import compatible_tags, cpython_tags, mac_platforms
 
 from p2pcdn.resolve import BadRequirement, Target
 
-# The minors of Python 3 that zephyr makes environments for, each with the patch release that stands for it: markers
-# that name a patch mostly speak of old faults, and a current interpreter has none of them.
-PATCHES = {8: 20, 9: 23, 10: 18, 11: 13, 12: 11, 13: 8, 14: 0}
+# The minors of Python 3 that zephyr makes environments for. The oldest patch release that a project takes stands for
+# the others (docs/decisions/0046): what runs on it runs on them, and what a marker adds for it they can do with.
+MINORS = range(8, 15)
 # More than any minor has had.
 _PATCH_MAX = 40
 # For a project that does not say which Pythons it takes: those that get fixes.
@@ -65,14 +65,11 @@ PLATFORMS = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the matrix: CPython 3.`minor` on one platform.
-
-    patch: which release of it stands for the others, where the project does not take the usual one.
-    """
+    """One cell of the matrix: CPython 3.`minor` on one platform, from that patch release on."""
 
     platform: Platform
     minor: int
-    patch: int | None = None
+    patch: int = 0
 
     @property
     def name(self) -> str:
@@ -80,7 +77,7 @@ class Cell:
 
     @property
     def environment(self) -> dict[str, str]:
-        full = f"3.{self.minor}.{PATCHES[self.minor] if self.patch is None else self.patch}"
+        full = f"3.{self.minor}.{self.patch}"
         return {
             "implementation_name": "cpython",
             "implementation_version": full,
@@ -97,7 +94,7 @@ class Cell:
 
     @cached_property
     def target(self) -> Target:
-        return Target.of(self.environment, tags_of(self.platform, self.minor))
+        return Target.of(self.environment, tags_of(self.platform, self.minor), and_later=True)
 
 
 def matrix(requires_python: str, environments: Sequence[str] = ()) -> tuple[Cell, ...]:
@@ -110,15 +107,11 @@ def matrix(requires_python: str, environments: Sequence[str] = ()) -> tuple[Cell
         pythons = SpecifierSet(requires_python or DEFAULT_REQUIRES_PYTHON)
     except InvalidSpecifier as error:
         raise BadRequirement(f"requires-python {requires_python!r} is not a version specifier.") from error
-    patches = {minor: patch for minor in sorted(PATCHES, reverse=True) if (patch := _patch(pythons, minor)) is not None}
+    patches = {minor: patch for minor in reversed(MINORS) if (patch := _oldest(pythons, minor)) is not None}
     if not patches:
-        known = f"3.{min(PATCHES)} to 3.{max(PATCHES)}"
+        known = f"3.{min(MINORS)} to 3.{max(MINORS)}"
         raise BadRequirement(f"requires-python {requires_python!r} allows no Python that zephyr knows ({known}).")
-    cells = [
-        Cell(platform, minor, None if patch == PATCHES[minor] else patch)
-        for minor, patch in patches.items()
-        for platform in PLATFORMS
-    ]
+    cells = [Cell(platform, minor, patch) for minor, patch in patches.items() for platform in PLATFORMS]
     if not environments:
         return tuple(cells)
     markers = [_marker(text) for text in environments]
@@ -130,11 +123,9 @@ def matrix(requires_python: str, environments: Sequence[str] = ()) -> tuple[Cell
     return tuple(cell for cell in cells if any(_holds(marker, cell) for marker in markers))
 
 
-def _patch(pythons: SpecifierSet, minor: int) -> int | None:
-    """The patch release nearest to the usual one that a project takes, an older one first; None where it takes none."""
-    usual = PATCHES[minor]
-    nearest = [*range(usual, -1, -1), *range(usual + 1, _PATCH_MAX)]
-    return next((patch for patch in nearest if pythons.contains(f"3.{minor}.{patch}")), None)
+def _oldest(pythons: SpecifierSet, minor: int) -> int | None:
+    """The oldest patch release that a project takes; None where it takes none."""
+    return next((patch for patch in range(_PATCH_MAX) if pythons.contains(f"3.{minor}.{patch}")), None)
 
 
 def by_environment(cells: Sequence[Cell], environments: Sequence[str]) -> list[frozenset[Cell]]:

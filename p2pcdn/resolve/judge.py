@@ -20,6 +20,7 @@ class Judgement:
 
     def __init__(self, wanted: Wanted, target: Target) -> None:
         self.python = Version(target.python.removesuffix("+"))
+        self._and_later = target.and_later
         self._tags = None if target.tags is None else frozenset(target.tags)
         self._cutoff = None if wanted.exclude_newer is None else _cutoff(wanted.exclude_newer)
         self._exclude_newer = wanted.exclude_newer
@@ -42,7 +43,7 @@ class Judgement:
         """Whether the target's Python is one that this Requires-Python allows."""
         known = self.pythons.get(requires_python)  # a version is a slow key, and this is asked of every release
         if known is None:
-            known = not requires_python or allows_python(requires_python, self.python)
+            known = not requires_python or allows_python(requires_python, self.python, and_later=self._and_later)
             self.pythons[requires_python] = known
         return known
 

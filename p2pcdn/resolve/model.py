@@ -54,14 +54,19 @@ class Target:
 
     environment: the variables of PEP 508 markers, as (name, value); `python_full_version` says the Python.
     tags: the wheel tags it can use ("cp311-cp311-manylinux_2_17_x86_64"), best first; None means any wheel will do.
+    and_later: it stands for the later patch releases of its Python, too. That a version leaves one of them out (`!=` in
+    its Requires-Python) counts for nothing then.
     """
 
     environment: tuple[tuple[str, str], ...]
     tags: tuple[str, ...] | None = None
+    and_later: bool = False
 
     @classmethod
-    def of(cls, environment: Mapping[str, object], tags: tuple[str, ...] | None = None) -> Target:
-        return cls(tuple(sorted((name, str(value)) for name, value in environment.items())), tags)
+    def of(
+        cls, environment: Mapping[str, object], tags: tuple[str, ...] | None = None, *, and_later: bool = False
+    ) -> Target:
+        return cls(tuple(sorted((name, str(value)) for name, value in environment.items())), tags, and_later)
 
     @property
     def python(self) -> str:

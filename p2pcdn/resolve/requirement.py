@@ -120,10 +120,16 @@ def normalize(name: str) -> str:
 
 
 @lru_cache(maxsize=_PARSED_MAX)
-def allows_python(requires_python: str, python: Version) -> bool:
-    """Whether a Requires-Python allows this version; one that cannot be read is no limit, as for pip."""
+def allows_python(requires_python: str, python: Version, *, and_later: bool = False) -> bool:
+    """Whether a Requires-Python allows this version; one that cannot be read is no limit, as for pip.
+
+    and_later: see `Target`.
+    """
     try:
-        return SpecifierSet(requires_python).contains(python, prereleases=True)
+        allowed = SpecifierSet(requires_python)
+        if and_later:
+            allowed = SpecifierSet(",".join(str(one) for one in allowed if one.operator != "!="))
+        return allowed.contains(python, prereleases=True)
     except ValueError:
         return True
 

@@ -13,7 +13,9 @@ from p2pcdn.errors import RemoteProtocolError, Unavailable
 from p2pcdn.lock.locker import Locked, OneTarget
 from p2pcdn.lock.targets import PLATFORMS, Cell, matrix
 from p2pcdn.lock.wishes import parse_question
-from p2pcdn.resolve import BadRequirement, NoSolution
+from p2pcdn.resolve import BadRequirement, NoSolution, Wanted
+from p2pcdn.resolve.judge import Judgement
+from p2pcdn.resolve.requirement import Markers
 from tests.bench.wheels import make_wheel
 from tests.lock.rooms import room
 
@@ -202,11 +204,19 @@ async def test_what_is_no_requirement_is_told_in_the_users_words(tmp_path: Path)
             await here.lock("app =>= 1")
 
 
+def test_a_lock_serves_whoever_has_an_old_patch_release() -> None:
+    target = next(cell for cell in matrix(">=3.11") if cell.minor == 11).target
+    judgement = Judgement(Wanted(()), target)
+    assert not judgement.runs_on_python(">=3.11.5")
+    assert judgement.runs_on_python(">=3.7,!=3.11.0,!=3.11.1"), "3.11.2 is served by it, too"
+    assert not Judgement(Wanted(()), replace(target, and_later=False)).runs_on_python("!=3.11.0")
+    assert Markers(dict(target.environment)).hold('python_full_version < "3.11.3"'), "they import what it adds"
+
+
 def test_the_matrix_is_what_the_project_and_its_environments_allow() -> None:
     assert len(matrix(">=3.11")) == 4 * 6
     assert {cell.minor for cell in matrix(">=3.9,<3.12")} == {9, 10, 11}
-    # Of a project that takes other patch releases than the usual one, one of those stands for the minor.
-    for takes, full in (("==3.11.2", "3.11.2"), (">=3.11,<3.11.5", "3.11.4"), (">=3.9.24,<3.10", "3.9.24")):
+    for takes, full in (("==3.11.2", "3.11.2"), (">=3.11,<3.12,!=3.11.0", "3.11.1"), (">=3.9.24,<3.10", "3.9.24")):
         assert {cell.environment["python_full_version"] for cell in matrix(takes)} == {full}
     linux = matrix(">=3.13", ["sys_platform == 'linux' and platform_machine == 'x86_64'"])
     assert [cell.name for cell in linux] == ["Python 3.14 on Linux x86-64", "Python 3.13 on Linux x86-64"]
