@@ -83,9 +83,9 @@ class Race:
     def warm_up(self) -> None:
         """Both get every wheel once, byte code too; the lock is made."""
         self._project.mkdir()
-        minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        pythons = "~={}.{}.{}".format(*sys.version_info)
         (self._project / "pyproject.toml").write_text(
-            f'[project]\nname = "demo"\nversion = "1"\nrequires-python = "=={minor}.*"\ndependencies = ["{WANTED}"]\n'
+            f'[project]\nname = "demo"\nversion = "1"\nrequires-python = "{pythons}"\ndependencies = ["{WANTED}"]\n'
             "[tool.zephyr]\nenvironments = [\"sys_platform == 'linux' and platform_machine == 'x86_64'\"]\n"
         )
         self._run_zephyr("lock")

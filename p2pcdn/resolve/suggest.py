@@ -20,6 +20,8 @@ Attempt = Callable[[Wanted], Generator[Need, None, Solution | Impatient | None]]
 
 # The minor versions of Python 3 that somebody may have.
 PYTHON_MINORS = range(8, 20)
+# More patch releases than any of them has had.
+PATCHES_MAX = 40
 # Each attempt may take as long as a short resolution.
 ATTEMPTS_MAX = 4
 
@@ -99,11 +101,16 @@ def _python(facts: list[Incompatibility], view: View, wanted: Wanted) -> str:
     # What this Python does not bar, no other one helps: a broken wheel, a repository that is not there.
     if not barred or mine.major != 3 or any(_any_usable(releases, view.judgement) for releases in barred):
         return ""
+    or_else = f"or let {_names(facts)} be of another version"
+    for micro in range(mine.micro + 1, PATCHES_MAX) if view.target.and_later else ():
+        judge = Judgement(wanted, _with_python(view.target, mine, mine.minor, micro))
+        if all(_any_usable(releases, judge) for releases in barred):
+            return f"Say requires-python >=3.{mine.minor}.{micro} where nobody has an older one, {or_else}."
     for minor in sorted(PYTHON_MINORS, key=lambda minor: (abs(minor - mine.minor), -minor)):
         judge = Judgement(wanted, _with_python(view.target, mine, minor))
         if minor != mine.minor and all(_any_usable(releases, judge) for releases in barred):
             newer = "newer" if minor > mine.minor else "older"
-            return f"Choose Python 3.{minor} or {newer}, or let {_names(facts)} be of another version."
+            return f"Choose Python 3.{minor} or {newer}, {or_else}."
     return ""
 
 
@@ -116,11 +123,11 @@ def _releases(one: Incompatibility, view: View) -> Iterator[list[tuple[str, Rele
             yield found
 
 
-def _with_python(target: Target, mine: Version, minor: int) -> Target:
+def _with_python(target: Target, mine: Version, minor: int, micro: int = 99) -> Target:
     """The same machine with another Python: some late patch release, because ">=3.10.2" means 3.10 to a human."""
-    environment = dict(target.environment) | {"python_full_version": f"3.{minor}.99", "python_version": f"3.{minor}"}
+    other = {"python_full_version": f"3.{minor}.{micro}", "python_version": f"3.{minor}"}
     tags = target.tags and tuple(tag.replace(f"cp3{mine.minor}", f"cp3{minor}") for tag in target.tags)
-    return Target.of(environment, tags)
+    return Target.of(dict(target.environment) | other, tags, and_later=target.and_later)
 
 
 def _any_usable(releases: list[tuple[str, Release]], judge: Judgement) -> bool:

@@ -213,6 +213,17 @@ def test_a_lock_serves_whoever_has_an_old_patch_release() -> None:
     assert Markers(dict(target.environment)).hold('python_full_version < "3.11.3"'), "they import what it adds"
 
 
+async def test_who_wants_what_old_patch_releases_cannot_run_is_told_how_to_say_so(tmp_path: Path) -> None:
+    async with room(tmp_path, make_wheel("new", requires_python=">=3.9,!=3.11.0,>=3.11.5")) as here:
+        asked = {"requirements": ["new"], "requires_python": ">=3.11,<3.12"}
+        with pytest.raises(NoSolution) as caught:
+            await here.locker.lock(parse_question(asked))
+        assert caught.value.suggestion.startswith(
+            "Say requires-python >=3.11.5 where nobody has an older one, or let new"
+        )
+        await here.locker.lock(parse_question(asked | {"requires_python": ">=3.11.5,<3.12"}))
+
+
 def test_the_matrix_is_what_the_project_and_its_environments_allow() -> None:
     assert len(matrix(">=3.11")) == 4 * 6
     assert {cell.minor for cell in matrix(">=3.9,<3.12")} == {9, 10, 11}
