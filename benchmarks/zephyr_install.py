@@ -121,7 +121,9 @@ class Race:
                 self._print_phases()
 
     def run_pip(self, rounds: int) -> None:
-        runs = {"zephyr": lambda: self.zephyr("--link-mode", "hardlink"), "pip": self.pip}
+        runs: dict[str, Run] = {"zephyr": lambda: self.zephyr("--link-mode", "hardlink")}
+        # As it comes it compiles; zephyr links the byte code that its node has.
+        runs |= {"pip, its default": self.pip, "pip --no-compile": lambda: self.pip("--no-compile")}
         self._compare("pip, warm", runs, rounds, "zephyr", "at least x20")
 
     def _compare(self, title: str, runs: Mapping[str, Run], rounds: int, anchor: str, goal: str) -> None:
@@ -151,9 +153,9 @@ class Race:
         python = place / "bin" / "python"
         return self._timed(tool("uv").command, "pip", "sync", "-q", "--python", python, *options, self._pins)
 
-    def pip(self) -> float:
+    def pip(self, *more: str) -> float:
         place = self.fresh("pip")
-        options = ["-q", "--no-compile", "--no-deps", "--index-url", self._upstream.url]
+        options = ["-q", "--no-deps", "--index-url", self._upstream.url, *more]
         python = place / "bin" / "python"
         return self._timed(tool("pip-new").command, "--python", python, "install", *options, "-r", self._pins)
 
