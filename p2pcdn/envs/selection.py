@@ -122,8 +122,8 @@ class _Selection:
     def _hold_back(self, package: LockedPackage) -> str:
         """What else helps where only the patch release of the Python is too old.
 
-        Whoever has the Python of a distribution cannot choose that, and a lock is made for the newest patch release
-        of each minor (`p2pcdn.lock.targets`).
+        Whoever has the Python of a distribution cannot choose that, and other programs, as zephyr before decision 46,
+        lock for newer patch releases of a minor, too.
         """
         newest = ".".join([*self._target.python.split(".")[:2], "99"])
         if package.version is None or not package.requires_python:
