@@ -59,7 +59,13 @@ def foreign_distributions(root: str, site: str, ours: Collection[str]) -> Iterat
     for name in names:
         info = f"{site}/{name}" if site else name
         if name.endswith(".dist-info") and f"{info}/RECORD" not in ours:
-            yield normalized(name.removesuffix(".dist-info").rpartition("-")[0]), info
+            yield normalized(named_by(name)[0]), info
+
+
+def named_by(info: str) -> tuple[str, str]:
+    """Project, as it is written, and version of a .dist-info by that directory's name."""
+    project, _, version = info.removesuffix(".dist-info").rpartition("-")
+    return project, version
 
 
 def files_of_distribution(root: str, info: str) -> Iterator[str]:

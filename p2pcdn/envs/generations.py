@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from p2pcdn.envs import history
-from p2pcdn.envs.carried import TOOLS, files_of_distribution, foreign_distributions, normalized
+from p2pcdn.envs.carried import TOOLS, files_of_distribution, foreign_distributions, named_by, normalized
 from p2pcdn.envs.change import Change, carry_out, recover, remove
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.install import Installed, install, one_by_one, sentence
@@ -236,7 +236,7 @@ def _paths(plan: Plan | None) -> frozenset[str]:
 
 
 def _told_of(info: str) -> str:
-    project, _, version = os.path.basename(info).removesuffix(".dist-info").rpartition("-")
+    project, version = named_by(os.path.basename(info))
     return f"{project} {version} is in no lock here, and was taken out; the former generation has it."
 
 

@@ -32,6 +32,6 @@ def _would_go(directory: str, others: Iterable[str]) -> bool:
     found = [name for name in others if os.path.exists(f"{directory}/{name}/METADATA")]
     if not found:
         return False
-    from p2pcdn.envs.carried import TOOLS, normalized
+    from p2pcdn.envs.carried import TOOLS, named_by, normalized
 
-    return any(normalized(name.removesuffix(".dist-info").rpartition("-")[0]) not in TOOLS for name in found)
+    return any(normalized(named_by(name)[0]) not in TOOLS for name in found)

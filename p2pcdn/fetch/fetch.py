@@ -24,6 +24,7 @@ from p2pcdn.errors import (
 )
 from p2pcdn.fetch.filling import Filling
 from p2pcdn.fetch.origin import OriginReader, Wanted
+from p2pcdn.fetch.spoilt import or_once_more
 from p2pcdn.flight import Flights
 from p2pcdn.store import UNKNOWN, Blob, Partial, Store
 from p2pcdn.swarm import Swarm
@@ -89,14 +90,11 @@ class Fetch:
         return held
 
     async def whole(self, wanted: Wanted) -> Blob:
-        """The whole file, for who needs all of it before he begins.
+        """The whole file, for who needs all of it before he begins; what comes spoilt is asked for once more.
 
-        A line or a proxy that spoils bytes mostly does it once: what is not the file that was named is asked for once
-        more, by whoever has not passed any of it on. Raises DigestMismatch the second time, and as `open` does.
+        Raises DigestMismatch the second time, and as `open` does.
         """
-        with suppress(DigestMismatch):
-            return await self._arrived(wanted)
-        return await self._arrived(wanted)
+        return await or_once_more(lambda: self._arrived(wanted))
 
     async def _arrived(self, wanted: Wanted) -> Blob:
         held = await self.open(wanted)

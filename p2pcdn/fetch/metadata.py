@@ -24,6 +24,7 @@ from p2pcdn.errors import (
 )
 from p2pcdn.fetch.filling import SILENCE_WAIT_S
 from p2pcdn.fetch.origin import OriginReader, Sink, Wanted
+from p2pcdn.fetch.spoilt import or_once_more
 from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX, TAIL_SIZE_BYTES, wheel_metadata
 from p2pcdn.flight import Flights
 from p2pcdn.store import SMALL_BLOB_SIZE_BYTES_MAX, Blob, Store
@@ -130,7 +131,7 @@ class Metadata:
         declared = wanted.file.core_metadata
         if isinstance(declared, Sha256) and self._asks:
             try:
-                return await self._declared_or_once_more(wanted, declared)
+                return await or_once_more(lambda: self._declared(wanted, declared))
             except (NotFound, DigestMismatch) as error:
                 return await self._out_of_the_wheel(wanted, declared, error)
         blob = self._store.blob(wanted.file.sha256) if wanted.file.sha256 is not None else None
@@ -140,12 +141,6 @@ class Metadata:
         if not self._asks:
             raise not_here(f"the metadata of {wanted.file.filename}")
         return await self._noted(wanted, await self._range_read(wanted))
-
-    async def _declared_or_once_more(self, wanted: Wanted, declared: Sha256) -> bytes:
-        """What was spoilt on the way mostly comes whole the second time."""
-        with suppress(DigestMismatch):
-            return await self._declared(wanted, declared)
-        return await self._declared(wanted, declared)
 
     async def _out_of_the_wheel(self, wanted: Wanted, declared: Sha256, missing: P2pcdnError) -> bytes:
         """What an index declares and does not give stands in the wheel, too; without it the version would count as

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
 
+from p2pcdn.envs.archive import MEMBERS_MAX  # more are not unpacked either
 from p2pcdn.errors import RemoteProtocolError
 
 # Reads `size_bytes` at `offset`; fewer come back only at the end of the file.
@@ -19,8 +20,6 @@ TAIL_SIZE_BYTES = 64 * 1024
 BEFORE_DIRECTORY_SIZE_BYTES = 32 * 1024
 # A directory of 100,000 members has some 10 MiB.
 DIRECTORY_SIZE_BYTES_MAX = 32 * 1024 * 1024
-# More are not unpacked either (`envs/archive.py`); so many are looked through in the time of one long step of the node.
-MEMBERS_MAX = 100_000
 # The longest METADATA on PyPI has some 1 MiB: a README with pictures in it.
 METADATA_SIZE_BYTES_MAX = 16 * 1024 * 1024
 

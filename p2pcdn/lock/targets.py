@@ -11,13 +11,11 @@ from packaging.markers import InvalidMarker, Marker, UndefinedComparison, Undefi
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import compatible_tags, cpython_tags, mac_platforms
 
-from p2pcdn.resolve import BadRequirement, Target
+from p2pcdn.resolve import PATCHES_MAX, BadRequirement, Target
 
 # The minors of Python 3 that zephyr makes environments for. The oldest patch release that a project takes stands for
 # the others (docs/decisions/0046): what runs on it runs on them, and what a marker adds for it they can do with.
 MINORS = range(8, 15)
-# More than any minor has had.
-_PATCH_MAX = 40
 # For a project that does not say which Pythons it takes: those that get fixes.
 DEFAULT_REQUIRES_PYTHON = ">=3.10"
 # What the oldest Linux still has that gets fixes and is in common use (Ubuntu 22.04). Who has an older one is told when
@@ -125,7 +123,7 @@ def matrix(requires_python: str, environments: Sequence[str] = ()) -> tuple[Cell
 
 def _oldest(pythons: SpecifierSet, minor: int) -> int | None:
     """The oldest patch release that a project takes; None where it takes none."""
-    return next((patch for patch in range(_PATCH_MAX) if pythons.contains(f"3.{minor}.{patch}")), None)
+    return next((patch for patch in range(PATCHES_MAX) if pythons.contains(f"3.{minor}.{patch}")), None)
 
 
 def by_environment(cells: Sequence[Cell], environments: Sequence[str]) -> list[frozenset[Cell]]:

@@ -54,10 +54,12 @@ from p2pcdn.resolve.order import Lazily, Order, columns_of, order_of_columns, ve
 from p2pcdn.resolve.plain import from_plain, to_plain
 from p2pcdn.resolve.read import Told, read_metadata, table_and_places_of, table_of
 from p2pcdn.resolve.resolver import Resolver
+from p2pcdn.resolve.suggest import PATCHES_MAX
 from p2pcdn.resolve.verify import Doubt, confirm, verify
 
 __all__ = [
     "ALL_PROJECTS",
+    "PATCHES_MAX",
     "THIS_PLATFORM",
     "BadRequirement",
     "Doubt",

@@ -32,7 +32,7 @@ def place_of(word: str | None, config: Config, directory: Path) -> Path:
 def open_meant(word: str | None, config: Config, directory: Path) -> Environment:
     """The environment that a word means, with an interpreter that is there. Raises UsageError, ZephyrError."""
     place = place_of(word, config, directory)
-    if word is not None and place.parent == named_directory(config) and not place.exists():
+    if word is not None and _names_nothing(place, config):
         there = _whats_there(config)
         raise ZephyrError(f"There is no environment {word!r}; `zephyr venv create {word}` makes it. {there}")
     return open_environment(place)
@@ -40,8 +40,7 @@ def open_meant(word: str | None, config: Config, directory: Path) -> Environment
 
 def refuse_unnamed(word: str | None, config: Config, directory: Path) -> None:
     """Raises ZephyrError for a word that is the name of no environment, and asks whether a path was meant."""
-    place = place_of(word, config, directory)
-    if word is not None and place.parent == named_directory(config) and not place.exists():
+    if word is not None and _names_nothing(place_of(word, config, directory), config):
         beside = f" Did you mean ./{word}?" if (directory / word).exists() else ""
         raise ZephyrError(f"There is no environment {word!r}. {_whats_there(config)}{beside}")
 
@@ -76,6 +75,11 @@ def named(config: Config) -> Iterator[Environment]:
     for place in places:
         if re.fullmatch(_NAME, place.name) and (settings := read_settings(place)) is not None:
             yield Environment(place, settings)
+
+
+def _names_nothing(place: Path, config: Config) -> bool:
+    """Whether what was typed, which means this place, is a name, and no environment has it."""
+    return place.parent == named_directory(config) and not place.exists()
 
 
 def _whats_there(config: Config) -> str:

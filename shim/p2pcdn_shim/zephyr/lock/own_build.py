@@ -17,7 +17,7 @@ from p2pcdn_shim.zephyr.interpreters.probes import Probe
 from p2pcdn_shim.zephyr.lock.build_files import key_of, note_of
 from p2pcdn_shim.zephyr.lock.marker_text import left_of
 from p2pcdn_shim.zephyr.machine.files import write_text
-from p2pcdn_shim.zephyr.project.pyproject import BuildSays, Project, normalize
+from p2pcdn_shim.zephyr.project.pyproject import BuildSays, Project, head_and_marker, normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -108,15 +108,14 @@ def _required(lines: Iterable[str], extra: str, project: Project) -> tuple[str, 
     """What an extra adds, without the `extra == …` by which METADATA tells that; with "", what is always required."""
     found: list[str] = []
     for line in lines:
-        # In a URL a semicolon is one of its signs, unless a blank stands before it (PEP 508).
-        head, _, marker = line.partition(" ;" if "@" in line.partition(";")[0] else ";")
+        head, marker = head_and_marker(line)
         try:
-            always = left_of(marker, partial(_decided, "")) if marker.strip() else True
-            here = left_of(marker, partial(_decided, extra)) if marker.strip() else True
+            always = left_of(marker, partial(_decided, "")) if marker else True
+            here = left_of(marker, partial(_decided, extra)) if marker else True
         except ValueError as error:
             raise UsageError(f"{project.file}: its build says that it requires {line[:200]!r}; {error}.") from error
         if here is not False and (not extra or here != always):
-            found.append(head.strip() if here is True else f"{head.strip()} ; {here}")
+            found.append(head if here is True else f"{head} ; {here}")
     return tuple(dict.fromkeys(found))
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from p2pcdn_shim.zephyr.configuration.config import Config
-from p2pcdn_shim.zephyr.project.pyproject import Project, normalize
+from p2pcdn_shim.zephyr.project.pyproject import Project, head_and_marker, normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
@@ -142,11 +142,9 @@ def _only_where(requirement: str, marker: str) -> str:
     """The requirement, where this marker holds as well."""
     if not marker.strip():
         return requirement
-    # In a URL a semicolon is one of its signs, unless a blank stands before it (PEP 508).
-    is_url = re.match(r"\s*[\w.-]+\s*(\[[^\]]*\])?\s*@", requirement)
-    head, _, before = requirement.partition(" ;" if is_url else ";")
-    both = f"({before.strip()}) and ({marker.strip()})" if before.strip() else marker.strip()
-    return f"{head.strip()} ; {both}"
+    head, before = head_and_marker(requirement)
+    both = f"({before}) and ({marker.strip()})" if before else marker.strip()
+    return f"{head} ; {both}"
 
 
 def ask_lock(

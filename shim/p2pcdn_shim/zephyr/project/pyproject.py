@@ -142,6 +142,14 @@ def name_of(requirement: str) -> str:
     return normalize(match[1]) if match else ""
 
 
+def head_and_marker(requirement: str) -> tuple[str, str]:
+    """What a requirement asks for, and where that holds (PEP 508); "" for everywhere."""
+    # In a URL a semicolon is one of its signs, unless a blank stands before it.
+    is_url = re.match(r"\s*[\w.-]+\s*(\[[^\]]*\])?\s*@", requirement)
+    head, _, marker = requirement.partition(" ;" if is_url else ";")
+    return head.strip(), marker.strip()
+
+
 class Reader:
     """Takes typed values out of one file's tables; whoever wrote something else is told where."""
 
