@@ -241,13 +241,17 @@ class Facts:
 
     async def note_looked_at(self, listed: Listed, by_version: Mapping[str, Files]) -> None:
         """The next lock finds these versions in one row, as far as they are kept at all."""
-        known = dict(self.looked_at(listed))
-        count = len(known)
-        for version, files in by_version.items():
-            if version not in known and (metadata := self.metadata_at_hand(listed, files)) is not None:
-                known[version] = files, without_version(metadata)
-        if len(known) > count and len(octets := encode_looked(known)) <= LOOKED_SIZE_BYTES_MAX:
-            await self._keep(listed.key("l"), octets)
+        known = self.looked_at(listed)
+        metadata = {
+            version: without_version(octets)
+            for version, files in by_version.items()
+            if version not in known.metadata and (octets := self.metadata_at_hand(listed, files)) is not None
+        }
+        if not metadata:
+            return
+        row = encode_looked(known.and_of(metadata, {version: by_version[version] for version in metadata}))
+        if len(row) <= LOOKED_SIZE_BYTES_MAX:
+            await self._keep(listed.key("l"), row)
 
     def metadata_at_hand(self, listed: Listed, files: Sequence[File]) -> bytes | None:
         """As `metadata_of` gives it, if that needs no waiting."""

@@ -6,13 +6,12 @@ Tables and metadata cross the solver's pipe so, too. The files of a page have a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from p2pcdn import frames
 from p2pcdn.resolve import Metadata, Order, Source, Table, columns_of, order_of_columns
 
 # Counted up when the tables, metadata or files of this version could not be read by another one.
-FORMAT = 7
+FORMAT = 8
 
 
 def encode_table(table: Table) -> bytes:
@@ -30,7 +29,8 @@ def encode_metadata(metadata: Metadata) -> bytes:
 
 
 def decode_metadata(source: Source, octets: bytes) -> Metadata:
-    return Metadata(source, *_said(octets))
+    version, requires_dist, provides_extra, requires_python, broken = frames.decode_own(octets)
+    return Metadata(source, version, tuple(requires_dist), tuple(provides_extra), requires_python, broken)
 
 
 def without_version(octets: bytes) -> bytes:
@@ -39,15 +39,11 @@ def without_version(octets: bytes) -> bytes:
     return frames.encode(["", *rest])
 
 
-def decode_all_metadata(encoded: Mapping[Source, bytes]) -> dict[Source, Metadata]:
-    """Of a long history many versions say the same: they have one value."""
+def decode_all_metadata(project: str, encoded: Mapping[str, bytes]) -> dict[str, Metadata]:
+    """Of the versions of a project, by key. In a long history many say the same: they have one value, without a key."""
     known: dict[bytes, Metadata] = {}
+    source = Source(project)
     return {
-        source: known.get(octets) or known.setdefault(octets, decode_metadata(source, octets))
-        for source, octets in encoded.items()
+        key: known.get(octets) or known.setdefault(octets, decode_metadata(source, octets))
+        for key, octets in encoded.items()
     }
-
-
-def _said(octets: bytes) -> tuple[Any, ...]:
-    version, requires_dist, provides_extra, requires_python, broken = frames.decode_own(octets)
-    return version, tuple(requires_dist), tuple(provides_extra), requires_python, broken

@@ -113,7 +113,7 @@ class Session:
         self._child = child
         self._feed = feed
         # What all of its resolutions looked at: see `Resolver`.
-        self.looked_at: dict[Source, None] = {}
+        self.looked_at: dict[str, dict[str, None]] = {}
         self.projects: dict[str, None] = {}
 
     async def resolve(self, wanted: Wanted, target: Target, *, spares: bool = False, advises: bool = True) -> Solution:
@@ -132,7 +132,8 @@ class Session:
             raise NoSolution(tuple(said["sentences"]), said["suggestion"], tuple(said["requirements"]))
         if said["say"] == "bad":
             raise BadRequirement(said["sentence"])
-        self.looked_at |= dict.fromkeys(from_plain(Source, one) for one in said["looked_at"])
+        for project, keys in said["looked_at"].items():
+            self.looked_at.setdefault(project, {}).update(dict.fromkeys(keys))
         self.projects |= dict.fromkeys(said["projects"])
         if said["say"] == "lacking":
             raise LacksFiles(said["clauses"])

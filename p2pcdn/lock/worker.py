@@ -69,9 +69,12 @@ class Session:
         """tables: encoded; metadata: [source, the encoded rest], so that the node need not decode what it kept."""
         assert self._resolver is not None
         self._knowledge.learn(map(decode_table, tables))
-        self._knowledge.learn_alike(
-            decode_all_metadata({from_plain(Source, source): octets for source, octets in metadata})
-        )
+        by_project: dict[str, dict[str, bytes]] = {}
+        for plain, octets in metadata:
+            source = from_plain(Source, plain)
+            by_project.setdefault(source.project, {})[source.key] = octets
+        for project, some in by_project.items():
+            self._knowledge.learn_of(project, decode_all_metadata(project, some))
 
     def _step(self) -> dict[str, Any]:
         assert self._resolver is not None
@@ -85,7 +88,7 @@ class Session:
 
     def _looked_at(self) -> dict[str, Any]:
         assert self._resolver is not None
-        found = {"looked_at": to_plain(self._resolver.looked_at), "projects": self._resolver.projects}
+        found = {"looked_at": self._resolver.looked_at, "projects": self._resolver.projects}
         self._resolver = None
         return found
 

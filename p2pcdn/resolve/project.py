@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from packaging.version import Version
 
@@ -23,6 +23,7 @@ class Project:
         self.versions = order.versions
         self.releases = order.releases
         self.sources = order.sources
+        self.keys = order.keys
         self.prereleases = order.prereleases
         self.yanked = order.yanked
         self._kind = order.kind
@@ -78,7 +79,7 @@ class Project:
 
     def at_url(self, url: str) -> int:
         """The term of what this direct URL gives."""
-        return _where(source.url == url for source in self.sources)
+        return term.of_versions(index for index, source in enumerate(self.sources) if source.url == url)
 
 
 def project_at(name: str, found: Mapping[Source, Metadata], judge: Judgement) -> Project:
@@ -104,11 +105,3 @@ def project_at(name: str, found: Mapping[Source, Metadata], judge: Judgement) ->
     for source, reason in broken.items():
         project.condemn(project.sources.index(source), reason)
     return project
-
-
-def _where(flags: Iterable[bool]) -> int:
-    found = NOTHING
-    for index, flag in enumerate(flags):
-        if flag:
-            found |= term.version(index)
-    return found

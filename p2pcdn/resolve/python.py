@@ -7,7 +7,7 @@ flask says for `extra == "async"`. So packages are named `project` or `project[e
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -50,7 +50,6 @@ class View:
         """Raises BadRequirement."""
         self.target = target
         self.knowledge = knowledge
-        self.metadata = knowledge.metadata
         self.judgement = Judgement(wanted, target)
         self.markers = Markers(dict(target.environment))
         self._projects: dict[str, Project] = {}
@@ -69,7 +68,7 @@ class View:
         if known is not None:
             return known
         if name in self._urls:
-            known = project_at(name, {one: self.metadata[one] for one in self._urls[name]}, self.judgement)
+            known = project_at(name, {one: self._known(one) for one in self._urls[name]}, self.judgement)
         elif (order := self.knowledge.order(name)) is not None:
             known = Project(order, self.judgement)
         if known is not None:
@@ -104,12 +103,12 @@ class View:
             source = Source(one.project, url=one.url)
             found[source] = None
             for extra in ("", *one.extras):
-                if source in self.metadata and (source, extra) not in seen:
+                if self.knowledge.said(source) and (source, extra) not in seen:
                     seen.add((source, extra))
                     ahead += self.requirements(source, extra)
         for source in found:
             self._urls.setdefault(source.project, {})[source] = None
-        return tuple(source for source in found if source not in self.metadata)
+        return tuple(source for source in found if not self.knowledge.said(source))
 
     def requirements(self, source: Source, extra: str) -> tuple[Requirement, ...]:
         """What this version, whose metadata is known, requires on this target; with an extra, what this extra adds."""
@@ -119,27 +118,33 @@ class View:
         """Why the metadata of this version, which is known, makes it unusable; "" where it does not."""
         return self.reading(source, "")[1]
 
-    def readings(self, run: Mapping[int, Source]) -> Iterator[tuple[int, Reading]]:
-        """Of versions of one project, by index: what it is that some of them say (a term), each once."""
-        versions: dict[int, int] = {}
-        first: dict[int, Source] = {}
-        for index, source in run.items():
-            said = id(self.metadata[source])
-            versions[said] = versions.get(said, 0) | term.version(index)
-            first.setdefault(said, source)
-        return ((some, self.reading(first[said], "")) for said, some in versions.items())
+    def readings(self, project: Project, run: Iterable[int]) -> Iterator[tuple[int, Reading]]:
+        """Of versions of a project in an index: what it is that some of them say (a term), each once."""
+        said, keys = self.knowledge.said_of(project.name), project.keys
+        # Of a long history many versions say the same; they stand there with one value (`Knowledge.learn_of`).
+        alike: dict[int, list[int]] = {}
+        for index in run:
+            alike.setdefault(id(said[keys[index]]), []).append(index)
+        for some in alike.values():
+            yield term.of_versions(some), self._reading(said[keys[some[0]]], "", "")
 
     def reading(self, source: Source, extra: str) -> Reading:
         """Both: what it requires, and what speaks against it."""
-        metadata = self.metadata[source]
-        # Of a long history many versions say the same; they stand there with one value (`Knowledge.learn_alike`).
-        said = id(metadata), source.url, extra
+        return self._reading(self._known(source), source.url, extra)
+
+    def _reading(self, metadata: Metadata, url: str, extra: str) -> Reading:
+        said = id(metadata), url, extra
         known = self._readings.get(said)
         if known is None:
-            known = self._readings[said] = self._understood(source, metadata, extra)
+            known = self._readings[said] = self._understood(metadata, url, extra)
         return known
 
-    def _understood(self, source: Source, metadata: Metadata, extra: str) -> Reading:
+    def _known(self, source: Source) -> Metadata:
+        said = self.knowledge.said(source)
+        assert said is not None, f"{source} is read before its metadata came"
+        return said
+
+    def _understood(self, metadata: Metadata, url: str, extra: str) -> Reading:
         try:
             meant = self._meant[extra]
             required: list[Requirement] = []
@@ -147,28 +152,23 @@ class View:
                 if (some := meant.get(text)) is None:
                     some = meant[text] = self._meaning(parse(text), extra)
                 required += some
-            return tuple(required), self._objection(source, metadata, required)
+            return tuple(required), self._objection(metadata, url, required)
         except BadRequirement as error:
             return (), f"has broken metadata: {error}"
 
-    def _objection(self, source: Source, metadata: Metadata, required: Sequence[Requirement]) -> str:
+    def _objection(self, metadata: Metadata, url: str, required: Sequence[Requirement]) -> str:
         if metadata.broken:
             return f"cannot be used: {metadata.broken}"
         if not self.judgement.runs_on_python(metadata.requires_python):
             return f"needs Python {metadata.requires_python}{this_python(self.judgement.python)}"
         for one in required:
-            if one.url and not self._may_name(source, one):
+            if one.url and not url and Source(one.project, url=one.url) not in self._urls.get(one.project, ()):
                 return f"requires {one.text}, and {ONLY_YOU}"
         return ""
 
     def provides(self, source: Source, extra: str) -> bool:
         """Whether it has the extra. Metadata that names none at all may be older than `Provides-Extra`."""
-        return extra in self.metadata[source].provides_extra or bool(self.requirements(source, extra))
-
-    def _may_name(self, source: Source, requirement: Requirement) -> bool:
-        return bool(source.url) or Source(requirement.project, url=requirement.url) in self._urls.get(
-            requirement.project, ()
-        )
+        return extra in self._known(source).provides_extra or bool(self.requirements(source, extra))
 
     def _meaning(self, one: Requirement, extra: str) -> tuple[Requirement, ...]:
         """What comes of it here: for the version itself, or what the extra adds to that."""

@@ -80,9 +80,15 @@ class Resolver:
         self._knowledge.learn(tables, metadata)
 
     @property
-    def looked_at(self) -> tuple[Source, ...]:
-        """The versions whose metadata decided anything, in the order in which they were looked at: see `confirm`."""
-        return tuple(dict.fromkeys(source for search in self._searches for source in search.looked_at))
+    def looked_at(self) -> dict[str, list[str]]:
+        """The keys of the versions whose metadata decided anything, in the order in which they were looked at: see
+        `confirm`.
+        """
+        found: dict[str, dict[str, None]] = {}
+        for search in self._searches:
+            for project, keys in search.looked_at.items():
+                found[project] = found.get(project, {}) | keys
+        return {project: [*keys] for project, keys in found.items()}
 
     @property
     def projects(self) -> tuple[str, ...]:
@@ -118,7 +124,7 @@ class Resolver:
             self._knowledge,
             considered_max=ATTEMPT_VERSIONS_MAX,
             new_max=ATTEMPT_NEW_MAX,
-            familiar=self._search.looked_at.keys(),
+            familiar=self._search.looked_at,
         )
         try:
             while (blocked := search.go_on()) is not None:

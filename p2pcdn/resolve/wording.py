@@ -115,8 +115,8 @@ class Wording:
 
     def _shut(self, package: str, versions: int) -> str:
         project = self._project(package)
-        usable = sum(
-            term.version(index) for index in term.upwards(versions & project.versions.all) if not project.why_not(index)
+        usable = term.of_versions(
+            index for index in term.upwards(versions & project.versions.all) if not project.why_not(index)
         )
         said = []
         for bits, what in ((usable & ~project.yanked, "asks for"), (usable & project.yanked, "pins")):
