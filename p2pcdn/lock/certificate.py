@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate, chain
+from operator import lt
 from typing import Any
 
 import packaging
@@ -122,7 +123,7 @@ def _rows(value: object) -> list[tuple[str, str, str, str]]:
 
 def _versions(text: str) -> list[str]:
     versions = text.split("\n") if text else []
-    if versions != sorted(set(versions)) or max(map(len, versions), default=0) > VERSION_SIZE_MAX:
+    if not all(map(lt, versions, versions[1:])) or max(map(len, versions), default=0) > VERSION_SIZE_MAX:
         raise RemoteProtocolError("its versions are none")
     return versions
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from packaging.version import Version
 
@@ -48,16 +48,16 @@ class Project:
                 self._usable |= term.version(index)
         return reason
 
-    def is_usable_wheel(self, index: int) -> bool:
-        """Whether this version, which is not known to be useless, can be used and has wheels."""
-        kind = self._kind(index)
-        if kind in self._usable_wheels:
-            return True
-        if not self.releases[index].tags or self.why_not(index):
-            return False
-        if not self._judge.minds_age:
-            self._usable_wheels.add(kind)
-        return True
+    def usable_wheels(self, versions: Iterable[int]) -> Iterator[int]:
+        """Those of these versions, none of which is known to be useless, that can be used and have wheels."""
+        for index in versions:
+            kind = self._kind(index)
+            if kind in self._usable_wheels:
+                yield index
+            elif self.releases[index].tags and not self.why_not(index):
+                if not self._judge.minds_age:
+                    self._usable_wheels.add(kind)
+                yield index
 
     def condemn(self, index: int, reason: str) -> None:
         """This version cannot be used."""

@@ -54,7 +54,8 @@ class View:
         self.markers = Markers(dict(target.environment))
         self._projects: dict[str, Project] = {}
         # What metadata says here, and what speaks against it.
-        self._readings: dict[tuple[int, str, str], Reading] = {}
+        # By URL and extra, then by the value that the metadata is.
+        self._readings: defaultdict[tuple[str, str], dict[int, Reading]] = defaultdict(dict)
         # What a line of metadata, with or without an extra, comes to: by extra and line.
         self._meant: defaultdict[str, dict[str, tuple[Requirement, ...]]] = defaultdict(dict)
         self._overrides = _by_project(map(parse, wanted.overrides))
@@ -133,10 +134,10 @@ class View:
         return self._reading(self._known(source), source.url, extra)
 
     def _reading(self, metadata: Metadata, url: str, extra: str) -> Reading:
-        said = id(metadata), url, extra
-        known = self._readings.get(said)
+        readings = self._readings[url, extra]
+        known = readings.get(id(metadata))
         if known is None:
-            known = self._readings[said] = self._understood(metadata, url, extra)
+            known = readings[id(metadata)] = self._understood(metadata, url, extra)
         return known
 
     def _known(self, source: Source) -> Metadata:

@@ -220,9 +220,11 @@ class Resolution:
 
     def _unread(self, project: Project, versions: Sequence[int]) -> tuple[Source, ...]:
         """Those of these versions, which are looked at together, whose metadata has not come."""
-        said, keys = self.view.knowledge.said_of(project.name), project.keys
-        self.looked_at[project.name].update(dict.fromkeys([keys[index] for index in versions]))
-        return tuple([project.sources[index] for index in versions if keys[index] not in said])
+        said, keys = self.view.knowledge.said_of(project.name), [project.keys[index] for index in versions]
+        self.looked_at[project.name].update(dict.fromkeys(keys))
+        if all(map(said.__contains__, keys)):
+            return ()
+        return tuple([project.sources[index] for index in versions if project.keys[index] not in said])
 
     def _expand(self, package: str, version: int, requirements: tuple[Requirement, ...]) -> bool:
         """Tells the solver what this version requires. Returns whether what is known rules it out already."""
@@ -255,7 +257,7 @@ class Resolution:
         saying: dict[Requirement, int] = {}
         refused = Refused(package)
         for versions, (requirements, objection) in self.view.readings(self.view.known(package), run):
-            if objection or not self._introduced.keys() >= {one.project for one in requirements}:
+            if objection or not self._has_met(requirements):
                 continue
             self._expanded[package] |= versions
             if not self._refuse(requirements, versions, refused):
@@ -268,6 +270,12 @@ class Resolution:
             self._choice.permit(package, versions, one.project, needed, one)
             for child in _packages(one):
                 self._solver.add_dependency(package, versions, child, needed, one.text)
+
+    def _has_met(self, requirements: tuple[Requirement, ...]) -> bool:
+        for one in requirements:  # of thousands of versions; a generator for each costs as much as the rest
+            if one.project not in self._introduced:
+                return False
+        return True
 
     def _refuse(self, requirements: tuple[Requirement, ...], versions: int, refused: Refused) -> bool:
         """Whether one of these requires what cannot be, whatever is decided; then it is noted."""

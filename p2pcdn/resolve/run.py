@@ -52,7 +52,7 @@ class Runs:
         ordinary = project.versions.all & ~(project.prereleases | project.yanked | project.useless)
         walk = (term.upwards if lowest else term.downwards)(beyond & ordinary & ~told)
         # An sdist may have to be built to be asked: not on a mere suspicion.
-        return [*islice(filter(project.is_usable_wheel, walk), length)]
+        return [*islice(project.usable_wheels(walk), length)]
 
 
 class Refused:
