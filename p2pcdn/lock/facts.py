@@ -33,7 +33,7 @@ from p2pcdn.fetch import Metadata as WheelMetadata
 from p2pcdn.fetch import MetadataTooLarge, Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
-from p2pcdn.lock.kept import FORMAT, encode_metadata, encode_table, without_version
+from p2pcdn.lock.kept import FORMAT, encode_table
 from p2pcdn.lock.kept_files import Files, Row, decode_files, encodable, encode_files
 from p2pcdn.lock.looked import LOOKED_SIZE_BYTES_MAX, NOTHING_LOOKED_AT, Looked, decode_looked, encode_looked
 from p2pcdn.names import is_normalized, normalize_project
@@ -43,6 +43,7 @@ from p2pcdn.resolve import (
     Table,
     columns_of,
     moment_of,
+    octets_of,
     read_metadata,
     table_and_places_of,
     versions_of,
@@ -243,7 +244,7 @@ class Facts:
         """The next lock finds these versions in one row, as far as they are kept at all."""
         known = self.looked_at(listed)
         metadata = {
-            version: without_version(octets)
+            version: octets
             for version, files in by_version.items()
             if version not in known.metadata and (octets := self.metadata_at_hand(listed, files)) is not None
         }
@@ -411,7 +412,9 @@ def _encoded_files(
 
 
 def _encoded_metadata(source: Source, content: bytes) -> bytes:
-    return encode_metadata(read_metadata(source, content.decode("utf-8", "replace")))
+    said = read_metadata(source, content.decode("utf-8", "replace"))
+    # What an index lists has its version from there; so versions that say the same are the same.
+    return octets_of(said if source.url else said._replace(version=""))
 
 
 def name_in(content: bytes) -> str:
@@ -424,4 +427,4 @@ def name_in(content: bytes) -> str:
 
 
 def _broken(why: str | P2pcdnError) -> bytes:
-    return encode_metadata(Metadata(Source(""), broken=str(why).rstrip(".")))
+    return octets_of(Metadata(Source(""), broken=str(why).rstrip(".")))

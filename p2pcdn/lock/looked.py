@@ -19,7 +19,7 @@ LOOKED_SIZE_BYTES_MAX = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """By version. metadata: as it is kept. unbuilt: those without a wheel.
+    """By version. metadata: as `octets_of` has it. unbuilt: those without a wheel.
 
     files: of all of them, or of a long history none: hardly one of its versions is asked for them.
     """

@@ -14,7 +14,7 @@ from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.index.claimed import is_sealed, may_go_to_members
 from p2pcdn.lock.certificate import Certificate, Choice, machine_of, subject_of
 from p2pcdn.lock.feed import Feed
-from p2pcdn.lock.kept import decode_all_metadata, decode_table
+from p2pcdn.lock.kept import decode_table
 from p2pcdn.lock.outcomes import solutions_of
 from p2pcdn.lock.wishes import Question, preferring
 from p2pcdn.resolve import Doubt, Keys, Knowledge, LacksFiles, Solution, Source, Target, confirm
@@ -194,7 +194,7 @@ def _known(tables: Iterable[bytes], metadata: Mapping[str, Mapping[str, bytes]])
     known = Knowledge()
     known.learn(map(decode_table, tables))
     for project, some in metadata.items():
-        known.learn_of(project, decode_all_metadata(project, some))
+        known.learn_said(project, some)
     return known
 
 

@@ -17,7 +17,7 @@ import sys
 from typing import Any, BinaryIO
 
 from p2pcdn.lock import pipe
-from p2pcdn.lock.kept import decode_all_metadata, decode_table
+from p2pcdn.lock.kept import decode_table
 from p2pcdn.resolve import (
     BadRequirement,
     Knowledge,
@@ -66,15 +66,12 @@ class Session:
             return {"say": "none", **proof}
 
     def _learn(self, tables: list[bytes], metadata: list[list[Any]]) -> None:
-        """tables: encoded; metadata: [source, the encoded rest], so that the node need not decode what it kept."""
+        """tables: encoded, as the node keeps them; metadata: [source, the rest of it]."""
         assert self._resolver is not None
         self._knowledge.learn(map(decode_table, tables))
-        by_project: dict[str, dict[str, bytes]] = {}
         for plain, octets in metadata:
             source = from_plain(Source, plain)
-            by_project.setdefault(source.project, {})[source.key] = octets
-        for project, some in by_project.items():
-            self._knowledge.learn_of(project, decode_all_metadata(project, some))
+            self._knowledge.learn_said(source.project, {source.key: octets})
 
     def _step(self) -> dict[str, Any]:
         assert self._resolver is not None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from p2pcdn.resolve.model import Keys, Metadata, Source, Table
 from p2pcdn.resolve.order import Order, columns_of, order_of_columns
 from p2pcdn.resolve.past import Past
+from p2pcdn.resolve.said import is_broken, octets_of
 
 
 class Knowledge:
@@ -17,8 +18,8 @@ class Knowledge:
     """
 
     def __init__(self) -> None:
-        # By project and `Source.key`. Versions that say the same may have one value.
-        self._said: dict[str, dict[str, Metadata]] = {}
+        # By project and `Source.key`, as `octets_of` has it.
+        self._said: dict[str, dict[str, bytes]] = {}
         self._tables: dict[str, Table | Order] = {}
         self._orders: dict[str, Order] = {}
         # What searches that know nothing else have found.
@@ -30,26 +31,24 @@ class Knowledge:
             if project not in self._orders:
                 self._tables.setdefault(project, table)
         for one in metadata:
-            self.said_of(one.source.project).setdefault(one.source.key, one)
+            self.said_of(one.source.project).setdefault(one.source.key, octets_of(one))
 
-    def learn_of(self, project: str, metadata: Mapping[str, Metadata]) -> None:
-        """The same of one project, by key. Versions that say the same may have one value, whose own source is that of
-        one of them.
-        """
-        said = self.said_of(project)
-        said.update(metadata if not said else {key: one for key, one in metadata.items() if key not in said})
+    def learn_said(self, project: str, said: Mapping[str, bytes]) -> None:
+        """The metadata of its versions, by key, as `octets_of` has it."""
+        known = self.said_of(project)
+        known.update(said if not known else {key: one for key, one in said.items() if key not in known})
 
-    def said_of(self, project: str) -> dict[str, Metadata]:
-        """The metadata of its versions, by key, as far as it came."""
+    def said_of(self, project: str) -> dict[str, bytes]:
+        """What its versions say, by key, as far as it came."""
         return self._said.setdefault(project, {})
 
-    def said(self, source: Source) -> Metadata | None:
+    def said(self, source: Source) -> bytes | None:
         return self.said_of(source.project).get(source.key)
 
     @property
     def broken(self) -> Iterator[tuple[str, str]]:
         """(project, key) of those whose metadata says why they cannot be used."""
-        return ((project, key) for project, said in self._said.items() for key, one in said.items() if one.broken)
+        return ((project, key) for project, said in self._said.items() for key in said if is_broken(said[key]))
 
     @property
     def projects(self) -> frozenset[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from packaging.version import Version
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.judge import Judgement
-from p2pcdn.resolve.model import Metadata, Release, Source
+from p2pcdn.resolve.model import Metadata, Release
 from p2pcdn.resolve.order import Order, order_at
 from p2pcdn.resolve.term import NOTHING
 
@@ -82,14 +82,12 @@ class Project:
         return term.of_versions(index for index, source in enumerate(self.sources) if source.url == url)
 
 
-def project_at(name: str, found: Mapping[Source, Metadata], judge: Judgement) -> Project:
-    """Out of what direct URLs gave. One that is broken stays, with its reason.
-
-    Metadata of two URLs that say the same may be one value, so where it is from is not asked of itself.
-    """
+def project_at(name: str, found: Iterable[Metadata], judge: Judgement) -> Project:
+    """Out of what direct URLs gave. One that is broken stays, with its reason."""
     rows = []
     broken = {}
-    for source, said in found.items():
+    for said in found:
+        source = said.source
         try:
             version = Version(said.version)
         except ValueError:

@@ -14,9 +14,10 @@ from functools import lru_cache
 from p2pcdn.resolve import term
 from p2pcdn.resolve.judge import Judgement, this_python
 from p2pcdn.resolve.knowledge import Knowledge
-from p2pcdn.resolve.model import BadRequirement, Metadata, Source, Target, Wanted
+from p2pcdn.resolve.model import BadRequirement, Source, Target, Wanted
 from p2pcdn.resolve.project import Project, project_at
 from p2pcdn.resolve.requirement import Markers, Requirement, parse
+from p2pcdn.resolve.said import lines_of, metadata_of
 
 # The names of one resolution; a hundred thousand packages are no environment.
 _NAMES_MAX = 100_000
@@ -54,8 +55,8 @@ class View:
         self.markers = Markers(dict(target.environment))
         self._projects: dict[str, Project] = {}
         # What metadata says here, and what speaks against it.
-        # By URL and extra, then by the value that the metadata is.
-        self._readings: defaultdict[tuple[str, str], dict[int, Reading]] = defaultdict(dict)
+        # By URL and extra, then by what is said.
+        self._readings: defaultdict[tuple[str, str], dict[bytes, Reading]] = defaultdict(dict)
         # What a line of metadata, with or without an extra, comes to: by extra and line.
         self._meant: defaultdict[str, dict[str, tuple[Requirement, ...]]] = defaultdict(dict)
         self._overrides = _by_project(map(parse, wanted.overrides))
@@ -69,7 +70,7 @@ class View:
         if known is not None:
             return known
         if name in self._urls:
-            known = project_at(name, {one: self._known(one) for one in self._urls[name]}, self.judgement)
+            known = project_at(name, [metadata_of(one, self._said(one)) for one in self._urls[name]], self.judgement)
         elif (order := self.knowledge.order(name)) is not None:
             known = Project(order, self.judgement)
         if known is not None:
@@ -122,46 +123,46 @@ class View:
     def readings(self, project: Project, run: Iterable[int]) -> Iterator[tuple[int, Reading]]:
         """Of versions of a project in an index: what it is that some of them say (a term), each once."""
         said, keys = self.knowledge.said_of(project.name), project.keys
-        # Of a long history many versions say the same; they stand there with one value (`Knowledge.learn_of`).
-        alike: dict[int, list[int]] = {}
+        alike: dict[bytes, list[int]] = {}
         for index in run:
-            alike.setdefault(id(said[keys[index]]), []).append(index)
-        for some in alike.values():
-            yield term.of_versions(some), self._reading(said[keys[some[0]]], "", "")
+            alike.setdefault(said[keys[index]], []).append(index)
+        for octets, some in alike.items():
+            yield term.of_versions(some), self._reading(octets, "", "")
 
     def reading(self, source: Source, extra: str) -> Reading:
         """Both: what it requires, and what speaks against it."""
-        return self._reading(self._known(source), source.url, extra)
+        return self._reading(self._said(source), source.url, extra)
 
-    def _reading(self, metadata: Metadata, url: str, extra: str) -> Reading:
+    def _reading(self, said: bytes, url: str, extra: str) -> Reading:
         readings = self._readings[url, extra]
-        known = readings.get(id(metadata))
+        known = readings.get(said)
         if known is None:
-            known = readings[id(metadata)] = self._understood(metadata, url, extra)
+            known = readings[said] = self._understood(said, url, extra)
         return known
 
-    def _known(self, source: Source) -> Metadata:
+    def _said(self, source: Source) -> bytes:
         said = self.knowledge.said(source)
         assert said is not None, f"{source} is read before its metadata came"
         return said
 
-    def _understood(self, metadata: Metadata, url: str, extra: str) -> Reading:
+    def _understood(self, said: bytes, url: str, extra: str) -> Reading:
+        broken, requires_python, _, _, *lines = lines_of(said)
         try:
             meant = self._meant[extra]
             required: list[Requirement] = []
-            for text in metadata.requires_dist:
+            for text in lines:
                 if (some := meant.get(text)) is None:
                     some = meant[text] = self._meaning(parse(text), extra)
                 required += some
-            return tuple(required), self._objection(metadata, url, required)
+            return tuple(required), self._objection(broken, requires_python, url, required)
         except BadRequirement as error:
             return (), f"has broken metadata: {error}"
 
-    def _objection(self, metadata: Metadata, url: str, required: Sequence[Requirement]) -> str:
-        if metadata.broken:
-            return f"cannot be used: {metadata.broken}"
-        if not self.judgement.runs_on_python(metadata.requires_python):
-            return f"needs Python {metadata.requires_python}{this_python(self.judgement.python)}"
+    def _objection(self, broken: str, requires_python: str, url: str, required: Sequence[Requirement]) -> str:
+        if broken:
+            return f"cannot be used: {broken}"
+        if not self.judgement.runs_on_python(requires_python):
+            return f"needs Python {requires_python}{this_python(self.judgement.python)}"
         for one in required:
             if one.url and not url and Source(one.project, url=one.url) not in self._urls.get(one.project, ()):
                 return f"requires {one.text}, and {ONLY_YOU}"
@@ -169,7 +170,8 @@ class View:
 
     def provides(self, source: Source, extra: str) -> bool:
         """Whether it has the extra. Metadata that names none at all may be older than `Provides-Extra`."""
-        return extra in self._known(source).provides_extra or bool(self.requirements(source, extra))
+        provided = metadata_of(source, self._said(source)).provides_extra
+        return extra in provided or bool(self.requirements(source, extra))
 
     def _meaning(self, one: Requirement, extra: str) -> tuple[Requirement, ...]:
         """What comes of it here: for the version itself, or what the extra adds to that."""

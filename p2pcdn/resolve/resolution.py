@@ -257,7 +257,7 @@ class Resolution:
         saying: dict[Requirement, int] = {}
         refused = Refused(package)
         for versions, (requirements, objection) in self.view.readings(self.view.known(package), run):
-            if objection or not self._has_met(requirements):
+            if objection or not self._introduced.keys() >= {one.project for one in requirements}:
                 continue
             self._expanded[package] |= versions
             if not self._refuse(requirements, versions, refused):
@@ -270,12 +270,6 @@ class Resolution:
             self._choice.permit(package, versions, one.project, needed, one)
             for child in _packages(one):
                 self._solver.add_dependency(package, versions, child, needed, one.text)
-
-    def _has_met(self, requirements: tuple[Requirement, ...]) -> bool:
-        for one in requirements:  # of thousands of versions; a generator for each costs as much as the rest
-            if one.project not in self._introduced:
-                return False
-        return True
 
     def _refuse(self, requirements: tuple[Requirement, ...], versions: int, refused: Refused) -> bool:
         """Whether one of these requires what cannot be, whatever is decided; then it is noted."""

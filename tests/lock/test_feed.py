@@ -15,8 +15,8 @@ from p2pcdn.errors import Unavailable
 from p2pcdn.fetch import Wanted
 from p2pcdn.lock.facts import NEWEST_VERSIONS, PARSE_INLINE_FILES_MAX, Facts, Listed, Makers, file_for_metadata
 from p2pcdn.lock.feed import open_feed
-from p2pcdn.lock.kept import decode_metadata, decode_table
-from p2pcdn.resolve import Need, Source, table_and_places_of
+from p2pcdn.lock.kept import decode_table
+from p2pcdn.resolve import Need, Source, metadata_of, table_and_places_of
 from p2pcdn.simple import parse_page, told
 from tests.bench.wheels import Distribution, make_wheel
 from tests.lock.rooms import page_of, room
@@ -126,7 +126,7 @@ async def test_what_was_looked_at_stands_in_one_row_for_the_next_lock(tmp_path: 
                 _, metadata = await feed.get_all(("a",), {"a": [version]}, fetched_max=9)
                 listed = feed.pages["a"]
                 assert listed is not None
-                assert decode_metadata(Source("a"), metadata["a"][version]).requires_dist == ("b",)
+                assert metadata_of(Source("a"), metadata["a"][version]).requires_dist == ("b",)
                 assert feed.files(listed, version).names == (f"a-{version}-py3-none-any.whl",)
         looked = here.facts.looked_at(listed)
         assert looked.metadata.keys() == looked.files.keys() == {"1.0", "2.0"}, "and the versions of before stay"
