@@ -18,7 +18,7 @@ from p2pcdn.resolve.python import View, package_name, parts_of
 from p2pcdn.resolve.requirement import Requirement
 from p2pcdn.resolve.run import Refused, Runs
 from p2pcdn.resolve.solver import Solver
-from p2pcdn.resolve.term import ANYTHING, PRESENT
+from p2pcdn.resolve.term import ANYTHING, NOTHING, PRESENT
 
 
 class Impatient(Exception):
@@ -255,14 +255,15 @@ class Resolution:
         """Tells the solver what these versions require, but for those that speak of projects not met before."""
         # What is needed of a child, in one text: the versions that say so.
         saying: dict[Requirement, int] = {}
-        refused = Refused(package)
+        refused, told = Refused(package), NOTHING
         for versions, (requirements, objection) in self.view.readings(self.view.known(package), run):
             if objection or not self._introduced.keys() >= {one.project for one in requirements}:
                 continue
-            self._expanded[package] |= versions
+            told |= versions
             if not self._refuse(requirements, versions, refused):
                 for one in requirements:
                     saying[one] = saying.get(one, 0) | versions
+        self._expanded[package] |= told
         for incompatibility in refused.told():
             self._solver.add(incompatibility)
         for one, versions in saying.items():
