@@ -77,7 +77,7 @@ class Solvers:
             child = self._idle.pop() if self._idle else await self._start()
             child.wanted()
             try:
-                yield Session(child, feed)
+                yield Session(child, feed, for_build=within)
                 await child.send({"do": "forget"})
             except BaseException:
                 # In the middle of a resolution it would answer the next one with what belongs to this.
@@ -109,7 +109,9 @@ class Solvers:
 class Session:
     """One lock's use of a solver: resolution after resolution, each of which knows what those before it learned."""
 
-    def __init__(self, child: _Child, feed: Feed) -> None:
+    def __init__(self, child: _Child, feed: Feed, *, for_build: bool = False) -> None:
+        """for_build: see `Resolver`."""
+        self._for_build = for_build
         self._child = child
         self._feed = feed
         # What all of its resolutions looked at: see `Resolver`.
@@ -121,7 +123,7 @@ class Session:
 
         spares: raises LacksFiles where only files are missing for this target. advises: a suggestion is looked for.
         """
-        how = {"spares": spares, "advises": advises}
+        how = {"spares": spares, "advises": advises, "for_build": self._for_build}
         asked = {"do": "resolve", "wanted": to_plain(wanted), "target": to_plain(target), **how}
         said = await self._child.ask(asked)
         while said["say"] == "need":

@@ -54,7 +54,7 @@ class Session:
         try:
             if message["do"] == "resolve":
                 wanted, target = from_plain(Wanted, message["wanted"]), from_plain(Target, message["target"])
-                how = {name: bool(message[name]) for name in ("spares", "advises")}
+                how = {name: bool(message[name]) for name in ("spares", "advises", "for_build")}
                 self._resolver = Resolver(wanted, target, self._knowledge, **how)
             else:
                 self._learn(message["tables"], message["metadata"])

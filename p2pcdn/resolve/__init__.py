@@ -30,7 +30,7 @@ lacking.py                      whether only files are missing
 verify.py                       whether somebody else's choice of versions is the one that we would have made
 """
 
-from p2pcdn.resolve.judge import THIS_PLATFORM, expanded_tags, moment_of, this_python
+from p2pcdn.resolve.judge import THIS_PLATFORM, expanded_tags, moment_of
 from p2pcdn.resolve.knowledge import Knowledge
 from p2pcdn.resolve.model import (
     ALL_PROJECTS,
@@ -96,7 +96,6 @@ __all__ = [
     "read_metadata",
     "table_and_places_of",
     "table_of",
-    "this_python",
     "to_plain",
     "verify",
     "versions_of",

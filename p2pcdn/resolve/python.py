@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from p2pcdn.resolve import term
-from p2pcdn.resolve.judge import Judgement, this_python
+from p2pcdn.resolve.judge import Judgement
 from p2pcdn.resolve.knowledge import Knowledge
 from p2pcdn.resolve.model import BadRequirement, Source, Target, Wanted
 from p2pcdn.resolve.project import Project, project_at
@@ -162,7 +162,7 @@ class View:
         if broken:
             return f"cannot be used: {broken}"
         if not self.judgement.runs_on_python(requires_python):
-            return f"needs Python {requires_python}{this_python(self.judgement.python)}"
+            return self.judgement.needs_python(requires_python)
         for one in required:
             if one.url and not url and Source(one.project, url=one.url) not in self._urls.get(one.project, ()):
                 return f"requires {one.text}, and {ONLY_YOU}"
