@@ -284,6 +284,7 @@ class _Build:
         was_here = self.wheels.store.holds(sha256)
         wanted = await self.wheels.wanted(package, file, sha256)
         made = await self.builds.wheel(wanted, self.toolchain, file.subdirectory or "")
+        await self.wheels.check(package, file)
         whence = self.wheels.whence(sha256, was_here=was_here)
         return replace(made, how=f"{made.how}, of {file.name} sha256:{sha256} ({whence})")
 
