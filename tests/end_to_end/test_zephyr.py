@@ -18,6 +18,7 @@ import pytest
 from p2pcdn.envs.lock_file import LockFile
 from p2pcdn.envs.unpack import remove_tree
 from tests.bench.node import RunningNode
+from tests.bench.patience import until
 from tests.bench.upstream import FaultyUpstream, Style
 from tests.bench.wheels import Distribution, make_sdist, make_wheel
 from tests.end_to_end.conftest import StartNode, StartUpstream
@@ -306,6 +307,19 @@ def test_what_a_killed_command_left_goes_with_the_next_one_that_changes_nothing(
         lonely.zephyr(*words)
         assert not left.exists()
     assert lonely.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
+
+
+def test_what_a_killed_sweeper_left_goes_with_the_next_command_that_changes_nothing(lonely: Project) -> None:
+    lonely.zephyr("sync", "--no-compile-bytecode")
+    beside = lonely.file(".zephyr/.venv")
+    for words in (("list",), ("sync", "--no-compile-bytecode")):
+        for _ in range(100):  # until it is answered at once
+            lonely.zephyr("sync", "--no-compile-bytecode")
+            if any(lonely.directory.parent.glob("cache/settled/*")):
+                break
+        (beside / "trash-0" / "lib").mkdir(parents=True)
+        lonely.zephyr(*words)
+        until(lambda: not list(beside.glob("trash-*")), "what is out of the way is removed")
 
 
 def test_groups_and_extras_are_installed_where_they_are_named(project: Project) -> None:
