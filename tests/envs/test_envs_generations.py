@@ -15,6 +15,7 @@ import pytest
 
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.generations import Environment
+from p2pcdn.envs.held import held_plan
 from p2pcdn.envs.install import Source, install_site
 from p2pcdn.envs.plan import Plan
 from p2pcdn.envs.planning import make_plan
@@ -63,6 +64,22 @@ def test_a_sync_says_what_it_did_and_the_digest_says_that_there_is_nothing_to_do
     assert (
         subprocess.run([root / "bin/python", "-c", "import b; assert b.version == '2.0'"], check=False).returncode == 0
     )
+
+
+def test_an_environment_that_was_moved_is_made_for_its_new_place(root: Path) -> None:
+    sync(root, wheel("a"))
+    (root / "mine").write_text("")
+    assert held_plan(str(root), SITE, exact=True) != ("", "")
+    moved = root.parent.rename(root.parents[1] / "elsewhere") / ".venv"
+    assert held_plan(str(moved), SITE, exact=True) == ("", "")
+    done = sync(moved, wheel("a"))
+    assert done.told == (f"The environment was made in {root}; its scripts name this place now.",)  # type: ignore[attr-defined]
+    assert (moved / "bin/a-go").read_text().startswith(f"#!{moved}/bin/python\n")
+    assert (moved / "mine").exists()
+    assert held_plan(str(moved), SITE, exact=True) != ("", "")
+    with open_environment(moved) as environment:
+        environment.rollback(1)
+    assert held_plan(str(moved), SITE, exact=True) == ("", ""), "its scripts are those of then"
 
 
 def test_an_environment_that_is_not_there_yet_is_made(tmp_path: Path) -> None:

@@ -102,6 +102,19 @@ def read_settings(path: Path) -> dict[str, str] | None:
     return {key.strip().lower(): value.strip() for key, _, value in pairs}
 
 
+def name_place(path: Path) -> None:
+    """Makes the scripts that enter an environment of ours name the place where it lies now. Raises ZephyrError."""
+    settings = read_settings(path) or {}
+    if "zephyr" not in settings:
+        return
+    from p2pcdn_shim.zephyr.environment.activation import write_scripts
+
+    try:
+        write_scripts(path / platforms.scripts_name(), path, settings.get("prompt", "venv"))
+    except OSError as error:
+        raise ZephyrError(f"{path} was moved, and its scripts cannot be written: {error.strerror or error}.") from error
+
+
 def remove(path: Path) -> None:
     """Takes an environment away: out of its place at once, then file by file. Raises ZephyrError for anything else."""
     if read_settings(path) is None:
