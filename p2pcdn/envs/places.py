@@ -93,19 +93,18 @@ def _is_mount(directory: str, parent: str) -> bool:
     return os.path.ismount(directory) or _mount_of(directory) != _mount_of(parent)
 
 
-def _mount_of(directory: str) -> str:
-    """The number of its mount, "" where the system does not say (Linux does: proc(5), fdinfo)."""
+def _mount_of(directory: str) -> bytes:
+    """The number of its mount, b"" where the system does not say (Linux does: proc(5), fdinfo)."""
+    opened: list[int] = []
     try:
-        descriptor = os.open(directory, os.O_PATH | os.O_CLOEXEC)
+        opened.append(os.open(directory, os.O_PATH | os.O_CLOEXEC))
+        opened.append(os.open(f"/proc/self/fdinfo/{opened[0]}", os.O_RDONLY | os.O_CLOEXEC))
+        return os.read(opened[1], 512).partition(b"mnt_id:")[2].partition(b"\n")[0]
     except (OSError, AttributeError):
-        return ""
-    try:
-        with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
-            return next((line for line in file if line.startswith("mnt_id:")), "")
-    except OSError:
-        return ""
+        return b""
     finally:
-        os.close(descriptor)
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 def make_ignored(directory: str) -> None:
