@@ -88,6 +88,16 @@ class StoreStopped(P2pcdnError):
     """The store stopped writing (disk full, a failed fsync, a panic of the catalog). Bytes pass through unkept."""
 
 
+class Replaced(P2pcdnError):
+    """Another p2pcdn lies where this node was started from (503): what the node would start is of that one, and knows
+    another word for something. Nothing was done; the node must be started anew.
+    """
+
+
+class Leaving(Replaced):
+    """The same, of a node that ends for it: who asked starts another."""
+
+
 class SandboxUnusable(P2pcdnError):
     """This machine cannot hold a program in: the kernel forbids it, or an escape probe got out. Nothing was run."""
 

@@ -200,6 +200,7 @@ class Node:
             nursery=nursery,
             look_around=self._swarm.nearby.look_around,
             more=self._zephyr_routes(pages, open_pages, metadata, fetch, nursery),
+            installed=world.installed,
         )
         return index_face, control_face
 

@@ -303,6 +303,14 @@ class Attestations(Protocol):
         ...
 
 
+class Installed(Protocol):
+    """The p2pcdn that this node was started from, where it lies."""
+
+    def check(self) -> None:
+        """Raises Replaced where another one lies there now: programs that the node starts are of that one."""
+        ...
+
+
 class Clock(Protocol):
     """The wall clock: for ages, expiry and log lines; never for waiting."""
 
@@ -316,6 +324,7 @@ class World:
     """All doors of one node. processes: None in a world without other programs: such a node solves nothing.
 
     repositories: None: sources come as archives only. attestations: None: nobody can say who published a file.
+    installed: None where nobody can replace it.
     """
 
     upstream: Upstream
@@ -329,3 +338,4 @@ class World:
     more_indexes: MoreIndexes | None = None
     repositories: Repositories | None = None
     attestations: Attestations | None = None
+    installed: Installed | None = None

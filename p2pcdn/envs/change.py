@@ -28,9 +28,10 @@ class Change:
     """What is to happen. build: fills an empty directory. entry: the line of the history.
 
     dropped: others' files that go. sealed: as `carry` has it. durable: the new one is on the disk before the swap.
+    root: what its scripts name, "" for the environment's place.
     """
 
-    __slots__ = ("after", "before", "build", "dropped", "durable", "entry", "sealed")
+    __slots__ = ("after", "before", "build", "dropped", "durable", "entry", "root", "sealed")
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Change:
         dropped: Collection[str],
         sealed: str,
         durable: bool = False,
+        root: str = "",
     ) -> None:
         self.build = build
         self.before = before
@@ -50,6 +52,7 @@ class Change:
         self.dropped = dropped
         self.sealed = sealed
         self.durable = durable
+        self.root = root
 
 
 def carry_out(change: Change, places: Places) -> Installed:
@@ -146,6 +149,7 @@ def _built(change: Change, places: Places, new: str) -> Installed:
         "content": content,
         "distributions": change.after.distributions() if change.after else [],
         "entry": change.entry,
+        "root": change.root or places.root,
     }
     write_own(new, change.after, paths, state)
     done.phases_s["carry"] = perf_counter() - began_s

@@ -14,6 +14,7 @@ from p2pcdn.envs import history
 from p2pcdn.envs.carried import TOOLS, files_of_distribution, foreign_distributions, named_by, normalized
 from p2pcdn.envs.change import Change, carry_out, recover, remove
 from p2pcdn.envs.errors import CannotInstall
+from p2pcdn.envs.held import came_from
 from p2pcdn.envs.install import Installed, install, one_by_one, sentence
 from p2pcdn.envs.lock_file import LockFile
 from p2pcdn.envs.places import Places, plan_of, state_of
@@ -149,14 +150,15 @@ class Environment:
                 launcher=launcher,
                 side_by_side=side_by_side,
             )
-            done.told[:0] = [*plan.told(), *strangers]
+            done.told[:0] = [*plan.told(), *moved, *strangers]
             if link_mode != "env":
                 # What was asked for is often not to be had: reflinks need a file system that knows them.
                 entry["link_mode"] = _ways_taken(done.how) or link_mode
             return done
 
-        before = self.plan()
+        before, moved_from = self.plan(), came_from(self.root)
         going = self._going(before, plan, exact=exact)
+        moved = [f"The environment was made in {moved_from}; its scripts name this place now."] if moved_from else []
         strangers = [_told_of(info) for project, info in going if project not in _projects(plan)]
         notes = {"link_mode": link_mode, "conflicts": plan.told(), **({"site_tree": site_tree} if site_tree else {})}
         entry = {**self._entry(), **history.changes(before, plan, provenance or {}), **notes}
@@ -182,7 +184,9 @@ class Environment:
         before, after = self.plan(), plan_of(old)
         entry = {**self._entry(), **history.changes(before, after, {}), "rollback_to": generation}
         sealed = after.site if after is not None and os.path.islink(f"{old}/{after.site}") else ""
-        return self._change(Change(lambda new: replant(old, new), before, after, entry, dropped=(), sealed=sealed))
+        place = str(state_of(old).get("root", ""))  # its scripts are as they were
+        change = Change(lambda new: replant(old, new), before, after, entry, dropped=(), sealed=sealed, root=place)
+        return self._change(change)
 
     def has_too_much(self, kept: int) -> bool:
         """Whether there is something for `retire` or `sweep`."""

@@ -39,7 +39,7 @@ class Places:
     def __init__(self, root: str, *, whole: bool = True) -> None:
         self.root = os.path.realpath(root)
         parent, name = os.path.split(self.root)
-        is_fixed = os.path.ismount(self.root) or (os.path.isdir(self.root) and not os.access(parent, os.W_OK))
+        is_fixed = os.path.isdir(self.root) and (_is_mount(self.root, parent) or not os.access(parent, os.W_OK))
         self.whole = whole and not is_fixed
         self.shared = f"{parent}/{OWN}" if self.whole else f"{self.root}/{OWN}"
         self.state = f"{self.shared}/{name}" if self.whole else self.shared
@@ -84,6 +84,27 @@ class Places:
     def kept(self) -> list[int]:
         """The numbers of the generations that can be gone back to, the oldest first."""
         return sorted(int(name) for name in names(self.generations) if name.isdecimal())
+
+
+def _is_mount(directory: str, parent: str) -> bool:
+    """Also where one directory of a file system is mounted on another one, as containers have their volumes: nothing
+    can be renamed from here to there.
+    """
+    return os.path.ismount(directory) or _mount_of(directory) != _mount_of(parent)
+
+
+def _mount_of(directory: str) -> bytes:
+    """The number of its mount, b"" where the system does not say (Linux does: proc(5), fdinfo)."""
+    opened: list[int] = []
+    try:
+        opened.append(os.open(directory, os.O_PATH | os.O_CLOEXEC))
+        opened.append(os.open(f"/proc/self/fdinfo/{opened[0]}", os.O_RDONLY | os.O_CLOEXEC))
+        return os.read(opened[1], 512).partition(b"mnt_id:")[2].partition(b"\n")[0]
+    except (OSError, AttributeError):
+        return b""
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 def make_ignored(directory: str) -> None:

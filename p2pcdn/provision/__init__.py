@@ -3,7 +3,9 @@
 asked.py         what an environment is to be, and what it is when it is ready
 wheels.py        a file of a lock becomes a tree of the store
 unpacking.py     in processes of their own, where there are many
+spoken.py        what such a process says, and a compiler
 bytecode.py      a tree's byte code, by the interpreter that will run it (compile_script.py)
+links.py         files of the store under their own names
 located.py       where the paths of a lock begin
 order.py         dependencies before what depends on them
 environment.py   all of it for one environment, and the same again from memory

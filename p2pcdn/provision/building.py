@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tarfile
 import zipfile
 import zlib
@@ -25,10 +24,11 @@ from p2pcdn.build import Tree as SourceTree
 from p2pcdn.build.key import Settings
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory
-from p2pcdn.errors import BuildFailed, NotFound
+from p2pcdn.errors import BuildFailed
 from p2pcdn.fetch import Fetch, Wanted
 from p2pcdn.fetch.wheel import METADATA_SIZE_BYTES_MAX
 from p2pcdn.provision.asked import Ready, Wheel
+from p2pcdn.provision.links import named_link
 from p2pcdn.provision.local import keep_file
 from p2pcdn.provision.toolchain import Toolchain, installed
 from p2pcdn.resolve import NoSolution, read_metadata
@@ -252,20 +252,6 @@ class FreshShelf(StoreShelf):
 
     async def find(self, key: Sha256) -> Path | None:
         return None
-
-
-def named_link(store: Store, sha256: Sha256, filename: str) -> Path:
-    """A blob's file under its own name, in a directory of its own: a link, so it costs nothing. Raises OSError."""
-    file = store.file_of(sha256)
-    if file is None:
-        raise NotFound(f"{filename} is gone from the store; it must be fetched again.")
-    directory = store.workshop / "files" / sha256
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = directory / filename
-    if not path.exists():
-        with suppress(FileExistsError):
-            os.link(file, path)
-    return path
 
 
 # What decides how a project is installed so that its sources stay in use. Its sources themselves do not.

@@ -16,6 +16,7 @@ from p2pcdn.digest import Sha256
 from p2pcdn.envs.listing import Listing
 from p2pcdn.errors import P2pcdnError
 from p2pcdn.flight import Flights
+from p2pcdn.provision.spoken import GONE, Answers, log_errors
 from p2pcdn.store import Made, Store, Tree
 from p2pcdn.world import Process, Processes, Threads
 
@@ -26,7 +27,6 @@ COMPILERS_MAX = 2
 # The largest wheels have some 10,000 sources, which take a slow machine a minute.
 COMPILE_TIME_S_MAX = 300.0
 ANSWER_SIZE_BYTES_MAX = 16 * 1024 * 1024
-RECEIVE_SIZE_BYTES = 64 * 1024
 _SCRIPT = str(Path(__file__).with_name("compile_script.py"))
 _CACHE_TAG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 
@@ -109,13 +109,15 @@ class Compiler:
 
     @asynccontextmanager
     async def _interpreter(self, bytecode: Bytecode) -> AsyncIterator[_Interpreter]:
-        # -S: no site-packages, whose .pth files would run code. -I: nothing of the user's.
-        command = [bytecode.interpreter, "-I", "-S", "-B", _SCRIPT]
+        # -S: no site-packages, whose .pth files would run code. -I: nothing of the user's. -W: what an interpreter has
+        # to say of other people's sources is for them.
+        command = [bytecode.interpreter, "-I", "-S", "-B", "-W", "ignore", _SCRIPT]
         try:
             opened = self.processes.open(command, {"LC_ALL": "C.UTF-8"})
             process = await opened.__aenter__()
         except OSError as error:
             raise CompileFailed(f"The interpreter {bytecode.interpreter} cannot be started: {error}.") from error
+        self.nursery.start_soon(log_errors, process, "a compiler")
         try:
             yield _Interpreter(process)
         finally:
@@ -127,6 +129,7 @@ class _Interpreter:
 
     def __init__(self, process: Process) -> None:
         self._process = process
+        self._answers = Answers(process, ANSWER_SIZE_BYTES_MAX)
 
     async def compile(self, tree: Path, directory: Path, sources: Sequence[str]) -> list[str]:
         """The paths of what was compiled, below the directory. Raises CompileFailed."""
@@ -134,19 +137,10 @@ class _Interpreter:
         with trio.move_on_after(COMPILE_TIME_S_MAX):
             try:
                 await self._process.stdin.send_all(question)
-                return [str(path) for path in json.loads(await self._line())]
-            except (trio.BrokenResourceError, ValueError) as error:
+                return [str(path) for path in json.loads(await self._answers.line())]
+            except (*GONE, ValueError) as error:
                 raise CompileFailed(f"The interpreter ended while it compiled {tree.name}.") from error
         raise CompileFailed(f"The interpreter did not compile {tree.name} within {COMPILE_TIME_S_MAX:.0f} s.")
-
-    async def _line(self) -> bytes:
-        line = bytearray()
-        while not line.endswith(b"\n"):
-            chunk = await self._process.stdout.receive_some(RECEIVE_SIZE_BYTES)
-            line += chunk
-            if not chunk or len(line) > ANSWER_SIZE_BYTES_MAX:
-                raise ValueError("no line")
-        return bytes(line)
 
 
 def sources_of(listing: Listing) -> list[str]:

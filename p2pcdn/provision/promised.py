@@ -1,4 +1,4 @@
-"""What the fragment of a direct URL promises of the file that is there (`#sha512=…`), and whether it is so."""
+"""What a direct URL (`#sha512=…`) or a lock promises of a file beside its sha256, and whether it is so."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
+from p2pcdn.envs.model import LockedFile
 from p2pcdn.errors import DigestMismatch, Refused
 from p2pcdn.store import Blob
 from p2pcdn.world import Threads
 
 # Those that pip looks for in a fragment. The weak ones keep nobody out who means it, but what somebody wrote must hold.
 ALGORITHMS = frozenset({"sha512", "sha384", "sha256", "sha224", "sha1", "md5"})
+# Those of a lock may be any that this Python computes, and whose length is their own.
+_OF_A_LOCK = frozenset(name for name in hashlib.algorithms_guaranteed if not name.startswith("shake"))
 # Archives that come by URL may be gigabytes.
 READ_SIZE_BYTES = 4 * 1024 * 1024
 
@@ -34,6 +37,12 @@ def promises(project: str, fragment: str) -> tuple[Promise, ...]:
         if not re.fullmatch(f"[0-9a-f]{{{digits}}}", one.digest):
             raise Refused(f"{project} comes from a URL whose {one.algorithm} has not {digits} hexadecimal digits.")
     return found
+
+
+def promises_of(file: LockedFile) -> tuple[Promise, ...]:
+    """What a lock says of a file beside its sha256, as far as it can be computed here."""
+    pairs = [(name.lower(), digest) for name, digest in file.hashes.items()]
+    return tuple(Promise(name, digest) for name, digest in pairs if name in _OF_A_LOCK and name != "sha256")
 
 
 async def check(name: str, blob: Blob, promised: Sequence[Promise], threads: Threads) -> None:

@@ -62,8 +62,12 @@ def _outside(plan: bytes) -> bytes:
 def _make(directory: Path, ready: Ready, environment: Path) -> Path:
     directory.mkdir(mode=0o700, exist_ok=True)
     site, users = directory / ready.digest, directory / f"{ready.digest}{_USERS}"
-    with users.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(str(environment)) + "\n")
+    line = json.dumps(str(environment)) + "\n"
+    with users.open("a+", encoding="utf-8") as file:
+        file.seek(0)
+        if line not in file:
+            file.write(line)
+    os.utime(users)
     if not site.is_dir():
         sources = [Source(one.tree, one.bytecode) for one in ready.wheels]
         install_site(Plan.decode(ready.plan), sources, str(site))
@@ -89,9 +93,11 @@ def _named(users: Path) -> Iterator[Path]:
 
 
 def _links(environment: Path, site: Path) -> bool:
-    """Whether it, or a generation of it that is kept (`p2pcdn/envs/generations.py`), has this tree as its packages."""
-    generations = environment.parent / ".zephyr" / environment.name / "generations"
-    for root in (environment, *generations.glob("*")):
+    """Whether it, or a generation of it that is kept, or will be (`p2pcdn/envs/generations.py`), has this tree as its
+    packages.
+    """
+    state = environment.parent / ".zephyr" / environment.name
+    for root in (environment, *state.glob("generations/*"), *state.glob("next-*")):
         for pattern in _SITES:
             for link in root.glob(pattern):
                 with suppress(OSError):

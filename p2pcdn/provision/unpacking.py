@@ -17,6 +17,7 @@ import trio
 
 from p2pcdn.envs.errors import BadWheel
 from p2pcdn.envs.unpack import remove_leftovers, unpack
+from p2pcdn.provision.spoken import GONE, Answers, log_errors
 from p2pcdn.store import Made
 from p2pcdn.world import Process, Processes, Threads
 
@@ -30,7 +31,6 @@ ROW_MIN = 4
 ROW_PAUSE_S = 2.0
 # An idle one has 14 MB for itself, and nobody knows whether another wheel comes.
 IDLE_TIME_S = 0.5
-RECEIVE_SIZE_BYTES = 256 * 1024
 # A listing of the most files that a wheel may have, with long names.
 ANSWER_SIZE_BYTES_MAX = 64 * 1024 * 1024
 # An isolated interpreter does not look where this package came from; so it is told.
@@ -39,7 +39,6 @@ _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from p2pcdn.envs.unpacker 
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"} | dict.fromkeys(
     ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(256 * 1024)
 )
-_BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 _ROOT = str(Path(__file__).parents[2])
 
 
@@ -118,7 +117,7 @@ class Unpackers:
         self._rest(unpacker)
         try:
             with unpacker.leave:
-                await _log_errors(unpacker.process)
+                await log_errors(unpacker.process, "an unpacking process")
         finally:
             with suppress(ValueError):
                 self._idle.remove(unpacker)
@@ -136,7 +135,10 @@ class _Unpacker:
     leave: trio.CancelScope = field(default_factory=trio.CancelScope)
     gone: trio.Event = field(default_factory=trio.Event)
     tree: Path | None = None  # what it unpacks
-    _received: bytearray = field(default_factory=bytearray)
+    answers: Answers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.answers = Answers(self.process, ANSWER_SIZE_BYTES_MAX)
 
     async def unpack(self, wheel: Path, filename: str, tree: Path) -> Made:
         """Raises BadWheel, OSError; _Ended: then nobody knows whether it is unpacked."""
@@ -145,42 +147,18 @@ class _Unpacker:
         question = json.dumps([str(wheel), filename, str(tree)]).encode() + b"\n"
         try:
             await self.process.stdin.send_all(question)
-            said: dict[str, Any] = json.loads(await self._line())
-            listing = await self._exactly(said.get("listing_bytes", 0))
+            said: dict[str, Any] = json.loads(await self.answers.line())
+            listing = await self.answers.exactly(said.get("listing_bytes", 0))
             self.tree = None
             if "bad" in said:
                 raise BadWheel(said["bad"])
             if "errno" in said:
                 raise OSError(said["errno"], said["text"])
             return Made(listing, said["size_bytes"])
-        except (*_BROKEN, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (*GONE, ValueError, LookupError, TypeError, AttributeError) as error:
             raise _Ended(f"{type(error).__name__} {error}") from error
-
-    async def _line(self) -> bytes:
-        while (end := self._received.find(b"\n")) < 0:
-            await self._more()
-        return await self._exactly(end + 1)
-
-    async def _exactly(self, size_bytes: int) -> bytes:
-        while len(self._received) < size_bytes:
-            await self._more()
-        content = bytes(self._received[:size_bytes])
-        del self._received[:size_bytes]
-        return content
-
-    async def _more(self) -> None:
-        chunk = await self.process.stdout.receive_some(RECEIVE_SIZE_BYTES)
-        self._received += chunk
-        if not chunk or len(self._received) > ANSWER_SIZE_BYTES_MAX:
-            raise ValueError("it said no more" if not chunk else "it said too much")
 
 
 def _unpacked(wheel: Path, filename: str, tree: Path) -> Made:
     listing = unpack(wheel, filename, tree)
     return Made(listing.encode(), listing.size_bytes)
-
-
-async def _log_errors(process: Process) -> None:
-    with suppress(*_BROKEN):
-        while chunk := await process.stderr.receive_some(RECEIVE_SIZE_BYTES):
-            log.warning("an unpacking process says: %s", chunk.decode("utf-8", "replace").strip()[-4000:])

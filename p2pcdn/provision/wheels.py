@@ -22,7 +22,9 @@ from p2pcdn.errors import DigestMismatch, NotFound, P2pcdnError
 from p2pcdn.fetch import Fetch, Wanted
 from p2pcdn.flight import Flights
 from p2pcdn.index import Pages
+from p2pcdn.index.held import HeldPage
 from p2pcdn.provision.local import keep_file
+from p2pcdn.provision.promised import check, promises_of
 from p2pcdn.provision.unpacking import Unpackers
 from p2pcdn.simple import File
 from p2pcdn.store import Made, Store, Tree
@@ -55,7 +57,8 @@ class Wheels:
     async def tree(self, package: LockedPackage, file: LockedFile) -> tuple[Tree, str]:
         """The tree of a wheel, and whence its bytes came, in words.
 
-        Raises DigestMismatch (which names the file), BadWheel, BadLock, NotFound, Unavailable, Refused, StoreStopped.
+        Raises DigestMismatch (which names the file), BadWheel, BadLock (which may be `check`'s), NotFound, Unavailable,
+        Refused, StoreStopped.
         """
         sha256 = sha256_of(file)
         guessed = self._ahead.pop(sha256, False)
@@ -64,7 +67,39 @@ class Wheels:
         if tree is None:
             fetch = partial(self._fetch, package, file, sha256)
             tree = await self._flights.join(sha256, partial(self._fetch_and_unpack, fetch, file.name, sha256))
+        await self.check(package, file)
         return tree, self.whence(sha256, was_here=was_here)
+
+    async def check(self, package: LockedPackage, file: LockedFile) -> None:
+        """Holds a file to all that the lock says of it, its size and every hash (PEP 751, "Installation").
+
+        Raises BadLock where its sha256 is right and something else is not, and what fetching raises.
+        """
+        sha256, promised = sha256_of(file), promises_of(file)
+        blob = self.store.blob(sha256)
+        if blob is None and promised:  # what was built of it was here still
+            await self._fetch(package, file, sha256)
+            blob = self.store.blob(sha256)
+        if blob is None:
+            return
+        try:
+            await check(file.name, blob, promised, self.threads)
+        except DigestMismatch as error:
+            algorithm = error.expected.partition(":")[0]
+            raise BadLock(
+                f"The lock contradicts itself: {file.name} has the sha256 that it names, and not the {algorithm}. "
+                "Nothing was installed; lock it again."
+            ) from error
+        if file.size_bytes not in (None, blob.size_bytes) and not await self._says_index(package, file):
+            raise BadLock(
+                f"The lock contradicts itself: {file.name} has the sha256 that it names, and {blob.size_bytes} bytes, "
+                f"not {file.size_bytes}. Nothing was installed; lock it again, or take this `size` out."
+            )
+
+    async def _says_index(self, package: LockedPackage, file: LockedFile) -> bool:
+        """Whether a size is the index's word, which is a hint (docs/index.md), and stands in the lock as it came."""
+        _, listed = await self._listed(package, sha256_of(file))
+        return listed is not None and listed.size_bytes == file.size_bytes
 
     async def ahead(self, wanted: Wanted) -> None:
         """Fetches and unpacks a wheel that will probably be asked for; whoever asks meanwhile joins, or begins anew."""
@@ -149,17 +184,21 @@ class Wheels:
         described = _described(file, sha256)
         if named is not None and described is not None:
             return Wanted(named, package.name, described)
-        try:
-            held = await self.pages.project(package.name)
-        except P2pcdnError:
-            held = None
-        files = held.page.files if held is not None and held.page is not None else ()
-        listed = next((one for one in files if one.sha256 == sha256), None)
+        held, listed = await self._listed(package, sha256)
         if held is not None and listed is not None:
             return Wanted(held.index, package.name, listed)
         if described is None:
             raise NotFound(f"{file.name} stands in the lock without a URL, and no configured index lists it.")
         return Wanted(replace(self.pages.default, share="never"), package.name, described)
+
+    async def _listed(self, package: LockedPackage, sha256: Sha256) -> tuple[HeldPage | None, File | None]:
+        """A locked file as a page of ours lists it, and that page."""
+        try:
+            held = await self.pages.project(package.name)
+        except P2pcdnError:
+            return None, None
+        files = held.page.files if held.page is not None else ()
+        return held, next((one for one in files if one.sha256 == sha256), None)
 
 
 def is_whole(tree: Tree) -> bool:

@@ -34,6 +34,7 @@ from p2pcdn.provision.bytecode import Compiler
 from p2pcdn.provision.direct import Direct, Terms
 from p2pcdn.provision.environment import Provisioner
 from p2pcdn.provision.foreign import ForeignBuilds
+from p2pcdn.provision.links import Links
 from p2pcdn.provision.needs import Needs, read_needs
 from p2pcdn.provision.provenance import Provenances
 from p2pcdn.provision.repositories import Commits
@@ -89,6 +90,7 @@ class Workroom:
         # Only what is there now: a build may begin before it is gone.
         left = list(self.store.workshop.glob("work-*"))
         self.nursery.start_soon(self._tidy, left)
+        self.nursery.start_soon(Links(self.store, self.threads).tidy)
 
     async def _tidy(self, left: Sequence[Path]) -> None:
         """Removes what a node that was killed in the middle of a build or a check-out left in the workshop."""
@@ -284,6 +286,7 @@ class _Build:
         was_here = self.wheels.store.holds(sha256)
         wanted = await self.wheels.wanted(package, file, sha256)
         made = await self.builds.wheel(wanted, self.toolchain, file.subdirectory or "")
+        await self.wheels.check(package, file)
         whence = self.wheels.whence(sha256, was_here=was_here)
         return replace(made, how=f"{made.how}, of {file.name} sha256:{sha256} ({whence})")
 

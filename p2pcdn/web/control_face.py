@@ -19,7 +19,7 @@ from p2pcdn.names import normalize_project
 from p2pcdn.store import BlobRow, Store
 from p2pcdn.web.metrics import metrics_response
 from p2pcdn.web.routes import json_response, problem, problem_response
-from p2pcdn.world import Index
+from p2pcdn.world import Index, Installed
 
 # Our own commands send a few words.
 BODY_SIZE_BYTES_MAX = 1024 * 1024
@@ -46,10 +46,11 @@ class ControlFace:
         nursery: trio.Nursery,
         look_around: Callable[[], Awaitable[None]] | None = None,
         more: Mapping[tuple[str, str], Route] | None = None,
+        installed: Installed | None = None,
     ) -> None:
         """look_around: asks the room what it holds, so that `status` is of now; takes a moment, and does not raise.
 
-        more: routes of other files.
+        more: routes of other files, which may start other programs: `installed` is checked before each.
         """
         self._look_around = look_around
         self._store = store
@@ -58,6 +59,8 @@ class ControlFace:
         self._status = status
         self._peers = peers
         self._nursery = nursery
+        self._more = more or {}
+        self._installed = installed
         self._routes: dict[tuple[str, str], Route] = {
             ("GET", "/v1/status"): self._get_status,
             ("GET", "/v1/peers"): self._get_peers,
@@ -68,7 +71,7 @@ class ControlFace:
             ("POST", "/v1/verify"): self._post_verify,
             ("POST", "/v1/pin"): self._post_pin,
             ("POST", "/v1/import"): self._post_import,
-            **(more or {}),
+            **self._more,
         }
 
     async def __call__(self, request: Request) -> Response:
@@ -76,6 +79,8 @@ class ControlFace:
         if route is None:
             return problem_response(404, "Not found", f"The node has no {request.method} {request.path[:200]}.")
         try:
+            if self._installed is not None and (request.method, request.path) in self._more:
+                self._installed.check()
             return await route(request)
         except RemoteProtocolError as error:  # here the remote is the command that asked
             return problem_response(400, "Bad request", str(error))

@@ -15,8 +15,8 @@ from p2pcdn.fetch import Wanted
 from p2pcdn.http1 import Request, Response
 from p2pcdn.names import is_file_name, normalize_project
 from p2pcdn.provision import Job, Workroom
-from p2pcdn.provision.building import named_link
 from p2pcdn.provision.foreign import Goal
+from p2pcdn.provision.links import named_link
 from p2pcdn.provision.repositories import Commits, archive_name, parse_place
 from p2pcdn.simple import File
 from p2pcdn.web.control_face import Route, asked_object

@@ -17,7 +17,7 @@ try:
 except ImportError:
     import socket  # type: ignore[no-redef]
 
-from p2pcdn_shim.http_answer import Answer, Broken, send_question
+from p2pcdn_shim.http_answer import Answer, Broken, Silent, send_question
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 CONNECT_TIME_S = 3.0
 ANSWER_TIME_S = 30.0
 LONG_ANSWER_TIME_S = 600.0
+# The title under which a node says that it ends, for the p2pcdn that it was started from was replaced.
+LEAVES = "This node ends"
 
 
 class NoNode(Exception):
@@ -48,12 +50,14 @@ class NodeRefused(Exception):
 class Client:
     """One running node, asked question by question; each has a connection of its own. Several threads may use it.
 
-    path: its socket. temporary: its store goes when it ends, which is soon.
+    path: its socket. temporary: its store goes when it ends, which is soon. renew: finds another node, where this one
+    ends or is gone before it has answered, and gives its socket; None: then that is the answer.
     """
 
     def __init__(self, path: str, *, temporary: bool = False) -> None:
         self.path = path
         self.temporary = temporary
+        self.renew: Callable[[], str] | None = None
 
     def get(self, target: str, query: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
         """The JSON object at a target. Raises NoNode and NodeRefused."""
@@ -103,18 +107,18 @@ class Client:
     def _ask(
         self, method: str, target: str, body: bytes, time_s: float, meanwhile: Callable[[], None] | None = None
     ) -> Iterator[Answer]:
+        stream = self._dialled()
         try:
-            stream = dial(self.path)
-        except OSError as error:
-            raise NoNode(f"The node on {self.path} is gone ({error.strerror or error}).") from error
-        try:
-            stream.settimeout(time_s)
-            send_question(stream, method, target, body)
-            if meanwhile is not None:
-                meanwhile()
-            answer = Answer(stream)
-            if answer.status >= 400:
-                raise _refusal(answer)
+            try:
+                answer = _answer(stream, method, target, body, time_s, meanwhile)
+            except (NodeRefused, ConnectionResetError, Silent) as error:
+                leaves = not isinstance(error, NodeRefused) or error.problem.get("title") == LEAVES
+                if self.renew is None or not leaves:
+                    raise
+                stream.close()
+                self.path = self.renew()
+                stream = self._dialled()
+                answer = _answer(stream, method, target, body, time_s)
             yield answer
         except TimeoutError as error:
             raise NodeRefused(f"The node on {self.path} was silent for {time_s:.0f} s.") from error
@@ -122,6 +126,37 @@ class Client:
             raise NodeRefused(f"The node on {self.path} broke the answer off ({error}).") from error
         finally:
             stream.close()
+
+    def _dialled(self) -> socket.socket:
+        try:
+            try:
+                return dial(self.path)
+            except (FileNotFoundError, ConnectionRefusedError):
+                if self.renew is None:
+                    raise
+            self.path = self.renew()
+            return dial(self.path)
+        except OSError as error:
+            raise NoNode(f"The node on {self.path} is gone ({error.strerror or error}).") from error
+
+
+def _answer(
+    stream: socket.socket,
+    method: str,
+    target: str,
+    body: bytes,
+    time_s: float,
+    meanwhile: Callable[[], None] | None = None,
+) -> Answer:
+    """Raises NodeRefused for what is none, and what the stream does."""
+    stream.settimeout(time_s)
+    send_question(stream, method, target, body)
+    if meanwhile is not None:
+        meanwhile()
+    answer = Answer(stream)
+    if answer.status >= 400:
+        raise _refusal(answer)
+    return answer
 
 
 def find(environ: Mapping[str, str] = os.environ) -> Client:

@@ -22,6 +22,10 @@ class Broken(Exception):
     """What came is no whole answer."""
 
 
+class Silent(Broken):
+    """It ended without a word: a node that leaves does so to whoever comes just then."""
+
+
 def send_question(stream: socket, method: str, target: str, body: bytes) -> None:
     """One request, after whose answer the connection ends. body: JSON, of a POST."""
     head = f"{method} {target} HTTP/1.1\r\nHost: p2pcdn\r\nConnection: close\r\n"
@@ -113,7 +117,7 @@ class Answer:
                 break
             waiting += chunk
         if end < 0:
-            raise Broken("it ended early" if waiting else "it said nothing")
+            raise Broken("it ended early") if waiting else Silent("it said nothing")
         line = bytes(waiting[:end])
         del waiting[: end + 1]
         return line.rstrip(b"\r").decode("latin-1")

@@ -144,6 +144,12 @@ def test_config_shows_each_value_and_where_it_came_from(tmp_path: Path) -> None:
     assert "secret" not in run.stdout + run.stderr
 
 
+def test_config_fits_a_wide_terminal_in_a_pipe_too(tmp_path: Path) -> None:
+    run = p2pcdn("config", home=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert max(map(len, run.stdout.splitlines())) <= 132, run.stdout
+
+
 @pytest.mark.parametrize("content", [b"\xff", b"a = [", b"x" * 1_100_000, None, b"[" * 5000])
 def test_an_unreadable_configuration_ends_with_2(content: bytes | None, tmp_path: Path) -> None:
     file = tmp_path / "c.toml"

@@ -64,6 +64,13 @@ def test_every_help_text_is_made_of_sentences(name: str) -> None:
             assert parameter.help.endswith("."), parameter.help
 
 
+@pytest.mark.parametrize("text", ["", "\n"])
+def test_who_joins_and_gives_no_line_is_told_which_one(home: Path, there: tuple[str, ...], text: str) -> None:
+    run = with_input(text, "group", "join", *there, home=home)
+    assert_one_sentence(run)
+    assert "No line came on stdin. Give `p2pcdn group join` the one that `p2pcdn group create` printed" in run.stderr
+
+
 def test_a_group_is_made_on_one_machine_and_joined_on_another(home: Path, there: tuple[str, ...]) -> None:
     made = p2pcdn("group", "create", *there, home=home)
     assert made.returncode == 0, made.stderr

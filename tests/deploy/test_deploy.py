@@ -53,7 +53,7 @@ def configured(arguments: list[str], environ: dict[str, str]) -> Config:
     ours = {
         key.replace("_", "-"): value
         for key, value in flags.items()
-        if key not in ("ready_fd", "ephemeral", "config_file")
+        if key not in ("ready_fd", "ephemeral", "leaves_when_replaced", "config_file")
     }
     return resolve(ours, {"HOME": "/nonexistent", "P2PCDN_CONFIG": "/dev/null", **environ})
 

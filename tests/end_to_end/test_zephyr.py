@@ -18,6 +18,7 @@ import pytest
 from p2pcdn.envs.lock_file import LockFile
 from p2pcdn.envs.unpack import remove_tree
 from tests.bench.node import RunningNode
+from tests.bench.patience import until
 from tests.bench.upstream import FaultyUpstream, Style
 from tests.bench.wheels import Distribution, make_sdist, make_wheel
 from tests.end_to_end.conftest import StartNode, StartUpstream
@@ -306,6 +307,37 @@ def test_what_a_killed_command_left_goes_with_the_next_one_that_changes_nothing(
         lonely.zephyr(*words)
         assert not left.exists()
     assert lonely.installed() == {"demo-app": "1.0", "demo-lib": LIB_HERE}
+
+
+def test_a_copy_of_a_project_runs_its_own_environment(project: Project) -> None:
+    """Scripts name their interpreter by its path, and those of a copy would run the environment that was copied."""
+    project.zephyr("sync", "--no-compile-bytecode")
+    copy = copy_of(project)
+    assert "was made in" in copy.zephyr("run", "--no-project", "true")
+    assert "was made in" not in copy.zephyr("run", "--no-project", "true")
+    assert "already" in copy.zephyr("sync", "--no-compile-bytecode")
+    entering = copy.file(".venv/bin/activate").read_text()
+    assert f"VIRTUAL_ENV='{copy.file('.venv')}'" in entering
+    assert str(project.file(".venv")) in project.file(".venv/bin/activate").read_text()
+
+
+def copy_of(project: Project) -> Project:
+    copy = Project(project.directory.with_name("copy"), project.node)
+    shutil.copytree(project.directory, copy.directory, symlinks=True, dirs_exist_ok=True)
+    return copy
+
+
+def test_what_a_killed_sweeper_left_goes_with_the_next_command_that_changes_nothing(lonely: Project) -> None:
+    lonely.zephyr("sync", "--no-compile-bytecode")
+    beside = lonely.file(".zephyr/.venv")
+    for words in (("list",), ("sync", "--no-compile-bytecode")):
+        for _ in range(100):  # until it is answered at once
+            lonely.zephyr("sync", "--no-compile-bytecode")
+            if any(lonely.directory.parent.glob("cache/settled/*")):
+                break
+        (beside / "trash-0" / "lib").mkdir(parents=True)
+        lonely.zephyr(*words)
+        until(lambda: not list(beside.glob("trash-*")), "what is out of the way is removed")
 
 
 def test_groups_and_extras_are_installed_where_they_are_named(project: Project) -> None:

@@ -15,13 +15,16 @@ import pytest
 
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.generations import Environment
+from p2pcdn.envs.held import held_plan
 from p2pcdn.envs.install import Source, install_site
 from p2pcdn.envs.plan import Plan
 from p2pcdn.envs.planning import make_plan
+from tests.bench.volumes import run_with_volume
 from tests.envs.made import MadeWheel, files_below
 from tests.envs.ready import SCHEME, SITE, bare_venv, open_environment, planned, ready
 
 ROOT = Path(__file__).parents[2]
+VICTIM = Path(__file__).with_name("sweep_victim.py")
 
 
 def wheel(project: str, version: str = "1.0", **files: bytes) -> MadeWheel:
@@ -61,6 +64,22 @@ def test_a_sync_says_what_it_did_and_the_digest_says_that_there_is_nothing_to_do
     assert (
         subprocess.run([root / "bin/python", "-c", "import b; assert b.version == '2.0'"], check=False).returncode == 0
     )
+
+
+def test_an_environment_that_was_moved_is_made_for_its_new_place(root: Path) -> None:
+    sync(root, wheel("a"))
+    (root / "mine").write_text("")
+    assert held_plan(str(root), SITE, exact=True) != ("", "")
+    moved = root.parent.rename(root.parents[1] / "elsewhere") / ".venv"
+    assert held_plan(str(moved), SITE, exact=True) == ("", "")
+    done = sync(moved, wheel("a"))
+    assert done.told == (f"The environment was made in {root}; its scripts name this place now.",)  # type: ignore[attr-defined]
+    assert (moved / "bin/a-go").read_text().startswith(f"#!{moved}/bin/python\n")
+    assert (moved / "mine").exists()
+    assert held_plan(str(moved), SITE, exact=True) != ("", "")
+    with open_environment(moved) as environment:
+        environment.rollback(1)
+    assert held_plan(str(moved), SITE, exact=True) == ("", ""), "its scripts are those of then"
 
 
 def test_an_environment_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
@@ -415,6 +434,23 @@ def test_what_stands_in_the_way_of_single_files_is_said_before_anything_is_moved
         with open_environment(root, whole=False) as environment, pytest.raises(CannotInstall, match="Nothing was"):
             environment.sync(plan, sources, python="/p")
         assert without_own(files_below(root)) == before
+
+
+def test_a_volume_on_the_file_system_of_its_project_is_changed_file_by_file(tmp_path: Path) -> None:
+    """To os.path.ismount it is none, and nothing can be renamed or linked from beside it to there."""
+    volume, place = bare_venv(tmp_path / "volume"), tmp_path / "project" / ".venv"
+    (volume / "mine").write_text("")
+    place.mkdir(parents=True)
+    for version in ("1.0", "2.0"):
+        plan, sources = planned(tmp_path / "trees", wheel("a", version))
+        (tmp_path / "plan").write_bytes(plan.encode())
+        command = [sys.executable, str(VICTIM), "sync", str(place), str(tmp_path / "plan"), sources[0].tree]
+        done = run_with_volume(volume, place, "env", f"P2PCDN_SWEEP_PATH={ROOT}", *command)
+        assert done.returncode == 0, done.stderr
+        assert version in (volume / SITE / "a/__init__.py").read_text()
+    assert (volume / "mine").exists()
+    assert list(place.parent.iterdir()) == [place]
+    assert not any(place.iterdir())
 
 
 def test_a_directory_that_cannot_be_swapped_is_changed_file_by_file(

@@ -234,6 +234,7 @@ def test_the_hot_half_of_the_room_imports_little() -> None:
         "history",
         "swap",
         "carried",
+        "held",
         "lock_file",
     ]
     code = f"import {', '.join(f'p2pcdn.envs.{name}' for name in hot)}; import sys; print(*sorted(sys.modules))"

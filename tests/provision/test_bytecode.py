@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,12 +15,15 @@ import trio.testing
 
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.listing import Entry, Listing
-from p2pcdn.provision.bytecode import COMPILERS_MAX, Bytecode, CompileFailed, Compiler, compiled_of
+from p2pcdn.provision.bytecode import _SCRIPT, COMPILERS_MAX, Bytecode, CompileFailed, Compiler, compiled_of
 from p2pcdn.store import Made, Store, Tree
 from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.store.stores import content_of, keep
 from tests.worlds import InlineThreads, open_store
 
+# A compiler that takes longer than this waits for somebody.
+TIME_S_MAX = 120
+RUN = f"runpy.run_path({_SCRIPT!r}, run_name='__main__')"
 TAG = str(sys.implementation.cache_tag)
 SOURCES = {
     "pkg/__init__.py": b"answer = 42\n",
@@ -38,10 +41,10 @@ async def room(directory: Path) -> AsyncIterator[tuple[Store, Compiler, Tree]]:
         nursery.cancel_scope.cancel()
 
 
-async def unpacked(store: Store, seed: int = 1) -> Tree:
+async def unpacked(store: Store, seed: int = 1, sources: Mapping[str, bytes] = SOURCES) -> Tree:
     async def make(_: Path, directory: Path) -> Made:
-        entries = [Entry(path, len(content), "") for path, content in sorted(SOURCES.items())]
-        for path, content in SOURCES.items():
+        entries = [Entry(path, len(content), "") for path, content in sorted(sources.items())]
+        for path, content in sources.items():
             (directory / path).parent.mkdir(parents=True, exist_ok=True)
             (directory / path).write_bytes(content)
         listing = Listing("pkg", "1", "pkg-1.dist-info", True, (), (*entries, Entry("s.py", 0, "", part="scripts")))
@@ -68,6 +71,25 @@ async def test_what_compiles_is_kept_and_runs(tmp_path: Path) -> None:
         spec.loader.exec_module(module)
         assert module.answer == 42
         assert (code.path / only).stat().st_mode & 0o222 == 0
+
+
+@pytest.mark.parametrize("warnings", ["ignore", "always"])
+async def test_sources_of_which_there_is_much_to_warn_are_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: str
+) -> None:
+    """What it wrote of them filled a pipe that nobody read, and nothing came for five minutes. always: it may, too."""
+    if warnings == "always":
+        words = f"import runpy, sys; print('w' * 300_000, file=sys.stderr); {RUN}"
+        (wordy := tmp_path / "wordy.py").write_text(words)
+        monkeypatch.setattr("p2pcdn.provision.bytecode._SCRIPT", str(wordy))
+    async with room(tmp_path / "store") as (store, compiler, _):
+        line = (
+            b"x is 'a literal of some hundred letters, so that few of them are enough to fill a pipe of the kernel'\n"
+        )
+        tree = await unpacked(store, 7, {"pkg/__init__.py": b"x = 0\n" + line * 1000})
+        with trio.fail_after(TIME_S_MAX):
+            await compiler.compile([tree], bytecode())
+        assert store.tree(tree.key.sha256, TAG) is not None
 
 
 async def test_it_is_compiled_once_however_many_ask(tmp_path: Path) -> None:

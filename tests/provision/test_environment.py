@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,11 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 import trio
 import trio.testing
 
 from p2pcdn.counters import Counters
 from p2pcdn.digest import Sha256
+from p2pcdn.envs.errors import BadLock
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage, Target
 from p2pcdn.envs.scheme import Scheme
 from p2pcdn.errors import Unavailable
@@ -44,6 +48,7 @@ SDIST = LOCK.format(
     kind="sdist", source=f'url = "https://x.example/made-1.0.tar.gz"\nhashes = {{sha256 = "{"0" * 64}"}}'
 )
 TREE = LOCK.replace('version = "1.0"\n[packages', "[packages").format(kind="directory", source='path = "/sources"')
+WHEEL = LOCK.replace("[packages.{kind}]\n{source}", 'wheels = [{{url = "{url}"{size}, hashes = {{{table}}}}}]')
 BYTECODE = Bytecode(sys.executable, sys.implementation.cache_tag)
 
 
@@ -72,11 +77,14 @@ class Builds:
         return Wheel(Sha256(self.made[-1]), wheel.filename, "built")
 
 
+NOBODY = Answer(error=Unavailable("nobody is there"))
+
+
 @asynccontextmanager
-async def provisioner(directory: Path) -> AsyncIterator[Provisioner]:
+async def provisioner(directory: Path, answer: Answer = NOBODY) -> AsyncIterator[Provisioner]:
     threads = InlineThreads()
     async with open_store(directory / "store") as store, trio.open_nursery() as nursery:
-        upstream = ScriptedUpstream(lambda url, headers: Answer(error=Unavailable("nobody is there")))
+        upstream = ScriptedUpstream(lambda url, headers: answer)
         pages = Pages(
             (INDEX,),
             store=store, upstream=upstream, threads=threads, clock=VirtualClock(),
@@ -150,3 +158,41 @@ async def test_the_trees_that_somebody_links_are_not_evicted_before_their_lease_
         await trio.sleep(LEASE_TIME_S)
         await one.store.collect(0)
         assert not module.exists()
+
+
+def locked(file: Path, **beside: str) -> str:
+    """A lock of one wheel, with what else it says of that."""
+    hashes = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), **beside}
+    size = f", size = {hashes.pop('size')}" if "size" in hashes else ""
+    table = ", ".join(f'{name} = "{digest}"' for name, digest in hashes.items())
+    return WHEEL.format(url=file.as_uri(), size=size, table=table)
+
+
+async def test_a_file_is_all_that_its_lock_says_and_not_its_sha256_alone(tmp_path: Path) -> None:
+    """PEP 751, "Installation": "Validate using packages.wheels.size and packages.wheels.hashes"."""
+    wheel = make_wheel("made", size_bytes=9_000_000)
+    file = tmp_path / wheel.filename
+    file.write_bytes(wheel.content)
+    right = {name: hashlib.new(name, wheel.content).hexdigest() for name in ("sha512", "md5", "blake2b", "sha3_256")}
+    async with provisioner(tmp_path) as one:
+        builds = Builds(one.store, tmp_path, unlike=False)
+        await provided(one, wanted(locked(file, **right, size=str(len(wheel.content)), of_tomorrow="00"), builds))
+        for name, digest in right.items():
+            lie = {**right, name: digest[::-1]}
+            with pytest.raises(BadLock, match=f"made-1.0-py3-none-any.whl has the sha256 .*, and not the {name}"):
+                await provided(one, wanted(locked(file, **lie), builds))
+        with pytest.raises(BadLock, match=rf"and {len(wheel.content)} bytes, not 7\. Nothing was installed"):
+            await provided(one, wanted(locked(file, size="7"), builds))
+
+
+async def test_a_size_that_the_index_says_too_is_a_hint_as_everywhere(tmp_path: Path) -> None:
+    """Else nothing could be locked and installed from an index whose sizes are wrong, and pip could."""
+    wheel = make_wheel("made")
+    file = tmp_path / wheel.filename
+    file.write_bytes(wheel.content)
+    row = {"filename": wheel.filename, "url": wheel.filename, "hashes": {"sha256": wheel.sha256}, "size": 7}
+    page = {"meta": {"api-version": "1.1"}, "name": "made", "files": [row]}
+    answer = Answer(json.dumps(page).encode(), headers={"content-type": "application/vnd.pypi.simple.v1+json"})
+    async with provisioner(tmp_path, answer) as one:
+        ready = await provided(one, wanted(locked(file, size="7"), Builds(one.store, tmp_path, unlike=False)))
+        assert [wheel.project for wheel in ready.wheels] == ["made"]

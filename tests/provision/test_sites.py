@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from p2pcdn.provision.asked import Ready
 from p2pcdn.provision.environment import LEASE_TIME_S
-from p2pcdn.provision.sites import _forget
+from p2pcdn.provision.sites import _forget, _make
 
 
 def site(directory: Path, name: str, *users: Path) -> Path:
@@ -26,7 +27,7 @@ def link(root: Path, tree: Path) -> None:
     packages.symlink_to(tree)
 
 
-@pytest.mark.parametrize("root", [".venv", ".zephyr/.venv/generations/3"])
+@pytest.mark.parametrize("root", [".venv", ".zephyr/.venv/generations/3", ".zephyr/.venv/next-4"])
 def test_a_tree_stays_while_somebody_links_to_it(tmp_path: Path, root: str) -> None:
     sites, project = tmp_path / "sites", tmp_path / "project"
     used, unused = site(sites, "used", project / ".venv"), site(sites, "unused", project / ".venv", tmp_path / "gone")
@@ -37,3 +38,18 @@ def test_a_tree_stays_while_somebody_links_to_it(tmp_path: Path, root: str) -> N
     _forget(sites, now_s + LEASE_TIME_S + 1)
     assert used.is_dir()
     assert sorted(os.listdir(sites)) == ["used", "used.users"]  # noqa: PTH208
+
+
+def test_who_uses_a_tree_is_noted_once_and_each_time_anew(tmp_path: Path) -> None:
+    """Every sync of such an environment asks for it."""
+    sites, ready = tmp_path / "sites", Ready(b"", "used", "", (), ())
+    site(sites, "used", tmp_path / "one")
+    users = sites / "used.users"
+    os.utime(users, (0, 0))
+    for name in ("one", "other", "one", "other"):
+        _make(sites, ready, tmp_path / name)
+    assert users.read_text() == f'"{tmp_path}/one"\n"{tmp_path}/other"\n'
+    assert users.stat().st_mtime > 0
+    os.utime(users, (0, 0))
+    _make(sites, ready, tmp_path / "one")
+    assert users.stat().st_mtime > 0

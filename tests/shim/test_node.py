@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import socket
 import tempfile
 import threading
@@ -14,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from p2pcdn_daemon.configuration.layers import resolve
-from p2pcdn_shim.client import NoNode, find
+from p2pcdn_shim.client import Client, NodeRefused, NoNode, find
 from p2pcdn_shim.zephyr.configuration.config import Config
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.node import reaching as under_test
 from p2pcdn_shim.zephyr.node import starting
 from p2pcdn_shim.zephyr.terminal.voice import Voice
 from tests.bench.patience import until
+from tests.daemon.nodes import ROOT
 from tests.shim.nodes import end_node_of, pid_of, runs
 from tests.shim.zephyr import environment
 
@@ -205,3 +207,60 @@ def test_a_private_node_leaves_a_store_to_the_node_that_holds_it_wherever_that_l
         fcntl.flock(held, fcntl.LOCK_EX)
         assert starting._store_that_nobody_holds(environ) is None
     assert starting._store_that_nobody_holds(environ) == tmp_path
+
+
+@pytest.fixture
+def installed(environ: dict[str, str]) -> Path:
+    """A p2pcdn that can be replaced, of which this user's nodes are; the file that says which one it is."""
+    place = Path(environ["HOME"]) / "installed"
+    for package in ("p2pcdn", "daemon/p2pcdn_daemon", "shim/p2pcdn_shim"):
+        shutil.copytree(ROOT / package, place / Path(package).name)
+    environ["PYTHONPATH"] = str(place)
+    return place / "p2pcdn" / "__init__.py"
+
+
+def ask_for_a_page(client: Client) -> None:
+    with pytest.raises(NodeRefused, match="nothing"):
+        client.post("/v1/page", {"project": "nothing"})
+
+
+def test_a_node_of_ours_whose_p2pcdn_was_replaced_is_replaced_by_another(
+    environ: dict[str, str], installed: Path
+) -> None:
+    """A solver of the new p2pcdn does not understand a node of the old one: it "ended by itself"."""
+    with under_test.reach(Config(), Voice(quiet=True), environ) as first:
+        ask_for_a_page(first)
+        old = pid_of(first)
+    installed.write_text(installed.read_text().replace('__version__ = "', '__version__ = "99.'))
+    pids: list[int] = []
+
+    def work() -> None:
+        with under_test.reach(Config(), Voice(quiet=True), environ) as client:
+            ask_for_a_page(client)
+            assert client.get("/v1/status")["version"].startswith("99.")
+            pids.append(pid_of(client))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(pids) == 3
+    assert len(set(pids)) == 1
+    assert not runs(old)
+
+
+def test_a_node_that_somebody_else_started_says_that_he_must_restart_it(
+    environ: dict[str, str], installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawn = starting._spawn
+    monkeypatch.setattr(starting, "_spawn", lambda words, *rest: spawn([words[0], *words[2:]], *rest))
+    with under_test.reach(Config(), Voice(quiet=True), environ) as client:
+        ask_for_a_page(client)
+        installed.unlink()
+    with (
+        under_test.reach(Config(), Voice(quiet=True), environ) as client,
+        pytest.raises(NodeRefused, match=r"restart the node: end it \(process \d+\) and run `p2pcdn serve`"),
+    ):
+        client.post("/v1/page", {"project": "nothing"})
+    assert client.get("/v1/status")["health"] == "ok"

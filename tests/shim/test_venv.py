@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from p2pcdn_shim.zephyr.environment import venv
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters.probes import Probe, probe
+from tests.bench.volumes import run_with_volume
 from tests.shim.zephyr import assert_one_sentence, zephyr
 
 CODE = (
@@ -20,6 +22,25 @@ CODE = (
     " 'version': list(sys.version_info[:2]), 'paths': sysconfig.get_paths(), 'sites': site.getsitepackages(),"
     " 'path': sys.path, 'executable': sys.executable}))"
 )
+
+
+# For an environment in a volume: made, removed, made again, and once more in the place of that.
+IN_A_VOLUME = """
+import sys
+from pathlib import Path
+from p2pcdn_shim.zephyr.environment import venv
+from p2pcdn_shim.zephyr.interpreters.probes import probe
+place, interpreter = Path(sys.argv[1]), probe(sys.executable)
+assert sorted(path.name for path in place.iterdir()) == [".zephyr"]
+made = venv.create(place, interpreter)
+venv.remove(place)
+assert sorted(path.name for path in place.iterdir()) == [".zephyr"]
+venv.create(place, interpreter)
+(place / "mine").mkdir()
+venv.create(place, interpreter, clear=True)
+assert not (place / "mine").exists()
+assert made.python.exists()
+"""
 
 
 def ask(python: Path) -> dict[str, object]:
@@ -40,6 +61,19 @@ def test_an_environment_works_with_every_interpreter(interpreters: list[Probe], 
         assert Path(site).is_dir()
         assert one.scheme["purelib"].replace("{base}", str(made.path)) == site
         assert said["executable"] == str(made.python)
+
+
+def test_a_volume_becomes_an_environment_where_it_is(tmp_path: Path) -> None:
+    """A container has a volume in the place of .venv, so that it does not meet that of its host."""
+    volume, place = tmp_path / "volume", tmp_path / "project" / ".venv"
+    place.mkdir(parents=True)
+    left = volume / ".zephyr" / f"new-{2**22 + 1}"  # of a command that was killed: no process has that number
+    left.mkdir(parents=True)
+    done = run_with_volume(volume, place, sys.executable, "-c", IN_A_VOLUME, str(place))
+    assert done.returncode == 0, done.stderr
+    assert venv.read_settings(volume) is not None
+    assert not any((volume / ".zephyr").iterdir())
+    assert [path.name for path in place.parent.iterdir()] == [".venv"]
 
 
 def test_an_environment_has_what_the_standard_librarys_has(interpreters: list[Probe], tmp_path: Path) -> None:

@@ -140,7 +140,13 @@ def _keep(config: Config, key: GroupKey, replace: bool) -> Path:
 def _read_line() -> str:
     if sys.stdin.isatty():
         return str(click.prompt("The group's key (it is not shown)", hide_input=True, err=True))
-    return sys.stdin.readline(_LINE_SIZE_MAX)
+    line = sys.stdin.readline(_LINE_SIZE_MAX)
+    if not line.strip():
+        raise ConfigError(
+            "No line came on stdin. Give `p2pcdn group join` the one that `p2pcdn group create` printed on another "
+            "machine: through a pipe, or typed where nothing is piped."
+        )
+    return line
 
 
 def _say_what_is_next(config: Config, key: GroupKey) -> None:

@@ -81,13 +81,15 @@ def config(as_json: bool, **flags: Any) -> None:
         values = {key: {"value": value, "source": source} for key, (value, source) in rows.items()}
         print(json.dumps({"file": found.file and str(found.file), "settings": values}, indent=2, ensure_ascii=False))
     else:
-        table = [[key, _cell(key, value), source] for key, (value, source) in rows.items()]
-        status_text.print_table(("setting", "value", "from"), table)
+        # The longest comes last: it widens no column.
+        table = [[key, source, _cell(key, value)] for key, (value, source) in rows.items()]
+        status_text.print_table(("setting", "from", "value"), table)
     for name in unknown_variables():
         click.echo(f"p2pcdn: {name} is set but is no setting of p2pcdn.", err=True)
 
 
 def _cell(key: str, value: str | list[str] | None) -> str:
     if value in (None, []):
-        return f"({SETTINGS[key].default_text.replace('`', '')})"
+        # Up to its first semicolon; docs/configuration.md has all of it.
+        return f"({SETTINGS[key].default_text.replace('`', '').partition(';')[0]})"
     return " ".join(value) if isinstance(value, list) else str(value)

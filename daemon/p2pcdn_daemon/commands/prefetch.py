@@ -62,7 +62,8 @@ def _held_now(before: Mapping[str, object], after: Mapping[str, tuple[str, int]]
     new = sorted(held for digest, held in after.items() if digest not in before)
     total = format_size(sum(size for _, size in after.values()))
     if not new:
-        return f"The node held all {files} files already; it holds {len(after)} files, {total}."
+        wanted = "the file" if files == 1 else f"all {files} files"
+        return f"The node held {wanted} already; it holds {len(after)} files, {total}."
     names = ", ".join(name for name, _ in new[:NAMES_SHOWN_MAX]) + (", …" if len(new) > NAMES_SHOWN_MAX else "")
     size = format_size(sum(size for _, size in new))
     more = "1 file" if len(new) == 1 else f"{len(new)} files"

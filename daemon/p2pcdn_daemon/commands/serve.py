@@ -23,7 +23,8 @@ from p2pcdn_daemon.commands import options
     is_flag=True,
     help="Runs a node for one job: a temporary store, free ports, no multicast, unless something else is named.",
 )
-def serve(ready_fd: int | None, ephemeral: bool, **flags: Any) -> None:
+@click.option("--leaves-when-replaced", is_flag=True, hidden=True, help="As zephyr starts it, which starts another.")
+def serve(ready_fd: int | None, ephemeral: bool, leaves_when_replaced: bool, **flags: Any) -> None:
     """Runs a node: a package index on this machine that keeps what it saw and shares it with its neighbours.
 
     Prints `ready http://127.0.0.1:PORT/simple/` on stdout when it accepts connections. SIGTERM ends it within 5 seconds
@@ -38,4 +39,4 @@ def serve(ready_fd: int | None, ephemeral: bool, **flags: Any) -> None:
 
         with for_one_job(config) as config:
             sys.exit(run.serve(config, ready_fd=ready_fd))
-    sys.exit(run.serve(config, ready_fd=ready_fd))
+    sys.exit(run.serve(config, ready_fd=ready_fd, leaves_when_replaced=leaves_when_replaced))

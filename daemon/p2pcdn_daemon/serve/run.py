@@ -29,6 +29,7 @@ from p2pcdn_daemon.configuration.layers import unknown_variables
 from p2pcdn_daemon.doors.attestations import PypiAttestations
 from p2pcdn_daemon.doors.clock import WallClock
 from p2pcdn_daemon.doors.disk import RealDisk
+from p2pcdn_daemon.doors.installed import InstalledPackage
 from p2pcdn_daemon.doors.link import look, manners_of
 from p2pcdn_daemon.doors.network import (
     CannotListen,
@@ -57,10 +58,13 @@ EXIT_UNUSABLE = 2
 LOOK_AT_MACHINE_EVERY_S = 30.0
 
 
-def serve(config: Config, *, ready_fd: int | None = None, errand: Errand | None = None) -> int:
+def serve(
+    config: Config, *, ready_fd: int | None = None, errand: Errand | None = None, leaves_when_replaced: bool = False
+) -> int:
     """Runs a node until SIGTERM or SIGINT and returns the exit code: 0, or 1 or 2 after one sentence on stderr.
 
     errand: a command with which the node ends; signals go to it, its exit code is ours, and stdout belongs to it.
+    leaves_when_replaced: it ends, too, where it is asked for something and the installed p2pcdn is another one by then.
     """
     logs.configure(config.log_level, config.log_format)
     held = logs.Held()
@@ -71,7 +75,7 @@ def serve(config: Config, *, ready_fd: int | None = None, errand: Errand | None 
     allocator.keep_little()
     allocator.look_seldom()
     try:
-        return trio.run(_serve, config, ready, errand)
+        return trio.run(_serve, config, ready, errand, leaves_when_replaced)
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as group:
         error = _first(group)
         if isinstance(error, KeyboardInterrupt):
@@ -82,26 +86,29 @@ def serve(config: Config, *, ready_fd: int | None = None, errand: Errand | None 
         return EXIT_AGAIN if isinstance(error, StoreUnreadable) else EXIT_UNUSABLE
 
 
-async def _serve(config: Config, ready: Ready, errand: Errand | None) -> int:
+async def _serve(config: Config, ready: Ready, errand: Errand | None, leaves_when_replaced: bool) -> int:
     async with trio.open_nursery() as nursery:
         life = Life(nursery.cancel_scope, errand)
+        installed = InstalledPackage(life.end if leaves_when_replaced else None)
         await nursery.start(life.watch_signals)
         nursery.start_soon(life.ask_for_time)
         nursery.start_soon(life.feed_watchdog)
         async with AsyncExitStack() as stack:
-            await _run_node(config, ready, life, stack)
+            await _run_node(config, ready, life, installed, stack)
         nursery.cancel_scope.cancel()
     return life.exit_code
 
 
-async def _run_node(config: Config, ready: Ready, life: Life, stack: AsyncExitStack) -> None:
+async def _run_node(
+    config: Config, ready: Ready, life: Life, installed: InstalledPackage, stack: AsyncExitStack
+) -> None:
     group = group_key.take(config)
     faces = adopted_listeners()
     await open_network_faces(config, faces, stack)
     upstreams = upstreams_of(config, [address(listener) for listener in faces.index])
     store = await stack.enter_async_context(_open_store(config))
     await open_control_faces(config, faces, stack)
-    world = await stack.enter_async_context(_open_world(config, upstreams))
+    world = await stack.enter_async_context(_open_world(config, upstreams, installed))
     settings = Settings(
         indexes=tuple(one.index for one in upstreams),
         offline=config.offline,
@@ -170,7 +177,9 @@ async def _open_store(config: Config) -> AsyncIterator[Store]:
 
 
 @asynccontextmanager
-async def _open_world(config: Config, upstreams: Sequence[UpstreamSettings]) -> AsyncIterator[World]:
+async def _open_world(
+    config: Config, upstreams: Sequence[UpstreamSettings], installed: InstalledPackage
+) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         try:
             opened = open_upstream(upstreams, file_hosts=config.file_host)
@@ -189,6 +198,7 @@ async def _open_world(config: Config, upstreams: Sequence[UpstreamSettings]) -> 
             more_indexes=upstream,
             attestations=PypiAttestations(RealProcesses()),
             repositories=GitRepositories(RealProcesses(), TrioThreads()),
+            installed=installed,
         )
 
 

@@ -1,4 +1,6 @@
-"""What a killed command left beside an environment goes with the next one, also where that has nothing to change."""
+"""What a killed command left beside an environment, or a killed sweeper, goes with the next command, also where that
+has nothing to change.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,12 @@ from p2pcdn_shim.zephyr.command_line.call import Call
 
 def recover(call: Call, place: Path) -> bool:
     """Cleans up, unless somebody is at work there; whether all is clean now. Nothing is waited for."""
-    if not Places(str(place)).is_littered():
+    beside = Places(str(place))
+    if not beside.is_littered():
+        if beside.trashed():
+            from p2pcdn_shim.zephyr.environment import sweeping
+
+            sweeping.start(place, call.config.generations)
         return True
     import time
 

@@ -10,6 +10,7 @@ import time
 import p2pcdn.envs.scripts  # noqa: F401 - nearly every plan has some
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.generations import Environment
+from p2pcdn.envs.held import came_from
 from p2pcdn.envs.install import Source
 from p2pcdn.envs.plan import Plan
 from p2pcdn_shim.zephyr.environment import venv
@@ -66,8 +67,9 @@ def swap(
                 venv.create(place, interpreter)
             elif held() == ready["digest"]:
                 return None
+            was_moved = came_from(str(place)) != ""
             try:
-                return environment.sync(
+                outcome = environment.sync(
                     plan,
                     sources,
                     python=str(venv.open_environment(place).python),
@@ -81,5 +83,8 @@ def swap(
                 if is_new and not environment.plan_digest():
                     venv.remove(place)  # as it was: not there
                 raise
+            if was_moved:
+                venv.name_place(place)
+            return outcome
     except CannotInstall as error:
         raise ZephyrError(str(error)) from error

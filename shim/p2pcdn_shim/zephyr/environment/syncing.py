@@ -136,7 +136,7 @@ def stood_on(place: Path) -> list[str]:
     None of them where something is left there now: the same call has to look again.
     """
     beside = Places(str(place))
-    if beside.is_littered():
+    if beside.is_littered() or beside.trashed():
         return []
     sites = (*place.glob("lib/*/site-packages"), *place.glob("Lib/site-packages"))
     own = (venv.CONFIG_NAME, ".zephyr/generation.json")

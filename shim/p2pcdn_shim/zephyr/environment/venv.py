@@ -11,6 +11,8 @@ from p2pcdn_shim.zephyr.machine import platforms
 from p2pcdn_shim.zephyr.values import Value
 
 CONFIG_NAME = "pyvenv.cfg"
+# What zephyr keeps in an environment that cannot be swapped (`p2pcdn/envs/places.py`, which most commands do not load).
+_OWN = ".zephyr"
 # A dozen lines; a larger file is another one.
 CONFIG_SIZE_BYTES_MAX = 64 * 1024
 
@@ -53,12 +55,17 @@ def create(
     _check_place(path, clear=clear)
     sweep(path)
     prompt = prompt or (path.parent.name if path.name == ".venv" else path.name) or "venv"
-    new = path.with_name(f".{path.name}.new-{os.getpid()}")
+    is_fixed = _is_fixed(path)
+    new = path / _OWN / f"new-{os.getpid()}" if is_fixed else path.with_name(f".{path.name}.new-{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        new.parent.mkdir(parents=True, exist_ok=True)
         new.mkdir()
         _fill(new, path, interpreter, prompt, system_site_packages=system_site_packages)
-        _move_into_place(new, path, clear=clear)
+        if is_fixed:
+            _empty(path)  # of the environment that goes, if one does
+            _move_inside(new, path)
+        else:
+            _move_into_place(new, path, clear=clear)
     except OSError as error:
         _remove_tree(new, ignore_errors=True)
         raise ZephyrError(f"No environment can be made at {path}: {error.strerror or error}.") from error
@@ -95,6 +102,19 @@ def read_settings(path: Path) -> dict[str, str] | None:
     return {key.strip().lower(): value.strip() for key, _, value in pairs}
 
 
+def name_place(path: Path) -> None:
+    """Makes the scripts that enter an environment of ours name the place where it lies now. Raises ZephyrError."""
+    settings = read_settings(path) or {}
+    if "zephyr" not in settings:
+        return
+    from p2pcdn_shim.zephyr.environment.activation import write_scripts
+
+    try:
+        write_scripts(path / platforms.scripts_name(), path, settings.get("prompt", "venv"))
+    except OSError as error:
+        raise ZephyrError(f"{path} was moved, and its scripts cannot be written: {error.strerror or error}.") from error
+
+
 def remove(path: Path) -> None:
     """Takes an environment away: out of its place at once, then file by file. Raises ZephyrError for anything else."""
     if read_settings(path) is None:
@@ -103,6 +123,9 @@ def remove(path: Path) -> None:
     try:
         if path.is_symlink():
             path.unlink()
+            return
+        if _is_fixed(path):
+            _empty(path)
             return
         gone = path.with_name(f".{path.name}.gone-{os.getpid()}")
         path.rename(gone)
@@ -113,10 +136,13 @@ def remove(path: Path) -> None:
 
 def sweep(path: Path) -> None:
     """Takes away what killed commands left beside an environment: half a new one, half of one that was removed."""
-    if not path.parent.is_dir():
-        return
-    beginning = f".{path.name}."
-    for left in path.parent.iterdir():
+    for directory, beginning in ((path.parent, f".{path.name}."), (path / _OWN, "")):
+        if directory.is_dir():
+            _sweep(directory, beginning)
+
+
+def _sweep(directory: Path, beginning: str) -> None:
+    for left in directory.iterdir():
         kind, _, pid = left.name.removeprefix(beginning).partition("-")
         if (
             left.name.startswith(beginning)
@@ -136,7 +162,7 @@ def _check_place(path: Path, *, clear: bool) -> None:
         )
     try:
         is_there = path.is_symlink() or path.exists()
-        is_empty = is_there and path.is_dir() and not any(path.iterdir())
+        is_empty = is_there and path.is_dir() and all(one.name == _OWN for one in path.iterdir())
     except OSError as error:
         raise ZephyrError(f"{path} cannot be looked at: {error.strerror or error}.") from error
     if not is_there or (is_empty and not path.is_symlink()):
@@ -147,6 +173,15 @@ def _check_place(path: Path, *, clear: bool) -> None:
         )
     if not clear:
         raise UsageError(f"{path} is an environment already; `--clear` makes it anew, without its packages.")
+
+
+def _is_fixed(path: Path) -> bool:
+    """Whether it is there and must stay: a mount point, or in a directory of somebody else's."""
+    if not path.is_dir():
+        return False
+    from p2pcdn.envs.places import Places
+
+    return not Places(str(path)).whole
 
 
 def _fill(new: Path, path: Path, interpreter: Probe, prompt: str, *, system_site_packages: bool) -> None:
@@ -243,6 +278,21 @@ def _move_into_place(new: Path, path: Path, *, clear: bool) -> None:
     if os.name == "nt" and path.is_dir():
         path.rmdir()  # only an empty one; elsewhere the new one takes its place
     new.rename(path)
+
+
+def _move_inside(new: Path, path: Path) -> None:
+    """Into a directory that stays, for it is a mount point: what makes it an environment comes last."""
+    for one in sorted(new.iterdir(), key=lambda one: one.name == CONFIG_NAME):
+        one.rename(path / one.name)
+    new.rmdir()
+
+
+def _empty(path: Path) -> None:
+    """Takes all away that makes it an environment, that first; what zephyr keeps there itself stays."""
+    (path / CONFIG_NAME).unlink(missing_ok=True)
+    for one in path.iterdir():
+        if one.name != _OWN:
+            _remove_tree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
 
 
 def _remove_tree(path: Path, *, ignore_errors: bool = False) -> None:

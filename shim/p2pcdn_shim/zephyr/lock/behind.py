@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from p2pcdn.envs.held import came_from
 from p2pcdn.envs.places import OWN
 from p2pcdn_shim.zephyr.lock import build_files, lock_file
 
@@ -19,12 +20,13 @@ def is_behind(place: Path, project_file: Path) -> bool:
     The other files of a project whose build says what it needs count as pyproject.toml does (`build_files`).
 
     Newer than its last change, for who has changed it since meant it so, or than the last look at both (`looked_at`).
+    One that was moved is behind, too: its scripts name the interpreter of another place.
     """
     lock_ns = _touched_ns(lock_file.place_of(project_file))
     own = place / OWN
     looked_at_ns = max(_touched_ns(own / "generation.json"), _touched_ns(own / CHECKED))
     touched_ns = max(lock_ns, _touched_ns(project_file), build_files.touched_ns(project_file.parent))
-    return lock_ns > 0 and touched_ns > looked_at_ns
+    return lock_ns > 0 and (touched_ns > looked_at_ns or came_from(str(place)) != "")
 
 
 def looked_at(place: Path, began_ns: int) -> None:

@@ -46,7 +46,15 @@ def reach(
 
 def _running(voice: Voice, environ: Mapping[str, str]) -> Client | None:
     try:
-        return find(environ)
+        client = find(environ)
     except NoNode as error:
         voice.detail(str(error))
         return None
+
+    def renew() -> str:
+        from p2pcdn_shim.zephyr.node.starting import start_again
+
+        return start_again(client.path, voice, environ).path
+
+    client.renew = renew
+    return client

@@ -38,7 +38,7 @@ def start(voice: Voice, environ: Mapping[str, str] = os.environ) -> Client:
     """Starts a node for this user, which stays, and says so. Raises ZephyrError."""
     log = platforms.cache_directory(environ) / "node.log"
     with _open_log(log) as opened:
-        node, ready = _spawn(["serve", *_free_ports(environ)], environ, opened)
+        node, ready = _spawn(["serve", "--leaves-when-replaced", *_free_ports(environ)], environ, opened)
     if _wait_ready(node, ready):
         voice.note(f"Started a node for you (`p2pcdn status`; its log is {log}).")
         return find(environ)
@@ -51,6 +51,30 @@ def start(voice: Voice, environ: Mapping[str, str] = os.environ) -> Client:
         if not is_held or time.monotonic() > deadline_s:
             raise ZephyrError(_did_not_start(node, log))
         time.sleep(LOOK_EVERY_S)
+
+
+def start_again(left: str, voice: Voice, environ: Mapping[str, str] = os.environ) -> Client:
+    """The node that comes after one that ends: started here, or by another zephyr meanwhile. Raises ZephyrError.
+
+    left: the socket of the one that ends, or is gone.
+    """
+    voice.detail("Your node ends, for p2pcdn was replaced since it was started.")
+    deadline_s, was = time.monotonic() + END_TIME_S, _mark(left)
+    while _store_that_nobody_holds(environ) is None and time.monotonic() < deadline_s:
+        if _mark(left) not in ((), was):
+            with suppress(NoNode):
+                return find(environ)
+        time.sleep(LOOK_EVERY_S)
+    return start(voice, environ)
+
+
+def _mark(socket: str) -> tuple[int, ...]:
+    """What another socket under the same name has otherwise; () for none."""
+    try:
+        status = Path(socket).stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_mtime_ns
 
 
 @contextmanager
