@@ -136,15 +136,16 @@ def test_a_word_that_is_no_generation_is_told_what_one_is(tmp_path: Path) -> Non
 
 
 def test_a_name_that_no_environment_has_is_told_which_there_are(tmp_path: Path) -> None:
-    for words in (["venv", "activate", "bar"], ["run", "--venv", "bar", "--", "true"]):
-        said = assert_one_sentence(zephyr(*words, home=tmp_path), 1)
+    for words, stdout in ((["venv", "activate", "bar"], "false\n"), (["run", "--venv", "bar", "--", "true"], "")):
+        said = assert_one_sentence(zephyr(*words, home=tmp_path), 1, stdout)
         assert (
             said == "There is no environment 'bar'; `zephyr venv create bar` makes it. There is none with a name yet."
         )
     zephyr("venv", "create", "foo", home=tmp_path)
     zephyr("venv", "create", "baz", home=tmp_path)
-    assert assert_one_sentence(zephyr("venv", "activate", "bar", home=tmp_path), 1).endswith("There is baz, foo.")
-    said = assert_one_sentence(zephyr("venv", "activate", "./bar", home=tmp_path), 1)
+    refused = zephyr("venv", "activate", "bar", home=tmp_path)
+    assert assert_one_sentence(refused, 1, "false\n").endswith("There is baz, foo.")
+    said = assert_one_sentence(zephyr("venv", "activate", "./bar", home=tmp_path), 1, "false\n")
     assert said.endswith(f"does not exist; `zephyr venv create '{tmp_path}/bar'` makes it.")
 
 
