@@ -8,7 +8,10 @@ from pathlib import Path
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters.probes import Probe
 from p2pcdn_shim.zephyr.machine import platforms
-from p2pcdn_shim.zephyr.values import Value
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CONFIG_NAME = "pyvenv.cfg"
 # A dozen lines; a larger file is another one.
@@ -54,6 +57,7 @@ def create(
     sweep(path)
     prompt = prompt or (path.parent.name if path.name == ".venv" else path.name) or "venv"
     new = path.with_name(f".{path.name}.new-{os.getpid()}")
+    above = [one for one in path.parents if not one.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         new.mkdir()
@@ -61,6 +65,7 @@ def create(
         _move_into_place(new, path, clear=clear)
     except OSError as error:
         _remove_tree(new, ignore_errors=True)
+        _remove_empty(above)
         raise ZephyrError(f"No environment can be made at {path}: {error.strerror or error}.") from error
     return Environment(path, read_settings(path) or {})
 
@@ -243,6 +248,15 @@ def _move_into_place(new: Path, path: Path, *, clear: bool) -> None:
     if os.name == "nt" and path.is_dir():
         path.rmdir()  # only an empty one; elsewhere the new one takes its place
     new.rename(path)
+
+
+def _remove_empty(directories: Sequence[Path]) -> None:
+    """The innermost first; one that something was put into meanwhile stays, with all above it."""
+    for one in directories:
+        try:
+            one.rmdir()
+        except OSError:
+            return
 
 
 def _remove_tree(path: Path, *, ignore_errors: bool = False) -> None:
