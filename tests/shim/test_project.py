@@ -67,6 +67,9 @@ def test_a_project_without_anything_needs_nothing() -> None:
     ("text", "words"),
     [
         ("[project]\nname = 1", "line 2: name is not a text"),
+        ('[project]\nversion = "1"\nname = "de mo!"', "line 3: 'de mo!' cannot be the name of a project"),
+        ('[project]\nname = ""', "line 2: '' cannot be the name of a project"),
+        ('[project]\nname = "demo-"', "line 2: 'demo-' cannot be the name of a project"),
         ("project = 1", "line 1: project is not a table"),
         ("[project]\n\ndependencies = 'x'", "line 3: dependencies is not a list of texts"),
         ("[project]\ndependencies = [1]", "line 2: dependencies is not a list of texts"),

@@ -104,7 +104,7 @@ def parse_project(text: str, file: Path) -> Project:
     reader = Reader(text, file)
     table = reader.table(whole, "project", "")
     extras = reader.table(table, "optional-dependencies", "project")
-    name = reader.text(table, "name")
+    name = reader.name(table)
     dynamic = frozenset(reader.texts(table, "dynamic", "project"))
     return Project(
         file=file,
@@ -129,6 +129,11 @@ def read_group(file: Path, name: str) -> tuple[str, ...]:
     if normalize(name) not in groups:
         raise UsageError(f"{file} has no group {name[:60]!r}; it has {', '.join(groups) or 'none'}.")
     return reader.group(normalize(name), groups)
+
+
+def is_name(text: str) -> bool:
+    """Whether a project can be called so (the core metadata specification)."""
+    return re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", text) is not None
 
 
 def normalize(name: str) -> str:
@@ -168,6 +173,15 @@ class Reader:
         if value is not None and not isinstance(value, str):
             raise self._wrong(path, key, "is not a text")
         return value
+
+    def name(self, project: Mapping[str, Any]) -> str | None:
+        name = self.text(project, "name")
+        if name is not None and not is_name(name):
+            raise UsageError(
+                f"{self._file}, line {line_of(self._text, 'project', 'name')}: {name[:60]!r} cannot be the name of a"
+                " project: it has letters, digits, '.', '_' and '-', and begins and ends with a letter or digit."
+            )
+        return name
 
     def texts(self, of: Mapping[str, Any], key: str, path: str) -> list[str]:
         value = of.get(key, [])
