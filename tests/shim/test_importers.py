@@ -321,6 +321,13 @@ def test_a_requirements_file_is_taken_over(tmp_path: Path) -> None:
     assert len(found.notes) == 1
 
 
+@pytest.mark.parametrize("parted", [" ; ", "\t; ", "\t;", "; "])
+def test_a_url_is_parted_from_its_marker_at_any_blank(parted: str, tmp_path: Path) -> None:
+    line = f"https://h.example/z-2.0.zip{parted}python_version > '3'\n"
+    found = read_requirements_file(written(tmp_path, "requirements.txt", line), {}).dependencies
+    assert found == ("z @ https://h.example/z-2.0.zip ; python_version > '3'",)
+
+
 @pytest.mark.parametrize("line", ["x y", "./nowhere", "https://h.example/", "git+https://h.example/x.git", "a=1"])
 def test_a_line_whose_project_is_not_known_is_told(line: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"requirements\.txt, line 1: "):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.project.project_edit import PROJECT, Where, add, remove, set_project, set_settings
-from p2pcdn_shim.zephyr.project.pyproject import normalize, parse_project, read_project
+from p2pcdn_shim.zephyr.project.pyproject import head_and_marker, normalize, parse_project, read_project
 
 FILE = Path("pyproject.toml")
 WHOLE = """# at the top
@@ -56,6 +56,13 @@ def test_a_project_says_what_it_needs() -> None:
         "pytest",
         "ruff",
     ]
+
+
+def test_a_requirement_by_url_is_parted_from_its_marker_at_any_blank() -> None:
+    for blank in (" ", "\t", " \t", "  "):
+        parted = head_and_marker(f"y @ https://host.example/y-1.0.zip;v=1{blank}; python_version > '3'")
+        assert parted == ("y @ https://host.example/y-1.0.zip;v=1", "python_version > '3'")
+    assert head_and_marker("y>1; python_version > '3'") == ("y>1", "python_version > '3'")
 
 
 def test_a_project_without_anything_needs_nothing() -> None:

@@ -151,8 +151,8 @@ def head_and_marker(requirement: str) -> tuple[str, str]:
     """What a requirement asks for, and where that holds (PEP 508); "" for everywhere."""
     # In a URL a semicolon is one of its signs, unless a blank stands before it.
     is_url = re.match(r"\s*[\w.-]+\s*(\[[^\]]*\])?\s*@", requirement)
-    head, _, marker = requirement.partition(" ;" if is_url else ";")
-    return head.strip(), marker.strip()
+    head, *marker = re.split(r"\s;" if is_url else ";", requirement, maxsplit=1)
+    return head.strip(), "".join(marker).strip()
 
 
 class Reader:
