@@ -189,8 +189,14 @@ def test_a_project_of_poetry_is_taken_over(tmp_path: Path) -> None:
     assert found.indexes == (IndexSetting("https://corp.example/simple/", "corp", explicit=True),)
     assert found.editable == ("ours",)
     notes = " ".join(found.notes)
-    for words in ("lost is optional and belongs to no extra", "early allows pre-releases"):
+    for words in (
+        "lost is optional and belongs to no extra",
+        "early allows pre-releases",
+        f"ours is to come from {tmp_path.parent}/ours, and nothing is there",
+    ):
         assert words in notes
+    (tmp_path.parent / "ours").mkdir()
+    assert len(read_poetry(file).notes) == len(found.notes) - 1
 
 
 def test_what_was_taken_over_is_a_project_that_stands(tmp_path: Path) -> None:
@@ -263,7 +269,8 @@ def test_a_pipfile_is_taken_over(tmp_path: Path) -> None:
     assert found.project == {"requires-python": "==3.11.*"}
     assert found.indexes == ()
     assert found.editable == ("ours",)
-    assert len(found.notes) == 1
+    assert [note.partition(" ")[0] for note in found.notes] == ["ours", "The"]
+    assert "nothing is there" in found.notes[0]
 
 
 def test_the_lock_of_pipenv_gives_its_versions(tmp_path: Path) -> None:
