@@ -93,7 +93,7 @@ def test_a_repository_is_checked_out_beside_the_project_and_its_sources_stay_in_
     second = commit(repository, "two")
     before = project.file("pyproject.toml").read_text(), project.lock
     said = project.zephyr("update", "--no-sync", "demo")
-    assert f"Changed demo from {first[:12]} to {second[:12]}." in said
+    assert f"Changed demo from {first[:12]} to {second[:12]} in the lock." in said
     assert locked(project)["vcs"]["commit-id"] == second
     said = project.zephyr("sync", code=1)
     assert f"{checkout} has changes that are not committed; nothing of it was touched." in said

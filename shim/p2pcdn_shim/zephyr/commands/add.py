@@ -10,7 +10,7 @@ from p2pcdn_shim.zephyr.configuration.config_files import read_text
 from p2pcdn_shim.zephyr.configuration.urls import without_secrets
 from p2pcdn_shim.zephyr.environment import direct_urls, named, syncing
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
-from p2pcdn_shim.zephyr.lock import installing, lock_file, locking, own_build, turn
+from p2pcdn_shim.zephyr.lock import installing, kept, lock_file, locking, own_build, turn
 from p2pcdn_shim.zephyr.machine.files import write_texts
 from p2pcdn_shim.zephyr.project import project_edit
 from p2pcdn_shim.zephyr.project.pyproject import Project, name_of
@@ -91,14 +91,8 @@ def change(call: Call, client: Client, project: Project, before: str, text: str,
         did = " ".join(changes) or f"Changed {project.file}; the lock has what it had."
         call.voice.did(did, {"file": str(project.file), "changes": changes})
         return 0
-    try:
+    with kept.none_of(call, {project.file: before, file: former}):
         synced = installing.bring(call, client, project.edited(text), lock)
-    except BaseException:
-        write_texts({project.file: before} if former is None else {project.file: before, file: former})
-        if former is None:
-            file.unlink(missing_ok=True)
-        call.voice.note(f"{project.file} and its lock are as they were.")
-        raise
     syncing.tell(call, named.project_place(call.config, call.directory), synced)
     return 0
 

@@ -12,7 +12,7 @@ from p2pcdn_shim.zephyr.configuration.config import user_config_file
 from p2pcdn_shim.zephyr.environment import named, syncing
 from p2pcdn_shim.zephyr.environment.interpreter import interpreter_at
 from p2pcdn_shim.zephyr.errors import ChangedMeanwhile, UsageError, ZephyrError
-from p2pcdn_shim.zephyr.lock import behind, build_files, lock_file, locking, own_build
+from p2pcdn_shim.zephyr.lock import behind, build_files, kept, lock_file, locking, own_build
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import Project, name_of, normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
@@ -36,9 +36,7 @@ def sync_project(call: Call) -> int:
 def _sync_project(call: Call) -> int:
     project = _project(call)
     lock = _as_it_is(call, project)
-    with call.node() as client:
-        if lock is None:
-            project, lock = locking.current(call, client)
+    with call.node() as client, _locked(call, client, project, lock) as (project, lock):
         return install_lock(call, client, project, lock, before_change=_turn_of(call, project, lock))
 
 
@@ -61,10 +59,8 @@ def follow(call: Call, place: Path) -> None:
 def _follow(call: Call, place: Path) -> None:
     project = _project(call)
     lock = _as_it_is(call, project)
-    with call.node() as client:
-        if lock is None:
-            project, lock = locking.current(call, client)
-            call.config = call.config.but(venv=place)  # which was read again, in the project's turn
+    with call.node() as client, _locked(call, client, project, lock) as (project, lock):
+        call.config = call.config.but(venv=place)  # which was read again, in the project's turn
         synced = bring(call, client, project, lock, _turn_of(call, project, lock), exact=False)
     syncing.tell(call, place, synced, by_the_way=True)
 
@@ -92,6 +88,17 @@ def _as_it_is(call: Call, project: Project) -> str | None:
         what = what if lock_file.read(file) is not None else "is not there"
         raise ZephyrError(f"{file} {what}; `zephyr lock` with the same flags makes it.")
     return found
+
+
+@contextmanager
+def _locked(call: Call, client: Client, project: Project, lock: str | None) -> Iterator[tuple[Project, str]]:
+    """The project and its lock, which is made where None is given; whatever fails in the block, it stays."""
+    if lock is not None:
+        yield project, lock
+        return
+    project, lock = locking.current(call, client)
+    with kept.new_lock(call, lock_file.place_of(project.file)):
+        yield project, lock
 
 
 @contextmanager
