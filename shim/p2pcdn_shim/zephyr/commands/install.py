@@ -14,6 +14,7 @@ from p2pcdn_shim.zephyr.environment.interpreter import interpreter_at, interpret
 from p2pcdn_shim.zephyr.errors import ChangedMeanwhile
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import name_of
+from p2pcdn_shim.zephyr.terminal.progress import Progress
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def resolve_and_sync(
     question["editable"] += editables
     with call.node() as client:
         here = {**interpreter_of(call, interpreter), "installs": True}
-        locked = asking.ask_resolve(client, question, here, keep)
+        with Progress(call.voice, "Resolving", at_once=True):
+            locked = asking.ask_resolve(client, question, here, keep)
         for warning in locked.warnings:
             call.voice.warn(warning)
         requested = tuple(dict.fromkeys(map(name_of, wanted)))

@@ -14,6 +14,7 @@ from p2pcdn_shim.zephyr.lock import lock_file, own_build
 from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import Project, read_project
+from p2pcdn_shim.zephyr.terminal.progress import Progress
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -67,8 +68,10 @@ def make(
         call.voice.warn(f"{project.name} has no extra {extra!r}, which {project.file} names; it is left out.")
     former = former or lock_file.read(lock_file.place_of(project.file))
     builder = {**some_interpreter(call), "installs": installs}
+    question = asking.question_of(project, call.config)
     try:
-        locked = asking.ask_lock(client, asking.question_of(project, call.config), builder, former, upgrade)
+        with Progress(call.voice, "Resolving", at_once=True):
+            locked = asking.ask_lock(client, question, builder, former, upgrade)
     except NodeRefused as error:
         raise _with_its_line(project, error) from error
     for warning in locked.warnings:

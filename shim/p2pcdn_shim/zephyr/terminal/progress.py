@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from p2pcdn_shim.zephyr.terminal.voice import Voice
@@ -16,14 +17,20 @@ COLUMNS_USUAL = 80
 
 
 class Progress:
-    """`with Progress(voice, "Fetching") as progress: progress.show(3, 10, "numpy")`. Used by one thread."""
+    """`with Progress(voice, "Fetching") as progress: progress.show(3, 10, "numpy")`. Used by one thread.
 
-    def __init__(self, voice: Voice, verb: str) -> None:
+    at_once: the verb is seen before anything is counted.
+    """
+
+    def __init__(self, voice: Voice, verb: str, *, at_once: bool = False) -> None:
         self._verb = verb
+        self._at_once = at_once
         self._shows = voice.shows_progress
         self._drawn_at_s = float("-inf")
 
     def __enter__(self) -> Progress:
+        if self._at_once:
+            self.now(self._verb)
         return self
 
     def show(self, done: int, of: int | None, what: str = "") -> None:
@@ -34,6 +41,11 @@ class Progress:
         self._drawn_at_s = now_s
         counted = f"{done}/{of}" if of else str(done)
         self._draw(line_of(self._verb, counted, what, _columns()))
+
+    def now(self, verb: str, names: Sequence[str] = ()) -> None:
+        """What goes on, where nothing is counted: seen at once, for it may take long."""
+        if self._shows:
+            self._draw(line_of_names(verb, names, _columns()))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -57,6 +69,12 @@ def line_of(verb: str, counted: str, what: str, columns: int) -> str:
     if len(line) >= columns:
         line = verb
     return line if len(line) < columns else ""
+
+
+def line_of_names(verb: str, names: Sequence[str], columns: int) -> str:
+    """What of "Building numpy, scipy" fits: from the right, whole names are left out."""
+    lines = (f"{verb} {', '.join(names[:number])}".rstrip() for number in range(len(names), -1, -1))
+    return next((line for line in lines if len(line) < columns), "")
 
 
 def _columns() -> int:
