@@ -61,7 +61,8 @@ def _check(call: Call, project: Project) -> int:
     if text is None:
         sentence = f"There is no {file}; `zephyr lock` makes it."
     elif not fresh:
-        sentence = f"{file} was made of another pyproject.toml, or of other settings; `zephyr lock` makes it anew."
+        otherwise = "was made of another pyproject.toml, or of other settings or flags"
+        sentence = f"{file} {locking.why_stale(call, project, text, otherwise)}; `zephyr lock` makes it anew."
     elif (wrong := _wrong_with(text, file)) is not None:
         fresh, sentence = False, f"{wrong} Mend it, or delete it: `zephyr lock` makes it anew."
     else:

@@ -84,8 +84,9 @@ def _as_it_is(call: Call, project: Project) -> str | None:
         return frozen
     found = locking.fitting(call, project)
     if found is None and call.options.locked:
-        what = "does not belong to the project as it is, with the settings and flags in force"
-        what = what if lock_file.read(file) is not None else "is not there"
+        text = lock_file.read(file)
+        otherwise = "does not belong to the project as it is, with the settings and flags in force"
+        what = locking.why_stale(call, project, text, otherwise) if text is not None else "is not there"
         raise ZephyrError(f"{file} {what}; `zephyr lock` with the same flags makes it.")
     return found
 

@@ -46,6 +46,14 @@ def is_fresh(call: Call, project: Project, text: str | None) -> bool:
     return text is not None and lock_file.inputs_of(text) == digest(asking.question_of(project, call.config))
 
 
+def why_stale(call: Call, project: Project, text: str, otherwise: str) -> str:
+    """What is wrong with a lock that is not fresh: the settings that it was made with, else in these words."""
+    from p2pcdn_shim.zephyr.lock.differing import differing
+
+    found = differing(asking.question_of(project, call.config), lock_file.inputs_of(text))
+    return f"was made with {'; '.join(found)}" if found else otherwise
+
+
 def make(
     call: Call,
     client: Client,
