@@ -404,6 +404,13 @@ def test_install_and_uninstall_work_beside_any_project(project: Project) -> None
     assert not project.file("pylock.toml").exists()
 
 
+def test_what_others_installed_is_counted_apart(project: Project) -> None:
+    assert "holds 1 package now (generation 1)." in project.zephyr("install", "demo-lib")
+    project.zephyr("pip", "--python", str(project.file(".venv")), "install", "demo-tool")
+    told = project.zephyr("uninstall", "demo-lib")
+    assert "holds 0 packages now (generation 2), and 1 more that pip or others installed." in told
+
+
 def test_a_rollback_needs_neither_index_nor_node(lonely: Project, upstream_of_its_own: FaultyUpstream) -> None:
     lonely.zephyr("sync")
     lonely.zephyr("add", "demo-tool")
