@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
 
 from p2pcdn_shim.zephyr.terminal.voice import Voice
+from p2pcdn_shim.zephyr.terminal.width import columns_of
 
 # Drawn more often, the terminal would be the slowest part.
 REDRAW_S = 0.1
-# Of a terminal that does not say how wide it is.
-COLUMNS_USUAL = 80
 
 
 class Progress:
@@ -40,12 +38,12 @@ class Progress:
             return
         self._drawn_at_s = now_s
         counted = f"{done}/{of}" if of else str(done)
-        self._draw(line_of(self._verb, counted, what, _columns()))
+        self._draw(line_of(self._verb, counted, what, columns_of(sys.stderr)))
 
     def now(self, verb: str, names: Sequence[str] = ()) -> None:
         """What goes on, where nothing is counted: seen at once, for it may take long."""
         if self._shows:
-            self._draw(line_of_names(verb, names, _columns()))
+            self._draw(line_of_names(verb, names, columns_of(sys.stderr)))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -75,10 +73,3 @@ def line_of_names(verb: str, names: Sequence[str], columns: int) -> str:
     """What of "Building numpy, scipy" fits: from the right, whole names are left out."""
     lines = (f"{verb} {', '.join(names[:number])}".rstrip() for number in range(len(names), -1, -1))
     return next((line for line in lines if len(line) < columns), "")
-
-
-def _columns() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or COLUMNS_USUAL
-    except (OSError, ValueError):
-        return COLUMNS_USUAL
