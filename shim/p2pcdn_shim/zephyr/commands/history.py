@@ -39,12 +39,13 @@ def run(call: Call) -> int:
     # On a terminal as wide as that is; elsewhere a line is a whole entry, for `grep`.
     columns = columns_of(sys.stdout) if sys.stdout.isatty() else None
     verbose = call.voice.verbosity > 0
-    lines = [line for entry in reversed(entries) for line in _lines(entry, kept, columns, verbose=verbose)]
+    lines = [line for entry in reversed(entries) for line in lines_of_entry(entry, kept, columns, verbose=verbose)]
     call.voice.answer(lines or [f"Nothing was done to {place} yet."], entries)
     return 0
 
 
-def _lines(entry: dict[str, Any], kept: set[int], columns: int | None, *, verbose: bool) -> Iterator[str]:
+def lines_of_entry(entry: dict[str, Any], kept: set[int], columns: int | None, *, verbose: bool) -> Iterator[str]:
+    """What is said of one change. kept: the generations that can be gone back to. columns: None: no matter how long."""
     number = entry.get("generation", 0)
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.get("at_s", 0)))
     added, removed = entry.get("added", []), entry.get("removed", [])
