@@ -124,7 +124,8 @@ def test_a_checkout_without_work_follows_its_lock(project: Project, repository: 
 
 def test_a_directory_is_editable_in_lock_and_environment(project: Project, repository: Repository) -> None:
     commit(repository, "one")
-    project.zephyr("add", "-e", "../repository", "demo-lib")
+    told = project.zephyr("add", "-e", "../repository", "demo-lib")
+    assert f"whoever else works on this project needs it in {repository.directory}, too" in told
     assert locked(project)["directory"] == {"path": str(repository.directory), "editable": True}
     (repository.directory / "src/demo_own.py").write_text("value = 'more'\n")
     assert value_in(project) == "more"

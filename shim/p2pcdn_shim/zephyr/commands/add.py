@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from urllib.parse import unquote, urlsplit
 
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_install_flags, add_requirements, add_where_flags, where_of
@@ -45,6 +46,7 @@ def _add(call: Call) -> int:
             call.voice.warn(
                 f"The password of {shown} stands in {project.file} now; git's helpers or netrc may hold it."
             )
+    _tell_places(call, project)
     with call.node() as client:
         before = read_text(project.file)
         if before is None:
@@ -61,6 +63,18 @@ def _refuse_dynamic(project: Project, where: project_edit.Where) -> None:
             f"{project.file} leaves its {field} to its build backend to say: write the requirement where that reads it,"
             " such as in setup.py, and `zephyr sync` takes it from there. --group adds to a group."
         )
+
+
+def _tell_places(call: Call, project: Project) -> None:
+    """A requirement has no relative paths (PEP 508): whoever shares the project should know."""
+    for text in call.options.requirements:
+        url = project_edit.parse_requirement(text).url or ""
+        if url.startswith("file:"):
+            name, place = project_edit.parse_requirement(text).name, unquote(urlsplit(url).path)
+            call.voice.note(
+                f"{name} stands in {project.file.name} by its place on this machine: whoever else works on this project"
+                f" needs it in {place}, too."
+            )
 
 
 def _refuse_twice(requirements: list[str]) -> None:
