@@ -128,6 +128,11 @@ def test_bad_input_is_one_sentence_and_code_2(words: list[str], tmp_path: Path) 
     assert_one_sentence(zephyr(*words, home=tmp_path), 2)
 
 
+def test_a_command_that_lacks_its_own_command_is_told_which_there_are(tmp_path: Path) -> None:
+    said = assert_one_sentence(zephyr("venv", home=tmp_path), 2)
+    assert said == "Name a command after `zephyr venv`: create, list, remove, activate; see `zephyr venv --help`."
+
+
 def test_a_word_that_is_no_generation_is_told_what_one_is(tmp_path: Path) -> None:
     for word in ("abc", "1.0"):
         said = assert_one_sentence(zephyr("rollback", word, home=tmp_path), 2)
