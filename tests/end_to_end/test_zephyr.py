@@ -404,6 +404,24 @@ def test_install_and_uninstall_work_beside_any_project(project: Project) -> None
     assert not project.file("pylock.toml").exists()
 
 
+def test_what_came_and_went_is_a_list_without_the_name_of_the_program(project: Project) -> None:
+    said = project.zephyr("install", "demo-lib").splitlines()
+    assert f"  + demo-lib {LIB_HERE}" in said
+    assert f"  - demo-lib {LIB_HERE}" in project.zephyr("uninstall", "demo-lib").splitlines()
+    assert f"  + demo-lib {LIB_HERE}" in project.zephyr("rollback").splitlines()
+    assert "demo-lib" not in project.zephyr("rollback", "--quiet")
+
+
+def test_what_is_added_and_not_installed_is_told_how_to_have_it(project: Project) -> None:
+    told = project.zephyr("add", "demo-tool", "--extra", "tools")
+    assert "demo-tool stands in the extra tools: `zephyr sync --extra tools` installs it." in told
+    told = project.zephyr("add", "demo-colour", "--group", "docs")
+    assert "demo-colour stands in the group docs: `zephyr sync --group docs` installs it." in told
+    assert "stands in" not in project.zephyr("add", "demo-lib", "--dev")
+    told = project.zephyr("remove", "demo-tool", code=2)
+    assert told.endswith("has no requirement for 'demo-tool' in its dependencies; it has one in its extra tools.\n")
+
+
 def test_what_others_installed_is_counted_apart(project: Project) -> None:
     assert "holds 1 package now (generation 1)." in project.zephyr("install", "demo-lib")
     project.zephyr("pip", "--python", str(project.file(".venv")), "install", "demo-tool")

@@ -14,7 +14,7 @@ from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.lock import installing, kept, lock_file, locking, own_build, turn
 from p2pcdn_shim.zephyr.machine.files import write_texts
 from p2pcdn_shim.zephyr.project import project_edit
-from p2pcdn_shim.zephyr.project.pyproject import Project, name_of
+from p2pcdn_shim.zephyr.project.pyproject import Project, name_of, normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,7 +52,10 @@ def _add(call: Call) -> int:
         if before is None:
             raise UsageError(f"{project.file} is gone; nothing was changed.")
         project = own_build.asked(call, project, client)
-        return change(call, client, project, before, *_added(call, client, project, before))
+        code = change(call, client, project, before, *_added(call, client, project, before))
+    if not call.options.no_sync:
+        _tell_how_to_have(call, where_of(call.options))
+    return code
 
 
 def _refuse_dynamic(project: Project, where: project_edit.Where) -> None:
@@ -75,6 +78,17 @@ def _tell_places(call: Call, project: Project) -> None:
                 f"{name} stands in {project.file.name} by its place on this machine: whoever else works on this project"
                 f" needs it in {place}, too."
             )
+
+
+def _tell_how_to_have(call: Call, where: project_edit.Where) -> None:
+    """A sync installs neither an extra nor any group but the default ones, unless they are named."""
+    kind, name = ("extra", where.extra) if where.extra is not None else ("group", where.group)
+    if name is None or (kind == "group" and normalize(name) in map(normalize, call.config.default_groups)):
+        return
+    names = ", ".join(project_edit.parse_requirement(text).name for text in call.options.requirements)
+    stand = "stands" if len(call.options.requirements) == 1 else "stand"
+    them = "it" if stand == "stands" else "them"
+    call.voice.note(f"{names} {stand} in the {kind} {name}: `zephyr sync --{kind} {name}` installs {them}.")
 
 
 def _refuse_twice(requirements: list[str]) -> None:

@@ -218,7 +218,7 @@ def tell(call: Call, place: Path, synced: Synced, *, by_the_way: bool = False) -
     if not call.voice.as_json:
         for sign, names in (("-", outcome.removed), ("+", outcome.added)):
             for name in names:
-                call.voice.note(f"{sign} {name}")
+                call.voice.note(f"{sign} {name}") if by_the_way else call.voice.row(f"{sign} {name}")
     more = f", and {synced.others} more that pip or others installed" if synced.others > 0 else ""
     did = f"{place} holds {packages(synced.packages)} now (generation {outcome.generation}){more}."
     call.voice.note(did) if by_the_way else call.voice.did(did, value)
