@@ -20,7 +20,7 @@ from p2pcdn_shim.zephyr.project.importers.pipenv import read_pipenv
 from p2pcdn_shim.zephyr.project.importers.poetry import read_poetry
 from p2pcdn_shim.zephyr.project.importers.poetry_versions import specifier_of
 from p2pcdn_shim.zephyr.project.importers.requirements import read_requirements_file
-from p2pcdn_shim.zephyr.project.pyproject import parse_project
+from p2pcdn_shim.zephyr.project.pyproject import parse_project, read_project
 from tests.shim.zephyr import assert_one_sentence, zephyr
 
 PUBLIC = "https://public.example/simple/"
@@ -378,6 +378,18 @@ def test_import_makes_a_project_or_adds_to_one(tmp_path: Path) -> None:
     assert project.dependencies == ("django>=5", "httpx")
     assert project.groups == {"dev": ("pytest",)}
     assert project.requires_python
+
+
+def test_one_requirement_is_one(tmp_path: Path) -> None:
+    written(tmp_path, "requirements.txt", "six\n")
+    assert zephyr("import", "requirements.txt", home=tmp_path).stdout.startswith("Took 1 requirement of ")
+
+
+def test_a_directory_whose_name_no_project_can_have_is_one_all_the_same(tmp_path: Path) -> None:
+    (directory := tmp_path / "My shop!").mkdir()
+    written(directory, "requirements.txt", "six\n")
+    zephyr("import", "requirements.txt", home=tmp_path, cwd=directory)
+    assert read_project(directory / "pyproject.toml").name == "my-shop"
 
 
 def test_import_leaves_the_project_as_it_was_where_it_fails(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def arguments(parser: ArgumentParser) -> None:
 def run(call: Call) -> int:
     directory = call.directory / (call.options.path or "")
     file = directory / "pyproject.toml"
-    name = call.options.name or _name_for(directory)
+    name = call.options.name or name_for(directory)
     if not is_name(name):
         raise UsageError(f"{name[:60]!r} cannot be the name of a project; give it one with --name.")
     python = finding.find(call.config.python, None, call.directory)
@@ -49,5 +49,6 @@ def new_project(text: str, name: str, oldest_python: str, file: Path) -> str:
     return f"{table}\n{text}" if text.strip() else table
 
 
-def _name_for(directory: Path) -> str:
+def name_for(directory: Path) -> str:
+    """What a project there is called, unless somebody names it."""
     return re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower()).strip("-") or "project"
