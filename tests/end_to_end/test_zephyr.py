@@ -404,6 +404,24 @@ def test_install_and_uninstall_work_beside_any_project(project: Project) -> None
     assert not project.file("pylock.toml").exists()
 
 
+def test_what_came_by_an_extra_stays_while_its_package_does(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    requires = ["demo-colour; extra == 'tty'", "demo-colour; extra == 'all'", "demo-lib; extra == 'all'"]
+    upstream = start_upstream([make_wheel("demo-shell", requires=requires), COLOUR, LIB, LIB_OLD, make_wheel("demo-x")])
+    project = Project(tmp_path / "project", start_node(upstream))
+    project.zephyr("install", "demo-shell[tty]")
+    project.zephyr("install", "demo-x")
+    assert set(project.installed()) == {"demo-shell", "demo-colour", "demo-x"}
+    project.zephyr("uninstall", "demo-x")
+    assert set(project.installed()) == {"demo-shell", "demo-colour"}
+    project.zephyr("install", "demo-lib")
+    project.zephyr("uninstall", "demo-lib")
+    assert set(project.installed()) == {"demo-shell", "demo-colour"}
+    project.zephyr("uninstall", "demo-shell")
+    assert project.installed() == {}
+
+
 def test_what_came_and_went_is_a_list_without_the_name_of_the_program(project: Project) -> None:
     said = project.zephyr("install", "demo-lib").splitlines()
     assert f"  + demo-lib {LIB_HERE}" in said
