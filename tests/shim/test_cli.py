@@ -133,6 +133,13 @@ def test_a_command_that_lacks_its_own_command_is_told_which_there_are(tmp_path: 
     assert said == "Name a command after `zephyr venv`: create, list, remove, activate; see `zephyr venv --help`."
 
 
+def test_who_types_pips_flag_for_a_file_is_told_what_takes_one(tmp_path: Path) -> None:
+    for words in (["add", "-r", "requirements.txt"], ["install", "-r", "requirements.txt"]):
+        said = assert_one_sentence(zephyr(*words, home=tmp_path), 2)
+        assert "`zephyr import FILE` takes a requirements file over into the project" in said
+        assert "`zephyr pip install -r FILE` installs it" in said
+
+
 def test_a_word_that_is_no_generation_is_told_what_one_is(tmp_path: Path) -> None:
     for word in ("abc", "1.0"):
         said = assert_one_sentence(zephyr("rollback", word, home=tmp_path), 2)

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 SUB_COMMAND = "COMMAND"
 
 
+# For who knows pip's flag.
+_OF_A_FILE = (
+    "`zephyr import FILE` takes a requirements file over into the project, `zephyr pip install -r FILE` installs it"
+)
+
+
 class Parser(ArgumentParser):
     """Raises UsageError with a sentence where argparse would print its usage and leave.
 
@@ -53,6 +59,8 @@ class Parser(ArgumentParser):
     def _meant(self, message: str) -> str:
         """The flag that is written almost like the first one that nobody knows."""
         words = message.removeprefix("unrecognized arguments: ").split(" ")
+        if words[0] in ("-r", "--requirement", "--requirements"):
+            return f"; {_OF_A_FILE}"
         if words[0] == message.partition(" ")[0] or not words[0].startswith("--"):
             return ""
         from difflib import get_close_matches
