@@ -346,6 +346,11 @@ def test_what_a_lock_does_not_serve_is_told_when_it_is_made_and_when_it_is_check
     assert "left out: demo-native has no wheel for this platform and no sdist; 1.0 has py3-none-manyl" in sentence
     assert sentence in project.zephyr("lock", "--check")
     assert json.loads(project.zephyr("lock", "--check", "--json"))["left_out"] == [sentence]
+    assert sentence in project.zephyr("lock")
+    project.file("pylock.toml").unlink()
+    project.write([])
+    assert project.zephyr("add", "demo-native").count(sentence) == 1, "though it is locked twice, for the lower bound"
+    assert sentence not in project.zephyr("add", "demo-native<2"), "nothing new is left out"
     project.zephyr("sync", "--frozen")
 
 

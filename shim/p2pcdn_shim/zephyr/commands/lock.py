@@ -43,7 +43,7 @@ def _lock(call: Call) -> int:
     names = lock_file.known_names(file, call.options.upgrade_package)
     with call.node() as client:
         project = own_build.asked(call, project, client, anew=True)
-        locked = locking.make(call, client, project, upgrade=call.options.upgrade or names)
+        locked = locking.make(call, client, project, upgrade=call.options.upgrade or names, tells_again=True)
     is_new = lock_file.read(file) != locked.text  # also where no version is another, but a file or its place
     changes = locking.write(call, file, locked.text)
     did = f"Locked {packages(locked.packages)} in {file}." if is_new else f"{file} is as it should be."

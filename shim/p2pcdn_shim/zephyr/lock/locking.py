@@ -62,11 +62,13 @@ def make(
     upgrade: bool | Sequence[str] = (),
     former: str | None = None,
     installs: bool = False,
+    tells_again: bool = False,
 ) -> asking.Locked:
     """A new lock of a project, which keeps what the old one had where it fits; nothing is written.
 
     former: the old one; the project's own where none is given. installs: it is installed at once, so the node fetches
-    meanwhile what it can. Raises NodeRefused, UsageError.
+    meanwhile what it can. tells_again: also of those environments that the old lock did not serve either.
+    Raises NodeRefused, UsageError.
     """
     project = own_build.asked(call, project, client)
     if project.name is None and not (project.dependencies or project.extras or project.groups):
@@ -82,8 +84,10 @@ def make(
             locked = asking.ask_lock(client, question, builder, former, upgrade)
     except NodeRefused as error:
         raise _with_its_line(project, error) from error
+    known = [] if tells_again else lock_file.left_out_of(former or "")
     for warning in locked.warnings:
-        call.voice.warn(warning)
+        if warning not in known:
+            call.voice.warn(warning)
     return locked
 
 
