@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.project.project_edit import PROJECT, Where, add, remove, set_project, set_settings
+from p2pcdn_shim.zephyr.project.project_edit import (
+    PROJECT,
+    Where,
+    add,
+    parse_requirement,
+    remove,
+    set_project,
+    set_settings,
+)
 from p2pcdn_shim.zephyr.project.pyproject import head_and_marker, normalize, parse_project, read_project
 
 FILE = Path("pyproject.toml")
@@ -204,3 +212,10 @@ def test_after_any_edits_the_list_is_what_was_asked_for_and_the_comments_are_the
     above = ("# c",) if "# c" in layout else ()
     for kept in ("# top", "# p", "# end", "[tool.x] # t\ny = 1\n", *(("# f",) if "# f" in layout else ()), *above):
         assert kept in text
+
+
+def test_who_writes_one_equals_sign_is_told_that_two_name_a_version() -> None:
+    with pytest.raises(UsageError, match=r"'requests=2' is no requirement: .* Did you mean 'requests==2'\?$"):
+        parse_requirement("requests=2")
+    with pytest.raises(UsageError, match=r"end\.$"):
+        parse_requirement("requests 2")

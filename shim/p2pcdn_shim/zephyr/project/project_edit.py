@@ -155,7 +155,10 @@ def parse_requirement(text: str) -> Requirement:
     try:
         return Requirement(text)
     except InvalidRequirement as error:
-        raise UsageError(f"{without_secrets(text)[:100]!r} is no requirement: {str(error).splitlines()[0]}.") from error
+        doubled = re.sub(r"(?<![=<>!~])=(?!=)", "==", text)
+        meant = f" Did you mean {doubled[:100]!r}?" if doubled != text and "://" not in text else ""
+        shown = without_secrets(text)[:100]
+        raise UsageError(f"{shown!r} is no requirement: {str(error).splitlines()[0]}.{meant}") from error
 
 
 def _parse(text: str, file: Path) -> tomlkit.TOMLDocument:
