@@ -33,8 +33,8 @@ def _update(call: Call) -> int:
         locked = locking.make(call, client, project, upgrade=names or True, installs=not call.options.no_sync)
         changes = locking.write(call, file, locked.text)
         if not call.options.no_sync:
-            with kept.none_of(call, {file: former}):
-                return installing.install_lock(call, client, project, locked.text)
+            keeping = kept.none_of(call, {file: former})
+            return installing.install_lock(call, client, project, locked.text, keeping=keeping)
     did = " ".join(changes) or "Nothing newer fits."
     call.voice.did(did, {"file": str(file), "changes": changes})
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.command_line.call import Call
@@ -36,8 +36,10 @@ def sync_project(call: Call) -> int:
 def _sync_project(call: Call) -> int:
     project = _project(call)
     lock = _as_it_is(call, project)
-    with call.node() as client, _locked(call, client, project, lock) as (project, lock):
-        return install_lock(call, client, project, lock, before_change=_turn_of(call, project, lock))
+    with call.node() as client:
+        project, lock, keeping = _locked(call, client, project, lock)
+        turn = _turn_of(call, project, lock)
+        return install_lock(call, client, project, lock, before_change=turn, keeping=keeping)
 
 
 def follow(call: Call, place: Path) -> None:
@@ -59,9 +61,11 @@ def follow(call: Call, place: Path) -> None:
 def _follow(call: Call, place: Path) -> None:
     project = _project(call)
     lock = _as_it_is(call, project)
-    with call.node() as client, _locked(call, client, project, lock) as (project, lock):
+    with call.node() as client:
+        project, lock, keeping = _locked(call, client, project, lock)
         call.config = call.config.but(venv=place)  # which was read again, in the project's turn
-        synced = bring(call, client, project, lock, _turn_of(call, project, lock), exact=False)
+        with keeping:
+            synced = bring(call, client, project, lock, _turn_of(call, project, lock), exact=False)
     syncing.tell(call, place, synced, by_the_way=True)
 
 
@@ -91,15 +95,16 @@ def _as_it_is(call: Call, project: Project) -> str | None:
     return found
 
 
-@contextmanager
-def _locked(call: Call, client: Client, project: Project, lock: str | None) -> Iterator[tuple[Project, str]]:
-    """The project and its lock, which is made where None is given; whatever fails in the block, it stays."""
+def _locked(
+    call: Call, client: Client, project: Project, lock: str | None
+) -> tuple[Project, str, AbstractContextManager[None]]:
+    """The project and its lock, which is made where None is given; and within what it is to be brought in, for who has
+    a new lock is told that it stays where that fails.
+    """
     if lock is not None:
-        yield project, lock
-        return
+        return project, lock, nullcontext()
     project, lock = locking.current(call, client)
-    with kept.new_lock(call, lock_file.place_of(project.file)):
-        yield project, lock
+    return project, lock, kept.new_lock(call, lock_file.place_of(project.file))
 
 
 @contextmanager
@@ -122,12 +127,15 @@ def install_lock(
     project: Project,
     lock: str,
     before_change: AbstractContextManager[None] | None = None,
+    keeping: AbstractContextManager[None] | None = None,
 ) -> int:
     """Syncs the project's environment with the text of a lock, and says what that did.
 
-    before_change: entered before the environment is touched; whoever has the project's turn needs none.
+    before_change: entered before the environment is touched; whoever has the project's turn needs none. keeping: left
+    by what is raised where the environment stays as it was.
     """
-    synced = bring(call, client, project, lock, before_change)
+    with keeping or nullcontext():
+        synced = bring(call, client, project, lock, before_change)
     place = named.project_place(call.config, call.directory)
     syncing.tell(call, place, synced)
     if synced.settled and (stood_on := syncing.stood_on(place)):
