@@ -54,7 +54,7 @@ MakeReady = Callable[[tuple[str, ...], Toolchain, tuple[str, ...]], Awaitable[Re
 
 Kind = Literal["sdist", "wheel"]
 # Told how many of how many are made, and which came last.
-Progress = Callable[[int, int, str], None]
+Made = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class Builds:
         return replace(known, direct_url=json.dumps(where, sort_keys=True))
 
     async def distributions(
-        self, directory: Directory, kinds: Sequence[Kind], settings: Settings, toolchain: Toolchain, made: Progress
+        self, directory: Directory, kinds: Sequence[Kind], settings: Settings, toolchain: Toolchain, made: Made
     ) -> list[Distribution]:
         """What a project hands out. With both kinds, the wheel is built from the sdist, as whoever gets that will.
 

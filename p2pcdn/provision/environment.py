@@ -45,8 +45,8 @@ ANSWERS_REMEMBERED_MAX = 4
 NAMES_MAX = 5
 
 
-# Told how many wheels of how many are ready, and which came last.
-Progress = Callable[[int, int, str], None]
+# Told how many wheels of how many are ready, which came last ("" at first), and what is being built just now.
+Progress = Callable[[int, int, str, Sequence[str]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +169,12 @@ class Provisioner:
         found: dict[int, tuple[Wheel, Tree]] = {}
         failed: list[P2pcdnError] = []
         built = self._built_before(asked)
+        awaited = {at for at, wanted in enumerate(chosen) if not self._lies_ready(wanted, built)}
+        building = {at: _name_of(chosen[at]) for at in sorted(awaited) if not _is_wheel(chosen[at])}
+
+        def tell(came: str) -> None:
+            if awaited:
+                progress(len(chosen) - len(awaited), len(chosen), came, tuple(building.values()))
 
         async def one(at: int, wanted: Chosen) -> None:
             try:
@@ -177,14 +183,32 @@ class Provisioner:
                 failed.append(error)
                 nursery.cancel_scope.cancel()
                 return
-            progress(len(found), len(chosen), found[at][0].filename)
+            if at in awaited:
+                awaited.remove(at)
+                building.pop(at, None)
+                tell(found[at][0].filename)
 
+        tell("")
         async with trio.open_nursery() as nursery:
             for at, wanted in enumerate(chosen):
                 nursery.start_soon(one, at, wanted)
         if failed:
             raise failed[0]
         return [found[at][0] for at in range(len(chosen))], [found[at][1] for at in range(len(chosen))]
+
+    def _lies_ready(self, wanted: Chosen, built: Mapping[tuple[str, str], Mapping[str, Any]]) -> bool:
+        """Whether there is nothing to fetch, to unpack or to build for it; what is a directory is looked at anew."""
+        if _is_wheel(wanted) and wanted.file is not None:
+            return self.store.tree(sha256_of(wanted.file)) is not None
+        before = self._as_built_before(wanted, built)
+        return before is not None and self.store.tree(Sha256(before["sha256"])) is not None
+
+    def _as_built_before(
+        self, wanted: Chosen, built: Mapping[tuple[str, str], Mapping[str, Any]]
+    ) -> Mapping[str, Any] | None:
+        if wanted.kind not in ("sdist", "archive"):
+            return None
+        return built.get((wanted.package.name, wanted.package.version or ""))
 
     def _built_before(self, asked: Asked) -> Mapping[tuple[str, str], Mapping[str, Any]]:
         """What this very environment had, by project and version: it is not built again because byte code came."""
@@ -196,10 +220,10 @@ class Provisioner:
     ) -> tuple[Wheel, Tree]:
         package, file = wanted.package, wanted.file
         url = direct_url(package, Path("/"))
-        if wanted.kind in ("wheel", "archive") and file is not None and file.name.endswith(".whl"):
+        if _is_wheel(wanted) and file is not None:
             tree, come = await self.wheels.tree(package, file)
             return Wheel(tree.key.sha256, file.name, come, url), tree
-        before = built.get((package.name, package.version or "")) if wanted.kind in ("sdist", "archive") else None
+        before = self._as_built_before(wanted, built)
         kept = self.store.tree(Sha256(before["sha256"])) if before is not None else None
         if before is not None and kept is not None:
             return Wheel(kept.key.sha256, before["filename"], before["came_from"], url), kept
@@ -316,6 +340,16 @@ _KINDS: Mapping[str, str] = {
     "vcs": "a repository",
     "wheel": "a wheel",
 }
+
+
+def _is_wheel(one: Chosen) -> bool:
+    return one.kind in ("wheel", "archive") and one.file is not None and one.file.name.endswith(".whl")
+
+
+def _name_of(one: Chosen) -> str:
+    """The user's own project has none in a lock."""
+    directory = one.package.directory
+    return one.package.name or (Path(directory.path).name if directory is not None else "")
 
 
 def _blobs(wheels: Sequence[Told]) -> frozenset[Sha256]:

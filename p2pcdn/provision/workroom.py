@@ -29,7 +29,7 @@ from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.wishes import Question, parse_question
 from p2pcdn.provision.asked import Asked, Ready, Wheel
 from p2pcdn.provision.attested import Attested
-from p2pcdn.provision.building import Builds, Distribution, Kind, Progress, state_of
+from p2pcdn.provision.building import Builds, Distribution, Kind, Made, state_of
 from p2pcdn.provision.bytecode import Compiler
 from p2pcdn.provision.direct import Direct, Terms
 from p2pcdn.provision.environment import Provisioner
@@ -241,7 +241,7 @@ class Bench:
         return replace(asked, build=build, state=state)
 
     async def distributions(
-        self, directory: Directory, kinds: Sequence[Kind], settings: Settings, toolchain: Toolchain, made: Progress
+        self, directory: Directory, kinds: Sequence[Kind], settings: Settings, toolchain: Toolchain, made: Made
     ) -> list[Distribution]:
         """The sdist and the wheel of a project. Raises as `Builds.distributions` does."""
         return await self._builds.distributions(directory, kinds, settings, toolchain, made)
@@ -262,7 +262,7 @@ class Bench:
         wanted = Asked(locked.text, target, toolchain.scheme, demand=dict(toolchain.demand), offline=not self._asks)
         asked = await self.with_build(wanted, Terms(toolchain))
         return self.provisioner.again(asked) or await self.provisioner.provide(
-            asked, await self.provisioner.choose(asked), lambda done, of, what: None
+            asked, await self.provisioner.choose(asked), lambda *step: None
         )
 
 

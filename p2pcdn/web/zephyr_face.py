@@ -24,7 +24,8 @@ from p2pcdn.names import is_normalized
 from p2pcdn.provision import Asked, Bench, Bytecode, Named, Ready, Terms, Toolchain, Workroom
 from p2pcdn.provision.asked import Told
 from p2pcdn.provision.attested import ALL
-from p2pcdn.provision.building import Kind, Progress
+from p2pcdn.provision.building import Kind
+from p2pcdn.provision.environment import Progress
 from p2pcdn.provision.sites import Site
 from p2pcdn.resolve import Target
 from p2pcdn.web.control_face import Route, asked_object
@@ -113,7 +114,9 @@ class ZephyrFace:
             raise RemoteProtocolError("A build is of a directory, by an interpreter.")
 
         async def build(progress: Progress) -> list[bytes]:
-            made = await bench.distributions(directory, kinds, settings, toolchain, progress)
+            made = await bench.distributions(
+                directory, kinds, settings, toolchain, lambda done, of, what: progress(done, of, what, ())
+            )
             return [_line({"built": [{"kind": one.kind, "path": str(one.path), "how": one.how} for one in made]})]
 
         return self._begun(build)
@@ -127,9 +130,10 @@ class ZephyrFace:
     async def _run(self, work: Work, send: trio.MemorySendChannel[bytes]) -> None:
         """In the node's nursery: who asked may leave, what was fetched stays. Progress that finds no room is lost."""
 
-        def progress(done: int, of: int, what: str) -> None:
+        def progress(done: int, of: int, what: str, building: Sequence[str]) -> None:
+            step = {"done": done, "of": of, "what": what, **({"building": list(building)} if building else {})}
             with suppress(trio.WouldBlock, trio.BrokenResourceError):
-                send.send_nowait(_line({"progress": {"done": done, "of": of, "what": what}}))
+                send.send_nowait(_line({"progress": step}))
 
         with send, suppress(trio.BrokenResourceError):
             try:

@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import random
+import re
 import subprocess
 import sys
 import tarfile
@@ -214,6 +215,8 @@ def _noise(seed: str, size_bytes: int) -> bytes:
 def _metadata(project: str, version: str, requires: Sequence[str], requires_python: str | None) -> bytes:
     lines = ["Metadata-Version: 2.1", f"Name: {project}", f"Version: {version}"]
     lines += [f"Requires-Dist: {requirement}" for requirement in requires]
+    extras = re.findall(r"""extra == ['"]([^'"]+)""", " ".join(requires))
+    lines += [f"Provides-Extra: {extra}" for extra in dict.fromkeys(extras)]
     if requires_python:
         lines.append(f"Requires-Python: {requires_python}")
     return ("\n".join(lines) + "\n").encode()

@@ -378,6 +378,11 @@ def test_what_a_lock_does_not_serve_is_told_when_it_is_made_and_when_it_is_check
     assert "left out: demo-native has no wheel for this platform and no sdist; 1.0 has py3-none-manyl" in sentence
     assert sentence in project.zephyr("lock", "--check")
     assert json.loads(project.zephyr("lock", "--check", "--json"))["left_out"] == [sentence]
+    assert sentence in project.zephyr("lock")
+    project.file("pylock.toml").unlink()
+    project.write([])
+    assert project.zephyr("add", "demo-native").count(sentence) == 1, "though it is locked twice, for the lower bound"
+    assert sentence not in project.zephyr("add", "demo-native<2"), "nothing new is left out"
     project.zephyr("sync", "--frozen")
 
 
@@ -434,6 +439,49 @@ def test_install_and_uninstall_work_beside_any_project(project: Project) -> None
     project.zephyr("uninstall", "demo-tool", "--venv", "other")
     assert set(project.installed("other")) == {"demo-app", "demo-lib"}
     assert not project.file("pylock.toml").exists()
+
+
+def test_what_came_by_an_extra_stays_while_its_package_does(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    requires = ["demo-colour; extra == 'tty'", "demo-colour; extra == 'all'", "demo-lib; extra == 'all'"]
+    upstream = start_upstream([make_wheel("demo-shell", requires=requires), COLOUR, LIB, LIB_OLD, make_wheel("demo-x")])
+    project = Project(tmp_path / "project", start_node(upstream))
+    project.zephyr("install", "demo-shell[tty]")
+    project.zephyr("install", "demo-x")
+    assert set(project.installed()) == {"demo-shell", "demo-colour", "demo-x"}
+    project.zephyr("uninstall", "demo-x")
+    assert set(project.installed()) == {"demo-shell", "demo-colour"}
+    project.zephyr("install", "demo-lib")
+    project.zephyr("uninstall", "demo-lib")
+    assert set(project.installed()) == {"demo-shell", "demo-colour"}
+    project.zephyr("uninstall", "demo-shell")
+    assert project.installed() == {}
+
+
+def test_what_came_and_went_is_a_list_without_the_name_of_the_program(project: Project) -> None:
+    said = project.zephyr("install", "demo-lib").splitlines()
+    assert f"  + demo-lib {LIB_HERE}" in said
+    assert f"  - demo-lib {LIB_HERE}" in project.zephyr("uninstall", "demo-lib").splitlines()
+    assert f"  + demo-lib {LIB_HERE}" in project.zephyr("rollback").splitlines()
+    assert "demo-lib" not in project.zephyr("rollback", "--quiet")
+
+
+def test_what_is_added_and_not_installed_is_told_how_to_have_it(project: Project) -> None:
+    told = project.zephyr("add", "demo-tool", "--extra", "tools")
+    assert "demo-tool stands in the extra tools: `zephyr sync --extra tools` installs it." in told
+    told = project.zephyr("add", "demo-colour", "--group", "docs")
+    assert "demo-colour stands in the group docs: `zephyr sync --group docs` installs it." in told
+    assert "stands in" not in project.zephyr("add", "demo-lib", "--dev")
+    told = project.zephyr("remove", "demo-tool", code=2)
+    assert told.endswith("has no requirement for 'demo-tool' in its dependencies; it has one in its extra tools.\n")
+
+
+def test_what_others_installed_is_counted_apart(project: Project) -> None:
+    assert "holds 1 package now (generation 1)." in project.zephyr("install", "demo-lib")
+    project.zephyr("pip", "--python", str(project.file(".venv")), "install", "demo-tool")
+    told = project.zephyr("uninstall", "demo-lib")
+    assert "holds 0 packages now (generation 2), and 1 more that pip or others installed." in told
 
 
 def test_a_rollback_needs_neither_index_nor_node(lonely: Project, upstream_of_its_own: FaultyUpstream) -> None:

@@ -36,7 +36,8 @@ def test_what_fails_after_the_lock_brings_everything_back(
     project = Project(tmp_path / "project", start_node(upstream))
     project.write(["demo-lib"])
     fresh = project.file("pyproject.toml").read_text()
-    assert "as they were" in project.zephyr("add", "demo-lying", code=1)
+    told = project.zephyr("add", "demo-lying", code=1)
+    assert "zephyr: pyproject.toml and pylock.toml are as they were, and no environment was made.\n" in told
     assert not project.file("pylock.toml").exists()
     project.zephyr("sync")
     before = project.file("pyproject.toml").read_text(), project.lock, project.installed()
@@ -44,6 +45,7 @@ def test_what_fails_after_the_lock_brings_everything_back(
     told = project.zephyr("add", "demo-lying", code=1)
     assert LYING.filename in told
     assert "another version may do" in told
+    assert "zephyr: pyproject.toml, pylock.toml and the environment are as they were.\n" in told
     assert (project.file("pyproject.toml").read_text(), project.lock, project.installed()) == before
     upstream.fault(f"*{SLOW.filename}", Hang(at_bytes=1000))
     with project.start("add", "demo-slow") as running:
@@ -54,6 +56,40 @@ def test_what_fails_after_the_lock_brings_everything_back(
     assert running.returncode == 130
     assert "Interrupted; nothing is half done" in told
     assert (project.file("pyproject.toml").read_text(), project.lock, project.installed()) == before
+
+
+def test_a_sync_that_fails_says_that_its_new_lock_stays_and_the_environment_too(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    project = Project(tmp_path / "project", start_node(start_upstream([LIB, LYING], Style(other_host=False))))
+    project.write(["demo-lying"])
+    stays = "zephyr: The new pylock.toml stays, for it is what pyproject.toml asks for; {}.\n"
+    assert stays.format("no environment was made") in project.zephyr("sync", code=1)
+    project.write(["demo-lib"])
+    project.zephyr("sync")
+    project.write(["demo-lib", "demo-lying"])
+    told = project.zephyr("sync", code=1)
+    assert "zephyr: Added demo-lying 1.0 to the lock.\n" in told
+    assert stays.format("the environment is as it was") in told
+    assert "demo-lying" in project.lock
+    assert project.installed() == {"demo-lib": "1.0"}
+    assert "pylock.toml" not in project.zephyr("sync", code=1)  # of what this one did not write it says nothing
+
+
+def test_an_update_that_fails_leaves_the_lock_that_can_be_installed(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    upstream = start_upstream([make_wheel("demo-lying", "0.5"), LYING], Style(other_host=False))
+    project = Project(tmp_path / "project", start_node(upstream))
+    project.write(["demo-lying<1"])
+    project.zephyr("sync")
+    project.write(["demo-lying"])
+    project.zephyr("sync")
+    before = project.lock
+    told = project.zephyr("update", code=1)
+    assert "zephyr: pylock.toml and the environment are as they were.\n" in told
+    assert (project.lock, project.installed()) == (before, {"demo-lying": "0.5"})
+    project.zephyr("sync", "--locked")
 
 
 @pytest.mark.parametrize("fault", [WrongBytes(), ShortBody(30)])

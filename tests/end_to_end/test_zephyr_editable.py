@@ -93,7 +93,7 @@ def test_a_repository_is_checked_out_beside_the_project_and_its_sources_stay_in_
     second = commit(repository, "two")
     before = project.file("pyproject.toml").read_text(), project.lock
     said = project.zephyr("update", "--no-sync", "demo")
-    assert f"Changed demo from {first[:12]} to {second[:12]}." in said
+    assert f"Changed demo from {first[:12]} to {second[:12]} in the lock." in said
     assert locked(project)["vcs"]["commit-id"] == second
     said = project.zephyr("sync", code=1)
     assert f"{checkout} has changes that are not committed; nothing of it was touched." in said
@@ -124,7 +124,8 @@ def test_a_checkout_without_work_follows_its_lock(project: Project, repository: 
 
 def test_a_directory_is_editable_in_lock_and_environment(project: Project, repository: Repository) -> None:
     commit(repository, "one")
-    project.zephyr("add", "-e", "../repository", "demo-lib")
+    told = project.zephyr("add", "-e", "../repository", "demo-lib")
+    assert f"whoever else works on this project needs it in {repository.directory}, too" in told
     assert locked(project)["directory"] == {"path": str(repository.directory), "editable": True}
     (repository.directory / "src/demo_own.py").write_text("value = 'more'\n")
     assert value_in(project) == "more"

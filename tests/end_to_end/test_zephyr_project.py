@@ -153,11 +153,14 @@ def test_who_wants_the_lock_as_it_is_is_told_that_it_would_be_another(project: P
     assert "pylock.toml is not there" in project.zephyr("sync", "--locked", code=1)
     project.zephyr("lock")
     project.zephyr("sync", "--locked")
-    assert "the settings and flags" in project.zephyr("sync", "--locked", "--prefer", "lowest", code=1)
+    told = project.zephyr("sync", "--locked", "--prefer", "lowest", code=1)
+    assert "was made with prefer = highest, where lowest is in force" in told
     project.write(["demo-tool"])
     before = project.lock
-    project.zephyr("sync", "--locked", code=1)
+    assert "does not belong to the project as it is" in project.zephyr("sync", "--locked", code=1)
     assert (project.lock, set(project.installed())) == (before, {"demo-lib"})
+    project.zephyr("lock", "--prefer", "lowest")
+    assert "was made with prefer = lowest, where highest is in force" in project.zephyr("lock", "--check", code=1)
 
 
 def test_offline_what_is_here_is_installed_and_what_is_not_is_named(

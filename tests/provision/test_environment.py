@@ -98,7 +98,7 @@ async def provisioner(directory: Path, answer: Answer = NOBODY) -> AsyncIterator
 
 
 async def provided(one: Provisioner, asked: Asked) -> Ready:
-    return one.again(asked) or await one.provide(asked, await one.choose(asked), lambda done, of, what: None)
+    return one.again(asked) or await one.provide(asked, await one.choose(asked), lambda *_: None)
 
 
 def wanted(lock: str, builds: Builds) -> Asked:
@@ -115,6 +115,15 @@ async def test_what_was_built_is_not_built_again_when_byte_code_has_come(tmp_pat
         assert first.digest != second.digest, "it has byte code now"
         assert first.content == second.content
         assert [wheel.sha256 for wheel in second.wheels] == builds.made
+
+
+async def test_what_is_built_is_told_and_what_lies_ready_is_not(tmp_path: Path) -> None:
+    async with provisioner(tmp_path) as one:
+        told: list[object] = []
+        asked = wanted(SDIST, Builds(one.store, tmp_path, unlike=True))
+        for _ in range(2):
+            await one.provide(asked, await one.choose(asked), lambda *step: told.append(step))
+        assert told == [(0, 1, "", ("made",))]
 
 
 async def test_sources_that_make_the_same_wheel_make_no_new_generation(tmp_path: Path) -> None:
@@ -135,7 +144,7 @@ async def test_the_state_of_the_own_project_says_nothing_of_another_directory(tm
         await one.provide(
             asked := replace(wanted(TREE, builds), project="/own", state="settings"),
             await one.choose(asked),
-            lambda done, of, what: None,
+            lambda *_: None,
         )
         assert builds.states == {"/own": "settings", "/sources": ""}
 

@@ -136,6 +136,19 @@ def test_with_the_hook_a_shell_enters_environments_by_itself(shell: str, tmp_pat
     assert said[-1].startswith("zephyr ")
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "dash", "fish"])
+def test_a_shell_that_evaluates_a_refusal_hears_that_it_failed(shell: str, tmp_path: Path) -> None:
+    zephyr = tmp_path / "zephyr"
+    zephyr.write_text(f"#!{COMMAND[0]}\nfrom p2pcdn_shim.zephyr.cli import main\nmain()\n")
+    zephyr.chmod(0o755)
+    refused = f"{zephyr} venv activate nowhere --shell {SHELLS[shell][2]}"
+    evaluated = f"eval ({refused})" if shell == "fish" else f'eval "$({refused})"'
+    sentence = "zephyr: There is no environment 'nowhere'; `zephyr venv create nowhere` makes it."
+    script = f"{evaluated}; or echo failed" if shell == "fish" else f"{evaluated} || echo failed"
+    said = run_in(shell, script, tmp_path, stderr=f"{sentence} There is none with a name yet.\n")
+    assert said == ["failed"]
+
+
 def test_the_shell_is_the_users() -> None:
     assert activation.shell_of({"SHELL": "/usr/bin/zsh"}) == "zsh"
     assert activation.shell_of({"SHELL": "/bin/tcsh"}) == "csh"

@@ -128,6 +128,18 @@ def test_bad_input_is_one_sentence_and_code_2(words: list[str], tmp_path: Path) 
     assert_one_sentence(zephyr(*words, home=tmp_path), 2)
 
 
+def test_a_command_that_lacks_its_own_command_is_told_which_there_are(tmp_path: Path) -> None:
+    said = assert_one_sentence(zephyr("venv", home=tmp_path), 2)
+    assert said == "Name a command after `zephyr venv`: create, list, remove, activate; see `zephyr venv --help`."
+
+
+def test_who_types_pips_flag_for_a_file_is_told_what_takes_one(tmp_path: Path) -> None:
+    for words in (["add", "-r", "requirements.txt"], ["install", "-r", "requirements.txt"]):
+        said = assert_one_sentence(zephyr(*words, home=tmp_path), 2)
+        assert "`zephyr import FILE` takes a requirements file over into the project" in said
+        assert "`zephyr pip install -r FILE` installs it" in said
+
+
 def test_a_word_that_is_no_generation_is_told_what_one_is(tmp_path: Path) -> None:
     for word in ("abc", "1.0"):
         said = assert_one_sentence(zephyr("rollback", word, home=tmp_path), 2)
@@ -136,15 +148,16 @@ def test_a_word_that_is_no_generation_is_told_what_one_is(tmp_path: Path) -> Non
 
 
 def test_a_name_that_no_environment_has_is_told_which_there_are(tmp_path: Path) -> None:
-    for words in (["venv", "activate", "bar"], ["run", "--venv", "bar", "--", "true"]):
-        said = assert_one_sentence(zephyr(*words, home=tmp_path), 1)
+    for words, stdout in ((["venv", "activate", "bar"], "false\n"), (["run", "--venv", "bar", "--", "true"], "")):
+        said = assert_one_sentence(zephyr(*words, home=tmp_path), 1, stdout)
         assert (
             said == "There is no environment 'bar'; `zephyr venv create bar` makes it. There is none with a name yet."
         )
     zephyr("venv", "create", "foo", home=tmp_path)
     zephyr("venv", "create", "baz", home=tmp_path)
-    assert assert_one_sentence(zephyr("venv", "activate", "bar", home=tmp_path), 1).endswith("There is baz, foo.")
-    said = assert_one_sentence(zephyr("venv", "activate", "./bar", home=tmp_path), 1)
+    refused = zephyr("venv", "activate", "bar", home=tmp_path)
+    assert assert_one_sentence(refused, 1, "false\n").endswith("There is baz, foo.")
+    said = assert_one_sentence(zephyr("venv", "activate", "./bar", home=tmp_path), 1, "false\n")
     assert said.endswith(f"does not exist; `zephyr venv create '{tmp_path}/bar'` makes it.")
 
 

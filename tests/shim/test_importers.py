@@ -20,7 +20,7 @@ from p2pcdn_shim.zephyr.project.importers.pipenv import read_pipenv
 from p2pcdn_shim.zephyr.project.importers.poetry import read_poetry
 from p2pcdn_shim.zephyr.project.importers.poetry_versions import specifier_of
 from p2pcdn_shim.zephyr.project.importers.requirements import read_requirements_file
-from p2pcdn_shim.zephyr.project.pyproject import parse_project
+from p2pcdn_shim.zephyr.project.pyproject import parse_project, read_project
 from tests.shim.zephyr import assert_one_sentence, zephyr
 
 PUBLIC = "https://public.example/simple/"
@@ -189,8 +189,14 @@ def test_a_project_of_poetry_is_taken_over(tmp_path: Path) -> None:
     assert found.indexes == (IndexSetting("https://corp.example/simple/", "corp", explicit=True),)
     assert found.editable == ("ours",)
     notes = " ".join(found.notes)
-    for words in ("lost is optional and belongs to no extra", "early allows pre-releases"):
+    for words in (
+        "lost is optional and belongs to no extra",
+        "early allows pre-releases",
+        f"ours is to come from {tmp_path.parent}/ours, and nothing is there",
+    ):
         assert words in notes
+    (tmp_path.parent / "ours").mkdir()
+    assert len(read_poetry(file).notes) == len(found.notes) - 1
 
 
 def test_what_was_taken_over_is_a_project_that_stands(tmp_path: Path) -> None:
@@ -263,7 +269,8 @@ def test_a_pipfile_is_taken_over(tmp_path: Path) -> None:
     assert found.project == {"requires-python": "==3.11.*"}
     assert found.indexes == ()
     assert found.editable == ("ours",)
-    assert len(found.notes) == 1
+    assert [note.partition(" ")[0] for note in found.notes] == ["ours", "The"]
+    assert "nothing is there" in found.notes[0]
 
 
 def test_the_lock_of_pipenv_gives_its_versions(tmp_path: Path) -> None:
@@ -321,6 +328,13 @@ def test_a_requirements_file_is_taken_over(tmp_path: Path) -> None:
     assert len(found.notes) == 1
 
 
+@pytest.mark.parametrize("parted", [" ; ", "\t; ", "\t;", "; "])
+def test_a_url_is_parted_from_its_marker_at_any_blank(parted: str, tmp_path: Path) -> None:
+    line = f"https://h.example/z-2.0.zip{parted}python_version > '3'\n"
+    found = read_requirements_file(written(tmp_path, "requirements.txt", line), {}).dependencies
+    assert found == ("z @ https://h.example/z-2.0.zip ; python_version > '3'",)
+
+
 @pytest.mark.parametrize("line", ["x y", "./nowhere", "https://h.example/", "git+https://h.example/x.git", "a=1"])
 def test_a_line_whose_project_is_not_known_is_told(line: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"requirements\.txt, line 1: "):
@@ -364,6 +378,18 @@ def test_import_makes_a_project_or_adds_to_one(tmp_path: Path) -> None:
     assert project.dependencies == ("django>=5", "httpx")
     assert project.groups == {"dev": ("pytest",)}
     assert project.requires_python
+
+
+def test_one_requirement_is_one(tmp_path: Path) -> None:
+    written(tmp_path, "requirements.txt", "six\n")
+    assert zephyr("import", "requirements.txt", home=tmp_path).stdout.startswith("Took 1 requirement of ")
+
+
+def test_a_directory_whose_name_no_project_can_have_is_one_all_the_same(tmp_path: Path) -> None:
+    (directory := tmp_path / "My shop!").mkdir()
+    written(directory, "requirements.txt", "six\n")
+    zephyr("import", "requirements.txt", home=tmp_path, cwd=directory)
+    assert read_project(directory / "pyproject.toml").name == "my-shop"
 
 
 def test_import_leaves_the_project_as_it_was_where_it_fails(tmp_path: Path) -> None:

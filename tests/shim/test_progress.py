@@ -39,6 +39,24 @@ def test_a_terminal_sees_one_line_that_is_gone_at_the_end(monkeypatch: pytest.Mo
     assert "\n" not in said
 
 
+def test_what_is_not_counted_is_seen_at_once_as_far_as_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "REDRAW_S", 3600.0)
+    with terminal() as seen, Progress(Voice(), "Fetching") as progress:
+        progress.show(1, 3, "numpy")
+        progress.now("Building", ["scikit-learn", "numpy"])
+        progress.now("Building", ["numpy"])
+        progress.now("Building", ["x" * 60, "y" * 60])
+        progress.now("Building", ["y" * 100])
+    drawn = [
+        "Fetching: 1/3 numpy",
+        "Building scikit-learn, numpy",
+        "Building numpy",
+        f"Building {'x' * 60}",
+        "Building",
+    ]
+    assert seen.getvalue().split("\r\x1b[K") == ["", *drawn, ""]
+
+
 def test_it_is_not_drawn_more_often_than_anybody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "REDRAW_S", 3600.0)
     with terminal() as seen, Progress(Voice(), "Fetching") as progress:

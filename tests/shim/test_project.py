@@ -10,8 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.project.project_edit import PROJECT, Where, add, remove, set_project, set_settings
-from p2pcdn_shim.zephyr.project.pyproject import normalize, parse_project, read_project
+from p2pcdn_shim.zephyr.project.project_edit import (
+    PROJECT,
+    Where,
+    add,
+    parse_requirement,
+    remove,
+    set_project,
+    set_settings,
+)
+from p2pcdn_shim.zephyr.project.pyproject import head_and_marker, normalize, parse_project, read_project
 
 FILE = Path("pyproject.toml")
 WHOLE = """# at the top
@@ -58,6 +66,13 @@ def test_a_project_says_what_it_needs() -> None:
     ]
 
 
+def test_a_requirement_by_url_is_parted_from_its_marker_at_any_blank() -> None:
+    for blank in (" ", "\t", " \t", "  "):
+        parted = head_and_marker(f"y @ https://host.example/y-1.0.zip;v=1{blank}; python_version > '3'")
+        assert parted == ("y @ https://host.example/y-1.0.zip;v=1", "python_version > '3'")
+    assert head_and_marker("y>1; python_version > '3'") == ("y>1", "python_version > '3'")
+
+
 def test_a_project_without_anything_needs_nothing() -> None:
     project = parse_project("", FILE)
     assert (project.name, project.dependencies, project.groups, project.is_package) == (None, (), {}, False)
@@ -67,6 +82,9 @@ def test_a_project_without_anything_needs_nothing() -> None:
     ("text", "words"),
     [
         ("[project]\nname = 1", "line 2: name is not a text"),
+        ('[project]\nversion = "1"\nname = "de mo!"', "line 3: 'de mo!' cannot be the name of a project"),
+        ('[project]\nname = ""', "line 2: '' cannot be the name of a project"),
+        ('[project]\nname = "demo-"', "line 2: 'demo-' cannot be the name of a project"),
         ("project = 1", "line 1: project is not a table"),
         ("[project]\n\ndependencies = 'x'", "line 3: dependencies is not a list of texts"),
         ("[project]\ndependencies = [1]", "line 2: dependencies is not a list of texts"),
@@ -194,3 +212,10 @@ def test_after_any_edits_the_list_is_what_was_asked_for_and_the_comments_are_the
     above = ("# c",) if "# c" in layout else ()
     for kept in ("# top", "# p", "# end", "[tool.x] # t\ny = 1\n", *(("# f",) if "# f" in layout else ()), *above):
         assert kept in text
+
+
+def test_who_writes_one_equals_sign_is_told_that_two_name_a_version() -> None:
+    with pytest.raises(UsageError, match=r"'requests=2' is no requirement: .* Did you mean 'requests==2'\?$"):
+        parse_requirement("requests=2")
+    with pytest.raises(UsageError, match=r"end\.$"):
+        parse_requirement("requests 2")

@@ -15,7 +15,7 @@ from p2pcdn_shim.zephyr.environment import venv
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters.probes import Probe, probe
 from tests.bench.volumes import run_with_volume
-from tests.shim.zephyr import assert_one_sentence, zephyr
+from tests.shim.zephyr import COMMAND, assert_one_sentence, environment, zephyr
 
 CODE = (
     "import json, sys, sysconfig, site; print(json.dumps({'prefix': sys.prefix, 'base': sys.base_prefix,"
@@ -201,6 +201,22 @@ def test_a_directory_that_cannot_be_written_gets_a_sentence(interpreter: Probe, 
     (tmp_path / "file").write_text("")
     with pytest.raises(ZephyrError, match=r"cannot be (made at|looked at)|No environment"):
         venv.create(tmp_path / "file" / "e", interpreter)
+
+
+def test_where_nothing_can_be_written_no_directory_is_left(tmp_path: Path) -> None:
+    full = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)"
+    full += "; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
+    made = tmp_path / "was-there"
+    made.mkdir()
+    zephyr("venv", "create", "first", home=tmp_path)  # the interpreter is known from then on
+    before = sorted(tmp_path.rglob("*"))
+    for place in ("./x/y", "./was-there/x/y"):
+        words = [sys.executable, "-c", f"{full}; {COMMAND[2]}", "venv", "create", place]
+        run = subprocess.run(
+            words, env=environment(tmp_path), cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert "No environment can be made at" in assert_one_sentence(run, 1)
+        assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_an_environment_whose_interpreter_is_gone_gets_a_sentence(interpreter: Probe, tmp_path: Path) -> None:

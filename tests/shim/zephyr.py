@@ -53,9 +53,9 @@ def zephyr(
     )
 
 
-def assert_one_sentence(run: subprocess.CompletedProcess[str], code: int) -> str:
+def assert_one_sentence(run: subprocess.CompletedProcess[str], code: int, stdout: str = "") -> str:
     """A command that failed: its exit code, one sentence on stderr, nothing else. Returns the sentence."""
-    assert (run.returncode, run.stdout) == (code, ""), (run.returncode, run.stdout, run.stderr)
+    assert (run.returncode, run.stdout) == (code, stdout), (run.returncode, run.stdout, run.stderr)
     lines = run.stderr.splitlines()
     assert len(lines) == 1, run.stderr
     assert lines[0].startswith("zephyr: ")

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from p2pcdn_shim.zephyr.command_line.call import Call
 
 
+# What stands in the help for the command of a command.
+SUB_COMMAND = "COMMAND"
+
+
+# For who knows pip's flag.
+_OF_A_FILE = (
+    "`zephyr import FILE` takes a requirements file over into the project, `zephyr pip install -r FILE` installs it"
+)
+
+
 class Parser(ArgumentParser):
     """Raises UsageError with a sentence where argparse would print its usage and leave.
 
@@ -39,11 +49,18 @@ class Parser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         said = f"{message[:1].upper()}{message[1:].rstrip('.')}"
+        if message.endswith(f"required: {SUB_COMMAND}"):
+            said = f"Name a command after `{self.prog}`: {', '.join(self._sub_commands())}"
         raise UsageError(f"{said}{self._meant(message)}; see `{self.prog} --help`.")
+
+    def _sub_commands(self) -> list[str]:
+        return [name for action in self._actions if action.metavar == SUB_COMMAND for name in action.choices or ()]
 
     def _meant(self, message: str) -> str:
         """The flag that is written almost like the first one that nobody knows."""
         words = message.removeprefix("unrecognized arguments: ").split(" ")
+        if words[0] in ("-r", "--requirement", "--requirements"):
+            return f"; {_OF_A_FILE}"
         if words[0] == message.partition(" ")[0] or not words[0].startswith("--"):
             return ""
         from difflib import get_close_matches
@@ -58,7 +75,7 @@ def add_sub_commands(parser: ArgumentParser) -> Callable[[str, Callable[[Call], 
     What was chosen stands in `options.sub_command`.
     """
     choices = parser.add_subparsers(
-        title="commands", metavar="COMMAND", required=True, parser_class=Parser, dest="sub_command_name"
+        title="commands", metavar=SUB_COMMAND, required=True, parser_class=Parser, dest="sub_command_name"
     )
 
     def add(name: str, run: Callable[[Call], int], sentence: str) -> ArgumentParser:

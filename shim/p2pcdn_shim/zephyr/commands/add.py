@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from urllib.parse import unquote, urlsplit
 
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_install_flags, add_requirements, add_where_flags, where_of
@@ -10,10 +11,10 @@ from p2pcdn_shim.zephyr.configuration.config_files import read_text
 from p2pcdn_shim.zephyr.configuration.urls import without_secrets
 from p2pcdn_shim.zephyr.environment import direct_urls, named, syncing
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
-from p2pcdn_shim.zephyr.lock import installing, lock_file, locking, own_build, turn
+from p2pcdn_shim.zephyr.lock import installing, kept, lock_file, locking, own_build, turn
 from p2pcdn_shim.zephyr.machine.files import write_texts
 from p2pcdn_shim.zephyr.project import project_edit
-from p2pcdn_shim.zephyr.project.pyproject import Project, name_of
+from p2pcdn_shim.zephyr.project.pyproject import Project, name_of, normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,12 +46,16 @@ def _add(call: Call) -> int:
             call.voice.warn(
                 f"The password of {shown} stands in {project.file} now; git's helpers or netrc may hold it."
             )
+    _tell_places(call, project)
     with call.node() as client:
         before = read_text(project.file)
         if before is None:
             raise UsageError(f"{project.file} is gone; nothing was changed.")
         project = own_build.asked(call, project, client)
-        return change(call, client, project, before, *_added(call, client, project, before))
+        code = change(call, client, project, before, *_added(call, client, project, before))
+    if not call.options.no_sync:
+        _tell_how_to_have(call, where_of(call.options))
+    return code
 
 
 def _refuse_dynamic(project: Project, where: project_edit.Where) -> None:
@@ -61,6 +66,29 @@ def _refuse_dynamic(project: Project, where: project_edit.Where) -> None:
             f"{project.file} leaves its {field} to its build backend to say: write the requirement where that reads it,"
             " such as in setup.py, and `zephyr sync` takes it from there. --group adds to a group."
         )
+
+
+def _tell_places(call: Call, project: Project) -> None:
+    """A requirement has no relative paths (PEP 508): whoever shares the project should know."""
+    for text in call.options.requirements:
+        url = project_edit.parse_requirement(text).url or ""
+        if url.startswith("file:"):
+            name, place = project_edit.parse_requirement(text).name, unquote(urlsplit(url).path)
+            call.voice.note(
+                f"{name} stands in {project.file.name} by its place on this machine: whoever else works on this project"
+                f" needs it in {place}, too."
+            )
+
+
+def _tell_how_to_have(call: Call, where: project_edit.Where) -> None:
+    """A sync installs neither an extra nor any group but the default ones, unless they are named."""
+    kind, name = ("extra", where.extra) if where.extra is not None else ("group", where.group)
+    if name is None or (kind == "group" and normalize(name) in map(normalize, call.config.default_groups)):
+        return
+    names = ", ".join(project_edit.parse_requirement(text).name for text in call.options.requirements)
+    stand = "stands" if len(call.options.requirements) == 1 else "stand"
+    them = "it" if stand == "stands" else "them"
+    call.voice.note(f"{names} {stand} in the {kind} {name}: `zephyr sync --{kind} {name}` installs {them}.")
 
 
 def _refuse_twice(requirements: list[str]) -> None:
@@ -91,14 +119,8 @@ def change(call: Call, client: Client, project: Project, before: str, text: str,
         did = " ".join(changes) or f"Changed {project.file}; the lock has what it had."
         call.voice.did(did, {"file": str(project.file), "changes": changes})
         return 0
-    try:
+    with kept.none_of(call, {project.file: before, file: former}):
         synced = installing.bring(call, client, project.edited(text), lock)
-    except BaseException:
-        write_texts({project.file: before} if former is None else {project.file: before, file: former})
-        if former is None:
-            file.unlink(missing_ok=True)
-        call.voice.note(f"{project.file} and its lock are as they were.")
-        raise
     syncing.tell(call, named.project_place(call.config, call.directory), synced)
     return 0
 

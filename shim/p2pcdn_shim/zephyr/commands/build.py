@@ -49,7 +49,10 @@ def run(call: Call) -> int:
     }
     with call.node() as client:
         unbuilt = f"Nothing was put into {output}."
-        answer = long_answer(client, call.voice, "/v1/distributions", question, "Building", "built", unbuilt=unbuilt)
+        doing = f"Building {source.name}"
+        answer = long_answer(
+            client, call.voice, "/v1/distributions", question, doing, "built", unbuilt=unbuilt, at_once=True
+        )
         built = answer[0]
         files = [_copied(Path(one["path"]), output) for one in built]
     for file, one in zip(files, built, strict=True):

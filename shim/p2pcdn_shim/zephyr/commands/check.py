@@ -25,5 +25,6 @@ def run(call: Call) -> int:
         f"{one.name} {one.version_text} is not supported on this platform."
         for one in checking.unsupported(found, target.probe.tags)
     ]
-    call.voice.answer(wrong or ([] if broken else [f"{len(found)} packages fit together."]), wrong)
+    fits = "1 package is there, and lacks nothing." if len(found) == 1 else f"{len(found)} packages fit together."
+    call.voice.answer(wrong or ([] if broken else [fits]), wrong)
     return 1 if wrong or broken else 0

@@ -12,6 +12,7 @@ from p2pcdn_shim.zephyr.environment import direct_urls
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.lock import turn
 from p2pcdn_shim.zephyr.machine.files import write_text
+from p2pcdn_shim.zephyr.terminal.voice import counted
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,17 +43,16 @@ def _import(call: Call) -> int:
     file = call.directory / "pyproject.toml"
     text = read_text(file) or ""
     if "name" not in found.project and "[project]" not in text:
-        from p2pcdn_shim.zephyr.commands.init import new_project
+        from p2pcdn_shim.zephyr.commands.init import name_for, new_project
         from p2pcdn_shim.zephyr.interpreters.finding import find
 
         python = find(call.config.python, None, call.directory)
-        name = call.directory.resolve().name or "project"
-        text = new_project(text, name, f"3.{python.version[1]}", file)
+        text = new_project(text, name_for(call.directory), f"3.{python.version[1]}", file)
     write_text(file, put_into(text, found, file, group=call.options.group))
     for note in found.notes:
         call.voice.note(note)
     call.voice.did(
-        f"Took {found.count} requirements of {source} over into {file}.",
+        f"Took {counted(found.count, 'requirement')} of {source} over into {file}.",
         {"file": str(file), "requirements": found.count, "notes": list(found.notes)},
     )
     return 0

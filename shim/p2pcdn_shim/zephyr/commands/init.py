@@ -11,6 +11,7 @@ from p2pcdn_shim.zephyr.configuration.config_files import read_text
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters import finding
 from p2pcdn_shim.zephyr.machine.files import write_text
+from p2pcdn_shim.zephyr.project.pyproject import is_name
 
 DESCRIPTION = """Makes a project: a pyproject.toml with a name, a version, the Python it needs and an empty list of
 dependencies. In a directory that has one without a [project], that table is added, and all else stays."""
@@ -25,8 +26,8 @@ def arguments(parser: ArgumentParser) -> None:
 def run(call: Call) -> int:
     directory = call.directory / (call.options.path or "")
     file = directory / "pyproject.toml"
-    name = call.options.name or _name_for(directory)
-    if not re.fullmatch(r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]", name):
+    name = call.options.name or name_for(directory)
+    if not is_name(name):
         raise UsageError(f"{name[:60]!r} cannot be the name of a project; give it one with --name.")
     python = finding.find(call.config.python, None, call.directory)
     text = read_text(file) or ""
@@ -48,5 +49,6 @@ def new_project(text: str, name: str, oldest_python: str, file: Path) -> str:
     return f"{table}\n{text}" if text.strip() else table
 
 
-def _name_for(directory: Path) -> str:
+def name_for(directory: Path) -> str:
+    """What a project there is called, unless somebody names it."""
     return re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower()).strip("-") or "project"

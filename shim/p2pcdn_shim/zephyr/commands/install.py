@@ -10,10 +10,12 @@ from p2pcdn.envs.generations import Environment
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_install_flags, add_requirements
 from p2pcdn_shim.zephyr.environment import direct_urls, named, syncing
-from p2pcdn_shim.zephyr.environment.interpreter import interpreter_at, interpreter_of
+from p2pcdn_shim.zephyr.environment.extras import extras_held
+from p2pcdn_shim.zephyr.environment.interpreter import interpreter_at, interpreter_of, scheme_of
 from p2pcdn_shim.zephyr.errors import ChangedMeanwhile
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import name_of
+from p2pcdn_shim.zephyr.terminal.progress import Progress
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def run(call: Call) -> int:
     new = {name_of(text) for text in typed}
 
     def install(held: Held) -> None:
-        wanted = [*typed, *(text for name, text in requested_of(held.plan).items() if name not in new)]
+        wanted = [*typed, *(text for name, text in requested_of(call, place, held.plan).items() if name not in new)]
         keep = () if call.options.upgrade else versions_of(held.plan)
         stay = [name for name in editables_of(held.plan) if name not in new]
         resolve_and_sync(call, place, wanted, keep, [*editables, *stay], held)
@@ -81,7 +83,8 @@ def resolve_and_sync(
     question["editable"] += editables
     with call.node() as client:
         here = {**interpreter_of(call, interpreter), "installs": True}
-        locked = asking.ask_resolve(client, question, here, keep)
+        with Progress(call.voice, "Resolving", at_once=True):
+            locked = asking.ask_resolve(client, question, here, keep)
         for warning in locked.warnings:
             call.voice.warn(warning)
         requested = tuple(dict.fromkeys(map(name_of, wanted)))
@@ -89,13 +92,22 @@ def resolve_and_sync(
         syncing.tell(call, place, syncing.sync(call, client, place, interpreter, chosen))
 
 
-def requested_of(plan: Plan | None) -> dict[str, str]:
-    """The projects that a user asked for by name, and what asks for them again: the name, or whence it came."""
+def requested_of(call: Call, place: Path, plan: Plan | None) -> dict[str, str]:
+    """The projects that a user asked for by name, and what asks for them again: the name with the extras that they had,
+    and whence it came.
+    """
     if plan is None:
         return {}
     names = [name_of(wheel.project) for wheel in plan.wheels if wheel.requested]
+    interpreter = interpreter_at(call, place)
+    site = place / scheme_of(interpreter).purelib
+    extras = extras_held(site, interpreter.markers, [name for name, _ in versions_of(plan)], names)
     by_url = direct_urls.remembered(plan)
-    return {name: by_url.get(name, name) for name in names}
+    return {name: _with_extras(by_url.get(name, name), name, extras.get(name, ())) for name in names}
+
+
+def _with_extras(requirement: str, name: str, extras: Sequence[str]) -> str:
+    return f"{name}[{','.join(extras)}]{requirement.removeprefix(name)}" if extras else requirement
 
 
 def editables_of(plan: Plan | None) -> list[str]:

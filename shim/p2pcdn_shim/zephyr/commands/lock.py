@@ -43,7 +43,7 @@ def _lock(call: Call) -> int:
     names = lock_file.known_names(file, call.options.upgrade_package)
     with call.node() as client:
         project = own_build.asked(call, project, client, anew=True)
-        locked = locking.make(call, client, project, upgrade=call.options.upgrade or names)
+        locked = locking.make(call, client, project, upgrade=call.options.upgrade or names, tells_again=True)
     is_new = lock_file.read(file) != locked.text  # also where no version is another, but a file or its place
     changes = locking.write(call, file, locked.text)
     did = f"Locked {packages(locked.packages)} in {file}." if is_new else f"{file} is as it should be."
@@ -61,7 +61,8 @@ def _check(call: Call, project: Project) -> int:
     if text is None:
         sentence = f"There is no {file}; `zephyr lock` makes it."
     elif not fresh:
-        sentence = f"{file} was made of another pyproject.toml, or of other settings; `zephyr lock` makes it anew."
+        otherwise = "was made of another pyproject.toml, or of other settings or flags"
+        sentence = f"{file} {locking.why_stale(call, project, text, otherwise)}; `zephyr lock` makes it anew."
     elif (wrong := _wrong_with(text, file)) is not None:
         fresh, sentence = False, f"{wrong} Mend it, or delete it: `zephyr lock` makes it anew."
     else:

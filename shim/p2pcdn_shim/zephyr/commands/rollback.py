@@ -41,7 +41,7 @@ def run(call: Call) -> int:
         raise ZephyrError(str(error)) from error
     for sign, names in (("-", outcome.removed), ("+", outcome.added)):
         for name in names:
-            call.voice.note(f"{sign} {name}")
+            call.voice.row(f"{sign} {name}")
     value = {
         "environment": str(place),
         "generation": outcome.generation,

@@ -46,7 +46,7 @@ def _uninstall(call: Call, place: Path, names: list[str], held: Held) -> None:
     there = {name for name, _ in versions}
     if missing := [name for name in names if name not in there]:
         raise UsageError(f"zephyr did not install {', '.join(missing)} in {place}; nothing was changed.")
-    requested = requested_of(held.plan)
+    requested = requested_of(call, place, held.plan)
     if needed := [name for name in names if name not in requested]:
         raise UsageError(f"{', '.join(needed)} is there because others in {place} need it; nothing was changed.")
     stay = [text for name, text in requested.items() if name not in names]

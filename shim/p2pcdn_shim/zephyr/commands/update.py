@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_install_flags
-from p2pcdn_shim.zephyr.lock import installing, lock_file, locking, own_build, turn
+from p2pcdn_shim.zephyr.lock import installing, kept, lock_file, locking, own_build, turn
 
 DESCRIPTION = """Locks the newest versions that pyproject.toml allows, of all packages or of those that are named, and
 syncs the environment."""
@@ -26,13 +26,15 @@ def run(call: Call) -> int:
 def _update(call: Call) -> int:
     project = locking.project_of(call)
     file = lock_file.place_of(project.file)
+    former = lock_file.read(file)
     names = lock_file.known_names(file, call.options.names)
     with call.node() as client:
         project = own_build.asked(call, project, client, anew=True)
         locked = locking.make(call, client, project, upgrade=names or True, installs=not call.options.no_sync)
         changes = locking.write(call, file, locked.text)
         if not call.options.no_sync:
-            return installing.install_lock(call, client, project, locked.text)
+            keeping = kept.none_of(call, {file: former})
+            return installing.install_lock(call, client, project, locked.text, keeping=keeping)
     did = " ".join(changes) or "Nothing newer fits."
     call.voice.did(did, {"file": str(file), "changes": changes})
     return 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.parser import add_sub_commands
 from p2pcdn_shim.zephyr.environment import activation, named, venv
-from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters import finding
 
 DESCRIPTION = """Makes, lists, removes and enters virtual environments. An environment has a name (it is kept in a
@@ -87,8 +88,15 @@ def _remove(call: Call) -> int:
 
 
 def _activate(call: Call) -> int:
-    environment = named.open_meant(call.options.place, call.config, call.directory)
-    words = activation.entering_words(environment.path, call.options.shell or _shell())
+    shell = call.options.shell or _shell()
+    try:
+        environment = named.open_meant(call.options.place, call.config, call.directory)
+        words = activation.entering_words(environment.path, shell)
+    except ZephyrError:
+        # `eval` would succeed where there is nothing to evaluate; a person who looks on needs the sentence alone.
+        if not (call.voice.as_json or sys.stdout.isatty()):
+            call.voice.answer([activation.refusing_words(shell)], None)
+        raise
     call.voice.answer([words], {"path": str(environment.path), "words": words})
     return 0
 

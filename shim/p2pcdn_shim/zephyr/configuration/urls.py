@@ -40,7 +40,12 @@ def links_url(text: str, directory: Path) -> str:
 
 def path_url(directory: Path, path: str) -> str:
     """The file URL of a path that begins at a directory; links are not followed."""
-    return Path(os.path.abspath(directory / Path(path).expanduser())).as_uri()  # noqa: PTH100
+    return absolute(directory, path).as_uri()
+
+
+def absolute(directory: Path, path: str) -> Path:
+    """A path that begins at a directory, or at a home; links are not followed."""
+    return Path(os.path.abspath(directory / Path(path).expanduser()))  # noqa: PTH100
 
 
 def without_secrets(text: str) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
+from p2pcdn_shim.zephyr.configuration.urls import without_secrets
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.project import project_edit
 from p2pcdn_shim.zephyr.project.pyproject import normalize
+from p2pcdn_shim.zephyr.terminal.progress import Progress
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ def name_at(call: Call, url: str) -> str:
     """The normalized project of what stands at a URL, which the node looks at. Raises NodeRefused."""
     from p2pcdn_shim.zephyr.environment.interpreter import some_interpreter
 
-    with call.node() as client:
+    what = without_secrets(url.partition("#")[0].rstrip("/")).rpartition("/")[2]
+    with call.node() as client, Progress(call.voice, f"Looking at {what}", at_once=True):
         return str(client.post("/v1/name", {"url": url, **some_interpreter(call)})["name"])
 
 

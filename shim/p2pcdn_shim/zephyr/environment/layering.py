@@ -17,6 +17,7 @@ from p2pcdn_shim.zephyr.interpreters.probes import probe
 from p2pcdn_shim.zephyr.machine import platforms
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import name_of, normalize
+from p2pcdn_shim.zephyr.terminal.progress import Progress
 
 # Of a file that is no script, no more than this is read.
 HEAD_SIZE_BYTES = 512
@@ -71,7 +72,8 @@ def _fill(call: Call, place: Path, layer: Layer, *, upgrade: bool) -> None:
     }
     with call.node() as client:
         here = {**interpreter_of(call, layer.interpreter), "installs": True}
-        locked = asking.ask_resolve(client, question, here, () if upgrade else [*below.items()])
+        with Progress(call.voice, "Resolving", at_once=True):
+            locked = asking.ask_resolve(client, question, here, () if upgrade else [*below.items()])
         for warning in locked.warnings:
             call.voice.warn(warning)
         requested = tuple(dict.fromkeys(map(name_of, question["requirements"])))

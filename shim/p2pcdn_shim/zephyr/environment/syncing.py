@@ -51,7 +51,8 @@ class Chosen(Value):
 
 
 class Synced(Value):
-    """What came of it. outcome: None where there was nothing to do.
+    """What came of it. outcome: None where there was nothing to do. packages: of the plan. others: how many more are
+    there, looked for where something was done.
 
     settled: the node would say so again whenever it is asked the same: no byte code is still to come, and nothing
     stands in a directory of the user's, whose sources may change.
@@ -61,6 +62,7 @@ class Synced(Value):
     packages: int
     notes: tuple[str, ...]
     settled: bool
+    others: int = 0
 
 
 def sync(
@@ -118,7 +120,8 @@ def sync(
             )
     compiled = question["bytecode"] is None or all(one["bytecode"] for one in wheels)
     fixed = chosen.project is None and not any(word in chosen.lock for word in ("directory", "editable"))
-    return Synced(outcome, len(wheels), notes, outcome is None and not notes and compiled and fixed)
+    others = len(list((place / site).glob("*.dist-info"))) - len(wheels) if outcome is not None else 0
+    return Synced(outcome, len(wheels), notes, outcome is None and not notes and compiled and fixed, others)
 
 
 def _load(mode: LinkMode) -> None:
@@ -215,8 +218,9 @@ def tell(call: Call, place: Path, synced: Synced, *, by_the_way: bool = False) -
     if not call.voice.as_json:
         for sign, names in (("-", outcome.removed), ("+", outcome.added)):
             for name in names:
-                call.voice.note(f"{sign} {name}")
-    did = f"{place} holds {packages(synced.packages)} now (generation {outcome.generation})."
+                call.voice.note(f"{sign} {name}") if by_the_way else call.voice.row(f"{sign} {name}")
+    more = f", and {synced.others} more that pip or others installed" if synced.others > 0 else ""
+    did = f"{place} holds {packages(synced.packages)} now (generation {outcome.generation}){more}."
     call.voice.note(did) if by_the_way else call.voice.did(did, value)
     from p2pcdn_shim.zephyr.environment import sweeping
 

@@ -8,7 +8,10 @@ from pathlib import Path
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters.probes import Probe
 from p2pcdn_shim.zephyr.machine import platforms
-from p2pcdn_shim.zephyr.values import Value
+from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CONFIG_NAME = "pyvenv.cfg"
 # What zephyr keeps in an environment that cannot be swapped (`p2pcdn/envs/places.py`, which most commands do not load).
@@ -57,6 +60,7 @@ def create(
     prompt = prompt or (path.parent.name if path.name == ".venv" else path.name) or "venv"
     is_fixed = _is_fixed(path)
     new = path / _OWN / f"new-{os.getpid()}" if is_fixed else path.with_name(f".{path.name}.new-{os.getpid()}")
+    above = [one for one in path.parents if not one.exists()]
     try:
         new.parent.mkdir(parents=True, exist_ok=True)
         new.mkdir()
@@ -68,6 +72,7 @@ def create(
             _move_into_place(new, path, clear=clear)
     except OSError as error:
         _remove_tree(new, ignore_errors=True)
+        _remove_empty(above)
         raise ZephyrError(f"No environment can be made at {path}: {error.strerror or error}.") from error
     return Environment(path, read_settings(path) or {})
 
@@ -293,6 +298,15 @@ def _empty(path: Path) -> None:
     for one in path.iterdir():
         if one.name != _OWN:
             _remove_tree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
+
+
+def _remove_empty(directories: Sequence[Path]) -> None:
+    """The innermost first; one that something was put into meanwhile stays, with all above it."""
+    for one in directories:
+        try:
+            one.rmdir()
+        except OSError:
+            return
 
 
 def _remove_tree(path: Path, *, ignore_errors: bool = False) -> None:

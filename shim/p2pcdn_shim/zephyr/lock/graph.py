@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from p2pcdn_shim.zephyr.project.pyproject import normalize
@@ -34,9 +35,19 @@ def _node(name: str, packages: Sequence[Mapping[str, Any]]) -> Node:
     texts = []
     for one in packages:
         version, marker = one.get("version", ""), one.get("marker")
-        texts.append(f"{version} ({marker})" if marker else version)
+        texts.append(f"{version} ({_in_words(marker)})" if marker else version)
     children = dict.fromkeys(child["name"] for one in packages for child in one.get("dependencies", ()))
     return Node(name, f"{name} {', '.join(texts)}".strip(), tuple(sorted(children)))
+
+
+def _in_words(marker: str) -> str:
+    """A marker, with the names of extras and groups as everybody writes them."""
+    words = {"extras": "extra", "dependency_groups": "group"}
+    return re.sub(
+        r"""(['"])([\w.-]+)\1 (not )?in (extras|dependency_groups)""",
+        lambda found: f"{found[3] or ''}{words[found[4]]} {found[2]}",
+        marker,
+    )
 
 
 def inverted(nodes: Mapping[str, Node]) -> dict[str, Node]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from p2pcdn_shim.zephyr.command_line.call import Call
@@ -12,7 +12,7 @@ from p2pcdn_shim.zephyr.configuration.config import user_config_file
 from p2pcdn_shim.zephyr.environment import named, syncing
 from p2pcdn_shim.zephyr.environment.interpreter import interpreter_at
 from p2pcdn_shim.zephyr.errors import ChangedMeanwhile, UsageError, ZephyrError
-from p2pcdn_shim.zephyr.lock import behind, build_files, lock_file, locking, own_build
+from p2pcdn_shim.zephyr.lock import behind, build_files, kept, lock_file, locking, own_build
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import Project, name_of, normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
@@ -37,9 +37,9 @@ def _sync_project(call: Call) -> int:
     project = _project(call)
     lock = _as_it_is(call, project)
     with call.node() as client:
-        if lock is None:
-            project, lock = locking.current(call, client)
-        return install_lock(call, client, project, lock, before_change=_turn_of(call, project, lock))
+        project, lock, keeping = _locked(call, client, project, lock)
+        turn = _turn_of(call, project, lock)
+        return install_lock(call, client, project, lock, before_change=turn, keeping=keeping)
 
 
 def follow(call: Call, place: Path) -> None:
@@ -62,10 +62,10 @@ def _follow(call: Call, place: Path) -> None:
     project = _project(call)
     lock = _as_it_is(call, project)
     with call.node() as client:
-        if lock is None:
-            project, lock = locking.current(call, client)
-            call.config = call.config.but(venv=place)  # which was read again, in the project's turn
-        synced = bring(call, client, project, lock, _turn_of(call, project, lock), exact=False)
+        project, lock, keeping = _locked(call, client, project, lock)
+        call.config = call.config.but(venv=place)  # which was read again, in the project's turn
+        with keeping:
+            synced = bring(call, client, project, lock, _turn_of(call, project, lock), exact=False)
     syncing.tell(call, place, synced, by_the_way=True)
 
 
@@ -88,10 +88,23 @@ def _as_it_is(call: Call, project: Project) -> str | None:
         return frozen
     found = locking.fitting(call, project)
     if found is None and call.options.locked:
-        what = "does not belong to the project as it is, with the settings and flags in force"
-        what = what if lock_file.read(file) is not None else "is not there"
+        text = lock_file.read(file)
+        otherwise = "does not belong to the project as it is, with the settings and flags in force"
+        what = locking.why_stale(call, project, text, otherwise) if text is not None else "is not there"
         raise ZephyrError(f"{file} {what}; `zephyr lock` with the same flags makes it.")
     return found
+
+
+def _locked(
+    call: Call, client: Client, project: Project, lock: str | None
+) -> tuple[Project, str, AbstractContextManager[None]]:
+    """The project and its lock, which is made where None is given; and within what it is to be brought in, for who has
+    a new lock is told that it stays where that fails.
+    """
+    if lock is not None:
+        return project, lock, nullcontext()
+    project, lock = locking.current(call, client)
+    return project, lock, kept.new_lock(call, lock_file.place_of(project.file))
 
 
 @contextmanager
@@ -114,12 +127,15 @@ def install_lock(
     project: Project,
     lock: str,
     before_change: AbstractContextManager[None] | None = None,
+    keeping: AbstractContextManager[None] | None = None,
 ) -> int:
     """Syncs the project's environment with the text of a lock, and says what that did.
 
-    before_change: entered before the environment is touched; whoever has the project's turn needs none.
+    before_change: entered before the environment is touched; whoever has the project's turn needs none. keeping: left
+    by what is raised where the environment stays as it was.
     """
-    synced = bring(call, client, project, lock, before_change)
+    with keeping or nullcontext():
+        synced = bring(call, client, project, lock, before_change)
     place = named.project_place(call.config, call.directory)
     syncing.tell(call, place, synced)
     if synced.settled and (stood_on := syncing.stood_on(place)):

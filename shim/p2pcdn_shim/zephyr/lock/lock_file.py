@@ -106,11 +106,11 @@ def _change(name: str, old: Mapping[str, list[str]], new: Mapping[str, list[str]
     if was == now:
         return
     if not was:
-        yield f"Added {name} {now}."
+        yield f"Added {name} {now} to the lock."
     elif not now:
-        yield f"Removed {name} {was}."
+        yield f"Removed {name} {was} from the lock."
     else:
-        yield f"Changed {name} from {was} to {now}."
+        yield f"Changed {name} from {was} to {now} in the lock."
 
 
 def _versions(text: str | None, file: Path) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ from p2pcdn_shim.zephyr.lock import lock_file, own_build
 from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import Project, read_project
+from p2pcdn_shim.zephyr.terminal.progress import Progress
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,6 +46,14 @@ def is_fresh(call: Call, project: Project, text: str | None) -> bool:
     return text is not None and lock_file.inputs_of(text) == digest(asking.question_of(project, call.config))
 
 
+def why_stale(call: Call, project: Project, text: str, otherwise: str) -> str:
+    """What is wrong with a lock that is not fresh: the settings that it was made with, else in these words."""
+    from p2pcdn_shim.zephyr.lock.differing import differing
+
+    found = differing(asking.question_of(project, call.config), lock_file.inputs_of(text))
+    return f"was made with {'; '.join(found)}" if found else otherwise
+
+
 def make(
     call: Call,
     client: Client,
@@ -53,11 +62,13 @@ def make(
     upgrade: bool | Sequence[str] = (),
     former: str | None = None,
     installs: bool = False,
+    tells_again: bool = False,
 ) -> asking.Locked:
     """A new lock of a project, which keeps what the old one had where it fits; nothing is written.
 
     former: the old one; the project's own where none is given. installs: it is installed at once, so the node fetches
-    meanwhile what it can. Raises NodeRefused, UsageError.
+    meanwhile what it can. tells_again: also of those environments that the old lock did not serve either.
+    Raises NodeRefused, UsageError.
     """
     project = own_build.asked(call, project, client)
     if project.name is None and not (project.dependencies or project.extras or project.groups):
@@ -67,12 +78,16 @@ def make(
         call.voice.warn(f"{project.name} has no extra {extra!r}, which {project.file} names; it is left out.")
     former = former or lock_file.read(lock_file.place_of(project.file))
     builder = {**some_interpreter(call), "installs": installs}
+    question = asking.question_of(project, call.config)
     try:
-        locked = asking.ask_lock(client, asking.question_of(project, call.config), builder, former, upgrade)
+        with Progress(call.voice, "Resolving", at_once=True):
+            locked = asking.ask_lock(client, question, builder, former, upgrade)
     except NodeRefused as error:
         raise _with_its_line(project, error) from error
+    known = [] if tells_again else lock_file.left_out_of(former or "")
     for warning in locked.warnings:
-        call.voice.warn(warning)
+        if warning not in known:
+            call.voice.warn(warning)
     return locked
 
 

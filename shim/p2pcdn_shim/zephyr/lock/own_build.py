@@ -18,6 +18,7 @@ from p2pcdn_shim.zephyr.lock.build_files import key_of, note_of
 from p2pcdn_shim.zephyr.lock.marker_text import left_of
 from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.project.pyproject import BuildSays, Project, head_and_marker, normalize
+from p2pcdn_shim.zephyr.terminal.progress import Progress
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def asked(call: Call, project: Project, client: Client | None = None, *, anew: b
     interpreter = _interpreter(call)
     key = key_of(project.file.parent, *_builder(interpreter))
     with nullcontext(client) if client is not None else call.node() as node:
-        told = _ask(node, project, interpreter_of(call, interpreter))
+        told = _ask(call, node, project, interpreter_of(call, interpreter))
     said = _understood(told, project)
     if key:
         _remember(project.file.parent, key, told)
@@ -83,11 +84,13 @@ def _remember(root: Path, key: str, told: Any) -> None:
         write_text(note_of(root), json.dumps({"key": key, "told": told}))  # readable for a build, which sees the tree
 
 
-def _ask(client: Client, project: Project, builder: dict[str, Any]) -> Any:
+def _ask(call: Call, client: Client, project: Project, builder: dict[str, Any]) -> Any:
     from p2pcdn_shim.client import NodeRefused
 
+    root = project.file.parent
     try:
-        return client.post("/v1/needs", {"directory": str(project.file.parent), **builder})
+        with Progress(call.voice, f"Asking the build of {project.name or root.name}", at_once=True):
+            return client.post("/v1/needs", {"directory": str(root), **builder})
     except NodeRefused as error:
         why = f"{project.file} leaves it to its build to say what the project needs, and that cannot be had: {error}"
         raise NodeRefused(why, status=error.status, problem=error.problem) from error

@@ -23,10 +23,13 @@ def long_answer(
     key: str,
     unbuilt: str,
     meanwhile: Callable[[], None] | None = None,
+    *,
+    at_once: bool = False,
 ) -> tuple[Any, bytes | None]:
     """What the node says under `key` when a long work is done, and the line after it, if there is one.
 
-    Progress is drawn. unbuilt: what is true where a build has failed. meanwhile: called once while the node is at work.
+    Progress is drawn; at_once: before the node says anything. unbuilt: what is true where a build has failed.
+    meanwhile: called once while the node is at work.
     Raises NodeRefused.
     """
     import json
@@ -35,7 +38,7 @@ def long_answer(
 
     found: Any = None
     more: bytes | None = None
-    with Progress(voice, doing) as progress:
+    with Progress(voice, doing, at_once=at_once) as progress:
         for line in client.raw_lines(target, question, meanwhile=meanwhile):
             if found is not None:
                 more = line
@@ -43,7 +46,10 @@ def long_answer(
             said = json.loads(line)
             if "progress" in said:
                 step = said["progress"]
-                progress.show(step["done"], step["of"], step["what"])
+                if step.get("building"):
+                    progress.now("Building", step["building"])
+                else:
+                    progress.show(step["done"], step["of"], step["what"])
             elif "error" in said:
                 why = said["error"]["detail"]
                 if said["error"]["title"] == "The build failed":

@@ -16,6 +16,7 @@ from subprocess import DEVNULL, Popen, TimeoutExpired
 from p2pcdn_shim.client import Client, NoNode, find
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.machine import platforms
+from p2pcdn_shim.zephyr.terminal.progress import Progress
 from p2pcdn_shim.zephyr.terminal.voice import Voice
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -39,7 +40,9 @@ def start(voice: Voice, environ: Mapping[str, str] = os.environ) -> Client:
     log = platforms.cache_directory(environ) / "node.log"
     with _open_log(log) as opened:
         node, ready = _spawn(["serve", "--leaves-when-replaced", *_free_ports(environ)], environ, opened)
-    if _wait_ready(node, ready):
+    with Progress(voice, "Starting a node", at_once=True):
+        is_ready = _wait_ready(node, ready)
+    if is_ready:
         voice.note(f"Started a node for you (`p2pcdn status`; its log is {log}).")
         return find(environ)
     deadline_s = time.monotonic() + OTHERS_READY_TIME_S
@@ -93,7 +96,9 @@ def private_node(voice: Voice, environ: Mapping[str, str] = os.environ) -> Itera
         with _open_log(log) as opened:
             node, ready = _spawn(command, environ, opened)
         try:
-            if not _wait_ready(node, ready):
+            with Progress(voice, "Starting a node", at_once=True):
+                is_ready = _wait_ready(node, ready)
+            if not is_ready:
                 raise ZephyrError(_did_not_start(node, log))
             yield Client(str(socket), temporary=store is None)
         finally:

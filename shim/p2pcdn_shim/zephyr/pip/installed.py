@@ -132,8 +132,9 @@ class Distribution:
     def is_below(self, directory: str) -> bool:
         return _is_below(self.where, directory)
 
-    def requires(self, markers: Mapping[str, str], *, strict: bool = False) -> list[Requirement]:
-        """What it needs in an environment with these markers, without extras; what is no requirement is left out.
+    def requires(self, markers: Mapping[str, str], *, extra: str = "", strict: bool = False) -> list[Requirement]:
+        """What it needs in an environment with these markers, without extras or with one; what is no requirement is
+        left out.
 
         strict: raises ValueError for such a one.
         """
@@ -147,7 +148,7 @@ class Distribution:
                 if strict:
                     raise
                 continue
-            if one.marker is None or one.marker.evaluate({**markers, "extra": ""}):
+            if one.marker is None or one.marker.evaluate({**markers, "extra": extra}):
                 found.append(one)
         return found
 

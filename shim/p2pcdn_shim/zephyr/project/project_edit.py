@@ -62,11 +62,21 @@ def remove(
     for name in names:
         found = [at for at, one in enumerate(array.values) if _name(one) == normalize(name)]
         if not found:
-            raise UsageError(f"{file} has no requirement for {name[:60]!r} in its {where}.")
+            raise UsageError(f"{file} has no requirement for {name[:60]!r} in its {where}{_elsewhere(document, name)}.")
         gone += [array.values[at] for at in found]
         for at in reversed(found):
             array.remove(at)
     return _written(document, table, key, array, _expected(text, where, key, array)), gone
+
+
+def _elsewhere(document: tomlkit.TOMLDocument, name: str) -> str:
+    """Which of the other lists have a requirement for a project, to be added to a sentence that one has none."""
+    project = document.get("project", {})
+    lists = {"dependencies": project.get("dependencies", ())}
+    lists |= {f"extra {extra}": many for extra, many in project.get("optional-dependencies", {}).items()}
+    lists |= {f"group {group}": many for group, many in document.get("dependency-groups", {}).items()}
+    found = [where for where, many in lists.items() if normalize(name) in map(_name, many)]
+    return f"; it has one in its {' and its '.join(found)}" if found else ""
 
 
 def set_project(text: str, values: dict[str, Any], *, file: Path = Path("pyproject.toml")) -> str:
@@ -145,7 +155,10 @@ def parse_requirement(text: str) -> Requirement:
     try:
         return Requirement(text)
     except InvalidRequirement as error:
-        raise UsageError(f"{without_secrets(text)[:100]!r} is no requirement: {str(error).splitlines()[0]}.") from error
+        doubled = re.sub(r"(?<![=<>!~])=(?!=)", "==", text)
+        meant = f" Did you mean {doubled[:100]!r}?" if doubled != text and "://" not in text else ""
+        shown = without_secrets(text)[:100]
+        raise UsageError(f"{shown!r} is no requirement: {str(error).splitlines()[0]}.{meant}") from error
 
 
 def _parse(text: str, file: Path) -> tomlkit.TOMLDocument:

@@ -104,7 +104,7 @@ def parse_project(text: str, file: Path) -> Project:
     reader = Reader(text, file)
     table = reader.table(whole, "project", "")
     extras = reader.table(table, "optional-dependencies", "project")
-    name = reader.text(table, "name")
+    name = reader.name(table)
     dynamic = frozenset(reader.texts(table, "dynamic", "project"))
     return Project(
         file=file,
@@ -131,6 +131,11 @@ def read_group(file: Path, name: str) -> tuple[str, ...]:
     return reader.group(normalize(name), groups)
 
 
+def is_name(text: str) -> bool:
+    """Whether a project can be called so (the core metadata specification)."""
+    return re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", text) is not None
+
+
 def normalize(name: str) -> str:
     """The normal form of a name of a project, an extra or a group (PEP 503, 685, 735)."""
     return re.sub(r"[-_.]+", "-", name).lower()
@@ -146,8 +151,8 @@ def head_and_marker(requirement: str) -> tuple[str, str]:
     """What a requirement asks for, and where that holds (PEP 508); "" for everywhere."""
     # In a URL a semicolon is one of its signs, unless a blank stands before it.
     is_url = re.match(r"\s*[\w.-]+\s*(\[[^\]]*\])?\s*@", requirement)
-    head, _, marker = requirement.partition(" ;" if is_url else ";")
-    return head.strip(), marker.strip()
+    head, *marker = re.split(r"\s;" if is_url else ";", requirement, maxsplit=1)
+    return head.strip(), "".join(marker).strip()
 
 
 class Reader:
@@ -168,6 +173,15 @@ class Reader:
         if value is not None and not isinstance(value, str):
             raise self._wrong(path, key, "is not a text")
         return value
+
+    def name(self, project: Mapping[str, Any]) -> str | None:
+        name = self.text(project, "name")
+        if name is not None and not is_name(name):
+            raise UsageError(
+                f"{self._file}, line {line_of(self._text, 'project', 'name')}: {name[:60]!r} cannot be the name of a"
+                " project: it has letters, digits, '.', '_' and '-', and begins and ends with a letter or digit."
+            )
+        return name
 
     def texts(self, of: Mapping[str, Any], key: str, path: str) -> list[str]:
         value = of.get(key, [])

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from p2pcdn_shim.zephyr.terminal.voice import Voice
+from p2pcdn_shim.zephyr.terminal.width import columns_of
 
 # Drawn more often, the terminal would be the slowest part.
 REDRAW_S = 0.1
-# Of a terminal that does not say how wide it is.
-COLUMNS_USUAL = 80
 
 
 class Progress:
-    """`with Progress(voice, "Fetching") as progress: progress.show(3, 10, "numpy")`. Used by one thread."""
+    """`with Progress(voice, "Fetching") as progress: progress.show(3, 10, "numpy")`. Used by one thread.
 
-    def __init__(self, voice: Voice, verb: str) -> None:
+    at_once: the verb is seen before anything is counted.
+    """
+
+    def __init__(self, voice: Voice, verb: str, *, at_once: bool = False) -> None:
         self._verb = verb
+        self._at_once = at_once
         self._shows = voice.shows_progress
         self._drawn_at_s = float("-inf")
 
     def __enter__(self) -> Progress:
+        if self._at_once:
+            self.now(self._verb)
         return self
 
     def show(self, done: int, of: int | None, what: str = "") -> None:
@@ -33,7 +38,12 @@ class Progress:
             return
         self._drawn_at_s = now_s
         counted = f"{done}/{of}" if of else str(done)
-        self._draw(line_of(self._verb, counted, what, _columns()))
+        self._draw(line_of(self._verb, counted, what, columns_of(sys.stderr)))
+
+    def now(self, verb: str, names: Sequence[str] = ()) -> None:
+        """What goes on, where nothing is counted: seen at once, for it may take long."""
+        if self._shows:
+            self._draw(line_of_names(verb, names, columns_of(sys.stderr)))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -59,8 +69,7 @@ def line_of(verb: str, counted: str, what: str, columns: int) -> str:
     return line if len(line) < columns else ""
 
 
-def _columns() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or COLUMNS_USUAL
-    except (OSError, ValueError):
-        return COLUMNS_USUAL
+def line_of_names(verb: str, names: Sequence[str], columns: int) -> str:
+    """What of "Building numpy, scipy" fits: from the right, whole names are left out."""
+    lines = (f"{verb} {', '.join(names[:number])}".rstrip() for number in range(len(names), -1, -1))
+    return next((line for line in lines if len(line) < columns), "")

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 def packages(number: int) -> str:
     """So many of them, in words."""
-    return f"{number} package{'' if number == 1 else 's'}"
+    return counted(number, "package")
+
+
+def counted(number: int, what: str) -> str:
+    """So many of what is named in the singular."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def document(value: Any) -> str:
@@ -68,11 +73,19 @@ class Voice:
         if not self.quiet:
             self.warn(sentence)
 
+    def row(self, text: str) -> None:
+        """A row of a list that stands beside what was done; silent with --quiet."""
+        if not self.quiet:
+            self._tell(f"  {harmless(text)}")
+
     def warn(self, sentence: str) -> None:
         """What the user must know."""
+        self._tell(f"zephyr: {harmless(sentence)}")
+
+    def _tell(self, line: str) -> None:
         self.has_warned = True
         sys.stdout.flush()
-        print(f"zephyr: {harmless(sentence)}", file=sys.stderr)
+        print(line, file=sys.stderr)
 
     def detail(self, sentence: str, *, level: int = 1) -> None:
         """What only who asked with so many -v wants to know."""

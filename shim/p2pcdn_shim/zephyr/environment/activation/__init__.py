@@ -61,6 +61,8 @@ _ENTERING = {
     "powershell": (". {}", _EVERYWHERE[3]),
 }
 SHELLS = tuple(_ENTERING)
+# The words whose evaluation fails.
+_REFUSING = {"powershell": "throw 'No environment was entered.'"}
 _SAME = {"dash": "sh", "ksh": "sh", "tcsh": "csh", "pwsh": "powershell", "pwsh.exe": "powershell"}
 
 _HOOKS = {
@@ -104,6 +106,11 @@ def entering_words(environment: Path, shell: str) -> str:
         raise UsageError(f"{shell[:40]!r} is not one of the shells {', '.join(SHELLS)}; name yours with --shell.")
     words, script = _ENTERING[shell]
     return words.format(script.quote(str(environment / platforms.scripts_name() / script.target)))
+
+
+def refusing_words(shell: str) -> str:
+    """What a shell evaluates in their place where there is nothing to enter, so that it hears of that."""
+    return _REFUSING.get(shell, "false")
 
 
 def shell_of(environ: Mapping[str, str], os_name: str = os.name) -> str:

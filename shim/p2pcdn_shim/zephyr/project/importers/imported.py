@@ -7,7 +7,7 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr.configuration import urls
 from p2pcdn_shim.zephyr.configuration.settings import IndexSetting
-from p2pcdn_shim.zephyr.configuration.urls import check_url, public_url
+from p2pcdn_shim.zephyr.configuration.urls import absolute, check_url, public_url
 from p2pcdn_shim.zephyr.project import project_edit
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
@@ -53,6 +53,14 @@ def without_secrets(requirement: str, notes: list[str]) -> str:
     if shown != requirement:
         notes.append(f"The user name and password in {shown} were left out: netrc may hold them.")
     return shown
+
+
+def place_url(name: str, directory: Path, path: str, notes: list[str]) -> str:
+    """The URL of a path that a file names; where nothing is, whoever has the file may have more than we were given."""
+    place = absolute(directory, path)
+    if not place.exists():
+        notes.append(f"{name} is to come from {place}, and nothing is there; without it the project cannot be locked.")
+    return place.as_uri()
 
 
 def put_into(text: str, found: Imported, file: Path, *, group: str | None = None) -> str:

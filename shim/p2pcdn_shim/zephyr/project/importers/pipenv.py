@@ -8,9 +8,8 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr.configuration.config_files import parse_toml, read_text
 from p2pcdn_shim.zephyr.configuration.settings import IndexSetting
-from p2pcdn_shim.zephyr.configuration.urls import path_url
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.project.importers.imported import Imported, index_without_secrets, without_secrets
+from p2pcdn_shim.zephyr.project.importers.imported import Imported, index_without_secrets, place_url, without_secrets
 from p2pcdn_shim.zephyr.project.project_edit import parse_requirement
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -73,10 +72,12 @@ def _requirement(project: str, said: Any, file: Path, notes: list[str]) -> str:
     markers = [f"({table['markers']})"] if table.get("markers") else []
     markers += [f"{name} {table[name]}" for name in _MARKERS if isinstance(table.get(name), str)]
     marker = f" ; {' and '.join(markers)}" if markers else ""
-    return without_secrets(str(parse_requirement(f"{project}{extras}{_place(table, file)}{marker}")), notes)
+    return without_secrets(
+        str(parse_requirement(f"{project}{extras}{_place(project, table, file, notes)}{marker}")), notes
+    )
 
 
-def _place(table: Mapping[str, Any], file: Path) -> str:
+def _place(project: str, table: Mapping[str, Any], file: Path, notes: list[str]) -> str:
     for kind in ("git", "hg", "svn", "bzr"):
         if url := table.get(kind):
             url = url if "://" in url else "ssh://" + url.replace(":", "/", 1)
@@ -84,7 +85,7 @@ def _place(table: Mapping[str, Any], file: Path) -> str:
             inside = f"#subdirectory={table['subdirectory']}" if table.get("subdirectory") else ""
             return f" @ {kind}+{url}{at}{inside}"
     if place := table.get("path") or table.get("file") or table.get("url"):
-        return f" @ {place if '://' in place else path_url(file.parent, place)}"
+        return f" @ {place if '://' in place else place_url(project, file.parent, place, notes)}"
     version = str(table.get("version", "*"))
     return "" if version in ("*", "") else version
 

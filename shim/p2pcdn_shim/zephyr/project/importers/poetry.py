@@ -11,9 +11,8 @@ from packaging.markers import InvalidMarker, Marker
 from p2pcdn_daemon.clients.setup_toml import SOURCE_NAME
 from p2pcdn_shim.zephyr.configuration.config_files import parse_toml, read_text
 from p2pcdn_shim.zephyr.configuration.settings import IndexSetting
-from p2pcdn_shim.zephyr.configuration.urls import path_url
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.project.importers.imported import Imported, index_without_secrets, without_secrets
+from p2pcdn_shim.zephyr.project.importers.imported import Imported, index_without_secrets, place_url, without_secrets
 from p2pcdn_shim.zephyr.project.importers.poetry_versions import specifier_of
 from p2pcdn_shim.zephyr.project.pyproject import normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
@@ -115,7 +114,7 @@ class _Importer:
             inside = f"#subdirectory={table['subdirectory']}" if table.get("subdirectory") else ""
             return f" @ git+{url}{at}{inside}"
         if path := table.get("path"):
-            return f" @ {path_url(self._file.parent, path)}"
+            return f" @ {place_url(name, self._file.parent, path, self._notes)}"
         if url := table.get("url"):
             return f" @ {url}"
         return self._specifier(name, str(table.get("version", "*")))

@@ -50,7 +50,8 @@ def requirement_of(line: Line, ask: AskName | None = None) -> str:
 
     ask: who looks there where the URL does not tell. Raises UsageError where the name cannot be known.
     """
-    text, _, marker = line.text.partition(" ; ") if "://" in line.text else line.text.partition(";")
+    # In a URL a semicolon is one of its signs, unless a blank stands beside it.
+    text, *parted = re.split(r"\s;|;\s" if "://" in line.text else ";", line.text, maxsplit=1)
     if not line.editable:
         try:
             return str(Requirement(line.text))
@@ -60,7 +61,8 @@ def requirement_of(line: Line, ask: AskName | None = None) -> str:
                     f"{line.origin}: {bare(line.text)[:100]!r} is no requirement: {_first(error)}"
                 ) from error
     url, name, extras = _url_of(text.strip(), line, ask)
-    return f"{name}{extras} @ {url}{f' ; {marker.strip()}' if marker.strip() else ''}"
+    marker = "".join(parted).strip()
+    return f"{name}{extras} @ {url}{f' ; {marker}' if marker else ''}"
 
 
 def _is_place(text: str, directory: Path) -> bool:
