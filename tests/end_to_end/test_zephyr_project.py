@@ -317,6 +317,7 @@ def test_the_project_s_own_name_is_never_looked_for_in_an_index(
         ("Demo[some] ; python_version > '3'", {"demo-app", "demo-lib"}),
         ("demo[some]>=0.1; python_version < '3'", set[str]()),
         ("demo [ some , all ] >= 0.1", {"demo-app", "demo-lib"}),
+        (f"demo[some] @ {project.directory.as_uri()} ; python_version > '3'", {"demo-app", "demo-lib"}),
         ("demo", set[str]()),
     ):
         extras = f'some = ["demo-app ; sys_platform != \'nowhere\'"]\nall = ["{text}"]\n'
