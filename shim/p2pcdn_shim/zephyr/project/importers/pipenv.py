@@ -49,7 +49,7 @@ def read_pipenv(file: Path, *, public_index: str) -> Imported:
         dependencies=lists.pop(None, ()),
         groups={name: many for name, many in lists.items() if name is not None},
         project=_project(meta.get("requires", {})),
-        indexes=tuple(_indexes(meta.get("sources", meta.get("source", ())), file, public_index, notes)),
+        indexes=tuple(_indexes(meta.get("sources", meta.get("source", [])), file, public_index, notes)),
         editable=tuple(editable),
         notes=tuple(notes),
     )
