@@ -431,6 +431,20 @@ def test_beside_a_setup_py_nothing_is_made_that_would_hide_what_it_says(tmp_path
     assert '"demo-lib"' in (directory / "pyproject.toml").read_text()
 
 
+def test_the_category_that_pipenv_writes_into_markers_goes(tmp_path: Path) -> None:
+    """It is the group in which the requirement stands, and no marker that a requirement may have."""
+    markers = {
+        "a": "'dev' in dependency_groups",
+        "b": "('dev' in dependency_groups) and (python_version >= '3.8')",
+        "c": "python_version >= '3.8' and sys_platform == 'linux'",
+    }
+    develop = {name: {"version": "==1", "markers": marker} for name, marker in markers.items()}
+    file = written(tmp_path, "Pipfile.lock", json.dumps({"_meta": {}, "default": {}, "develop": develop}))
+    assert read_pipenv(file, public_index=PUBLIC).groups["dev"] == (
+        "a==1", 'b==1; python_version >= "3.8"', 'c==1; python_version >= "3.8" and sys_platform == "linux"',
+    )  # fmt: skip
+
+
 def test_init_makes_a_project_and_keeps_what_is_there(tmp_path: Path) -> None:
     run = zephyr("init", "My Shop", home=tmp_path)
     assert run.returncode == 0, run.stderr
