@@ -362,3 +362,17 @@ def test_an_extra_that_the_project_names_of_itself_and_does_not_have_is_told(pro
         told.count(f"demo has no extra 'some-thing', which {project.file('pyproject.toml')} names; it is left out.")
         == 1
     )
+
+
+def test_what_uv_takes_from_elsewhere_is_told_where_an_index_is_asked_for_it(project: Project) -> None:
+    sources = (
+        "[tool.uv.sources]\ndemo_lib = { workspace = true }\ndemo-tool = { path = 'tool' }\nother = { path = 'o' }\n"
+    )
+    project.write(["Demo-Lib>=0.1"], sources)
+    told = project.zephyr("lock")
+    assert "says in [tool.uv.sources] where demo-lib would come from" in told
+    index = '[[tool.zephyr.index]]\nname = "main"\nurl = "https://main.example/simple/"\nexplicit = true\n'
+    project.write([f"demo-lib @ {project.directory.as_uri()}/nowhere"], sources)
+    assert "tool.uv" not in project.zephyr("lock", code=1)
+    project.write(["demo-lib"], f'{sources}[tool.zephyr]\nsources = {{ demo-lib = "main" }}\n{index}')
+    assert "tool.uv" not in project.zephyr("lock", code=1)

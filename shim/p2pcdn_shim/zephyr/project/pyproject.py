@@ -32,7 +32,7 @@ class Project(Value):
 
     dynamic: the fields that only the build knows. is_package: whether it can be built (it has a [build-system]).
     is_of_poetry: what it needs stands in [tool.poetry] alone. said: what its build said of the dynamic ones, which are
-    taken from there then.
+    taken from there then. placed_by_uv: the projects of which [tool.uv.sources] says where they come from, normalized.
     """
 
     file: Path
@@ -46,6 +46,7 @@ class Project(Value):
     is_package: bool
     is_of_poetry: bool
     said: BuildSays | None = None
+    placed_by_uv: frozenset[str] = frozenset()
 
     @property
     def leaves_needs_to_its_build(self) -> bool:
@@ -106,6 +107,7 @@ def parse_project(text: str, file: Path) -> Project:
     extras = reader.table(table, "optional-dependencies", "project")
     name = reader.text(table, "name")
     dynamic = frozenset(reader.texts(table, "dynamic", "project"))
+    tool = reader.table(whole, "tool", "")
     return Project(
         file=file,
         name=name,
@@ -116,7 +118,8 @@ def parse_project(text: str, file: Path) -> Project:
         groups=reader.groups(whole),
         dynamic=dynamic if name is not None else dynamic | NEEDS,
         is_package="build-system" in whole,
-        is_of_poetry="project" not in whole and "poetry" in reader.table(whole, "tool", ""),
+        is_of_poetry="project" not in whole and "poetry" in tool,
+        placed_by_uv=frozenset(map(normalize, reader.table(reader.table(tool, "uv", "tool"), "sources", "tool.uv"))),
     )
 
 
