@@ -110,6 +110,24 @@ def test_who_needs_a_package_is_a_tree_too(project: Project) -> None:
     assert "has no nonsuch" in project.zephyr("tree", "nonsuch", code=2)
 
 
+def test_who_a_package_is_for_is_said_once_where_it_is_asked_for(project: Project) -> None:
+    """The markers of a lock say it of each package, and of what twenty groups need in twenty clauses."""
+    extra = "[project.optional-dependencies]\nmore = ['demo-large ; sys_platform == \"linux\"', 'demo-app']\n"
+    project.write(["demo-tool"], f"{extra}[dependency-groups]\ndev = ['demo-lib', 'demo-tool']\n")
+    project.zephyr("lock")
+    assert project.zephyr("tree").splitlines() == [
+        "demo-tool 1.0",
+        'demo-large 1.0 (sys_platform == "linux") [extra more]',
+        "demo-app 1.0 [extra more]",
+        "└── demo-lib 1.0",
+        "demo-lib 1.0 [group dev]",
+    ]
+    assert project.zephyr("why", "demo-lib").splitlines() == [
+        "group dev -> demo-lib 1.0",
+        "extra more -> demo-app 1.0 -> demo-lib 1.0",
+    ]
+
+
 def test_groups_come_all_or_without_one(project: Project) -> None:
     project.write([], '[dependency-groups]\ndev = ["demo-lib"]\ndocs = ["demo-tool"]\n')
     project.zephyr("sync", "--all-groups")
