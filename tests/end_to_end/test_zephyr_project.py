@@ -394,3 +394,22 @@ def test_what_uv_takes_from_elsewhere_is_told_where_an_index_is_asked_for_it(pro
     assert "tool.uv" not in project.zephyr("lock", code=1)
     project.write(["demo-lib"], f'{sources}[tool.zephyr]\nsources = {{ demo-lib = "main" }}\n{index}')
     assert "tool.uv" not in project.zephyr("lock", code=1)
+
+
+def test_without_an_interpreter_a_lock_is_made_but_nothing_is_begun_that_needs_one(tmp_path: Path) -> None:
+    """It said of the first source distribution that "nobody named an interpreter", and looked through all versions."""
+    source = make_sdist("demo-source")
+
+    class WithoutPython(Project):
+        def environment(self) -> dict[str, str]:
+            return super().environment() | {"ZEPHYR_PYTHON": "3.99"}
+
+    with FaultyUpstream([LIB, source]) as upstream, RunningNode(tmp_path / "node", upstreams=[upstream]) as running:
+        project = WithoutPython(tmp_path / "project", running)
+        project.write(["demo-source"])
+        assert "No interpreter fits Python 3.99" in project.zephyr("sync", code=1)
+        assert not upstream.seen("*/demo-source/")
+        assert "Until then nothing can be built." in project.zephyr("lock", code=1)
+        project.write(["demo-lib"])
+        project.zephyr("lock")
+        assert "demo-lib" in project.lock

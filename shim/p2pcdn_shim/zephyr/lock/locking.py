@@ -67,7 +67,7 @@ def make(
     for extra in asking.lacking_own_extras(project):
         call.voice.warn(f"{project.name} has no extra {extra!r}, which {project.file} names; it is left out.")
     former = former or lock_file.read(lock_file.place_of(project.file))
-    builder = {**some_interpreter(call), "installs": installs}
+    builder = {**some_interpreter(call, is_needed=installs), "installs": installs}
     try:
         locked = asking.ask_lock(client, asking.question_of(project, call.config), builder, former, upgrade)
     except NodeRefused as error:
