@@ -396,6 +396,21 @@ def test_what_uv_takes_from_elsewhere_is_told_where_an_index_is_asked_for_it(pro
     assert "tool.uv" not in project.zephyr("lock", code=1)
 
 
+def test_groups_that_only_another_tool_reads_are_told_until_they_are_taken_over(project: Project) -> None:
+    """As poetry's beside a [project]: its tests would be run by whichever pytest comes first on the PATH."""
+    poetry = "[tool.poetry.group.test.dependencies]\ndemo-tool = '*'\n[tool.poetry.group.docs]\noptional = true\n"
+    others = "[tool.pdm.dev-dependencies]\nlint = ['demo-tool']\n[tool.uv]\ndev-dependencies = ['demo-tool']\n"
+    project.write(["demo-lib"], poetry + others)
+    told = project.zephyr("lock")
+    assert "in [tool.poetry.group] (test), which are not locked; `zephyr import pyproject.toml` takes them over" in told
+    assert "in [tool.pdm.dev-dependencies] (lint)" in told
+    assert "in [tool.uv.dev-dependencies] (dev)" in told
+    project.write(["demo-lib"], poetry)
+    project.zephyr("import", "pyproject.toml")
+    assert "tool.poetry" not in project.zephyr("sync", "--group", "test")
+    assert project.installed().keys() == {"demo-lib", "demo-tool"}
+
+
 def test_without_an_interpreter_a_lock_is_made_but_nothing_is_begun_that_needs_one(tmp_path: Path) -> None:
     """It said of the first source distribution that "nobody named an interpreter", and looked through all versions."""
     source = make_sdist("demo-source")

@@ -63,7 +63,7 @@ def make(
     if project.name is None and not (project.dependencies or project.extras or project.groups):
         # An editor that found no room leaves an empty file, and an empty lock would empty the environment.
         raise UsageError(f"{project.file} has no [project], and asks for nothing; `zephyr init` makes one.")
-    _tell_of_uv(call, project)
+    _tell_of_other_tools(call, project)
     for extra in asking.lacking_own_extras(project):
         call.voice.warn(f"{project.name} has no extra {extra!r}, which {project.file} names; it is left out.")
     former = former or lock_file.read(lock_file.place_of(project.file))
@@ -77,8 +77,14 @@ def make(
     return locked
 
 
-def _tell_of_uv(call: Call, project: Project) -> None:
-    """Whatever an index has by the name of what uv takes from elsewhere may be a stranger's."""
+def _tell_of_other_tools(call: Call, project: Project) -> None:
+    """A group that is missing is missed late, and what an index has by a name of uv's sources may be a stranger's."""
+    for table in dict.fromkeys(table for table, _ in project.groups_elsewhere):
+        names = ", ".join(name for one, name in project.groups_elsewhere if one == table)
+        how = "`zephyr import pyproject.toml` takes" if "poetry" in table else "[dependency-groups] takes"
+        call.voice.warn(
+            f"{project.file} has requirements in [{table}] ({names}), which are not locked; {how} them over."
+        )
     required = {name_of(text) for text in project.all_requirements if not re.match(r"[^;]*@", text)}
     placed = project.placed_by_uv & required - set(asking.sources_of(call.config)) - {normalize(project.name or "")}
     if placed:
