@@ -596,6 +596,9 @@ def test_a_package_is_itself_what_its_tools_require(start_node: StartNode, tmp_p
         assert project.installed() == {"demo": "1", "demo-tool": "1.0", "demo-base": "1.0"}
         assert "belongs to the project" in project.zephyr("lock", "--check")
         project.zephyr("add", "demo-base")
+        for words in (("--only-group", "dev"), ("--no-project",)):
+            assert "demo-tool cannot work without demo, which is this project" in project.zephyr("sync", *words)
+        assert "cannot work" not in project.zephyr("sync")
 
 
 def test_packages_come_by_url_and_by_path_and_say_so(project: Project, index: FaultyUpstream, tmp_path: Path) -> None:
