@@ -16,13 +16,13 @@ from p2pcdn.lock.compose import Targets, compose
 from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
 from p2pcdn.lock.feed import Feed, open_feed
 from p2pcdn.lock.merge import cells_marker, merge
-from p2pcdn.lock.outcomes import LeftOut, Sparing, left_out, solutions_of, solve, unsparable
+from p2pcdn.lock.outcomes import LeftOut, Sparing, left_out, solutions_of, solve, unsparable, with_askers
 from p2pcdn.lock.publishers import Published, Publishers
 from p2pcdn.lock.room import Found, Room
 from p2pcdn.lock.solvers import SolverFailed, Solvers
 from p2pcdn.lock.targets import Cell, Platform, cell_of, listed_tags, matrix
 from p2pcdn.lock.wishes import Question
-from p2pcdn.resolve import Solution, Source, Target
+from p2pcdn.resolve import NoSolution, Solution, Source, Target
 from p2pcdn.store import Store, Table
 
 # Whoever asked waits for ten minutes; before that he hears why there is no lock.
@@ -184,7 +184,10 @@ class Locker:
         opened = open_feed(facts, job.makers, job.ahead)
         async with opened as feed, self.solvers.session(feed, within=within) as session:
             with trio.move_on_after(LOCK_TIME_S_MAX) as scope:
-                outcomes = await solve(session, job.question, job.targets, job.sparing)
+                try:
+                    outcomes = await solve(session, job.question, job.targets, job.sparing)
+                except NoSolution as error:
+                    raise with_askers(error, job.question.roots) from error
             if scope.cancelled_caught:
                 raise SolverFailed(
                     f"No versions that fit were found within {LOCK_TIME_S_MAX:.0f} s. What was learned of packages is "

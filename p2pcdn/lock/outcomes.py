@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import trio
 
 from p2pcdn.errors import Unavailable
+from p2pcdn.lock.merge import PROJECT, Root
 from p2pcdn.lock.solvers import Session, SolverFailed
 from p2pcdn.lock.targets import Cell, by_environment, names_of
 from p2pcdn.lock.wishes import Question, preferring
@@ -145,6 +146,19 @@ class _Search(Generic[C]):
             sentences += [f"  {text}" for text in (*proof, *([error.suggestion] if error.suggestion else ()))]
         wanted = dict.fromkeys(text for error, _ in self.failures.values() for text in error.requirements)
         return NoSolution(tuple(sentences), requirements=tuple(wanted))
+
+
+def with_askers(error: NoSolution, roots: Mapping[Root, Sequence[str]]) -> NoSolution:
+    """The same report; it also says which extras and groups ask for what the project itself does not."""
+    askers = {text: [root for root in roots if text in roots[root]] for text in error.requirements}
+    by_others = {text: some for text, some in askers.items() if some and PROJECT not in some}
+    if not by_others:
+        return error
+    told = [
+        f"{text} is of {' and '.join(f'{one.kind} {one.name}' for one in some)}" for text, some in by_others.items()
+    ]
+    also = "; extras and groups are locked together with the project" if len(askers) > 1 else ""
+    return NoSolution((*error.sentences, f"{', '.join(told)}{also}."), error.suggestion, error.requirements)
 
 
 def solutions_of(outcomes: Mapping[C, Solution | LacksFiles]) -> dict[C, Solution]:

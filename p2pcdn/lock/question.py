@@ -17,7 +17,7 @@ FORMAT = 1
 
 # What a question consists of, and what stands for what it does not say. `requirements` are the project's own;
 # `sources` the URLs of the indexes that projects are pinned to: what was asked with them, for the hash; `editable` the
-# projects whose sources stay in use.
+# projects whose sources stay in use; `itself` the package that is locked, which is there for whoever requires it.
 DEFAULTS: Mapping[str, Any] = {
     "requires_python": "",
     "requirements": [],
@@ -34,9 +34,10 @@ DEFAULTS: Mapping[str, Any] = {
     "no_binary": [],
     "sources": {},
     "editable": [],
+    "itself": "",
 }
 # What came later stands in the hash only where it says something: older locks keep theirs.
-LATER = frozenset({"sources", "editable"})
+LATER = frozenset({"sources", "editable", "itself"})
 
 
 def complete(question: Mapping[str, Any]) -> dict[str, Any]:

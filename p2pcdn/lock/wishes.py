@@ -49,6 +49,9 @@ class Question:
             for name, value in self.fields.items()
             if name not in _OF_THE_LOCK
         }
+        if itself := self.fields["itself"]:
+            # A marker that holds nowhere takes away what its test tools, say, require of it: an index's would come.
+            told["overrides"] = (*told["overrides"], f"{itself} ; python_version < '0'")
         every = dict.fromkeys(text for texts in self.roots.values() for text in texts)
         return Wanted(tuple(every), preferences=self.former, **told)
 
@@ -143,7 +146,9 @@ def parse_question(value: Mapping[str, Any], *, former: str | None = None, upgra
 
 
 # What no resolver hears of.
-_OF_THE_LOCK = frozenset({"requirements", "extras", "groups", "requires_python", "environments", "sources", "editable"})
+_OF_THE_LOCK = frozenset(
+    {"requirements", "extras", "groups", "requires_python", "environments", "sources", "editable", "itself"}
+)
 _CHOICES: Mapping[str, tuple[str, ...]] = {"prefer": get_args(Prefer), "prereleases": get_args(Prereleases)}
 
 

@@ -11,7 +11,7 @@ from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage, Vcs
 from p2pcdn.envs.places import make_ignored
 from p2pcdn.envs.pylock_text import without_credentials
-from p2pcdn.errors import Refused
+from p2pcdn.errors import Refused, Unavailable
 from p2pcdn.fetch import Fetch, Metadata, Wanted
 from p2pcdn.names import is_file_name
 from p2pcdn.provision.asked import Wheel
@@ -147,7 +147,11 @@ class Direct:
             username, password = (unquote(one) if one is not None else None for one in (parts.username, parts.password))
             named = self.more_indexes.index(urljoin(place, ".").partition("?")[0], username, password)
             wanted = replace(wanted, index=replace(named, share="never"))
-        return await self.fetch.whole(wanted)
+        try:
+            return await self.fetch.whole(wanted)
+        except Unavailable as error:
+            error.add_note(f"This was for {source.project}, which comes from {place}.")
+            raise
 
     def _wanted(self, project: str, place: str, name: str, sha256: Sha256 | None) -> Wanted:
         file = File(name, place, sha256, None, False, False, None, None, {})

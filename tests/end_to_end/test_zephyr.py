@@ -617,6 +617,7 @@ def test_whoever_asks_nonsense_gets_a_sentence(shared: tuple[FaultyUpstream, Run
     assert node.control("GET", "/v1/status")[0] == 200
 
 
+BUILD_SYSTEM = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 BACKEND = """
 import base64, hashlib, zipfile
 from pathlib import Path
@@ -642,8 +643,7 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
 
 def test_a_project_with_a_build_system_is_installed_with_its_sources_in_use(project: Project) -> None:
     """The user's word for builds without a sandbox: who is root, as in a container, has none for an editable build."""
-    build_system = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-    project.write(["demo-app"], f"{build_system}[tool.zephyr]\nallow-unsandboxed-builds = true\n")
+    project.write(["demo-app"], f"{BUILD_SYSTEM}[tool.zephyr]\nallow-unsandboxed-builds = true\n")
     project.file("backend.py").write_text(BACKEND)
     project.file("src").mkdir()
     project.file("src/demo_own.py").write_text("value = 1\n")
@@ -657,6 +657,28 @@ def test_a_project_with_a_build_system_is_installed_with_its_sources_in_use(proj
     assert "already" in project.zephyr("sync")
     project.zephyr("sync", "--no-project")
     assert set(project.installed()) == {"demo-app", "demo-lib"}
+
+
+def test_a_package_is_itself_what_its_tools_require(start_node: StartNode, tmp_path: Path) -> None:
+    """As attrs is for what its tests are run with, or textual for textual-dev: an index's would be there beside it."""
+    bases = [make_wheel("demo-base", version) for version in ("0.9", "1.0")]
+    tool = make_wheel("demo-tool", requires=["demo[more]>=1", "demo-base"])
+    stranger = make_wheel("demo", "6.6", requires=["demo-base<1"])
+    with FaultyUpstream([*bases, tool, stranger]) as upstream:
+        project = Project(tmp_path / "project", start_node(upstream))
+        more = "[dependency-groups]\ndev = ['demo-tool']\n[tool.zephyr]\nallow-unsandboxed-builds = true\n"
+        project.write([], more)
+        project.zephyr("sync")
+        assert project.installed()["demo"] == "6.6"  # not a package: whoever needs that name needs the index's
+        project.write([], f"{BUILD_SYSTEM}{more}")
+        project.file("backend.py").write_text(BACKEND)
+        project.zephyr("update")
+        assert project.installed() == {"demo": "1", "demo-tool": "1.0", "demo-base": "1.0"}
+        assert "belongs to the project" in project.zephyr("lock", "--check")
+        project.zephyr("add", "demo-base")
+        for words in (("--only-group", "dev"), ("--no-project",)):
+            assert "demo-tool cannot work without demo, which is this project" in project.zephyr("sync", *words)
+        assert "cannot work" not in project.zephyr("sync")
 
 
 def test_packages_come_by_url_and_by_path_and_say_so(project: Project, index: FaultyUpstream, tmp_path: Path) -> None:

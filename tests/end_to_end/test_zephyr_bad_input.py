@@ -257,6 +257,9 @@ def test_an_index_that_cannot_be_reached_is_told_with_what_works_without_it(
     assert "127.0.0.1:9 cannot be reached" in told
     assert "`--offline` works with what is in the store" in told
     assert "works with" not in project.zephyr("sync", "--offline", code=1)
+    url = "http://127.0.0.1:9/demo_place-1.0-py3-none-any.whl"  # of many requirements, whose is it?
+    project.write(["demo-lib", f"demo-place @ {url}"])
+    assert f"This was for demo-place, which comes from {url}." in project.zephyr("lock", code=1)
 
 
 def test_a_pyproject_that_was_emptied_empties_nothing(

@@ -110,6 +110,24 @@ def test_who_needs_a_package_is_a_tree_too(project: Project) -> None:
     assert "has no nonsuch" in project.zephyr("tree", "nonsuch", code=2)
 
 
+def test_who_a_package_is_for_is_said_once_where_it_is_asked_for(project: Project) -> None:
+    """The markers of a lock say it of each package, and of what twenty groups need in twenty clauses."""
+    extra = "[project.optional-dependencies]\nmore = ['demo-large ; sys_platform == \"linux\"', 'demo-app']\n"
+    project.write(["demo-tool"], f"{extra}[dependency-groups]\ndev = ['demo-lib', 'demo-tool']\n")
+    project.zephyr("lock")
+    assert project.zephyr("tree").splitlines() == [
+        "demo-tool 1.0",
+        'demo-large 1.0 (sys_platform == "linux") [extra more]',
+        "demo-app 1.0 [extra more]",
+        "└── demo-lib 1.0",
+        "demo-lib 1.0 [group dev]",
+    ]
+    assert project.zephyr("why", "demo-lib").splitlines() == [
+        "group dev -> demo-lib 1.0",
+        "extra more -> demo-app 1.0 -> demo-lib 1.0",
+    ]
+
+
 def test_groups_come_all_or_without_one(project: Project) -> None:
     project.write([], '[dependency-groups]\ndev = ["demo-lib"]\ndocs = ["demo-tool"]\n')
     project.zephyr("sync", "--all-groups")
@@ -320,6 +338,7 @@ def test_the_project_s_own_name_is_never_looked_for_in_an_index(
         ("Demo[some] ; python_version > '3'", {"demo-app", "demo-lib"}),
         ("demo[some]>=0.1; python_version < '3'", set[str]()),
         ("demo [ some , all ] >= 0.1", {"demo-app", "demo-lib"}),
+        (f"demo[some] @ {project.directory.as_uri()} ; python_version > '3'", {"demo-app", "demo-lib"}),
         ("demo", set[str]()),
     ):
         extras = f'some = ["demo-app ; sys_platform != \'nowhere\'"]\nall = ["{text}"]\n'
@@ -364,3 +383,51 @@ def test_an_extra_that_the_project_names_of_itself_and_does_not_have_is_told(pro
         told.count(f"demo has no extra 'some-thing', which {project.file('pyproject.toml')} names; it is left out.")
         == 1
     )
+
+
+def test_what_uv_takes_from_elsewhere_is_told_where_an_index_is_asked_for_it(project: Project) -> None:
+    sources = (
+        "[tool.uv.sources]\ndemo_lib = { workspace = true }\ndemo-tool = { path = 'tool' }\nother = { path = 'o' }\n"
+    )
+    project.write(["Demo-Lib>=0.1"], sources)
+    told = project.zephyr("lock")
+    assert "says in [tool.uv.sources] where demo-lib would come from" in told
+    index = '[[tool.zephyr.index]]\nname = "main"\nurl = "https://main.example/simple/"\nexplicit = true\n'
+    project.write([f"demo-lib @ {project.directory.as_uri()}/nowhere"], sources)
+    assert "tool.uv" not in project.zephyr("lock", code=1)
+    project.write(["demo-lib"], f'{sources}[tool.zephyr]\nsources = {{ demo-lib = "main" }}\n{index}')
+    assert "tool.uv" not in project.zephyr("lock", code=1)
+
+
+def test_groups_that_only_another_tool_reads_are_told_until_they_are_taken_over(project: Project) -> None:
+    """As poetry's beside a [project]: its tests would be run by whichever pytest comes first on the PATH."""
+    poetry = "[tool.poetry.group.test.dependencies]\ndemo-tool = '*'\n[tool.poetry.group.docs]\noptional = true\n"
+    others = "[tool.pdm.dev-dependencies]\nlint = ['demo-tool']\n[tool.uv]\ndev-dependencies = ['demo-tool']\n"
+    project.write(["demo-lib"], poetry + others)
+    told = project.zephyr("lock")
+    assert "in [tool.poetry.group] (test), which are not locked; `zephyr import pyproject.toml` takes them over" in told
+    assert "in [tool.pdm.dev-dependencies] (lint)" in told
+    assert "in [tool.uv.dev-dependencies] (dev)" in told
+    project.write(["demo-lib"], poetry)
+    project.zephyr("import", "pyproject.toml")
+    assert "tool.poetry" not in project.zephyr("sync", "--group", "test")
+    assert project.installed().keys() == {"demo-lib", "demo-tool"}
+
+
+def test_without_an_interpreter_a_lock_is_made_but_nothing_is_begun_that_needs_one(tmp_path: Path) -> None:
+    """It said of the first source distribution that "nobody named an interpreter", and looked through all versions."""
+    source = make_sdist("demo-source")
+
+    class WithoutPython(Project):
+        def environment(self) -> dict[str, str]:
+            return super().environment() | {"ZEPHYR_PYTHON": "3.99"}
+
+    with FaultyUpstream([LIB, source]) as upstream, RunningNode(tmp_path / "node", upstreams=[upstream]) as running:
+        project = WithoutPython(tmp_path / "project", running)
+        project.write(["demo-source"])
+        assert "No interpreter fits Python 3.99" in project.zephyr("sync", code=1)
+        assert not upstream.seen("*/demo-source/")
+        assert "Until then nothing can be built." in project.zephyr("lock", code=1)
+        project.write(["demo-lib"])
+        project.zephyr("lock")
+        assert "demo-lib" in project.lock

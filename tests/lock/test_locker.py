@@ -262,3 +262,19 @@ async def test_a_file_that_was_put_beside_an_older_one_later_is_as_new_as_it_is(
         for no_time in ("yesterday", "9999-12-31T23:59:59-08:00"):
             with pytest.raises(BadRequirement, match="is not a time"):
                 await here.lock("lib", exclude_newer=no_time)
+
+
+async def test_what_extras_and_groups_contradict_each_other_in_is_told_with_their_names(tmp_path: Path) -> None:
+    async with room(tmp_path, make_wheel("one", "1.0"), make_wheel("one", "2.0"), make_wheel("two")) as here:
+        groups = {"old": ["one<2"], "new": ["one>=2", "two"]}
+        with pytest.raises(NoSolution) as caught:
+            await here.lock("two", groups=groups)
+        assert "one<2 is of group old" in str(caught.value)
+        assert "one>=2 is of group new" in str(caught.value)
+        assert "extras and groups are locked together" in str(caught.value)
+        with pytest.raises(NoSolution) as caught:
+            await here.lock("two", extras={"more": ["nosuch"], "most": ["nosuch", "two"]})
+        assert "\nnosuch is of extra more and extra most." in str(caught.value)
+        with pytest.raises(NoSolution) as caught:
+            await here.lock("one<2", "one>=2", groups=groups)
+        assert "is of" not in str(caught.value)

@@ -412,6 +412,65 @@ def test_import_reads_a_pipfile_and_a_project_of_poetry(tmp_path: Path) -> None:
         assert "dev" in project.groups
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("requirements.txt", "-e .[test]\npytest\n"),
+        ("dev.txt", "pytest\n.[test]\n-e .\n"),
+        ("Pipfile", "[dev-packages]\npytest = '*'\nown = {editable = true, extras = ['test'], path = '.'}\n"),
+    ],
+)
+def test_a_project_that_another_tool_installs_by_its_path_is_the_project_itself(
+    name: str, text: str, tmp_path: Path
+) -> None:
+    """A way to it would be one of this machine, and would stand beside the project that is there in any case."""
+    before = "[project]\nname = 'own'\nversion = '1'\n[project.optional-dependencies]\ntest = ['demo-lib']\n"
+    file = written(tmp_path, "pyproject.toml", before)
+    written(tmp_path, name, text)
+    words = ("--group", "dev") if name.endswith(".txt") else ()
+    assert zephyr("import", name, *words, home=tmp_path).returncode == 0
+    project = parse_project(file.read_text(), file)
+    assert project.groups == {"dev": ("own[test]", "pytest")}
+    assert project.dependencies == ()
+    assert "editable" not in file.read_text()
+
+
+def test_beside_a_setup_py_nothing_is_made_that_would_hide_what_it_says(tmp_path: Path) -> None:
+    """Under a [project] setuptools takes no dependencies of setup.py; and it may import what lies beside it."""
+    for words in (("init",), ("import", "Pipfile")):
+        directory = tmp_path / words[0]
+        directory.mkdir()
+        written(directory, "setup.py", "import own\n")
+        written(directory, "pyproject.toml", "[tool.black]\nline-length = 88\n")
+        packages = "[packages]\nown = {path = '.'}\n[dev-packages]\npytest = '*'\nown = {path='.', extras=['test']}\n"
+        written(directory, "Pipfile", f"{packages}[requires]\npython_version = '3.11'\n")
+        run = zephyr(*words, home=tmp_path, cwd=directory)
+        assert run.returncode == 0, run.stderr
+        text = (directory / "pyproject.toml").read_text()
+        assert text.startswith('[build-system]\nrequires = ["setuptools"]\n\n[tool.black]\n')
+        assert "[project]" not in text
+        assert ('"own[test]"' in text) == (words[0] == "import")
+    written(directory, "requirements.txt", "demo-lib\n")
+    told = assert_one_sentence(zephyr("import", "requirements.txt", home=tmp_path, cwd=directory), 2)
+    assert "stands in its setup.py" in told
+    assert zephyr("import", "requirements.txt", "--group", "dev", home=tmp_path, cwd=directory).returncode == 0
+    assert '"demo-lib"' in (directory / "pyproject.toml").read_text()
+
+
+def test_the_category_that_pipenv_writes_into_markers_goes(tmp_path: Path) -> None:
+    """It is the group in which the requirement stands, and no marker that a requirement may have."""
+    markers = {
+        "a": "'dev' in dependency_groups",
+        "b": "('dev' in dependency_groups) and (python_version >= '3.8')",
+        "c": "python_version >= '3.8' and sys_platform == 'linux'",
+    }
+    develop = {name: {"version": "==1", "markers": marker} for name, marker in markers.items()}
+    file = written(tmp_path, "Pipfile.lock", json.dumps({"_meta": {}, "default": {}, "develop": develop}))
+    assert read_pipenv(file, public_index=PUBLIC).groups["dev"] == (
+        "a==1", 'b==1; python_version >= "3.8"', 'c==1; python_version >= "3.8" and sys_platform == "linux"',
+    )  # fmt: skip
+
+
 def test_init_makes_a_project_and_keeps_what_is_there(tmp_path: Path) -> None:
     run = zephyr("init", "My Shop", home=tmp_path)
     assert run.returncode == 0, run.stderr

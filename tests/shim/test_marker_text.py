@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from packaging.markers import Marker
 
-from p2pcdn_shim.zephyr.lock.marker_text import left_of
+from p2pcdn_shim.zephyr.project.marker_text import left_of
 
 EXTRAS = {"extras": {"a"}, "dependency_groups": {"dev"}}
 LEFT: dict[str, str | bool] = {

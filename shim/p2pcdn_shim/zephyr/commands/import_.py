@@ -36,18 +36,26 @@ def run(call: Call) -> int:
 
 
 def _import(call: Call) -> int:
-    from p2pcdn_shim.zephyr.project.importers.imported import put_into
+    from p2pcdn_shim.zephyr.project.importers.imported import put_into, without_itself
 
     source = call.directory / call.options.file
-    found = read_foreign(source, partial(direct_urls.name_at, call))
+    found = without_itself(read_foreign(source, partial(direct_urls.name_at, call)), call.directory)
     file = call.directory / "pyproject.toml"
     text = read_text(file) or ""
     if "name" not in found.project and "[project]" not in text:
-        from p2pcdn_shim.zephyr.commands.init import name_for, new_project
+        from p2pcdn_shim.zephyr.commands.init import built_by_setup_py, name_for, new_project
         from p2pcdn_shim.zephyr.interpreters.finding import find
 
-        python = find(call.config.python, None, call.directory)
-        text = new_project(text, name_for(call.directory), f"3.{python.version[1]}", file)
+        if (call.directory / "setup.py").is_file():
+            if found.dependencies and call.options.group is None:
+                raise UsageError(
+                    f"What this project needs stands in its setup.py, and {source} asks for more; `--group NAME` puts"
+                    " that into a group."
+                )
+            text, found = built_by_setup_py(text), found.but(project={})
+        else:
+            python = find(call.config.python, None, call.directory)
+            text = new_project(text, name_for(call.directory), f"3.{python.version[1]}", file)
     write_text(file, put_into(text, found, file, group=call.options.group))
     for note in found.notes:
         call.voice.note(note)

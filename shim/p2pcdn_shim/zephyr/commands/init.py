@@ -14,7 +14,8 @@ from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.project.pyproject import is_name
 
 DESCRIPTION = """Makes a project: a pyproject.toml with a name, a version, the Python it needs and an empty list of
-dependencies. In a directory that has one without a [project], that table is added, and all else stays."""
+dependencies. In a directory that has one without a [project], that table is added, and all else stays. Beside a
+setup.py, which says itself what its project needs, it says only that setuptools builds it."""
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -36,6 +37,11 @@ def run(call: Call) -> int:
     except OSError as error:
         why = "that is no directory" if directory.exists() else error.strerror or str(error)
         raise ZephyrError(f"{directory} cannot be made: {why}.") from error
+    if (directory / "setup.py").is_file() and not (call.options.name or _has_project(text) or _has_build_system(text)):
+        write_text(file, built_by_setup_py(text))
+        told = f"{file} says now that setuptools builds this project; what it needs is said by its setup.py, as before."
+        call.voice.did(told, {"file": str(file), "name": None})
+        return 0
     write_text(file, new_project(text, name, f"3.{python.version[1]}", file))
     call.voice.did(f"Made the project {name} in {file}.", {"file": str(file), "name": name})
     return 0
@@ -43,10 +49,29 @@ def run(call: Call) -> int:
 
 def new_project(text: str, name: str, oldest_python: str, file: Path) -> str:
     """The text of a pyproject.toml with a new project in it. Raises UsageError where there is one already."""
-    if re.search(r"^\s*\[\s*project\s*\]|^\s*project\s*[.=]", text, re.MULTILINE):
+    if _has_project(text):
         raise UsageError(f"{file} holds a project already; it was left as it is.")
     table = f'[project]\nname = "{name}"\nversion = "0.1.0"\nrequires-python = ">={oldest_python}"\ndependencies = []\n'
     return f"{table}\n{text}" if text.strip() else table
+
+
+def built_by_setup_py(text: str) -> str:
+    """The same text, with setuptools as what builds the project, where it does not say what does.
+
+    No backend is named: so a setup.py is run as without a pyproject.toml, and may import what lies beside it (PEP 517).
+    """
+    if _has_build_system(text):
+        return text
+    table = '[build-system]\nrequires = ["setuptools"]\n'
+    return f"{table}\n{text}" if text.strip() else table
+
+
+def _has_project(text: str) -> bool:
+    return re.search(r"^\s*\[\s*project\s*\]|^\s*project\s*[.=]", text, re.MULTILINE) is not None
+
+
+def _has_build_system(text: str) -> bool:
+    return re.search(r"^\s*\[\s*build-system\s*\]|^\s*build-system\s*[.=]", text, re.MULTILINE) is not None
 
 
 def name_for(directory: Path) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """Shows what the project asks for, what that needs, and so on, as pylock.toml has it; of some packages
 only where they are named. With --invert it shows who needs them, and who needs those."""
 
+PROJECT = "the project"
+
 
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="Begins with these packages of the lock.")
@@ -27,14 +29,14 @@ def arguments(parser: ArgumentParser) -> None:
 def run(call: Call) -> int:
     project = locking.project_of(call)
     nodes = graph.nodes_of(packages_of(call, project))
-    roots = list(dict.fromkeys(name for names in roots_of(project).values() for name in names))
+    roots = _askers(project)
     if call.options.invert:
-        roots = [node.name for node in nodes.values() if not any(child in nodes for child in node.children)]
+        roots = {node.name: [] for node in nodes.values() if not any(child in nodes for child in node.children)}
         nodes = graph.inverted(nodes)
     if call.options.names:
-        roots = lock_file.known_names(lock_file.place_of(project.file), call.options.names)
+        roots = {name: [] for name in lock_file.known_names(lock_file.place_of(project.file), call.options.names)}
     lines = list(graph.tree(roots, nodes, call.options.depth))
-    value = {"roots": roots, "packages": {node.name: list(node.children) for node in nodes.values()}}
+    value = {"roots": list(roots), "packages": {node.name: list(node.children) for node in nodes.values()}}
     call.voice.answer(lines or ["The project asks for nothing."], value)
     return 0
 
@@ -52,7 +54,16 @@ def packages_of(call: Call, project: Project) -> list[Mapping[str, Any]]:
 
 def roots_of(project: Project) -> dict[str, list[str]]:
     """By who asks the projects that he asks for."""
-    asked = {"the project": project.dependencies}
+    asked = {PROJECT: project.dependencies}
     asked |= {f"extra {name}": texts for name, texts in project.extras.items()}
     asked |= {f"group {name}": texts for name, texts in project.groups.items()}
     return {who: list(dict.fromkeys(map(name_of, texts))) for who, texts in asked.items()}
+
+
+def _askers(project: Project) -> dict[str, list[str]]:
+    """What is asked for, each with the extras and groups that ask; nobody for what the project itself requires."""
+    asked: dict[str, list[str]] = {}
+    for who, names in roots_of(project).items():
+        for name in names:
+            asked.setdefault(name, []).append(who)
+    return {name: [] if PROJECT in askers else askers for name, askers in asked.items()}

@@ -30,12 +30,17 @@ def interpreter_of(call: Call, found: Probe) -> dict[str, Any]:
     }
 
 
-def some_interpreter(call: Call) -> dict[str, Any]:
-    """The project's interpreter, in the same words; nothing where there is none, for a lock needs it only to build."""
+def some_interpreter(call: Call, *, is_needed: bool = False) -> dict[str, Any]:
+    """The project's interpreter, in the same words; none where there is none, for a lock needs it only to build.
+
+    is_needed: what is locked is installed at once, so that without one nothing has to be begun; raises ZephyrError.
+    """
     try:
         return interpreter_of(call, interpreter_at(call, named.project_place(call.config, call.directory)))
     except ZephyrError as error:
-        call.voice.detail(str(error))
+        if is_needed:
+            raise
+        call.voice.note(f"{error} Until then nothing can be built.")
         return asking.sources_named(call.config)
 
 

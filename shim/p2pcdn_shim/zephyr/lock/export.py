@@ -8,7 +8,7 @@ from pathlib import Path
 from p2pcdn_shim.zephyr.configuration.config_files import parse_toml, read_text
 from p2pcdn_shim.zephyr.configuration.urls import path_url
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.lock.marker_text import left_of
+from p2pcdn_shim.zephyr.project.marker_text import left_of
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
 if TYPE_CHECKING:

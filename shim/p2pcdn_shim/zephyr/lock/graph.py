@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from p2pcdn_shim.zephyr.project.marker_text import left_of
 from p2pcdn_shim.zephyr.project.pyproject import normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
@@ -16,7 +16,7 @@ WAYS_MAX = 20
 
 
 class Node(Value):
-    """A package of a lock. label: as it is shown, with its version and where it is for."""
+    """A package of a lock. label: as it is shown, with its version and the machines that it is for."""
 
     name: str
     label: str
@@ -34,20 +34,23 @@ def nodes_of(packages: Iterable[Mapping[str, Any]]) -> dict[str, Node]:
 def _node(name: str, packages: Sequence[Mapping[str, Any]]) -> Node:
     texts = []
     for one in packages:
-        version, marker = one.get("version", ""), one.get("marker")
-        texts.append(f"{version} ({_in_words(marker)})" if marker else version)
+        version, marker = one.get("version", ""), _machines(one.get("marker", ""))
+        texts.append(f"{version} ({marker})" if marker else version)
     children = dict.fromkeys(child["name"] for one in packages for child in one.get("dependencies", ()))
     return Node(name, f"{name} {', '.join(texts)}".strip(), tuple(sorted(children)))
 
 
-def _in_words(marker: str) -> str:
-    """A marker, with the names of extras and groups as everybody writes them."""
-    words = {"extras": "extra", "dependency_groups": "group"}
-    return re.sub(
-        r"""(['"])([\w.-]+)\1 (not )?in (extras|dependency_groups)""",
-        lambda found: f"{found[3] or ''}{words[found[4]]} {found[2]}",
-        marker,
-    )
+def _machines(marker: str) -> str:
+    """What a marker says of machines; for which extras and groups something is there, the ways to it say."""
+
+    def asked_for(left: str, operator: str, right: str) -> bool | None:
+        return operator == "in" if right in ("extras", "dependency_groups") else None
+
+    try:
+        left = left_of(marker, asked_for) if marker else True
+    except ValueError:
+        return marker  # edited by hand, or of another program
+    return left if isinstance(left, str) else ""
 
 
 def inverted(nodes: Mapping[str, Node]) -> dict[str, Node]:
@@ -60,12 +63,13 @@ def inverted(nodes: Mapping[str, Node]) -> dict[str, Node]:
     return {name: node.but(children=tuple(sorted(needed_by[name]))) for name, node in nodes.items()}
 
 
-def tree(roots: Iterable[str], nodes: Mapping[str, Node], depth_max: int | None = None) -> Iterator[str]:
-    """Lines. What was shown before is not unfolded again."""
+def tree(roots: Mapping[str, Sequence[str]], nodes: Mapping[str, Node], depth_max: int | None = None) -> Iterator[str]:
+    """Lines. What was shown before is not unfolded again. roots: each with who asks for it, if that is to be said."""
     shown: set[str] = set()
-    for name in roots:
+    for name, askers in roots.items():
         if name in nodes:
-            yield nodes[name].label
+            for_whom = f" [{', '.join(askers)}]" if askers else ""
+            yield f"{nodes[name].label}{for_whom}"
             yield from _below(name, nodes, "", shown, 1, depth_max)
 
 

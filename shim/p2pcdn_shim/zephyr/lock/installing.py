@@ -138,9 +138,27 @@ def install_lock(
         synced = bring(call, client, project, lock, before_change)
     place = named.project_place(call.config, call.directory)
     syncing.tell(call, place, synced)
+    if project.is_package and (_only_groups(vars(call.options)) or vars(call.options).get("no_project")):
+        _tell_who_needs_it(call, project)
     if synced.settled and (stood_on := syncing.stood_on(place)):
         call.settled = [*_stood_on(call, project), *stood_on]
     return 0
+
+
+def _tell_who_needs_it(call: Call, project: Project) -> None:
+    """A package that is left out may be needed by what is there: in its own lock, no index's has its name."""
+    from p2pcdn_shim.zephyr.environment.reading import read_environment
+    from p2pcdn_shim.zephyr.pip import checking
+
+    target, environment = read_environment(call)
+    packages, _ = checking.packages_of(environment.packages(), target.probe.markers, call.voice.detail)
+    own = normalize(project.name or "")
+    needing = [one.package.name for one in checking.problems(packages) if one.held is None and one.needed == own]
+    if needing:
+        call.voice.warn(
+            f"{', '.join(dict.fromkeys(needing))} cannot work without {own}, which is this project and was left out;"
+            " `zephyr sync --group NAME` installs a group together with it."
+        )
 
 
 def _stood_on(call: Call, project: Project) -> list[str]:

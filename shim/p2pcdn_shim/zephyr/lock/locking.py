@@ -13,7 +13,7 @@ from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.lock import lock_file, own_build
 from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.node import asking
-from p2pcdn_shim.zephyr.project.pyproject import Project, read_project
+from p2pcdn_shim.zephyr.project.pyproject import Project, name_of, normalize, read_project
 from p2pcdn_shim.zephyr.terminal.progress import Progress
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -74,10 +74,11 @@ def make(
     if project.name is None and not (project.dependencies or project.extras or project.groups):
         # An editor that found no room leaves an empty file, and an empty lock would empty the environment.
         raise UsageError(f"{project.file} has no [project], and asks for nothing; `zephyr init` makes one.")
+    _tell_of_other_tools(call, project)
     for extra in asking.lacking_own_extras(project):
         call.voice.warn(f"{project.name} has no extra {extra!r}, which {project.file} names; it is left out.")
     former = former or lock_file.read(lock_file.place_of(project.file))
-    builder = {**some_interpreter(call), "installs": installs}
+    builder = {**some_interpreter(call, is_needed=installs), "installs": installs}
     question = asking.question_of(project, call.config)
     try:
         with Progress(call.voice, "Resolving", at_once=True):
@@ -89,6 +90,24 @@ def make(
         if warning not in known:
             call.voice.warn(warning)
     return locked
+
+
+def _tell_of_other_tools(call: Call, project: Project) -> None:
+    """A group that is missing is missed late, and what an index has by a name of uv's sources may be a stranger's."""
+    for table in dict.fromkeys(table for table, _ in project.groups_elsewhere):
+        names = ", ".join(name for one, name in project.groups_elsewhere if one == table)
+        how = "`zephyr import pyproject.toml` takes" if "poetry" in table else "[dependency-groups] takes"
+        call.voice.warn(
+            f"{project.file} has requirements in [{table}] ({names}), which are not locked; {how} them over."
+        )
+    required = {name_of(text) for text in project.all_requirements if not re.match(r"[^;]*@", text)}
+    placed = project.placed_by_uv & required - set(asking.sources_of(call.config)) - {normalize(project.name or "")}
+    if placed:
+        call.voice.warn(
+            f"{project.file} says in [tool.uv.sources] where {', '.join(sorted(placed))} would come from, which only uv"
+            " reads; here the indexes are asked. `NAME @ PLACE` among the requirements, or `sources` in [tool.zephyr],"
+            " says it to zephyr."
+        )
 
 
 def _with_its_line(project: Project, error: NodeRefused) -> Exception:

@@ -15,8 +15,8 @@ from p2pcdn_shim.zephyr.environment.interpreter import interpreter_at, interpret
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters.probes import Probe
 from p2pcdn_shim.zephyr.lock.build_files import key_of, note_of
-from p2pcdn_shim.zephyr.lock.marker_text import left_of
 from p2pcdn_shim.zephyr.machine.files import write_text
+from p2pcdn_shim.zephyr.project.marker_text import left_of
 from p2pcdn_shim.zephyr.project.pyproject import BuildSays, Project, head_and_marker, normalize
 from p2pcdn_shim.zephyr.terminal.progress import Progress
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _NAMED = re.compile(
     r"\s*(?P<name>[A-Za-z0-9._-]+)\s*(\[(?P<extras>[^\]]*)\])?\s*(\(?[<>=!~][^;@]*)?(;(?P<marker>.*))?", re.DOTALL
 )
+# One that does (a marker stands behind a blank, for a semicolon is a sign of URLs, too).
+_AT_URL = re.compile(
+    r"\s*(?P<name>[A-Za-z0-9._-]+)\s*(\[(?P<extras>[^\]]*)\])?\s*@\s*(?P<url>\S+)\s*(\s;(?P<marker>.*))?", re.DOTALL
+)
 
 
 class Locked(Value):
@@ -42,6 +46,8 @@ def question_of(project: Project, config: Config) -> dict[str, Any]:
         "groups": {name: own_extras_put_in(project, texts) for name, texts in project.groups.items()},
         "environments": list(config.environments),
         "sources": sources_of(config),
+        # One that is no package is not installed: who needs that name needs what an index has.
+        "itself": normalize(project.name) if project.is_package and project.name is not None else "",
     }
 
 
@@ -134,8 +140,11 @@ def lacking_own_extras(project: Project) -> list[str]:
 
 
 def _own_name(project: Project, text: str) -> re.Match[str] | None:
-    """A requirement of the project itself, taken apart; None for one of another project."""
+    """A requirement of the project itself, by its name or the way to its directory, taken apart; None for another."""
     own = _NAMED.fullmatch(text)
+    if own is None and "@" in text:
+        at_url = _AT_URL.fullmatch(text)
+        own = at_url if at_url and at_url["url"].rstrip("/") == project.file.parent.as_uri() else None
     is_own = own is not None and project.name is not None and normalize(own["name"]) == normalize(project.name)
     return own if is_own else None
 

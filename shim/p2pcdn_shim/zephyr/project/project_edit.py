@@ -81,6 +81,8 @@ def _elsewhere(document: tomlkit.TOMLDocument, name: str) -> str:
 
 def set_project(text: str, values: dict[str, Any], *, file: Path = Path("pyproject.toml")) -> str:
     """The text with these keys of [project], which is made where it is missing; what is there already stays."""
+    if not values:
+        return text
     document = _parse(text, file)
     table = document.get("project")
     if table is None:
@@ -103,7 +105,7 @@ def set_settings(text: str, values: dict[str, Any], *, file: Path = Path("pyproj
     for key, value in wanted.items():
         if key not in table:
             table[key] = _tables(value) if isinstance(value[0], dict) else value
-    return tomlkit.dumps(document)
+    return _dumped(document)
 
 
 def add_editables(text: str, names: Iterable[str], *, file: Path = Path("pyproject.toml")) -> str:
@@ -204,9 +206,14 @@ def _expected(text: str, where: Where, key: str, array: TomlArray) -> dict[str, 
 def _written(document: tomlkit.TOMLDocument, table: Any, key: str, array: TomlArray, expected: dict[str, Any]) -> str:
     """The whole text; what no parser would read, or would read otherwise, never leaves this file."""
     table[key] = tomlkit.parse(f"x = {array}")["x"]
-    text = re.sub(r"(?<=[^\n])\n(?=\[dependency-groups\]\n)", "\n\n", tomlkit.dumps(document))
+    text = _dumped(document)
     assert _seen(tomllib.loads(text)) == _seen(expected), "what was written says what was meant"
     return text
+
+
+def _dumped(document: tomlkit.TOMLDocument) -> str:
+    """With a blank line before the table that may have been made, or have got one before it."""
+    return re.sub(r"(?<=[^\n])\n(?=\[dependency-groups\]\n)", "\n\n", tomlkit.dumps(document))
 
 
 def _seen(whole: dict[str, Any]) -> str:

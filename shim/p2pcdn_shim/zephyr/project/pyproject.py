@@ -8,6 +8,7 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr.configuration.config_files import line_of, parse_toml, read_text
 from p2pcdn_shim.zephyr.errors import UsageError
+from p2pcdn_shim.zephyr.project.other_tools import groups_elsewhere, placed_by_uv
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Project(Value):
 
     dynamic: the fields that only the build knows. is_package: whether it can be built (it has a [build-system]).
     is_of_poetry: what it needs stands in [tool.poetry] alone. said: what its build said of the dynamic ones, which are
-    taken from there then.
+    taken from there then. placed_by_uv: the projects of which [tool.uv.sources] says where they come from, normalized.
+    groups_elsewhere: (table, group) of what only another tool reads, where no group of the project is called so.
     """
 
     file: Path
@@ -46,6 +48,8 @@ class Project(Value):
     is_package: bool
     is_of_poetry: bool
     said: BuildSays | None = None
+    placed_by_uv: frozenset[str] = frozenset()
+    groups_elsewhere: tuple[tuple[str, str], ...] = ()
 
     @property
     def leaves_needs_to_its_build(self) -> bool:
@@ -106,6 +110,8 @@ def parse_project(text: str, file: Path) -> Project:
     extras = reader.table(table, "optional-dependencies", "project")
     name = reader.name(table)
     dynamic = frozenset(reader.texts(table, "dynamic", "project"))
+    groups = reader.groups(whole)
+    tool = reader.table(whole, "tool", "")
     return Project(
         file=file,
         name=name,
@@ -113,10 +119,14 @@ def parse_project(text: str, file: Path) -> Project:
         requires_python=reader.text(table, "requires-python"),
         dependencies=tuple(reader.texts(table, "dependencies", "project")),
         extras={normalize(name): tuple(reader.texts(extras, name, "project.optional-dependencies")) for name in extras},
-        groups=reader.groups(whole),
+        groups=groups,
         dynamic=dynamic if name is not None else dynamic | NEEDS,
         is_package="build-system" in whole,
-        is_of_poetry="project" not in whole and "poetry" in reader.table(whole, "tool", ""),
+        is_of_poetry="project" not in whole and "poetry" in tool,
+        placed_by_uv=frozenset(map(normalize, placed_by_uv(tool))),
+        groups_elsewhere=tuple(
+            (table, name) for table, name in groups_elsewhere(tool) if normalize(name) not in groups
+        ),
     )
 
 

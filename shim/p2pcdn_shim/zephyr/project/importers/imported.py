@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from p2pcdn_shim.zephyr.configuration import urls
 from p2pcdn_shim.zephyr.configuration.settings import IndexSetting
 from p2pcdn_shim.zephyr.configuration.urls import absolute, check_url, public_url
 from p2pcdn_shim.zephyr.project import project_edit
+from p2pcdn_shim.zephyr.project.pyproject import normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING, Value
 
 if TYPE_CHECKING:
@@ -61,6 +64,33 @@ def place_url(name: str, directory: Path, path: str, notes: list[str]) -> str:
     if not place.exists():
         notes.append(f"{name} is to come from {place}, and nothing is there; without it the project cannot be locked.")
     return place.as_uri()
+
+
+def without_itself(found: Imported, directory: Path) -> Imported:
+    """The same for the project of this directory, which other tools install by the way to it (`-e .[test]`).
+
+    Its extras stay, under its name alone; without any there is nothing to say, for it is installed in any case.
+    """
+    itself = directory.as_uri()
+    named: set[str] = set()
+
+    def bare(texts: tuple[str, ...]) -> tuple[str, ...]:
+        kept: list[str] = []
+        for text in texts:
+            one = Requirement(text)
+            if one.url is not None and one.url.rstrip("/") == itself:
+                named.add(normalize(one.name))
+                one.url = None
+                text = str(one) if one.extras else ""
+            kept.append(text)
+        return tuple(dict.fromkeys(filter(None, kept)))
+
+    found = found.but(
+        dependencies=bare(found.dependencies),
+        extras={name: bare(texts) for name, texts in found.extras.items()},
+        groups={name: bare(texts) for name, texts in found.groups.items()},
+    )
+    return found.but(editable=tuple(name for name in found.editable if normalize(name) not in named))
 
 
 def put_into(text: str, found: Imported, file: Path, *, group: str | None = None) -> str:

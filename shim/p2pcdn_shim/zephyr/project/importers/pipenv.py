@@ -48,7 +48,7 @@ def read_pipenv(file: Path, *, public_index: str) -> Imported:
         dependencies=lists.pop(None, ()),
         groups={name: many for name, many in lists.items() if name is not None},
         project=_project(meta.get("requires", {})),
-        indexes=tuple(_indexes(meta.get("sources", meta.get("source", ())), file, public_index, notes)),
+        indexes=tuple(_indexes(meta.get("sources", meta.get("source", [])), file, public_index, notes)),
         editable=tuple(editable),
         notes=tuple(notes),
     )
@@ -69,12 +69,25 @@ def _requirement(project: str, said: Any, file: Path, notes: list[str]) -> str:
     if not isinstance(table, dict):
         raise UsageError(f"{file}: {project} is neither a version nor a table.")
     extras = f"[{','.join(table['extras'])}]" if table.get("extras") else ""
-    markers = [f"({table['markers']})"] if table.get("markers") else []
+    markers = [f"({marker})"] if (marker := _without_category(table.get("markers"))) else []
     markers += [f"{name} {table[name]}" for name in _MARKERS if isinstance(table.get(name), str)]
     marker = f" ; {' and '.join(markers)}" if markers else ""
     return without_secrets(
         str(parse_requirement(f"{project}{extras}{_place(project, table, file, notes)}{marker}")), notes
     )
+
+
+def _without_category(marker: Any) -> str:
+    """A marker without what newer ones of pipenv's say of the category in which it stands anyway; "" for none."""
+    if not isinstance(marker, str) or "dependency_groups" not in marker:
+        return str(marker or "")
+    from p2pcdn_shim.zephyr.project.marker_text import left_of
+
+    try:
+        left = left_of(marker, lambda _, operator, right: True if right == "dependency_groups" else None)
+    except ValueError:
+        return marker  # then it is told that it is none
+    return "" if isinstance(left, bool) else left
 
 
 def _place(project: str, table: Mapping[str, Any], file: Path, notes: list[str]) -> str:
