@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import accumulate, chain
+from operator import lt
 from typing import Any
 
 import packaging
@@ -13,7 +16,7 @@ from blake3 import blake3
 from p2pcdn import frames
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.names import is_normalized
-from p2pcdn.resolve import Target, to_plain
+from p2pcdn.resolve import Keys, Target, to_plain
 
 # Larger environments resolve themselves.
 PROJECTS_MAX = 512
@@ -37,7 +40,7 @@ _KIND = frozenset(
         "sys_platform",
     }
 )
-_SUBJECT_CONTEXT = "p2pcdn 2026 resolution v4"
+_SUBJECT_CONTEXT = "p2pcdn 2026 resolution v5"
 
 # (project, version), sorted.
 Choice = tuple[tuple[str, str], ...]
@@ -48,8 +51,8 @@ class Certificate:
     """choices: for each target, in the order of the question's matrix, (project, version), sorted; None where there are
     none for want of files.
 
-    looked_at: what else a resolution has to know of (`Resolver.looked_at`), in any order; of one that was decoded all
-    that is named, sorted.
+    looked_at: what else a resolution has to know of (`Resolver.looked_at`), by project, in any order; of one that was
+    decoded all that is named, sorted.
     pages: (URL of the index, version of the page) of each project whose table it has to know.
     machine: see `machine_of`.
     """
@@ -57,26 +60,20 @@ class Certificate:
     choices: tuple[Choice | None, ...]
     pages: Mapping[str, tuple[str, str]]
     machine: bytes
-    looked_at: Sequence[tuple[str, str]] = ()
-
-    @property
-    def packages(self) -> list[tuple[str, str]]:
-        """All that are named, each once, sorted."""
-        return sorted({*self.looked_at}.union(*(chosen for chosen in self.choices if chosen is not None)))
+    looked_at: Keys = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """Raises ValueError for one that would be taken by nobody."""
-        packages = self.packages
-        if len(self.pages) > PROJECTS_MAX or len(packages) > VERSIONS_MAX or len(self.choices) > TARGETS_MAX:
+        named = {project: {*self.looked_at.get(project, ())} for project in sorted(self.pages)}
+        for project, version in chain.from_iterable(filter(None, self.choices)):
+            named[project].add(version)
+        place = {package: at for at, package in enumerate((one, each) for one in named for each in sorted(named[one]))}
+        if len(self.pages) > PROJECTS_MAX or len(place) > VERSIONS_MAX or len(self.choices) > TARGETS_MAX:
             raise ValueError("it is larger than members take")
-        place = {package: at for at, package in enumerate(packages)}
-        versions: dict[str, list[str]] = {project: [] for project in self.pages}
-        for project, version in packages:
-            versions[project].append(version)
         return frames.encode(
             {
                 "machine": self.machine,
-                "projects": [[project, *self.pages[project], versions[project]] for project in sorted(self.pages)],
+                "projects": [[one, *self.pages[one], "\n".join(sorted(each))] for one, each in named.items()],
                 "targets": [
                     None if chosen is None else sorted(place[package] for package in chosen) for chosen in self.choices
                 ],
@@ -90,42 +87,51 @@ class Certificate:
         if not isinstance(fields, Mapping) or fields.keys() != {"machine", "projects", "targets"}:
             raise RemoteProtocolError("its fields are not those of a resolution")
         rows = _rows(fields["projects"])
-        packages = [(project, version) for project, _, _, versions in rows for version in versions]
-        if len(packages) > VERSIONS_MAX:
+        looked_at = {project: _versions(text) for project, _, _, text in rows}
+        ends = [*accumulate(map(len, looked_at.values()))]
+        count = sum(map(len, looked_at.values()))
+        if count > VERSIONS_MAX:
             raise RemoteProtocolError("it names more versions than members look at")
         targets = fields["targets"]
         if not isinstance(targets, list) or not 0 < len(targets) <= TARGETS_MAX:
             raise RemoteProtocolError("it is for no targets")
         if not isinstance(fields["machine"], bytes) or len(fields["machine"]) != MACHINE_SIZE_BYTES:
             raise RemoteProtocolError("it is of no machine")
-        choices = tuple(
-            None if target is None else tuple(packages[at] for at in _places(target, packages)) for target in targets
-        )
+        projects = [*looked_at]
+
+        def package(at: int) -> tuple[str, str]:
+            row = bisect_right(ends, at)
+            return projects[row], looked_at[projects[row]][at - ends[row]]  # counted from its end
+
+        choices = tuple(None if target is None else (*map(package, _places(target, count)),) for target in targets)
         pages = {project: (index, version) for project, index, version, _ in rows}
-        return cls(choices, pages, fields["machine"], tuple(packages))
+        return cls(choices, pages, fields["machine"], looked_at)
 
 
-def _rows(value: object) -> list[tuple[str, str, str, list[str]]]:
-    """[project, URL of the index, version of the page, [versions]], each sorted by its first, nothing twice."""
+def _rows(value: object) -> list[tuple[str, str, str, str]]:
+    """[project, URL of the index, version of the page, a line for each version], sorted, nothing twice."""
     if not isinstance(value, list) or len(value) > PROJECTS_MAX:
         raise RemoteProtocolError("it has no list of projects, or a longer one than environments have")
     for row in value:
-        if not (isinstance(row, list) and len(row) == 4 and isinstance(row[3], list)):
+        if not (isinstance(row, list) and [*map(type, row)] == [str] * 4 and is_normalized(row[0])):
             raise RemoteProtocolError("its projects are none")
-        if {*map(type, row[:3]), *map(type, row[3])} != {str} or not is_normalized(row[0]):
-            raise RemoteProtocolError("its projects are none")
-        if row[3] != sorted(set(row[3])) or max(map(len, row[3]), default=0) > VERSION_SIZE_MAX:
-            raise RemoteProtocolError("its versions are none")
     projects = [row[0] for row in value]
     if projects != sorted(set(projects)):
         raise RemoteProtocolError("it is not as a member writes one")
     return value
 
 
-def _places(value: object, packages: Sequence[Any]) -> list[int]:
-    if not isinstance(value, list) or len(value) > len(packages):
+def _versions(text: str) -> list[str]:
+    versions = text.split("\n") if text else []
+    if not all(map(lt, versions, versions[1:])) or max(map(len, versions), default=0) > VERSION_SIZE_MAX:
+        raise RemoteProtocolError("its versions are none")
+    return versions
+
+
+def _places(value: object, count: int) -> list[int]:
+    if not isinstance(value, list) or len(value) > count:
         raise RemoteProtocolError("it chooses no packages")
-    if not all(type(at) is int and 0 <= at < len(packages) for at in value) or value != sorted(set(value)):
+    if not all(type(at) is int and 0 <= at < count for at in value) or value != sorted(set(value)):
         raise RemoteProtocolError("it chooses packages that it does not name")
     return value
 

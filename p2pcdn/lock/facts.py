@@ -33,7 +33,7 @@ from p2pcdn.fetch import Metadata as WheelMetadata
 from p2pcdn.fetch import MetadataTooLarge, Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
-from p2pcdn.lock.kept import FORMAT, encode_metadata, encode_table, without_version
+from p2pcdn.lock.kept import FORMAT, encode_table
 from p2pcdn.lock.kept_files import Files, Row, decode_files, encodable, encode_files
 from p2pcdn.lock.looked import LOOKED_SIZE_BYTES_MAX, NOTHING_LOOKED_AT, Looked, decode_looked, encode_looked
 from p2pcdn.names import is_normalized, normalize_project
@@ -43,6 +43,7 @@ from p2pcdn.resolve import (
     Table,
     columns_of,
     moment_of,
+    octets_of,
     read_metadata,
     table_and_places_of,
     versions_of,
@@ -241,13 +242,17 @@ class Facts:
 
     async def note_looked_at(self, listed: Listed, by_version: Mapping[str, Files]) -> None:
         """The next lock finds these versions in one row, as far as they are kept at all."""
-        known = dict(self.looked_at(listed))
-        count = len(known)
-        for version, files in by_version.items():
-            if version not in known and (metadata := self.metadata_at_hand(listed, files)) is not None:
-                known[version] = files, without_version(metadata)
-        if len(known) > count and len(octets := encode_looked(known)) <= LOOKED_SIZE_BYTES_MAX:
-            await self._keep(listed.key("l"), octets)
+        known = self.looked_at(listed)
+        metadata = {
+            version: octets
+            for version, files in by_version.items()
+            if version not in known.metadata and (octets := self.metadata_at_hand(listed, files)) is not None
+        }
+        if not metadata:
+            return
+        row = encode_looked(known.and_of(metadata, {version: by_version[version] for version in metadata}))
+        if len(row) <= LOOKED_SIZE_BYTES_MAX:
+            await self._keep(listed.key("l"), row)
 
     def metadata_at_hand(self, listed: Listed, files: Sequence[File]) -> bytes | None:
         """As `metadata_of` gives it, if that needs no waiting."""
@@ -407,7 +412,9 @@ def _encoded_files(
 
 
 def _encoded_metadata(source: Source, content: bytes) -> bytes:
-    return encode_metadata(read_metadata(source, content.decode("utf-8", "replace")))
+    said = read_metadata(source, content.decode("utf-8", "replace"))
+    # What an index lists has its version from there; so versions that say the same are the same.
+    return octets_of(said if source.url else said._replace(version=""))
 
 
 def name_in(content: bytes) -> str:
@@ -420,4 +427,4 @@ def name_in(content: bytes) -> str:
 
 
 def _broken(why: str | P2pcdnError) -> bytes:
-    return encode_metadata(Metadata(Source(""), broken=str(why).rstrip(".")))
+    return octets_of(Metadata(Source(""), broken=str(why).rstrip(".")))

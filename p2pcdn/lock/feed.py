@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from itertools import groupby
-from operator import attrgetter
 from typing import Any, TypeVar
 
 import trio
@@ -19,7 +17,7 @@ from p2pcdn.lock.ahead import Ahead
 from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
 from p2pcdn.lock.kept_files import NO_FILES, Files
 from p2pcdn.lock.looked import NOTHING_LOOKED_AT, Looked
-from p2pcdn.resolve import Need, Source, Target, to_plain
+from p2pcdn.resolve import Keys, Need, Source, Target, to_plain
 from p2pcdn.simple import File
 
 # More at once bring less: the tails of 150 wheels came at 82, 99, 76 and 26 a second over 8, 16, 24 and 50 connections
@@ -84,26 +82,25 @@ class Feed:
                 self._nursery.start_soon(self._ahead.begin, wanted)
 
     async def get_all(
-        self, projects: Iterable[str], sources: Iterable[Source], *, fetched_max: int
-    ) -> tuple[dict[str, bytes], dict[Source, bytes]]:
-        """The tables and metadata of just these, as they are kept. Raises what is the matter with one of them, and
-        Unavailable where more than `fetched_max` would have to be fetched.
+        self, projects: Iterable[str], versions: Keys, *, fetched_max: int
+    ) -> tuple[dict[str, bytes], dict[str, dict[str, bytes]]]:
+        """The tables of these projects, and the metadata of just these versions of them, as they are kept. Raises what
+        is the matter with one of them, and Unavailable where more than `fetched_max` would have to be fetched.
         """
         # Whether metadata is kept is known where its page is.
         tables, fetched = await self._all(projects, fetched_max)
-        metadata: dict[Source, bytes] = {}
+        metadata: dict[str, dict[str, bytes]] = {}
         others: list[Source] = []
-        for project, some in groupby(sources, attrgetter("project")):  # thousands, of a few rows
+        for project, some in versions.items():  # thousands, of a few rows
             known = self._looked_at(project).metadata
-            for source in some:
-                if (said := known.get(source.version)) is not None:
-                    metadata[source] = said
-                else:
-                    others.append(source)
+            metadata[project] = {version: known[version] for version in some if version in known}
+            if len(metadata[project]) < len(some):
+                others += [Source(project, version) for version in some if version not in known]
         of_others, _ = await self._all(others, fetched_max - fetched)
-        for source in of_others:
+        for source, said in of_others.items():
+            metadata[source.project][source.version] = said
             self._note(source)
-        return tables, metadata | of_others
+        return tables, metadata
 
     async def _all(self, keys: Iterable[K], fetched_max: int) -> tuple[dict[K, bytes], int]:
         """And how many of them had to be fetched."""
@@ -154,7 +151,7 @@ class Feed:
         return known
 
     def _note(self, source: Source) -> None:
-        if source.version not in self._looked.get(source.project, ()) and not source.url:
+        if source.version not in self._looked.get(source.project, NOTHING_LOOKED_AT).metadata and not source.url:
             self._told_of.setdefault(source.project, []).append(source.version)
 
     async def keep_looked_at(self) -> None:
@@ -245,11 +242,22 @@ class Feed:
         For any thread.
         """
         known = self._files.get((listed.project, version))
-        if known is None:
-            known, _ = self._looked.get(listed.project, NOTHING_LOOKED_AT).get(version, (NO_FILES, b""))
-        return known
+        return known or self._looked.get(listed.project, NOTHING_LOOKED_AT).files.get(version, NO_FILES)
 
-    def have_wheels(self, listed: Listed, versions: Sequence[str]) -> bool:
+    async def read_files(self, sources: Iterable[Source]) -> None:
+        """So that the files of these are known, also where their metadata came out of a row without them."""
+        for source in sources:
+            listed = self.pages.get(source.project)
+            if listed is not None and not source.url and not self.files(listed, source.version):
+                self._learn_files(source, await self._facts.files(listed, source.version))
+
+    def lists(self, listed: Listed, version: str) -> bool:
+        """Whether the page has files of this version, which was asked for."""
+        return version in self._looked.get(listed.project, NOTHING_LOOKED_AT).metadata or bool(
+            self.files(listed, version)
+        )
+
+    def have_wheels(self, listed: Listed, versions: Collection[str]) -> bool:
         """Whether each of these versions has one."""
         looked = self._looked.get(listed.project, NOTHING_LOOKED_AT)
         others = {*versions} - looked.metadata.keys()

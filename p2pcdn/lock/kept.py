@@ -1,18 +1,16 @@
 """What was read of pages and metadata, in the form in which a node keeps it: nothing is parsed twice. Pure.
 
-Tables and metadata cross the solver's pipe so, too. The files of a page have a file of their own, `kept_files.py`.
+Tables cross the solver's pipe so, too. Metadata is kept as the octets that it is in a search (`octets_of`); the files
+of a page have a file of their own, `kept_files.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from p2pcdn import frames
-from p2pcdn.resolve import Metadata, Order, Source, Table, columns_of, order_of_columns
+from p2pcdn.resolve import Order, Table, columns_of, order_of_columns
 
 # Counted up when the tables, metadata or files of this version could not be read by another one.
-FORMAT = 7
+FORMAT = 8
 
 
 def encode_table(table: Table) -> bytes:
@@ -21,33 +19,3 @@ def encode_table(table: Table) -> bytes:
 
 def decode_table(octets: bytes) -> Order:
     return order_of_columns(frames.decode_own(octets))
-
-
-def encode_metadata(metadata: Metadata) -> bytes:
-    """All of it but its source: wheels that say the same are kept once."""
-    plain = metadata.version, metadata.requires_dist, metadata.provides_extra, metadata.requires_python, metadata.broken
-    return frames.encode([list(one) if isinstance(one, tuple) else one for one in plain])
-
-
-def decode_metadata(source: Source, octets: bytes) -> Metadata:
-    return Metadata(source, *_said(octets))
-
-
-def without_version(octets: bytes) -> bytes:
-    """What an index lists has its version from there; so versions that say the same are the same."""
-    _, *rest = frames.decode_own(octets)
-    return frames.encode(["", *rest])
-
-
-def decode_all_metadata(encoded: Mapping[Source, bytes]) -> dict[Source, Metadata]:
-    """Of a long history many versions say the same: they have one value."""
-    known: dict[bytes, Metadata] = {}
-    return {
-        source: known.get(octets) or known.setdefault(octets, decode_metadata(source, octets))
-        for source, octets in encoded.items()
-    }
-
-
-def _said(octets: bytes) -> tuple[Any, ...]:
-    version, requires_dist, provides_extra, requires_python, broken = frames.decode_own(octets)
-    return version, tuple(requires_dist), tuple(provides_extra), requires_python, broken

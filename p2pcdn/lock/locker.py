@@ -217,6 +217,7 @@ class Locker:
 
     async def _composed(self, job: _Job, found: Found[Any], feed: Feed) -> Locked:
         solutions, out = solutions_of(found.outcomes), left_out(found.outcomes)
+        await feed.read_files(pin.source for solution in solutions.values() for pin in solution.pins)
         merged = merge(solutions, job.question.roots, lambda cells: _cells_marker(cells, solutions))
         cells = [cell for cell in found.outcomes if isinstance(cell, Cell)]
         published: Published = {}
@@ -226,7 +227,8 @@ class Locker:
         targets = Targets(_tags_of(solutions), cells, out, published)
         composed = await self.facts.threads.run(compose, job.question.fields, merged, targets, feed)
         warnings = dict.fromkeys(text for solution in solutions.values() for text in solution.warnings)
-        aside = [_left_aside(one, why) for one, why in feed.spoilt.items() if one in found.looked_at]
+        looked_at = found.looked_at
+        aside = [_left_aside(one, why) for one, why in feed.spoilt.items() if one.key in looked_at.get(one.project, ())]
         told = [*(one.sentence for one in out), *aside, *unasked]
         return Locked(composed.text, len(merged), (*told, *warnings, *composed.warnings), out, bool(unasked or aside))
 

@@ -1,4 +1,4 @@
-"""What locks have looked at of a page: of each such version its files and its metadata, all in one row. Pure.
+"""What locks have looked at of a page: the metadata of just those versions, and their files, all in one row. Pure.
 
 A lock wants of a hundred projects one version each, and of a long history sometimes all. Both are one look at the
 catalog for a project, where the files of a series (`kept_files.py`) and each metadata (`kept.py`) would be many.
@@ -6,60 +6,49 @@ catalog for a project, where the files of a series (`kept_files.py`) and each me
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
-from itertools import accumulate, pairwise
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from p2pcdn import frames
-from p2pcdn.lock.kept_files import Files
+from p2pcdn.lock.kept_files import WHOLE_SIZE_BYTES_MAX, Files
 
-# boto3's fifteen hundred versions have 1.5 MB. A row is written anew with each version that comes to it, so what is
-# beyond stays where it is kept otherwise.
+# boto3's fifteen hundred versions have half a megabyte. A row is written anew with each version that comes to it, so
+# what is beyond stays where it is kept otherwise.
 LOOKED_SIZE_BYTES_MAX = 4 * 1024 * 1024
 
 
-class Looked(Mapping[str, tuple[Files, bytes]]):
-    """By version: the files, and the metadata as it is kept. Of thousands of versions hardly one is asked for files."""
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """By version. metadata: as `octets_of` has it. unbuilt: those without a wheel.
 
-    def __init__(
-        self, metadata: Mapping[str, bytes], sizes: Sequence[int], texts: bytes, unbuilt: Iterable[str]
-    ) -> None:
-        """texts: the files of all versions, in their order, which have these sizes. unbuilt: those without a wheel."""
-        self.metadata = metadata
-        self.unbuilt = frozenset(unbuilt)
-        self._sizes = sizes
-        self._texts = texts
-
-    @cached_property
-    def _places(self) -> dict[str, tuple[int, int]]:
-        return dict(zip(self.metadata, pairwise((0, *accumulate(self._sizes))), strict=True))
-
-    def __getitem__(self, version: str) -> tuple[Files, bytes]:
-        start, stop = self._places[version]
-        return Files(self._texts[start:stop].decode()), self.metadata[version]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.metadata)
-
-    def __len__(self) -> int:
-        return len(self.metadata)
-
-
-NOTHING_LOOKED_AT = Looked({}, (), b"", ())
-
-
-def encode_looked(looked: Mapping[str, tuple[Files, bytes]]) -> bytes:
-    """Many versions of a project say the same, so metadata stands there once. All files are one text, of which is read
-    what is asked for.
+    files: of all of them, or of a long history none: hardly one of its versions is asked for them.
     """
+
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, Files] = field(default_factory=dict)
+    unbuilt: frozenset[str] = frozenset()
+
+    def and_of(self, metadata: Mapping[str, bytes], files: Mapping[str, Files]) -> Looked:
+        """With these versions, of which both are known."""
+        every = {**self.files, **files} if len(self.files) == len(self.metadata) else {}
+        if sum(len(one.text) for one in every.values()) > WHOLE_SIZE_BYTES_MAX:
+            every = {}
+        unbuilt = (version for version, one in files.items() if not one.has_wheel)
+        return Looked({**self.metadata, **metadata}, every, self.unbuilt.union(unbuilt))
+
+
+NOTHING_LOOKED_AT = Looked()
+
+
+def encode_looked(looked: Looked) -> bytes:
+    """Many versions of a project say the same, so metadata stands there once."""
     said: dict[bytes, int] = {}
-    of_version = [said.setdefault(metadata, len(said)) for _, metadata in looked.values()]
-    texts = [files.text.encode() for files, _ in looked.values()]
-    unbuilt = [version for version, (files, _) in looked.items() if not files.has_wheel]
-    return frames.encode([[*looked], of_version, [*said], [*map(len, texts)], b"".join(texts), unbuilt])
+    of_version = [said.setdefault(metadata, len(said)) for metadata in looked.metadata.values()]
+    texts = [looked.files[version].text for version in looked.metadata] if looked.files else []
+    return frames.encode([[*looked.metadata], of_version, [*said], texts, sorted(looked.unbuilt)])
 
 
 def decode_looked(octets: bytes) -> Looked:
-    versions, of_version, said, sizes, texts, unbuilt = frames.decode_own(octets)
-    metadata = dict(zip(versions, map(said.__getitem__, of_version), strict=True))
-    return Looked(metadata, sizes, texts, unbuilt)
+    versions, of_version, said, texts, unbuilt = frames.decode_own(octets)
+    files = dict(zip(versions, map(Files, texts), strict=True)) if texts else {}
+    return Looked(dict(zip(versions, map(said.__getitem__, of_version), strict=True)), files, frozenset(unbuilt))

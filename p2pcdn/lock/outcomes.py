@@ -12,7 +12,7 @@ from p2pcdn.errors import Unavailable
 from p2pcdn.lock.solvers import Session, SolverFailed
 from p2pcdn.lock.targets import Cell, by_environment, names_of
 from p2pcdn.lock.wishes import Question, preferring
-from p2pcdn.resolve import THIS_PLATFORM, LacksFiles, NoSolution, Solution, Target, Wanted, this_python
+from p2pcdn.resolve import THIS_PLATFORM, LacksFiles, NoSolution, Solution, Target, Wanted
 
 C = TypeVar("C", bound=Hashable)
 
@@ -119,10 +119,9 @@ class _Search(Generic[C]):
         except LacksFiles as outcome:
             self.outcomes[cell] = outcome
         except NoSolution as error:
-            proof = _of_any_python(error.sentences, target)
-            if self.failures and proof not in self.failures:
+            if self.failures and error.sentences not in self.failures:
                 error = await self._advised(told, target, error, spares=spares)
-            self.failures.setdefault(proof, (error, []))[1].append(cell)
+            self.failures.setdefault(error.sentences, (error, []))[1].append(cell)
 
     async def _advised(self, told: Wanted, target: Target, error: NoSolution, *, spares: bool) -> NoSolution:
         """The same once more, with what can be done about it: to look for that takes as long, and is done once."""
@@ -136,10 +135,9 @@ class _Search(Generic[C]):
         """One report of all. It names the targets, unless all fail for one reason that fits each."""
         if len(self.failures) == 1:
             ((proof, (error, failing)),) = self.failures.items()
-            if len(self._targets) == 1:
+            fits_each = len(failing) == len(self._targets) and not any(THIS_PLATFORM in text for text in proof)
+            if fits_each or len(self._targets) == 1:
                 return error
-            if len(failing) == len(self._targets) and not any(THIS_PLATFORM in text for text in proof):
-                return NoSolution(proof, error.suggestion, error.requirements)
         sentences = []
         for proof, (error, failing) in self.failures.items():
             cells: list[Any] = failing  # one interpreter alone was dealt with above
@@ -147,11 +145,6 @@ class _Search(Generic[C]):
             sentences += [f"  {text}" for text in (*proof, *([error.suggestion] if error.suggestion else ()))]
         wanted = dict.fromkeys(text for error, _ in self.failures.values() for text in error.requirements)
         return NoSolution(tuple(sentences), requirements=tuple(wanted))
-
-
-def _of_any_python(sentences: Sequence[str], target: Target) -> tuple[str, ...]:
-    """Without the Python that they were found for: the report names all of which they are true, or none."""
-    return tuple(text.replace(this_python(target.python), "") for text in sentences)
 
 
 def solutions_of(outcomes: Mapping[C, Solution | LacksFiles]) -> dict[C, Solution]:

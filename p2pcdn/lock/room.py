@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, starmap
-from operator import itemgetter
+from itertools import starmap
 from typing import Generic, TypeVar
 
 import trio
@@ -15,11 +14,10 @@ from p2pcdn.errors import P2pcdnError, RemoteProtocolError
 from p2pcdn.index.claimed import is_sealed, may_go_to_members
 from p2pcdn.lock.certificate import Certificate, Choice, machine_of, subject_of
 from p2pcdn.lock.feed import Feed
-from p2pcdn.lock.kept import decode_all_metadata, decode_table
-from p2pcdn.lock.kept_files import NO_FILES
+from p2pcdn.lock.kept import decode_table
 from p2pcdn.lock.outcomes import solutions_of
 from p2pcdn.lock.wishes import Question, preferring
-from p2pcdn.resolve import Doubt, Knowledge, LacksFiles, Solution, Source, Target, confirm
+from p2pcdn.resolve import Doubt, Keys, Knowledge, LacksFiles, Solution, Source, Target, confirm
 from p2pcdn.store import Store, Table
 from p2pcdn.swarm.group.resolutions import Refusal, Resolutions
 from p2pcdn.world import Index, Threads
@@ -47,7 +45,7 @@ class Found(Generic[C]):
     """What became of each target, and what was looked at for that: see `Resolver`."""
 
     outcomes: dict[C, Solution | LacksFiles]
-    looked_at: Collection[Source]
+    looked_at: Keys
     projects: Collection[str]
     # As members get it, where it stands on the very pages that a neighbour named.
     content: bytes | None = None
@@ -97,29 +95,28 @@ class Room:
         if len(certificate.choices) != len(targets):
             return Refusal("it is for other targets", is_lie=True)
         try:
-            looked_at = _sources(certificate.looked_at)
             with trio.fail_at(deadline):  # past it, what is at hand is still looked at
-                tables, metadata = await feed.get_all(certificate.pages, looked_at, fetched_max=FETCHED_MAX)
+                tables, metadata = await feed.get_all(certificate.pages, certificate.looked_at, fetched_max=FETCHED_MAX)
         except (P2pcdnError, trio.TooSlowError) as error:
             why = "it took too long" if isinstance(error, trio.TooSlowError) else str(error)
             return Refusal(f"what it names could not be looked at here: {why}", is_lie=False)
         known = await self._threads.run(_known, tables.values(), metadata)
         if (unbuilt := _unbuilt(feed, known)) is not None:
-            return Refusal(f"{unbuilt.project} {unbuilt.version} would have to be built here", is_lie=False)
+            return Refusal(f"{unbuilt} would have to be built here", is_lie=False)
         same_machine = certificate.machine == machine_of(tuple(targets.values()))
         found: dict[C, Solution | LacksFiles] = {}
         for (cell, target), chosen in zip(targets.items(), certificate.choices, strict=True):
             # Each target by itself: other threads have their turn between two of them.
             told = preferring(question, target, solutions_of(found).values())
-            versions = None if chosen is None else _sources(chosen)
-            one = await self._threads.run(confirm, versions, looked_at, told, target, known)
+            versions = None if chosen is None else [*starmap(Source, chosen)]
+            one = await self._threads.run(confirm, versions, certificate.looked_at, told, target, known)
             if isinstance(one, Doubt):
                 knows_better = one.is_sure and same_machine and _has_our_pages(certificate, feed, known)
                 return Refusal(" ".join(one.sentences[:SENTENCES_MAX]), is_lie=knows_better)
             found[cell] = one
         # What else it names decided nothing: it would be looked at each time before this lock is given again.
         read = known.projects
-        named = [source for source in looked_at if source.project in read]
+        named = {project: versions for project, versions in certificate.looked_at.items() if project in read}
         projects = [project for project in certificate.pages if project in read]
         same = same_machine and len(projects) == len(certificate.pages) and _is_of_our_pages(certificate, feed)
         return Found(found, named, projects, content if same else None)
@@ -142,9 +139,9 @@ class Room:
         read = {project: (page.index.url, page.version) for project, page in pages.items() if page is not None}
         if len(read) < len(pages):
             return {}  # that nobody has a project may be otherwise elsewhere
-        choices = [_chosen(found.outcomes[cell]) for cell in targets]
-        if not _have_wheels(feed, chain(map(itemgetter(0, 1), found.looked_at), *filter(None, choices))):
+        if not all(page is None or feed.have_wheels(page, found.looked_at.get(one, ())) for one, page in pages.items()):
             return {}  # what a build says of itself may differ elsewhere
+        choices = [_chosen(found.outcomes[cell]) for cell in targets]
         try:
             content = found.content or _certificate(targets, choices, read, found).encode()
         except ValueError:
@@ -184,42 +181,29 @@ def _chosen(outcome: Solution | LacksFiles) -> Choice | None:
     return tuple((pin.project, pin.version) for pin in outcome.pins)
 
 
-def _have_wheels(feed: Feed, packages: Iterable[tuple[str, str]]) -> bool:
-    versions: dict[str, list[str]] = {}
-    for project, version in packages:
-        versions.setdefault(project, []).append(version)
-    pages = ((feed.pages[project], some) for project, some in versions.items())
-    return all(page is not None and feed.have_wheels(page, some) for page, some in pages)
-
-
 def _certificate(
     targets: Mapping[C, Target],
     choices: Sequence[Choice | None],
     read: Mapping[str, tuple[str, str]],
     found: Found[C],
 ) -> Certificate:
-    looked_at = [(source.project, source.version) for source in found.looked_at]
-    return Certificate(tuple(choices), read, machine_of(tuple(targets.values())), looked_at)
+    return Certificate(tuple(choices), read, machine_of(tuple(targets.values())), found.looked_at)
 
 
-def _sources(packages: Sequence[tuple[str, str]]) -> list[Source]:
-    return [*starmap(Source, packages)]
-
-
-def _known(tables: Iterable[bytes], metadata: Mapping[Source, bytes]) -> Knowledge:
+def _known(tables: Iterable[bytes], metadata: Mapping[str, Mapping[str, bytes]]) -> Knowledge:
     known = Knowledge()
     known.learn(map(decode_table, tables))
-    known.learn_alike(decode_all_metadata(metadata))
+    for project, some in metadata.items():
+        known.learn_said(project, some)
     return known
 
 
-def _unbuilt(feed: Feed, known: Knowledge) -> Source | None:
+def _unbuilt(feed: Feed, known: Knowledge) -> str | None:
     """One of which we know nothing because nothing is built here: we might choose it, and would else pass it over."""
-    for source in _broken(known):
-        page = feed.pages.get(source.project)
-        files = feed.files(page, source.version) if page is not None else NO_FILES
-        if files and not files.has_wheel:
-            return source
+    for project, version in known.broken:
+        page = feed.pages.get(project)
+        if page is not None and feed.lists(page, version) and not feed.have_wheels(page, [version]):
+            return f"{project} {version}"
     return None
 
 
@@ -227,12 +211,8 @@ def _has_our_pages(certificate: Certificate, feed: Feed, known: Knowledge) -> bo
     """Whether its maker read what we read; then he knows better than what he says."""
     if not _is_of_our_pages(certificate, feed):
         return False
-    pages = ((one, feed.pages[one.project]) for one in _broken(known))
-    return not any(page and feed.files(page, one.version) for one, page in pages)
-
-
-def _broken(known: Knowledge) -> Iterator[Source]:
-    return (source for source, one in known.metadata.items() if one.broken)
+    pages = ((version, feed.pages[project]) for project, version in known.broken)
+    return not any(page and feed.lists(page, version) for version, page in pages)
 
 
 def _is_of_our_pages(certificate: Certificate, feed: Feed) -> bool:

@@ -77,7 +77,7 @@ class Solvers:
             child = self._idle.pop() if self._idle else await self._start()
             child.wanted()
             try:
-                yield Session(child, feed)
+                yield Session(child, feed, for_build=within)
                 await child.send({"do": "forget"})
             except BaseException:
                 # In the middle of a resolution it would answer the next one with what belongs to this.
@@ -109,11 +109,13 @@ class Solvers:
 class Session:
     """One lock's use of a solver: resolution after resolution, each of which knows what those before it learned."""
 
-    def __init__(self, child: _Child, feed: Feed) -> None:
+    def __init__(self, child: _Child, feed: Feed, *, for_build: bool = False) -> None:
+        """for_build: see `Resolver`."""
+        self._for_build = for_build
         self._child = child
         self._feed = feed
         # What all of its resolutions looked at: see `Resolver`.
-        self.looked_at: dict[Source, None] = {}
+        self.looked_at: dict[str, dict[str, None]] = {}
         self.projects: dict[str, None] = {}
 
     async def resolve(self, wanted: Wanted, target: Target, *, spares: bool = False, advises: bool = True) -> Solution:
@@ -121,7 +123,7 @@ class Session:
 
         spares: raises LacksFiles where only files are missing for this target. advises: a suggestion is looked for.
         """
-        how = {"spares": spares, "advises": advises}
+        how = {"spares": spares, "advises": advises, "for_build": self._for_build}
         asked = {"do": "resolve", "wanted": to_plain(wanted), "target": to_plain(target), **how}
         said = await self._child.ask(asked)
         while said["say"] == "need":
@@ -132,7 +134,8 @@ class Session:
             raise NoSolution(tuple(said["sentences"]), said["suggestion"], tuple(said["requirements"]))
         if said["say"] == "bad":
             raise BadRequirement(said["sentence"])
-        self.looked_at |= dict.fromkeys(from_plain(Source, one) for one in said["looked_at"])
+        for project, keys in said["looked_at"].items():
+            self.looked_at.setdefault(project, {}).update(dict.fromkeys(keys))
         self.projects |= dict.fromkeys(said["projects"])
         if said["say"] == "lacking":
             raise LacksFiles(said["clauses"])

@@ -17,7 +17,7 @@ import sys
 from typing import Any, BinaryIO
 
 from p2pcdn.lock import pipe
-from p2pcdn.lock.kept import decode_all_metadata, decode_table
+from p2pcdn.lock.kept import decode_table
 from p2pcdn.resolve import (
     BadRequirement,
     Knowledge,
@@ -54,7 +54,7 @@ class Session:
         try:
             if message["do"] == "resolve":
                 wanted, target = from_plain(Wanted, message["wanted"]), from_plain(Target, message["target"])
-                how = {name: bool(message[name]) for name in ("spares", "advises")}
+                how = {name: bool(message[name]) for name in ("spares", "advises", "for_build")}
                 self._resolver = Resolver(wanted, target, self._knowledge, **how)
             else:
                 self._learn(message["tables"], message["metadata"])
@@ -66,12 +66,12 @@ class Session:
             return {"say": "none", **proof}
 
     def _learn(self, tables: list[bytes], metadata: list[list[Any]]) -> None:
-        """tables: encoded; metadata: [source, the encoded rest], so that the node need not decode what it kept."""
+        """tables: encoded, as the node keeps them; metadata: [source, the rest of it]."""
         assert self._resolver is not None
         self._knowledge.learn(map(decode_table, tables))
-        self._knowledge.learn_alike(
-            decode_all_metadata({from_plain(Source, source): octets for source, octets in metadata})
-        )
+        for plain, octets in metadata:
+            source = from_plain(Source, plain)
+            self._knowledge.learn_said(source.project, {source.key: octets})
 
     def _step(self) -> dict[str, Any]:
         assert self._resolver is not None
@@ -85,7 +85,7 @@ class Session:
 
     def _looked_at(self) -> dict[str, Any]:
         assert self._resolver is not None
-        found = {"looked_at": to_plain(self._resolver.looked_at), "projects": self._resolver.projects}
+        found = {"looked_at": self._resolver.looked_at, "projects": self._resolver.projects}
         self._resolver = None
         return found
 

@@ -199,7 +199,8 @@ class Builds:
         try:
             ready = await self.make_ready(requirements, toolchain, above)
         except NoSolution as error:
-            raise _unmet(above[-1], requirements, error) from error
+            lacking = f"{', '.join(requirements)} cannot be had for its build"
+            raise BuildFailed(f"{above[-1]} could not be built: {lacking}.\n{error}") from error
         directory = await self.threads.run(installed, self.store.workshop / "environments", ready, toolchain)
         pins = tuple(f"{one.project}=={one.version} --hash=sha256:{one.sha256}" for one in ready.wheels)
         return Environment(directory, directory / "bin" / "python", pins)
@@ -207,12 +208,6 @@ class Builds:
 
 def _how(built: Built) -> str:
     return "built in a sandbox" if built.bare_because is None else f"built without a sandbox: {built.bare_because}"
-
-
-def _unmet(name: str, requirements: tuple[str, ...], error: NoSolution) -> BuildFailed:
-    """Its proof speaks to whoever requires something; here that is the build, and not the user."""
-    proof = str(error).replace("you require", "its build requires").replace("your requirements", "what it requires")
-    return BuildFailed(f"{name} could not be built: {', '.join(requirements)} cannot be had for its build.\n{proof}")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ Its resolvers share one `Knowledge`, so that nothing is asked, parsed or sorted 
 `confirm` and `verify` check in linear time what somebody else found.
 
 model.py, plain.py, read.py     values; as plain tuples; out of project pages and METADATA
-knowledge.py                    what was learned
+knowledge.py, said.py           what was learned; what a version says of itself
 ranges.py, term.py              a project's versions in order; sets of them, as the bits of an integer
 incompatibility.py, partial_solution.py, solver.py    the paper
 requirement.py, python.py       PEP 508, and what Python makes of it: extras, markers, overrides, URLs
@@ -30,12 +30,13 @@ lacking.py                      whether only files are missing
 verify.py                       whether somebody else's choice of versions is the one that we would have made
 """
 
-from p2pcdn.resolve.judge import THIS_PLATFORM, expanded_tags, moment_of, this_python
+from p2pcdn.resolve.judge import THIS_PLATFORM, expanded_tags, moment_of
 from p2pcdn.resolve.knowledge import Knowledge
 from p2pcdn.resolve.model import (
     ALL_PROJECTS,
     BadRequirement,
     Edge,
+    Keys,
     LacksFiles,
     Metadata,
     Need,
@@ -54,6 +55,7 @@ from p2pcdn.resolve.order import Lazily, Order, columns_of, order_of_columns, ve
 from p2pcdn.resolve.plain import from_plain, to_plain
 from p2pcdn.resolve.read import Told, read_metadata, table_and_places_of, table_of
 from p2pcdn.resolve.resolver import Resolver
+from p2pcdn.resolve.said import metadata_of, octets_of
 from p2pcdn.resolve.suggest import PATCHES_MAX
 from p2pcdn.resolve.verify import Doubt, confirm, verify
 
@@ -64,6 +66,7 @@ __all__ = [
     "BadRequirement",
     "Doubt",
     "Edge",
+    "Keys",
     "Knowledge",
     "LacksFiles",
     "Lazily",
@@ -86,12 +89,13 @@ __all__ = [
     "confirm",
     "expanded_tags",
     "from_plain",
+    "metadata_of",
     "moment_of",
+    "octets_of",
     "order_of_columns",
     "read_metadata",
     "table_and_places_of",
     "table_of",
-    "this_python",
     "to_plain",
     "verify",
     "versions_of",

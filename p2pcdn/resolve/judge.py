@@ -20,6 +20,8 @@ class Judgement:
 
     def __init__(self, wanted: Wanted, target: Target) -> None:
         self.python = Version(target.python.removesuffix("+"))
+        # What stands for several patch releases is no single Python, which a sentence could name.
+        self._this_python = "" if target.and_later else f" (this is {self.python})"
         self._and_later = target.and_later
         self._tags = None if target.tags is None else frozenset(target.tags)
         self._cutoff = None if wanted.exclude_newer is None else _cutoff(wanted.exclude_newer)
@@ -34,10 +36,14 @@ class Judgement:
     def __call__(self, project: str, release: Release) -> str:
         """Why it cannot be used, as the rest of a sentence about it; "" where it can."""
         if not self.runs_on_python(release.requires_python):
-            return f"needs Python {release.requires_python}{this_python(self.python)}"
+            return self.needs_python(release.requires_python)
         if self._cutoff is not None and (why := self._too_new(release, self._cutoff)):
             return why
         return self._without_files(project, release)
+
+    def needs_python(self, requires_python: str) -> str:
+        """What speaks against a release that the target's Python cannot run."""
+        return f"needs Python {requires_python}{self._this_python}"
 
     def runs_on_python(self, requires_python: str) -> bool:
         """Whether the target's Python is one that this Requires-Python allows."""
@@ -77,11 +83,6 @@ class Judgement:
         except ValueError:
             return f"has no upload time that could be older than {self._exclude_newer}"
         return "" if is_older else f"is not older than {self._exclude_newer}"
-
-
-def this_python(version: object) -> str:
-    """What follows in a sentence on the Python that is needed."""
-    return f" (this is {version})"
 
 
 @lru_cache(maxsize=10_000)

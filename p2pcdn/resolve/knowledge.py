@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from p2pcdn.resolve.model import Metadata, Source, Table
+from p2pcdn.resolve.model import Keys, Metadata, Source, Table
 from p2pcdn.resolve.order import Order, columns_of, order_of_columns
 from p2pcdn.resolve.past import Past
+from p2pcdn.resolve.said import is_broken, octets_of
 
 
 class Knowledge:
@@ -17,7 +18,8 @@ class Knowledge:
     """
 
     def __init__(self) -> None:
-        self.metadata: dict[Source, Metadata] = {}
+        # By project and `Source.key`, as `octets_of` has it.
+        self._said: dict[str, dict[str, bytes]] = {}
         self._tables: dict[str, Table | Order] = {}
         self._orders: dict[str, Order] = {}
         # What searches that know nothing else have found.
@@ -29,12 +31,24 @@ class Knowledge:
             if project not in self._orders:
                 self._tables.setdefault(project, table)
         for one in metadata:
-            self.metadata.setdefault(one.source, one)
+            self.said_of(one.source.project).setdefault(one.source.key, octets_of(one))
 
-    def learn_alike(self, metadata: Mapping[Source, Metadata]) -> None:
-        """The same; versions that say the same may have one value, whose own source is that of one of them."""
-        for source, one in metadata.items():
-            self.metadata.setdefault(source, one)
+    def learn_said(self, project: str, said: Mapping[str, bytes]) -> None:
+        """The metadata of its versions, by key, as `octets_of` has it."""
+        known = self.said_of(project)
+        known.update(said if not known else {key: one for key, one in said.items() if key not in known})
+
+    def said_of(self, project: str) -> dict[str, bytes]:
+        """What its versions say, by key, as far as it came."""
+        return self._said.setdefault(project, {})
+
+    def said(self, source: Source) -> bytes | None:
+        return self.said_of(source.project).get(source.key)
+
+    @property
+    def broken(self) -> Iterator[tuple[str, str]]:
+        """(project, key) of those whose metadata says why they cannot be used."""
+        return ((project, key) for project, said in self._said.items() for key in said if is_broken(said[key]))
 
     @property
     def projects(self) -> frozenset[str]:
@@ -50,9 +64,13 @@ class Knowledge:
             self._orders[project] = known
         return known
 
-    def limited_to(self, sources: Iterable[Source]) -> Knowledge:
-        """The same tables, and the metadata of these sources only, as far as it is known."""
+    def limited_to(self, keys: Keys) -> Knowledge:
+        """The same tables, and the metadata of these only, as far as it is known."""
+        if all(said.keys() <= frozenset(keys.get(project, ())) for project, said in self._said.items()):
+            return self
         found = Knowledge()
         found._tables, found._orders = self._tables, self._orders  # read once for both
-        found.metadata = {source: self.metadata[source] for source in sources if source in self.metadata}
+        for project, some in keys.items():
+            said = self.said_of(project)
+            found._said[project] = {key: said[key] for key in some if key in said}
         return found

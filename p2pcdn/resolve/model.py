@@ -6,7 +6,7 @@ names are normalized (PEP 503), except within the requirement strings of users a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -106,14 +106,20 @@ class Table:
 
 
 class Source(NamedTuple):
-    """One version of a project, by its number in an index or by a direct URL; the other one is empty.
-
-    A search looks for thousands of them in dictionaries; a tuple is hashed without a call of Python's.
-    """
+    """One version of a project, by its number in an index or by a direct URL; the other one is empty."""
 
     project: str
     version: str = ""
     url: str = ""
+
+    @property
+    def key(self) -> str:
+        """What it is called among those of its project: no version is written like a URL."""
+        return self.version or self.url
+
+
+# Versions by project, each by its key (`Source.key`): thousands of them need not be a value each.
+Keys = Mapping[str, Collection[str]]
 
 
 class Metadata(NamedTuple):

@@ -28,6 +28,7 @@ class Order:
         versions: Versions,
         releases: Sequence[Release],
         sources: Sequence[Source],
+        keys: Sequence[str],
         lines: Sequence[str],
         *,
         prereleases: int,
@@ -35,13 +36,16 @@ class Order:
         index: str = "",
         missing: str = "",
     ) -> None:
-        """lines: what is said of each release, as it is kept (`_line`). prereleases, yanked: terms."""
+        """keys: those of the sources. lines: what is said of each release, as it is kept (`_line`). prereleases,
+        yanked: terms.
+        """
         self.name = name
         self.index = index
         self.missing = missing
         self.versions = versions
         self.releases = releases
         self.sources = sources
+        self.keys = keys
         self.prereleases = prereleases
         self.yanked = yanked
         self._lines = lines
@@ -62,7 +66,7 @@ def columns_of(table: Table) -> list[Any]:
     # Two spellings of one version ("1.0", "1.0.0") are two releases; the order among them is that of the text.
     rows.sort(key=lambda row: row[1].version)
     rows.sort(key=lambda row: row[0])
-    prereleases = _numbers(number for number, (version, _) in enumerate(rows) if version.is_prerelease)
+    prereleases = term.of_versions(number for number, (version, _) in enumerate(rows) if version.is_prerelease)
     return [
         table.project,
         table.index,
@@ -94,9 +98,10 @@ def order_of_columns(columns: Sequence[Any]) -> Order:
         Versions(Lazily(len(texts), lambda number: Version(texts[number])), ranks),
         Lazily(len(texts), release),
         Lazily(len(texts), lambda number: Source(project, texts[number])),
+        texts,
         lines,
         prereleases=int.from_bytes(prereleases, "big"),
-        yanked=_numbers(yanked),
+        yanked=term.of_versions(yanked),
         index=index,
         missing=missing,
     )
@@ -122,6 +127,7 @@ def order_at(name: str, found: Iterable[tuple[Version, Release, Source]]) -> Ord
         Versions([version for version, _, _ in rows]),
         [release for _, release, _ in rows],
         [source for _, _, source in rows],
+        [source.key for _, _, source in rows],
         [_line(release) for _, release, _ in rows],
         # What stands at a direct URL was asked for, whatever its version.
         prereleases=NOTHING,
@@ -157,10 +163,3 @@ def _version(text: str) -> Version | None:
         return Version(text)
     except ValueError:  # also the digits that Python refuses to read
         return None
-
-
-def _numbers(numbers: Iterable[int]) -> int:
-    found = NOTHING
-    for number in numbers:
-        found |= term.version(number)
-    return found

@@ -96,7 +96,7 @@ class Prefetch:
         return True
 
     def _read(self, source: Source, extras: tuple[str, ...]) -> bool:
-        if source not in self._view.metadata:
+        if not self._view.knowledge.said(source):
             self._open_sources.append((source, extras))
             return False
         for extra in ("", *extras):
@@ -105,7 +105,7 @@ class Prefetch:
 
     def _name(self, project: Project, index: int) -> None:
         source = project.sources[index]
-        if source in self._named_metadata or source in self._view.metadata or project.why_not(index):
+        if source in self._named_metadata or self._view.knowledge.said(source) or project.why_not(index):
             return
         self._named_metadata.add(source)
         self._metadata.append(source)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 
 from packaging.version import Version
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.judge import Judgement
-from p2pcdn.resolve.model import Metadata, Release, Source
+from p2pcdn.resolve.model import Metadata, Release
 from p2pcdn.resolve.order import Order, order_at
 from p2pcdn.resolve.term import NOTHING
 
@@ -23,6 +23,7 @@ class Project:
         self.versions = order.versions
         self.releases = order.releases
         self.sources = order.sources
+        self.keys = order.keys
         self.prereleases = order.prereleases
         self.yanked = order.yanked
         self._kind = order.kind
@@ -47,16 +48,16 @@ class Project:
                 self._usable |= term.version(index)
         return reason
 
-    def is_usable_wheel(self, index: int) -> bool:
-        """Whether this version, which is not known to be useless, can be used and has wheels."""
-        kind = self._kind(index)
-        if kind in self._usable_wheels:
-            return True
-        if not self.releases[index].tags or self.why_not(index):
-            return False
-        if not self._judge.minds_age:
-            self._usable_wheels.add(kind)
-        return True
+    def usable_wheels(self, versions: Iterable[int]) -> Iterator[int]:
+        """Those of these versions, none of which is known to be useless, that can be used and have wheels."""
+        for index in versions:
+            kind = self._kind(index)
+            if kind in self._usable_wheels:
+                yield index
+            elif self.releases[index].tags and not self.why_not(index):
+                if not self._judge.minds_age:
+                    self._usable_wheels.add(kind)
+                yield index
 
     def condemn(self, index: int, reason: str) -> None:
         """This version cannot be used."""
@@ -78,17 +79,15 @@ class Project:
 
     def at_url(self, url: str) -> int:
         """The term of what this direct URL gives."""
-        return _where(source.url == url for source in self.sources)
+        return term.of_versions(index for index, source in enumerate(self.sources) if source.url == url)
 
 
-def project_at(name: str, found: Mapping[Source, Metadata], judge: Judgement) -> Project:
-    """Out of what direct URLs gave. One that is broken stays, with its reason.
-
-    Metadata of two URLs that say the same may be one value, so where it is from is not asked of itself.
-    """
+def project_at(name: str, found: Iterable[Metadata], judge: Judgement) -> Project:
+    """Out of what direct URLs gave. One that is broken stays, with its reason."""
     rows = []
     broken = {}
-    for source, said in found.items():
+    for said in found:
+        source = said.source
         try:
             version = Version(said.version)
         except ValueError:
@@ -104,11 +103,3 @@ def project_at(name: str, found: Mapping[Source, Metadata], judge: Judgement) ->
     for source, reason in broken.items():
         project.condemn(project.sources.index(source), reason)
     return project
-
-
-def _where(flags: Iterable[bool]) -> int:
-    found = NOTHING
-    for index, flag in enumerate(flags):
-        if flag:
-            found |= term.version(index)
-    return found

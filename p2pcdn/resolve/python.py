@@ -7,16 +7,17 @@ flask says for `extra == "async"`. So packages are named `project` or `project[e
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 from p2pcdn.resolve import term
-from p2pcdn.resolve.judge import Judgement, this_python
+from p2pcdn.resolve.judge import Judgement
 from p2pcdn.resolve.knowledge import Knowledge
-from p2pcdn.resolve.model import BadRequirement, Metadata, Source, Target, Wanted
+from p2pcdn.resolve.model import BadRequirement, Source, Target, Wanted
 from p2pcdn.resolve.project import Project, project_at
 from p2pcdn.resolve.requirement import Markers, Requirement, parse
+from p2pcdn.resolve.said import lines_of, metadata_of
 
 # The names of one resolution; a hundred thousand packages are no environment.
 _NAMES_MAX = 100_000
@@ -50,12 +51,12 @@ class View:
         """Raises BadRequirement."""
         self.target = target
         self.knowledge = knowledge
-        self.metadata = knowledge.metadata
         self.judgement = Judgement(wanted, target)
         self.markers = Markers(dict(target.environment))
         self._projects: dict[str, Project] = {}
         # What metadata says here, and what speaks against it.
-        self._readings: dict[tuple[int, str, str], Reading] = {}
+        # By URL and extra, then by what is said.
+        self._readings: defaultdict[tuple[str, str], dict[bytes, Reading]] = defaultdict(dict)
         # What a line of metadata, with or without an extra, comes to: by extra and line.
         self._meant: defaultdict[str, dict[str, tuple[Requirement, ...]]] = defaultdict(dict)
         self._overrides = _by_project(map(parse, wanted.overrides))
@@ -69,7 +70,7 @@ class View:
         if known is not None:
             return known
         if name in self._urls:
-            known = project_at(name, {one: self.metadata[one] for one in self._urls[name]}, self.judgement)
+            known = project_at(name, [metadata_of(one, self._said(one)) for one in self._urls[name]], self.judgement)
         elif (order := self.knowledge.order(name)) is not None:
             known = Project(order, self.judgement)
         if known is not None:
@@ -104,12 +105,12 @@ class View:
             source = Source(one.project, url=one.url)
             found[source] = None
             for extra in ("", *one.extras):
-                if source in self.metadata and (source, extra) not in seen:
+                if self.knowledge.said(source) and (source, extra) not in seen:
                     seen.add((source, extra))
                     ahead += self.requirements(source, extra)
         for source in found:
             self._urls.setdefault(source.project, {})[source] = None
-        return tuple(source for source in found if source not in self.metadata)
+        return tuple(source for source in found if not self.knowledge.said(source))
 
     def requirements(self, source: Source, extra: str) -> tuple[Requirement, ...]:
         """What this version, whose metadata is known, requires on this target; with an extra, what this extra adds."""
@@ -119,56 +120,58 @@ class View:
         """Why the metadata of this version, which is known, makes it unusable; "" where it does not."""
         return self.reading(source, "")[1]
 
-    def readings(self, run: Mapping[int, Source]) -> Iterator[tuple[int, Reading]]:
-        """Of versions of one project, by index: what it is that some of them say (a term), each once."""
-        versions: dict[int, int] = {}
-        first: dict[int, Source] = {}
-        for index, source in run.items():
-            said = id(self.metadata[source])
-            versions[said] = versions.get(said, 0) | term.version(index)
-            first.setdefault(said, source)
-        return ((some, self.reading(first[said], "")) for said, some in versions.items())
+    def readings(self, project: Project, run: Iterable[int]) -> Iterator[tuple[int, Reading]]:
+        """Of versions of a project in an index: what it is that some of them say (a term), each once."""
+        said, keys = self.knowledge.said_of(project.name), project.keys
+        alike: dict[bytes, list[int]] = {}
+        for index in run:
+            alike.setdefault(said[keys[index]], []).append(index)
+        for octets, some in alike.items():
+            yield term.of_versions(some), self._reading(octets, "", "")
 
     def reading(self, source: Source, extra: str) -> Reading:
         """Both: what it requires, and what speaks against it."""
-        metadata = self.metadata[source]
-        # Of a long history many versions say the same; they stand there with one value (`Knowledge.learn_alike`).
-        said = id(metadata), source.url, extra
-        known = self._readings.get(said)
+        return self._reading(self._said(source), source.url, extra)
+
+    def _reading(self, said: bytes, url: str, extra: str) -> Reading:
+        readings = self._readings[url, extra]
+        known = readings.get(said)
         if known is None:
-            known = self._readings[said] = self._understood(source, metadata, extra)
+            known = readings[said] = self._understood(said, url, extra)
         return known
 
-    def _understood(self, source: Source, metadata: Metadata, extra: str) -> Reading:
+    def _said(self, source: Source) -> bytes:
+        said = self.knowledge.said(source)
+        assert said is not None, f"{source} is read before its metadata came"
+        return said
+
+    def _understood(self, said: bytes, url: str, extra: str) -> Reading:
+        broken, requires_python, _, _, *lines = lines_of(said)
         try:
             meant = self._meant[extra]
             required: list[Requirement] = []
-            for text in metadata.requires_dist:
+            for text in lines:
                 if (some := meant.get(text)) is None:
                     some = meant[text] = self._meaning(parse(text), extra)
                 required += some
-            return tuple(required), self._objection(source, metadata, required)
+            return tuple(required), self._objection(broken, requires_python, url, required)
         except BadRequirement as error:
             return (), f"has broken metadata: {error}"
 
-    def _objection(self, source: Source, metadata: Metadata, required: Sequence[Requirement]) -> str:
-        if metadata.broken:
-            return f"cannot be used: {metadata.broken}"
-        if not self.judgement.runs_on_python(metadata.requires_python):
-            return f"needs Python {metadata.requires_python}{this_python(self.judgement.python)}"
+    def _objection(self, broken: str, requires_python: str, url: str, required: Sequence[Requirement]) -> str:
+        if broken:
+            return f"cannot be used: {broken}"
+        if not self.judgement.runs_on_python(requires_python):
+            return self.judgement.needs_python(requires_python)
         for one in required:
-            if one.url and not self._may_name(source, one):
+            if one.url and not url and Source(one.project, url=one.url) not in self._urls.get(one.project, ()):
                 return f"requires {one.text}, and {ONLY_YOU}"
         return ""
 
     def provides(self, source: Source, extra: str) -> bool:
         """Whether it has the extra. Metadata that names none at all may be older than `Provides-Extra`."""
-        return extra in self.metadata[source].provides_extra or bool(self.requirements(source, extra))
-
-    def _may_name(self, source: Source, requirement: Requirement) -> bool:
-        return bool(source.url) or Source(requirement.project, url=requirement.url) in self._urls.get(
-            requirement.project, ()
-        )
+        provided = metadata_of(source, self._said(source)).provides_extra
+        return extra in provided or bool(self.requirements(source, extra))
 
     def _meaning(self, one: Requirement, extra: str) -> tuple[Requirement, ...]:
         """What comes of it here: for the version itself, or what the extra adds to that."""

@@ -59,7 +59,7 @@ class Versions:
     def equal(self, version: Version) -> int:
         """Those that are this very version, local part and all."""
         start, stop = self._same_release(_release_rank(version))
-        return sum(term.version(index) for index in range(start, stop) if self.ordered[index] == version)
+        return term.of_versions(index for index in range(start, stop) if self.ordered[index] == version)
 
     def is_alone(self, index: int) -> bool:
         """Whether no other one can be equal to it, in another spelling."""
@@ -67,17 +67,22 @@ class Versions:
         return all(ranks[other] != ranks[index] for other in (index - 1, index + 1) if 0 <= other < len(ranks))
 
     def _one(self, text: str) -> int:
-        operator, number = _parts(text)
+        operator, number, release, is_plain = _parts(text)
         if operator == "===":
             return self._allowed_by(text, 0, len(self.ordered))
         if number.endswith(".*"):
             return self._series_only(operator, _version(number[:-2], text), text)
-        start, stop = self._same_release(_wanted_rank(number, text))
-        found = self._around(operator, number, text, start, stop)
+        start, stop = self._same_release(release)
+        if start == stop:
+            found = NOTHING
+        elif is_plain and stop - start == 1 and self._ranks[start].endswith(_FINAL):
+            found = term.version(start) if operator in _ITSELF_TOO else NOTHING
+        else:
+            found = self._allowed_by(text, start, stop)
         if operator in _LOWER_TOO:
             found |= term.versions(0, start)
         if operator in _HIGHER_TOO:
-            found |= term.versions(stop, len(self.ordered))
+            found |= term.versions(stop, len(self._ranks))
         if operator == "~=":
             version = _version(number, text)
             found &= self._series(version.epoch, version.release[:-1])
@@ -98,13 +103,6 @@ class Versions:
         """(start, stop) of the versions that differ from it at most in pre, post, dev or local parts."""
         start = bisect_left(self._ranks, release + _BEFORE_FINAL)
         return start, bisect_right(self._ranks, release + _AFTER_FINAL, start)
-
-    def _around(self, operator: str, number: str, text: str, start: int, stop: int) -> int:
-        if start == stop:
-            return NOTHING
-        if stop - start == 1 and self._ranks[start].endswith(_FINAL) and _PLAIN.fullmatch(number):
-            return term.version(start) if operator in _ITSELF_TOO else NOTHING
-        return self._allowed_by(text, start, stop)
 
     def _allowed_by(self, text: str, start: int, stop: int) -> int:
         specifier = Specifier(text.strip())
@@ -148,21 +146,19 @@ def _without_zeros(release: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=_READ_MAX)
-def _parts(text: str) -> tuple[str, str]:
-    """(operator, number)"""
+def _parts(text: str) -> tuple[str, str, str, bool]:
+    """Operator, number, the rank of its release ("" where that is not asked for), and whether the number is plain."""
     match = _SPECIFIER.fullmatch(text)
     if match is None:
         raise InvalidSpecifier(f"not a specifier: {text.strip()!r}")
     operator, number = match.groups()
-    return operator, number
-
-
-@lru_cache(maxsize=_READ_MAX)
-def _wanted_rank(number: str, text: str) -> str:
+    if operator == "===" or number.endswith(".*"):
+        return operator, number, "", False
     # Nearly all numbers are plain, and a Version costs more than all the rest here.
     if _PLAIN.fullmatch(number):
-        return _digits((0, *_without_zeros(tuple(map(int, number.split("."))))))
-    return _release_rank(_version(number, text))
+        release = tuple(map(int, number.split(".")))
+        return operator, number, _digits((0, *_without_zeros(release))), True
+    return operator, number, _release_rank(_version(number, text)), False
 
 
 def _version(number: str, text: str) -> Version:

@@ -17,7 +17,7 @@ FACTS_TOLD_STEP_BY_STEP_MAX = 10
 FACTS_MAX = 12
 REASONS_A_SENTENCE = 2
 # How clauses begin that do not begin with the name of a project.
-PROSE = ("you ", "your ", "there ", "nobody ")
+PROSE = ("you ", "your ", "its ", "there ", "nobody ")
 
 
 def sentences(proof: Incompatibility, wording: Wording) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ def _by_facts(leaves: list[Incompatibility], wording: Wording) -> Iterator[str]:
         yield f"{said[0].upper() if said.startswith(PROSE) else said[0]}{said[1:]}."
     if len(told) > FACTS_MAX:
         yield f"And {len(told) - FACTS_MAX} more facts of this kind."
-    yield "So your requirements cannot all be met."
+    yield f"So {wording.nothing_fits}."
 
 
 def _merged(leaves: list[Incompatibility]) -> Iterator[Incompatibility]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.choice import Choice
 from p2pcdn.resolve.incompatibility import Asked, Depends, Incompatibility, SameVersion, Unusable
 from p2pcdn.resolve.knowledge import Knowledge
-from p2pcdn.resolve.model import Need, Solution, Source, Target, Wanted
+from p2pcdn.resolve.model import Keys, Need, Solution, Source, Target, Wanted
 from p2pcdn.resolve.outcome import solution_of
 from p2pcdn.resolve.prefetch import Prefetch
 from p2pcdn.resolve.priority import Priorities
@@ -17,7 +18,7 @@ from p2pcdn.resolve.python import View, package_name, parts_of
 from p2pcdn.resolve.requirement import Requirement
 from p2pcdn.resolve.run import Refused, Runs
 from p2pcdn.resolve.solver import Solver
-from p2pcdn.resolve.term import ANYTHING, PRESENT
+from p2pcdn.resolve.term import ANYTHING, NOTHING, PRESENT
 
 
 class Impatient(Exception):
@@ -35,7 +36,7 @@ class Resolution:
         *,
         considered_max: int | None = None,
         new_max: int | None = None,
-        familiar: Collection[Source] = (),
+        familiar: Keys | None = None,
     ) -> None:
         """considered_max: after so many versions it gives up; new_max: after so many that are not familiar. None for
         never. Raises BadRequirement.
@@ -53,20 +54,20 @@ class Resolution:
         self._lowest = wanted.prefer == "lowest"
         self._considered_max = considered_max
         self._new_max = new_max
-        self._familiar = familiar
+        self._familiar = familiar or {}
         self._new = 0
         self._considered = 0
         self._begun = False
-        self._introduced: set[str] = set()
+        self._introduced: dict[str, Project] = {}
         # Versions of packages (terms) whose dependencies the solver knows.
         self._expanded: dict[str, int] = {}
         # What was read with a version that was tried. It is told when another one is to be tried: by then it may be
         # certain that none of them will do, which is one fact.
-        self._unsaid: dict[str, dict[int, Source]] = {}
+        self._unsaid: dict[str, Sequence[int]] = {}
         # Versions of projects (terms) that were ever the one to try.
         self._tried: dict[str, int] = {}
         # Versions whose metadata was wanted, or was there and decided something.
-        self.looked_at: dict[Source, None] = {}
+        self.looked_at: dict[str, dict[str, None]] = {}
         # A project whose decision stands in the way of another too often.
         self._in_the_way: str | None = None
 
@@ -191,10 +192,8 @@ class Resolution:
             source = project.sources[index]
             self._look_at(source)
             run = self._run(package, project, index)
-            self.looked_at |= dict.fromkeys(run.values())
-            unread = [one for one in (source, *run.values()) if one not in self.view.metadata]
-            if unread:
-                return self._need(metadata=tuple(unread))
+            if unread := self._unread(project, (index, *run)):
+                return self._need(metadata=unread)
             objection = self.view.objection(source)
             if objection:
                 self._condemn(package, project, index, objection)
@@ -212,11 +211,20 @@ class Resolution:
         return None
 
     def _look_at(self, source: Source) -> None:
-        if source not in self.looked_at and source not in self._familiar:
+        looked_at = self.looked_at.setdefault(source.project, {})
+        if source.key not in looked_at and source.key not in self._familiar.get(source.project, ()):
             if self._new == self._new_max:
                 raise Impatient
             self._new += 1
-        self.looked_at[source] = None
+        looked_at[source.key] = None
+
+    def _unread(self, project: Project, versions: Sequence[int]) -> tuple[Source, ...]:
+        """Those of these versions, which are looked at together, whose metadata has not come."""
+        said, keys = self.view.knowledge.said_of(project.name), [project.keys[index] for index in versions]
+        self.looked_at[project.name].update(dict.fromkeys(keys))
+        if all(map(said.__contains__, keys)):
+            return ()
+        return tuple([project.sources[index] for index in versions if project.keys[index] not in said])
 
     def _expand(self, package: str, version: int, requirements: tuple[Requirement, ...]) -> bool:
         """Tells the solver what this version requires. Returns whether what is known rules it out already."""
@@ -237,24 +245,25 @@ class Resolution:
         self._prefetch.follow(requirements)
         return refused
 
-    def _run(self, package: str, project: Project, index: int) -> dict[int, Source]:
+    def _run(self, package: str, project: Project, index: int) -> Sequence[int]:
         """The versions that are read with this one: see `Runs`."""
         if self._runs is None or "[" in package:
-            return {}
+            return ()
         return self._runs.of(project, index, self._expanded.get(package, 0), lowest=self._lowest)
 
-    def _expand_run(self, package: str, run: Mapping[int, Source]) -> None:
+    def _expand_run(self, package: str, run: Sequence[int]) -> None:
         """Tells the solver what these versions require, but for those that speak of projects not met before."""
         # What is needed of a child, in one text: the versions that say so.
         saying: dict[Requirement, int] = {}
-        refused = Refused(package)
-        for versions, (requirements, objection) in self.view.readings(run):
-            if objection or not self._introduced.issuperset([one.project for one in requirements]):
+        refused, told = Refused(package), NOTHING
+        for versions, (requirements, objection) in self.view.readings(self.view.known(package), run):
+            if objection or not self._introduced.keys() >= {one.project for one in requirements}:
                 continue
-            self._expanded[package] |= versions
+            told |= versions
             if not self._refuse(requirements, versions, refused):
                 for one in requirements:
                     saying[one] = saying.get(one, 0) | versions
+        self._expanded[package] |= told
         for incompatibility in refused.told():
             self._solver.add(incompatibility)
         for one, versions in saying.items():
@@ -282,12 +291,14 @@ class Resolution:
 
     def _needed(self, one: Requirement) -> int:
         """The term that a requirement is. With the first of a project, its constraints are told, too."""
-        project = self.view.known(one.project)
-        if one.project not in self._introduced:
-            self._introduced.add(one.project)
-            for constraint in self.view.constraints.get(one.project, ()):
-                self._constrain(constraint)
+        project = self._introduced.get(one.project) or self._introduce(one.project)
         return project.at_url(one.url) if one.url else project.versions.matching(one.specifiers)
+
+    def _introduce(self, name: str) -> Project:
+        project = self._introduced[name] = self.view.known(name)
+        for constraint in self.view.constraints.get(name, ()):
+            self._constrain(constraint)
+        return project
 
     def _constrain(self, one: Requirement) -> None:
         needed = self._needed(one)
@@ -343,6 +354,9 @@ class Resolution:
             tuple(name for name in likely_tables if name not in tables),
             tuple(source for source in likely_metadata if source not in metadata),
         )
+
+
+_project_of = attrgetter("project")
 
 
 def _packages(one: Requirement) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from p2pcdn.resolve.report import facts, sentences
 from p2pcdn.resolve.resolution import Impatient, Resolution
 from p2pcdn.resolve.solver import Unsatisfiable
 from p2pcdn.resolve.suggest import asked, suggestion
-from p2pcdn.resolve.wording import Wording
+from p2pcdn.resolve.wording import A_BUILD, YOU, Wording
 
 # An attempt for a suggestion may consider so many versions, a tenth of a second's work, and so many that the search
 # itself has not looked at. Questions are not counted: how many there are depends on what happened to come first, and
@@ -35,12 +35,14 @@ class Resolver:
         *,
         advises: bool = True,
         spares: bool = False,
+        for_build: bool = False,
     ) -> None:
         """knowledge: shared with other resolutions, what they learned, too. advises: whether a suggestion is looked for
         where there is no solution, which may need further metadata. spares: it is asked whether only files lack.
-        Raises BadRequirement.
+        for_build: it is a build that wants it, of which a report speaks, and not the user. Raises BadRequirement.
         """
         self._advises = advises
+        self._asker = A_BUILD if for_build else YOU
         self._wanted = wanted
         self._target = target
         self._knowledge = Knowledge() if knowledge is None else knowledge
@@ -80,9 +82,15 @@ class Resolver:
         self._knowledge.learn(tables, metadata)
 
     @property
-    def looked_at(self) -> tuple[Source, ...]:
-        """The versions whose metadata decided anything, in the order in which they were looked at: see `confirm`."""
-        return tuple(dict.fromkeys(source for search in self._searches for source in search.looked_at))
+    def looked_at(self) -> dict[str, list[str]]:
+        """The keys of the versions whose metadata decided anything, in the order in which they were looked at: see
+        `confirm`.
+        """
+        found: dict[str, dict[str, None]] = {}
+        for search in self._searches:
+            for project, keys in search.looked_at.items():
+                found[project] = found.get(project, {}) | keys
+        return {project: [*keys] for project, keys in found.items()}
 
     @property
     def projects(self) -> tuple[str, ...]:
@@ -108,7 +116,7 @@ class Resolver:
             if lacking := (yield from self._any_file.lacking(leaves, view)):
                 raise LacksFiles(lacking)
         advice = (yield from suggestion(leaves, view, self._wanted, self._attempt)) if self._advises else ""
-        raise NoSolution(sentences(proof, Wording(view)), advice, tuple(asked(leaves, self._wanted)))
+        raise NoSolution(sentences(proof, Wording(view, self._asker)), advice, tuple(asked(leaves, self._wanted)))
 
     def _attempt(self, wanted: Wanted) -> Generator[Need, None, Solution | Impatient | None]:
         """Whether something else can be solved, within a short time."""
@@ -118,7 +126,7 @@ class Resolver:
             self._knowledge,
             considered_max=ATTEMPT_VERSIONS_MAX,
             new_max=ATTEMPT_NEW_MAX,
-            familiar=self._search.looked_at.keys(),
+            familiar=self._search.looked_at,
         )
         try:
             while (blocked := search.go_on()) is not None:

@@ -8,12 +8,11 @@ so everybody who searches comes to the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.incompatibility import Depends, Incompatibility
-from p2pcdn.resolve.model import Source
 from p2pcdn.resolve.project import Project
 from p2pcdn.resolve.requirement import Requirement
 from p2pcdn.resolve.term import ANYTHING, NOTHING
@@ -31,30 +30,29 @@ class Runs:
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         # The version that was tried last, and its run: a search that lacks something tries it again.
-        self._latest: dict[str, tuple[int, dict[int, Source]]] = {}
+        self._latest: dict[str, tuple[int, Sequence[int]]] = {}
 
-    def of(self, project: Project, index: int, told: int, *, lowest: bool) -> dict[int, Source]:
-        """The versions, by index, that are read with this one, which is tried now.
+    def of(self, project: Project, index: int, told: int, *, lowest: bool) -> Sequence[int]:
+        """The versions that are read with this one, which is tried now.
 
         told: those of which the solver knows what they require, a term.
         """
-        latest, run = self._latest.get(project.name, (-1, {}))
+        latest, run = self._latest.get(project.name, (-1, ()))
         if latest == index:
             return run
         count = self._counts.get(project.name, 0)
-        run = self._next(project, index, told, min(count, LENGTH_MAX), lowest) if count >= TRIED_BEFORE else {}
+        run = self._next(project, index, told, min(count, LENGTH_MAX), lowest) if count >= TRIED_BEFORE else ()
         self._counts[project.name] = count + 1 + len(run)
         self._latest[project.name] = index, run
         return run
 
-    def _next(self, project: Project, index: int, told: int, length: int, lowest: bool) -> dict[int, Source]:
+    def _next(self, project: Project, index: int, told: int, length: int, lowest: bool) -> Sequence[int]:
         here = term.version(index)
         beyond = ~(here | here - 1) if lowest else here - 1
         ordinary = project.versions.all & ~(project.prereleases | project.yanked | project.useless)
         walk = (term.upwards if lowest else term.downwards)(beyond & ordinary & ~told)
         # An sdist may have to be built to be asked: not on a mere suspicion.
-        readable = filter(project.is_usable_wheel, walk)
-        return {other: project.sources[other] for other in islice(readable, length)}
+        return [*islice(project.usable_wheels(walk), length)]
 
 
 class Refused:

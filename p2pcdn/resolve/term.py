@@ -9,7 +9,7 @@ some 60 ns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 ABSENT = 1
 ANYTHING = -1
@@ -31,6 +31,13 @@ def version(index: int) -> int:
 def versions(start: int, stop: int) -> int:
     """The term that the versions from start to before stop satisfy."""
     return (2 << stop) - (2 << start) if start < stop else NOTHING
+
+
+def of_versions(indices: Iterable[int]) -> int:
+    found = NOTHING
+    for index in indices:
+        found |= version(index)
+    return found
 
 
 def highest(term: int) -> int:

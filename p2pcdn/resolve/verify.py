@@ -10,7 +10,7 @@ from p2pcdn.resolve.choice import Choice
 from p2pcdn.resolve.incompatibility import Incompatibility
 from p2pcdn.resolve.knowledge import Knowledge
 from p2pcdn.resolve.lacking import AnyFile
-from p2pcdn.resolve.model import LacksFiles, Metadata, Need, Solution, Source, Table, Target, Wanted
+from p2pcdn.resolve.model import Keys, LacksFiles, Metadata, Need, Solution, Source, Table, Target, Wanted
 from p2pcdn.resolve.outcome import solution_of
 from p2pcdn.resolve.project import Project
 from p2pcdn.resolve.python import View, package_name
@@ -38,7 +38,7 @@ class Doubt:
 
 def confirm(
     versions: Iterable[Source] | None,
-    looked_at: Iterable[Source],
+    looked_at: Keys,
     wanted: Wanted,
     target: Target,
     knowledge: Knowledge,
@@ -54,11 +54,10 @@ def confirm(
     of which each is as good as it can be. A search that goes on for longer than such a list can take is given up: the
     time is linear in its size. Raises BadRequirement.
     """
-    known = dict.fromkeys(looked_at)
-    limited = knowledge if knowledge.metadata.keys() <= known.keys() else knowledge.limited_to(known)
+    limited = knowledge.limited_to(looked_at)
     if (found := limited.past.solution(wanted, target)) is not None:
         return _as_named(found, versions)
-    most = min(CONSIDERED_A_VERSION_MAX * (len(known) + 1), CONSIDERED_MAX)
+    most = min(CONSIDERED_A_VERSION_MAX * (sum(map(len, looked_at.values())) + 1), CONSIDERED_MAX)
     search = Resolution(wanted, target, limited, considered_max=most)
     try:
         blocked = search.go_on()
@@ -147,7 +146,7 @@ class _Certificate:
         if source not in project.sources:
             return f"There is no {named}."
         index = project.sources.index(source)
-        if source not in self._view.metadata:
+        if not self._view.knowledge.said(source):
             return f"The metadata of {named} is not here."
         reason = project.why_not(index) or self._view.objection(source)
         if reason:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.incompatibility import Asked, Closed, Depends, Incompatibility, SameVersion, Unusable
@@ -17,17 +18,33 @@ REASONS_MAX = 3
 _SECRETS = re.compile(r"(https?://)[^/@\s]+@")
 
 
+class Asker(NamedTuple):
+    """Whose requirements they are, in words."""
+
+    requires: str
+    requirements: str
+
+
+YOU = Asker("you require", "your requirements")
+A_BUILD = Asker("its build requires", "what it requires")
+
+
 class Wording:
     """Says what one view of projects knows."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, asker: Asker = YOU) -> None:
         self._view = view
+        self._asker = asker
+
+    @property
+    def nothing_fits(self) -> str:
+        return f"{self._asker.requirements} cannot all be met"
 
     def fact(self, one: Incompatibility) -> str:
         """An incompatibility that was not derived, as a clause; "" for what needs no saying."""
         cause = one.cause
         if isinstance(cause, Asked):
-            who = "your constraints say" if cause.constrains else "you require"
+            who = "your constraints say" if cause.constrains else self._asker.requires
             said = f"{who} {shown(cause.requirement)}"
             return said if one.terms else f"{said} ({self._none_of(parts_of(cause.package)[0])})"
         if isinstance(cause, Depends):
@@ -50,7 +67,7 @@ class Wording:
         there = [self.those(package, bits) for package, bits in one.terms.items() if term.is_positive(bits)]
         needed = [self.those(package, ~bits) for package, bits in one.terms.items() if not term.is_positive(bits)]
         if not there and not needed:
-            return "your requirements cannot all be met"
+            return self.nothing_fits
         if not there:
             return f"{_either(needed)} is needed"
         if not needed:
@@ -115,8 +132,8 @@ class Wording:
 
     def _shut(self, package: str, versions: int) -> str:
         project = self._project(package)
-        usable = sum(
-            term.version(index) for index in term.upwards(versions & project.versions.all) if not project.why_not(index)
+        usable = term.of_versions(
+            index for index in term.upwards(versions & project.versions.all) if not project.why_not(index)
         )
         said = []
         for bits, what in ((usable & ~project.yanked, "asks for"), (usable & project.yanked, "pins")):

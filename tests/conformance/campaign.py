@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 POPULAR = HERE / "popular.toml"
 RESULTS = HERE / "popular_results.toml"
 IMPORT_SCRIPT = HERE / "import_script.py"
-# Issue 4's goal: of 200 projects at most one.
+# The goal: of 200 projects at most one.
 FAILED_SHARE_MAX = 0.005
 # A large package over a slow line, or one that compiles C++.
 INSTALL_TIME_S_MAX = 600.0

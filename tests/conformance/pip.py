@@ -24,7 +24,7 @@ from tests.conformance.fetch_pip import suite_directory
 from tests.conformance.manifest import Manifest, read_manifest
 
 HERE = Path(__file__).parent
-# The goal of issue 4, part 9: this part of what counts.
+# The goal: this part of what counts.
 GOAL = 0.95
 
 

@@ -15,8 +15,8 @@ from p2pcdn.errors import Unavailable
 from p2pcdn.fetch import Wanted
 from p2pcdn.lock.facts import NEWEST_VERSIONS, PARSE_INLINE_FILES_MAX, Facts, Listed, Makers, file_for_metadata
 from p2pcdn.lock.feed import open_feed
-from p2pcdn.lock.kept import decode_metadata, decode_table
-from p2pcdn.resolve import Need, Source, table_and_places_of
+from p2pcdn.lock.kept import decode_table
+from p2pcdn.resolve import Need, Source, metadata_of, table_and_places_of
 from p2pcdn.simple import parse_page, told
 from tests.bench.wheels import Distribution, make_wheel
 from tests.lock.rooms import page_of, room
@@ -78,9 +78,9 @@ async def test_of_a_large_page_the_newest_files_are_kept_and_the_others_when_one
             kept = [here.facts.files_at_hand(listed, f"1.{number}") is not None for number in range(count)]
             assert kept == [False] * (count - NEWEST_VERSIONS) + [True] * NEWEST_VERSIONS
             old = tuple(Source("a", f"1.{number}") for number in (0, 1, 2))
-            _, metadata = await feed.get_all((), old, fetched_max=len(old))
+            _, metadata = await feed.get_all((), {"a": [one.version for one in old]}, fetched_max=len(old))
             assert [feed.files(listed, one.version).names for one in old] == [(many[at].filename,) for at in (0, 1, 2)]
-            assert metadata.keys() == {*old}
+            assert metadata["a"].keys() == {one.version for one in old}
         assert here.asked("/a/") == 1
         assert all(here.facts.files_at_hand(listed, f"1.{number}") is not None for number in range(count))
 
@@ -120,24 +120,42 @@ async def test_an_old_version_of_one_page_does_not_wait_for_another_page(
 
 
 async def test_what_was_looked_at_stands_in_one_row_for_the_next_lock(tmp_path: Path) -> None:
-    first, second = Source("a", "1.0"), Source("a", "2.0")
     async with room(tmp_path, make_wheel("a", "1.0", requires=["b"]), make_wheel("a", "2.0", requires=["b"])) as here:
-        for source in (first, second, second):
+        for version in ("1.0", "2.0", "2.0"):
             async with open_feed(here.facts) as feed:
-                _, metadata = await feed.get_all(("a",), [source], fetched_max=9)
+                _, metadata = await feed.get_all(("a",), {"a": [version]}, fetched_max=9)
                 listed = feed.pages["a"]
                 assert listed is not None
-                assert decode_metadata(source, metadata[source]).requires_dist == ("b",)
-                assert feed.files(listed, source.version).names == (f"a-{source.version}-py3-none-any.whl",)
+                assert metadata_of(Source("a"), metadata["a"][version]).requires_dist == ("b",)
+                assert feed.files(listed, version).names == (f"a-{version}-py3-none-any.whl",)
         looked = here.facts.looked_at(listed)
-        assert looked.keys() == {"1.0", "2.0"}, "and the versions of before stay"
-        assert looked["1.0"][1] == looked["2.0"][1], "what says the same is the same"
-        assert not here.facts.looked_at(replace(listed, version="another"))
+        assert looked.metadata.keys() == looked.files.keys() == {"1.0", "2.0"}, "and the versions of before stay"
+        assert looked.metadata["1.0"] == looked.metadata["2.0"], "what says the same is the same"
+        assert not here.facts.looked_at(replace(listed, version="another")).metadata
+
+
+async def test_the_files_of_a_long_history_are_read_for_the_versions_that_need_them(tmp_path: Path) -> None:
+    versions = [f"1.{number}" for number in range(400)]
+    wheels = [make_wheel("a", version, requires=[f"b<{version}"]) for version in versions]
+    async with room(tmp_path, *wheels) as here:
+        for _ in range(2):
+            async with open_feed(here.facts) as feed:
+                _, metadata = await feed.get_all(("a",), {"a": versions}, fetched_max=2 * len(versions))
+                assert metadata["a"].keys() == {*versions}
+                listed = feed.pages["a"]
+                assert listed is not None
+                await feed.read_files([Source("a", "1.7")])
+                assert feed.files(listed, "1.7").names == ("a-1.7-py3-none-any.whl",)
+                assert feed.lists(listed, "1.8")
+                assert feed.have_wheels(listed, versions)
+        looked = here.facts.looked_at(listed)
+        assert len(looked.metadata) == len(versions)
+        assert not looked.files
+        assert here.asked("/a/") == 1
 
 
 async def test_that_a_version_has_no_wheel_is_known_of_its_row_as_of_its_files(tmp_path: Path) -> None:
     sdist = Distribution("a-2.0.tar.gz", "a", "2.0", b"an sdist", b"Metadata-Version: 2.2\nName: a\nVersion: 2.0\n")
-    sources = [Source("a", "1.0"), Source("a", "2.0")]
     known = []
     async with room(tmp_path, make_wheel("a", "1.0"), sdist) as here:
 
@@ -146,10 +164,10 @@ async def test_that_a_version_has_no_wheel_is_known_of_its_row_as_of_its_files(t
 
         for _ in range(2):
             async with open_feed(here.facts, Makers(of_sdist=built)) as feed:
-                await feed.get_all(("a",), sources, fetched_max=9)
+                await feed.get_all(("a",), {"a": ["1.0", "2.0"]}, fetched_max=9)
                 listed = feed.pages["a"]
                 assert listed is not None
-                known.append([feed.have_wheels(listed, [one.version]) for one in sources])
+                known.append([feed.have_wheels(listed, [version]) for version in ("1.0", "2.0")])
                 assert not feed.have_wheels(listed, ["1.0", "2.0"])
                 assert not feed.have_wheels(listed, ["3.0"])
         assert known == [[True, False], [True, False]]
@@ -159,13 +177,13 @@ async def test_that_a_version_has_no_wheel_is_known_of_its_row_as_of_its_files(t
 async def test_rows_of_before_are_read_where_nothing_was_looked_at(tmp_path: Path) -> None:
     async with room(tmp_path, A) as here:
         async with open_feed(here.facts) as feed:
-            await feed.get_all(("a",), [Source("a", "1.0")], fetched_max=9)
+            await feed.get_all(("a",), {"a": ["1.0"]}, fetched_max=9)
             listed = feed.pages["a"]
         assert listed is not None
         await here.facts.store.change(values={("parsed", listed.key("l")): None})
         async with open_feed(here.facts) as feed:
-            _, metadata = await feed.get_all(("a",), [Source("a", "1.0")], fetched_max=0)
-            assert metadata.keys() == {Source("a", "1.0")}
+            _, metadata = await feed.get_all(("a",), {"a": ["1.0"]}, fetched_max=0)
+            assert metadata["a"].keys() == {"1.0"}
         assert here.asked("/a/") == 1
 
 
@@ -174,22 +192,22 @@ async def test_more_than_may_be_fetched_is_not_asked_for(tmp_path: Path) -> None
     async with room(tmp_path, *many) as here, open_feed(here.facts) as feed:
         await feed.get(Need(tables=("a",)))
         with pytest.raises(Unavailable, match="more things"):
-            await feed.get_all((), [Source("a", f"1.{number}") for number in range(5)], fetched_max=3)
+            await feed.get_all((), {"a": [f"1.{number}" for number in range(5)]}, fetched_max=3)
 
 
 async def test_what_is_kept_costs_nothing_though_its_page_is_to_be_asked_for_again(tmp_path: Path) -> None:
     many = [make_wheel("a", f"1.{number}") for number in range(5)]
-    sources = [Source("a", f"1.{number}") for number in range(5)]
+    versions = {"a": [f"1.{number}" for number in range(5)]}
     async with room(tmp_path, *many) as here:
         async with open_feed(here.facts) as feed:
-            await feed.get_all(("a",), sources, fetched_max=9)
+            await feed.get_all(("a",), versions, fetched_max=9)
         here.clock.ahead_s += 24 * 3600
         async with open_feed(here.facts) as feed:
             with pytest.raises(Unavailable, match="more things"):
-                await feed.get_all(("a",), sources, fetched_max=0)
+                await feed.get_all(("a",), versions, fetched_max=0)
         async with open_feed(here.facts) as feed:
-            _, metadata = await feed.get_all(("a",), sources, fetched_max=1)
-            assert metadata.keys() == {*sources}
+            _, metadata = await feed.get_all(("a",), versions, fetched_max=1)
+            assert metadata["a"].keys() == {*versions["a"]}
 
 
 async def test_where_nobody_is_asked_a_wheel_for_another_machine_makes_no_version_installable(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tables, metadata and files come back as they were kept."""
+"""Tables and files come back as they were kept."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from p2pcdn.digest import Sha256
-from p2pcdn.lock.kept import decode_metadata, decode_table, encode_metadata, encode_table
+from p2pcdn.lock.kept import decode_table, encode_table
 from p2pcdn.lock.kept_files import decode_files, encode_files
-from p2pcdn.resolve import Metadata, Release, Source, Table, term
+from p2pcdn.resolve import Release, Table, term
 from p2pcdn.simple import File, plain
 
 TABLE = Table(
@@ -52,9 +52,7 @@ def test_a_table_comes_back_in_order() -> None:
     assert (missing.missing, [*missing.releases]) == ("nobody has it", [])
 
 
-def test_metadata_and_files_come_back_whole() -> None:
-    metadata = Metadata(Source("six", "1.0"), "1.0", ("a",), ("x",), ">=3", "")
-    assert decode_metadata(metadata.source, encode_metadata(metadata)) == metadata
+def test_files_come_back_whole() -> None:
     bare = replace(FILE, sha256=None, size_bytes=None, core_metadata=True, yanked=False, requires_python=None)
     rows = encoded({"1.0": [FILE, bare], "2.0": []})
     assert rows.keys() == {""}

@@ -149,7 +149,7 @@ def every(*chosen: tuple[str, str], **pages: tuple[str, str]) -> Callable[[Certi
     """The same pages, and this choice for each target."""
 
     def changed(one: Certificate) -> Certificate:
-        projects = [project for project, _ in (*chosen, *one.looked_at)]
+        projects = [*(project for project, _ in chosen), *one.looked_at]
         named = {project: one.pages.get(project, (INDEX.url, "0" * 32)) for project in projects}
         return replace(one, choices=(tuple(sorted(chosen)),) * len(one.choices), pages={**named, **pages})
 
@@ -201,7 +201,7 @@ async def test_pages_that_decide_nothing_are_not_remembered_nor_passed_on(tmp_pa
         more = replace(
             honest,
             pages={**honest.pages, "other": (INDEX.url, "0" * 32)},
-            looked_at=(*honest.looked_at, ("other", "1.0")),
+            looked_at={**honest.looked_at, "other": ["1.0"]},
         )
         room.leaves(first.member)
         await room.stranger("talker", giving(more.encode()))
@@ -215,7 +215,7 @@ async def test_nobody_passes_over_a_version_that_we_would_have_built(tmp_path: P
     async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
         first = await node(room, nursery, "first")
         await first.lock()
-        content = says(lambda one: replace(one, looked_at=(*one.looked_at, ("lib", "3.0"))), first.content)
+        content = says(lambda one: replace(one, looked_at={**one.looked_at, "lib": ["2.0", "3.0"]}), first.content)
         room.leaves(first.member)
         await room.stranger("liar", giving(content))
         second = await node(room, nursery, "second")
@@ -317,7 +317,7 @@ async def test_liars_who_name_what_is_slow_cost_one_wait_together(
             second.index.files.append(make_wheel(slow))
             second.index.delays_s[f"/{slow}/"] = 1000.0
             content = every((slow, "1.0"))(replace(GOOD, choices=(GOOD.choices[0],) * len(TARGETS), pages={}))
-            await room.stranger(slow, giving(replace(content, looked_at=()).encode(), identity(slow)))
+            await room.stranger(slow, giving(replace(content, looked_at={}).encode(), identity(slow)))
         assert second.locker.room is not None
         looked = trio.current_time()
         async with open_feed(second.locker.facts) as feed:
@@ -397,27 +397,27 @@ GOOD = Certificate(
     ((("a", "1"),), (("a", "1"),)),
     {"a": ("u", "v"), "b": ("u", "v")},
     bytes(16),
-    (("a", "1"), ("b", "2")),
+    {"a": ["1"], "b": ["2"]},
 )
-A, B = ["a", "u", "v", ["1"]], ["b", "u", "v", ["2"]]
+A, B = ["a", "u", "v", "1"], ["b", "u", "v", "2"]
 FIELDS = {"machine": bytes(16), "projects": [A, B], "targets": [[0], [0]]}
 NONE: dict[str, dict[str, object]] = {
     "a project twice": {"projects": [A, A]},
-    "a version twice": {"projects": [["a", "u", "v", ["1", "1"]], B]},
+    "a version twice": {"projects": [["a", "u", "v", "1\n1"], B]},
     "another order": {"projects": [B, A]},
-    "another order of versions": {"projects": [["a", "u", "v", ["2", "1"]]]},
-    "a project without a page": {"projects": [["a", ["1"]], B]},
-    "a page that is none": {"projects": [["a", "u", 1, ["1"]], B]},
+    "another order of versions": {"projects": [["a", "u", "v", "2\n1"]]},
+    "a project without a page": {"projects": [["a", "1"], B]},
+    "a page that is none": {"projects": [["a", "u", 1, "1"], B]},
     "no targets": {"targets": []},
     "a target that chooses what is not there": {"targets": [[0, 2]]},
     "a target that chooses from behind": {"targets": [[-1]]},
     "a target that chooses twice": {"targets": [[0, 0]]},
-    "a name that is none": {"projects": [["A", "u", "v", ["1"]], B]},
-    "an endless version": {"projects": [["a", "u", "v", ["1" * 999]], B]},
-    "a number for a version": {"projects": [["a", "u", "v", [1]], B]},
-    "a text for its versions": {"projects": [["a", "u", "v", "1"], B]},
-    "too many projects": {"projects": [[f"a{n:03}", "u", "v", ["1"]] for n in range(PROJECTS_MAX + 1)]},
-    "too many versions": {"projects": [["a", "u", "v", [f"1.{n:04}" for n in range(VERSIONS_MAX + 1)]]]},
+    "a name that is none": {"projects": [["A", "u", "v", "1"], B]},
+    "an endless version": {"projects": [["a", "u", "v", "1" * 999], B]},
+    "a number for a version": {"projects": [["a", "u", "v", 1], B]},
+    "a list of its versions": {"projects": [["a", "u", "v", ["1"]], B]},
+    "too many projects": {"projects": [[f"a{n:03}", "u", "v", "1"] for n in range(PROJECTS_MAX + 1)]},
+    "too many versions": {"projects": [["a", "u", "v", "\n".join([f"1.{n:04}" for n in range(VERSIONS_MAX + 1)])]]},
     "a short machine": {"machine": b"x"},
     "a field more": {"more": 1},
 }

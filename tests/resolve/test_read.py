@@ -105,7 +105,7 @@ def test_a_header_of_very_many_lines_takes_time_by_its_length_alone() -> None:
         return process_time() - before
 
     # Sixteen times as many; by the square of its length it would take some two hundred times as long.
-    assert took_s(64_000) < 60 * min(took_s(4_000) for _ in range(5))
+    assert min(took_s(64_000) for _ in range(3)) < 60 * min(took_s(4_000) for _ in range(5))
 
 
 def test_metadata_that_requires_without_end_is_broken() -> None:

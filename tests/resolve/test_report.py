@@ -184,3 +184,22 @@ def test_a_target_without_this_wheel_is_said_in_the_words_of_file_names() -> Non
     none = told(world, ["a"])
     assert "1 has cp310-cp310-win_amd64, cp311-cp311-win_amd64, cp312-cp312-win_amd64 and 4 more" in none.sentences[0]
     assert world.solve(Wanted(("a",)), replace(LINUX_311, tags=None)).pins
+
+
+def test_what_a_build_requires_is_not_said_to_be_the_users() -> None:
+    resolver = Resolver(Wanted(("a",)), LINUX_311, for_build=True)
+    resolver.learn([Table("a", missing="No index has a.")])
+    with pytest.raises(NoSolution) as caught:
+        resolver.step()
+    assert caught.value.sentences == (
+        "Because its build requires a and no index has a, what it requires cannot all be met.",
+    )
+
+
+def test_what_stands_for_several_patch_releases_is_not_called_one_of_them() -> None:
+    world = Universe()
+    world.add("a", "1", requires_python=">=3.12")
+    for target, this in ((LINUX_311, " (this is 3.11.7)"), (replace(LINUX_311, and_later=True), "")):
+        with pytest.raises(NoSolution) as caught:
+            world.solve(["a"], target)
+        assert caught.value.sentences[-1].startswith(f"Because you require a and a needs Python >=3.12{this}, ")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from p2pcdn.resolve import Knowledge, NoSolution, Source, Wanted, confirm, run
 from tests.resolve.brute import Packages, is_solution, solutions
 from tests.resolve.test_solver_truth import packages, roots
-from tests.resolve.universe import LINUX_311, Universe, pins
+from tests.resolve.universe import LINUX_311, Universe, keys_of, pins
 
 WHEEL = ("py3-none-any",)
 
@@ -70,7 +70,7 @@ def test_whoever_confirms_reads_the_same_runs(packages: Packages, root: list[str
     knowledge = Knowledge()
     knowledge.learn(world.tables.values(), world.metadata.values())
     versions = [Source(project, version) for project, version in pins(found).items()]
-    asked = [source for need in world.asked for source in need.metadata]
+    asked = keys_of(source for need in world.asked for source in need.metadata)
     assert confirm(versions, asked, wanted, LINUX_311, knowledge) == found
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from p2pcdn.resolve import Knowledge, NoSolution, Solution, Source, Wanted, confirm, verify
 from tests.resolve.brute import Packages, is_solution, solutions
-from tests.resolve.universe import LINUX_311, pins, universe
+from tests.resolve.universe import LINUX_311, keys_of, pins, universe
 
 NAMES = ("a", "b", "c", "d")
 VERSIONS = ("1", "2", "3")
@@ -56,7 +56,7 @@ def test_of_all_solutions_only_our_own_is_confirmed_whatever_else_is_named(packa
         knowledge.learn(world.tables.values(), world.metadata.values())
         versions = [Source(project, version) for project, version in pinned.items()]
         for looked_at in (versions, [*world.metadata]):
-            found = confirm(versions, looked_at, wanted, LINUX_311, knowledge)
+            found = confirm(versions, keys_of(looked_at), wanted, LINUX_311, knowledge)
             assert not isinstance(found, Solution) or found == world.solve(root)
             assert pinned != pins(world.solve(root)) or looked_at is versions or isinstance(found, Solution)
 

@@ -71,6 +71,14 @@ class Universe:
         return answer
 
 
+def keys_of(sources: Iterable[Source]) -> dict[str, list[str]]:
+    """By project, as a search names what it has looked at."""
+    found: dict[str, list[str]] = {}
+    for one in sources:
+        found.setdefault(one.project, []).append(one.key)
+    return found
+
+
 def universe(packages: Mapping[str, Mapping[str, Iterable[str]]]) -> Universe:
     """{"flask": {"2.0": ["werkzeug>=2"]}}; an extra is a key of its own, "flask[async]", with the same versions."""
     found = Universe()

@@ -18,7 +18,7 @@ MAPPED_SIZE_BYTES_MIN = 256 * 1024
 TRIMMED_SIZE_BYTES_MIN = 1024 * 1024
 # Python looks for cycles whenever 700 objects more live than before. A page of an index makes a hundred thousand, in
 # cycles none: a fifth of the time to parse it went into looking.
-OBJECTS_BETWEEN_LOOKS = 5000
+OBJECTS_BETWEEN_LOOKS = 20_000
 
 
 def keep_little() -> None:

@@ -98,24 +98,31 @@ def sources_of(config: Config) -> dict[str, list[str]]:
     return {project: [one.url] for one in indexes_of(config) for project in one.projects}
 
 
-def own_extras_put_in(project: Project, texts: Iterable[str], seen: frozenset[str] = frozenset()) -> list[str]:
+def own_extras_put_in(project: Project, texts: Iterable[str]) -> list[str]:
     """The requirements, with what the project's own name stands for in its extras and groups: for what `project[extra]`
     requires, and alone for what the project does.
 
     No index is asked for that name, however it is written: whoever has it there is somebody else.
     """
-    found: list[str] = []
-    for text in texts:
-        own = _own_name(project, text)
-        if own is None:
-            found.append(text)
-            continue
-        for extra in _extras_in(own):
-            if extra not in seen:
-                listed = project.extras.get(extra, ()) if extra else project.dependencies
-                inner = own_extras_put_in(project, listed, seen | {extra})
-                found += [_only_where(one, own["marker"] or "") for one in inner]
-    return list(dict.fromkeys(found))
+    found: dict[str, None] = {}
+    # Extras, each with the markers under which it is wanted; without any, it is wanted everywhere.
+    seen: set[tuple[str, frozenset[str]]] = set()
+
+    def put_in(texts: Iterable[str], where: tuple[str, ...]) -> None:
+        for text in texts:
+            own = _own_name(project, text)
+            if own is None:
+                found[_only_where(text, where)] = None
+                continue
+            marker = (own["marker"] or "").strip()
+            within = where if not marker or marker in where else (*where, marker)
+            for extra in _extras_in(own):
+                if seen.isdisjoint({(extra, frozenset()), (extra, frozenset(within))}):
+                    seen.add((extra, frozenset(within)))
+                    put_in(project.extras.get(extra, ()) if extra else project.dependencies, within)
+
+    put_in(texts, ())
+    return [*found]
 
 
 def lacking_own_extras(project: Project) -> list[str]:
@@ -138,13 +145,13 @@ def _extras_in(own: re.Match[str]) -> list[str]:
     return [normalize(word.strip()) for word in (own["extras"] or "").split(",")]
 
 
-def _only_where(requirement: str, marker: str) -> str:
-    """The requirement, where this marker holds as well."""
-    if not marker.strip():
+def _only_where(requirement: str, markers: Sequence[str]) -> str:
+    """The requirement, where these markers hold as well."""
+    if not markers:
         return requirement
     head, before = head_and_marker(requirement)
-    both = f"({before}) and ({marker.strip()})" if before else marker.strip()
-    return f"{head} ; {both}"
+    every = [*([before] if before else []), *markers]
+    return f"{head} ; {' and '.join(f'({one})' for one in every) if len(every) > 1 else every[0]}"
 
 
 def ask_lock(
