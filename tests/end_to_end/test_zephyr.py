@@ -565,6 +565,23 @@ def test_a_source_distribution_is_built_once_and_never_again(
     assert sorted(builds.iterdir()) == before
 
 
+def test_a_source_distribution_is_all_that_its_lock_says_too(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    project = Project(tmp_path / "project", start_node(start_upstream([make_sdist("demo-source")])))
+    project.write(["demo-source"])
+    project.zephyr("lock")
+    lock = project.lock
+    project.file("pylock.toml").write_text(lock.replace("hashes = {", f'hashes = {{sha512 = "{"0" * 128}", '))
+    assert "the sha256 that it names, and not the sha512. Nothing was installed" in project.zephyr(
+        "sync", "--frozen", code=1
+    )
+    assert not project.file(".venv").exists()
+    project.file("pylock.toml").write_text(lock)
+    project.zephyr("sync", "--frozen")
+    assert project.installed() == {"demo-source": "1.0"}
+
+
 def test_the_index_that_a_user_names_is_asked_with_his_password_and_the_lock_does_not_know_it(
     project: Project, start_upstream: StartUpstream
 ) -> None:
