@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -236,3 +237,57 @@ def test_the_environment_that_is_active_is_not_removed(tmp_path: Path) -> None:
 def test_the_place_of_named_environments_is_a_setting(tmp_path: Path) -> None:
     zephyr("venv", "create", "e", home=tmp_path, variables={"ZEPHYR_VENVS": str(tmp_path / "all")})
     assert (tmp_path / "all" / "e" / "pyvenv.cfg").exists()
+
+
+def test_a_directory_that_cannot_be_moved_gets_an_environment_and_stays_when_that_goes(
+    interpreter: Probe, mounted: Path
+) -> None:
+    (mounted / ".zephyr").mkdir()  # what zephyr keeps of it lies in it
+    (mounted / ".zephyr" / "history.jsonl").write_text("")
+    made = venv.create(mounted, interpreter)
+    assert ask(made.python)["prefix"] == str(mounted)
+    (mounted / "installed").write_text("")
+    venv.create(mounted, interpreter, clear=True)
+    assert not (mounted / "installed").exists()
+    assert (mounted / ".zephyr" / "history.jsonl").exists()
+    assert not list(mounted.glob(".*.new-*"))
+    venv.remove(mounted)
+    assert list(mounted.iterdir()) == []
+
+
+def test_what_a_kill_left_in_a_directory_that_cannot_be_moved_is_no_hindrance(
+    interpreter: Probe, mounted: Path
+) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (mounted / f".{mounted.name}.new-{dead.pid}" / "lib").mkdir(parents=True)
+    (mounted / "bin").mkdir()
+    (mounted / "bin" / "python").symlink_to("nowhere")
+    made = venv.create(mounted, interpreter)
+    assert ask(made.python)["prefix"] == str(mounted)
+    (mounted / "thesis.txt").write_text("years of work")
+    (mounted / "pyvenv.cfg").unlink()
+    with pytest.raises(UsageError, match="is no virtual environment"):
+        venv.create(mounted, interpreter)
+
+
+def test_a_link_that_leads_nowhere_is_told_as_one(interpreter: Probe, tmp_path: Path) -> None:
+    (tmp_path / "e").symlink_to(tmp_path / "gone")
+    with pytest.raises(UsageError, match=f"is a link to {tmp_path / 'gone'}, which is not there"):
+        venv.create(tmp_path / "e", interpreter)
+    assert (tmp_path / "e").is_symlink()
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """A small file system, as a container has volumes."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small file system")
+    place = tmp_path / "volume"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", place], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from p2pcdn.envs.places import OWN
+from p2pcdn_shim.zephyr.environment.fixed import empty, is_fixed, put_in_place
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters.probes import Probe
 from p2pcdn_shim.zephyr.machine import platforms
@@ -50,10 +52,10 @@ def create(
     there goes. Raises ZephyrError where something else is there, or the directory cannot be written.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - a link must stay a link
-    _check_place(path, clear=clear)
+    check_place(path, clear=clear)
     sweep(path)
     prompt = prompt or (path.parent.name if path.name == ".venv" else path.name) or "venv"
-    new = path.with_name(f".{path.name}.new-{os.getpid()}")
+    new = (path if is_fixed(path) else path.parent) / f".{path.name}.new-{os.getpid()}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         new.mkdir()
@@ -104,6 +106,9 @@ def remove(path: Path) -> None:
         if path.is_symlink():
             path.unlink()
             return
+        if is_fixed(path):
+            empty(path, first=CONFIG_NAME)
+            return
         gone = path.with_name(f".{path.name}.gone-{os.getpid()}")
         path.rename(gone)
         _remove_tree(gone)
@@ -113,21 +118,28 @@ def remove(path: Path) -> None:
 
 def sweep(path: Path) -> None:
     """Takes away what killed commands left beside an environment: half a new one, half of one that was removed."""
-    if not path.parent.is_dir():
-        return
-    beginning = f".{path.name}."
-    for left in path.parent.iterdir():
-        kind, _, pid = left.name.removeprefix(beginning).partition("-")
-        if (
-            left.name.startswith(beginning)
-            and kind in ("new", "gone")
-            and pid.isdecimal()
-            and not platforms.process_lives(int(pid))
-        ):
+    places = (path.parent, path) if is_fixed(path) else (path.parent,)
+    for left in (one for place in places if place.is_dir() for one in place.iterdir()):
+        if _is_left(left.name, path):
             _remove_tree(left, ignore_errors=True)
 
 
-def _check_place(path: Path, *, clear: bool) -> None:
+def _is_left(name: str, path: Path) -> bool:
+    """Whether it is the name of what a killed command left of making or removing the environment at path."""
+    beginning = f".{path.name}."
+    kind, _, pid = name.removeprefix(beginning).partition("-")
+    return (
+        name.startswith(beginning)
+        and kind in ("new", "gone")
+        and pid.isdecimal()
+        and not platforms.process_lives(int(pid))
+    )
+
+
+def check_place(path: Path, *, clear: bool = False) -> None:
+    """Whether an environment can be made at path. Raises UsageError where something is there, ZephyrError where nobody
+    can say.
+    """
     # The PATH cannot name its commands: another Python would run in its place, in silence.
     if os.pathsep in str(path):
         raise UsageError(
@@ -136,17 +148,29 @@ def _check_place(path: Path, *, clear: bool) -> None:
         )
     try:
         is_there = path.is_symlink() or path.exists()
-        is_empty = is_there and path.is_dir() and not any(path.iterdir())
+        is_free = is_there and path.is_dir() and _is_free(path)
     except OSError as error:
         raise ZephyrError(f"{path} cannot be looked at: {error.strerror or error}.") from error
-    if not is_there or (is_empty and not path.is_symlink()):
+    if not is_there or (is_free and not path.is_symlink()):
         return
+    if path.is_symlink() and not path.exists():
+        raise UsageError(
+            f"{path} is a link to {path.readlink()}, which is not there; nothing was changed. Remove the link, or"
+            " bring back what it led to."
+        )
     if read_settings(path) is None:
         raise UsageError(
             f"{path} is there and is no virtual environment; it was left as it is. Move it away, or name another place."
         )
     if not clear:
         raise UsageError(f"{path} is an environment already; `--clear` makes it anew, without its packages.")
+
+
+def _is_free(path: Path) -> bool:
+    """Whether nothing is in a directory but what zephyr itself keeps or left there."""
+    names = [one.name for one in path.iterdir()]
+    is_half_made = CONFIG_NAME not in names and any(_is_left(name, path) for name in names)
+    return is_half_made or all(name == OWN for name in names)
 
 
 def _fill(new: Path, path: Path, interpreter: Probe, prompt: str, *, system_site_packages: bool) -> None:
@@ -234,6 +258,9 @@ def _settings(path: Path, interpreter: Probe, prompt: str, *, system_site_packag
 
 def _move_into_place(new: Path, path: Path, *, clear: bool) -> None:
     """An environment that somebody else has made meanwhile stays: the last step fails, as no directory is replaced."""
+    if new.parent == path:
+        put_in_place(new, path, CONFIG_NAME)
+        return
     if clear and (path.is_symlink() or read_settings(path) is not None):
         old = path.with_name(f".{path.name}.gone-{os.getpid()}")
         path.rename(old)
