@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.environment.reading import read_environment
 from p2pcdn_shim.zephyr.pip import checking
+from p2pcdn_shim.zephyr.terminal.voice import packages as count
 
 DESCRIPTION = """Says which installed packages need others that are not there, or are there in another version,
 and which were made for another platform or Python. Exit code 1 where there are any."""
@@ -25,5 +26,5 @@ def run(call: Call) -> int:
         f"{one.name} {one.version_text} is not supported on this platform."
         for one in checking.unsupported(found, target.probe.tags)
     ]
-    call.voice.answer(wrong or ([] if broken else [f"{len(found)} packages fit together."]), wrong)
+    call.voice.answer(wrong or ([] if broken else [f"{count(len(found))} fit together."]), wrong)
     return 1 if wrong or broken else 0
