@@ -236,6 +236,16 @@ def test_an_environment_can_be_one_link_and_be_gone_back_from(project: Project) 
     assert not next(project.file(".venv").glob("lib/*/site-packages")).is_symlink()
 
 
+@pytest.mark.parametrize("words", [("install", "demo-tool"), ("uninstall", "-y", "demo-app")])
+def test_a_tree_that_environments_share_is_not_pip_s_to_change(project: Project, words: Sequence[str]) -> None:
+    project.zephyr("sync", "--link-mode", "env")
+    tree = next(project.file(".venv").glob("lib/*/site-packages")).resolve()
+    before = sorted(tree.rglob("*"))
+    said = project.zephyr("pip", "--python", ".venv", *words, "--break-system-packages", code=1)
+    assert "a tree that environments share" in said
+    assert sorted(tree.rglob("*")) == before
+
+
 def test_what_somebody_wrote_into_a_shared_file_does_not_reach_the_next_environment(lonely: Project) -> None:
     lonely.zephyr("sync", "--link-mode", "hardlink")
     module = next(lonely.file(".venv").rglob("demo_app/__init__.py"))
