@@ -8,7 +8,7 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.parser import add_sub_commands
-from p2pcdn_shim.zephyr.environment import activation, named, sweeping, venv
+from p2pcdn_shim.zephyr.environment import activation, named, venv
 from p2pcdn_shim.zephyr.errors import UsageError
 from p2pcdn_shim.zephyr.interpreters import finding
 
@@ -82,6 +82,8 @@ def _remove(call: Call) -> int:
         raise UsageError(f"{place} is active in this shell; leave it with `deactivate` first.")
     named.refuse_unnamed(call.options.place, call.config, call.directory)
     venv.remove(place)
+    from p2pcdn_shim.zephyr.environment import sweeping
+
     sweeping.start(place, kept=0)  # former states are links to its files, and hold their room on the disk
     call.voice.did(f"Removed {place}.", {"path": str(place)})
     return 0

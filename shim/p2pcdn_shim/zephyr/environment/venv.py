@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from p2pcdn.envs.places import OWN
-from p2pcdn_shim.zephyr.environment.fixed import empty, is_fixed, put_in_place
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters.probes import Probe
 from p2pcdn_shim.zephyr.machine import platforms
@@ -55,7 +53,7 @@ def create(
     check_place(path, clear=clear)
     sweep(path)
     prompt = prompt or (path.parent.name if path.name == ".venv" else path.name) or "venv"
-    new = (path if is_fixed(path) else path.parent) / f".{path.name}.new-{os.getpid()}"
+    new = (path if _is_fixed(path) else path.parent) / f".{path.name}.new-{os.getpid()}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         new.mkdir()
@@ -106,7 +104,9 @@ def remove(path: Path) -> None:
         if path.is_symlink():
             path.unlink()
             return
-        if is_fixed(path):
+        if _is_fixed(path):
+            from p2pcdn_shim.zephyr.environment.fixed import empty
+
             empty(path, first=CONFIG_NAME)
             return
         gone = path.with_name(f".{path.name}.gone-{os.getpid()}")
@@ -118,7 +118,7 @@ def remove(path: Path) -> None:
 
 def sweep(path: Path) -> None:
     """Takes away what killed commands left beside an environment: half a new one, half of one that was removed."""
-    places = (path.parent, path) if is_fixed(path) else (path.parent,)
+    places = (path.parent, path) if _is_fixed(path) else (path.parent,)
     for left in (one for place in places if place.is_dir() for one in place.iterdir()):
         if _is_left(left.name, path):
             _remove_tree(left, ignore_errors=True)
@@ -166,8 +166,18 @@ def check_place(path: Path, *, clear: bool = False) -> None:
         raise UsageError(f"{path} is an environment already; `--clear` makes it anew, without its packages.")
 
 
+def _is_fixed(path: Path) -> bool:
+    if not path.is_dir():
+        return False
+    from p2pcdn_shim.zephyr.environment.fixed import is_fixed  # nearly all are made where nothing is
+
+    return is_fixed(path)
+
+
 def _is_free(path: Path) -> bool:
     """Whether nothing is in a directory but what zephyr itself keeps or left there."""
+    from p2pcdn.envs.places import OWN
+
     names = [one.name for one in path.iterdir()]
     is_half_made = CONFIG_NAME not in names and any(_is_left(name, path) for name in names)
     return is_half_made or all(name == OWN for name in names)
@@ -259,6 +269,8 @@ def _settings(path: Path, interpreter: Probe, prompt: str, *, system_site_packag
 def _move_into_place(new: Path, path: Path, *, clear: bool) -> None:
     """An environment that somebody else has made meanwhile stays: the last step fails, as no directory is replaced."""
     if new.parent == path:
+        from p2pcdn_shim.zephyr.environment.fixed import put_in_place
+
         put_in_place(new, path, CONFIG_NAME)
         return
     if clear and (path.is_symlink() or read_settings(path) is not None):
