@@ -236,6 +236,15 @@ def test_an_environment_can_be_one_link_and_be_gone_back_from(project: Project) 
     assert not next(project.file(".venv").glob("lib/*/site-packages")).is_symlink()
 
 
+def test_an_environment_without_packages_can_be_one_link_too(project: Project) -> None:
+    project.write([])
+    project.zephyr("sync", "--link-mode", "env")
+    assert project.installed() == {}
+    project.write(["demo-lib"])
+    project.zephyr("sync", "--link-mode", "env")
+    assert project.installed() == {"demo-lib": LIB_HERE}
+
+
 @pytest.mark.parametrize("words", [("install", "demo-tool"), ("uninstall", "-y", "demo-app")])
 def test_a_tree_that_environments_share_is_not_pip_s_to_change(project: Project, words: Sequence[str]) -> None:
     project.zephyr("sync", "--link-mode", "env")
