@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from p2pcdn_shim.client import NodeRefused
 from p2pcdn_shim.zephyr.command_line.call import Call
-from p2pcdn_shim.zephyr.configuration.config_files import read_text
 from p2pcdn_shim.zephyr.environment.interpreter import some_interpreter
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.lock import lock_file, own_build
+from p2pcdn_shim.zephyr.lock import blaming, lock_file, own_build
 from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import Project, read_project
@@ -70,20 +68,10 @@ def make(
     try:
         locked = asking.ask_lock(client, asking.question_of(project, call.config), builder, former, upgrade)
     except NodeRefused as error:
-        raise _with_its_line(project, error) from error
+        raise blaming.with_its_place(call.config, error) from error
     for warning in locked.warnings:
         call.voice.warn(warning)
     return locked
-
-
-def _with_its_line(project: Project, error: NodeRefused) -> Exception:
-    """What the node cannot read, where it stands in the project's own file; else as the node says it."""
-    wrong = re.search(r"(['\"])(.+)\1 is not ", str(error))
-    if wrong and error.problem.get("title") == "Not a requirement":
-        for number, line in enumerate((read_text(project.file) or "").splitlines(), 1):
-            if wrong[2] in line:
-                return UsageError(f"{project.file}, line {number}: {str(error).removesuffix('.')}.")
-    return error
 
 
 def write(call: Call, file: Path, text: str) -> list[str]:
