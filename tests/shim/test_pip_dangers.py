@@ -192,6 +192,28 @@ def test_no_package_can_bring_what_would_pass_for_a_journal(site: Site) -> None:
 # -- what is taken away -----------------------------------------------------------------------------------------------
 
 
+def test_a_pin_with_the_hash_of_another_version_is_told_as_a_wrong_hash(site: Site) -> None:
+    old, new = site.wheel("lib", "1.0"), site.wheel("lib", "2.0")
+    pins = site.directory / "pins.txt"
+    pins.write_text(f"lib==2.0 --hash=sha256:{hashlib.sha256(old.read_bytes()).hexdigest()}\n")
+    index = site.directory / "index.html"
+    links = [
+        f'<a href="{one.as_uri()}#sha256={hashlib.sha256(one.read_bytes()).hexdigest()}">x</a>' for one in (old, new)
+    ]
+    index.write_text("\n".join(links))
+    run = site.pip("install", "--no-index", "-f", index.as_uri(), "--require-hashes", "-r", str(pins), code=1)
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in run.stderr
+    assert f"Got        {hashlib.sha256(new.read_bytes()).hexdigest()}" in run.stderr
+    assert not (site.packages / "lib.py").exists()
+
+
+def test_a_question_that_nobody_answers_is_no_success(site: Site) -> None:
+    site.pip("install", "--no-index", str(site.wheel("plain", "1")))
+    run = site.pip("uninstall", "plain", code=1)
+    assert "Nobody is there to answer; --yes uninstalls" in run.stderr
+    assert (site.packages / "plain.py").exists()
+
+
 def test_nothing_outside_of_the_environment_is_uninstalled_nor_any_directory(site: Site) -> None:
     site.wheel("lib", "1.0")
     site.install("lib")
