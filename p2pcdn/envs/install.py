@@ -248,7 +248,7 @@ def sentence(error: OSError, root: str) -> str:
     """What an error of the operating system means for an environment; root: it, or what is built beside it."""
     name = error.filename or root
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        place = root.partition("/.zephyr/")[0]
+        place = root.partition("/.zephyr/")[0].partition("/~zephyr-")[0]  # not what is built beside it
         return f"The disk of {place} is full. The environment is as it was; free some space and try again."
     if error.errno == errno.ENOENT:
         return f"{name} is gone from the store while it was being linked. The environment is as it was; try again."
