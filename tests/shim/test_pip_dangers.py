@@ -32,7 +32,7 @@ from p2pcdn_shim.zephyr.pip.sources import Sources
 from p2pcdn_shim.zephyr.pip.target import find_target
 from p2pcdn_shim.zephyr.pip.voice import PipVoice
 from tests.shim.pip_site import COMMAND, Site
-from tests.shim.zephyr import environment
+from tests.shim.zephyr import SYSTEM_PATH, environment
 
 
 def _tree(directory: Path) -> dict[str, str]:
@@ -205,6 +205,24 @@ def test_a_pin_with_the_hash_of_another_version_is_told_as_a_wrong_hash(site: Si
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in run.stderr
     assert f"Got        {hashlib.sha256(new.read_bytes()).hexdigest()}" in run.stderr
     assert not (site.packages / "lib.py").exists()
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_what_is_meant_for_an_environment_without_interpreter_goes_to_no_other_one(site: Site, active: bool) -> None:
+    wheel, project = site.wheel("plain", "1"), site.directory / "project"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", project / ".venv"], check=True)
+    (project / ".venv" / "bin" / "python").unlink()
+    (project / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
+    more = {"VIRTUAL_ENV": str(project / ".venv")} if active else {}
+    run = subprocess.run(
+        [*COMMAND, "install", "--no-index", str(wheel)],
+        env=environment(site.directory, **more, PATH=f"{site.venv / 'bin'}{os.pathsep}{SYSTEM_PATH}"),
+        cwd=site.directory if active else project,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert f"The interpreter of the environment {project / '.venv'} is gone." in run.stderr
+    assert not (site.packages / "plain.py").exists()
 
 
 def test_a_question_that_nobody_answers_is_no_success(site: Site) -> None:
