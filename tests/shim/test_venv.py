@@ -271,6 +271,15 @@ def test_what_a_kill_left_in_a_directory_that_cannot_be_moved_is_no_hindrance(
         venv.create(mounted, interpreter)
 
 
+def test_an_interpreter_that_cannot_be_reached_is_told_with_why(interpreter: Probe, tmp_path: Path) -> None:
+    made = venv.create(tmp_path / "e", interpreter)
+    made.python.unlink()
+    made.python.symlink_to("/" + 300 * "x")  # as of a directory of somebody else's, nobody can say whether it is there
+    assert made.is_broken
+    with pytest.raises(ZephyrError, match=r"environment .* cannot be reached \(File name too long\)"):
+        venv.open_environment(made.path)
+
+
 def test_a_link_that_leads_nowhere_is_told_as_one(interpreter: Probe, tmp_path: Path) -> None:
     (tmp_path / "e").symlink_to(tmp_path / "gone")
     with pytest.raises(UsageError, match=f"is a link to {tmp_path / 'gone'}, which is not there"):

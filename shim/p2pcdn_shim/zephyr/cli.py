@@ -94,6 +94,11 @@ def _guarded(words: list[str], listener: _Listener) -> int:
     except Exception as error:
         if (of_the_node := _of_the_client(error)) is not None:
             return listener.told(*of_the_node, EXIT_USAGE if of_the_node[1] == "usage" else EXIT_FAILED)
+        if isinstance(error, PermissionError) and error.filename:
+            sentence = (
+                f"{os.fsdecode(error.filename)} is not for this user ({error.strerror}); nothing was changed there."
+            )
+            return listener.told(sentence, ZephyrError.kind, EXIT_FAILED)
         if os.environ.get("ZEPHYR_DEBUG"):
             raise
         what = " ".join(f"{type(error).__name__}: {error}".split())

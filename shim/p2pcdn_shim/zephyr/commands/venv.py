@@ -67,7 +67,8 @@ def _list(call: Call) -> int:
         found.insert(0, venv.Environment(own, settings))
     width = max((len(str(one.path)) for one in found), default=0)
     lines = [
-        f"{one.path!s:<{width}}  Python {one.version}{', whose interpreter is gone' * one.is_broken}" for one in found
+        f"{one.path!s:<{width}}  Python {one.version}{', whose interpreter ' * one.is_broken}{one.why_broken}"
+        for one in found
     ]
     call.voice.answer(lines, [_row(one) for one in found])
     if not found:

@@ -32,8 +32,19 @@ class Environment(Value):
 
     @property
     def is_broken(self) -> bool:
-        """Whether its interpreter is gone."""
-        return not self.python.exists()
+        """Whether its interpreter is gone, or cannot be reached by this user."""
+        return bool(self.why_broken)
+
+    @property
+    def why_broken(self) -> str:
+        """ "is gone", or what the system says of it; "" where it is there."""
+        try:
+            self.python.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return "is gone"
+        except OSError as error:  # it may lie in another user's home
+            return f"cannot be reached ({error.strerror or error})"
+        return ""
 
 
 def create(
@@ -73,9 +84,9 @@ def open_environment(path: Path) -> Environment:
             raise ZephyrError(f"{path} is no virtual environment; `zephyr venv create` makes one in another place.")
         raise ZephyrError(f"The environment {path} does not exist; `zephyr venv create '{path}'` makes it.")
     environment = Environment(path, settings)
-    if environment.is_broken:
+    if why := environment.why_broken:
         raise ZephyrError(
-            f"The interpreter of the environment {path} is gone: Python {environment.version} in "
+            f"The interpreter of the environment {path} {why}: Python {environment.version} in "
             f"{settings.get('home', '?')}. Install it again, or make the environment anew: "
             f"`zephyr venv create --clear {path}`."
         )

@@ -138,10 +138,10 @@ def _environments(environ: Mapping[str, str]) -> Iterator[Path]:
 def _interpreter_at(path: Path, environ: Mapping[str, str]) -> Path | None:
     if path.is_dir():
         for inside in ("bin/python", "Scripts/python.exe"):
-            if (path / inside).exists():
+            if os.path.exists(path / inside):  # noqa: PTH110 - it may lie where this user cannot look
                 return (path / inside).absolute()
         return None
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110
         return path.absolute()
     found = shutil.which(str(path), path=environ.get("PATH"))
     return Path(found).absolute() if found else None
