@@ -93,6 +93,15 @@ def test_former_states_are_kept_so_many_and_go_by_themselves(project: Project) -
     assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
 
 
+def test_a_project_that_is_called_what_it_wants_is_told(project: Project) -> None:
+    project.file("pyproject.toml").write_text('[project]\nname = "Demo_Lib"\nversion = "1"\ndependencies = []\n')
+    before = project.file("pyproject.toml").read_text()
+    assert "cannot require itself" in project.zephyr("add", "demo-lib>=1", code=2)
+    assert project.file("pyproject.toml").read_text() == before
+    project.zephyr("add", "demo-app")
+    assert set(project.installed()) == {"demo-app", "demo-lib"}
+
+
 def test_a_project_that_is_named_twice_is_a_question(project: Project) -> None:
     before = project.file("pyproject.toml").read_text()
     assert "demo_lib is named twice" in project.zephyr("add", "demo-lib<1", "demo_lib>=1", code=2)
