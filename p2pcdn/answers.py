@@ -30,8 +30,9 @@ def refusal(
         return NotFound(f"{_place(url) or host} has no {what}.")
     if status in (401, 403, 407, 451):
         return Refused(
-            f"{host} refused us with {status}. If it wants a user name and a password, give them to the node "
-            "(netrc, keyring or environment; see docs/configuration.md) and try again."
+            f"{_place(url) or host} refused us with {status}. If it wants a user name and a password: they may stand in"
+            " its URL, in netrc, or in variables (ZEPHYR_INDEX_<NAME>_USERNAME and _PASSWORD for an index of zephyr's,"
+            " P2PCDN_INDEX_… for the node's own; see docs/configuration.md)."
         )
     wait_s = _seconds(headers.get("retry-after"))
     sentence = f"{host} answered {status}; try again in {wait_s:.0f} s."

@@ -169,7 +169,8 @@ class Environment:
     def rollback(self, generation: int | None = None) -> Outcome:
         """Makes it hold again what that generation held (None: the one before). Needs no network and no store.
 
-        Raises CannotInstall where there is no such generation.
+        What others have put there stays, but for distributions of which that generation has one itself. Raises
+        CannotInstall where there is no such generation.
         """
         from p2pcdn.envs.replant import replant
 
@@ -184,8 +185,9 @@ class Environment:
         before, after = self.plan(), plan_of(old)
         entry = {**self._entry(), **history.changes(before, after, {}), "rollback_to": generation}
         sealed = after.site if after is not None and os.path.islink(f"{old}/{after.site}") else ""
+        dropped = self._dropped(before, self._giving_way(old, before, after))
         place = str(state_of(old).get("root", ""))  # its scripts are as they were
-        change = Change(lambda new: replant(old, new), before, after, entry, dropped=(), sealed=sealed, root=place)
+        change = Change(lambda new: replant(old, new), before, after, entry, dropped=dropped, sealed=sealed, root=place)
         return self._change(change)
 
     def has_too_much(self, kept: int) -> bool:
@@ -224,6 +226,18 @@ class Environment:
         planned = _projects(plan)
         found = foreign_distributions(self.root, plan.site, _paths(before))
         return [(project, info) for project, info in found if project in planned or (exact and project not in TOOLS)]
+
+    def _giving_way(self, old: str, before: Plan | None, after: Plan | None) -> list[str]:
+        """The distributions of others, by .dist-info, of whose project the kept generation `old` has one: pip upgrades
+        in place, and both would be there.
+        """
+        known = after or before
+        if known is None or os.path.islink(f"{self.root}/{known.site}"):
+            return []
+        kept = {project for project, _ in foreign_distributions(old, known.site, _paths(after))}
+        kept |= _projects(after) if after is not None else set()
+        now = foreign_distributions(self.root, known.site, _paths(before))
+        return [info for project, info in now if project in kept]
 
     def _dropped(self, before: Plan | None, infos: Sequence[str]) -> set[str]:
         """The files of those."""

@@ -106,6 +106,7 @@ def install_site(plan: Plan, sources: Sequence[Source], tree: str, *, link_mode:
         with _told_as_sentences(tree):
             scratch.mkdir()
             done = _Work(plan, sources, str(scratch), "", link_mode, None, one_by_one, only=plan.site).run()
+            os.makedirs(scratch / plan.site, exist_ok=True)
             publish(scratch / plan.site, Path(tree))
     finally:
         remove_tree(scratch)
@@ -169,7 +170,9 @@ class _Work:
             os.mkdir(self._root + path)
         self._side_by_side(self._part, parts)
         if site_tree:
-            os.symlink(site_tree, self._root + (self._outside or ""), target_is_directory=True)
+            link = self._root + (self._outside or "")
+            os.makedirs(os.path.dirname(link), exist_ok=True)
+            os.symlink(site_tree, link, target_is_directory=True)
 
     def _part(self, part: Part) -> None:
         root, mkdir = self._root, os.mkdir
@@ -245,7 +248,7 @@ def sentence(error: OSError, root: str) -> str:
     """What an error of the operating system means for an environment; root: it, or what is built beside it."""
     name = error.filename or root
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        place = root.partition("/.zephyr/")[0]
+        place = root.partition("/.zephyr/")[0].partition("/~zephyr-")[0]  # not what is built beside it
         return f"The disk of {place} is full. The environment is as it was; free some space and try again."
     if error.errno == errno.ENOENT:
         return f"{name} is gone from the store while it was being linked. The environment is as it was; try again."

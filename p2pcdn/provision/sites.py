@@ -1,12 +1,14 @@
 """Whole site-packages as immutable trees, to which an environment is one link (`--link-mode env`).
 
 Made once a plan, of hard links to the trees of wheels. Such a tree lives for as long as an environment links to it, or
-a generation of one that can be gone back to; who asked for it is noted beside it, before it is made.
+a generation of one that can be gone back to; who asked for it is noted beside it, before it is made. One that root has
+changed, whom its rights do not stop, is made anew, for all who link to it.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,10 +20,13 @@ import trio
 from p2pcdn.bounded import forget_oldest
 from p2pcdn.envs.install import Source, install_site
 from p2pcdn.envs.plan import Plan
-from p2pcdn.envs.unpack import remove_tree
+from p2pcdn.envs.swap import exchange
+from p2pcdn.envs.unpack import remove_tree, scratch_of
 from p2pcdn.provision.asked import Ready
 from p2pcdn.provision.environment import ANSWERS_REMEMBERED_MAX, LEASE_TIME_S
 from p2pcdn.world import Threads
+
+log = logging.getLogger(__name__)
 
 # Where environments keep their packages, on all platforms.
 _SITES = ("lib/*/site-packages", "Lib/site-packages")
@@ -43,23 +48,35 @@ class Sites:
     directory: Path
     threads: Threads
     _turn: trio.Lock = field(default_factory=trio.Lock)
-    _outside: dict[str, bytes] = field(default_factory=dict)
+    _known: dict[str, _Parts] = field(default_factory=dict)
 
     async def make(self, ready: Ready, environment: Path) -> Site:
         """The tree of a plan for an environment, made where it is not there. Raises CannotInstall."""
         async with self._turn:
-            tree = await self.threads.run(_make, self.directory, ready, environment)
-            if ready.digest not in self._outside:
-                self._outside[ready.digest] = await self.threads.run(_outside, ready.plan)
-                forget_oldest(self._outside, ANSWERS_REMEMBERED_MAX)
-            return Site(tree, self._outside[ready.digest])
+            if ready.digest not in self._known:
+                self._known[ready.digest] = await self.threads.run(_parts_of, ready.plan)
+                forget_oldest(self._known, ANSWERS_REMEMBERED_MAX)
+            parts = self._known[ready.digest]
+            tree = await self.threads.run(_make, self.directory, ready, environment, parts.names)
+            return Site(tree, parts.outside)
 
 
-def _outside(plan: bytes) -> bytes:
-    return Plan.decode(plan).outside_site().encode()
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Of a plan. outside: encoded, what is not in its site-packages. names: what lies at the top of those."""
+
+    outside: bytes
+    names: frozenset[str]
 
 
-def _make(directory: Path, ready: Ready, environment: Path) -> Path:
+def _parts_of(encoded: bytes) -> _Parts:
+    plan = Plan.decode(encoded)
+    top = plan.site + "/"
+    names = frozenset(path[len(top) :].partition("/")[0] for path in plan.paths() if path.startswith(top))
+    return _Parts(plan.outside_site().encode(), names)
+
+
+def _make(directory: Path, ready: Ready, environment: Path, names: frozenset[str]) -> Path:
     directory.mkdir(mode=0o700, exist_ok=True)
     site, users = directory / ready.digest, directory / f"{ready.digest}{_USERS}"
     line = json.dumps(str(environment)) + "\n"
@@ -69,10 +86,21 @@ def _make(directory: Path, ready: Ready, environment: Path) -> Path:
             file.write(line)
     os.utime(users)
     if not site.is_dir():
-        sources = [Source(one.tree, one.bytecode) for one in ready.wheels]
-        install_site(Plan.decode(ready.plan), sources, str(site))
+        _install(ready, site)
+    elif {one.name for one in site.iterdir()} - {"__pycache__"} != names - {"__pycache__"}:
+        log.warning("a tree that environments share was changed by another program; it is made anew: %s", site)
+        anew = scratch_of(site)
+        _install(ready, anew)
+        with suppress(OSError):  # a system that cannot exchange keeps the one that there is
+            exchange(str(anew), str(site))
+        remove_tree(anew)
     _forget(directory, users.stat().st_mtime)
     return site
+
+
+def _install(ready: Ready, tree: Path) -> None:
+    sources = [Source(one.tree, one.bytecode) for one in ready.wheels]
+    install_site(Plan.decode(ready.plan), sources, str(tree))
 
 
 def _forget(directory: Path, now_s: float) -> None:

@@ -111,8 +111,8 @@ class Arrivals:
             short = await self._short_of(wanted)
         if short > 0:
             raise self._health.no_room(
-                f"The disk has no room for {origin.filename}: it lacks {format_size(short)}."
-                " New files pass through unkept."
+                f"The disk of {self._layout.directory} has no room for {origin.filename}: it lacks"
+                f" {format_size(short)}. New files pass through unkept."
             )
         self._health.room_again()
 

@@ -80,10 +80,10 @@ class PipFace:
         return json_response({"commit": commit})
 
     async def _post_page(self, request: Request) -> Response:
-        """The files of a project, as the named indexes list them (PEP 691)."""
+        """The files of a project, as the named indexes list them (PEP 691); of now where that is wanted."""
         asked = await asked_object(request)
         bench = self._workroom.bench(indexes_of(asked))
-        held = await bench.pages.project(_project(asked))
+        held = await bench.pages.project(_project(asked), insist=asked.get("of_now") is True)
         files = held.page.files if held.page is not None else ()
         rows = [{**one.raw, "filename": one.filename, "url": one.url} for one in files]
         return json_response({"index": held.index.url, "files": rows})

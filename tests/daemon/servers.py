@@ -144,10 +144,12 @@ async def _copy(source: trio.abc.Stream, to: trio.abc.Stream, scope: trio.Cancel
     scope.cancel()
 
 
-def make_authority(directory: Path, *names: str) -> tuple[Path, ssl.SSLContext]:
-    """A certificate authority's file, and a server's TLS context whose certificate it signed for these names."""
-    now = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-    later = datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC)
+def make_authority(directory: Path, *names: str, years: tuple[int, int] = (2020, 2099)) -> tuple[Path, ssl.SSLContext]:
+    """A certificate authority's file, and a server's TLS context whose certificate it signed for these names.
+
+    years: from the beginning of the one until that of the other they are valid.
+    """
+    now, later = (datetime.datetime(year, 1, 1, tzinfo=datetime.UTC) for year in years)
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "p2pcdn test authority")])
 

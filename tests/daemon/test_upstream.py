@@ -577,7 +577,7 @@ async def test_an_unknown_certificate_is_said_and_a_named_authority_is_believed(
         async with upstream_of(index) as upstream:
             message = await refusal(upstream, index, server.url("/w"), Unavailable)
             assert "certificate of 127.0.0.1 is not trusted" in message
-            assert "ca_file" in message
+            assert "ca-file" in message
         assert not server.asked
         # OpenSSL finds a directory's certificates by the hashes of their names; `openssl rehash` makes such links.
         (tmp_path / "rehashed").mkdir()
@@ -591,7 +591,21 @@ async def test_an_unknown_certificate_is_said_and_a_named_authority_is_believed(
         # The name must be the certificate's.
         index = index_at(server.url(host="localhost"))
         async with upstream_of(index, ca_file=ca_file) as upstream:
-            assert "not trusted" in await refusal(upstream, index, index.url, Unavailable)
+            message = await refusal(upstream, index, index.url, Unavailable)
+            assert "not trusted" in message
+            assert "Somebody else answers there" in message
+            assert ".." not in message
+
+
+@pytest.mark.parametrize("years", [(2019, 2020), (2098, 2099)])
+async def test_a_certificate_of_another_time_asks_what_the_clock_says(tmp_path: Path, years: tuple[int, int]) -> None:
+    ca_file, tls = make_authority(tmp_path, "127.0.0.1", years=years)
+    async with serving({"/w": answer(200, b"w")}, tls) as server:
+        index = index_at(server.url())
+        async with upstream_of(index, ca_file=ca_file) as upstream:
+            message = await refusal(upstream, index, server.url("/w"), Unavailable)
+    assert "The clock of this machine says 2" in message
+    assert "ca-file" not in message
 
 
 async def test_a_server_without_tls_is_said() -> None:

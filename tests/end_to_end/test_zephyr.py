@@ -237,6 +237,41 @@ def test_an_environment_can_be_one_link_and_be_gone_back_from(project: Project) 
     assert not next(project.file(".venv").glob("lib/*/site-packages")).is_symlink()
 
 
+def test_an_environment_without_packages_can_be_one_link_too(project: Project) -> None:
+    project.write([])
+    project.zephyr("sync", "--link-mode", "env")
+    assert project.installed() == {}
+    project.write(["demo-lib"])
+    project.zephyr("sync", "--link-mode", "env")
+    assert project.installed() == {"demo-lib": LIB_HERE}
+
+
+@pytest.mark.parametrize("words", [("install", "demo-tool"), ("uninstall", "-y", "demo-app")])
+def test_a_tree_that_environments_share_is_not_pip_s_to_change(project: Project, words: Sequence[str]) -> None:
+    project.zephyr("sync", "--link-mode", "env")
+    tree = next(project.file(".venv").glob("lib/*/site-packages")).resolve()
+    before = sorted(tree.rglob("*"))
+    said = project.zephyr("pip", "--python", ".venv", *words, "--break-system-packages", code=1)
+    assert "a tree that environments share" in said
+    assert sorted(tree.rglob("*")) == before
+
+
+def test_what_root_put_into_a_tree_that_environments_share_stays_in_none(project: Project) -> None:
+    project.zephyr("sync", "--link-mode", "env")
+    tree = next(project.file(".venv").glob("lib/*/site-packages")).resolve()
+    tree.chmod(0o755)
+    (tree / "demo_stranger").mkdir()
+    (tree / "demo_stranger" / "__init__.py").write_text("")
+    (tree / "demo_stranger-1.0.dist-info").mkdir()
+    (tree / "demo_stranger-1.0.dist-info" / "METADATA").write_text("Name: demo-stranger\nVersion: 1.0\n")
+    assert "demo-stranger" in project.installed()
+    project.zephyr("sync", "--link-mode", "env", "--venv", "other")
+    assert set(project.installed("other")) == {"demo-app", "demo-lib"}
+    assert set(project.installed()) == {"demo-app", "demo-lib"}
+    assert next(project.file("other").glob("lib/*/site-packages")).resolve() == tree
+    assert [one.name for one in tree.parent.iterdir() if one.name.startswith(".")] == []
+
+
 def test_what_somebody_wrote_into_a_shared_file_does_not_reach_the_next_environment(lonely: Project) -> None:
     lonely.zephyr("sync", "--link-mode", "hardlink")
     module = next(lonely.file(".venv").rglob("demo_app/__init__.py"))

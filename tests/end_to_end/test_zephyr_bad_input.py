@@ -197,6 +197,24 @@ def test_what_cannot_be_meant_is_told_with_its_file_and_line(
     assert wrong in told
 
 
+def test_a_setting_that_cannot_be_meant_is_told_with_its_place(
+    tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
+) -> None:
+    project = Project(tmp_path / "project", start_node(start_upstream([LIB])))
+    project.write([])
+    settings = tmp_path / "config.toml"
+    settings.write_text('offline = false\nconstraints = ["demo-lib >> 1"]\n')
+    told = project.zephyr("--config-file", str(settings), "lock", code=2)
+    assert f"{settings}, line 2: constraints: 'demo-lib >> 1' is not a requirement" in told
+    assert told.rstrip().endswith(".")
+    assert "--constraints: 'demo-lib >> 1' is not" in project.zephyr("lock", "--constraints", "demo-lib >> 1", code=2)
+    told = project.zephyr("--config-file", str(settings), "install", "demo-lib", code=2)
+    assert f"{settings}, line 2: constraints" in told
+    settings.write_text('environments = ["foo"]\n')
+    told = project.zephyr("--config-file", str(settings), "lock", code=2)
+    assert f"{settings}, line 1: environments: The environment 'foo' is not a marker" in told
+
+
 def test_a_broken_lock_is_told_with_what_to_do(
     tmp_path: Path, start_node: StartNode, start_upstream: StartUpstream
 ) -> None:

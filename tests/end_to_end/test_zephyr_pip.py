@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.node import RunningNode
+from tests.bench.patience import until
 from tests.bench.upstream import FaultyUpstream
 from tests.bench.wheels import make_sdist, make_wheel
 from tests.end_to_end.repository import Repository
@@ -54,6 +55,20 @@ def test_what_comes_from_the_nodes_own_index_lies_in_its_store(node: RunningNode
     files = [path for path in (venv / "lib").rglob("*") if path.is_file()]
     assert all(path.stat().st_nlink == 1 and path.stat().st_mode & 0o200 for path in files)  # his own to edit
     assert "demo-app (1.0)" in pip(node, venv, "index", "versions", "demo-app")
+
+
+@pytest.mark.slow
+def test_whoever_looks_for_what_is_newer_sees_what_was_published_a_moment_ago(tmp_path: Path, venv: Path) -> None:
+    with (
+        FaultyUpstream([make_wheel("demo-lib", "1.0")]) as upstream,
+        RunningNode(tmp_path / "node", upstreams=[upstream]) as node,
+    ):
+        pip(node, venv, "install", "demo-lib")
+        upstream.add(make_wheel("demo-lib", "2.0"))
+        # A page that was checked ten seconds ago is new enough for anybody.
+        until(lambda: "2.0" in pip(node, venv, "index", "versions", "demo-lib"), "the new version is seen")
+        assert "Would install demo-lib-2.0" in pip(node, venv, "install", "--upgrade", "--dry-run", "demo-lib")
+        assert "demo-lib" in pip(node, venv, "list", "--outdated")
 
 
 def test_sources_are_built_in_the_sandbox_and_kept(node: RunningNode, venv: Path) -> None:

@@ -93,6 +93,15 @@ def test_former_states_are_kept_so_many_and_go_by_themselves(project: Project) -
     assert set(project.installed()) == {"demo-app", "demo-lib", "demo-tool"}
 
 
+def test_a_project_that_is_called_what_it_wants_is_told(project: Project) -> None:
+    project.file("pyproject.toml").write_text('[project]\nname = "Demo_Lib"\nversion = "1"\ndependencies = []\n')
+    before = project.file("pyproject.toml").read_text()
+    assert "cannot require itself" in project.zephyr("add", "demo-lib>=1", code=2)
+    assert project.file("pyproject.toml").read_text() == before
+    project.zephyr("add", "demo-app")
+    assert set(project.installed()) == {"demo-app", "demo-lib"}
+
+
 def test_a_project_that_is_named_twice_is_a_question(project: Project) -> None:
     before = project.file("pyproject.toml").read_text()
     assert "demo_lib is named twice" in project.zephyr("add", "demo-lib<1", "demo_lib>=1", code=2)
@@ -317,6 +326,42 @@ def test_a_disk_that_is_full_leaves_no_environment_where_none_was(project: Proje
         assert not (disk / "venv").exists()
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_volume_that_is_mounted_for_it_becomes_the_environment(project: Project) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small file system")
+    project.write(["demo-lib"])
+    volume = project.file(".venv")
+    volume.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "p2pcdn-test", str(volume)], check=True)
+    try:
+        project.zephyr("sync")
+        project.zephyr("add", "demo-tool")
+        assert set(project.installed()) == {"demo-lib", "demo-tool"}
+        project.zephyr("rollback")
+        assert set(project.installed()) == {"demo-lib"}
+        project.zephyr("venv", "remove")
+        assert list(volume.iterdir()) == []
+    finally:
+        subprocess.run(["umount", "--lazy", str(volume)], check=True)
+
+
+def test_a_place_that_is_taken_is_left_without_a_trace(project: Project) -> None:
+    project.file("taken").mkdir()
+    project.file("taken").joinpath("thesis.txt").write_text("years of work")
+    assert "is no virtual environment" in project.zephyr("sync", "--venv", "taken", code=2)
+    assert [path.name for path in project.file("taken").iterdir()] == ["thesis.txt"]
+    assert not project.file(".zephyr").joinpath("taken").exists()
+
+
+def test_former_states_of_an_environment_go_with_it(project: Project) -> None:
+    project.zephyr("sync")
+    project.zephyr("add", "demo-tool")
+    generations = project.file(".zephyr") / ".venv" / "generations"
+    assert list(generations.iterdir())
+    project.zephyr("venv", "remove")
+    until(lambda: not list(generations.iterdir()), "they go")
 
 
 def test_a_script_is_run_by_the_python_of_the_environment(project: Project) -> None:

@@ -200,6 +200,28 @@ def test_pythons_byte_code_stays_with_what_stays_the_same(root: Path) -> None:
     assert not code["c"].parent.exists()
 
 
+@pytest.mark.parametrize("generation", [1, 0])
+def test_what_pip_upgraded_in_place_gives_way_to_what_a_rollback_brings_back(root: Path, generation: int) -> None:
+    pip_installed(root, "B", "b/old.py")  # before us; the plan has it, so that it stays in the kept generation alone
+    sync(root, wheel("a"), wheel("b"))
+    before = without_own(files_below(root))
+    sync(root, wheel("a"), wheel("b"), wheel("c"))
+    for project in ("a", "b"):
+        shutil.rmtree(root / SITE / f"{project}-1.0.dist-info")
+        pip_installed(root, project, f"{project}/new.py")
+    pip_installed(root, "other", "other.py")
+    with open_environment(root, "zephyr rollback") as environment:
+        environment.rollback(generation)
+    assert (root / SITE / "other.py").exists()
+    assert not (root / SITE / "b/new.py").exists()
+    infos = sorted(one.name for one in (root / SITE).glob("*.dist-info"))
+    if generation:
+        assert infos == ["a-1.0.dist-info", "b-1.0.dist-info", "other-0.1.dist-info"]
+        assert {path for path in without_own(files_below(root)) if "other" not in path} == set(before)
+    else:
+        assert infos == ["B-0.1.dist-info", "a-0.1.dist-info", "other-0.1.dist-info"]
+
+
 def test_a_rollback_brings_back_what_was_and_needs_no_store(root: Path) -> None:
     (root / "mine").write_text("1")
     sync(root, wheel("a", share__x=b""))

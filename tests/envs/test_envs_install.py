@@ -16,7 +16,7 @@ import pytest
 
 from p2pcdn.envs import link
 from p2pcdn.envs.errors import CannotInstall
-from p2pcdn.envs.install import Source, install, install_site
+from p2pcdn.envs.install import Source, install, install_site, sentence
 from p2pcdn.envs.link import Linker
 from p2pcdn.envs.planning import ReadyWheel, make_plan
 from p2pcdn.envs.scheme import Scheme
@@ -333,3 +333,9 @@ def _rows(content: bytes) -> set[str]:
     """Without the scripts: each installer writes them in its own words."""
     rows = content.decode().replace("\r", "").splitlines()
     return {row.removeprefix("./") for row in rows if "/bin/" not in row}
+
+
+@pytest.mark.parametrize("beside", [".zephyr/.venv/next-7", "~zephyr-42/new/built"])
+def test_a_full_disk_is_told_by_the_place_that_its_user_knows(beside: str) -> None:
+    told = sentence(OSError(errno.ENOSPC, "No space left on device"), f"/home/me/project/{beside}")
+    assert told.startswith("The disk of /home/me/project is full.")

@@ -208,6 +208,19 @@ def test_a_fault_of_ours_is_one_sentence_too(tmp_path: Path) -> None:
     assert assert_one_sentence(run, 1).startswith("This is a fault of zephyr (RuntimeError: oh no)")
 
 
+def test_a_place_of_somebody_else_s_is_no_fault_of_ours(tmp_path: Path) -> None:
+    code = (
+        "from p2pcdn_shim.zephyr import cli, commands\n"
+        "import p2pcdn_shim.zephyr.commands.config as locked_out\n"
+        "def run(call): raise PermissionError(13, 'Permission denied', '/theirs/lib')\n"
+        "locked_out.run = run\ncli.main(['config'])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert assert_one_sentence(run, 1).startswith("/theirs/lib is not for this user (Permission denied)")
+
+
 def test_what_was_said_before_a_fault_is_not_lost(tmp_path: Path) -> None:
     code = (
         "from p2pcdn_shim.zephyr import cli\n"

@@ -50,6 +50,21 @@ def test_an_index_on_the_command_line_wins_over_a_default_of_a_file() -> None:
     assert [one.url for one in indexes_of(said, NOWHERE)] == ["https://now.example/"]
 
 
+@pytest.mark.parametrize(
+    ("second", "why"),
+    [('name = "a"', "'a' is the name of two indexes"), ("default = true", "two indexes say that they are the default")],
+)
+def test_of_two_indexes_it_can_be_said_which_is_meant(tmp_path: Path, second: str, why: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(
+        '[[index]]\nname = "a"\nurl = "https://a.example/"\ndefault = true\n'
+        f'[[index]]\nurl = "https://b.example/"\n{second}\n'
+    )
+    config = resolve({}, tmp_path, {}, config_file=str(file))
+    with pytest.raises(UsageError, match=f"{file}, line 5: {why}"):
+        indexes_of(config, {})
+
+
 def test_plain_http_is_only_for_hosts_that_are_trusted_by_name() -> None:
     for url in ("http://index.example/simple/", "http://index.example:8080/simple/"):
         with pytest.raises(UsageError, match=r"plain http.*trusted-host = \['index\.example"):

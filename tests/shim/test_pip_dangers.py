@@ -32,7 +32,7 @@ from p2pcdn_shim.zephyr.pip.sources import Sources
 from p2pcdn_shim.zephyr.pip.target import find_target
 from p2pcdn_shim.zephyr.pip.voice import PipVoice
 from tests.shim.pip_site import COMMAND, Site
-from tests.shim.zephyr import environment
+from tests.shim.zephyr import SYSTEM_PATH, environment
 
 
 def _tree(directory: Path) -> dict[str, str]:
@@ -190,6 +190,46 @@ def test_no_package_can_bring_what_would_pass_for_a_journal(site: Site) -> None:
 
 
 # -- what is taken away -----------------------------------------------------------------------------------------------
+
+
+def test_a_pin_with_the_hash_of_another_version_is_told_as_a_wrong_hash(site: Site) -> None:
+    old, new = site.wheel("lib", "1.0"), site.wheel("lib", "2.0")
+    pins = site.directory / "pins.txt"
+    pins.write_text(f"lib==2.0 --hash=sha256:{hashlib.sha256(old.read_bytes()).hexdigest()}\n")
+    index = site.directory / "index.html"
+    links = [
+        f'<a href="{one.as_uri()}#sha256={hashlib.sha256(one.read_bytes()).hexdigest()}">x</a>' for one in (old, new)
+    ]
+    index.write_text("\n".join(links))
+    run = site.pip("install", "--no-index", "-f", index.as_uri(), "--require-hashes", "-r", str(pins), code=1)
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in run.stderr
+    assert f"Got        {hashlib.sha256(new.read_bytes()).hexdigest()}" in run.stderr
+    assert not (site.packages / "lib.py").exists()
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_what_is_meant_for_an_environment_without_interpreter_goes_to_no_other_one(site: Site, active: bool) -> None:
+    wheel, project = site.wheel("plain", "1"), site.directory / "project"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", project / ".venv"], check=True)
+    (project / ".venv" / "bin" / "python").unlink()
+    (project / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
+    more = {"VIRTUAL_ENV": str(project / ".venv")} if active else {}
+    run = subprocess.run(
+        [*COMMAND, "install", "--no-index", str(wheel)],
+        env=environment(site.directory, **more, PATH=f"{site.venv / 'bin'}{os.pathsep}{SYSTEM_PATH}"),
+        cwd=site.directory if active else project,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert f"The interpreter of the environment {project / '.venv'} is gone." in run.stderr
+    assert not (site.packages / "plain.py").exists()
+
+
+def test_a_question_that_nobody_answers_is_no_success(site: Site) -> None:
+    site.pip("install", "--no-index", str(site.wheel("plain", "1")))
+    run = site.pip("uninstall", "plain", code=1)
+    assert "Nobody is there to answer; --yes uninstalls" in run.stderr
+    assert (site.packages / "plain.py").exists()
 
 
 def test_nothing_outside_of_the_environment_is_uninstalled_nor_any_directory(site: Site) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,10 +32,10 @@ from pathlib import Path
 from p2pcdn_shim.zephyr.environment import venv
 from p2pcdn_shim.zephyr.interpreters.probes import probe
 place, interpreter = Path(sys.argv[1]), probe(sys.executable)
-assert sorted(path.name for path in place.iterdir()) == [".zephyr"]
+assert [path.name.split("-")[0] for path in place.iterdir()] == ["..venv.new"]
 made = venv.create(place, interpreter)
 venv.remove(place)
-assert sorted(path.name for path in place.iterdir()) == [".zephyr"]
+assert not any(place.iterdir())
 venv.create(place, interpreter)
 (place / "mine").mkdir()
 venv.create(place, interpreter, clear=True)
@@ -67,12 +68,12 @@ def test_a_volume_becomes_an_environment_where_it_is(tmp_path: Path) -> None:
     """A container has a volume in the place of .venv, so that it does not meet that of its host."""
     volume, place = tmp_path / "volume", tmp_path / "project" / ".venv"
     place.mkdir(parents=True)
-    left = volume / ".zephyr" / f"new-{2**22 + 1}"  # of a command that was killed: no process has that number
+    left = volume / f"..venv.new-{2**22 + 1}"  # of a command that was killed: no process has that number
     left.mkdir(parents=True)
     done = run_with_volume(volume, place, sys.executable, "-c", IN_A_VOLUME, str(place))
     assert done.returncode == 0, done.stderr
     assert venv.read_settings(volume) is not None
-    assert not any((volume / ".zephyr").iterdir())
+    assert not left.exists()
     assert [path.name for path in place.parent.iterdir()] == [".venv"]
 
 
@@ -286,3 +287,66 @@ def test_the_environment_that_is_active_is_not_removed(tmp_path: Path) -> None:
 def test_the_place_of_named_environments_is_a_setting(tmp_path: Path) -> None:
     zephyr("venv", "create", "e", home=tmp_path, variables={"ZEPHYR_VENVS": str(tmp_path / "all")})
     assert (tmp_path / "all" / "e" / "pyvenv.cfg").exists()
+
+
+def test_a_directory_that_cannot_be_moved_gets_an_environment_and_stays_when_that_goes(
+    interpreter: Probe, mounted: Path
+) -> None:
+    (mounted / ".zephyr").mkdir()  # what zephyr keeps of it lies in it
+    (mounted / ".zephyr" / "history.jsonl").write_text("")
+    made = venv.create(mounted, interpreter)
+    assert ask(made.python)["prefix"] == str(mounted)
+    (mounted / "installed").write_text("")
+    venv.create(mounted, interpreter, clear=True)
+    assert not (mounted / "installed").exists()
+    assert (mounted / ".zephyr" / "history.jsonl").exists()
+    assert not list(mounted.glob(".*.new-*"))
+    venv.remove(mounted)
+    assert list(mounted.iterdir()) == []
+
+
+def test_what_a_kill_left_in_a_directory_that_cannot_be_moved_is_no_hindrance(
+    interpreter: Probe, mounted: Path
+) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (mounted / f".{mounted.name}.new-{dead.pid}" / "lib").mkdir(parents=True)
+    (mounted / "bin").mkdir()
+    (mounted / "bin" / "python").symlink_to("nowhere")
+    made = venv.create(mounted, interpreter)
+    assert ask(made.python)["prefix"] == str(mounted)
+    (mounted / "thesis.txt").write_text("years of work")
+    (mounted / "pyvenv.cfg").unlink()
+    with pytest.raises(UsageError, match="is no virtual environment"):
+        venv.create(mounted, interpreter)
+
+
+def test_an_interpreter_that_cannot_be_reached_is_told_with_why(interpreter: Probe, tmp_path: Path) -> None:
+    made = venv.create(tmp_path / "e", interpreter)
+    made.python.unlink()
+    made.python.symlink_to("/" + 300 * "x")  # as of a directory of somebody else's, nobody can say whether it is there
+    assert made.is_broken
+    with pytest.raises(ZephyrError, match=r"environment .* cannot be reached \(File name too long\)"):
+        venv.open_environment(made.path)
+
+
+def test_a_link_that_leads_nowhere_is_told_as_one(interpreter: Probe, tmp_path: Path) -> None:
+    (tmp_path / "e").symlink_to(tmp_path / "gone")
+    with pytest.raises(UsageError, match=f"is a link to {tmp_path / 'gone'}, which is not there"):
+        venv.create(tmp_path / "e", interpreter)
+    assert (tmp_path / "e").is_symlink()
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """A small file system, as a container has volumes."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small file system")
+    place = tmp_path / "volume"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", place], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)

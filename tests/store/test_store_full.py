@@ -37,7 +37,7 @@ async def test_a_full_disk_refuses_new_files_and_recovers_when_there_is_room(sma
         await store.pin(kept.sha256, True)
         other = small_disk / "others"
         other.write_bytes(bytes(7 * MIB))
-        with pytest.raises(StoreStopped, match=r"it lacks \d\.\d MB\."):
+        with pytest.raises(StoreStopped, match=rf"disk of {small_disk}/store has no .* lacks \d\.\d MB\."):
             await keep(store, content_of(2, 4 * MIB))
         assert store.summary().health != "ok"
         assert await kept.read() == content_of(1, 2 * MIB)

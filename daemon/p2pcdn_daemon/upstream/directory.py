@@ -118,7 +118,9 @@ class DirectoryUpstream:
         except NotFound:
             found = None
         except OSError as error:
-            raise Unavailable(f"The directory of the index cannot be read: {error.strerror}.") from error
+            raise Unavailable(
+                f"{index.url} cannot be read: {error.strerror}. Look at how it is written; offline, it is not asked."
+            ) from error
         if found is None:
             yield UpstreamResponse(404, {"content-length": "0"}, url, _nothing())
             return

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import httpcore
 import httpx
@@ -59,8 +60,8 @@ def ours(error: Exception, origin: Origin, proxy: str | None, patience: Patience
             return Unavailable(f"The connection to {host}{via} was refused by the proxy: {error}.")
         case _ if isinstance(why, ssl.SSLCertVerificationError):
             return Unavailable(
-                f"The certificate of {host} is not trusted{via}: {why.verify_message}. "
-                "If that is right, name its authority by ca_file or SSL_CERT_FILE."
+                f"The certificate of {host} is not trusted{via}: {why.verify_message.rstrip('.')}."
+                f" {_what_helps(why.verify_code)}"
             )
         case _ if isinstance(why, ssl.SSLError):
             return Unavailable(f"{origin.authority} does not speak TLS as we do{via}: {why.reason}.")
@@ -71,6 +72,18 @@ def ours(error: Exception, origin: Origin, proxy: str | None, patience: Patience
         case httpcore.RemoteProtocolError():
             return Unavailable(f"{host} broke off or did not speak HTTP{via}: {error}.")
     return Unavailable(f"The connection to {host}{via} broke: {_strerror(why)}.")
+
+
+def _what_helps(verify_code: int) -> str:
+    """Against what OpenSSL found wrong with a certificate (X509_V_ERR_… of x509_vfy.h)."""
+    match verify_code:
+        case 9 | 10:  # not yet valid, expired
+            today = datetime.now(UTC).date().isoformat()
+            return f"The clock of this machine says {today}: if that is wrong, set it; else the server needs a new one."
+        case 62 | 64:  # another host's, another address's
+            return "Somebody else answers there, or its name is written wrong."
+        case _:
+            return "If that is right, name its authority by ca-file or SSL_CERT_FILE."
 
 
 def _root(error: BaseException) -> BaseException:

@@ -93,7 +93,12 @@ def _guarded(words: list[str], listener: _Listener) -> int:
         return 0
     except Exception as error:
         if (of_the_node := _of_the_client(error)) is not None:
-            return listener.told(*of_the_node, EXIT_FAILED)
+            return listener.told(*of_the_node, EXIT_USAGE if of_the_node[1] == "usage" else EXIT_FAILED)
+        if isinstance(error, PermissionError) and error.filename:
+            sentence = (
+                f"{os.fsdecode(error.filename)} is not for this user ({error.strerror}); nothing was changed there."
+            )
+            return listener.told(sentence, ZephyrError.kind, EXIT_FAILED)
         if os.environ.get("ZEPHYR_DEBUG"):
             raise
         what = " ".join(f"{type(error).__name__}: {error}".split())
@@ -200,6 +205,7 @@ ADVICE = {
 
 # Of the same titles, those that a program does something about; all others have merely "failed".
 KINDS = {
+    "Not a requirement": "usage",
     "No versions fit together": "no-solution",
     "Nothing in the lock fits": "no-solution",
     "The build failed": "build-failed",

@@ -41,6 +41,7 @@ def _add(call: Call) -> int:
     _refuse_dynamic(project, where_of(call.options))
     call.options.requirements, call.options.editables = direct_urls.typed_with_editables(call)
     _refuse_twice(call.options.requirements)
+    _refuse_itself(project, call.options.requirements)
     for text in call.options.requirements:
         if (shown := without_secrets(text)) != text:
             call.voice.warn(
@@ -100,6 +101,19 @@ def _refuse_twice(requirements: list[str]) -> None:
         if key in seen:
             raise UsageError(f"{parsed.name} is named twice; write one requirement, such as '{parsed.name}>=1,<2'.")
         seen.add(key)
+
+
+def _refuse_itself(project: Project, requirements: list[str]) -> None:
+    """A directory is soon called what will be tried in it, and the project with it: nothing would be installed.
+
+    An extra of its own is a requirement like any other. Raises UsageError.
+    """
+    for parsed in map(project_edit.parse_requirement, requirements):
+        if project.name is not None and name_of(parsed.name) == name_of(project.name) and not parsed.extras:
+            raise UsageError(
+                f"{project.file} is the project {project.name} itself, which cannot require itself. If another package"
+                " of that name is meant, give the project another name there. Nothing was added."
+            )
 
 
 def change(call: Call, client: Client, project: Project, before: str, text: str, lock: str) -> int:

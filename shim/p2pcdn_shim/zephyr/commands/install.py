@@ -83,8 +83,14 @@ def resolve_and_sync(
     question["editable"] += editables
     with call.node() as client:
         here = {**interpreter_of(call, interpreter), "installs": True}
-        with Progress(call.voice, "Resolving", at_once=True):
-            locked = asking.ask_resolve(client, question, here, keep)
+        from p2pcdn_shim.client import NodeRefused
+        from p2pcdn_shim.zephyr.lock.blaming import with_its_place
+
+        try:
+            with Progress(call.voice, "Resolving", at_once=True):
+                locked = asking.ask_resolve(client, question, here, keep)
+        except NodeRefused as error:
+            raise with_its_place(call.config, error) from error
         for warning in locked.warnings:
             call.voice.warn(warning)
         requested = tuple(dict.fromkeys(map(name_of, wanted)))

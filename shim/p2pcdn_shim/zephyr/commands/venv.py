@@ -68,7 +68,8 @@ def _list(call: Call) -> int:
         found.insert(0, venv.Environment(own, settings))
     width = max((len(str(one.path)) for one in found), default=0)
     lines = [
-        f"{one.path!s:<{width}}  Python {one.version}{', whose interpreter is gone' * one.is_broken}" for one in found
+        f"{one.path!s:<{width}}  Python {one.version}{', whose interpreter ' * one.is_broken}{one.why_broken}"
+        for one in found
     ]
     call.voice.answer(lines, [_row(one) for one in found])
     if not found:
@@ -83,6 +84,9 @@ def _remove(call: Call) -> int:
         raise UsageError(f"{place} is active in this shell; leave it with `deactivate` first.")
     named.refuse_unnamed(call.options.place, call.config, call.directory)
     venv.remove(place)
+    from p2pcdn_shim.zephyr.environment import sweeping
+
+    sweeping.start(place, kept=0)  # former states are links to its files, and hold their room on the disk
     call.voice.did(f"Removed {place}.", {"path": str(place)})
     return 0
 

@@ -34,8 +34,10 @@ def indexes_of(config: Config, environ: Mapping[str, str] = os.environ) -> list[
 
     Further indexes with names stand before the default one: a name of the company's must not be taken from a public
     index. Where no default is named, the node's own indexes stand in its place. Raises UsageError for one that would be
-    asked over plain http and whose host nobody trusted by name, and for what is pinned to an index that is not there.
+    asked over plain http and whose host nobody trusted by name, for what is pinned to an index that is not there, and
+    where it cannot be said which of two is meant.
     """
+    _check_single(config)
     found = [_index(url, None, config, environ, flat=True) for url in config.find_links]
     if config.no_index:
         if not found:
@@ -60,6 +62,17 @@ def _named_and_default(config: Config, environ: Mapping[str, str]) -> Iterator[I
         yield _index(url, name, config, environ, default=True, explicit=named is not None and named.explicit)
     if not defaults:
         yield Index("", default=True)
+
+
+def _check_single(config: Config) -> None:
+    """Raises UsageError for two indexes of one name, and for two defaults."""
+    where = config.origin("index").removeprefix("file ").removeprefix("variable ")
+    names = [one.name for one in config.index if one.name is not None]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{where}: {name!r} is the name of two indexes; each needs one of its own.")
+    if sum(one.default for one in config.index) > 1:
+        raise UsageError(f"{where}: two indexes say that they are the default; only one can be.")
 
 
 def _pinned(found: list[Index], config: Config) -> list[Index]:

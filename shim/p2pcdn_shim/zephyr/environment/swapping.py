@@ -56,6 +56,8 @@ def swap(
         }
         for planned, one in zip(plan.wheels, wheels, strict=True)
     }  # fmt: skip
+    if venv.read_settings(place) is None:
+        venv.check_place(place)  # before anything is laid beside it
     try:
         with Environment(str(place), command=call.command, now_s=time.time()).locked(
             wait=call.voice.note

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CONFIG_NAME = "pyvenv.cfg"
-# What zephyr keeps in an environment that cannot be swapped (`p2pcdn/envs/places.py`, which most commands do not load).
-_OWN = ".zephyr"
 # A dozen lines; a larger file is another one.
 CONFIG_SIZE_BYTES_MAX = 64 * 1024
 
@@ -37,8 +35,19 @@ class Environment(Value):
 
     @property
     def is_broken(self) -> bool:
-        """Whether its interpreter is gone."""
-        return not self.python.exists()
+        """Whether its interpreter is gone, or cannot be reached by this user."""
+        return bool(self.why_broken)
+
+    @property
+    def why_broken(self) -> str:
+        """ "is gone", or what the system says of it; "" where it is there."""
+        try:
+            self.python.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return "is gone"
+        except OSError as error:  # it may lie in another user's home
+            return f"cannot be reached ({error.strerror or error})"
+        return ""
 
 
 def create(
@@ -55,21 +64,16 @@ def create(
     there goes. Raises ZephyrError where something else is there, or the directory cannot be written.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - a link must stay a link
-    _check_place(path, clear=clear)
+    check_place(path, clear=clear)
     sweep(path)
     prompt = prompt or (path.parent.name if path.name == ".venv" else path.name) or "venv"
-    is_fixed = _is_fixed(path)
-    new = path / _OWN / f"new-{os.getpid()}" if is_fixed else path.with_name(f".{path.name}.new-{os.getpid()}")
+    new = (path if _is_fixed(path) else path.parent) / f".{path.name}.new-{os.getpid()}"
     above = [one for one in path.parents if not one.exists()]
     try:
-        new.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         new.mkdir()
         _fill(new, path, interpreter, prompt, system_site_packages=system_site_packages)
-        if is_fixed:
-            _empty(path)  # of the environment that goes, if one does
-            _move_inside(new, path)
-        else:
-            _move_into_place(new, path, clear=clear)
+        _move_into_place(new, path, clear=clear)
     except OSError as error:
         _remove_tree(new, ignore_errors=True)
         _remove_empty(above)
@@ -85,9 +89,9 @@ def open_environment(path: Path) -> Environment:
             raise ZephyrError(f"{path} is no virtual environment; `zephyr venv create` makes one in another place.")
         raise ZephyrError(f"The environment {path} does not exist; `zephyr venv create '{path}'` makes it.")
     environment = Environment(path, settings)
-    if environment.is_broken:
+    if why := environment.why_broken:
         raise ZephyrError(
-            f"The interpreter of the environment {path} is gone: Python {environment.version} in "
+            f"The interpreter of the environment {path} {why}: Python {environment.version} in "
             f"{settings.get('home', '?')}. Install it again, or make the environment anew: "
             f"`zephyr venv create --clear {path}`."
         )
@@ -130,7 +134,9 @@ def remove(path: Path) -> None:
             path.unlink()
             return
         if _is_fixed(path):
-            _empty(path)
+            from p2pcdn_shim.zephyr.environment.fixed import empty
+
+            empty(path, first=CONFIG_NAME)
             return
         gone = path.with_name(f".{path.name}.gone-{os.getpid()}")
         path.rename(gone)
@@ -141,24 +147,28 @@ def remove(path: Path) -> None:
 
 def sweep(path: Path) -> None:
     """Takes away what killed commands left beside an environment: half a new one, half of one that was removed."""
-    for directory, beginning in ((path.parent, f".{path.name}."), (path / _OWN, "")):
-        if directory.is_dir():
-            _sweep(directory, beginning)
-
-
-def _sweep(directory: Path, beginning: str) -> None:
-    for left in directory.iterdir():
-        kind, _, pid = left.name.removeprefix(beginning).partition("-")
-        if (
-            left.name.startswith(beginning)
-            and kind in ("new", "gone")
-            and pid.isdecimal()
-            and not platforms.process_lives(int(pid))
-        ):
+    places = (path.parent, path) if _is_fixed(path) else (path.parent,)
+    for left in (one for place in places if place.is_dir() for one in place.iterdir()):
+        if _is_left(left.name, path):
             _remove_tree(left, ignore_errors=True)
 
 
-def _check_place(path: Path, *, clear: bool) -> None:
+def _is_left(name: str, path: Path) -> bool:
+    """Whether it is the name of what a killed command left of making or removing the environment at path."""
+    beginning = f".{path.name}."
+    kind, _, pid = name.removeprefix(beginning).partition("-")
+    return (
+        name.startswith(beginning)
+        and kind in ("new", "gone")
+        and pid.isdecimal()
+        and not platforms.process_lives(int(pid))
+    )
+
+
+def check_place(path: Path, *, clear: bool = False) -> None:
+    """Whether an environment can be made at path. Raises UsageError where something is there, ZephyrError where nobody
+    can say.
+    """
     # The PATH cannot name its commands: another Python would run in its place, in silence.
     if os.pathsep in str(path):
         raise UsageError(
@@ -167,11 +177,16 @@ def _check_place(path: Path, *, clear: bool) -> None:
         )
     try:
         is_there = path.is_symlink() or path.exists()
-        is_empty = is_there and path.is_dir() and all(one.name == _OWN for one in path.iterdir())
+        is_free = is_there and path.is_dir() and _is_free(path)
     except OSError as error:
         raise ZephyrError(f"{path} cannot be looked at: {error.strerror or error}.") from error
-    if not is_there or (is_empty and not path.is_symlink()):
+    if not is_there or (is_free and not path.is_symlink()):
         return
+    if path.is_symlink() and not path.exists():
+        raise UsageError(
+            f"{path} is a link to {path.readlink()}, which is not there; nothing was changed. Remove the link, or"
+            " bring back what it led to."
+        )
     if read_settings(path) is None:
         raise UsageError(
             f"{path} is there and is no virtual environment; it was left as it is. Move it away, or name another place."
@@ -181,12 +196,20 @@ def _check_place(path: Path, *, clear: bool) -> None:
 
 
 def _is_fixed(path: Path) -> bool:
-    """Whether it is there and must stay: a mount point, or in a directory of somebody else's."""
     if not path.is_dir():
         return False
-    from p2pcdn.envs.places import Places
+    from p2pcdn_shim.zephyr.environment.fixed import is_fixed  # nearly all are made where nothing is
 
-    return not Places(str(path)).whole
+    return is_fixed(path)
+
+
+def _is_free(path: Path) -> bool:
+    """Whether nothing is in a directory but what zephyr itself keeps or left there."""
+    from p2pcdn.envs.places import OWN
+
+    names = [one.name for one in path.iterdir()]
+    is_half_made = CONFIG_NAME not in names and any(_is_left(name, path) for name in names)
+    return is_half_made or all(name == OWN for name in names)
 
 
 def _fill(new: Path, path: Path, interpreter: Probe, prompt: str, *, system_site_packages: bool) -> None:
@@ -274,6 +297,11 @@ def _settings(path: Path, interpreter: Probe, prompt: str, *, system_site_packag
 
 def _move_into_place(new: Path, path: Path, *, clear: bool) -> None:
     """An environment that somebody else has made meanwhile stays: the last step fails, as no directory is replaced."""
+    if new.parent == path:
+        from p2pcdn_shim.zephyr.environment.fixed import put_in_place
+
+        put_in_place(new, path, CONFIG_NAME)
+        return
     if clear and (path.is_symlink() or read_settings(path) is not None):
         old = path.with_name(f".{path.name}.gone-{os.getpid()}")
         path.rename(old)
@@ -283,21 +311,6 @@ def _move_into_place(new: Path, path: Path, *, clear: bool) -> None:
     if os.name == "nt" and path.is_dir():
         path.rmdir()  # only an empty one; elsewhere the new one takes its place
     new.rename(path)
-
-
-def _move_inside(new: Path, path: Path) -> None:
-    """Into a directory that stays, for it is a mount point: what makes it an environment comes last."""
-    for one in sorted(new.iterdir(), key=lambda one: one.name == CONFIG_NAME):
-        one.rename(path / one.name)
-    new.rmdir()
-
-
-def _empty(path: Path) -> None:
-    """Takes all away that makes it an environment, that first; what zephyr keeps there itself stays."""
-    (path / CONFIG_NAME).unlink(missing_ok=True)
-    for one in path.iterdir():
-        if one.name != _OWN:
-            _remove_tree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
 
 
 def _remove_empty(directories: Sequence[Path]) -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from p2pcdn_shim.client import NodeRefused
 from p2pcdn_shim.zephyr.command_line.call import Call
-from p2pcdn_shim.zephyr.configuration.config_files import read_text
 from p2pcdn_shim.zephyr.environment.interpreter import some_interpreter
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.lock import lock_file, own_build
+from p2pcdn_shim.zephyr.lock import blaming, lock_file, own_build
 from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import Project, name_of, normalize, read_project
@@ -84,7 +83,7 @@ def make(
         with Progress(call.voice, "Resolving", at_once=True):
             locked = asking.ask_lock(client, question, builder, former, upgrade)
     except NodeRefused as error:
-        raise _with_its_line(project, error) from error
+        raise blaming.with_its_place(call.config, error) from error
     known = [] if tells_again else lock_file.left_out_of(former or "")
     for warning in locked.warnings:
         if warning not in known:
@@ -108,16 +107,6 @@ def _tell_of_other_tools(call: Call, project: Project) -> None:
             " reads; here the indexes are asked. `NAME @ PLACE` among the requirements, or `sources` in [tool.zephyr],"
             " says it to zephyr."
         )
-
-
-def _with_its_line(project: Project, error: NodeRefused) -> Exception:
-    """What the node cannot read, where it stands in the project's own file; else as the node says it."""
-    wrong = re.search(r"(['\"])(.+)\1 is not ", str(error))
-    if wrong and error.problem.get("title") == "Not a requirement":
-        for number, line in enumerate((read_text(project.file) or "").splitlines(), 1):
-            if wrong[2] in line:
-                return UsageError(f"{project.file}, line {number}: {str(error).removesuffix('.')}.")
-    return error
 
 
 def write(call: Call, file: Path, text: str) -> list[str]:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from p2pcdn_shim.zephyr.pip.voice import PipVoice
     from p2pcdn_shim.zephyr.pip.web import Web
 
-    # The node's page of a project: files in the form of PEP 691.
-    NodePage = Callable[[str], list[Mapping[str, object]]]
+    # The node's page of a project, and whether it must be of now: files in the form of PEP 691.
+    NodePage = Callable[[str, bool], list[Mapping[str, object]]]
 
 
 class Finder:
@@ -103,15 +103,23 @@ class Finder:
             self._found_links = [*local, *(link for link in found if link.page)]
         yield from self._found_links
         if self._node_page is not None and not self._options.no_index and not self._options.index_url:
-            yield from listed(self._node_page(project), "", through_node=True)
-        refresh = self._options.refresh_package if hasattr(self._options, "refresh_package") else set()
+            yield from listed(self._node_page(project, self._is_of_now(project)), "", through_node=True)
         for index in self.indexes:
             if "://" not in index and not index.startswith("file:"):
                 if not Path(index).exists():
                     continue
                 index = Path(index).absolute().as_uri()
             page = index.rstrip("/") + "/" + quote(project) + "/"
-            yield from self._page(page, refresh=ALL in refresh or project in refresh)
+            yield from self._page(page, refresh=self._is_asked_anew(project))
+
+    def _is_asked_anew(self, project: str) -> bool:
+        refresh = getattr(self._options, "refresh_package", None) or ()
+        return ALL in refresh or project in refresh
+
+    def _is_of_now(self, project: str) -> bool:
+        """Whoever looks for what is newer wants to see what was published a moment ago."""
+        wishes = ("upgrade", "outdated", "uptodate")
+        return self._is_asked_anew(project) or any(getattr(self._options, one, False) for one in wishes)
 
     def _at(self, place: str) -> Iterator[Link]:
         """What is found at a path or URL."""

@@ -137,7 +137,10 @@ class Judge:
         return f"{version} is a pre-release, and only final ones are wanted"
 
     def with_right_hashes(self, project: str, found: list[Candidate]) -> list[Candidate]:
-        """Where some have a hash that is allowed: those, and those without one."""
+        """Of a version of which some have a hash that is allowed: those, and those without one.
+
+        Of another version all stay: where just that is wanted, its hash is wrong, and that is to be said.
+        """
         allowed = self.rules.hashes.get(project)
         if not allowed:
             self._voice.debug(
@@ -146,7 +149,8 @@ class Judge:
             return found
         right = [one for one in found if _has_any(one.link, allowed)]
         without = [one for one in found if not any(name in STRONG for name in one.link.hashes)]
-        kept = [one for one in found if one in right or one in without] if right else found
+        versions = {one.version for one in right}
+        kept = [one for one in found if one in right or one in without or one.version not in versions]
         wrong = [one.link.url for one in found if one not in kept]
         lines = "\n  ".join(wrong)
         discarded = f"discarding {len(wrong)} non-matches:\n  {lines}" if wrong else "discarding no candidates"

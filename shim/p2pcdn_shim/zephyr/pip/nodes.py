@@ -49,10 +49,13 @@ class Node:
         answer = self._post("/v1/checkout", asked)
         return directory or Path(answer["path"]), str(answer["commit"])
 
-    def page(self, project: str) -> list[Mapping[str, object]]:
-        """The files of a project, of the node's own indexes; none where they have none."""
+    def page(self, project: str, of_now: bool = False) -> list[Mapping[str, object]]:
+        """The files of a project, of the node's own indexes; none where they have none.
+
+        of_now: an index is asked for them, though the node has a page that is fresh.
+        """
         try:
-            answer = self._asked().post("/v1/page", {"project": project})
+            answer = self._asked().post("/v1/page", {"project": project, **({"of_now": True} if of_now else {})})
         except NodeRefused as error:
             if error.status == 404:
                 return []

@@ -110,6 +110,11 @@ def find_target(named: str | None, environ: Mapping[str, str] = os.environ) -> T
     for directory in _environments(environ):
         if (python := _interpreter_at(directory, environ)) is not None:
             return Target(python, environ)
+        if (directory / "pyvenv.cfg").is_file():  # what was meant for it must not go to the next one
+            raise PipError(
+                f"The interpreter of the environment {directory} is gone. Nothing was done. Install it again, make the"
+                f" environment anew (`zephyr venv create --clear {directory}`), or name another one with --python."
+            )
     for name in ("python3", "python"):
         if found := shutil.which(name, path=environ.get("PATH")):
             return Target(Path(found).absolute(), environ)
@@ -133,10 +138,10 @@ def _environments(environ: Mapping[str, str]) -> Iterator[Path]:
 def _interpreter_at(path: Path, environ: Mapping[str, str]) -> Path | None:
     if path.is_dir():
         for inside in ("bin/python", "Scripts/python.exe"):
-            if (path / inside).exists():
+            if os.path.exists(path / inside):  # noqa: PTH110 - it may lie where this user cannot look
                 return (path / inside).absolute()
         return None
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110
         return path.absolute()
     found = shutil.which(str(path), path=environ.get("PATH"))
     return Path(found).absolute() if found else None

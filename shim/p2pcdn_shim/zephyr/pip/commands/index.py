@@ -19,6 +19,7 @@ def run(run: Run) -> int:
         return 1
     if len(run.words) != 2:
         raise PipError("You need to specify exactly one argument")
+    run.options.upgrade = True  # what there is now, and not some minutes ago
     job = Job(run)
     project = normalize(run.words[1])
     found = job.finder.candidates(project)

@@ -99,7 +99,9 @@ def _asked(run: Run, removal: Removal) -> bool:
         try:
             answer = input("Proceed (Y/n)? ").strip().lower()
         except EOFError:
-            return False
+            raise PipError(
+                "Nobody is there to answer; --yes uninstalls without a question. Nothing was changed."
+            ) from None
         if answer in ("", "y"):
             return True
         if answer == "n":
