@@ -112,7 +112,8 @@ class Facts:
     needs_files: where nobody is asked (`Pages.asks`), and what is found is installed at once. "one": the versions are
     known of which a file is in the store, with all their files, for a lock of many machines; "each": those files alone,
     for the one machine that is asked for. Else the versions whose metadata is there.
-    until: what was uploaded later does not exist (`as_of`).
+    until: what was uploaded later does not exist (`as_of`). renews: of all projects (True) or of these the page must be
+    of now.
     """
 
     pages: Pages
@@ -121,6 +122,7 @@ class Facts:
     threads: Threads
     needs_files: Literal["", "one", "each"] = ""
     until: datetime | None = None
+    renews: bool | frozenset[str] = False
     _pending: dict[str, bytes] = field(default_factory=dict)
     _unwritten_size_bytes: int = 0
     _rereading: dict[str, trio.Lock] = field(default_factory=dict)
@@ -133,9 +135,20 @@ class Facts:
             return replace(self, until=moment_of(exclude_newer))
         return self
 
+    def renewing(self, projects: bool | frozenset[str]) -> Facts:
+        """The same, for somebody who wants to have what is new of all (True) or of these."""
+        return replace(self, renews=projects) if projects else self
+
+    def fresh_version(self, project: str) -> tuple[Index, str] | None:
+        """See `Pages`."""
+        return self.pages.fresh_version(project, insist=self._renews(project))
+
+    def _renews(self, project: str) -> bool:
+        return self.renews if isinstance(self.renews, bool) else project in self.renews
+
     def table_at_hand(self, project: str) -> tuple[bytes, Listed] | None:
         """The encoded Table of a project, and the page that it is of, if that needs no waiting."""
-        fresh = self.pages.fresh_version(project)
+        fresh = self.fresh_version(project)
         if fresh is None:
             return None
         listed = Listed(fresh[0], project, fresh[1], self.until)
@@ -153,9 +166,9 @@ class Facts:
             return at_hand
         if not self.pages.asks:
             return await self._table_of_what_is_here(project)
-        known = self.pages.fresh(project)
+        known = self.pages.fresh(project, insist=self._renews(project))
         try:
-            held = known or await self.pages.project(project, wait_s=PAGE_WAIT_S)
+            held = known or await self.pages.project(project, insist=self._renews(project), wait_s=PAGE_WAIT_S)
         except NotFound as error:
             return encode_table(Table(project, missing=str(error))), None
         listed = Listed(held.index, project, held.version, self.until)
