@@ -24,7 +24,6 @@ from p2pcdn.errors import (
     DigestMismatch,
     NotFound,
     P2pcdnError,
-    Refused,
     RemoteProtocolError,
     StoreStopped,
     Unavailable,
@@ -331,7 +330,7 @@ class Facts:
             return _broken("nothing is taken from URLs here"), None
         try:
             content, place = await of_url(source)
-        except (NotFound, Refused, RemoteProtocolError, DigestMismatch) as error:
+        except (NotFound, RemoteProtocolError, DigestMismatch) as error:
             return _broken(error), None
         if (name := name_in(content)) != source.project:
             return _broken(f"what is there calls itself {name or 'nothing'}"), None

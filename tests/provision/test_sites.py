@@ -47,9 +47,9 @@ def test_who_uses_a_tree_is_noted_once_and_each_time_anew(tmp_path: Path) -> Non
     users = sites / "used.users"
     os.utime(users, (0, 0))
     for name in ("one", "other", "one", "other"):
-        _make(sites, ready, tmp_path / name)
+        _make(sites, ready, tmp_path / name, frozenset({"module.py"}))
     assert users.read_text() == f'"{tmp_path}/one"\n"{tmp_path}/other"\n'
     assert users.stat().st_mtime > 0
     os.utime(users, (0, 0))
-    _make(sites, ready, tmp_path / "one")
+    _make(sites, ready, tmp_path / "one", frozenset({"module.py"}))
     assert users.stat().st_mtime > 0
