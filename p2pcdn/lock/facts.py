@@ -316,7 +316,7 @@ class Facts:
 
     async def _of_sdist(self, source: Source, wanted: Wanted, of_sdist: OfSdist | None) -> bytes:
         if of_sdist is None:
-            return _broken("it has no wheel, and nobody named an interpreter to build one with")
+            return _broken("it has no wheel, and there is no interpreter here to build one with")
         octets = await self.threads.run(_encoded_metadata, source, await of_sdist(wanted))
         await self._keep(f"s{FORMAT}/{wanted.key}", octets)
         return octets
