@@ -35,12 +35,9 @@ def suggestion(
         return plain
     if permission := (yield from _permission(facts, view, wanted, attempt)):
         return permission
-    return (
-        (yield from _loosen(facts, wanted, attempt))
-        or _age(facts, view, wanted)
-        or _override(facts, view)
-        or _mend(facts, view)
-    )
+    if bound := (yield from _loosen(facts, wanted, attempt)):
+        return bound
+    return _age(facts, view, wanted) or _override(facts, view) or _mend(facts, view)
 
 
 def _age(facts: list[Incompatibility], view: View, wanted: Wanted) -> str:
