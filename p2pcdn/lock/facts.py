@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import trio
 
@@ -63,6 +63,8 @@ NEWEST_VERSIONS = 32
 # pip breaks off after 15 s, a resolver need not: of a hundred pages at once, over a slow line or on a machine that does
 # much else, some come late. The upstream itself is given up after 30 s of silence, twice.
 PAGE_WAIT_S = 60.0
+# Of what an index says of a project, in a sentence.
+REASON_SIZE_MAX = 200
 # Parsed things that wait for one transaction.
 PENDING_SIZE_BYTES_MAX = 4 * 1024 * 1024
 # What a store that does not write leaves in memory: enough for a lock of a hundred packages.
@@ -216,6 +218,8 @@ class Facts:
         else:
             encode = partial(_encoded_page, listed.project, files, held.index.url, whole=whole, until=listed.until)
             table, rows = await self.threads.run(encode)
+        if not files and held.page is not None and (status := _status_of(held.page.raw)):
+            table = encode_table(Table(listed.project, index=held.index.url, missing=f"{listed.project} {status}"))
         await self._keep(listed.key("t"), table)
         for end, octets in rows.items():
             await self._keep(listed.key("f") + end, octets)
@@ -375,6 +379,15 @@ def _rank(row: Row) -> tuple[bool, bool, bool, int, str]:
     filename, _, _, size_bytes, beside, *_ = row[0]
     wheel = filename.endswith(".whl")
     return (not wheel, not isinstance(beside, str), not filename.endswith("-none-any.whl"), size_bytes or 0, filename)
+
+
+def _status_of(raw: Mapping[str, Any]) -> str:
+    """What the index says of a project without files (PEP 792), as the rest of a sentence; "" where it says nothing."""
+    status = raw.get("project-status")
+    if not isinstance(status, Mapping) or status.get("status") in (None, "active"):
+        return ""
+    reason = f" ({str(status['reason'])[:REASON_SIZE_MAX]})" if status.get("reason") else ""
+    return f"is {str(status['status'])[:REASON_SIZE_MAX]} at its index{reason}"
 
 
 def _encoded_page(

@@ -100,7 +100,7 @@ def _spelling(facts: list[Incompatibility], view: View) -> str:
     for one in facts:
         for package in one.terms:
             project = view.project(parts_of(package)[0])
-            if isinstance(one.cause, Unusable) and project is not None and project.missing:
+            if isinstance(one.cause, Unusable) and project is not None and project.missing and not project.index:
                 return f"Look at how {project.name} is written, and at your indexes."
     return ""
 

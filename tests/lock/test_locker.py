@@ -292,3 +292,19 @@ async def test_what_extras_and_groups_contradict_each_other_in_is_told_with_thei
         with pytest.raises(NoSolution) as caught:
             await here.lock("one<2", "one>=2", groups=groups)
         assert "is of" not in str(caught.value)
+
+
+async def test_a_project_without_files_is_told_with_what_its_index_says_of_it(tmp_path: Path) -> None:
+    async with room(tmp_path) as here:
+        here.index.bare = {
+            "held": {"project-status": {"status": "quarantined", "reason": "it may be malware"}},
+            "bare": {},
+        }
+        told = {}
+        for name in here.index.bare:
+            with pytest.raises(NoSolution) as none:
+                await here.lock(name)
+            told[name] = str(none.value)
+        assert "held is quarantined at its index (it may be malware)" in told["held"]
+        assert "how held is written" not in told["held"]
+        assert "bare has no versions" in told["bare"]
