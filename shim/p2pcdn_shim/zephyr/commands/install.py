@@ -39,9 +39,9 @@ def run(call: Call) -> int:
 
     def install(held: Held) -> None:
         wanted = [*typed, *(text for name, text in requested_of(call, place, held.plan).items() if name not in new)]
-        keep = () if call.options.upgrade else versions_of(held.plan)
         stay = [name for name in editables_of(held.plan) if name not in new]
-        resolve_and_sync(call, place, wanted, keep, [*editables, *stay], held)
+        upgrade = call.options.upgrade
+        resolve_and_sync(call, place, wanted, versions_of(held.plan), [*editables, *stay], held, upgrade=upgrade)
 
     change_held(place, install)
     return 0
@@ -72,23 +72,25 @@ def resolve_and_sync(
     keep: Sequence[tuple[str, str]],
     editables: Sequence[str],
     held: Held,
+    *,
+    upgrade: bool = False,
 ) -> None:
     """Makes the environment hold what these requirements need.
 
-    keep: versions that stay where they fit. editables: the projects whose sources stay in use. held: what all of that
-    was chosen for. Raises ChangedMeanwhile.
+    keep: versions that stay where they fit, unless what is new is wanted (upgrade). editables: the projects whose
+    sources stay in use. held: what all of that was chosen for. Raises ChangedMeanwhile.
     """
+    from p2pcdn_shim.client import NodeRefused
+    from p2pcdn_shim.zephyr.lock.blaming import with_its_place
+
     interpreter = interpreter_at(call, place)
     question = {**asking.options_of(call.config), "requirements": list(wanted)}
     question["editable"] += editables
     with call.node() as client:
         here = {**interpreter_of(call, interpreter), "installs": True}
-        from p2pcdn_shim.client import NodeRefused
-        from p2pcdn_shim.zephyr.lock.blaming import with_its_place
-
         try:
             with Progress(call.voice, "Resolving", at_once=True):
-                locked = asking.ask_resolve(client, question, here, keep)
+                locked = asking.ask_resolve(client, question, here, keep, upgrade=upgrade)
         except NodeRefused as error:
             raise with_its_place(call.config, error) from error
         for warning in locked.warnings:

@@ -73,7 +73,7 @@ def _fill(call: Call, place: Path, layer: Layer, *, upgrade: bool) -> None:
     with call.node() as client:
         here = {**interpreter_of(call, layer.interpreter), "installs": True}
         with Progress(call.voice, "Resolving", at_once=True):
-            locked = asking.ask_resolve(client, question, here, () if upgrade else [*below.items()])
+            locked = asking.ask_resolve(client, question, here, [*below.items()], upgrade=upgrade)
         for warning in locked.warnings:
             call.voice.warn(warning)
         requested = tuple(dict.fromkeys(map(name_of, question["requirements"])))

@@ -183,9 +183,15 @@ def ask_resolve(
     question: Mapping[str, Any],
     interpreter: Mapping[str, Any],
     preferences: Sequence[tuple[str, str]] = (),
+    *,
+    upgrade: bool = False,
 ) -> Locked:
-    """A lock for one interpreter (`interpreter_of`). Raises NodeRefused."""
-    asked = {"question": question, "preferences": [list(pair) for pair in preferences], **interpreter}
+    """A lock for one interpreter (`interpreter_of`). upgrade: what is new is wanted, and indexes are asked for it.
+
+    Raises NodeRefused.
+    """
+    kept = [] if upgrade else [list(pair) for pair in preferences]
+    asked = {"question": question, "preferences": kept, "upgrade": upgrade or [], **interpreter}
     return _locked(client, "/v1/resolve", asked)
 
 
