@@ -37,7 +37,11 @@ def run(call: Call) -> int:
     except OSError as error:
         why = "that is no directory" if directory.exists() else error.strerror or str(error)
         raise ZephyrError(f"{directory} cannot be made: {why}.") from error
-    if (directory / "setup.py").is_file() and not (call.options.name or _has_project(text) or _has_build_system(text)):
+    if (directory / "setup.py").is_file() and not (call.options.name or _has_project(text)):
+        if _has_build_system(text):
+            raise UsageError(
+                f"{file} says already what builds this project, and its setup.py what it needs; it was left as it is."
+            )
         write_text(file, built_by_setup_py(text))
         told = f"{file} says now that setuptools builds this project; what it needs is said by its setup.py, as before."
         call.voice.did(told, {"file": str(file), "name": None})
