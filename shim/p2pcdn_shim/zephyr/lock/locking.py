@@ -73,9 +73,10 @@ def make(
     if project.name is None and not (project.dependencies or project.extras or project.groups):
         # An editor that found no room leaves an empty file, and an empty lock would empty the environment.
         raise UsageError(f"{project.file} has no [project], and asks for nothing; `zephyr init` makes one.")
-    _tell_of_other_tools(call, project)
-    for extra in asking.lacking_own_extras(project):
-        call.voice.warn(f"{project.name} has no extra {extra!r}, which {project.file} names; it is left out.")
+    if former is None:  # who gives one has been told a moment ago
+        _tell_of_other_tools(call, project)
+        for extra in asking.lacking_own_extras(project):
+            call.voice.warn(f"{project.name} has no extra {extra!r}, which {project.file} names; it is left out.")
     former = former or lock_file.read(lock_file.place_of(project.file))
     builder = {**some_interpreter(call, is_needed=installs), "installs": installs}
     question = asking.question_of(project, call.config)
