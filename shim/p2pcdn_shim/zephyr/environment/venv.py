@@ -42,14 +42,8 @@ class Environment(Value):
 
     @property
     def why_broken(self) -> str:
-        """ "is gone", or what the system says of it; "" where it is there."""
-        try:
-            self.python.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return "is gone"
-        except OSError as error:  # it may lie in another user's home
-            return f"cannot be reached ({error.strerror or error})"
-        return ""
+        """As `platforms.why_unusable` has it; "" where it is not."""
+        return platforms.why_unusable(self.python)
 
 
 def create(
