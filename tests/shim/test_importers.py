@@ -466,6 +466,19 @@ def test_init_leaves_a_setup_py_alone_whose_backend_is_named(tmp_path: Path) -> 
     assert file.read_text() == built
 
 
+def test_an_import_knows_a_project_however_it_is_written(tmp_path: Path) -> None:
+    requirements = written(tmp_path, "requirements.txt", "demo-lib\n")
+    for there, name in (
+        ('[ project ]\nname = "x"\n', "x"),
+        ("[tool.x] # as [project] has it\n", tmp_path.name.replace("_", "-")),
+    ):
+        file = written(tmp_path, "pyproject.toml", there)
+        run = zephyr("import", requirements.name, home=tmp_path)
+        assert run.returncode == 0, run.stderr
+        project = parse_project(file.read_text(), file)
+        assert (project.name, project.dependencies) == (name, ("demo-lib",))
+
+
 def test_what_is_no_requirement_in_a_file_of_poetry_is_told_as_that(tmp_path: Path) -> None:
     poetry = '[tool.poetry]\nname = "x"\nversion = "1"\n[tool.poetry.dependencies]\n"demo lib" = "*"\n'
     written(tmp_path, "pyproject.toml", poetry)
