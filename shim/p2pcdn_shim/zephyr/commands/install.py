@@ -83,12 +83,13 @@ def resolve_and_sync(
     with call.node() as client:
         here = {**interpreter_of(call, interpreter), "installs": True}
         from p2pcdn_shim.client import NodeRefused
-        from p2pcdn_shim.zephyr.lock.blaming import with_its_place
 
         try:
             with Progress(call.voice, "Resolving", at_once=True):
                 locked = asking.ask_resolve(client, question, here, keep)
         except NodeRefused as error:
+            from p2pcdn_shim.zephyr.lock.blaming import with_its_place
+
             raise with_its_place(call.config, error) from error
         for warning in locked.warnings:
             call.voice.warn(warning)

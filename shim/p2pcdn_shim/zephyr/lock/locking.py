@@ -9,7 +9,7 @@ from p2pcdn_shim.client import NodeRefused
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.environment.interpreter import some_interpreter
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.lock import blaming, lock_file, own_build
+from p2pcdn_shim.zephyr.lock import lock_file, own_build
 from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import Project, name_of, normalize, read_project
@@ -84,7 +84,9 @@ def make(
         with Progress(call.voice, "Resolving", at_once=True):
             locked = asking.ask_lock(client, question, builder, former, upgrade)
     except NodeRefused as error:
-        raise blaming.with_its_place(call.config, error) from error
+        from p2pcdn_shim.zephyr.lock.blaming import with_its_place
+
+        raise with_its_place(call.config, error) from error
     known = [] if tells_again else lock_file.left_out_of(former or "")
     for warning in locked.warnings:
         if warning not in known:
