@@ -12,7 +12,7 @@ import os
 from p2pcdn.envs.carried import told_of
 from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.link import write_all
-from p2pcdn.envs.places import OWN, plan_of
+from p2pcdn.envs.places import OF_A_GENERATION, OWN, plan_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def finish_apply(places: Places) -> None:
         _put(new, places.root)
         _take_away(places.root, job["gone"])
         os.makedirs(own, exist_ok=True)
-        for name in ("plan.json", "carried.json", "generation.json"):
+        for name in OF_A_GENERATION:
             if os.path.lexists(f"{new}/{OWN}/{name}"):
                 os.replace(f"{new}/{OWN}/{name}", f"{own}/{name}")
         places.trash(new)
@@ -94,7 +94,7 @@ def _keep(places: Places, paths: Sequence[str]) -> None:
     if os.path.lexists(unfinished):
         places.trash(unfinished)
     os.makedirs(f"{unfinished}/{OWN}")
-    own = [f"{OWN}/{name}" for name in ("plan.json", "carried.json", "generation.json")]
+    own = [f"{OWN}/{name}" for name in OF_A_GENERATION]
     for path in [*own, *paths]:
         if os.path.lexists(f"{places.root}/{path}"):
             os.makedirs(os.path.dirname(f"{unfinished}/{path}"), exist_ok=True)

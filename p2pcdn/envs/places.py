@@ -3,6 +3,7 @@
     project/.venv/.zephyr/generation.json    which generation it is: written last before the swap
     project/.venv/.zephyr/plan.json          what was carried out
     project/.venv/.zephyr/carried.json       what of others it took over from the generation before
+    project/.venv/.zephyr/checked            its time: when it was last found to hold what the lock says
     project/.zephyr/.venv/lock               held by who changes it
     project/.zephyr/.venv/history.jsonl      the audit log
     project/.zephyr/.venv/next-7/            generation 7 while it is built; after the swap, what it replaced
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 # The directory that holds what zephyr keeps inside an environment, and the one beside it.
 OWN = ".zephyr"
+# What a generation says of itself there; the last is what makes it one.
+OF_A_GENERATION = ("plan.json", "carried.json", "generation.json")
+CHECKED = "checked"
 
 
 class Places:

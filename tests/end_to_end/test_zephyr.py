@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -357,9 +357,19 @@ def test_a_copy_of_a_project_runs_its_own_environment(project: Project) -> None:
     assert str(project.file(".venv")) in project.file(".venv/bin/activate").read_text()
 
 
-def copy_of(project: Project) -> Project:
+def test_a_copy_whose_files_are_links_leaves_the_environment_that_was_copied_as_it_is(project: Project) -> None:
+    project.zephyr("sync", "--no-compile-bytecode")
+    before = project.file(".venv/bin/activate").read_text()
+    copy = copy_of(project, os.link)
+    copy.zephyr("sync", "--no-compile-bytecode")
+    assert str(copy.file(".venv")) in copy.file(".venv/bin/activate").read_text()
+    assert project.file(".venv/bin/activate").read_text() == before
+
+
+def copy_of(project: Project, copy_file: Callable[[str, str], object] = shutil.copy2) -> Project:
     copy = Project(project.directory.with_name("copy"), project.node)
-    shutil.copytree(project.directory, copy.directory, symlinks=True, dirs_exist_ok=True)
+    shutil.rmtree(copy.directory)
+    shutil.copytree(project.directory, copy.directory, symlinks=True, copy_function=copy_file)
     return copy
 
 

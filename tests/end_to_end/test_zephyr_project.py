@@ -107,6 +107,15 @@ def test_a_project_that_is_called_what_it_wants_is_told(project: Project) -> Non
     assert set(project.installed()) == {"demo-app", "demo-lib"}
 
 
+def test_what_only_another_tool_reads_is_told_once_by_an_add(project: Project) -> None:
+    """It locks twice where it puts a bound to what it found."""
+    project.write(["demo[nonsuch]"], '[tool.uv]\ndev-dependencies = ["demo-tool"]\n')
+    told = project.zephyr("add", "demo-lib")
+    assert "demo-lib>=1.0" in written(project)["project"]["dependencies"]
+    assert told.count("which are not locked") == 1
+    assert told.count("has no extra 'nonsuch'") == 1
+
+
 def test_a_project_that_is_named_twice_is_a_question(project: Project) -> None:
     before = project.file("pyproject.toml").read_text()
     assert "demo_lib is named twice" in project.zephyr("add", "demo-lib<1", "demo_lib>=1", code=2)

@@ -457,6 +457,34 @@ def test_beside_a_setup_py_nothing_is_made_that_would_hide_what_it_says(tmp_path
     assert '"demo-lib"' in (directory / "pyproject.toml").read_text()
 
 
+def test_init_leaves_a_setup_py_alone_whose_backend_is_named(tmp_path: Path) -> None:
+    written(tmp_path, "setup.py", "from setuptools import setup\nsetup(install_requires=['demo-lib'])\n")
+    built = '[build-system]\nrequires = ["setuptools", "wheel"]\nbuild-backend = "setuptools.build_meta"\n'
+    file = written(tmp_path, "pyproject.toml", built)
+    told = assert_one_sentence(zephyr("init", home=tmp_path), 2)
+    assert "says already what builds this project" in told
+    assert file.read_text() == built
+
+
+def test_an_import_knows_a_project_however_it_is_written(tmp_path: Path) -> None:
+    requirements = written(tmp_path, "requirements.txt", "demo-lib\n")
+    for there, name in (
+        ('[ project ]\nname = "x"\n', "x"),
+        ("[tool.x] # as [project] has it\n", tmp_path.name.replace("_", "-")),
+    ):
+        file = written(tmp_path, "pyproject.toml", there)
+        run = zephyr("import", requirements.name, home=tmp_path)
+        assert run.returncode == 0, run.stderr
+        project = parse_project(file.read_text(), file)
+        assert (project.name, project.dependencies) == (name, ("demo-lib",))
+
+
+def test_what_is_no_requirement_in_a_file_of_poetry_is_told_as_that(tmp_path: Path) -> None:
+    poetry = '[tool.poetry]\nname = "x"\nversion = "1"\n[tool.poetry.dependencies]\n"demo lib" = "*"\n'
+    written(tmp_path, "pyproject.toml", poetry)
+    assert "'demo lib' is no requirement" in assert_one_sentence(zephyr("import", "pyproject.toml", home=tmp_path), 2)
+
+
 def test_the_category_that_pipenv_writes_into_markers_goes(tmp_path: Path) -> None:
     """It is the group in which the requirement stands, and no marker that a requirement may have."""
     markers = {

@@ -57,6 +57,15 @@ def test_what_is_not_counted_is_seen_at_once_as_far_as_it_fits(monkeypatch: pyte
     assert seen.getvalue().split("\r\x1b[K") == ["", *drawn, ""]
 
 
+def test_what_a_package_or_a_url_is_called_draws_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "REDRAW_S", 0.0)
+    with terminal() as seen, Progress(Voice(), "Looking at a\x1b]0;b\x07\nc", at_once=True) as progress:
+        progress.show(1, 3, "d\x1b[2J")
+        progress.now("Building", ["e\x1b[2J"])
+    drawn = ["Looking at a\\x1b]0;b\\x07 c", "Looking at a\\x1b]0;b\\x07 c: 1/3 d\\x1b[2J", "Building e\\x1b[2J"]
+    assert seen.getvalue().split("\r\x1b[K") == ["", *drawn, ""]
+
+
 def test_it_is_not_drawn_more_often_than_anybody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "REDRAW_S", 3600.0)
     with terminal() as seen, Progress(Voice(), "Fetching") as progress:

@@ -297,8 +297,11 @@ def test_a_directory_that_cannot_be_moved_gets_an_environment_and_stays_when_tha
     made = venv.create(mounted, interpreter)
     assert ask(made.python)["prefix"] == str(mounted)
     (mounted / "installed").write_text("")
+    for name in ("generation.json", "plan.json", "checked"):
+        (mounted / ".zephyr" / name).write_text("{}")  # of the packages that go
     venv.create(mounted, interpreter, clear=True)
     assert not (mounted / "installed").exists()
+    assert [path.name for path in (mounted / ".zephyr").iterdir()] == ["history.jsonl"]
     assert (mounted / ".zephyr" / "history.jsonl").exists()
     assert not list(mounted.glob(".*.new-*"))
     venv.remove(mounted)
@@ -319,6 +322,10 @@ def test_what_a_kill_left_in_a_directory_that_cannot_be_moved_is_no_hindrance(
     (mounted / "pyvenv.cfg").unlink()
     with pytest.raises(UsageError, match="is no virtual environment"):
         venv.create(mounted, interpreter)
+    (mounted / f".{mounted.name}.new-{dead.pid}").mkdir()  # also where another kill left something beside it
+    with pytest.raises(UsageError, match="is no virtual environment"):
+        venv.create(mounted, interpreter)
+    assert (mounted / "thesis.txt").exists()
 
 
 def test_an_interpreter_that_cannot_be_reached_is_told_with_why(interpreter: Probe, tmp_path: Path) -> None:

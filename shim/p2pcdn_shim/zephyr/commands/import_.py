@@ -36,14 +36,14 @@ def run(call: Call) -> int:
 
 
 def _import(call: Call) -> int:
+    from p2pcdn_shim.zephyr.commands.init import built_by_setup_py, has_project, name_for, new_project
     from p2pcdn_shim.zephyr.project.importers.imported import put_into, without_itself
 
     source = call.directory / call.options.file
     found = without_itself(read_foreign(source, partial(direct_urls.name_at, call)), call.directory)
     file = call.directory / "pyproject.toml"
     text = read_text(file) or ""
-    if "name" not in found.project and "[project]" not in text:
-        from p2pcdn_shim.zephyr.commands.init import built_by_setup_py, name_for, new_project
+    if "name" not in found.project and not has_project(text):
         from p2pcdn_shim.zephyr.interpreters.finding import find
 
         if (call.directory / "setup.py").is_file():

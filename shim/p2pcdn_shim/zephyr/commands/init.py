@@ -37,7 +37,11 @@ def run(call: Call) -> int:
     except OSError as error:
         why = "that is no directory" if directory.exists() else error.strerror or str(error)
         raise ZephyrError(f"{directory} cannot be made: {why}.") from error
-    if (directory / "setup.py").is_file() and not (call.options.name or _has_project(text) or _has_build_system(text)):
+    if (directory / "setup.py").is_file() and not (call.options.name or has_project(text)):
+        if _has_build_system(text):
+            raise UsageError(
+                f"{file} says already what builds this project, and its setup.py what it needs; it was left as it is."
+            )
         write_text(file, built_by_setup_py(text))
         told = f"{file} says now that setuptools builds this project; what it needs is said by its setup.py, as before."
         call.voice.did(told, {"file": str(file), "name": None})
@@ -49,7 +53,7 @@ def run(call: Call) -> int:
 
 def new_project(text: str, name: str, oldest_python: str, file: Path) -> str:
     """The text of a pyproject.toml with a new project in it. Raises UsageError where there is one already."""
-    if _has_project(text):
+    if has_project(text):
         raise UsageError(f"{file} holds a project already; it was left as it is.")
     table = f'[project]\nname = "{name}"\nversion = "0.1.0"\nrequires-python = ">={oldest_python}"\ndependencies = []\n'
     return f"{table}\n{text}" if text.strip() else table
@@ -66,7 +70,8 @@ def built_by_setup_py(text: str) -> str:
     return f"{table}\n{text}" if text.strip() else table
 
 
-def _has_project(text: str) -> bool:
+def has_project(text: str) -> bool:
+    """Whether it has a [project], however that is written."""
     return re.search(r"^\s*\[\s*project\s*\]|^\s*project\s*[.=]", text, re.MULTILINE) is not None
 
 

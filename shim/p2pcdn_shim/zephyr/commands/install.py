@@ -10,7 +10,6 @@ from p2pcdn.envs.generations import Environment
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.command_line.flags import add_install_flags, add_requirements
 from p2pcdn_shim.zephyr.environment import direct_urls, named, syncing
-from p2pcdn_shim.zephyr.environment.extras import extras_held
 from p2pcdn_shim.zephyr.environment.interpreter import interpreter_at, interpreter_of, scheme_of
 from p2pcdn_shim.zephyr.errors import ChangedMeanwhile
 from p2pcdn_shim.zephyr.node import asking
@@ -81,7 +80,6 @@ def resolve_and_sync(
     sources stay in use. held: what all of that was chosen for. Raises ChangedMeanwhile.
     """
     from p2pcdn_shim.client import NodeRefused
-    from p2pcdn_shim.zephyr.lock.blaming import with_its_place
 
     interpreter = interpreter_at(call, place)
     question = {**asking.options_of(call.config), "requirements": list(wanted)}
@@ -92,6 +90,8 @@ def resolve_and_sync(
             with Progress(call.voice, "Resolving", at_once=True):
                 locked = asking.ask_resolve(client, question, here, keep, upgrade=upgrade)
         except NodeRefused as error:
+            from p2pcdn_shim.zephyr.lock.blaming import with_its_place
+
             raise with_its_place(call.config, error) from error
         for warning in locked.warnings:
             call.voice.warn(warning)
@@ -106,6 +106,8 @@ def requested_of(call: Call, place: Path, plan: Plan | None) -> dict[str, str]:
     """
     if plan is None:
         return {}
+    from p2pcdn_shim.zephyr.environment.extras import extras_held  # reads metadata, by the parser of mail
+
     names = [name_of(wheel.project) for wheel in plan.wheels if wheel.requested]
     interpreter = interpreter_at(call, place)
     site = place / scheme_of(interpreter).purelib

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -49,7 +50,7 @@ def name_at(call: Call, url: str) -> str:
     """The normalized project of what stands at a URL, which the node looks at. Raises NodeRefused."""
     from p2pcdn_shim.zephyr.environment.interpreter import some_interpreter
 
-    what = without_secrets(url.partition("#")[0].rstrip("/")).rpartition("/")[2]
+    what = without_secrets(re.split("[?#]", url, maxsplit=1)[0].rstrip("/")).rpartition("/")[2]
     with call.node() as client, Progress(call.voice, f"Looking at {what}", at_once=True):
         return str(client.post("/v1/name", {"url": url, **some_interpreter(call)})["name"])
 

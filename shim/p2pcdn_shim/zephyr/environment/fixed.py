@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from p2pcdn.envs.places import OWN, Places
+from p2pcdn.envs.places import CHECKED, OF_A_GENERATION, OWN, Places
 
 
 def is_fixed(path: Path) -> bool:
@@ -20,7 +20,9 @@ def put_in_place(new: Path, path: Path, last: str) -> None:
 
     A kill before that leaves `new` or what is in it, and nothing of that name. Raises OSError.
     """
-    empty(path, but=(OWN, new.name))
+    empty(path, but=(OWN, new.name), first=last)
+    for name in (*reversed(OF_A_GENERATION), CHECKED):  # of the packages that are gone
+        (path / OWN / name).unlink(missing_ok=True)
     for one in sorted(new.iterdir(), key=lambda one: one.name == last):
         one.rename(path / one.name)
     new.rmdir()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CONFIG_NAME = "pyvenv.cfg"
+# What a new environment consists of beside that.
+_MADE = frozenset({"bin", "Scripts", "lib", "lib64", "Lib", "include", "Include", ".gitignore"})
 # A dozen lines; a larger file is another one.
 CONFIG_SIZE_BYTES_MAX = 64 * 1024
 
@@ -40,14 +42,8 @@ class Environment(Value):
 
     @property
     def why_broken(self) -> str:
-        """ "is gone", or what the system says of it; "" where it is there."""
-        try:
-            self.python.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return "is gone"
-        except OSError as error:  # it may lie in another user's home
-            return f"cannot be reached ({error.strerror or error})"
-        return ""
+        """As `platforms.why_unusable` has it; "" where it is not."""
+        return platforms.why_unusable(self.python)
 
 
 def create(
@@ -207,9 +203,9 @@ def _is_free(path: Path) -> bool:
     """Whether nothing is in a directory but what zephyr itself keeps or left there."""
     from p2pcdn.envs.places import OWN
 
-    names = [one.name for one in path.iterdir()]
-    is_half_made = CONFIG_NAME not in names and any(_is_left(name, path) for name in names)
-    return is_half_made or all(name == OWN for name in names)
+    others = [one.name for one in path.iterdir() if one.name != OWN]
+    is_half_made = any(_is_left(name, path) for name in others)
+    return not others or (is_half_made and all(name in _MADE or _is_left(name, path) for name in others))
 
 
 def _fill(new: Path, path: Path, interpreter: Probe, prompt: str, *, system_site_packages: bool) -> None:

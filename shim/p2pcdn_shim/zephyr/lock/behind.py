@@ -7,11 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from p2pcdn.envs.held import came_from
-from p2pcdn.envs.places import OWN
+from p2pcdn.envs.places import CHECKED, OWN
 from p2pcdn_shim.zephyr.lock import build_files, lock_file
-
-# In an environment: when it was last found to hold what the lock says, by the file's own time.
-CHECKED = "checked"
 
 
 def is_behind(place: Path, project_file: Path) -> bool:

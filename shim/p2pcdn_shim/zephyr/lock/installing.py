@@ -12,7 +12,7 @@ from p2pcdn_shim.zephyr.configuration.config import user_config_file
 from p2pcdn_shim.zephyr.environment import named, syncing
 from p2pcdn_shim.zephyr.environment.interpreter import interpreter_at
 from p2pcdn_shim.zephyr.errors import ChangedMeanwhile, UsageError, ZephyrError
-from p2pcdn_shim.zephyr.lock import behind, build_files, kept, lock_file, locking, own_build
+from p2pcdn_shim.zephyr.lock import behind, build_files, lock_file, locking, own_build
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import Project, name_of, normalize
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
@@ -103,6 +103,8 @@ def _locked(
     """
     if lock is not None:
         return project, lock, nullcontext()
+    from p2pcdn_shim.zephyr.lock import kept  # most find their lock as it should be
+
     project, lock = locking.current(call, client)
     return project, lock, kept.new_lock(call, lock_file.place_of(project.file))
 

@@ -9,7 +9,7 @@ from p2pcdn_shim.client import NodeRefused
 from p2pcdn_shim.zephyr.command_line.call import Call
 from p2pcdn_shim.zephyr.environment.interpreter import some_interpreter
 from p2pcdn_shim.zephyr.errors import UsageError
-from p2pcdn_shim.zephyr.lock import blaming, lock_file, own_build
+from p2pcdn_shim.zephyr.lock import lock_file, own_build
 from p2pcdn_shim.zephyr.machine.files import write_text
 from p2pcdn_shim.zephyr.node import asking
 from p2pcdn_shim.zephyr.project.pyproject import Project, name_of, normalize, read_project
@@ -73,9 +73,10 @@ def make(
     if project.name is None and not (project.dependencies or project.extras or project.groups):
         # An editor that found no room leaves an empty file, and an empty lock would empty the environment.
         raise UsageError(f"{project.file} has no [project], and asks for nothing; `zephyr init` makes one.")
-    _tell_of_other_tools(call, project)
-    for extra in asking.lacking_own_extras(project):
-        call.voice.warn(f"{project.name} has no extra {extra!r}, which {project.file} names; it is left out.")
+    if former is None:  # who gives one has been told a moment ago
+        _tell_of_other_tools(call, project)
+        for extra in asking.lacking_own_extras(project):
+            call.voice.warn(f"{project.name} has no extra {extra!r}, which {project.file} names; it is left out.")
     former = former or lock_file.read(lock_file.place_of(project.file))
     builder = {**some_interpreter(call, is_needed=installs), "installs": installs}
     question = asking.question_of(project, call.config)
@@ -83,7 +84,9 @@ def make(
         with Progress(call.voice, "Resolving", at_once=True):
             locked = asking.ask_lock(client, question, builder, former, upgrade)
     except NodeRefused as error:
-        raise blaming.with_its_place(call.config, error) from error
+        from p2pcdn_shim.zephyr.lock.blaming import with_its_place
+
+        raise with_its_place(call.config, error) from error
     known = [] if tells_again else lock_file.left_out_of(former or "")
     for warning in locked.warnings:
         if warning not in known:

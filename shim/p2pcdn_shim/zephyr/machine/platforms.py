@@ -62,6 +62,17 @@ def python_of(environment: Path, os_name: str = os.name) -> Path:
     return environment / ("Scripts/python.exe" if os_name == "nt" else "bin/python")
 
 
+def why_unusable(python: Path) -> str:
+    """What is wrong with an interpreter: "is gone", or what the system says of it; "" where it is there."""
+    try:
+        python.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return "is gone"
+    except OSError as error:  # it may lie in another user's home
+        return f"cannot be reached ({error.strerror or error})"
+    return ""
+
+
 def interpreter_names(minor: int | None = None, os_name: str = os.name) -> list[str]:
     """How an interpreter's file may be called, the most likely first."""
     if os_name == "nt":

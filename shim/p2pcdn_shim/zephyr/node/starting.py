@@ -61,7 +61,7 @@ def start_again(left: str, voice: Voice, environ: Mapping[str, str] = os.environ
 
     left: the socket of the one that ends, or is gone.
     """
-    voice.detail("Your node ends, for p2pcdn was replaced since it was started.")
+    voice.detail("Your node has ended, or ends for p2pcdn was replaced since it was started; another one is asked.")
     deadline_s, was = time.monotonic() + END_TIME_S, _mark(left)
     while _store_that_nobody_holds(environ) is None and time.monotonic() < deadline_s:
         if _mark(left) not in ((), was):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from p2pcdn_shim.zephyr.errors import ZephyrError
 from p2pcdn_shim.zephyr.interpreters.probes import PROBE_TIME_S, Probe, probe
-from p2pcdn_shim.zephyr.machine.platforms import may_be_planted
+from p2pcdn_shim.zephyr.machine.platforms import may_be_planted, python_of, why_unusable
 from p2pcdn_shim.zephyr.pip.errors import PipError
 from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 
@@ -111,8 +111,9 @@ def find_target(named: str | None, environ: Mapping[str, str] = os.environ) -> T
         if (python := _interpreter_at(directory, environ)) is not None:
             return Target(python, environ)
         if (directory / "pyvenv.cfg").is_file():  # what was meant for it must not go to the next one
+            why = why_unusable(python_of(directory)) or "is gone"
             raise PipError(
-                f"The interpreter of the environment {directory} is gone. Nothing was done. Install it again, make the"
+                f"The interpreter of the environment {directory} {why}. Nothing was done. Install it again, make the"
                 f" environment anew (`zephyr venv create --clear {directory}`), or name another one with --python."
             )
     for name in ("python3", "python"):

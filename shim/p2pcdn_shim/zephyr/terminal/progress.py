@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from p2pcdn_shim.zephyr.terminal.voice import Voice
+from p2pcdn_shim.zephyr.terminal.voice import Voice, harmless
 from p2pcdn_shim.zephyr.terminal.width import columns_of
 
 # Drawn more often, the terminal would be the slowest part.
@@ -21,7 +21,7 @@ class Progress:
     """
 
     def __init__(self, voice: Voice, verb: str, *, at_once: bool = False) -> None:
-        self._verb = verb
+        self._verb = _in_a_line(verb)
         self._at_once = at_once
         self._shows = voice.shows_progress
         self._drawn_at_s = float("-inf")
@@ -38,12 +38,12 @@ class Progress:
             return
         self._drawn_at_s = now_s
         counted = f"{done}/{of}" if of else str(done)
-        self._draw(line_of(self._verb, counted, what, columns_of(sys.stderr)))
+        self._draw(line_of(self._verb, counted, _in_a_line(what), columns_of(sys.stderr)))
 
     def now(self, verb: str, names: Sequence[str] = ()) -> None:
         """What goes on, where nothing is counted: seen at once, for it may take long."""
         if self._shows:
-            self._draw(line_of_names(verb, names, columns_of(sys.stderr)))
+            self._draw(line_of_names(_in_a_line(verb), [*map(_in_a_line, names)], columns_of(sys.stderr)))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -54,6 +54,11 @@ class Progress:
     def _draw(self, text: str) -> None:
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
+
+
+def _in_a_line(text: str) -> str:
+    """What others called something, of which the terminal obeys nothing."""
+    return " ".join(harmless(text).split())
 
 
 def line_of(verb: str, counted: str, what: str, columns: int) -> str:

@@ -97,7 +97,9 @@ def write_scripts(directory: Path, environment: Path, prompt: str, os_name: str 
         text = (own / script.source).read_text(encoding="utf-8")
         text = text.replace("@BIN@", platforms.scripts_name(os_name))
         text = text.replace("@VENV@", script.quote(str(environment))).replace("@PROMPT@", script.quote(prompt))
-        (directory / script.target).write_text(text, encoding="utf-8")
+        target = directory / script.target
+        target.unlink(missing_ok=True)  # where an environment was moved; what else it may be a link to stays as it is
+        target.write_text(text, encoding="utf-8")
 
 
 def entering_words(environment: Path, shell: str) -> str:

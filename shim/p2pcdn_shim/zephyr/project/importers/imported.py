@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from packaging.requirements import Requirement
-
 from p2pcdn_shim.zephyr.configuration import urls
 from p2pcdn_shim.zephyr.configuration.settings import IndexSetting
 from p2pcdn_shim.zephyr.configuration.urls import absolute, check_url, public_url
@@ -77,7 +75,7 @@ def without_itself(found: Imported, directory: Path) -> Imported:
     def bare(texts: tuple[str, ...]) -> tuple[str, ...]:
         kept: list[str] = []
         for text in texts:
-            one = Requirement(text)
+            one = project_edit.parse_requirement(text)
             if one.url is not None and one.url.rstrip("/") == itself:
                 named.add(normalize(one.name))
                 one.url = None
