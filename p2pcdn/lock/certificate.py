@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import accumulate, chain
+from itertools import chain
 from operator import lt
 from typing import Any
 
@@ -88,7 +87,6 @@ class Certificate:
             raise RemoteProtocolError("its fields are not those of a resolution")
         rows = _rows(fields["projects"])
         looked_at = {project: _versions(text) for project, _, _, text in rows}
-        ends = [*accumulate(map(len, looked_at.values()))]
         count = sum(map(len, looked_at.values()))
         if count > VERSIONS_MAX:
             raise RemoteProtocolError("it names more versions than members look at")
@@ -97,13 +95,10 @@ class Certificate:
             raise RemoteProtocolError("it is for no targets")
         if not isinstance(fields["machine"], bytes) or len(fields["machine"]) != MACHINE_SIZE_BYTES:
             raise RemoteProtocolError("it is of no machine")
-        projects = [*looked_at]
-
-        def package(at: int) -> tuple[str, str]:
-            row = bisect_right(ends, at)
-            return projects[row], looked_at[projects[row]][at - ends[row]]  # counted from its end
-
-        choices = tuple(None if target is None else (*map(package, _places(target, count)),) for target in targets)
+        packages = [(project, version) for project, versions in looked_at.items() for version in versions]
+        choices = tuple(
+            None if target is None else tuple([packages[at] for at in _places(target, count)]) for target in targets
+        )
         pages = {project: (index, version) for project, index, version, _ in rows}
         return cls(choices, pages, fields["machine"], looked_at)
 
