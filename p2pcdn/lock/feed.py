@@ -245,7 +245,10 @@ class Feed:
         return known or self._looked.get(listed.project, NOTHING_LOOKED_AT).files.get(version, NO_FILES)
 
     async def read_files(self, sources: Iterable[Source]) -> None:
-        """So that the files of these are known, also where their metadata came out of a row without them."""
+        """So that the files of these are known, also where their metadata came out of a row without them.
+
+        Raises as `Facts.files` does.
+        """
         for source in sources:
             listed = self.pages.get(source.project)
             if listed is not None and not source.url and not self.files(listed, source.version):

@@ -141,6 +141,27 @@ async def test_a_long_history_is_taken_by_those_who_have_it(tmp_path: Path) -> N
         nursery.cancel_scope.cancel()
 
 
+async def test_where_the_files_of_a_version_are_forgotten_and_its_page_is_another_one_now_we_solve_ourselves(
+    tmp_path: Path,
+) -> None:
+    """The row of a long history says what its versions require, and not their files."""
+    history = [make_wheel("back", f"1.{number}", requires=["lib>=2"] if number else []) for number in range(400)]
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        first, second = await node(room, nursery, "first"), await node(room, nursery, "second")
+        for one in (first, second):
+            one.index.files += history
+        await second.lock("back", "lib<2", "other")
+        await first.lock("back", "lib<2")
+        store = second.member.store
+        forgotten = [("parsed", key) for key in store.keys("parsed") if key.startswith("f") and "/back/" in key]
+        await store.change(values=dict.fromkeys([*forgotten, *(("pages", key) for key in store.keys("pages"))]))
+        second.index.files.append(make_wheel("back", "1.0.1"))
+        locked = await second.lock("back", "lib<2")
+        assert not locked.from_room
+        assert 'name = "back"\nversion = "1.0.1"' in locked.text
+        nursery.cancel_scope.cancel()
+
+
 def says(change: Callable[[Certificate], Certificate], of: bytes) -> bytes:
     return change(Certificate.decode(of)).encode()
 
