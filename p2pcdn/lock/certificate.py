@@ -16,6 +16,7 @@ from p2pcdn import frames
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.names import is_normalized
 from p2pcdn.resolve import Keys, Target, to_plain
+from p2pcdn.swarm.group.resolutions import CONTENT_SIZE_BYTES_MAX
 
 # Larger environments resolve themselves.
 PROJECTS_MAX = 512
@@ -67,9 +68,7 @@ class Certificate:
         for project, version in chain.from_iterable(filter(None, self.choices)):
             named[project].add(version)
         place = {package: at for at, package in enumerate((one, each) for one in named for each in sorted(named[one]))}
-        if len(self.pages) > PROJECTS_MAX or len(place) > VERSIONS_MAX or len(self.choices) > TARGETS_MAX:
-            raise ValueError("it is larger than members take")
-        return frames.encode(
+        content = frames.encode(
             {
                 "machine": self.machine,
                 "projects": [[one, *self.pages[one], "\n".join(sorted(each))] for one, each in named.items()],
@@ -78,6 +77,16 @@ class Certificate:
                 ],
             }
         )
+        is_taken = (
+            len(self.pages) <= PROJECTS_MAX
+            and len(place) <= VERSIONS_MAX
+            and len(self.choices) <= TARGETS_MAX
+            and max((len(version) for _, version in place), default=0) <= VERSION_SIZE_MAX
+            and len(content) <= CONTENT_SIZE_BYTES_MAX
+        )
+        if not is_taken:
+            raise ValueError("it is larger than members take")
+        return content
 
     @classmethod
     def decode(cls, content: bytes) -> Certificate:

@@ -24,7 +24,14 @@ from p2pcdn.lock.room import FETCHED_MAX, LOOK_TIME_S_MAX, Room
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.targets import matrix
 from p2pcdn.lock.wishes import parse_question
-from p2pcdn.swarm.group.resolutions import ANSWER_SIZE_BYTES_MAX, ASKED_AT_ONCE, KIND, READ_MAX, Refusal
+from p2pcdn.swarm.group.resolutions import (
+    ANSWER_SIZE_BYTES_MAX,
+    ASKED_AT_ONCE,
+    CONTENT_SIZE_BYTES_MAX,
+    KIND,
+    READ_MAX,
+    Refusal,
+)
 from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.bench.wheels import Distribution, make_wheel
 from tests.lock.rooms import ScriptedIndex, metadata_in
@@ -447,6 +454,19 @@ NONE: dict[str, dict[str, object]] = {
 def test_a_certificate_is_read_as_it_was_written() -> None:
     assert Certificate.decode(GOOD.encode()) == GOOD
     assert frames.encode(FIELDS) == GOOD.encode()
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        replace(GOOD, looked_at={"a": ["1", f"1+{'1' * 200}"]}),
+        replace(GOOD, pages={**GOOD.pages, "b": (f"https://{'b' * CONTENT_SIZE_BYTES_MAX}.example/", "v")}),
+    ],
+    ids=["a long version", "a long address"],
+)
+def test_what_members_would_call_a_lie_for_its_size_is_not_offered(large: Certificate) -> None:
+    with pytest.raises(ValueError, match="larger than members take"):
+        large.encode()
 
 
 @pytest.mark.parametrize("what", NONE)
