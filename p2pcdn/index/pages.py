@@ -107,7 +107,7 @@ class Pages:
                 return held
         return None
 
-    def fresh_version(self, project: str) -> tuple[Index, str] | None:
+    def fresh_version(self, project: str, *, insist: bool = False) -> tuple[Index, str] | None:
         """The project's owner and the version of its page, where both are known to be fresh; no waiting.
 
         Costs no look at the page, which may be out of memory long since.
@@ -115,7 +115,7 @@ class Pages:
         now = self._clock.now()
         for index in () if self.offline else self._owners(project):
             checked = self._shelf.checked(index, project)
-            if checked is None or not checked.is_fresh(now, insist=self._standing.seems_down(index)):
+            if checked is None or not checked.is_fresh(now, insist=insist or self._standing.seems_down(index)):
                 return None
             if checked.version != GONE:
                 return index, checked.version

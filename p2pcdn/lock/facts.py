@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import trio
 
@@ -24,7 +24,6 @@ from p2pcdn.errors import (
     DigestMismatch,
     NotFound,
     P2pcdnError,
-    Refused,
     RemoteProtocolError,
     StoreStopped,
     Unavailable,
@@ -64,6 +63,8 @@ NEWEST_VERSIONS = 32
 # pip breaks off after 15 s, a resolver need not: of a hundred pages at once, over a slow line or on a machine that does
 # much else, some come late. The upstream itself is given up after 30 s of silence, twice.
 PAGE_WAIT_S = 60.0
+# Of what an index says of a project, in a sentence.
+REASON_SIZE_MAX = 200
 # Parsed things that wait for one transaction.
 PENDING_SIZE_BYTES_MAX = 4 * 1024 * 1024
 # What a store that does not write leaves in memory: enough for a lock of a hundred packages.
@@ -112,7 +113,8 @@ class Facts:
     needs_files: where nobody is asked (`Pages.asks`), and what is found is installed at once. "one": the versions are
     known of which a file is in the store, with all their files, for a lock of many machines; "each": those files alone,
     for the one machine that is asked for. Else the versions whose metadata is there.
-    until: what was uploaded later does not exist (`as_of`).
+    until: what was uploaded later does not exist (`as_of`). renews: of all projects (True) or of these the page must be
+    of now.
     """
 
     pages: Pages
@@ -121,6 +123,7 @@ class Facts:
     threads: Threads
     needs_files: Literal["", "one", "each"] = ""
     until: datetime | None = None
+    renews: bool | frozenset[str] = False
     _pending: dict[str, bytes] = field(default_factory=dict)
     _unwritten_size_bytes: int = 0
     _rereading: dict[str, trio.Lock] = field(default_factory=dict)
@@ -133,9 +136,20 @@ class Facts:
             return replace(self, until=moment_of(exclude_newer))
         return self
 
+    def renewing(self, projects: bool | frozenset[str]) -> Facts:
+        """The same, for somebody who wants to have what is new of all (True) or of these."""
+        return replace(self, renews=projects) if projects else self
+
+    def fresh_version(self, project: str) -> tuple[Index, str] | None:
+        """See `Pages`."""
+        return self.pages.fresh_version(project, insist=self._renews(project))
+
+    def _renews(self, project: str) -> bool:
+        return self.renews if isinstance(self.renews, bool) else project in self.renews
+
     def table_at_hand(self, project: str) -> tuple[bytes, Listed] | None:
         """The encoded Table of a project, and the page that it is of, if that needs no waiting."""
-        fresh = self.pages.fresh_version(project)
+        fresh = self.fresh_version(project)
         if fresh is None:
             return None
         listed = Listed(fresh[0], project, fresh[1], self.until)
@@ -153,9 +167,9 @@ class Facts:
             return at_hand
         if not self.pages.asks:
             return await self._table_of_what_is_here(project)
-        known = self.pages.fresh(project)
+        known = self.pages.fresh(project, insist=self._renews(project))
         try:
-            held = known or await self.pages.project(project, wait_s=PAGE_WAIT_S)
+            held = known or await self.pages.project(project, insist=self._renews(project), wait_s=PAGE_WAIT_S)
         except NotFound as error:
             return encode_table(Table(project, missing=str(error))), None
         listed = Listed(held.index, project, held.version, self.until)
@@ -204,6 +218,8 @@ class Facts:
         else:
             encode = partial(_encoded_page, listed.project, files, held.index.url, whole=whole, until=listed.until)
             table, rows = await self.threads.run(encode)
+        if not files and held.page is not None and (status := _status_of(held.page.raw)):
+            table = encode_table(Table(listed.project, index=held.index.url, missing=f"{listed.project} {status}"))
         await self._keep(listed.key("t"), table)
         for end, octets in rows.items():
             await self._keep(listed.key("f") + end, octets)
@@ -304,7 +320,7 @@ class Facts:
 
     async def _of_sdist(self, source: Source, wanted: Wanted, of_sdist: OfSdist | None) -> bytes:
         if of_sdist is None:
-            return _broken("it has no wheel, and nobody named an interpreter to build one with")
+            return _broken("it has no wheel, and there is no interpreter here to build one with")
         octets = await self.threads.run(_encoded_metadata, source, await of_sdist(wanted))
         await self._keep(f"s{FORMAT}/{wanted.key}", octets)
         return octets
@@ -318,7 +334,7 @@ class Facts:
             return _broken("nothing is taken from URLs here"), None
         try:
             content, place = await of_url(source)
-        except (NotFound, Refused, RemoteProtocolError, DigestMismatch) as error:
+        except (NotFound, RemoteProtocolError, DigestMismatch) as error:
             return _broken(error), None
         if (name := name_in(content)) != source.project:
             return _broken(f"what is there calls itself {name or 'nothing'}"), None
@@ -363,6 +379,15 @@ def _rank(row: Row) -> tuple[bool, bool, bool, int, str]:
     filename, _, _, size_bytes, beside, *_ = row[0]
     wheel = filename.endswith(".whl")
     return (not wheel, not isinstance(beside, str), not filename.endswith("-none-any.whl"), size_bytes or 0, filename)
+
+
+def _status_of(raw: Mapping[str, Any]) -> str:
+    """What the index says of a project without files (PEP 792), as the rest of a sentence; "" where it says nothing."""
+    status = raw.get("project-status")
+    if not isinstance(status, Mapping) or status.get("status") in (None, "active"):
+        return ""
+    reason = f" ({str(status['reason'])[:REASON_SIZE_MAX]})" if status.get("reason") else ""
+    return f"is {str(status['status'])[:REASON_SIZE_MAX]} at its index{reason}"
 
 
 def _encoded_page(

@@ -144,15 +144,15 @@ class Locker:
         here = job.sparing.here if job.sparing is not None else None
         if here is not None and any(here.name in one.environments for one in out):
             return None  # another interpreter asked for it: solving says why it does not serve this one
-        if not await self._unchanged(record["pages"]):
+        if not await self._unchanged(record["pages"], self.facts.renewing(job.question.upgrades)):
             return None
         return Locked(record["lock"], record["packages"], tuple(record["warnings"]), out, again=True)
 
-    async def _unchanged(self, pages: Sequence[Sequence[str]]) -> bool:
+    async def _unchanged(self, pages: Sequence[Sequence[str]], facts: Facts) -> bool:
         """pages: [project, key of the index, version]."""
         stale = []
         for project, index_key, version in pages:
-            known = self.facts.pages.fresh_version(project)
+            known = facts.fresh_version(project)
             if known is None:
                 stale.append((project, index_key, version))
             elif (known[0].key, known[1]) != (index_key, version):
@@ -164,7 +164,7 @@ class Locker:
             nonlocal changed
             async with limiter:
                 try:
-                    _, listed = await self.facts.table(project)
+                    _, listed = await facts.table(project)
                 except P2pcdnError:
                     changed = True  # solving anew says what is the matter
                 else:
@@ -180,7 +180,7 @@ class Locker:
 
     async def _new(self, key: str, job: _Job) -> Locked:
         within = bool(job.within)
-        facts = self.facts.as_of(job.question.fields["exclude_newer"])
+        facts = self._facts_for(job.question)
         opened = open_feed(facts, job.makers, job.ahead)
         async with opened as feed, self.solvers.session(feed, within=within) as session:
             with trio.move_on_after(LOCK_TIME_S_MAX) as scope:
@@ -208,7 +208,7 @@ class Locker:
         """Out of what a neighbour found, once it is confirmed against our own pages; None where we solve ourselves."""
         if self.room is None:
             return None
-        async with open_feed(self.facts.as_of(job.question.fields["exclude_newer"])) as feed:
+        async with open_feed(self._facts_for(job.question)) as feed:
             found = await self.room.find(job.question, job.targets, self.facts.pages.all_indexes, feed)
             if found is None or unsparable(found.outcomes, job.sparing):
                 return None
@@ -220,6 +220,9 @@ class Locker:
             if not locked.open:
                 await self._keep(key, locked, pages, self._offered(job, found, feed))
             return locked
+
+    def _facts_for(self, question: Question) -> Facts:
+        return self.facts.as_of(question.fields["exclude_newer"]).renewing(question.upgrades)
 
     async def _composed(self, job: _Job, found: Found[Any], feed: Feed) -> Locked:
         solutions, out = solutions_of(found.outcomes), left_out(found.outcomes)

@@ -25,7 +25,7 @@ class Question:
 
     former: (project, version) that are kept where they fit. markers: of those that were not for all environments.
     commits: of repositories, by URL and revision or "". published: who published a project's version, as the former
-    lock has it.
+    lock has it. upgrades: all projects (True), or those of which somebody wants to have what is new.
     """
 
     fields: Mapping[str, Any]
@@ -33,6 +33,7 @@ class Question:
     markers: Mapping[tuple[str, str], str] = field(default_factory=dict)
     commits: Mapping[tuple[str, str], str] = field(default_factory=dict)
     published: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    upgrades: bool | frozenset[str] = False
 
     @property
     def roots(self) -> dict[Root, Sequence[str]]:
@@ -142,6 +143,7 @@ def parse_question(value: Mapping[str, Any], *, former: str | None = None, upgra
             for one in kept
             if one.version is not None and one.attestation_identities
         },
+        upgrades=upgrade is True or dropped,
     )
 
 

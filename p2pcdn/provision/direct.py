@@ -161,5 +161,5 @@ class Direct:
 
 def _given(terms: Terms, project: str) -> Toolchain:
     if terms.toolchain is None:
-        raise Refused(f"{project} must be built, and nobody named an interpreter to build it with.")
+        raise Refused(f"{project} must be built, and there is no interpreter here to build it with.")
     return terms.toolchain

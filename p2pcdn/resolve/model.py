@@ -96,7 +96,8 @@ class Table:
     """All versions of a project, in any order; strings that are no versions (PEP 440) may be among them.
 
     index: who gave it; told back in the solution.
-    missing: why there is none ("nobody has a project of this name"); empty where there is one.
+    missing: why there is none ("nobody has a project of this name"; with an index: "it is quarantined"); empty where
+        there is one.
     """
 
     project: str

@@ -59,7 +59,7 @@ class View:
         self._readings: defaultdict[tuple[str, str], dict[bytes, Reading]] = defaultdict(dict)
         # What a line of metadata, with or without an extra, comes to: by extra and line.
         self._meant: defaultdict[str, dict[str, tuple[Requirement, ...]]] = defaultdict(dict)
-        self._overrides = _by_project(map(parse, wanted.overrides))
+        self.overrides = _by_project(map(parse, wanted.overrides))
         self.constraints = _by_project(one for one in map(parse, wanted.constraints) if self.markers.hold(one.marker))
         self.root = tuple(self._replaced(one for one in map(parse, wanted.requirements) if self._holds(one)))
         self._urls: dict[str, dict[Source, None]] = {}
@@ -96,7 +96,7 @@ class View:
         found: dict[Source, None] = {}
         seen: set[tuple[Source, str]] = set()
         ahead = [*self.root]
-        for several in (*self.constraints.values(), *self._overrides.values()):
+        for several in (*self.constraints.values(), *self.overrides.values()):
             ahead += several
         while ahead:
             one = ahead.pop()
@@ -181,12 +181,12 @@ class View:
             holds = "extra" in one.marker and self.markers.hold(one.marker, extra) and not self.markers.hold(one.marker)
         if not holds:
             return ()
-        return tuple(self._replaced((one,))) if one.project in self._overrides else (one,)
+        return tuple(self._replaced((one,))) if one.project in self.overrides else (one,)
 
     def _replaced(self, requirements: Iterable[Requirement]) -> Iterator[Requirement]:
         """With the user's overrides in their place."""
         for one in requirements:
-            instead = self._overrides.get(one.project)
+            instead = self.overrides.get(one.project)
             if instead is None:
                 yield one
             else:

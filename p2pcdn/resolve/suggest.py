@@ -8,12 +8,13 @@ from dataclasses import replace
 from packaging.version import Version
 
 from p2pcdn.resolve import term
-from p2pcdn.resolve.incompatibility import Asked, Closed, Incompatibility, Unusable
+from p2pcdn.resolve.incompatibility import Asked, Closed, Depends, Incompatibility, Unusable
 from p2pcdn.resolve.judge import Judgement
 from p2pcdn.resolve.model import Need, Release, Solution, Target, Wanted
 from p2pcdn.resolve.python import View, parts_of
 from p2pcdn.resolve.requirement import parse
 from p2pcdn.resolve.resolution import Impatient
+from p2pcdn.resolve.wording import shown
 
 # Solves something else, for a while: yields what it needs; a solution, None where it is as bad, or that it gave up.
 Attempt = Callable[[Wanted], Generator[Need, None, Solution | Impatient | None]]
@@ -34,7 +35,9 @@ def suggestion(
         return plain
     if permission := (yield from _permission(facts, view, wanted, attempt)):
         return permission
-    return (yield from _loosen(facts, wanted, attempt)) or _age(facts, view, wanted) or _mend(facts, view)
+    if bound := (yield from _loosen(facts, wanted, attempt)):
+        return bound
+    return _age(facts, view, wanted) or _override(facts, view) or _mend(facts, view)
 
 
 def _age(facts: list[Incompatibility], view: View, wanted: Wanted) -> str:
@@ -49,6 +52,14 @@ def _age(facts: list[Incompatibility], view: View, wanted: Wanted) -> str:
                 if not oldest.upload_time:
                     return f"Choose without exclude-newer: the index does not say when {project} was uploaded."
                 return f"Choose a later exclude-newer: {project} {oldest.version} is of {oldest.upload_time}."
+    return ""
+
+
+def _override(facts: list[Incompatibility], view: View) -> str:
+    """Where what the user put in the place of a requirement stands in the way."""
+    for one in facts:
+        if isinstance(one.cause, Depends) and (project := parts_of(one.cause.child)[0]) in view.overrides:
+            return f"Change or remove your override {', '.join(shown(one.text) for one in view.overrides[project])}."
     return ""
 
 
@@ -89,7 +100,7 @@ def _spelling(facts: list[Incompatibility], view: View) -> str:
     for one in facts:
         for package in one.terms:
             project = view.project(parts_of(package)[0])
-            if isinstance(one.cause, Unusable) and project is not None and project.missing:
+            if isinstance(one.cause, Unusable) and project is not None and project.missing and not project.index:
                 return f"Look at how {project.name} is written, and at your indexes."
     return ""
 

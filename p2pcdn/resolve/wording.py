@@ -51,6 +51,8 @@ class Wording:
             needs = shown(cause.requirement).partition(";")[0].strip()
             needs = needs or f"some versions of {self.those(cause.child, cause.needed)}"
             said = f"{self.those(cause.parent, one.terms[cause.parent])} depends on {needs}"
+            if parts_of(cause.child)[0] in self._view.overrides:
+                said = f"{said}, as your overrides say"
             if cause.needed:
                 return said
             named_url = parse(cause.requirement).url

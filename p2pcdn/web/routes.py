@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from textwrap import indent
 
 from p2pcdn.envs.errors import BadLock, BadWheel, CannotInstall, CannotPlan, NothingFits
 from p2pcdn.errors import (
@@ -70,8 +71,10 @@ def problem(error: P2pcdnError) -> Response:
 
 
 def detail_of(error: P2pcdnError) -> str:
-    """Its sentence, and those that were added on its way."""
-    return " ".join([str(error), *getattr(error, "__notes__", ())])
+    """Its sentence, and those that were added on its way; below it, what a build that failed wrote last."""
+    told = " ".join([str(error), *getattr(error, "__notes__", ())])
+    wrote = error.output if isinstance(error, BuildFailed) else ""
+    return f"{told}\n{indent(wrote, '  ')}" if wrote else told
 
 
 def problem_response(status: int, title: str, detail: str, headers: Sequence[tuple[str, str]] = ()) -> Response:

@@ -72,9 +72,12 @@ def test_one_of_them_goes_where_it_is_wanted(project: Project, tmp_path: Path) -
 
 def test_what_cannot_be_built_is_a_sentence_and_leaves_nothing(project: Project, tmp_path: Path) -> None:
     backend = project.file("backend.py").read_text()
-    project.file("backend.py").write_text(backend.replace("return name", "raise OSError('no paper')"))
+    fails = "print(*[f'page {number}' for number in range(99)], sep='\\n'); raise OSError('no paper')"
+    project.file("backend.py").write_text(backend.replace("return name", fails))
     told = project.zephyr("build", code=1)
     assert "no paper" in told
+    assert "\n  page 98\n" in told, "what it wrote last"
+    assert "page 9\n" not in told
     assert "What it wrote is in " in told
     assert f"Nothing was put into {project.file('dist')}." in told
     assert "installed" not in told

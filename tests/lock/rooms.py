@@ -43,6 +43,8 @@ class ScriptedIndex:
     down: bool = False
     publishers: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     odd_files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    # Pages of projects without files.
+    bare: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def answer(self, url: str, _: Mapping[str, str]) -> Answer:
         delay_s = next((delay for end, delay in self.delays_s.items() if url.endswith(end)), 0.0)
@@ -50,6 +52,9 @@ class ScriptedIndex:
             return Answer(status=503)
         if url.startswith(INDEX.url):
             project = url.removeprefix(INDEX.url).strip("/")
+            if project in self.bare:
+                page = {"meta": {"api-version": "1.4"}, "name": project, "files": [], **self.bare[project]}
+                return Answer(json.dumps(page).encode(), headers=JSON)
             files = [one for one in self.files if one.project == project]
             more = {"provenance": f"{INTEGRITY}{project}"} if project in self.publishers else {}
             return (

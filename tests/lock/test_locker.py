@@ -54,6 +54,20 @@ async def test_each_target_keeps_what_it_had_where_another_one_had_something_els
         assert pins(newer) == {"app 1.0", "lib 2.0"}
 
 
+@pytest.mark.parametrize("upgrade", [["lib"], True])
+async def test_who_upgrades_gets_what_was_published_a_moment_ago(tmp_path: Path, upgrade: object) -> None:
+    async with room(tmp_path, LIB_OLD) as here:
+        asked = {"requirements": ["lib"], "requires_python": ">=3.12"}
+        before = await here.locker.lock(parse_question(asked))
+        here.index.files.append(LIB)
+        here.clock.ahead_s += 60
+        others = parse_question(asked, former=before.text, upgrade=["thing"])
+        assert pins(await here.locker.lock(others)) == {"lib 1.0"}
+        assert pins(await here.locker.lock(parse_question(asked))) == {"lib 1.0"}, "its page is good for ten minutes"
+        wanted = parse_question(asked, former=before.text, upgrade=upgrade)
+        assert pins(await here.locker.lock(wanted)) == {"lib 2.0"}
+
+
 @pytest.mark.parametrize("marker", ["extra == 'x'", "sys_platform ~= 'linux'", "extras == 'x'"])
 async def test_a_former_lock_whose_marker_makes_no_sense_stops_no_new_one(tmp_path: Path, marker: str) -> None:
     async with room(tmp_path, *FILES) as here:
@@ -278,3 +292,19 @@ async def test_what_extras_and_groups_contradict_each_other_in_is_told_with_thei
         with pytest.raises(NoSolution) as caught:
             await here.lock("one<2", "one>=2", groups=groups)
         assert "is of" not in str(caught.value)
+
+
+async def test_a_project_without_files_is_told_with_what_its_index_says_of_it(tmp_path: Path) -> None:
+    async with room(tmp_path) as here:
+        here.index.bare = {
+            "held": {"project-status": {"status": "quarantined", "reason": "it may be malware"}},
+            "bare": {},
+        }
+        told = {}
+        for name in here.index.bare:
+            with pytest.raises(NoSolution) as none:
+                await here.lock(name)
+            told[name] = str(none.value)
+        assert "held is quarantined at its index (it may be malware)" in told["held"]
+        assert "how held is written" not in told["held"]
+        assert "bare has no versions" in told["bare"]

@@ -203,3 +203,10 @@ def test_what_stands_for_several_patch_releases_is_not_called_one_of_them() -> N
         with pytest.raises(NoSolution) as caught:
             world.solve(["a"], target)
         assert caught.value.sentences[-1].startswith(f"Because you require a and a needs Python >=3.12{this}, ")
+
+
+def test_an_override_that_cannot_be_had_is_said_to_be_the_users() -> None:
+    world = universe({"a": {"1": ["b"]}, "b": {"1": []}})
+    none = told(world, Wanted(("a",), overrides=("b==9",)))
+    assert "a depends on b==9, as your overrides say (there is no such version; the newest is 1), " in str(none)
+    assert none.suggestion == "Change or remove your override b==9."
