@@ -17,7 +17,7 @@ from p2pcdn.envs.errors import CannotInstall
 from p2pcdn.envs.held import came_from
 from p2pcdn.envs.install import Installed, install, one_by_one, sentence
 from p2pcdn.envs.lock_file import LockFile
-from p2pcdn.envs.places import Places, plan_of, state_of
+from p2pcdn.envs.places import Places, names, plan_of, state_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -234,7 +234,9 @@ class Environment:
         known = after or before
         if known is None or os.path.islink(f"{self.root}/{known.site}"):
             return []
-        kept = {project for project, _ in foreign_distributions(old, known.site, _paths(after))}
+        there = foreign_distributions(old, known.site, _paths(after))
+        # Of what the next generation took over from it, empty directories are left.
+        kept = {project for project, info in there if names(f"{old}/{info}")}
         kept |= _projects(after) if after is not None else set()
         now = foreign_distributions(self.root, known.site, _paths(before))
         return [info for project, info in now if project in kept]

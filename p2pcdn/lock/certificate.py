@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import accumulate, chain
+from itertools import chain
 from operator import lt
 from typing import Any
 
@@ -17,6 +16,7 @@ from p2pcdn import frames
 from p2pcdn.errors import RemoteProtocolError
 from p2pcdn.names import is_normalized
 from p2pcdn.resolve import Keys, Target, to_plain
+from p2pcdn.swarm.group.resolutions import CONTENT_SIZE_BYTES_MAX
 
 # Larger environments resolve themselves.
 PROJECTS_MAX = 512
@@ -68,9 +68,7 @@ class Certificate:
         for project, version in chain.from_iterable(filter(None, self.choices)):
             named[project].add(version)
         place = {package: at for at, package in enumerate((one, each) for one in named for each in sorted(named[one]))}
-        if len(self.pages) > PROJECTS_MAX or len(place) > VERSIONS_MAX or len(self.choices) > TARGETS_MAX:
-            raise ValueError("it is larger than members take")
-        return frames.encode(
+        content = frames.encode(
             {
                 "machine": self.machine,
                 "projects": [[one, *self.pages[one], "\n".join(sorted(each))] for one, each in named.items()],
@@ -79,6 +77,16 @@ class Certificate:
                 ],
             }
         )
+        is_taken = (
+            len(self.pages) <= PROJECTS_MAX
+            and len(place) <= VERSIONS_MAX
+            and len(self.choices) <= TARGETS_MAX
+            and max((len(version) for _, version in place), default=0) <= VERSION_SIZE_MAX
+            and len(content) <= CONTENT_SIZE_BYTES_MAX
+        )
+        if not is_taken:
+            raise ValueError("it is larger than members take")
+        return content
 
     @classmethod
     def decode(cls, content: bytes) -> Certificate:
@@ -88,7 +96,6 @@ class Certificate:
             raise RemoteProtocolError("its fields are not those of a resolution")
         rows = _rows(fields["projects"])
         looked_at = {project: _versions(text) for project, _, _, text in rows}
-        ends = [*accumulate(map(len, looked_at.values()))]
         count = sum(map(len, looked_at.values()))
         if count > VERSIONS_MAX:
             raise RemoteProtocolError("it names more versions than members look at")
@@ -97,13 +104,10 @@ class Certificate:
             raise RemoteProtocolError("it is for no targets")
         if not isinstance(fields["machine"], bytes) or len(fields["machine"]) != MACHINE_SIZE_BYTES:
             raise RemoteProtocolError("it is of no machine")
-        projects = [*looked_at]
-
-        def package(at: int) -> tuple[str, str]:
-            row = bisect_right(ends, at)
-            return projects[row], looked_at[projects[row]][at - ends[row]]  # counted from its end
-
-        choices = tuple(None if target is None else (*map(package, _places(target, count)),) for target in targets)
+        packages = [(project, version) for project, versions in looked_at.items() for version in versions]
+        choices = tuple(
+            None if target is None else tuple([packages[at] for at in _places(target, count)]) for target in targets
+        )
         pages = {project: (index, version) for project, index, version, _ in rows}
         return cls(choices, pages, fields["machine"], looked_at)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -78,6 +78,8 @@ class Feed:
     def stands_on(self, target: Target, decided: Sequence[Source]) -> None:
         """The search for this target stands on these versions: what will be installed may be fetched beside it."""
         if self._ahead is not None:
+            for source, listed in self._without_files(decided):
+                self._learn_files(source, self._facts.files_at_hand(listed, source.version))
             for wanted in self._ahead.next(target, decided, self):
                 self._nursery.start_soon(self._ahead.begin, wanted)
 
@@ -245,11 +247,16 @@ class Feed:
         return known or self._looked.get(listed.project, NOTHING_LOOKED_AT).files.get(version, NO_FILES)
 
     async def read_files(self, sources: Iterable[Source]) -> None:
-        """So that the files of these are known, also where their metadata came out of a row without them."""
+        """So that the files of these are known. Raises as `Facts.files` does."""
+        for source, listed in self._without_files(sources):
+            self._learn_files(source, await self._facts.files(listed, source.version))
+
+    def _without_files(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Listed]]:
+        """Those of an index whose files are not known, as their metadata came out of a row without them."""
         for source in sources:
             listed = self.pages.get(source.project)
             if listed is not None and not source.url and not self.files(listed, source.version):
-                self._learn_files(source, await self._facts.files(listed, source.version))
+                yield source, listed
 
     def lists(self, listed: Listed, version: str) -> bool:
         """Whether the page has files of this version, which was asked for."""

@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from p2pcdn import frames
-from p2pcdn.errors import P2pcdnError, StoreStopped
+from p2pcdn.errors import NotFound, P2pcdnError, StoreStopped, Unavailable
 from p2pcdn.lock.ahead import Ahead
 from p2pcdn.lock.compose import Targets, compose
 from p2pcdn.lock.facts import NO_MAKERS, Facts, Listed, Makers
@@ -212,7 +212,10 @@ class Locker:
             found = await self.room.find(job.question, job.targets, self.facts.pages.all_indexes, feed)
             if found is None or unsparable(found.outcomes, job.sparing):
                 return None
-            locked = replace(await self._composed(job, found, feed), from_room=True)
+            try:
+                locked = replace(await self._composed(job, found, feed), from_room=True)
+            except (NotFound, Unavailable):
+                return None  # files had to be read again, and their page is another one now
             pages = {project: feed.pages[project] for project in found.projects}
             if not locked.open:
                 await self._keep(key, locked, pages, self._offered(job, found, feed))

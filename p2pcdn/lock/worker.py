@@ -5,7 +5,7 @@ first; each of its messages gets one answer, but `forget`, which gets none:
 
     {"do": "forget"}                                               a new session begins
     {"do": "resolve", "wanted": W, "target": T,                    need, solved, lacking (if it spares), none or bad
-     "spares": bool, "advises": bool}
+     "spares": bool, "advises": bool, "for_build": bool}
     {"do": "learn", "tables": [...], "metadata": [...]}            the same
 """
 

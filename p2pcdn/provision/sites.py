@@ -21,7 +21,7 @@ from p2pcdn.bounded import forget_oldest
 from p2pcdn.envs.install import Source, install_site
 from p2pcdn.envs.plan import Plan
 from p2pcdn.envs.swap import exchange
-from p2pcdn.envs.unpack import remove_tree, scratch_of
+from p2pcdn.envs.unpack import remove_leftovers, remove_tree, scratch_of
 from p2pcdn.provision.asked import Ready
 from p2pcdn.provision.environment import ANSWERS_REMEMBERED_MAX, LEASE_TIME_S
 from p2pcdn.world import Threads
@@ -93,7 +93,7 @@ def _make(directory: Path, ready: Ready, environment: Path, names: frozenset[str
         _install(ready, anew)
         with suppress(OSError):  # a system that cannot exchange keeps the one that there is
             exchange(str(anew), str(site))
-        remove_tree(anew)
+        remove_leftovers(site)  # but for what only root can remove
     _forget(directory, users.stat().st_mtime)
     return site
 

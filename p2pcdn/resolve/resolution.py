@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from operator import attrgetter
 
 from p2pcdn.resolve import term
 from p2pcdn.resolve.choice import Choice
@@ -354,9 +353,6 @@ class Resolution:
             tuple(name for name in likely_tables if name not in tables),
             tuple(source for source in likely_metadata if source not in metadata),
         )
-
-
-_project_of = attrgetter("project")
 
 
 def _packages(one: Requirement) -> tuple[str, ...]:

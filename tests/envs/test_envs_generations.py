@@ -222,6 +222,17 @@ def test_what_pip_upgraded_in_place_gives_way_to_what_a_rollback_brings_back(roo
         assert infos == ["B-0.1.dist-info", "a-0.1.dist-info", "other-0.1.dist-info"]
 
 
+def test_what_pip_installed_before_stays_where_a_rollback_goes_behind_a_later_sync(root: Path) -> None:
+    sync(root, wheel("a"))
+    pip_installed(root, "other", "other.py")
+    sync(root, wheel("a", "2.0"), exact=False)
+    with open_environment(root, "zephyr rollback") as environment:
+        environment.rollback(1)
+    infos = sorted(one.name for one in (root / SITE).glob("*.dist-info"))
+    assert infos == ["a-1.0.dist-info", "other-0.1.dist-info"]
+    assert (root / SITE / "other.py").exists()
+
+
 def test_a_rollback_brings_back_what_was_and_needs_no_store(root: Path) -> None:
     (root / "mine").write_text("1")
     sync(root, wheel("a", share__x=b""))

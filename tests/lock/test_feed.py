@@ -11,12 +11,14 @@ import pytest
 import trio
 import trio.testing
 
+from p2pcdn.envs.model import Target as Here
 from p2pcdn.errors import Unavailable
 from p2pcdn.fetch import Wanted
+from p2pcdn.lock.ahead import Ahead
 from p2pcdn.lock.facts import NEWEST_VERSIONS, PARSE_INLINE_FILES_MAX, Facts, Listed, Makers, file_for_metadata
 from p2pcdn.lock.feed import open_feed
 from p2pcdn.lock.kept import decode_table
-from p2pcdn.resolve import Need, Source, metadata_of, table_and_places_of
+from p2pcdn.resolve import Need, Source, Target, metadata_of, table_and_places_of
 from p2pcdn.simple import parse_page, told
 from tests.bench.wheels import Distribution, make_wheel
 from tests.lock.rooms import page_of, room
@@ -152,6 +154,26 @@ async def test_the_files_of_a_long_history_are_read_for_the_versions_that_need_t
         assert len(looked.metadata) == len(versions)
         assert not looked.files
         assert here.asked("/a/") == 1
+
+
+async def test_a_wheel_of_a_long_history_is_fetched_ahead_as_any_other_one(tmp_path: Path) -> None:
+    versions = [f"1.{number}" for number in range(400)]
+    here_now = {"sys_platform": "linux", "platform_machine": "x86_64", "python_full_version": "3.11.2"}
+    begun: list[str] = []
+
+    async def fetch(wanted: Wanted) -> None:
+        begun.append(wanted.file.filename)
+
+    async with room(tmp_path, *(make_wheel("a", version) for version in versions)) as here:
+        for _ in range(2):
+            begun.clear()
+            ahead = Ahead(Here(here_now, ("py3-none-any",)), fetch)
+            async with open_feed(here.facts, ahead=ahead) as feed:
+                await feed.get_all(("a",), {"a": versions}, fetched_max=2 * len(versions))
+                for _ in range(2):
+                    feed.stands_on(Target.of(here_now), [Source("a", "1.7")])
+                await trio.testing.wait_all_tasks_blocked()
+            assert begun == ["a-1.7-py3-none-any.whl"]
 
 
 async def test_that_a_version_has_no_wheel_is_known_of_its_row_as_of_its_files(tmp_path: Path) -> None:

@@ -24,7 +24,14 @@ from p2pcdn.lock.room import FETCHED_MAX, LOOK_TIME_S_MAX, Room
 from p2pcdn.lock.solvers import Solvers
 from p2pcdn.lock.targets import matrix
 from p2pcdn.lock.wishes import parse_question
-from p2pcdn.swarm.group.resolutions import ANSWER_SIZE_BYTES_MAX, ASKED_AT_ONCE, KIND, READ_MAX, Refusal
+from p2pcdn.swarm.group.resolutions import (
+    ANSWER_SIZE_BYTES_MAX,
+    ASKED_AT_ONCE,
+    CONTENT_SIZE_BYTES_MAX,
+    KIND,
+    READ_MAX,
+    Refusal,
+)
 from p2pcdn_daemon.doors.processes import RealProcesses
 from tests.bench.wheels import Distribution, make_wheel
 from tests.lock.rooms import ScriptedIndex, metadata_in
@@ -138,6 +145,27 @@ async def test_a_long_history_is_taken_by_those_who_have_it(tmp_path: Path) -> N
         assert taken.text == found.text
         assert not (await fresh.lock("back", "lib<2")).from_room, "it is more than a word is worth"
         assert [peer.strikes for peer in fresh.member.peers] == [0, 0]
+        nursery.cancel_scope.cancel()
+
+
+async def test_where_the_files_of_a_version_are_forgotten_and_its_page_is_another_one_now_we_solve_ourselves(
+    tmp_path: Path,
+) -> None:
+    """The row of a long history says what its versions require, and not their files."""
+    history = [make_wheel("back", f"1.{number}", requires=["lib>=2"] if number else []) for number in range(400)]
+    async with room_in(tmp_path) as room, trio.open_nursery() as nursery:
+        first, second = await node(room, nursery, "first"), await node(room, nursery, "second")
+        for one in (first, second):
+            one.index.files += history
+        await second.lock("back", "lib<2", "other")
+        await first.lock("back", "lib<2")
+        store = second.member.store
+        forgotten = [("parsed", key) for key in store.keys("parsed") if key.startswith("f") and "/back/" in key]
+        await store.change(values=dict.fromkeys([*forgotten, *(("pages", key) for key in store.keys("pages"))]))
+        second.index.files.append(make_wheel("back", "1.0.1"))
+        locked = await second.lock("back", "lib<2")
+        assert not locked.from_room
+        assert 'name = "back"\nversion = "1.0.1"' in locked.text
         nursery.cancel_scope.cancel()
 
 
@@ -426,6 +454,19 @@ NONE: dict[str, dict[str, object]] = {
 def test_a_certificate_is_read_as_it_was_written() -> None:
     assert Certificate.decode(GOOD.encode()) == GOOD
     assert frames.encode(FIELDS) == GOOD.encode()
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        replace(GOOD, looked_at={"a": ["1", f"1+{'1' * 200}"]}),
+        replace(GOOD, pages={**GOOD.pages, "b": (f"https://{'b' * CONTENT_SIZE_BYTES_MAX}.example/", "v")}),
+    ],
+    ids=["a long version", "a long address"],
+)
+def test_what_members_would_call_a_lie_for_its_size_is_not_offered(large: Certificate) -> None:
+    with pytest.raises(ValueError, match="larger than members take"):
+        large.encode()
 
 
 @pytest.mark.parametrize("what", NONE)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from p2pcdn.provision.asked import Ready
+from p2pcdn.provision.asked import Ready, Told
 from p2pcdn.provision.environment import LEASE_TIME_S
-from p2pcdn.provision.sites import _forget, _make
+from p2pcdn.provision.sites import _forget, _make, _parts_of
+from tests.envs.made import MadeWheel
+from tests.envs.ready import planned
+
+NOBODY = 65534
 
 
 def site(directory: Path, name: str, *users: Path) -> Path:
@@ -53,3 +58,27 @@ def test_who_uses_a_tree_is_noted_once_and_each_time_anew(tmp_path: Path) -> Non
     os.utime(users, (0, 0))
     _make(sites, ready, tmp_path / "one", frozenset({"module.py"}))
     assert users.stat().st_mtime > 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, and a user who is not")
+def test_a_tree_is_made_anew_though_only_root_can_remove_what_root_put_there() -> None:
+    with tempfile.TemporaryDirectory() as place:  # pytest's own are root's alone
+        sites, environment = Path(place) / "sites", Path(place) / ".venv"
+        plan, (source,) = planned(Path(place) / "trees", MadeWheel({"a/__init__.py": b""}, "a"))
+        told = Told("a", "1.0", "", "", "", "", tree=source.tree)
+        ready = Ready(plan.encode(), plan.digest(), plan.content(), (told,), ())
+        names = _parts_of(ready.plan).names
+        tree = _make(sites, ready, environment, names)
+        for path in (Path(place), *Path(place).rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        (tree / "stranger-1.0.dist-info").mkdir()
+        (tree / "stranger-1.0.dist-info" / "METADATA").write_text("")
+        os.seteuid(NOBODY)
+        try:
+            assert _make(sites, ready, environment, names) == tree
+        finally:
+            os.seteuid(0)
+        assert {one.name for one in tree.iterdir()} == names
+        (tree / "stranger.py").write_text("")
+        assert _make(sites, ready, environment, names) == tree
+        assert sorted(os.listdir(sites)) == [tree.name, f"{tree.name}.users"]  # noqa: PTH208
