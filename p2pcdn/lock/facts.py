@@ -7,23 +7,20 @@ loop only looks them up.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import trio
 
-from p2pcdn import frames
 from p2pcdn.digest import Sha256
 from p2pcdn.envs.model import Directory, LockedFile, Vcs
 from p2pcdn.errors import (
     DigestMismatch,
     NotFound,
-    P2pcdnError,
     RemoteProtocolError,
     StoreStopped,
     Unavailable,
@@ -32,20 +29,25 @@ from p2pcdn.fetch import Metadata as WheelMetadata
 from p2pcdn.fetch import MetadataTooLarge, Wanted
 from p2pcdn.index import Pages
 from p2pcdn.index.held import HeldPage
-from p2pcdn.lock.kept import FORMAT, encode_table
-from p2pcdn.lock.kept_files import Files, Row, decode_files, encodable, encode_files
+from p2pcdn.lock.kept import (
+    FORMAT,
+    encode_broken,
+    encode_metadata,
+    encode_page,
+    encode_table,
+    file_for_metadata,
+    name_in,
+    rank_of,
+    status_of,
+)
+from p2pcdn.lock.kept_files import Files, decode_files
 from p2pcdn.lock.looked import LOOKED_SIZE_BYTES_MAX, NOTHING_LOOKED_AT, Looked, decode_looked, encode_looked
-from p2pcdn.names import is_normalized, normalize_project
+from p2pcdn.names import is_normalized
 from p2pcdn.resolve import (
-    Metadata,
     Source,
     Table,
-    columns_of,
     moment_of,
-    octets_of,
-    read_metadata,
     table_and_places_of,
-    versions_of,
 )
 from p2pcdn.simple import File, plain, told
 from p2pcdn.store import Store
@@ -57,14 +59,9 @@ log = logging.getLogger(__name__)
 PARSE_INLINE_FILES_MAX = 200
 # Reading the head of a METADATA of this size takes less than a trip to a thread.
 READ_INLINE_BYTES_MAX = 16 * 1024
-# Of a page with more files than that, those of so many versions are kept at once, the newest; the others when one of
-# them is asked for, which is rare: locks of 14 and of 92 packages asked for no version that is not among the newest 22.
-NEWEST_VERSIONS = 32
 # pip breaks off after 15 s, a resolver need not: of a hundred pages at once, over a slow line or on a machine that does
 # much else, some come late. The upstream itself is given up after 30 s of silence, twice.
 PAGE_WAIT_S = 60.0
-# Of what an index says of a project, in a sentence.
-REASON_SIZE_MAX = 200
 # Parsed things that wait for one transaction.
 PENDING_SIZE_BYTES_MAX = 4 * 1024 * 1024
 # What a store that does not write leaves in memory: enough for a lock of a hundred packages.
@@ -192,14 +189,14 @@ class Facts:
         here = [files[at] for some in places.values() for at in self._here(held, project, some)]
         if not here:
             return encode_table(Table(project, missing=f"no version {offline}")), None
-        encode = partial(_encoded_page, project, here, held.index.url, whole=True, until=self.until)
+        encode = partial(encode_page, project, here, held.index.url, whole=True, until=self.until)
         octets, _ = await self.threads.run(encode)
         return octets, Listed(held.index, project, held.version, self.until)
 
     def _here(self, held: HeldPage, project: str, places: Sequence[int]) -> list[int]:
         """Of the places of a version's files on the page those that count; none where its metadata is not here."""
         files = held.page.files if held.page is not None else ()
-        wanted = Wanted(held.index, project, files[min(places, key=lambda at: _rank(plain(files, at)))])
+        wanted = Wanted(held.index, project, files[min(places, key=lambda at: rank_of(plain(files, at)))])
         if not (self._holds(self.metadata.name_of(wanted)) or self._holds(wanted.file.sha256)):
             return []
         here = [at for at in places if self._holds(files[at].sha256)]
@@ -214,11 +211,11 @@ class Facts:
         """The table and the files of a page, kept from now on; of a large one the newest, or, as a whole, all."""
         files = held.page.files if held.page is not None else ()
         if len(files) <= PARSE_INLINE_FILES_MAX:
-            table, rows = _encoded_page(listed.project, files, held.index.url, whole=True, until=listed.until)
+            table, rows = encode_page(listed.project, files, held.index.url, whole=True, until=listed.until)
         else:
-            encode = partial(_encoded_page, listed.project, files, held.index.url, whole=whole, until=listed.until)
+            encode = partial(encode_page, listed.project, files, held.index.url, whole=whole, until=listed.until)
             table, rows = await self.threads.run(encode)
-        if not files and held.page is not None and (status := _status_of(held.page.raw)):
+        if not files and held.page is not None and (status := status_of(held.page.raw)):
             table = encode_table(Table(listed.project, index=held.index.url, missing=f"{listed.project} {status}"))
         await self._keep(listed.key("t"), table)
         for end, octets in rows.items():
@@ -301,7 +298,7 @@ class Facts:
             return known
         file = file_for_metadata(files)
         if file is None:
-            return _broken(f"{listed.index.url} lists no file of {source.project} {source.version} any more")
+            return encode_broken(f"{listed.index.url} lists no file of {source.project} {source.version} any more")
         wanted = Wanted(listed.index, listed.project, file)
         if not file.filename.endswith(".whl"):
             return await self._of_sdist(source, wanted, of_sdist)
@@ -310,18 +307,18 @@ class Facts:
         except (NotFound, RemoteProtocolError, DigestMismatch, MetadataTooLarge) as error:
             if isinstance(error, DigestMismatch | MetadataTooLarge):
                 spoilt[source] = str(error)
-            return _broken(error)
+            return encode_broken(error)
         if len(content) <= READ_INLINE_BYTES_MAX:
-            octets = _encoded_metadata(source, content)
+            octets = encode_metadata(source, content)
         else:
-            octets = await self.threads.run(_encoded_metadata, source, content)
+            octets = await self.threads.run(encode_metadata, source, content)
         await self._keep(f"m{FORMAT}/{Sha256.of(content)}", octets)
         return octets
 
     async def _of_sdist(self, source: Source, wanted: Wanted, of_sdist: OfSdist | None) -> bytes:
         if of_sdist is None:
-            return _broken("it has no wheel, and there is no interpreter here to build one with")
-        octets = await self.threads.run(_encoded_metadata, source, await of_sdist(wanted))
+            return encode_broken("it has no wheel, and there is no interpreter here to build one with")
+        octets = await self.threads.run(encode_metadata, source, await of_sdist(wanted))
         await self._keep(f"s{FORMAT}/{wanted.key}", octets)
         return octets
 
@@ -331,14 +328,14 @@ class Facts:
         Raises Unavailable, BuildFailed, SandboxUnusable.
         """
         if of_url is None:
-            return _broken("nothing is taken from URLs here"), None
+            return encode_broken("nothing is taken from URLs here"), None
         try:
             content, place = await of_url(source)
         except (NotFound, RemoteProtocolError, DigestMismatch) as error:
-            return _broken(error), None
+            return encode_broken(error), None
         if (name := name_in(content)) != source.project:
-            return _broken(f"what is there calls itself {name or 'nothing'}"), None
-        return await self.threads.run(_encoded_metadata, source, content), place
+            return encode_broken(f"what is there calls itself {name or 'nothing'}"), None
+        return await self.threads.run(encode_metadata, source, content), place
 
     def _kept(self, key: str) -> bytes | None:
         return self._pending.get(key) or self.store.value("parsed", key)
@@ -364,92 +361,3 @@ class Facts:
         else:
             for key in pending:
                 self._pending.pop(key, None)
-
-
-def file_for_metadata(files: Sequence[File]) -> File | None:
-    """Of the files of one version, in the order in which they are kept, the one whose metadata speaks for all."""
-    return files[0] if files else None
-
-
-def _rank(row: Row) -> tuple[bool, bool, bool, int, str]:
-    """A wheel before an sdist, one whose metadata lies beside it before others, a pure one, the smallest.
-
-    The same for all targets: wheels of one version do not differ in their metadata.
-    """
-    filename, _, _, size_bytes, beside, *_ = row[0]
-    wheel = filename.endswith(".whl")
-    return (not wheel, not isinstance(beside, str), not filename.endswith("-none-any.whl"), size_bytes or 0, filename)
-
-
-def _status_of(raw: Mapping[str, Any]) -> str:
-    """What the index says of a project without files (PEP 792), as the rest of a sentence; "" where it says nothing."""
-    status = raw.get("project-status")
-    if not isinstance(status, Mapping) or status.get("status") in (None, "active"):
-        return ""
-    reason = f" ({str(status['reason'])[:REASON_SIZE_MAX]})" if status.get("reason") else ""
-    return f"is {str(status['status'])[:REASON_SIZE_MAX]} at its index{reason}"
-
-
-def _encoded_page(
-    project: str, files: Sequence[File], index: str, *, whole: bool, until: datetime | None
-) -> tuple[bytes, Mapping[str, bytes]]:
-    """The table of a page, and the rows of its files; of each version, first the one whose metadata speaks for it.
-
-    whole: the files of all versions, and not only of the newest. until: without what was uploaded later.
-    """
-    if until is not None:
-        files = _of_before(project, files, until)
-    try:
-        return _encoded_files(project, files, index, whole=whole)
-    except UnicodeEncodeError:
-        return _encoded_files(project, [encodable(file) for file in files], index, whole=whole)
-
-
-def _of_before(project: str, files: Sequence[File], until: datetime) -> Sequence[File]:
-    """Without what was uploaded later, or without a time, beside older files of its version; where all of a version
-    came later, they stay, and the resolver says that it is too new.
-    """
-    every = list(told(files))
-    older = {at for at, one in enumerate(every) if _is_older(one[3], until)}
-    _, places = table_and_places_of(project, every)
-    kept = [at for some in places.values() for at in ([one for one in some if one in older] or some)]
-    return [files[at] for at in sorted(kept)]
-
-
-def _is_older(upload_time: str | None, until: datetime) -> bool:
-    try:
-        return moment_of(upload_time or "") < until
-    except ValueError:
-        return False
-
-
-def _encoded_files(
-    project: str, files: Sequence[File], index: str, *, whole: bool
-) -> tuple[bytes, Mapping[str, bytes]]:
-    table, places = table_and_places_of(project, told(files), index=index)
-    columns = columns_of(table)
-    newest = None if whole else versions_of(columns)[-NEWEST_VERSIONS:]
-
-    def files_of(version: str) -> list[Row]:
-        return sorted([plain(files, place) for place in places[version]], key=_rank)
-
-    return frames.encode(columns), encode_files(places, files_of, newest)
-
-
-def _encoded_metadata(source: Source, content: bytes) -> bytes:
-    said = read_metadata(source, content.decode("utf-8", "replace"))
-    # What an index lists has its version from there; so versions that say the same are the same.
-    return octets_of(said if source.url else said._replace(version=""))
-
-
-def name_in(content: bytes) -> str:
-    """The normalized project of a METADATA; "" where it says none."""
-    match = re.search(rb"^name:(.*)$", content.partition(b"\n\n")[0], re.MULTILINE | re.IGNORECASE)
-    try:
-        return normalize_project(match[1].decode("ascii", "replace").strip()) if match is not None else ""
-    except ValueError:
-        return ""
-
-
-def _broken(why: str | P2pcdnError) -> bytes:
-    return octets_of(Metadata(Source(""), broken=str(why).rstrip(".")))

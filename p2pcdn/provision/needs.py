@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2pcdn.errors import Refused
-from p2pcdn.lock.facts import name_in
+from p2pcdn.lock.kept import name_in
 from p2pcdn.resolve import Source, read_metadata
 
 

@@ -21,7 +21,8 @@ from p2pcdn.fetch import Fetch, Metadata, Wanted
 from p2pcdn.index import Pages
 from p2pcdn.lock.ahead import Ahead
 from p2pcdn.lock.compose import Unhashed
-from p2pcdn.lock.facts import Facts, Makers, name_in
+from p2pcdn.lock.facts import Facts, Makers
+from p2pcdn.lock.kept import name_in
 from p2pcdn.lock.locker import Locked, Locker, OneTarget
 from p2pcdn.lock.publishers import Publishers
 from p2pcdn.lock.room import Room

@@ -15,9 +15,9 @@ from p2pcdn.envs.model import Target as Here
 from p2pcdn.errors import Unavailable
 from p2pcdn.fetch import Wanted
 from p2pcdn.lock.ahead import Ahead
-from p2pcdn.lock.facts import NEWEST_VERSIONS, PARSE_INLINE_FILES_MAX, Facts, Listed, Makers, file_for_metadata
+from p2pcdn.lock.facts import PARSE_INLINE_FILES_MAX, Facts, Listed, Makers
 from p2pcdn.lock.feed import open_feed
-from p2pcdn.lock.kept import decode_table
+from p2pcdn.lock.kept import NEWEST_VERSIONS, decode_table, file_for_metadata
 from p2pcdn.resolve import Need, Source, Target, metadata_of, table_and_places_of
 from p2pcdn.simple import parse_page, told
 from tests.bench.wheels import Distribution, make_wheel
