@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -581,6 +582,20 @@ def test_a_requirement_without_a_name_is_told_without_its_password(tmp_path: Pat
             typed_at(text, tmp_path)
         assert "host.example" in str(told.value)
         assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("pandas@3", "'pandas==3'"), ("pandas@^2.1", "'pandas>=2.1,<3.0'"), ("pandas@latest", "'pandas'"),
+        ("pandas[excel]@~2.1", "'pandas[excel]>=2.1,<2.2'"), ("pandas@>=2", "'pandas>=2'"),
+    ],
+)  # fmt: skip
+def test_who_types_a_version_as_poetry_takes_it_is_told_how_it_is_written(
+    text: str, meant: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"Did you mean {meant}?")):
+        typed_at(text, tmp_path)
 
 
 def test_the_node_that_poetry_was_pointed_at_is_no_index_of_the_project(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,8 @@ from p2pcdn_shim.zephyr.values import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from packaging.requirements import Requirement
 
     from p2pcdn.envs.plan import Plan
     from p2pcdn_shim.zephyr.command_line.call import Call
@@ -57,7 +60,7 @@ def name_at(call: Call, url: str) -> str:
 def typed_at(text: str, directory: Path, ask: Callable[[str], str] | None = None) -> str:
     """The same of one, where relative paths begin at a directory. ask: gives the name where it cannot be told."""
     try:
-        project_edit.parse_requirement(text)
+        parsed = project_edit.parse_requirement(text)
     except UsageError:
         if "/" not in text and not text.startswith("."):
             raise
@@ -65,7 +68,23 @@ def typed_at(text: str, directory: Path, ask: Callable[[str], str] | None = None
         from p2pcdn_shim.zephyr.project.requirements_txt import Line
 
         return requirement_of(Line(text, "What was typed", directory), ask)
+    _refuse_version(text, parsed)
     return text
+
+
+def _refuse_version(text: str, parsed: Requirement) -> None:
+    """What poetry takes, `pandas@^2`: behind an @ stands a URL (PEP 508). Raises UsageError."""
+    behind = parsed.url or ""
+    if not re.fullmatch(r"[\^~<>=!]*[0-9*][\w.*+!]*|latest", behind):
+        return
+    from p2pcdn_shim.zephyr.project.importers.poetry_versions import specifier_of
+
+    parsed.url = None
+    try:
+        meant = f" Did you mean '{parsed}{specifier_of(behind)[0] if behind != 'latest' else ''}'?"
+    except ValueError:
+        meant = ""
+    raise UsageError(f"{text[:100]!r} is no requirement: behind the @ a URL is expected.{meant}")
 
 
 def remembered(plan: Plan) -> dict[str, str]:
