@@ -419,6 +419,14 @@ def test_a_lock_that_is_written_anew_is_said_to_be_though_no_version_changes(pro
     assert "is as it should be" in project.zephyr("lock")
 
 
+def test_what_an_add_changes_is_told_on_lines_of_their_own_and_a_warning_once(project: Project) -> None:
+    told = project.zephyr("add", "--no-sync", "demo-app[nonsense]")
+    assert "Added demo-app 1.0 to the lock.\nAdded demo-lib 1.0 to the lock.\n" in told
+    assert told.count("demo-app 1.0 has no extra 'nonsense'; it is left out.") == 1
+    project.zephyr("remove", "demo-app[nonsense]")
+    assert written(project)["project"]["dependencies"] == []
+
+
 def test_an_extra_that_the_project_names_of_itself_and_does_not_have_is_told(project: Project) -> None:
     project.write(
         ["demo-tool", "Demo[Some.Thing] ; python_version > '3'"], "[dependency-groups]\ndev = ['demo[some-thing]']\n"
