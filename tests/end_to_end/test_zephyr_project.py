@@ -251,7 +251,9 @@ def test_offline_what_was_built_once_is_installed(
     monkeypatch: pytest.MonkeyPatch,
     is_package: bool,
 ) -> None:
-    project = Project(tmp_path / "project", start_node(start_upstream([make_sdist("demo-source"), LIB])))
+    project = Project(tmp_path / "project", start_node(start_upstream([make_sdist("demo-source"), LIB, TOOL])))
+    project.write(["demo-tool"])
+    project.zephyr("sync")
     backend = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
     monkeypatch.setenv("ZEPHYR_ALLOW_UNSANDBOXED_BUILDS", "true")  # a tree of root's is not built in a sandbox
     project.file("backend.py").write_text(f"{backend_of(make_wheel('demo'))}build_editable = build_wheel\n")
@@ -262,6 +264,10 @@ def test_offline_what_was_built_once_is_installed(
     project.zephyr("sync", "--offline")
     project.zephyr("sync", "--offline", "--venv", "another")
     assert project.installed() == project.installed("another") == before
+    if not is_package:  # of a build without a sandbox nothing is noted
+        project.zephyr("add", "--offline", "demo-tool")
+        assert set(project.installed()) == {*before, "demo-tool"}
+        project.zephyr("install", "--offline", "--venv", "third", "demo-source")
 
 
 def test_a_sync_that_read_the_lock_before_another_wrote_it_installs_what_that_says(project: Project) -> None:
