@@ -598,6 +598,18 @@ def test_who_types_a_version_as_poetry_takes_it_is_told_how_it_is_written(
         typed_at(text, tmp_path)
 
 
+def test_the_name_of_a_file_that_is_there_is_no_project(tmp_path: Path) -> None:
+    for name in ("thing-1.0-py3-none-any.whl", "thing-1.0.tar.gz", "requirements.txt"):
+        assert typed_at(name, tmp_path) == name  # it is not there
+        (tmp_path / name).touch()
+    for name in ("thing-1.0-py3-none-any.whl", "thing-1.0.tar.gz"):
+        assert typed_at(name, tmp_path) == f"thing @ {(tmp_path / name).as_uri()}"
+    with pytest.raises(
+        UsageError, match=r"^'requirements.txt' is a file: `zephyr import FILE` takes a requirements file"
+    ):
+        typed_at("requirements.txt", tmp_path)
+
+
 def test_the_node_that_poetry_was_pointed_at_is_no_index_of_the_project(tmp_path: Path) -> None:
     pointed = (
         "[tool.poetry]\nname = 'p'\nversion = '1'\n"

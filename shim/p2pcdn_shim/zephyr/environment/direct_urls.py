@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from p2pcdn.envs.plan import Plan
     from p2pcdn_shim.zephyr.command_line.call import Call
 
+# What a file is called that is meant where no slash stands in front of it. A project may have such a name, too.
+_ARCHIVES = (".whl", ".tar.gz", ".zip")
+_LISTS = (".txt", ".in")
+
 
 def typed(texts: Iterable[str], call: Call) -> list[str]:
     """Requirements of PEP 508; a path or a URL gets the name of what is behind it. Raises UsageError, NodeRefused."""
@@ -64,12 +68,22 @@ def typed_at(text: str, directory: Path, ask: Callable[[str], str] | None = None
     except UsageError:
         if "/" not in text and not text.startswith("."):
             raise
-        from p2pcdn_shim.zephyr.project.importers.requirements import requirement_of
-        from p2pcdn_shim.zephyr.project.requirements_txt import Line
-
-        return requirement_of(Line(text, "What was typed", directory), ask)
+        return _at_place(text, directory, ask)
     _refuse_version(text, parsed)
+    if text.endswith((*_ARCHIVES, *_LISTS)) and (directory / text).is_file():
+        if text.endswith(_LISTS):
+            from p2pcdn_shim.zephyr.command_line.parser import OF_A_FILE
+
+            raise UsageError(f"{text!r} is a file: {OF_A_FILE}.")
+        return _at_place(f"./{text}", directory, ask)
     return text
+
+
+def _at_place(text: str, directory: Path, ask: Callable[[str], str] | None) -> str:
+    from p2pcdn_shim.zephyr.project.importers.requirements import requirement_of
+    from p2pcdn_shim.zephyr.project.requirements_txt import Line
+
+    return requirement_of(Line(text, "What was typed", directory), ask)
 
 
 def _refuse_version(text: str, parsed: Requirement) -> None:
