@@ -37,6 +37,8 @@ _PROGRAM = Path(__file__).with_name("hook_program.py")
 HEAD_SIZE_BYTES_MAX = 1 * MIB
 # The largest wheels on PyPI have 1 GiB, and none of them was built at an install.
 WHEEL_SIZE_BYTES_MAX = 1024 * MIB
+# Of why a hook failed; the whole of it stands in the log.
+SENTENCE_LENGTH_MAX = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,9 @@ def _checked(ask: Ask, head: dict[str, Any], size_bytes: int, outcome: Outcome) 
 
 def _sentence(said: object) -> str:
     """A stranger's words, on one line, and not many."""
-    return "".join(letter if letter.isprintable() else " " for letter in str(said)[:300])
+    text = str(said)
+    shown = text.rstrip(".") if len(text) <= SENTENCE_LENGTH_MAX else f"{text[:SENTENCE_LENGTH_MAX]}..."
+    return "".join(letter if letter.isprintable() else " " for letter in shown)
 
 
 class _Reader:

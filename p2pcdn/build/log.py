@@ -59,5 +59,6 @@ def _age(log: Path) -> float:
 
 def _readable(line: bytes) -> str:
     """Without what would steer a terminal."""
-    text = line.decode("utf-8", "replace").rstrip("\r")[:LINE_LENGTH_MAX]
+    text = line.decode("utf-8", "replace").rstrip("\r")
+    text = text if len(text) <= LINE_LENGTH_MAX else f"{text[:LINE_LENGTH_MAX]}..."
     return "".join(letter if letter.isprintable() or letter == "\t" else "?" for letter in text)

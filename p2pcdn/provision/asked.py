@@ -36,6 +36,10 @@ class Build(Protocol):
     """Makes wheels of what is none; they are blobs of the store then. Raises BuildFailed, SandboxUnusable, Refused."""
 
     async def sdist(self, package: LockedPackage, file: LockedFile) -> Wheel: ...
+    async def has_sdist(self, package: LockedPackage, file: LockedFile) -> bool:
+        """Whether the wheel of an sdist was made before and is here: then nobody is asked for it. It raises nothing."""
+        ...
+
     async def commit(self, package: LockedPackage, checkouts: str) -> Wheel:
         """checkouts: the directory in which what is editable is checked out."""
         ...

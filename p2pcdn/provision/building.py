@@ -110,7 +110,7 @@ class Builds:
 
     async def wheel(self, wanted: Wanted, toolchain: Toolchain, subdirectory: str = "") -> Wheel:
         """The wheel of an sdist, a blob of the store then. Raises as `metadata` does."""
-        key = f"wheel/{wanted.key}/{toolchain.digest()}/{hashlib.sha256(subdirectory.encode()).hexdigest()[:16]}"
+        key = _wheel_key(wanted, toolchain, subdirectory)
         if (known := self._known(key)) is not None:
             return known
         path, sha256 = await self._sdist(wanted)
@@ -122,6 +122,10 @@ class Builds:
                 allow_unsandboxed=toolchain.allow_unsandboxed,
             )
         return await self._noted(key, built)
+
+    def has_wheel(self, wanted: Wanted, toolchain: Toolchain, subdirectory: str = "") -> bool:
+        """Whether that is here, so that it asks nobody."""
+        return self._known(_wheel_key(wanted, toolchain, subdirectory)) is not None
 
     async def directory(self, directory: Directory, state: str, toolchain: Toolchain) -> Wheel:
         """The wheel of a source tree, editable where it is to be. Raises BuildFailed, SandboxUnusable.
@@ -204,6 +208,10 @@ class Builds:
         directory = await self.threads.run(installed, self.store.workshop / "environments", ready, toolchain)
         pins = tuple(f"{one.project}=={one.version} --hash=sha256:{one.sha256}" for one in ready.wheels)
         return Environment(directory, directory / "bin" / "python", pins)
+
+
+def _wheel_key(wanted: Wanted, toolchain: Toolchain, subdirectory: str) -> str:
+    return f"wheel/{wanted.key}/{toolchain.digest()}/{hashlib.sha256(subdirectory.encode()).hexdigest()[:16]}"
 
 
 def _how(built: Built) -> str:

@@ -18,7 +18,7 @@ from p2pcdn.digest import Sha256
 from p2pcdn.envs.direct_url import direct_url
 from p2pcdn.envs.errors import NothingFits
 from p2pcdn.envs.listing import Listing
-from p2pcdn.envs.model import Chosen, Directory, LockedFile, LockedPackage
+from p2pcdn.envs.model import Chosen, Directory, LockedPackage
 from p2pcdn.envs.plan import Plan
 from p2pcdn.envs.planning import ReadyWheel, make_plan
 from p2pcdn.envs.pylock import read_lock
@@ -121,7 +121,7 @@ class Provisioner:
         """
         chosen = selected.chosen
         if asked.offline:
-            self._refuse_to_ask(chosen)
+            await self._refuse_to_ask(asked, chosen)
         with self.store.spared([sha256_of(one.file) for one in chosen if one.file is not None]):
             told: list[str] = []
             demand = Demand(asked.demand)
@@ -147,9 +147,9 @@ class Provisioner:
             self._lease(frozenset([sha256]))
         return tree
 
-    def _refuse_to_ask(self, chosen: Sequence[Chosen]) -> None:
+    async def _refuse_to_ask(self, asked: Asked, chosen: Sequence[Chosen]) -> None:
         """What must be fetched, or built with what may have to be. Raises Refused."""
-        lacking = [one for one in chosen if not (one.file is not None and self._is_here(one.file))]
+        lacking = [one for one in chosen if not await self._is_here(asked, one)]
         if lacking:
             names = [one.file.name if one.file is not None else one.package.name or "the project" for one in lacking]
             more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""
@@ -158,8 +158,12 @@ class Provisioner:
                 " without `offline` they are fetched or built."
             )
 
-    def _is_here(self, file: LockedFile) -> bool:
-        return file.name.endswith(".whl") and self.store.holds(sha256_of(file))
+    async def _is_here(self, asked: Asked, one: Chosen) -> bool:
+        if one.file is None:
+            return False
+        if _is_wheel(one):
+            return self.store.holds(sha256_of(one.file))
+        return asked.build is not None and await asked.build.has_sdist(one.package, one.file)
 
     # -- trees --------------------------------------------------------------------------------------------------------
 

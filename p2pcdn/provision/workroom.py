@@ -16,7 +16,7 @@ from p2pcdn.build.key import Settings
 from p2pcdn.envs.model import Directory, LockedFile, LockedPackage
 from p2pcdn.envs.model import Target as LockTarget
 from p2pcdn.envs.pylock_text import without_credentials
-from p2pcdn.errors import Refused, not_here
+from p2pcdn.errors import P2pcdnError, Refused, not_here
 from p2pcdn.fetch import Fetch, Metadata, Wanted
 from p2pcdn.index import Pages
 from p2pcdn.lock.ahead import Ahead
@@ -290,6 +290,13 @@ class _Build:
         await self.wheels.check(package, file)
         whence = self.wheels.whence(sha256, was_here=was_here)
         return replace(made, how=f"{made.how}, of {file.name} sha256:{sha256} ({whence})")
+
+    async def has_sdist(self, package: LockedPackage, file: LockedFile) -> bool:
+        try:
+            wanted = await self.wheels.wanted(package, file, sha256_of(file))
+        except P2pcdnError:
+            return False
+        return self.builds.has_wheel(wanted, self.toolchain, file.subdirectory or "")
 
     async def commit(self, package: LockedPackage, checkouts: str) -> Wheel:
         assert package.vcs is not None

@@ -222,7 +222,8 @@ async def test_an_editable_build_of_a_tree_of_roots_is_refused_to_root(yard: Yar
 
 
 async def test_a_build_that_fails_is_told_with_its_last_lines_and_its_log(yard: Yard) -> None:
-    source = sdist(yard.place, {"build.py": "print('compiling'); raise RuntimeError('no \\x1b[31mheader')"})
+    fails = "print('compiling'); print(999 * 'm'); raise RuntimeError('no \\x1b[31mheader')"
+    source = sdist(yard.place, {"build.py": fails})
     with pytest.raises(BuildFailed) as caught:
         await yard.builder().wheel(source, PYTHON)
     error = caught.value
@@ -230,7 +231,7 @@ async def test_a_build_that_fails_is_told_with_its_last_lines_and_its_log(yard: 
         "demo-1.0.tar.gz could not be built: build_wheel of its backend tiny failed: RuntimeError: no  [31mheader."
         f" What it wrote is in {error.log}."
     )
-    assert error.output.splitlines()[0] == "compiling"
+    assert error.output.splitlines()[:2] == ["compiling", 300 * "m" + "..."]
     assert "\x1b" not in error.output
     assert error.log is not None
     assert b"Traceback" in error.log.read_bytes()
@@ -252,6 +253,8 @@ async def test_a_build_that_fails_is_told_with_its_last_lines_and_its_log(yard: 
             {"build.py": "import sys; sys.exit('error: two modules.\\n\\nMore.')"},
             r"tiny failed: error: two modules\. What it",
         ),
+        ({"build.py": "raise Exception('No header.')"}, r"Exception: No header\. What it"),
+        ({"build.py": "raise Exception(1000 * 'm')"}, r"Exception: m{289}\.\.\.\. What it"),
         ({"build.py": "import os; os._exit(9)"}, "build_wheel of its backend tiny ended with exit code 9"),
         ({"build.py": "import os; os.kill(os.getpid(), 11)"}, "was ended by SIGSEGV"),
         (

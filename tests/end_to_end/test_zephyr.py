@@ -281,6 +281,10 @@ def test_what_somebody_wrote_into_a_shared_file_does_not_reach_the_next_environm
     done = lonely.node.run("verify")
     assert done.returncode == 1
     assert APP.filename in done.stdout
+    assert "`zephyr venv create --clear`, then `zephyr sync`" in done.stdout
+    lonely.zephyr("venv", "create", "--clear")
+    lonely.zephyr("sync", "--frozen")
+    assert lonely.run("-c", "import demo_app; print(demo_app.version)").strip() == "1.0"
     lonely.zephyr("sync", "--frozen", "--venv", "other")
     assert lonely.run("-c", "import demo_app; print(demo_app.version)", venv="other").strip() == "1.0"
     assert lonely.node.run("verify").returncode == 0

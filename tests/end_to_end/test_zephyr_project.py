@@ -265,7 +265,9 @@ def test_offline_what_was_built_once_is_installed(
     monkeypatch: pytest.MonkeyPatch,
     is_package: bool,
 ) -> None:
-    project = Project(tmp_path / "project", start_node(start_upstream([make_sdist("demo-source"), LIB])))
+    project = Project(tmp_path / "project", start_node(start_upstream([make_sdist("demo-source"), LIB, TOOL])))
+    project.write(["demo-tool"])
+    project.zephyr("sync")
     backend = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
     monkeypatch.setenv("ZEPHYR_ALLOW_UNSANDBOXED_BUILDS", "true")  # a tree of root's is not built in a sandbox
     project.file("backend.py").write_text(f"{backend_of(make_wheel('demo'))}build_editable = build_wheel\n")
@@ -276,6 +278,10 @@ def test_offline_what_was_built_once_is_installed(
     project.zephyr("sync", "--offline")
     project.zephyr("sync", "--offline", "--venv", "another")
     assert project.installed() == project.installed("another") == before
+    if not is_package:  # of a build without a sandbox nothing is noted
+        project.zephyr("add", "--offline", "demo-tool")
+        assert set(project.installed()) == {*before, "demo-tool"}
+        project.zephyr("install", "--offline", "--venv", "third", "demo-source")
 
 
 def test_a_sync_that_read_the_lock_before_another_wrote_it_installs_what_that_says(project: Project) -> None:
@@ -431,6 +437,14 @@ def test_a_lock_that_is_written_anew_is_said_to_be_though_no_version_changes(pro
     project.write(["demo-lib>=0.1"])
     assert "Locked 1 package" in project.zephyr("lock")
     assert "is as it should be" in project.zephyr("lock")
+
+
+def test_what_an_add_changes_is_told_on_lines_of_their_own_and_a_warning_once(project: Project) -> None:
+    told = project.zephyr("add", "--no-sync", "demo-app[nonsense]")
+    assert "Added demo-app 1.0 to the lock.\nAdded demo-lib 1.0 to the lock.\n" in told
+    assert told.count("demo-app 1.0 has no extra 'nonsense'; it is left out.") == 1
+    project.zephyr("remove", "demo-app[nonsense]")
+    assert written(project)["project"]["dependencies"] == []
 
 
 def test_an_extra_that_the_project_names_of_itself_and_does_not_have_is_told(project: Project) -> None:

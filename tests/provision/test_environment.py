@@ -69,6 +69,9 @@ class Builds:
         self.states[directory.path] = state
         return await self._make("own" if directory.editable else "made")
 
+    async def has_sdist(self, package: LockedPackage, file: LockedFile) -> bool:
+        return False  # each is another one
+
     async def _make(self, project: str) -> Wheel:
         wheel = make_wheel(project, size_bytes=8, seed=len(self.made) if self.unlike else 0)
         path = self.scratch / wheel.filename

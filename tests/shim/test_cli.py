@@ -133,6 +133,16 @@ def test_a_command_that_lacks_its_own_command_is_told_which_there_are(tmp_path: 
     assert said == "Name a command after `zephyr venv`: create, list, remove, activate; see `zephyr venv --help`."
 
 
+def test_a_flag_that_zephyr_does_not_have_is_told_before_a_command_is_missed(tmp_path: Path) -> None:
+    for words, said in (
+        (["--verion"], "zephyr has no flag --verion before a command; did you mean --version?"),
+        (["-C", "..", "list"], "zephyr has no flag -C before a command; see `zephyr --help`."),
+        (["-vv", "--config-file", "--odd"], "Name a command after --odd; see `zephyr --help`."),
+        (["-q", "lits"], "zephyr has no command 'lits'; did you mean 'list'?"),
+    ):
+        assert assert_one_sentence(zephyr(*words, home=tmp_path), 2) == said
+
+
 def test_who_types_pips_flag_for_a_file_is_told_what_takes_one(tmp_path: Path) -> None:
     for words in (["add", "-r", "requirements.txt"], ["install", "-r", "requirements.txt"]):
         said = assert_one_sentence(zephyr(*words, home=tmp_path), 2)

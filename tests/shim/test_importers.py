@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -609,6 +610,32 @@ def test_a_requirement_without_a_name_is_told_without_its_password(tmp_path: Pat
             typed_at(text, tmp_path)
         assert "host.example" in str(told.value)
         assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("pandas@3", "'pandas==3'"), ("pandas@^2.1", "'pandas>=2.1,<3.0'"), ("pandas@latest", "'pandas'"),
+        ("pandas[excel]@~2.1", "'pandas[excel]>=2.1,<2.2'"), ("pandas@>=2", "'pandas>=2'"),
+    ],
+)  # fmt: skip
+def test_who_types_a_version_as_poetry_takes_it_is_told_how_it_is_written(
+    text: str, meant: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"Did you mean {meant}?")):
+        typed_at(text, tmp_path)
+
+
+def test_the_name_of_a_file_that_is_there_is_no_project(tmp_path: Path) -> None:
+    for name in ("thing-1.0-py3-none-any.whl", "thing-1.0.tar.gz", "requirements.txt"):
+        assert typed_at(name, tmp_path) == name  # it is not there
+        (tmp_path / name).touch()
+    for name in ("thing-1.0-py3-none-any.whl", "thing-1.0.tar.gz"):
+        assert typed_at(name, tmp_path) == f"thing @ {(tmp_path / name).as_uri()}"
+    with pytest.raises(
+        UsageError, match=r"^'requirements.txt' is a file: `zephyr import FILE` takes a requirements file"
+    ):
+        typed_at("requirements.txt", tmp_path)
 
 
 def test_the_node_that_poetry_was_pointed_at_is_no_index_of_the_project(tmp_path: Path) -> None:

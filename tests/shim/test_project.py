@@ -214,6 +214,12 @@ def test_after_any_edits_the_list_is_what_was_asked_for_and_the_comments_are_the
         assert kept in text
 
 
+def test_who_takes_a_requirement_out_may_write_it_as_it_stands_there() -> None:
+    text = '[project]\ndependencies = ["Flask", "requests[socks]>=2"]\n'
+    assert remove(text, ["requests[socks]"])[1] == ["requests[socks]>=2"]
+    assert remove(text, ["requests[socks]>=2", "flask"])[1] == ["requests[socks]>=2", "Flask"]
+
+
 def test_who_writes_one_equals_sign_is_told_that_two_name_a_version() -> None:
     with pytest.raises(UsageError, match=r"'requests=2' is no requirement: .* Did you mean 'requests==2'\?$"):
         parse_requirement("requests=2")

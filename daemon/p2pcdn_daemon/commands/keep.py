@@ -72,7 +72,8 @@ def verify(as_json: bool, **flags: Any) -> None:
     if (trees := last.get("rotten_trees", [])) and not as_json:
         print(
             f"Somebody wrote into files that environments share: {', '.join(trees)}. They are unpacked anew when they "
-            "are needed; environments that have them keep what was written."
+            "are needed; environments that have them keep what was written until they are made anew: `zephyr "
+            "venv create --clear`, then `zephyr sync`."
         )
     sys.exit(1 if rotten or trees else 0)
 

@@ -134,6 +134,8 @@ def _run(words: list[str], listener: _Listener) -> int:
         if (printed := settled.answer_to(words)) is not None:
             print(printed, end="")
             return 0
+    if name not in COMMANDS:
+        _refuse_flags(leading)
     command = load(name)
     from p2pcdn_shim.zephyr.command_line.call import Call
     from p2pcdn_shim.zephyr.terminal.voice import Voice
@@ -173,9 +175,26 @@ def _help(leading: list[str]) -> int:
     if leading and not known:
         from p2pcdn_shim.zephyr.errors import UsageError
 
+        _refuse_flags(leading)
         raise UsageError(f"Name a command after {leading[-1][:60]}; see `zephyr --help`.")
     print(help_text(), file=sys.stdout if known else sys.stderr)
     return 0 if known else EXIT_USAGE
+
+
+def _refuse_flags(leading: list[str]) -> None:
+    """Raises UsageError for a flag that not every command has, where no command follows that might have it."""
+    from p2pcdn_shim.zephyr.command_line.common_flags import EVERY_FLAG, WITH_A_WORD
+
+    for at, word in enumerate(leading):
+        flag = word.partition("=")[0]
+        if (at == 0 or leading[at - 1] not in WITH_A_WORD) and flag not in EVERY_FLAG and flag.strip("vq") != "-":
+            from difflib import get_close_matches
+
+            from p2pcdn_shim.zephyr.errors import UsageError
+
+            near = get_close_matches(flag, EVERY_FLAG, n=1)
+            guess = f"; did you mean {near[0]}?" if near else "; see `zephyr --help`."
+            raise UsageError(f"zephyr has no flag {flag[:60]} before a command{guess}")
 
 
 def help_text() -> str:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 # Flags that may stand before the command and take a word with them.
 WITH_A_WORD = ("--directory", "--config-file")
+# What may stand there whatever the command is.
+EVERY_FLAG = (
+    "-v", "--verbose", "-q", "--quiet", "--json", "--no-node", *WITH_A_WORD, "-h", "--help", "-V", "--version"
+)  # fmt: skip
 COMMON_DEFAULTS = {
     "verbose": 0, "quiet": False, "json": False, "no_node": None, "directory": None, "config_file": None
 }  # fmt: skip

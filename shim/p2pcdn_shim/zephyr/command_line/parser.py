@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 SUB_COMMAND = "COMMAND"
 
 
-# For who knows pip's flag.
-_OF_A_FILE = (
+# For who knows pip's flag, or leaves it out.
+OF_A_FILE = (
     "`zephyr import FILE` takes a requirements file over into the project, `zephyr pip install -r FILE` installs it"
 )
 
@@ -60,7 +60,7 @@ class Parser(ArgumentParser):
         """The flag that is written almost like the first one that nobody knows."""
         words = message.removeprefix("unrecognized arguments: ").split(" ")
         if words[0] in ("-r", "--requirement", "--requirements"):
-            return f"; {_OF_A_FILE}"
+            return f"; {OF_A_FILE}"
         if words[0] == message.partition(" ")[0] or not words[0].startswith("--"):
             return ""
         from difflib import get_close_matches

@@ -130,7 +130,7 @@ def change(call: Call, client: Client, project: Project, before: str, text: str,
     changes = lock_file.changes(former, lock, project.file)
     write_texts({project.file: text, file: lock})
     if call.options.no_sync:
-        did = " ".join(changes) or f"Changed {project.file}; the lock has what it had."
+        did = "\n".join(changes) or f"Changed {project.file}; the lock has what it had."
         call.voice.did(did, {"file": str(project.file), "changes": changes})
         return 0
     with kept.none_of(call, {project.file: before, file: former}):
@@ -149,7 +149,7 @@ def _added(call: Call, client: Client, project: Project, before: str) -> tuple[s
     bounded = [_with_bound(one, locked.text, call) for one in call.options.requirements]
     if bounded != call.options.requirements:
         text = project_edit.add(text, bounded, where, file=project.file)
-        locked = locking.make(call, client, project.edited(text), former=locked.text)
+        locked = locking.make(call, client, project.edited(text), former=locked.text, told=locked.warnings)
     return text, locked.text
 
 

@@ -33,7 +33,7 @@ def _remove(call: Call) -> int:
     before = read_text(project.file) or ""
     text, _ = project_edit.remove(before, call.options.names, where_of(call.options), file=project.file)
     left = set(map(name_of, project.edited(text).all_requirements))
-    gone = [name for name in map(normalize, call.options.names) if name not in left]
+    gone = [name for name in map(name_of, call.options.names) if name not in left]
     text = project_edit.drop_editables(text, gone, file=project.file)
     call.config = call.config.but(editable=tuple(one for one in call.config.editable if normalize(one) not in gone))
     with call.node() as client:

@@ -19,8 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from packaging.requirements import Requirement
+
     from p2pcdn.envs.plan import Plan
     from p2pcdn_shim.zephyr.command_line.call import Call
+
+# What a file is called that is meant where no slash stands in front of it. A project may have such a name, too.
+_ARCHIVES = (".whl", ".tar.gz", ".zip")
+_LISTS = (".txt", ".in")
 
 
 def typed(texts: Iterable[str], call: Call) -> list[str]:
@@ -58,15 +64,41 @@ def name_at(call: Call, url: str) -> str:
 def typed_at(text: str, directory: Path, ask: Callable[[str], str] | None = None) -> str:
     """The same of one, where relative paths begin at a directory. ask: gives the name where it cannot be told."""
     try:
-        project_edit.parse_requirement(text)
+        parsed = project_edit.parse_requirement(text)
     except UsageError:
         if "/" not in text and not text.startswith("."):
             raise
-        from p2pcdn_shim.zephyr.project.importers.requirements import requirement_of
-        from p2pcdn_shim.zephyr.project.requirements_txt import Line
+        return _at_place(text, directory, ask)
+    _refuse_version(text, parsed)
+    if text.endswith((*_ARCHIVES, *_LISTS)) and (directory / text).is_file():
+        if text.endswith(_LISTS):
+            from p2pcdn_shim.zephyr.command_line.parser import OF_A_FILE
 
-        return requirement_of(Line(text, "What was typed", directory), ask)
+            raise UsageError(f"{text!r} is a file: {OF_A_FILE}.")
+        return _at_place(f"./{text}", directory, ask)
     return text
+
+
+def _at_place(text: str, directory: Path, ask: Callable[[str], str] | None) -> str:
+    from p2pcdn_shim.zephyr.project.importers.requirements import requirement_of
+    from p2pcdn_shim.zephyr.project.requirements_txt import Line
+
+    return requirement_of(Line(text, "What was typed", directory), ask)
+
+
+def _refuse_version(text: str, parsed: Requirement) -> None:
+    """What poetry takes, `pandas@^2`: behind an @ stands a URL (PEP 508). Raises UsageError."""
+    behind = parsed.url or ""
+    if not re.fullmatch(r"[\^~<>=!]*[0-9*][\w.*+!]*|latest", behind):
+        return
+    from p2pcdn_shim.zephyr.project.importers.poetry_versions import specifier_of
+
+    parsed.url = None
+    try:
+        meant = f" Did you mean '{parsed}{specifier_of(behind)[0] if behind != 'latest' else ''}'?"
+    except ValueError:
+        meant = ""
+    raise UsageError(f"{text[:100]!r} is no requirement: behind the @ a URL is expected.{meant}")
 
 
 def remembered(plan: Plan) -> dict[str, str]:

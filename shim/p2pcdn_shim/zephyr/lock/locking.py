@@ -62,12 +62,13 @@ def make(
     former: str | None = None,
     installs: bool = False,
     tells_again: bool = False,
+    told: Sequence[str] = (),
 ) -> asking.Locked:
     """A new lock of a project, which keeps what the old one had where it fits; nothing is written.
 
     former: the old one; the project's own where none is given. installs: it is installed at once, so the node fetches
-    meanwhile what it can. tells_again: also of those environments that the old lock did not serve either.
-    Raises NodeRefused, UsageError.
+    meanwhile what it can. tells_again: also of those environments that the old lock did not serve either. told:
+    warnings that the user has read already. Raises NodeRefused, UsageError.
     """
     project = own_build.asked(call, project, client)
     if project.name is None and not (project.dependencies or project.extras or project.groups):
@@ -89,7 +90,7 @@ def make(
         raise with_its_place(call.config, error) from error
     known = [] if tells_again else lock_file.left_out_of(former or "")
     for warning in locked.warnings:
-        if warning not in known:
+        if warning not in known and warning not in told:
             call.voice.warn(warning)
     return locked
 

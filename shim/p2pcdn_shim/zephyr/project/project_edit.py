@@ -54,13 +54,16 @@ def add(text: str, requirements: Iterable[str], where: Where = PROJECT, *, file:
 def remove(
     text: str, names: Iterable[str], where: Where = PROJECT, *, file: Path = Path("pyproject.toml")
 ) -> tuple[str, list[str]]:
-    """The text without the requirements for these projects, and those that went. Raises UsageError."""
+    """The text without the requirements for these projects, and those that went. Raises UsageError.
+
+    names: or requirements, as they stand there.
+    """
     document = _parse(text, file)
     table, key = _list(document, where, file, make=False)
     array = _source(table, key, file)
     gone: list[str] = []
     for name in names:
-        found = [at for at, one in enumerate(array.values) if _name(one) == normalize(name)]
+        found = [at for at, one in enumerate(array.values) if _name(one) == (_name(name) or normalize(name))]
         if not found:
             raise UsageError(f"{file} has no requirement for {name[:60]!r} in its {where}{_elsewhere(document, name)}.")
         gone += [array.values[at] for at in found]
