@@ -94,11 +94,15 @@ def _furnish(plan: Plan, trees: Trees) -> None:
 
 
 def _mount_proc() -> bool:
-    """A kernel whose /proc is partly masked (a container's) gives nobody a fresh one; then there is none."""
+    """A kernel whose /proc is partly masked (a container's) gives nobody a fresh one; then there is none.
+
+    Seen are processes that the program could trace (hidepid=4, Linux 5.8): its own. hidepid=2 shows all of them to
+    whoever is in the group 0 outside, as the owners of trees in containers often are.
+    """
     os.mkdir("proc")
     flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
     try:
-        kernel.mount("proc", "proc", flags, "subset=pid,hidepid=2")
+        kernel.mount("proc", "proc", flags, "subset=pid,hidepid=4")
     except PermissionError:
         return False
     return True

@@ -211,6 +211,18 @@ async def test_a_build_in_place_writes_into_no_environment_that_lies_in_the_tree
     assert environment.is_dir()
 
 
+async def test_a_tree_of_the_group_of_root_is_built_as_any_other(yard: Yard) -> None:
+    if not IS_ROOT:
+        pytest.skip("only root has trees of others in its own group")
+    tree = yard.place / "tree"
+    tree.mkdir()
+    for name, text in {"name.txt": "demo 1.0", "pyproject.toml": PYPROJECT}.items():
+        (tree / name).write_text(text)
+    for path in (tree, *tree.rglob("*")):
+        os.chown(path, 1234, 0)
+    await yard.builder().wheel(Tree(tree, in_place=True), PYTHON)
+
+
 async def test_an_editable_build_of_a_tree_of_roots_is_refused_to_root(yard: Yard) -> None:
     if not IS_ROOT:
         pytest.skip("only root has trees of root's")
