@@ -48,9 +48,11 @@ class Project:
         directory.mkdir()
         self.write(["demo-app"])
 
-    def write(self, dependencies: Sequence[str], more: str = "", requires_python: str = ">=3.10") -> None:
+    def write(
+        self, dependencies: Sequence[str], more: str = "", requires_python: str = ">=3.10", name: str = "demo"
+    ) -> None:
         self.file("pyproject.toml").write_text(
-            f'[project]\nname = "demo"\nversion = "1"\nrequires-python = "{requires_python}"\n'
+            f'[project]\nname = "{name}"\nversion = "1"\nrequires-python = "{requires_python}"\n'
             f"dependencies = {json.dumps(list(dependencies))}\n{more}"
         )
 

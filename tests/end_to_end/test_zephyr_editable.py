@@ -34,7 +34,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
 @pytest.fixture
 def project(tmp_path: Path, node: RunningNode) -> Project:
     made = Project(tmp_path / "project", node)
-    made.write([], BY_WORD)
+    made.write([], BY_WORD, name="shop")
     return made
 
 

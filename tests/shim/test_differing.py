@@ -33,5 +33,5 @@ def test_a_setting_that_makes_the_difference_is_named(then: dict[str, Any], told
 
 
 def test_every_setting_of_a_question_can_make_it() -> None:
-    of_the_project = {"requires_python", "requirements", "extras", "groups", "prerelease_projects"}
+    of_the_project = {"requires_python", "requirements", "extras", "groups", "prerelease_projects", "itself"}
     assert LIKELY.keys() == DEFAULTS.keys() - of_the_project

@@ -5,7 +5,7 @@ from __future__ import annotations
 from p2pcdn_shim.zephyr.lock.graph import nodes_of, tree
 
 
-def test_where_a_package_is_for_is_said_in_the_words_of_the_project() -> None:
+def test_groups_are_told_where_something_is_asked_for_and_machines_at_the_package() -> None:
     packages = [
         {"name": "pytest", "version": "9", "marker": "'dev' in dependency_groups", "dependencies": [{"name": "toml"}]},
         {
@@ -15,7 +15,7 @@ def test_where_a_package_is_for_is_said_in_the_words_of_the_project() -> None:
         },
         {"name": "toml", "version": "2", "marker": "'fast' not in extras"},
     ]
-    assert list(tree(["pytest"], nodes_of(packages), None)) == [
-        "pytest 9 (group dev)",
-        "└── toml 1 (os_name == 'nt' and (extra web or group dev)), 2 (not extra fast)",
+    assert list(tree({"pytest": ["group dev"]}, nodes_of(packages), None)) == [
+        "pytest 9 [group dev]",
+        '└── toml 1 (os_name == "nt"), 2',
     ]
