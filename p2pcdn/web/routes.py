@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from textwrap import indent
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from p2pcdn.envs.errors import BadLock, BadWheel, CannotInstall, CannotPlan, NothingFits
 from p2pcdn.errors import (
@@ -64,23 +64,28 @@ STATUS: dict[type[P2pcdnError], tuple[int, str]] = {
 
 def problem(error: P2pcdnError) -> Response:
     """The answer that stands for an error."""
-    status, title = STATUS[type(error)]
     wait_s = error.retry_after_s if isinstance(error, Unavailable) else math.inf
     headers = [] if wait_s == math.inf else [("Retry-After", f"{max(1, round(wait_s))}")]
-    return problem_response(status, title, detail_of(error), headers)
+    return _problem(told_of(error), headers)
 
 
-def detail_of(error: P2pcdnError) -> str:
-    """Its sentence, and those that were added on its way; below it, what a build that failed wrote last."""
-    told = " ".join([str(error), *getattr(error, "__notes__", ())])
-    wrote = error.output if isinstance(error, BuildFailed) else ""
-    return f"{told}\n{indent(wrote, '  ')}" if wrote else told
+def told_of(error: P2pcdnError) -> dict[str, Any]:
+    """What clients are told of it: its sentence, with those that were added on its way; and what a build that failed
+    wrote last.
+    """
+    status, title = STATUS[type(error)]
+    detail = " ".join([str(error), *getattr(error, "__notes__", ())])
+    wrote = {"output": error.output} if isinstance(error, BuildFailed) and error.output else {}
+    return {"status": status, "title": title, "detail": detail, **wrote}
 
 
 def problem_response(status: int, title: str, detail: str, headers: Sequence[tuple[str, str]] = ()) -> Response:
-    body = json.dumps({"type": "about:blank", "status": status, "title": title, "detail": detail}).encode()
+    return _problem({"status": status, "title": title, "detail": detail}, headers)
+
+
+def _problem(told: Mapping[str, Any], headers: Sequence[tuple[str, str]]) -> Response:
     own = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
-    return Response(status, [*own, *headers], body)
+    return Response(told["status"], [*own, *headers], json.dumps({"type": "about:blank", **told}).encode())
 
 
 def json_response(value: object, status: int = 200) -> Response:

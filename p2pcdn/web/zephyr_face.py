@@ -29,7 +29,7 @@ from p2pcdn.provision.environment import Progress
 from p2pcdn.provision.sites import Site
 from p2pcdn.resolve import Target
 from p2pcdn.web.control_face import Route, asked_object
-from p2pcdn.web.routes import STATUS, detail_of, json_response
+from p2pcdn.web.routes import json_response, told_of
 
 log = logging.getLogger(__name__)
 
@@ -139,8 +139,7 @@ class ZephyrFace:
             try:
                 lines = await work(progress)
             except P2pcdnError as error:
-                status, title = STATUS[type(error)]
-                await send.send(_line({"error": {"status": status, "title": title, "detail": detail_of(error)}}))
+                await send.send(_line({"error": told_of(error)}))
                 return
             except Exception:  # in the node's nursery it would end everything
                 log.exception("what zephyr asked for was not done")

@@ -237,7 +237,9 @@ def _of_the_client(error: Exception) -> tuple[str, str] | None:
     """Sentence and kind of NoNode and NodeRefused; they are only known where the client was loaded."""
     client = sys.modules.get("p2pcdn_shim.client")
     if client is not None and isinstance(error, (client.NoNode, client.NodeRefused)):
-        title = (getattr(error, "problem", None) or {}).get("title", "")
+        problem = getattr(error, "problem", None) or {}
+        title = problem.get("title", "")
         advice = ADVICE.get(title, "") if "ffline" not in str(error) else ""
-        return f"{error} {advice}".strip(), KINDS.get(title, ZephyrError.kind)
+        wrote = [f"  {line}" for line in problem.get("output", "").splitlines()]  # of a build that failed
+        return "\n".join([f"{error} {advice}".strip(), *wrote]), KINDS.get(title, ZephyrError.kind)
     return None

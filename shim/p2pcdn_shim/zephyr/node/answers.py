@@ -53,8 +53,7 @@ def long_answer(
             elif "error" in said:
                 why = said["error"]["detail"]
                 if said["error"]["title"] == "The build failed":
-                    sentence, newline, wrote = why.partition("\n")  # below it stands what the build wrote
-                    why = f"{sentence} {unbuilt}{newline}{wrote}"
+                    why = f"{why} {unbuilt}"
                 raise NodeRefused(why, status=said["error"]["status"], problem=said["error"])
             else:
                 found = said[key]
