@@ -40,9 +40,7 @@ def start(voice: Voice, environ: Mapping[str, str] = os.environ) -> Client:
     log = platforms.cache_directory(environ) / "node.log"
     with _open_log(log) as opened:
         node, ready = _spawn(["serve", "--leaves-when-replaced", *_free_ports(environ)], environ, opened)
-    with Progress(voice, "Starting a node", at_once=True):
-        is_ready = _wait_ready(node, ready)
-    if is_ready:
+    if _wait_ready(node, ready, voice):
         voice.note(f"Started a node for you (`p2pcdn status`; its log is {log}).")
         return find(environ)
     deadline_s = time.monotonic() + OTHERS_READY_TIME_S
@@ -96,9 +94,7 @@ def private_node(voice: Voice, environ: Mapping[str, str] = os.environ) -> Itera
         with _open_log(log) as opened:
             node, ready = _spawn(command, environ, opened)
         try:
-            with Progress(voice, "Starting a node", at_once=True):
-                is_ready = _wait_ready(node, ready)
-            if not is_ready:
+            if not _wait_ready(node, ready, voice):
                 raise ZephyrError(_did_not_start(node, log))
             yield Client(str(socket), temporary=store is None)
         finally:
@@ -139,8 +135,17 @@ def _from_anywhere(environ: Mapping[str, str]) -> dict[str, str]:
     return whole
 
 
-def _wait_ready(node: Popen[bytes], ready: int) -> bool:
+def _wait_ready(node: Popen[bytes], ready: int, voice: Voice) -> bool:
     """Whether it said that it is ready, within READY_TIME_S; a node that ended, or is silent, is none."""
+    with Progress(voice, "Starting a node", at_once=True):
+        if _said(ready).startswith(b"ready "):
+            return True
+        _end(node)
+    return False
+
+
+def _said(ready: int) -> bytes:
+    """The line that came in time, or what there is of one. Closes the pipe."""
     deadline_s = time.monotonic() + READY_TIME_S
     said = b""
     try:
@@ -154,10 +159,7 @@ def _wait_ready(node: Popen[bytes], ready: int) -> bool:
             said += piece
     finally:
         os.close(ready)
-    if said.startswith(b"ready "):
-        return True
-    _end(node)
-    return False
+    return said
 
 
 def _end(node: Popen[bytes]) -> None:
