@@ -65,7 +65,7 @@ class Resolution:
         self._unsaid: dict[str, Sequence[int]] = {}
         # Versions of projects (terms) that were ever the one to try.
         self._tried: dict[str, int] = {}
-        # Versions whose metadata was wanted, or was there and decided something.
+        # Versions whose metadata was wanted, or was there and decided something: by project, their keys.
         self.looked_at: dict[str, dict[str, None]] = {}
         # A project whose decision stands in the way of another too often.
         self._in_the_way: str | None = None
@@ -189,7 +189,7 @@ class Resolution:
             fitting = self._solver.solution.terms[package]
             self._prefetch.tried(project, index, fitting, lowest=self._lowest)
             source = project.sources[index]
-            self._look_at(source)
+            self._count_new(source)
             run = self._run(package, project, index)
             if unread := self._unread(project, (index, *run)):
                 return self._need(metadata=unread)
@@ -209,18 +209,16 @@ class Resolution:
         self._solver.decide(package, version)
         return None
 
-    def _look_at(self, source: Source) -> None:
-        looked_at = self.looked_at.setdefault(source.project, {})
-        if source.key not in looked_at and source.key not in self._familiar.get(source.project, ()):
+    def _count_new(self, source: Source) -> None:
+        if not any(source.key in known.get(source.project, ()) for known in (self.looked_at, self._familiar)):
             if self._new == self._new_max:
                 raise Impatient
             self._new += 1
-        looked_at[source.key] = None
 
     def _unread(self, project: Project, versions: Sequence[int]) -> tuple[Source, ...]:
-        """Those of these versions, which are looked at together, whose metadata has not come."""
+        """Those of these versions, which are looked at together from now on, whose metadata has not come."""
         said, keys = self.view.knowledge.said_of(project.name), [project.keys[index] for index in versions]
-        self.looked_at[project.name].update(dict.fromkeys(keys))
+        self.looked_at.setdefault(project.name, {}).update(dict.fromkeys(keys))
         if all(map(said.__contains__, keys)):
             return ()
         return tuple([project.sources[index] for index in versions if project.keys[index] not in said])
