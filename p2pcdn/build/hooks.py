@@ -10,7 +10,7 @@ from typing import IO, Any, Literal
 from p2pcdn.build.cell import Cell, surroundings
 from p2pcdn.build.failure import Unbuilt
 from p2pcdn.build.key import Options
-from p2pcdn.build.log import BuildLog
+from p2pcdn.build.log import BuildLog, shortened
 from p2pcdn.build.project import BuildSystem
 from p2pcdn.build.seams import Environment
 from p2pcdn.build.source import NO_SOURCES
@@ -105,8 +105,7 @@ def _checked(ask: Ask, head: dict[str, Any], size_bytes: int, outcome: Outcome) 
 
 def _sentence(said: object) -> str:
     """A stranger's words, on one line, and not many."""
-    text = str(said)
-    shown = text.rstrip(".") if len(text) <= SENTENCE_LENGTH_MAX else f"{text[:SENTENCE_LENGTH_MAX]}..."
+    shown = shortened(str(said).rstrip("."), SENTENCE_LENGTH_MAX)
     return "".join(letter if letter.isprintable() else " " for letter in shown)
 
 

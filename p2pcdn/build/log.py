@@ -57,8 +57,12 @@ def _age(log: Path) -> float:
         return 0.0
 
 
+def shortened(text: str, length_max: int) -> str:
+    """The text, or its beginning, which shows that there is more."""
+    return text if len(text) <= length_max else f"{text[:length_max]}..."
+
+
 def _readable(line: bytes) -> str:
     """Without what would steer a terminal."""
-    text = line.decode("utf-8", "replace").rstrip("\r")
-    text = text if len(text) <= LINE_LENGTH_MAX else f"{text[:LINE_LENGTH_MAX]}..."
+    text = shortened(line.decode("utf-8", "replace").rstrip("\r"), LINE_LENGTH_MAX)
     return "".join(letter if letter.isprintable() or letter == "\t" else "?" for letter in text)

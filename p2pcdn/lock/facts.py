@@ -43,12 +43,7 @@ from p2pcdn.lock.kept import (
 from p2pcdn.lock.kept_files import Files, decode_files
 from p2pcdn.lock.looked import LOOKED_SIZE_BYTES_MAX, NOTHING_LOOKED_AT, Looked, decode_looked, encode_looked
 from p2pcdn.names import is_normalized
-from p2pcdn.resolve import (
-    Source,
-    Table,
-    moment_of,
-    table_and_places_of,
-)
+from p2pcdn.resolve import Source, Table, moment_of, table_and_places_of
 from p2pcdn.simple import File, plain, told
 from p2pcdn.store import Store
 from p2pcdn.world import Index, Threads
@@ -325,7 +320,7 @@ class Facts:
     async def at_url(self, source: Source, of_url: OfUrl | None) -> tuple[bytes, LockedFile | Directory | Vcs | None]:
         """The encoded rest of the Metadata of a direct URL, and what a lock says of it; None for a `broken` one.
 
-        Raises Unavailable, BuildFailed, SandboxUnusable.
+        Raises Unavailable, Refused, BuildFailed, SandboxUnusable.
         """
         if of_url is None:
             return encode_broken("nothing is taken from URLs here"), None

@@ -143,7 +143,8 @@ class Room:
             return {}  # what a build says of itself may differ elsewhere
         choices = [_chosen(found.outcomes[cell]) for cell in targets]
         try:
-            content = found.content or _certificate(targets, choices, read, found).encode()
+            machine = machine_of(tuple(targets.values()))
+            content = found.content or Certificate(tuple(choices), read, machine, found.looked_at).encode()
         except ValueError:
             return {}
         used = sorted({index for index, _ in read.values()})
@@ -179,15 +180,6 @@ def _chosen(outcome: Solution | LacksFiles) -> Choice | None:
     if isinstance(outcome, LacksFiles):
         return None
     return tuple((pin.project, pin.version) for pin in outcome.pins)
-
-
-def _certificate(
-    targets: Mapping[C, Target],
-    choices: Sequence[Choice | None],
-    read: Mapping[str, tuple[str, str]],
-    found: Found[C],
-) -> Certificate:
-    return Certificate(tuple(choices), read, machine_of(tuple(targets.values())), found.looked_at)
 
 
 def _known(tables: Iterable[bytes], metadata: Mapping[str, Mapping[str, bytes]]) -> Knowledge:
