@@ -72,12 +72,12 @@ def _refuse_dynamic(project: Project, where: project_edit.Where) -> None:
 def _tell_places(call: Call, project: Project) -> None:
     """A requirement has no relative paths (PEP 508): whoever shares the project should know."""
     for text in call.options.requirements:
-        url = project_edit.parse_requirement(text).url or ""
-        if url.startswith("file:"):
-            name, place = project_edit.parse_requirement(text).name, unquote(urlsplit(url).path)
+        parsed = project_edit.parse_requirement(text)
+        if parsed.url is not None and parsed.url.startswith("file:"):
+            place = unquote(urlsplit(parsed.url).path)
             call.voice.note(
-                f"{name} stands in {project.file.name} by its place on this machine: whoever else works on this project"
-                f" needs it in {place}, too."
+                f"{parsed.name} stands in {project.file.name} by its place on this machine: whoever else works on this"
+                f" project needs it in {place}, too."
             )
 
 
@@ -87,8 +87,7 @@ def _tell_how_to_have(call: Call, where: project_edit.Where) -> None:
     if name is None or (kind == "group" and normalize(name) in map(normalize, call.config.default_groups)):
         return
     names = ", ".join(project_edit.parse_requirement(text).name for text in call.options.requirements)
-    stand = "stands" if len(call.options.requirements) == 1 else "stand"
-    them = "it" if stand == "stands" else "them"
+    stand, them = ("stands", "it") if len(call.options.requirements) == 1 else ("stand", "them")
     call.voice.note(f"{names} {stand} in the {kind} {name}: `zephyr sync --{kind} {name}` installs {them}.")
 
 

@@ -72,11 +72,15 @@ def built_by_setup_py(text: str) -> str:
 
 def has_project(text: str) -> bool:
     """Whether it has a [project], however that is written."""
-    return re.search(r"^\s*\[\s*project\s*\]|^\s*project\s*[.=]", text, re.MULTILINE) is not None
+    return _has_table(text, "project")
 
 
 def _has_build_system(text: str) -> bool:
-    return re.search(r"^\s*\[\s*build-system\s*\]|^\s*build-system\s*[.=]", text, re.MULTILINE) is not None
+    return _has_table(text, "build-system")
+
+
+def _has_table(text: str, name: str) -> bool:
+    return re.search(rf"^\s*\[\s*{name}\s*\]|^\s*{name}\s*[.=]", text, re.MULTILINE) is not None
 
 
 def name_for(directory: Path) -> str:

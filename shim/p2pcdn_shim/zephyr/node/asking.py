@@ -17,14 +17,11 @@ if TYPE_CHECKING:
     from p2pcdn_shim.zephyr.configuration.indexes import Index
 
 
+_WHO = r"\s*(?P<name>[A-Za-z0-9._-]+)\s*(\[(?P<extras>[^\]]*)\])?\s*"
 # A requirement of PEP 508 that names no URL.
-_NAMED = re.compile(
-    r"\s*(?P<name>[A-Za-z0-9._-]+)\s*(\[(?P<extras>[^\]]*)\])?\s*(\(?[<>=!~][^;@]*)?(;(?P<marker>.*))?", re.DOTALL
-)
+_NAMED = re.compile(_WHO + r"(\(?[<>=!~][^;@]*)?(;(?P<marker>.*))?", re.DOTALL)
 # One that does (a marker stands behind a blank, for a semicolon is a sign of URLs, too).
-_AT_URL = re.compile(
-    r"\s*(?P<name>[A-Za-z0-9._-]+)\s*(\[(?P<extras>[^\]]*)\])?\s*@\s*(?P<url>\S+)\s*(\s;(?P<marker>.*))?", re.DOTALL
-)
+_AT_URL = re.compile(_WHO + r"@\s*(?P<url>\S+)\s*(\s;(?P<marker>.*))?", re.DOTALL)
 
 
 class Locked(Value):
