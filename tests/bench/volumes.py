@@ -1,8 +1,12 @@
-"""A directory that is mounted on another one of the same file system, as a container has its volumes."""
+"""File systems of a test's own: a small one, and a directory that is mounted on another one as a container's volume."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,3 +29,19 @@ def run_with_volume(volume: Path, place: Path, *command: str) -> subprocess.Comp
         text=True,
         check=False,
     )
+
+
+@contextmanager
+def small_file_system(place: Path, options: str) -> Iterator[Path]:
+    """In memory, at a new directory; skips where nobody may mount one. options: as in mount(8), `size=8m`."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("needs root to mount a small file system")
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", options, "p2pcdn-test", str(place)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no small file system here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +9,7 @@ import pytest
 
 from tests.bench.clients import Tool, Workplace
 from tests.bench.upstream import FaultyUpstream
+from tests.bench.volumes import small_file_system
 from tests.end_to_end.conftest import StartNode
 from tests.end_to_end.files import BASE, BIG
 
@@ -21,16 +19,8 @@ DISK_SIZE_MIB = 6
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 6 MiB of its own; the wheel has 8."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("needs root to mount a small file system")
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_SIZE_MIB}m,mode=0700", "p2pcdn-test", str(directory)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no small file system here: {done.stderr.strip()}")
-    yield directory
-    subprocess.run(["umount", "--lazy", str(directory)], check=False)
+    with small_file_system(tmp_path / "disk", f"size={DISK_SIZE_MIB}m,mode=0700") as disk:
+        yield disk
 
 
 def test_a_file_larger_than_the_disk_passes_through(

@@ -205,42 +205,31 @@ def test_quiet_says_nothing_and_json_is_one_document(tmp_path: Path) -> None:
     assert said.stderr == ""
 
 
-def test_a_fault_of_ours_is_one_sentence_too(tmp_path: Path) -> None:
+def run_that(does: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """`zephyr config`, which does something else, in Python's words."""
     code = (
         "from p2pcdn_shim.zephyr import cli, commands\n"
-        "import p2pcdn_shim.zephyr.commands.config as broken\n"
-        "def run(call): raise RuntimeError('oh\\nno')\n"
-        "broken.run = run\ncli.main(['config'])"
+        "import p2pcdn_shim.zephyr.commands.config as another\n"
+        f"def run(call): {does}\n"
+        "another.run = run\ncli.main(['config'])"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=False
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment(home), capture_output=True, text=True, check=False
     )
+
+
+def test_a_fault_of_ours_is_one_sentence_too(tmp_path: Path) -> None:
+    run = run_that("raise RuntimeError('oh\\nno')", tmp_path)
     assert assert_one_sentence(run, 1).startswith("This is a fault of zephyr (RuntimeError: oh no)")
 
 
 def test_a_place_of_somebody_else_s_is_no_fault_of_ours(tmp_path: Path) -> None:
-    code = (
-        "from p2pcdn_shim.zephyr import cli, commands\n"
-        "import p2pcdn_shim.zephyr.commands.config as locked_out\n"
-        "def run(call): raise PermissionError(13, 'Permission denied', '/theirs/lib')\n"
-        "locked_out.run = run\ncli.main(['config'])"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=False
-    )
+    run = run_that("raise PermissionError(13, 'Permission denied', '/theirs/lib')", tmp_path)
     assert assert_one_sentence(run, 1).startswith("/theirs/lib is not for this user (Permission denied)")
 
 
 def test_what_was_said_before_a_fault_is_not_lost(tmp_path: Path) -> None:
-    code = (
-        "from p2pcdn_shim.zephyr import cli\n"
-        "import p2pcdn_shim.zephyr.commands.config as broken\n"
-        "def run(call): print('half'); raise RuntimeError('oh')\n"
-        "broken.run = run\ncli.main(['config'])"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=False
-    )
+    run = run_that("print('half'); raise RuntimeError('oh')", tmp_path)
     assert (run.returncode, run.stdout) == (1, "half\n")
 
 

@@ -15,7 +15,7 @@ import pytest
 from p2pcdn_shim.zephyr.environment import venv
 from p2pcdn_shim.zephyr.errors import UsageError, ZephyrError
 from p2pcdn_shim.zephyr.interpreters.probes import Probe, probe
-from tests.bench.volumes import run_with_volume
+from tests.bench.volumes import run_with_volume, small_file_system
 from tests.shim.zephyr import COMMAND, assert_one_sentence, environment, zephyr
 
 CODE = (
@@ -346,14 +346,6 @@ def test_a_link_that_leads_nowhere_is_told_as_one(interpreter: Probe, tmp_path: 
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Path]:
-    """A small file system, as a container has volumes."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount a small file system")
-    place = tmp_path / "volume"
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", place], capture_output=True).returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
+    """As a container has volumes."""
+    with small_file_system(tmp_path / "volume", "size=8m") as place:
         yield place
-    finally:
-        subprocess.run(["umount", "--lazy", place], check=True)

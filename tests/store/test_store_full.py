@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,21 +13,14 @@ from p2pcdn.digest import Sha256
 from p2pcdn.errors import StoreStopped
 from p2pcdn.store import Store
 from p2pcdn_daemon.doors.disk import RealDisk
+from tests.bench.volumes import small_file_system
 from tests.store.stores import MIB, WHEEL, content_of, keep, opened
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root: mounts a file system of 12 MiB")
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=12m,mode=700", "none", mount], capture_output=True
-    ).returncode:
-        pytest.skip("mount is not permitted here")
-    yield mount
-    subprocess.run(["umount", "-l", mount], check=True)
+    with small_file_system(tmp_path / "disk", "size=12m,mode=700") as disk:
+        yield disk
 
 
 async def test_a_full_disk_refuses_new_files_and_recovers_when_there_is_room(small_disk: Path) -> None:
